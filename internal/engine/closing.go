@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// refuseLinger is how long a refused client may take to read its answer before the socket is closed under it.
+const refuseLinger = 2 * time.Second
+
+// ending is why a connection ends. The first reason stands.
+type ending struct {
+	code   ws.CloseCode
+	reason string
+}
+
+// Close starts the closing handshake. A code of 0 or ws.CloseNoStatus sends none. It fails with ErrClosed if c is
+// closed or closing, and with the errors of ws.CheckClose. Any goroutine.
+func (c *Conn) Close(code ws.CloseCode, reason string) error {
+	if err := ws.CheckClose(code, reason); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase.Load() != phaseOpen {
+		return ErrClosed
+	}
+	c.closeLocked(ending{code: code, reason: reason}, reason)
+	return nil
+}
+
+// Abort ends c without a closing handshake. The peer sees 1006. Any goroutine.
+func (c *Conn) Abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bits |= bitBroken
+	c.markDirty()
+}
+
+// beginClose is Close for the loop: end is what the Close callback will hear, say what the peer is told.
+func (c *Conn) beginClose(end ending, say string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase.Load() == phaseOpen {
+		c.closeLocked(end, say)
+	}
+}
+
+// closeLocked queues the close frame, the last frame of this side. RFC 6455 §5.5.1. With c.mu held.
+func (c *Conn) closeLocked(end ending, say string) {
+	c.phase.Store(phaseClosing)
+	c.end = &end
+	frame, err := ws.AppendClose(nil, end.code, say)
+	if err != nil { // what the application may send was checked: this is the engine's own report of a rule
+		frame, _ = ws.AppendClose(nil, end.code, "")
+	}
+	c.outbox().addPinned(frame)
+	c.eng.count.queued(len(frame))
+	c.markDirty()
+}
+
+// settle moves an ending connection on, after what could be written was written. On the loop.
+func (c *Conn) settle(empty bool) {
+	if c.loopBits&bitSettling == 0 {
+		c.loopBits |= bitSettling
+		limit := refuseLinger
+		if c.route != nil {
+			limit = c.route.CloseTimeout
+		}
+		c.eng.loop.SetDeadline(c.key, c.eng.loop.Now()+int64(limit))
+	}
+	if !empty {
+		return
+	}
+	switch {
+	case c.loopBits&(bitPeerClosed|bitHangup) != 0:
+		// RFC 6455 §7.1.1: the server closes the TCP connection first.
+		c.eng.teardown(c)
+	case c.loopBits&(bitFailed|bitShut) == bitFailed:
+		// Closing over unread bytes would reset the connection and lose our last word: shut our side, and swallow
+		// until the peer ends too.
+		c.loopBits |= bitShut
+		if err := c.sock.CloseWrite(); err != nil {
+			c.eng.teardown(c)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/topic"
+)
+
+// Defaults of Config and Route.
+const (
+	DefaultMaxHead          = 8 << 10
+	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultMaxHandshakes    = 4096
+	DefaultWatchdogLimit    = 100 * time.Millisecond
+	DefaultMaxSubscriptions = 1024
+)
+
+// Config tells an engine what to serve and within which limits. It is not changed after New.
+type Config struct {
+	// Route finds the WebSocket endpoint of a path; nil means that HTTP has it. Called on the loop.
+	Route func(path string) *Route
+	// HTTP takes a connection whose request is no upgrade, with the bytes already read in front. Called on the loop; it
+	// must not block, and owns the connection. Nil: such requests are refused with 426.
+	HTTP func(net.Conn)
+	// NewID makes the id of a connection, unique for ever. Called on the loop.
+	NewID func() uint64
+	// Logger receives what an operator must know; nil is slog.Default.
+	Logger *slog.Logger
+	// MaxHead is the longest request head in bytes; 0 is DefaultMaxHead.
+	MaxHead int
+	// HandshakeTimeout bounds the time from accept to the end of the request head; 0 is DefaultHandshakeTimeout.
+	HandshakeTimeout time.Duration
+	// MaxConnections is the number of WebSockets open at once; past it a handshake gets 503. 0 is no limit of its own.
+	MaxConnections int
+	// MaxHandshakes is the number of sockets that may be before or in their handshake; past it a new one is closed.
+	// 0 is DefaultMaxHandshakes.
+	MaxHandshakes int
+	// MaxSubscriptions is the number of topics one connection may hold; 0 is DefaultMaxSubscriptions.
+	MaxSubscriptions int
+	// WatchdogLimit is how long a callback may hold the loop before it is logged with its stack; 0 is
+	// DefaultWatchdogLimit, negative is never.
+	WatchdogLimit time.Duration
+	// Reactor tunes the event loop; the zero value is right for servers.
+	Reactor reactor.Options
+}
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.MaxHead == 0 {
+		c.MaxHead = DefaultMaxHead
+	}
+	if c.HandshakeTimeout == 0 {
+		c.HandshakeTimeout = DefaultHandshakeTimeout
+	}
+	if c.MaxHandshakes == 0 {
+		c.MaxHandshakes = DefaultMaxHandshakes
+	}
+	if c.MaxSubscriptions == 0 {
+		c.MaxSubscriptions = DefaultMaxSubscriptions
+	}
+	if c.WatchdogLimit == 0 {
+		c.WatchdogLimit = DefaultWatchdogLimit
+	}
+	return c
+}
+
+// Errors that callers branch on.
+var (
+	// ErrClosed says that the connection is closed, or that it is closing and takes no more.
+	ErrClosed = errors.New("engine: connection closed")
+	// ErrTooManySubscriptions says that the connection holds Config.MaxSubscriptions topics already.
+	ErrTooManySubscriptions = errors.New("engine: too many subscriptions")
+)
+
+// Engine is one event loop with its connections. Methods are safe for any goroutine unless they say otherwise.
+type Engine struct {
+	cfg  Config
+	loop *reactor.Loop
+
+	// On the loop only.
+	conns    []*Conn // by reactor.Key.Index
+	flushing []*Conn // swapped with dirty at each flush
+
+	dirtyMu sync.Mutex
+	dirty   []*Conn // connections with something to write or to settle
+
+	idsMu sync.RWMutex
+	ids   map[uint64]*Conn // open connections
+
+	topicsMu sync.Mutex
+	topics   *topic.Table
+
+	// What connections borrow while they have something incomplete, unsent or undelivered.
+	inbounds, outboxes, mailboxes sync.Pool
+
+	count      counters
+	watch      watchdog
+	handshakes atomic.Int64 // sockets that are not yet, or never will be, WebSockets
+	draining   atomic.Bool
+	tasks      sync.WaitGroup // mailbox and authorization goroutines
+}
+
+// New makes an engine. Run starts it.
+func New(cfg Config) (*Engine, error) {
+	e := &Engine{cfg: cfg.withDefaults(), ids: make(map[uint64]*Conn), topics: topic.New()}
+	e.inbounds.New = func() any { return new(inbound) }
+	e.outboxes.New = func() any { return new(outbox) }
+	e.mailboxes.New = func() any { return new(mailbox) }
+	loop, err := reactor.New(e, e.cfg.Reactor)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	e.loop = loop
+	e.watch.init(e.cfg.WatchdogLimit, e.cfg.Logger)
+	return e, nil
+}
+
+// Run turns the loop until Stop. It returns when no callback is running any more.
+func (e *Engine) Run() error {
+	stopWatch := e.watch.start()
+	defer stopWatch()
+	if err := e.loop.Run(); err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	e.abandon()
+	e.tasks.Wait()
+	return nil
+}
+
+// Stop ends the loop: connections that are still open are cut without a closing handshake.
+func (e *Engine) Stop() { e.loop.Stop() }
+
+// abandon closes what is left after the loop's last turn.
+func (e *Engine) abandon() {
+	for _, c := range e.conns {
+		if c != nil {
+			e.teardown(c)
+		}
+	}
+}
+
+// Post runs f on the loop. It reports false after Stop.
+func (e *Engine) Post(f func()) bool { return e.loop.Post(f) }
+
+// Lookup finds an open connection by its id; nil if it is not here.
+func (e *Engine) Lookup(id uint64) *Conn {
+	e.idsMu.RLock()
+	defer e.idsMu.RUnlock()
+	return e.ids[id]
+}
+
+// Len is the number of open WebSockets.
+func (e *Engine) Len() int {
+	e.idsMu.RLock()
+	defer e.idsMu.RUnlock()
+	return len(e.ids)
+}
+
+// conn finds the connection of a key; nil when the event is stale.
+func (e *Engine) conn(k reactor.Key) *Conn {
+	if int(k.Index) >= len(e.conns) {
+		return nil
+	}
+	if c := e.conns[k.Index]; c != nil && c.key == k {
+		return c
+	}
+	return nil
+}
+
+// Ready is called by the loop when a socket may be read or written.
+func (e *Engine) Ready(k reactor.Key, ev reactor.Events) {
+	c := e.conn(k)
+	if c == nil {
+		return
+	}
+	if ev&reactor.Writable != 0 && c.blocked.Load() {
+		c.flush(true)
+	}
+	if c.phase.Load() != phaseClosed && ev&(reactor.Readable|reactor.Hangup) != 0 {
+		c.read(ev&reactor.Hangup != 0)
+	}
+}
+
+// Flush is called by the loop once per turn: everything queued in the turn leaves, one write per connection.
+func (e *Engine) Flush() {
+	// A Drain callback may send again; what that queues leaves in this turn too, but not for ever.
+	for range 4 {
+		e.dirtyMu.Lock()
+		e.dirty, e.flushing = e.flushing[:0], e.dirty
+		e.dirtyMu.Unlock()
+		if len(e.flushing) == 0 {
+			return
+		}
+		for i, c := range e.flushing {
+			e.flushing[i] = nil
+			c.flush(false)
+		}
+	}
+	e.loop.Wake()
+}
+
+// touch asks for a flush of c in this turn, or wakes the loop for one.
+func (e *Engine) touch(c *Conn) {
+	e.dirtyMu.Lock()
+	e.dirty = append(e.dirty, c)
+	e.dirtyMu.Unlock()
+	e.loop.Wake()
+}
+
+var _ reactor.Handler = (*Engine)(nil)

@@ -1,0 +1,313 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Upgrade is a handshake that is valid so far and waits for the application's word.
+type Upgrade struct {
+	Request   *ws.Request
+	Handshake ws.Handshake
+	// Conn is the connection to be. It has no id yet and takes no messages.
+	Conn *Conn
+}
+
+// refusals that the engine itself gives. RFC 9110 §15.
+var (
+	errHeadTooLarge  = &ws.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "request head too large"}
+	errHeadTooSlow   = &ws.HandshakeError{Status: http.StatusRequestTimeout, Reason: "request head took too long"}
+	errDecideTooSlow = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "authorization took too long"}
+	errFull          = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "too many connections"}
+	errDraining      = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "this server is draining"}
+	errNotUpgrade    = &ws.HandshakeError{Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
+		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}}}
+)
+
+// feedHead collects the request head and acts on it when it is complete.
+func (c *Conn) feedHead(b []byte) {
+	if c.phase.Load() != phaseHead {
+		c.hold(b) // the client did not wait for the decision; what it sent waits for it
+		return
+	}
+	from := 0
+	if c.in != nil {
+		from = len(c.in.buf)
+		c.hold(b)
+		b = c.in.buf
+	}
+	end := ws.HeadEnd(b, from)
+	if end > c.eng.cfg.MaxHead || (end < 0 && len(b) >= c.eng.cfg.MaxHead) {
+		c.eng.count.limit(limitHead)
+		c.refuse(errHeadTooLarge)
+		return
+	}
+	if end < 0 {
+		if c.in == nil {
+			c.hold(b)
+		}
+		return
+	}
+	c.decide(b, end)
+}
+
+// hold keeps bytes for later.
+func (c *Conn) hold(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if c.in == nil {
+		c.in = c.eng.newInbound()
+	}
+	c.in.buf = append(c.in.buf, b...)
+}
+
+// decide acts on a complete head, b[:end]; the rest of b is what the client sent after it.
+func (c *Conn) decide(b []byte, end int) {
+	e := c.eng
+	req, err := ws.ParseRequest(b[:end])
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	route := e.cfg.Route(req.Path)
+	if route == nil || !req.WantsUpgrade() {
+		if e.cfg.HTTP == nil {
+			c.refuse(errNotUpgrade)
+			return
+		}
+		c.handOff(b)
+		return
+	}
+	shake, err := req.Negotiate(route.Subprotocols)
+	if err == nil {
+		err = e.room()
+	}
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	c.keepRest(b[end:])
+	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c})
+}
+
+// keepRest makes rest, which may lie in c.in, the only thing that c holds.
+func (c *Conn) keepRest(rest []byte) {
+	switch {
+	case c.in == nil:
+		c.hold(rest)
+	case len(rest) == 0:
+		c.eng.release(c.in)
+		c.in = nil
+	default:
+		c.in.buf = append(c.in.buf[:0], rest...)
+	}
+}
+
+// room says whether one more WebSocket may be opened.
+func (e *Engine) room() error {
+	if e.draining.Load() {
+		return errDraining
+	}
+	if e.cfg.MaxConnections > 0 && e.Len() >= e.cfg.MaxConnections {
+		e.count.limit(limitConnections)
+		return errFull
+	}
+	return nil
+}
+
+// authorize asks the application, on a goroutine if it may block.
+func (c *Conn) authorize(route *Route, u *Upgrade) {
+	e := c.eng
+	switch {
+	case route.Authorize == nil:
+		c.accept(route, u)
+	case !route.Blocking:
+		c.decided(route, u, e.guardAuthorize(context.Background(), route, u))
+	default:
+		c.phase.Store(phaseDecide)
+		c.loopBits |= bitPaused
+		e.loop.SetDeadline(c.key, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
+		e.tasks.Add(1)
+		e.loop.Runnable()
+		go func() {
+			defer e.tasks.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), e.cfg.HandshakeTimeout)
+			defer cancel()
+			err := e.guardAuthorize(ctx, route, u)
+			e.loop.Post(func() { c.decided(route, u, err) })
+		}()
+	}
+}
+
+// guardAuthorize turns a panic of the application into a refusal.
+func (e *Engine) guardAuthorize(ctx context.Context, route *Route, u *Upgrade) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.panicked("authorize", p)
+			err = &ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"}
+		}
+	}()
+	return route.Authorize(ctx, u)
+}
+
+// decided acts on the application's word, unless the client has left or timed out meanwhile.
+func (c *Conn) decided(route *Route, u *Upgrade, err error) {
+	if ph := c.phase.Load(); ph != phaseHead && ph != phaseDecide {
+		return
+	}
+	if err == nil {
+		err = c.eng.room()
+	}
+	if err == nil {
+		c.accept(route, u)
+		return
+	}
+	if _, ok := errors.AsType[*ws.HandshakeError](err); !ok {
+		c.eng.cfg.Logger.Info("client refused", "remote", c.remote, "error", err)
+		err = &ws.HandshakeError{Status: http.StatusForbidden, Reason: "forbidden"}
+	}
+	c.refuse(err)
+}
+
+// accept opens the WebSocket: the answer leaves together with what Open sends.
+func (c *Conn) accept(route *Route, u *Upgrade) {
+	e := c.eng
+	answer, err := ws.AppendResponse(nil, u.Handshake)
+	if err != nil {
+		e.cfg.Logger.Error("handshake answer cannot be written", "error", err)
+		c.refuse(&ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"})
+		return
+	}
+	c.route = route
+	c.id = e.cfg.NewID()
+	e.handshakes.Add(-1)
+	e.count.opened.Add(1)
+	e.idsMu.Lock()
+	e.ids[c.id] = c
+	e.idsMu.Unlock()
+
+	c.mu.Lock()
+	c.phase.Store(phaseOpen)
+	c.outbox().addPinned(answer)
+	e.count.queued(len(answer))
+	c.markDirty()
+	c.mu.Unlock()
+
+	c.lastRead, c.lastPing = e.loop.Now(), e.loop.Now()
+	c.schedule()
+	c.dispatch(event{kind: eventOpen})
+	rest := c.in
+	c.in = nil
+	if rest != nil {
+		c.feedFrames(rest.buf)
+		e.release(rest)
+	}
+	c.resume()
+}
+
+// refuse answers with an HTTP error and ends the connection behind it.
+func (c *Conn) refuse(err error) {
+	e := c.eng
+	he, ok := errors.AsType[*ws.HandshakeError](err)
+	if !ok {
+		he = &ws.HandshakeError{Status: http.StatusBadRequest, Reason: err.Error()}
+	}
+	e.count.refused(he.Status)
+	c.loopBits |= bitSwallow | bitFailed
+	c.mu.Lock()
+	c.phase.Store(phaseRefused)
+	answer := ws.AppendRefusal(nil, he)
+	c.outbox().addPinned(answer)
+	e.count.queued(len(answer))
+	c.markDirty()
+	c.mu.Unlock()
+	c.resume()
+}
+
+// handOff gives the socket to net/http, with the bytes already read in front.
+func (c *Conn) handOff(read []byte) {
+	e := c.eng
+	prefix := append([]byte(nil), read...)
+	e.release(c.in)
+	c.in = nil
+	c.phase.Store(phaseClosed)
+	e.conns[c.key.Index] = nil
+	e.handshakes.Add(-1)
+	conn, rest, err := e.loop.Detach(c.key, c.sock)
+	if err != nil {
+		e.cfg.Logger.Warn("connection lost on its way to net/http", "remote", c.remote, "error", err)
+		return
+	}
+	e.count.http.Add(1)
+	e.cfg.HTTP(&prefixConn{Conn: conn, prefix: append(prefix, rest...)})
+}
+
+// prefixConn is a connection whose first bytes were read already.
+type prefixConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (p *prefixConn) Read(b []byte) (int, error) {
+	if len(p.prefix) > 0 {
+		n := copy(b, p.prefix)
+		if p.prefix = p.prefix[n:]; len(p.prefix) == 0 {
+			p.prefix = nil
+		}
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// headTimeout ends a handshake that took too long.
+func (c *Conn) headTimeout() {
+	c.eng.count.limit(limitHeadTime)
+	if c.phase.Load() == phaseDecide {
+		c.refuse(errDecideTooSlow)
+		return
+	}
+	if c.in == nil {
+		c.eng.teardown(c) // it never said a word; browsers open such sockets in advance
+		return
+	}
+	c.refuse(errHeadTooSlow)
+}
+
+// Adopt takes over a connection whose request was read by net/http, as happens when a proxy reuses a connection for an
+// upgrade. The engine owns conn from here on. rest is what was read beyond the head. Any goroutine; it reports false
+// after Stop, and conn is the caller's still.
+func (e *Engine) Adopt(conn net.Conn, req ws.Request, rest []byte) bool {
+	rest = append([]byte(nil), rest...)
+	return e.loop.Post(func() {
+		if p, ok := conn.(*prefixConn); ok && len(p.prefix) == 0 {
+			conn = p.Conn
+		}
+		k, s, err := e.loop.AddConn(conn)
+		if err != nil {
+			e.cfg.Logger.Warn("connection lost on its way from net/http", "error", err)
+			_ = conn.Close()
+			return
+		}
+		c := e.adopt(k, s, addrPort(conn.RemoteAddr()))
+		route := e.cfg.Route(req.Path)
+		if route == nil {
+			c.refuse(errNotUpgrade)
+			return
+		}
+		shake, err := req.Negotiate(route.Subprotocols)
+		if err == nil {
+			err = e.room()
+		}
+		if err != nil {
+			c.refuse(err)
+			return
+		}
+		c.hold(rest)
+		c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c})
+	})
+}

@@ -1,0 +1,39 @@
+package engine
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+)
+
+// Listen accepts connections from ln until stop is called or the engine ends; it does not close ln. Before Run, or on
+// the loop.
+func (e *Engine) Listen(ln net.Listener) (stop func(), err error) {
+	return e.loop.Listen(ln, func(k reactor.Key, s reactor.Socket, remote netip.AddrPort) { e.adopt(k, s, remote) })
+}
+
+// AddFDs takes over accepted sockets, which must be non-blocking TCP streams. It owns them from here on, even if it
+// cannot serve them. It reports false after Stop, and the sockets are the caller's still. Any goroutine. Linux only.
+func (e *Engine) AddFDs(fds []int) bool {
+	fds = append([]int(nil), fds...)
+	return e.loop.Post(func() {
+		for _, fd := range fds {
+			k, s, remote, err := e.loop.AddFD(fd)
+			if err != nil {
+				e.cfg.Logger.Warn("socket lost", "error", err)
+				continue
+			}
+			e.adopt(k, s, remote)
+		}
+	})
+}
+
+// addrPort is the IP address and port of a, or the zero value if it has none.
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,90 @@
+package engine
+
+// mailbox holds the callbacks that one connection has to make on a goroutine. It exists only while there are any, and
+// so does the goroutine. Guarded by Conn.mu, but for batch, which belongs to the goroutine.
+type mailbox struct {
+	waiting batch
+	running batch
+}
+
+// batch is a list of events with the payloads of its messages in one arena.
+type batch struct {
+	events []letter
+	arena  []byte
+}
+
+// letter is an event whose payload ends at end in the arena, and begins where the previous one ends.
+type letter struct {
+	event
+	until int
+}
+
+func (b *batch) add(ev event) {
+	b.arena = append(b.arena, ev.data...)
+	ev.data = nil
+	b.events = append(b.events, letter{event: ev, until: len(b.arena)})
+}
+
+func (b *batch) reset() {
+	clear(b.events)
+	if cap(b.arena) > maxKeptInbound {
+		b.arena = nil
+	}
+	b.events, b.arena = b.events[:0], b.arena[:0]
+}
+
+// post queues a callback for the goroutine of c, and starts it if there is none. On the loop. A connection whose
+// mailbox is full is not read until its callbacks have caught up.
+func (c *Conn) post(ev event) {
+	e := c.eng
+	c.mu.Lock()
+	idle := c.box == nil
+	if idle {
+		c.box = e.mailboxes.Get().(*mailbox)
+	}
+	c.box.waiting.add(ev)
+	full := len(c.box.waiting.arena) >= c.route.MailboxLimit || len(c.box.waiting.events) >= maxLetters
+	c.mu.Unlock()
+	if full && c.loopBits&bitPaused == 0 {
+		e.count.limit(limitMailbox)
+		c.loopBits |= bitPaused
+	}
+	if idle {
+		e.tasks.Add(1)
+		e.loop.Runnable()
+		go c.work()
+	}
+}
+
+// maxLetters bounds the number of events in a mailbox, whose payloads may be empty.
+const maxLetters = 4096
+
+// work makes the callbacks of c until none is left.
+func (c *Conn) work() {
+	e := c.eng
+	defer e.tasks.Done()
+	for {
+		c.mu.Lock()
+		box := c.box
+		box.running, box.waiting = box.waiting, box.running
+		if len(box.running.events) == 0 {
+			c.box = nil
+			c.mu.Unlock()
+			e.mailboxes.Put(box)
+			return
+		}
+		full := len(box.running.arena) >= c.route.MailboxLimit || len(box.running.events) >= maxLetters
+		c.mu.Unlock()
+
+		from := 0
+		for _, l := range box.running.events {
+			l.data = box.running.arena[from:l.until:l.until]
+			from = l.until
+			c.call(l.event)
+		}
+		box.running.reset()
+		if full {
+			e.loop.Post(c.resume)
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
+
+const (
+	// sharedFrom is the length from which a published frame is referred to instead of copied: below it, one copy into
+	// a buffer that leaves in one write is cheaper than a write of many parts.
+	sharedFrom = 1 << 10
+	// maxChunk is where a buffer of small frames ends and the next begins.
+	maxChunk = 64 << 10
+	// maxParts is the number of chunks that leave in one write.
+	maxParts = 64
+)
+
+// chunkKind tells what a chunk holds, and so what may be done with it.
+type chunkKind uint8
+
+const (
+	chunkFrames chunkKind = iota // whole frames of this connection; more may be appended
+	chunkShared                  // one frame that other connections may hold too: read only
+	chunkPinned                  // bytes that must leave: an HTTP answer, or the rest of a frame that began
+)
+
+type chunk struct {
+	buf  []byte
+	kind chunkKind
+}
+
+// outbox is what waits to be written to one connection, oldest first. It exists only while something waits.
+type outbox struct {
+	chunks []chunk
+	off    int    // bytes of the first chunk that have left
+	size   int    // bytes that wait
+	spare  []byte // storage that outlives the content, for the first chunk of frames
+	lent   bool   // spare is in use
+}
+
+// addShared appends a frame that others may hold too.
+func (o *outbox) addShared(frame []byte) {
+	o.chunks = append(o.chunks, chunk{buf: frame, kind: chunkShared})
+	o.size += len(frame)
+}
+
+// addPinned appends bytes that must leave whatever happens. The outbox owns them.
+func (o *outbox) addPinned(b []byte) {
+	o.chunks = append(o.chunks, chunk{buf: b, kind: chunkPinned})
+	o.size += len(b)
+}
+
+// addFrame appends a frame made of op and payload. With apart it gets a chunk of its own, so that it can be dropped.
+func (o *outbox) addFrame(op ws.Opcode, payload []byte, apart bool) {
+	t := o.tail(len(payload), apart)
+	before := len(t.buf)
+	t.buf = ws.AppendFrame(t.buf, op, payload)
+	o.size += len(t.buf) - before
+	o.keep(t.buf)
+}
+
+// addBytes appends a copy of whole frames.
+func (o *outbox) addBytes(frames []byte, apart bool) {
+	t := o.tail(len(frames), apart)
+	t.buf = append(t.buf, frames...)
+	o.size += len(frames)
+	o.keep(t.buf)
+}
+
+// tail finds the chunk to append n bytes to. It is valid until the next append.
+func (o *outbox) tail(n int, apart bool) *chunk {
+	if last := len(o.chunks) - 1; last >= 0 && !apart {
+		if t := &o.chunks[last]; t.kind == chunkFrames && len(t.buf)+n <= maxChunk {
+			return t
+		}
+	}
+	var buf []byte
+	if !o.lent && !apart {
+		o.lent = true
+		buf = o.spare[:0]
+	}
+	o.chunks = append(o.chunks, chunk{buf: buf})
+	return &o.chunks[len(o.chunks)-1]
+}
+
+// writeTo writes what waits, at most maxParts chunks, followed by tail, which the outbox does not own. full says that
+// the socket took less than it was offered.
+func (o *outbox) writeTo(s reactor.Socket, tail ...[]byte) (n int, full bool, err error) {
+	if len(o.chunks) == 1 && len(tail) == 0 {
+		b := o.chunks[0].buf[o.off:]
+		n, err = s.Write(b)
+		full = n < len(b)
+	} else {
+		var parts [maxParts + 2][]byte
+		list, offered := o.parts(parts[:0]), 0
+		list = append(list, tail...)
+		for _, p := range list {
+			offered += len(p)
+		}
+		n, err = s.Writev(list)
+		full = n < offered
+	}
+	o.advance(min(n, o.size))
+	return n, full, err
+}
+
+func (o *outbox) parts(list [][]byte) [][]byte {
+	for i, ch := range o.chunks[:min(len(o.chunks), maxParts)] {
+		if i == 0 {
+			ch.buf = ch.buf[o.off:]
+		}
+		list = append(list, ch.buf)
+	}
+	return list
+}
+
+// advance forgets the first n bytes.
+func (o *outbox) advance(n int) {
+	o.size -= n
+	o.off += n
+	done := 0
+	for done < len(o.chunks) && o.off >= len(o.chunks[done].buf) {
+		o.off -= len(o.chunks[done].buf)
+		done++
+	}
+	o.chunks = slices.Delete(o.chunks, 0, done)
+}
+
+// split gives each waiting frame a chunk of its own and pins the rest of the frame that has begun to leave, so that
+// whole frames can be dropped. The chunks of frames know their own borders: they are frames.
+func (o *outbox) split() {
+	if len(o.chunks) == 0 {
+		return
+	}
+	list := make([]chunk, 0, len(o.chunks)+8)
+	for i, ch := range o.chunks {
+		begun := 0
+		if i == 0 {
+			begun = o.off
+		}
+		if ch.kind == chunkPinned || (ch.kind == chunkShared && begun == 0) {
+			list = append(list, chunk{buf: ch.buf[begun:], kind: ch.kind})
+			continue
+		}
+		for at := 0; at < len(ch.buf); {
+			end := at + frameLen(ch.buf[at:])
+			switch {
+			case end <= begun:
+			case at < begun:
+				list = append(list, chunk{buf: ch.buf[begun:end:end], kind: chunkPinned})
+			default:
+				list = append(list, chunk{buf: ch.buf[at:end:end], kind: chunkShared})
+			}
+			at = end
+		}
+	}
+	o.chunks, o.off = list, 0
+}
+
+// dropOldest drops whole data frames, oldest first, until need bytes are free or nothing droppable is left. The
+// outbox must have been split when the socket became full.
+func (o *outbox) dropOldest(need int) (frames int) {
+	kept := o.chunks[:0]
+	for _, ch := range o.chunks {
+		if need > 0 && ch.kind != chunkPinned && !isControl(ch.buf) {
+			need -= len(ch.buf)
+			o.size -= len(ch.buf)
+			frames++
+			continue
+		}
+		kept = append(kept, ch)
+	}
+	clear(o.chunks[len(kept):])
+	o.chunks = kept
+	return frames
+}
+
+// release forgets everything and readies o for the pool.
+func (o *outbox) release() {
+	clear(o.chunks)
+	if cap(o.chunks) > maxParts {
+		o.chunks = nil
+	}
+	*o = outbox{chunks: o.chunks[:0], spare: o.spare}
+}
+
+// keep remembers the storage of a chunk for the time after release, if it is worth it.
+func (o *outbox) keep(buf []byte) {
+	if cap(buf) > cap(o.spare) && cap(buf) <= 2*maxChunk {
+		o.spare = buf[:0]
+	}
+}
+
+// frameLen is the length of the frame at the start of b, which is one of ours and whole.
+func frameLen(b []byte) int {
+	h, n, err := ws.ParseHeader(b)
+	if err != nil || n == 0 {
+		return len(b)
+	}
+	return n + int(h.Length)
+}
+
+// isControl says whether the frame at the start of b is a control frame.
+func isControl(b []byte) bool { return ws.Opcode(b[0] & 0x0f).IsControl() }

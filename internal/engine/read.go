@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"errors"
+	"io"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// read takes bytes from the socket until it is empty, but not more than one buffer in a turn, so that a busy peer does
+// not starve the others.
+func (c *Conn) read(hangup bool) {
+	e := c.eng
+	if hangup {
+		c.loopBits |= bitHangup
+	}
+	if c.loopBits&bitPaused != 0 {
+		c.loopBits |= bitReadPending
+		return
+	}
+	for {
+		buf := e.loop.Buffer()
+		n, err := c.sock.Read(buf)
+		if n > 0 {
+			e.count.bytesIn.Add(uint64(n))
+			c.lastRead = e.loop.Now()
+			if c.loopBits&bitSwallow == 0 {
+				c.feed(buf[:n])
+				c.flush(false) // what the callbacks sent leaves now, while it is in the cache
+			}
+			if c.gone() || c.loopBits&bitPaused != 0 {
+				c.loopBits |= bitReadPending
+				return
+			}
+		}
+		switch {
+		case err == nil && n == len(buf):
+			e.loop.Again(c.key, reactor.Readable)
+			return
+		case err == nil && c.loopBits&bitHangup == 0:
+			return // a short read took the socket empty; the next byte is a new edge
+		case err == nil:
+			continue // the peer has shut its side: read up to its end
+		case errors.Is(err, reactor.ErrAgain):
+			return
+		case errors.Is(err, io.EOF):
+			e.teardown(c)
+			return
+		default:
+			e.count.resets.Add(1)
+			e.teardown(c)
+			return
+		}
+	}
+}
+
+// gone says that c was torn down while its bytes were handled. On the loop.
+func (c *Conn) gone() bool { return c.eng.conn(c.key) != c }
+
+// feed gives bytes to whoever is in charge: the handshake, or the protocol.
+func (c *Conn) feed(b []byte) {
+	if c.route == nil {
+		c.feedHead(b)
+		return
+	}
+	c.feedFrames(b)
+}
+
+// feedFrames turns bytes into callbacks.
+func (c *Conn) feedFrames(b []byte) {
+	var text, binary uint64
+	for len(b) > 0 {
+		ev, rest, err := c.reader.Next(b, &c.route.Reader)
+		b = rest
+		if err != nil {
+			c.protocolError(err)
+			break
+		}
+		switch ev.Kind {
+		case ws.KindData:
+			if c.phase.Load() != phaseOpen {
+				continue // we have said goodbye: only the peer's close frame counts
+			}
+			if ev.Last && c.opcode(&ev) == ws.OpText {
+				text++
+			} else if ev.Last {
+				binary++
+			}
+			c.deliver(&ev)
+		case ws.KindPing:
+			c.control(ws.OpPong, ev.Data)
+		case ws.KindClose:
+			c.peerClosed(ev.Code, string(ev.Data))
+		}
+		if c.loopBits&bitSwallow != 0 {
+			break
+		}
+	}
+	c.eng.count.received(text, binary)
+}
+
+// opcode is that of the message that ev is a piece of.
+func (c *Conn) opcode(ev *ws.Event) ws.Opcode {
+	if c.in != nil {
+		return c.in.op
+	}
+	return ev.Opcode
+}
+
+// deliver hands over a whole message, and collects the pieces of one that comes in several.
+func (c *Conn) deliver(ev *ws.Event) {
+	if ev.First && ev.Last {
+		c.dispatch(event{kind: eventMessage, op: ev.Opcode, data: ev.Data})
+		return
+	}
+	if c.in == nil {
+		c.in = c.eng.newInbound()
+		c.in.op = ev.Opcode
+	}
+	c.in.buf = append(c.in.buf, ev.Data...)
+	if ev.Last {
+		in := c.in
+		c.in = nil
+		c.dispatch(event{kind: eventMessage, op: in.op, data: in.buf})
+		c.eng.release(in)
+	}
+}
+
+// control answers a ping. RFC 6455 §5.5.3: a pong carries the ping's payload. While the peer does not read, further
+// pongs are dropped instead of queued: it may answer the most recent ping only.
+func (c *Conn) control(op ws.Opcode, payload []byte) {
+	if c.blocked.Load() {
+		c.eng.count.limit(limitPongs)
+		return
+	}
+	c.sendControl(op, payload)
+}
+
+// peerClosed answers the peer's close frame. RFC 6455 §5.5.1: the answer echoes the code.
+func (c *Conn) peerClosed(code ws.CloseCode, reason string) {
+	c.loopBits |= bitPeerClosed | bitSwallow
+	c.beginClose(ending{code: code, reason: reason}, "")
+}
+
+// protocolError fails the connection. RFC 6455 §7.1.7: the close frame names the rule, then the socket is shut. What
+// the peer still sends is swallowed, because closing over unread bytes would reset the socket and lose our last word.
+func (c *Conn) protocolError(err error) {
+	code, reason := ws.CloseProtocolError, err.Error()
+	if pe, ok := errors.AsType[*ws.ProtocolError](err); ok {
+		code, reason = pe.Code, pe.Reason
+	}
+	if code == ws.CloseMessageTooBig {
+		c.eng.count.limit(limitMessageSize)
+	}
+	c.loopBits |= bitSwallow | bitFailed
+	c.beginClose(ending{code: code, reason: reason}, reason)
+}
+
+// resume reads again after a pause.
+func (c *Conn) resume() {
+	if c.gone() || c.loopBits&bitPaused == 0 {
+		return
+	}
+	c.loopBits &^= bitPaused
+	if c.loopBits&bitReadPending != 0 {
+		c.loopBits &^= bitReadPending
+		c.eng.loop.Again(c.key, reactor.Readable)
+	}
+}

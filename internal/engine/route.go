@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Defaults of a Route.
+const (
+	DefaultQueueLimit   = 1 << 20
+	DefaultIdleTimeout  = 120 * time.Second
+	DefaultPingInterval = 50 * time.Second
+	DefaultCloseTimeout = 5 * time.Second
+	DefaultMailboxLimit = 256 << 10
+)
+
+// Handler receives the events of connections. Calls for one connection never overlap; calls for different ones may.
+type Handler interface {
+	// Open is called once, before any message. What it sends leaves together with the handshake's answer.
+	Open(c *Conn)
+	// Message is called for each whole message. The payload is valid until it returns.
+	Message(c *Conn, op ws.Opcode, payload []byte)
+	// Drain is called when the queue fell to the low mark after it had been above.
+	Drain(c *Conn)
+	// Close is called once, as the last event. The code is ws.CloseAbnormal if no closing handshake took place.
+	Close(c *Conn, code ws.CloseCode, reason string)
+}
+
+// Policy says what happens to a message when the queue of a slow connection is full.
+type Policy uint8
+
+// The three policies.
+const (
+	// PolicyClose closes the connection with 1013 (try again later).
+	PolicyClose Policy = iota
+	// PolicyDropNewest keeps what waits and drops the message.
+	PolicyDropNewest
+	// PolicyDropOldest drops whole waiting messages, oldest first, until the message fits.
+	PolicyDropOldest
+)
+
+// Route is a WebSocket endpoint. It is shared by all its connections and not changed after its first use.
+type Route struct {
+	Handler Handler
+	// Inline runs the callbacks on the loop. They must not block.
+	Inline bool
+	// Authorize decides about a handshake and may set the connection's owner. An error of type *ws.HandshakeError is the
+	// answer to the client; any other is a 403. Nil lets everyone in.
+	Authorize func(ctx context.Context, u *Upgrade) error
+	// Blocking says that Authorize may block: it then runs on a goroutine of its own.
+	Blocking bool
+	// Subprotocols that the endpoint speaks.
+	Subprotocols []string
+	// Reader holds the protocol's limits: the longest message, the number of fragments.
+	Reader ws.ReaderConfig
+	// IdleTimeout is how long nothing at all may arrive before the connection counts as dead; 0 is DefaultIdleTimeout,
+	// negative is for ever.
+	IdleTimeout time.Duration
+	// PingInterval is the silence after which a ping is sent; 0 is DefaultPingInterval, negative is never.
+	PingInterval time.Duration
+	// CloseTimeout bounds the closing handshake; 0 is DefaultCloseTimeout.
+	CloseTimeout time.Duration
+	// QueueLimit is the high mark: bytes that may wait for a slow peer; 0 is DefaultQueueLimit. A message that finds
+	// the queue empty is always taken.
+	QueueLimit int
+	// LowMark is where Drain is called; 0 is a quarter of QueueLimit.
+	LowMark int
+	// Policy applies beyond QueueLimit.
+	Policy Policy
+	// MailboxLimit is the number of payload bytes that may wait for callbacks that block; beyond it the connection is
+	// not read, so that the peer feels the back-pressure. 0 is DefaultMailboxLimit.
+	MailboxLimit int
+}
+
+// Prepare fills in the defaults. The owner of a route calls it once before use.
+func (r *Route) Prepare() {
+	setDefault(&r.IdleTimeout, DefaultIdleTimeout)
+	setDefault(&r.PingInterval, DefaultPingInterval)
+	setDefault(&r.CloseTimeout, DefaultCloseTimeout)
+	setDefault(&r.QueueLimit, DefaultQueueLimit)
+	setDefault(&r.LowMark, r.QueueLimit/4)
+	setDefault(&r.MailboxLimit, DefaultMailboxLimit)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

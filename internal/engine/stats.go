@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// limit names something that is bounded, so that hits can be counted.
+type limit uint8
+
+const (
+	limitHead limit = iota
+	limitHeadTime
+	limitHandshakes
+	limitConnections
+	limitMessageSize
+	limitQueueClose
+	limitDropNewest
+	limitDropOldest
+	limitMailbox
+	limitPongs
+	limitSubscriptions
+	limitIdle
+	limitCloseTime
+	numLimits
+)
+
+func (l limit) String() string {
+	return [numLimits]string{
+		"head_size", "head_time", "handshakes", "connections", "message_size", "queue_close", "queue_drop_newest",
+		"queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
+	}[l]
+}
+
+// Stats is what an engine has done. Counters only grow.
+type Stats struct {
+	Connections   int // WebSockets that are open now
+	Handshaking   int // sockets in their handshake, or on their way out of it
+	Subscriptions int
+	QueueBytes    int64 // bytes that wait for slow peers now
+
+	Accepted uint64 // sockets
+	Opened   uint64 // WebSockets
+	HTTP     uint64 // connections given to net/http
+	Resets   uint64 // sockets that broke
+	Panics   uint64 // callbacks that panicked
+	Stalls   uint64 // callbacks that held the loop beyond Config.WatchdogLimit
+
+	TextIn, BinaryIn   uint64 // messages
+	TextOut, BinaryOut uint64
+	BytesIn, BytesOut  uint64
+
+	// Closed counts ended WebSockets by close code; the codes of applications count together as 3xxx and 4xxx.
+	Closed map[string]uint64
+	// Refused counts handshakes by the HTTP status of the refusal.
+	Refused map[int]uint64
+	// Limits counts hits by the name of the limit.
+	Limits map[string]uint64
+
+	// LoopLag is the longest turn of the loop since the previous call of Stats.
+	LoopLag time.Duration
+}
+
+// counters are written by the loop and, those of output, by any goroutine.
+type counters struct {
+	accepted, opened, http, resets, panics atomic.Uint64
+	textIn, binaryIn, bytesIn              atomic.Uint64
+	textOut, binaryOut, bytesOut           atomic.Uint64
+	queuedBytes                            atomic.Int64
+	limits                                 [numLimits]atomic.Uint64
+	closes                                 [closeSlots]atomic.Uint64
+
+	refusedMu sync.Mutex
+	refusals  map[int]uint64
+}
+
+// closeSlots: the registered codes 1000 to 1015, and one for each range of application codes.
+const closeSlots = 18
+
+func closeSlot(code ws.CloseCode) int {
+	switch {
+	case code >= 4000:
+		return 17
+	case code >= 3000:
+		return 16
+	case code >= 1000 && code <= 1015:
+		return int(code) - 1000
+	default:
+		return int(ws.CloseNoStatus) - 1000
+	}
+}
+
+func closeName(slot int) string {
+	switch slot {
+	case 16:
+		return "3xxx"
+	case 17:
+		return "4xxx"
+	default:
+		return strconv.Itoa(1000 + slot)
+	}
+}
+
+func (n *counters) limit(l limit)            { n.limits[l].Add(1) }
+func (n *counters) closed(code ws.CloseCode) { n.closes[closeSlot(code)].Add(1) }
+func (n *counters) queued(bytes int)         { n.queuedBytes.Add(int64(bytes)) }
+
+// received counts the messages of one read.
+func (n *counters) received(text, binary uint64) {
+	if text > 0 {
+		n.textIn.Add(text)
+	}
+	if binary > 0 {
+		n.binaryIn.Add(binary)
+	}
+}
+
+func (n *counters) sent(op ws.Opcode) {
+	if op == ws.OpText {
+		n.textOut.Add(1)
+		return
+	}
+	n.binaryOut.Add(1)
+}
+
+// wrote counts bytes that left, of which some had waited in a queue.
+func (n *counters) wrote(bytes, waited int) {
+	n.bytesOut.Add(uint64(bytes))
+	n.queuedBytes.Add(-int64(waited))
+}
+
+func (n *counters) refused(status int) {
+	n.refusedMu.Lock()
+	defer n.refusedMu.Unlock()
+	if n.refusals == nil {
+		n.refusals = make(map[int]uint64)
+	}
+	n.refusals[status]++
+}
+
+// Stats returns a snapshot. Any goroutine.
+func (e *Engine) Stats() Stats {
+	n := &e.count
+	s := Stats{
+		Connections: e.Len(), Handshaking: int(e.handshakes.Load()), Subscriptions: e.Subscriptions(),
+		QueueBytes: n.queuedBytes.Load(),
+		Accepted:   n.accepted.Load(), Opened: n.opened.Load(), HTTP: n.http.Load(), Resets: n.resets.Load(),
+		Panics: n.panics.Load(), Stalls: e.watch.stalls.Load(),
+		TextIn: n.textIn.Load(), BinaryIn: n.binaryIn.Load(),
+		TextOut: n.textOut.Load(), BinaryOut: n.binaryOut.Load(),
+		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(),
+		Closed: make(map[string]uint64), Refused: make(map[int]uint64), Limits: make(map[string]uint64),
+		LoopLag: e.loop.Lag(),
+	}
+	for slot := range n.closes {
+		if v := n.closes[slot].Load(); v > 0 {
+			s.Closed[closeName(slot)] = v
+		}
+	}
+	for l := range n.limits {
+		if v := n.limits[l].Load(); v > 0 {
+			s.Limits[limit(l).String()] = v
+		}
+	}
+	n.refusedMu.Lock()
+	defer n.refusedMu.Unlock()
+	for status, v := range n.refusals {
+		s.Refused[status] = v
+	}
+	return s
+}

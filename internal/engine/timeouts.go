@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Timeout is called by the loop when the deadline of a connection has passed. There is one deadline for each, and it
+// is not moved by messages: what is due is worked out here, from the time of the last byte.
+func (e *Engine) Timeout(k reactor.Key) {
+	c := e.conn(k)
+	if c == nil {
+		return
+	}
+	switch c.phase.Load() {
+	case phaseHead, phaseDecide:
+		c.headTimeout()
+	case phaseRefused:
+		e.teardown(c)
+	case phaseClosing:
+		e.count.limit(limitCloseTime)
+		e.teardown(c)
+	case phaseOpen:
+		c.keepAlive()
+	}
+}
+
+// keepAlive pings a silent peer and gives up one that has been silent for too long.
+func (c *Conn) keepAlive() {
+	now := c.eng.loop.Now()
+	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.lastRead >= idle && c.loopBits&bitPaused == 0 {
+		c.eng.count.limit(limitIdle)
+		c.beginClose(ending{code: ws.CloseGoingAway, reason: "idle timeout"}, "idle timeout")
+		return
+	}
+	if every := int64(c.route.PingInterval); every > 0 && now-max(c.lastRead, c.lastPing) >= every {
+		c.lastPing = now
+		// A peer that does not read needs no ping: what it has to read already keeps the connection alive.
+		if !c.blocked.Load() {
+			c.sendControl(ws.OpPing, nil)
+		}
+	}
+	c.schedule()
+}
+
+// schedule sets the deadline to the next thing that may be due.
+func (c *Conn) schedule() {
+	now := c.eng.loop.Now()
+	var due int64
+	if every := int64(c.route.PingInterval); every > 0 {
+		due = max(c.lastRead, c.lastPing) + every
+	}
+	if idle := int64(c.route.IdleTimeout); idle > 0 {
+		at := c.lastRead + idle
+		if at <= now {
+			at = now + idle // paused: it is us who do not read
+		}
+		if due == 0 || at < due {
+			due = at
+		}
+	}
+	if due == 0 {
+		c.eng.loop.ClearDeadline(c.key)
+		return
+	}
+	c.eng.loop.SetDeadline(c.key, due)
+}

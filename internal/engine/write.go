@@ -1,0 +1,277 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Result says what became of a message that was sent.
+type Result uint8
+
+// The four results.
+const (
+	// Sent means that the message leaves in this turn of the loop, or has left.
+	Sent Result = iota
+	// Queued means that the peer reads slowly: the message waits for it.
+	Queued
+	// Dropped means that the queue was full and the policy gave the message up.
+	Dropped
+	// Closed means that the connection is closed or closing, or that this message closed it (PolicyClose).
+	Closed
+)
+
+// writeNow is the payload length from which a message is written at once, from where it lies, instead of being copied
+// to leave with the others of its turn: one copy saved is worth more than one write.
+const writeNow = 16 << 10
+
+// Send queues a message. It never blocks, and copies what it does not write at once. Any goroutine.
+func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.admit(ws.FrameLen(len(payload))) {
+		return c.refusal()
+	}
+	c.eng.count.sent(op)
+	if len(payload) >= writeNow && !c.blocked.Load() {
+		c.writeThrough(op, payload)
+	} else {
+		before := c.outbox().size
+		c.out.addFrame(op, payload, c.apart())
+		c.eng.count.queued(c.out.size - before)
+	}
+	return c.queued()
+}
+
+// SendFrame queues a frame that was encoded once for many connections. The bytes must not change afterwards.
+func (c *Conn) SendFrame(op ws.Opcode, frame []byte) Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.admit(len(frame)) {
+		return c.refusal()
+	}
+	c.eng.count.sent(op)
+	if len(frame) >= sharedFrom {
+		c.outbox().addShared(frame)
+	} else {
+		c.outbox().addBytes(frame, c.apart())
+	}
+	c.eng.count.queued(len(frame))
+	return c.queued()
+}
+
+// Buffered is the number of bytes that wait for the peer.
+func (c *Conn) Buffered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil {
+		return 0
+	}
+	return c.out.size
+}
+
+// sendControl queues a ping or a pong: no limit applies to it. The caller makes sure that they cannot pile up.
+func (c *Conn) sendControl(op ws.Opcode, payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase.Load() != phaseOpen {
+		return
+	}
+	before := c.outbox().size
+	c.out.addFrame(op, payload, c.apart())
+	c.eng.count.queued(c.out.size - before)
+	c.markDirty()
+}
+
+// The functions below want c.mu held.
+
+// admit decides whether a data frame of size bytes may join the queue, and applies the policy if there is no room.
+func (c *Conn) admit(size int) bool {
+	if c.phase.Load() != phaseOpen {
+		return false
+	}
+	if c.fits(size) {
+		return true
+	}
+	if !c.blocked.Load() {
+		// Much was sent in one turn; the peer is not slow, it was not asked yet.
+		c.writeOut()
+		if c.fits(size) {
+			return c.bits&bitBroken == 0
+		}
+	}
+	c.bits |= bitPressed
+	switch c.route.Policy {
+	case PolicyDropNewest:
+		c.eng.count.limit(limitDropNewest)
+		return false
+	case PolicyDropOldest:
+		before := c.out.size
+		for range c.out.dropOldest(before + size - c.route.QueueLimit) {
+			c.eng.count.limit(limitDropOldest)
+		}
+		c.eng.count.queued(c.out.size - before)
+		return true
+	default:
+		c.eng.count.limit(limitQueueClose)
+		c.discard()
+		c.closeLocked(ending{code: ws.CloseTryAgainLater, reason: "too slow: the send queue is full"}, "too slow")
+		return false
+	}
+}
+
+func (c *Conn) fits(size int) bool {
+	return c.out == nil || c.out.size == 0 || c.out.size+size <= c.route.QueueLimit
+}
+
+// refusal is the result of a message that was not admitted.
+func (c *Conn) refusal() Result {
+	if c.phase.Load() == phaseOpen {
+		return Dropped
+	}
+	return Closed
+}
+
+// queued marks c for the flush and tells what happened to the message that was just added.
+func (c *Conn) queued() Result {
+	if !c.blocked.Load() {
+		c.markDirty()
+		return Sent
+	}
+	if c.out.size > c.route.LowMark {
+		c.bits |= bitPressed
+	}
+	return Queued
+}
+
+// apart says that frames must stay droppable one by one.
+func (c *Conn) apart() bool {
+	return c.route != nil && c.route.Policy == PolicyDropOldest && c.blocked.Load()
+}
+
+func (c *Conn) outbox() *outbox {
+	if c.out == nil {
+		c.out = c.eng.outboxes.Get().(*outbox)
+	}
+	return c.out
+}
+
+// discard drops the data that waits, but for a frame that has begun to leave.
+func (c *Conn) discard() {
+	if c.out == nil {
+		return
+	}
+	before := c.out.size
+	c.out.split()
+	c.out.dropOldest(before)
+	c.eng.count.queued(c.out.size - before)
+}
+
+func (c *Conn) markDirty() {
+	if c.bits&bitDirty == 0 {
+		c.bits |= bitDirty
+		c.eng.touch(c)
+	}
+}
+
+// writeThrough writes what waits and a message behind it, and keeps only what the socket did not take.
+func (c *Conn) writeThrough(op ws.Opcode, payload []byte) {
+	o, count := c.outbox(), &c.eng.count
+	var head [ws.MaxHeader]byte
+	header := ws.AppendHeader(head[:0], ws.Header{Fin: true, Opcode: op, Length: uint64(len(payload))})
+	if len(o.chunks) > maxParts-2 {
+		c.writeOut()
+		if c.blocked.Load() {
+			c.outbox().addFrame(op, payload, c.apart())
+			count.queued(len(header) + len(payload))
+			return
+		}
+		o = c.outbox()
+	}
+	waiting := o.size
+	n, _, err := o.writeTo(c.sock, header, payload)
+	count.wrote(n, min(n, waiting))
+	if err != nil && !errors.Is(err, reactor.ErrAgain) {
+		c.bits |= bitBroken
+		return
+	}
+	rest := len(header) + len(payload) - max(n-waiting, 0)
+	if rest == 0 {
+		return
+	}
+	c.block()
+	left := make([]byte, 0, rest)
+	if over := rest - len(payload); over > 0 {
+		left = append(left, header[len(header)-over:]...)
+	}
+	left = append(left, payload[max(len(payload)-rest, 0):]...)
+	if rest == len(header)+len(payload) {
+		o.addShared(left)
+	} else {
+		o.addPinned(left)
+	}
+	count.queued(rest)
+}
+
+// block notes that the socket is full.
+func (c *Conn) block() {
+	c.blocked.Store(true)
+	if c.route != nil && c.route.Policy == PolicyDropOldest && c.out != nil {
+		c.out.split()
+	}
+}
+
+// writeOut writes until the socket is full or nothing waits.
+func (c *Conn) writeOut() {
+	for c.out != nil && c.out.size > 0 && c.bits&bitBroken == 0 {
+		n, full, err := c.out.writeTo(c.sock)
+		c.eng.count.wrote(n, n)
+		if err != nil && !errors.Is(err, reactor.ErrAgain) {
+			c.bits |= bitBroken
+			return
+		}
+		if full {
+			c.block()
+			return
+		}
+	}
+	if c.out != nil && c.out.size == 0 {
+		c.out.release()
+		c.eng.outboxes.Put(c.out)
+		c.out = nil
+	}
+}
+
+// flush writes what waits and does what was waiting for that. On the loop, without c.mu.
+func (c *Conn) flush(writable bool) {
+	c.mu.Lock()
+	c.bits &^= bitDirty
+	ph := c.phase.Load()
+	if ph == phaseClosed {
+		c.mu.Unlock()
+		return
+	}
+	if writable {
+		c.blocked.Store(false)
+	}
+	if !c.blocked.Load() {
+		c.writeOut()
+	}
+	broken, empty := c.bits&bitBroken != 0, c.out == nil
+	drained := c.bits&bitPressed != 0 && ph == phaseOpen && (empty || c.out.size <= c.route.LowMark)
+	if drained {
+		c.bits &^= bitPressed
+	}
+	c.mu.Unlock()
+
+	switch {
+	case broken:
+		c.eng.count.resets.Add(1)
+		c.eng.teardown(c)
+	case ph == phaseRefused || ph == phaseClosing:
+		c.settle(empty)
+	case drained:
+		c.dispatch(event{kind: eventDrain})
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package reactor_test
+
+// benchClient is for platforms that have the benchmark.
+func benchClient(string) int { return 2 }

@@ -1,0 +1,189 @@
+package reactor_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+)
+
+func TestDeadlines(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		var r *rig
+		due := map[reactor.Key]int64{}
+		fired := make(chan reactor.Key, 16)
+		r = newRig(t, kd, &script{timeout: func(k reactor.Key) {
+			if at, ok := due[k]; !ok || r.loop.Now() < at {
+				t.Errorf("%v fired at %d, want not before %d, %v", k, r.loop.Now(), at, ok)
+			}
+			delete(due, k)
+			fired <- k
+		}})
+		r.start()
+		early, late, cleared, closed := r.connect(), r.connect(), r.connect(), r.connect()
+		r.do(func() {
+			now := r.loop.Now()
+			for i, e := range []*end{early, late, cleared, closed} {
+				at := now + int64(i)*3e6
+				r.loop.SetDeadline(e.key, at)
+				due[e.key] = at
+			}
+			due[late.key] = now + 30e6
+			r.loop.SetDeadline(late.key, due[late.key])
+			r.loop.ClearDeadline(cleared.key)
+			delete(due, cleared.key)
+			r.loop.Close(closed.key, closed.sock)
+			delete(due, closed.key)
+		})
+		if got := await(t, fired, "the first deadline"); got != early.key {
+			t.Errorf("%v fired first, want %v", got, early.key)
+		}
+		if got := await(t, fired, "the second deadline"); got != late.key {
+			t.Errorf("%v fired second, want %v", got, late.key)
+		}
+	})
+}
+
+func TestRemoveLeavesTheSocketOpen(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		r, _ := newEchoRig(t, kd)
+		end := r.connect()
+		if err := exchange(end.client, []byte("before")); err != nil {
+			t.Fatal(err)
+		}
+		r.do(func() {
+			if err := r.loop.Remove(end.key); err != nil {
+				t.Errorf("Remove: %v", err)
+			}
+			if err := r.loop.Remove(end.key); !errors.Is(err, reactor.ErrClosed) {
+				t.Errorf("second Remove: %v, want ErrClosed", err)
+			}
+		})
+		_, _ = end.client.Write([]byte("nobody hears this"))
+		r.do(func() { _, _ = end.sock.Write([]byte("last words")) })
+		if err := end.sock.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(end.client, got); string(got) != "last words" {
+			t.Errorf("client read %q, %v", got, err)
+		}
+	})
+}
+
+func TestCloseSendsWhatWasTaken(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		r := newRig(t, kd, &script{})
+		r.start()
+		end := r.connect()
+		taken, words := 0, pattern(60_000)
+		r.do(func() {
+			for taken < len(words) {
+				n, err := end.sock.Write(words[taken:])
+				if taken += n; err != nil {
+					break
+				}
+			}
+			r.loop.Close(end.key, end.sock)
+		})
+		got, err := io.ReadAll(end.client)
+		if err != nil || !bytes.Equal(got, words[:taken]) {
+			t.Errorf("client read %d bytes, %v, want %d as they were sent", len(got), err, taken)
+		}
+	})
+}
+
+func TestDetachGivesTheConnectionBack(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		r := newRig(t, kd, &script{})
+		r.start()
+		end := r.connect()
+		_, _ = end.client.Write([]byte("unread, "))
+		r.do(func() {}) // a pump may have read it by now, or not: nothing may be lost either way
+		r.do(func() {
+			conn, rest, err := r.loop.Detach(end.key, end.sock)
+			if err != nil {
+				t.Errorf("Detach: %v", err)
+				return
+			}
+			defer conn.Close()
+			if _, _, err := r.loop.Detach(end.key, end.sock); !errors.Is(err, reactor.ErrClosed) {
+				t.Errorf("second Detach: %v, want ErrClosed", err)
+			}
+			_, _ = end.client.Write([]byte("and read"))
+			_ = end.client.CloseWrite()
+			more, err := io.ReadAll(conn)
+			if got := string(rest) + string(more); got != "unread, and read" || err != nil {
+				t.Errorf("read %q, %v", got, err)
+			}
+			_, _ = conn.Write([]byte("heard"))
+		})
+		if got, err := io.ReadAll(end.client); string(got) != "heard" || err != nil {
+			t.Errorf("client read %q, %v", got, err)
+		}
+	})
+}
+
+func TestScatterAndGather(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		var r *rig
+		heard := make(chan string, 1)
+		r = newRig(t, kd, &script{ready: func(k reactor.Key, ev reactor.Events) {
+			if ev&reactor.Readable == 0 {
+				return
+			}
+			a, b := make([]byte, 3), make([]byte, 100)
+			if n, err := r.find(k).sock.Readv(a, b); err == nil {
+				heard <- string(a) + "|" + string(b[:n-len(a)])
+			}
+		}})
+		r.start()
+		end := r.connect()
+		_, _ = end.client.Write([]byte("abcdef"))
+		if got := await(t, heard, "bytes"); got != "abc|def" {
+			t.Errorf("scattered to %q, want abc|def", got)
+		}
+		var bufs [][]byte
+		var want []byte
+		for i := range reactor.MaxBuffers + 5 {
+			b := pattern(i % 7) // the empty ones too
+			bufs = append(bufs, b)
+			if i < reactor.MaxBuffers {
+				want = append(want, b...)
+			}
+		}
+		r.do(func() {
+			if n, err := end.sock.Writev(bufs); n != len(want) || err != nil {
+				t.Errorf("gathered %d, %v, want %d", n, err, len(want))
+			}
+			if n, err := end.sock.Writev(nil); n != 0 || err != nil {
+				t.Errorf("nothing: %d, %v", n, err)
+			}
+			_ = end.sock.CloseWrite()
+		})
+		if got, _ := io.ReadAll(end.client); !bytes.Equal(got, want) {
+			t.Errorf("client read %d bytes, want %d as they were sent", len(got), len(want))
+		}
+	})
+}
+
+func TestReadTellsThatNothingIsThere(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		r := newRig(t, kd, &script{})
+		r.start()
+		end := r.connect()
+		r.do(func() {
+			if n, err := end.sock.Read(make([]byte, 8)); n != 0 || !errors.Is(err, reactor.ErrAgain) {
+				t.Errorf("read %d, %v, want ErrAgain", n, err)
+			}
+			if n, err := end.sock.Read(nil); n != 0 || err != nil {
+				t.Errorf("read nothing: %d, %v", n, err)
+			}
+			if !end.sock.Valid() || (reactor.Socket{}).Valid() {
+				t.Error("Valid does not tell a socket from none")
+			}
+		})
+	})
+}

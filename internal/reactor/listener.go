@@ -1,0 +1,125 @@
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// acceptBackoff is how long a listener is left alone when descriptors or memory have run out: what is missing comes
+// back only when something is closed, and asking all the time would take the loop from those who could.
+const acceptBackoff = 100 * time.Millisecond
+
+// AcceptFunc takes a socket that was just accepted and put on the loop. Remote is the zero value if it is not of IP.
+type AcceptFunc func(k Key, s Socket, remote netip.AddrPort)
+
+// listener is where new sockets come from.
+type listener struct {
+	loop    *Loop
+	index   int
+	accept  AcceptFunc
+	back    acceptor
+	retryAt int64 // the end of a back-off; 0 is none
+}
+
+// acceptor is one way to accept.
+type acceptor interface {
+	ready()        // the poller says that there is something to accept
+	resume() error // begin, or begin again after pause
+	pause()
+	close()
+}
+
+// Listen accepts from ln and calls accept for each socket, until stop is called or Run returns. It does not close ln,
+// which must stay open as long. Listen, stop and accept: on the loop, or before Run.
+func (l *Loop) Listen(ln net.Listener, accept AcceptFunc) (stop func(), err error) {
+	if l.stopped.Load() {
+		return nil, ErrClosed
+	}
+	li := &listener{loop: l, accept: accept, index: len(l.listeners)}
+	for i, other := range l.listeners {
+		if other == nil {
+			li.index = i
+			break
+		}
+	}
+	if li.back, err = newAcceptor(li, ln); err != nil {
+		return nil, fmt.Errorf("reactor: listen: %w", err)
+	}
+	if !l.acceptOff {
+		if err := li.back.resume(); err != nil {
+			li.back.close()
+			return nil, fmt.Errorf("reactor: listen: %w", err)
+		}
+	}
+	if li.index == len(l.listeners) {
+		l.listeners = append(l.listeners, nil)
+	}
+	l.listeners[li.index] = li
+	return li.stop, nil
+}
+
+// PauseAccept leaves new connections in the queues of the kernel until ResumeAccept.
+func (l *Loop) PauseAccept() {
+	l.acceptOff = true
+	for _, li := range l.listeners {
+		if li != nil {
+			li.back.pause()
+		}
+	}
+}
+
+// ResumeAccept ends PauseAccept.
+func (l *Loop) ResumeAccept() error {
+	l.acceptOff = false
+	var errs []error
+	for _, li := range l.listeners {
+		if li != nil && li.retryAt == 0 {
+			errs = append(errs, li.back.resume())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stop ends the listener; again it does nothing.
+func (li *listener) stop() {
+	l := li.loop
+	if l.listeners[li.index] != li {
+		return
+	}
+	l.listeners[li.index] = nil
+	if li.retryAt > 0 {
+		l.retries--
+	}
+	li.back.close()
+}
+
+// backOff leaves the listener alone for a while.
+func (li *listener) backOff() {
+	l := li.loop
+	l.count.acceptBackoffs.Add(1)
+	if li.retryAt == 0 {
+		l.retries++
+	}
+	li.retryAt = l.now + int64(acceptBackoff)
+	li.back.pause()
+}
+
+// retryListeners ends the back-offs that have lasted long enough.
+func (l *Loop) retryListeners() {
+	for _, li := range l.listeners {
+		if li == nil || li.retryAt == 0 || li.retryAt > l.now {
+			continue
+		}
+		l.retries--
+		li.retryAt = 0
+		if l.acceptOff {
+			continue
+		}
+		if li.back.resume() != nil {
+			li.backOff()
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package reactor
+
+import (
+	"net"
+	"time"
+)
+
+// connAcceptor accepts with a goroutine, from any kind of listener: where there is no poller, and for listeners that
+// have no descriptor. The goroutine hands over one connection at a time and ends with stop.
+type connAcceptor struct {
+	li     *listener
+	ln     net.Listener
+	next   chan struct{} // the loop has taken the connection
+	stop   chan struct{}
+	held   net.Conn // accepted while paused
+	begun  bool
+	paused bool
+}
+
+func newConnAcceptor(li *listener, ln net.Listener) *connAcceptor {
+	return &connAcceptor{li: li, ln: ln, next: make(chan struct{}, 1), stop: make(chan struct{})}
+}
+
+func (a *connAcceptor) ready() {}
+
+func (a *connAcceptor) pause() { a.paused = true }
+
+func (a *connAcceptor) resume() error {
+	a.paused = false
+	if !a.begun {
+		a.begun = true
+		a.li.loop.Runnable()
+		go a.run()
+	}
+	if c := a.held; c != nil {
+		a.held = nil
+		a.took(c)
+	}
+	return nil
+}
+
+// deadliner is a listener of which a blocked Accept can be ended.
+type deadliner interface{ SetDeadline(time.Time) error }
+
+func (a *connAcceptor) close() {
+	close(a.stop)
+	if d, ok := a.ln.(deadliner); ok && a.begun {
+		_ = d.SetDeadline(past())
+	}
+	if a.held != nil {
+		_ = a.held.Close()
+		a.held = nil
+	}
+}
+
+// run is the goroutine. Where Accept cannot be ended, it outlives stop until the listener is closed or one more
+// connection comes, which is closed.
+func (a *connAcceptor) run() {
+	if d, ok := a.ln.(deadliner); ok {
+		defer d.SetDeadline(time.Time{}) //nolint:errcheck // it fails if the listener was closed, and then it does not matter
+	}
+	for {
+		c, err := a.ln.Accept()
+		if a.stopping() {
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		}
+		if err != nil {
+			if !a.failed() {
+				return
+			}
+			continue
+		}
+		if !a.li.loop.Post(func() { a.took(c) }) {
+			_ = c.Close()
+			return
+		}
+		select {
+		case <-a.next:
+		case <-a.stop:
+			return
+		}
+	}
+}
+
+func (a *connAcceptor) stopping() bool {
+	select {
+	case <-a.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// failed counts an error and waits before the next try. It reports false when the listener was stopped meanwhile.
+func (a *connAcceptor) failed() bool {
+	count := &a.li.loop.count
+	count.acceptErrors.Add(1)
+	count.acceptBackoffs.Add(1)
+	t := time.NewTimer(acceptBackoff)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-a.stop:
+		return false
+	}
+}
+
+// took puts a connection on the loop. On the loop.
+func (a *connAcceptor) took(c net.Conn) {
+	l := a.li.loop
+	if a.stopping() {
+		_ = c.Close()
+		return
+	}
+	if a.paused {
+		a.held = c
+		return
+	}
+	a.next <- struct{}{}
+	remote := addrPort(c.RemoteAddr())
+	k, s, err := l.AddConn(c)
+	if err != nil {
+		l.count.acceptErrors.Add(1)
+		_ = c.Close()
+		return
+	}
+	l.count.accepted.Add(1)
+	a.li.accept(k, s, remote)
+}
+
+var _ acceptor = (*connAcceptor)(nil)

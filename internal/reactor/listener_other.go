@@ -1,0 +1,10 @@
+//go:build !linux
+
+package reactor
+
+import "net"
+
+// newAcceptor finds the way to accept from ln.
+func newAcceptor(li *listener, ln net.Listener) (acceptor, error) {
+	return newConnAcceptor(li, ln), nil
+}

@@ -1,0 +1,18 @@
+package reactor_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// clientEnv holds the orders of a process that BenchmarkEcho has started as its client.
+const clientEnv = "REACTOR_BENCH_CLIENT"
+
+func TestMain(m *testing.M) {
+	if orders := os.Getenv(clientEnv); orders != "" {
+		os.Exit(benchClient(orders))
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,132 @@
+package reactor
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// epoll is the poller of Linux.
+type epoll struct {
+	fd     int
+	events []unix.EpollEvent
+
+	wakeMu sync.Mutex // lets nobody write to a number that close has given back
+	waker  int        // an eventfd
+	closed bool
+}
+
+// newPoller makes the poller that o asks for.
+func newPoller(o Options) (poller, error) {
+	if o.Portable {
+		return newParker(), nil
+	}
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	waker, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	p := &epoll{fd: fd, waker: waker, events: make([]unix.EpollEvent, o.MaxEvents)}
+	// Edge triggered: the eventfd need never be read.
+	if err := p.register(waker, unix.EPOLLIN|unix.EPOLLET, Key{Index: wakeIndex}); err != nil {
+		_ = p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *epoll) add(fd int, k Key) error {
+	return p.register(fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, k)
+}
+
+func (p *epoll) register(fd int, events uint32, k Key) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(k.Index), Pad: int32(k.Gen)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev))
+}
+
+func (p *epoll) remove(fd int) error {
+	if p.closed {
+		return nil
+	}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil))
+}
+
+func (p *epoll) wait(mode waitMode, ns int64) (n int, done bool, err error) {
+	ms := -1
+	if ns >= 0 {
+		ms = int(min((ns+int64(time.Millisecond)-1)/int64(time.Millisecond), 1<<30))
+	}
+	switch mode {
+	case waitNot:
+		n, err = p.waitRaw(0)
+	case waitRaw:
+		n, err = p.waitRaw(ms)
+	default:
+		n, err = unix.EpollWait(p.fd, p.events, ms)
+	}
+	if err == unix.EINTR {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, os.NewSyscallError("epoll_wait", err)
+	}
+	return n, n == 0, nil
+}
+
+// waitRaw is epoll_wait without a word to the scheduler. A stop of the world ends it with EINTR: the scheduler's signal
+// for preemption interrupts the call.
+func (p *epoll) waitRaw(ms int) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
+		uintptr(len(p.events)), uintptr(ms), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+func (p *epoll) event(i int) readiness {
+	e := &p.events[i]
+	r := readiness{key: Key{Index: uint32(e.Fd), Gen: uint32(e.Pad)}}
+	if e.Events&unix.EPOLLIN != 0 {
+		r.ev |= Readable
+	}
+	if e.Events&unix.EPOLLOUT != 0 {
+		r.ev |= Writable
+	}
+	if e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		r.ev |= Hangup
+	}
+	return r
+}
+
+func (p *epoll) wake() {
+	p.wakeMu.Lock()
+	defer p.wakeMu.Unlock()
+	if p.closed {
+		return
+	}
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(p.waker, one[:])
+}
+
+func (p *epoll) close() error {
+	p.wakeMu.Lock()
+	defer p.wakeMu.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	_ = unix.Close(p.waker)
+	return os.NewSyscallError("close", unix.Close(p.fd))
+}
+
+var _ poller = (*epoll)(nil)

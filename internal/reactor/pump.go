@@ -1,0 +1,216 @@
+package reactor
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	minPumpRead  = 4 << 10
+	maxPumpRead  = 64 << 10
+	maxPumpWrite = 64 << 10 // bytes taken and not yet written
+	// pumpLinger is how long a closed pump goes on writing what it took.
+	pumpLinger = 5 * time.Second
+)
+
+// past is a deadline that ends a blocked call.
+func past() time.Time { return time.Unix(1, 0) }
+
+// pump makes a connection that blocks look like a socket that does not. A goroutine reads ahead, one buffer and no
+// more, so that the peer feels when the loop does not take it; another one lives only while there is something to
+// write.
+type pump struct {
+	loop *Loop
+	key  Key
+	conn net.Conn
+
+	pending atomic.Uint32 // Events for the loop; not zero: it is in the loop's inbox
+
+	mu       sync.Mutex
+	in       []byte // read and not taken
+	inErr    error  // what ended the reading
+	taken    chan struct{}
+	out      []byte // to be written
+	flying   int    // bytes being written
+	outErr   error
+	owed     bool // a Writable, when there is room
+	writing  bool // the goroutine that writes is running
+	reading  bool // the goroutine that reads is running
+	shut     bool // CloseWrite was called
+	closed   bool
+	detached bool
+	done     chan struct{} // closed when the goroutine that reads has ended
+}
+
+func newPump(l *Loop, k Key, c net.Conn) *pump {
+	return &pump{
+		loop: l, key: k, conn: c, reading: true,
+		taken: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+}
+
+// tell brings an event to the loop. Any goroutine.
+func (p *pump) tell(ev Events) {
+	if p.pending.Or(uint32(ev)) == 0 {
+		p.loop.ready.put(p)
+		p.loop.Wake()
+	}
+}
+
+// take is the loop taking the events.
+func (p *pump) take() Events { return Events(p.pending.Swap(0)) }
+
+// read is the goroutine that reads. It ends with the connection, or when the pump is closed or detached.
+func (p *pump) read() {
+	defer close(p.done)
+	buf, small := make([]byte, minPumpRead), 0
+	for {
+		n, err := p.conn.Read(buf)
+		if !p.arrived(buf[:n], err) {
+			return
+		}
+		<-p.taken
+		switch {
+		case n == len(buf) && n < maxPumpRead:
+			buf, small = make([]byte, maxPumpRead), 0
+		case n > minPumpRead || len(buf) == minPumpRead:
+			small = 0
+		default:
+			// A peer that has become quiet gets a small buffer again.
+			if small++; small == 16 {
+				buf = make([]byte, minPumpRead)
+			}
+		}
+	}
+}
+
+// arrived hands over what was read. It reports false when there is nothing more to read.
+func (p *pump) arrived(b []byte, err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.detached {
+		p.in = b
+		p.reading = false
+		return false
+	}
+	if p.closed || err != nil {
+		p.reading = false
+	}
+	if p.closed {
+		p.finish()
+		return false
+	}
+	p.in, p.inErr = b, err
+	switch {
+	case err != nil:
+		p.tell(Readable | Hangup)
+	case len(b) == 0:
+		p.taken <- struct{}{}
+	default:
+		p.tell(Readable)
+	}
+	return err == nil
+}
+
+// readTo is Socket.Readv.
+func (p *pump) readTo(a, b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(a)+len(b) == 0 {
+		return 0, nil
+	}
+	if len(p.in) == 0 {
+		switch {
+		case p.closed:
+			return 0, ErrClosed
+		case p.inErr != nil:
+			return 0, p.inErr
+		default:
+			return 0, ErrAgain
+		}
+	}
+	n := copy(a, p.in)
+	n += copy(b, p.in[n:])
+	p.in = p.in[n:]
+	if len(p.in) == 0 {
+		p.resume()
+	}
+	return n, nil
+}
+
+// resume lets the goroutine that reads go on. With p.mu held.
+func (p *pump) resume() {
+	p.in = nil
+	if p.reading {
+		p.loop.Runnable()
+		select {
+		case p.taken <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// close is Socket.Close.
+func (p *pump) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.detached {
+		return ErrClosed
+	}
+	p.closed = true
+	if p.writing {
+		_ = p.conn.SetWriteDeadline(time.Now().Add(pumpLinger))
+	}
+	if p.reading {
+		if p.conn.SetReadDeadline(past()) != nil {
+			_ = p.conn.Close() // the only other way to end a read
+		}
+		p.resume()
+	}
+	p.finish()
+	return nil
+}
+
+// finish closes the connection of a closed pump when the last of its goroutines has ended. With p.mu held.
+func (p *pump) finish() {
+	if p.reading || p.writing {
+		return
+	}
+	switch p.conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		_ = p.conn.Close()
+	default:
+		go p.conn.Close() //nolint:errcheck // TLS says good-bye, and may wait for the peer to take it; it gives up by itself
+	}
+}
+
+// detach gives the connection back, with what was read and not taken. It is not on the loop any more.
+func (p *pump) detach() (net.Conn, []byte, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, nil, ErrClosed
+	}
+	if p.writing || len(p.out) > 0 {
+		p.mu.Unlock()
+		return nil, nil, errors.Join(ErrUnsent, p.close())
+	}
+	p.detached = true
+	rest := slices.Clone(p.in)
+	err := p.conn.SetReadDeadline(past())
+	p.resume()
+	p.mu.Unlock()
+	if err != nil {
+		return nil, nil, errors.Join(err, p.conn.Close())
+	}
+	<-p.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rest = append(rest, p.in...) // it arrived meanwhile
+	p.in = nil
+	return p.conn, rest, p.conn.SetReadDeadline(time.Time{})
+}

@@ -1,0 +1,59 @@
+//go:build !race
+
+package reactor
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls of this file do not tell the scheduler, because they do not block: it would only take the loop's processor
+// away. MSG_DONTWAIT makes sure of that for descriptors that came from elsewhere.
+
+func rawRead(fd int, p []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
+
+func rawWrite(fd int, p []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
+}
+
+// rawReadv wants both buffers not empty.
+func rawReadv(fd int, a, b []byte) (int, unix.Errno) {
+	var iov [2]unix.Iovec
+	iov[0].Base, iov[1].Base = &a[0], &b[0]
+	iov[0].SetLen(len(a))
+	iov[1].SetLen(len(b))
+	var msg unix.Msghdr
+	msg.Iov = &iov[0]
+	msg.SetIovlen(len(iov))
+	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT)
+	return int(n), errno
+}
+
+// rawWritev wants at most MaxBuffers.
+func rawWritev(fd int, bufs [][]byte) (int, unix.Errno) {
+	var iov [MaxBuffers]unix.Iovec
+	used := 0
+	for _, b := range bufs {
+		if len(b) > 0 {
+			iov[used].Base = &b[0]
+			iov[used].SetLen(len(b))
+			used++
+		}
+	}
+	if used == 0 {
+		return 0, 0
+	}
+	var msg unix.Msghdr
+	msg.Iov = &iov[0]
+	msg.SetIovlen(used)
+	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return int(n), errno
+}

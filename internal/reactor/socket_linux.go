@@ -1,0 +1,158 @@
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// AddFD puts a connected stream socket on the loop, which owns it from here on, even if there is an error: it is closed
+// then. The address is the peer's, and the zero value if it has none of IP.
+func (l *Loop) AddFD(fd int) (Key, Socket, netip.AddrPort, error) {
+	peer, err := unix.Getpeername(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return Key{}, Socket{}, netip.AddrPort{}, fmt.Errorf("reactor: %w", os.NewSyscallError("getpeername", err))
+	}
+	// The loop gathers what it writes, so waiting for more would only delay it. A Unix socket refuses this.
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	k, s, err := l.addFD(fd)
+	return k, s, sockAddrPort(peer), err
+}
+
+// addFD is AddFD for a socket that is known to be connected.
+func (l *Loop) addFD(fd int) (Key, Socket, error) {
+	if l.opt.Portable {
+		return l.addFDPump(fd)
+	}
+	k, err := l.admit(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return Key{}, Socket{}, err
+	}
+	if err := l.poller.add(fd, k); err != nil {
+		l.keys.give(k)
+		l.count.sockets.Add(-1)
+		_ = unix.Close(fd)
+		return Key{}, Socket{}, fmt.Errorf("reactor: %w", err)
+	}
+	return k, Socket{num: int32(fd) + 1}, nil
+}
+
+func (l *Loop) addFDPump(fd int) (Key, Socket, error) {
+	c, err := fdConn(fd)
+	if err != nil {
+		return Key{}, Socket{}, err
+	}
+	k, s, err := l.AddConn(c)
+	if err != nil {
+		_ = c.Close()
+	}
+	return k, s, err
+}
+
+func sockAddrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	default:
+		return netip.AddrPort{}
+	}
+}
+
+func fdRead(fd int, p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		if n, errno := rawRead(fd, p); errno != unix.EINTR {
+			return received(n, errno)
+		}
+	}
+}
+
+func fdReadv(fd int, a, b []byte) (int, error) {
+	if len(a) == 0 {
+		return fdRead(fd, b)
+	}
+	if len(b) == 0 {
+		return fdRead(fd, a)
+	}
+	for {
+		if n, errno := rawReadv(fd, a, b); errno != unix.EINTR {
+			return received(n, errno)
+		}
+	}
+}
+
+func fdWrite(fd int, p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		if n, errno := rawWrite(fd, p); errno != unix.EINTR {
+			return sent(n, errno)
+		}
+	}
+}
+
+func fdWritev(fd int, bufs [][]byte) (int, error) {
+	for {
+		if n, errno := rawWritev(fd, bufs); errno != unix.EINTR {
+			return sent(n, errno)
+		}
+	}
+}
+
+func received(n int, errno unix.Errno) (int, error) {
+	switch {
+	case errno == unix.EAGAIN:
+		return 0, ErrAgain
+	case errno != 0:
+		return 0, os.NewSyscallError("recv", errno)
+	case n == 0:
+		return 0, io.EOF
+	default:
+		return n, nil
+	}
+}
+
+func sent(n int, errno unix.Errno) (int, error) {
+	switch errno {
+	case 0:
+		return n, nil
+	case unix.EAGAIN:
+		return 0, ErrAgain
+	default:
+		return 0, os.NewSyscallError("send", errno)
+	}
+}
+
+func fdCloseWrite(fd int) error {
+	return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR))
+}
+
+func fdClose(fd int) error { return os.NewSyscallError("close", unix.Close(fd)) }
+
+// fdConn turns a descriptor into a connection, and closes the descriptor in any case.
+func fdConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	if f == nil {
+		return nil, fmt.Errorf("reactor: descriptor %d: %w", fd, os.ErrInvalid)
+	}
+	c, err := net.FileConn(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		if c != nil {
+			_ = c.Close()
+		}
+		return nil, fmt.Errorf("reactor: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,23 @@
+//go:build !linux
+
+package reactor
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// AddFD is for Linux: here it fails, and the descriptor stays the caller's.
+func (l *Loop) AddFD(fd int) (Key, Socket, netip.AddrPort, error) {
+	return Key{}, Socket{}, netip.AddrPort{}, fmt.Errorf("reactor: descriptor %d: %w", fd, errNoPoller)
+}
+
+// Nobody can have a Socket with a descriptor here.
+func fdRead(int, []byte) (int, error)          { return 0, errNoPoller }
+func fdReadv(int, []byte, []byte) (int, error) { return 0, errNoPoller }
+func fdWrite(int, []byte) (int, error)         { return 0, errNoPoller }
+func fdWritev(int, [][]byte) (int, error)      { return 0, errNoPoller }
+func fdCloseWrite(int) error                   { return errNoPoller }
+func fdClose(int) error                        { return errNoPoller }
+func fdConn(int) (net.Conn, error)             { return nil, errNoPoller }

@@ -1,0 +1,138 @@
+package reactor_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+)
+
+func openFDs(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+func TestALoopGivesItsDescriptorsBack(t *testing.T) {
+	ln := listen(t, "tcp", "127.0.0.1:0")
+	before := openFDs(t)
+	for range 3 {
+		r := newRig(t, kind{add: addFD}, &script{})
+		if _, err := r.loop.Listen(ln, greet(r)); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- r.loop.Run() }()
+		visit(t, ln)
+		end := r.connect()
+		r.loop.Stop()
+		if err := await(t, ended, "Run to end"); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		r.loop.Close(end.key, end.sock)
+		_ = end.client.Close()
+	}
+	// There may be fewer: pumps of tests before this one close theirs when their goroutines end.
+	if got := openFDs(t); got > before {
+		t.Errorf("%d descriptors are open, %d were before", got, before)
+	}
+}
+
+func TestAddFDClosesWhatItCannotServe(t *testing.T) {
+	before := openFDs(t)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // not connected
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, kind{}, &script{})
+	r.start()
+	r.do(func() {
+		if _, _, _, err := r.loop.AddFD(fd); err == nil {
+			t.Error("a socket without a peer was taken")
+		}
+	})
+	r.loop.Stop()
+	if unix.Close(fd) == nil {
+		t.Errorf("descriptor %d was left open, %d were open before", fd, before)
+	}
+}
+
+func TestAListenerBacksOffWhenDescriptorsRunOut(t *testing.T) {
+	ln := listen(t, "tcp", "127.0.0.1:0")
+	r := newRig(t, kind{}, &script{})
+	if _, err := r.loop.Listen(ln, greet(r)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	free, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0) // the first free number
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(free)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	tight := limit
+	tight.Cur = uint64(free)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &tight); err != nil {
+		t.Fatal(err)
+	}
+	restore := func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) }
+	defer restore()
+	r.start()
+	for r.loop.Stats().AcceptBackoffs == 0 {
+		r.do(func() {})
+	}
+	restore()
+	if got, err := io.ReadAll(c); err != nil || len(got) == 0 {
+		t.Errorf("after the back-off: greeted with %q, %v", got, err)
+	}
+	if s := r.loop.Stats(); s.AcceptErrors == 0 || s.AcceptErrors > 5 || s.Accepted != 1 {
+		t.Errorf("stats %+v, want few errors and one socket", s)
+	}
+}
+
+func TestMonotonicIsTheKernelsClock(t *testing.T) {
+	var a, b unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &a)
+	got := reactor.Monotonic()
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &b)
+	const slack = 1e6
+	if got < a.Nano()-slack || got > b.Nano()+slack {
+		t.Errorf("%d, want between %d and %d", got, a.Nano(), b.Nano())
+	}
+}
+
+func TestSocketCallsAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has its own calls")
+	}
+	r := newRig(t, kind{add: addFD}, &script{})
+	r.start()
+	end := r.connect()
+	r.do(func() {
+		bufs := [][]byte{[]byte("abc"), []byte("def")}
+		buf, reply := make([]byte, 100), make([]byte, 100)
+		got := testing.AllocsPerRun(100, func() {
+			_, _ = end.sock.Write(bufs[0])
+			_, _ = end.sock.Writev(bufs)
+			_, _ = end.sock.Read(buf)
+			_, _ = end.sock.Readv(buf[:1], reply)
+		})
+		if got != 0 {
+			t.Errorf("%v allocations, want 0", got)
+		}
+	})
+}

@@ -1,0 +1,106 @@
+package ws
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ClientRequest is the opening handshake of a client. RFC 6455 §4.1.
+type ClientRequest struct {
+	Host         string   // host and port
+	Target       string   // path and query; empty is "/"
+	Key          [16]byte // random
+	Subprotocols []string // in order of preference
+	Header       []Field  // further fields, such as Origin and Authorization
+}
+
+// AppendRequest appends the request. It fails if a part could break out of its line.
+func (c *ClientRequest) AppendRequest(dst []byte) ([]byte, error) {
+	before := len(dst)
+	target := c.Target
+	if target == "" {
+		target = "/"
+	}
+	if strings.ContainsAny(target, " \t") || !isFieldValue(target) || !isFieldValue(c.Host) || c.Host == "" {
+		return dst, errHeader
+	}
+	dst = fmt.Appendf(dst, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", target, c.Host, c.key())
+	if len(c.Subprotocols) > 0 {
+		list := strings.Join(c.Subprotocols, ", ")
+		if _, err := subprotocolList([]string{list}); err != nil {
+			return dst[:before], fmt.Errorf("ws: %w", err)
+		}
+		dst = fmt.Appendf(dst, "Sec-WebSocket-Protocol: %s\r\n", list)
+	}
+	dst, err := appendFields(dst, c.Header)
+	if err != nil {
+		return dst[:before], err
+	}
+	return append(dst, "\r\n"...), nil
+}
+
+func (c *ClientRequest) key() string { return base64.StdEncoding.EncodeToString(c.Key[:]) }
+
+// ResponseError says that a server did not open the WebSocket.
+type ResponseError struct {
+	Status int // of HTTP; 101 if the answer itself breaks a rule
+	Reason string
+}
+
+// Error describes the refusal.
+func (e *ResponseError) Error() string { return fmt.Sprintf("ws: server answered %d: %s", e.Status, e.Reason) }
+
+// ParseResponse reads a whole response head, as HeadEnd delimits it, and checks it by all rules of RFC 6455 §4.1. It
+// returns the subprotocol that the server chose, or nothing. An error that is the server's is a *ResponseError.
+func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err error) {
+	text, ok := strings.CutSuffix(string(head), "\r\n\r\n")
+	if !ok {
+		return "", errors.New("ws: response head has no end")
+	}
+	line, text, _ := strings.Cut(text, "\r\n")
+	version, rest, _ := strings.Cut(line, " ")
+	var status int
+	if n, _ := fmt.Sscanf(rest, "%3d", &status); n != 1 || !strings.HasPrefix(version, "HTTP/1.") {
+		return "", errors.New("ws: response is no HTTP/1.1")
+	}
+	if status != 101 {
+		return "", &ResponseError{Status: status, Reason: "no upgrade"}
+	}
+	var fields []Field
+	for text != "" {
+		line, text, _ = strings.Cut(text, "\r\n")
+		name, value, ok := strings.Cut(line, ":")
+		value = strings.Trim(value, " \t")
+		if !ok || !isToken(name) || !isFieldValue(value) {
+			return "", &ResponseError{Status: status, Reason: "malformed header field"}
+		}
+		fields = append(fields, Field{Name: name, Value: value})
+	}
+	return c.judge(fields)
+}
+
+// judge checks the fields of a 101.
+func (c *ClientRequest) judge(fields []Field) (subprotocol string, err error) {
+	fault := func(reason string) (string, error) { return "", &ResponseError{Status: 101, Reason: reason} }
+	if !hasToken(fields, "Upgrade", "websocket") || !hasToken(fields, "Connection", "upgrade") {
+		return fault("no Upgrade: websocket")
+	}
+	if v := values(fields, "Sec-WebSocket-Accept"); len(v) != 1 || v[0] != accept(c.key()) {
+		return fault("wrong Sec-WebSocket-Accept")
+	}
+	if len(values(fields, "Sec-WebSocket-Extensions")) > 0 {
+		return fault("extension that was not offered")
+	}
+	switch v := values(fields, "Sec-WebSocket-Protocol"); {
+	case len(v) == 0:
+		return "", nil
+	case len(v) == 1 && slices.Contains(c.Subprotocols, v[0]):
+		return v[0], nil
+	default:
+		return fault("subprotocol that was not offered")
+	}
+}

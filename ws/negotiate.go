@@ -1,0 +1,158 @@
+package ws
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// HandshakeError is why an opening handshake is refused: what a server answers.
+type HandshakeError struct {
+	Status int    // of HTTP, 400 to 599
+	Reason string // for the client; the body of the answer
+	Header []Field
+}
+
+// Error describes the refusal.
+func (e *HandshakeError) Error() string { return fmt.Sprintf("ws: handshake: %s (%d)", e.Reason, e.Status) }
+
+func badRequest(reason string) *HandshakeError {
+	return &HandshakeError{Status: statusBadRequest, Reason: reason}
+}
+
+// Handshake is what a server answers to a valid request.
+type Handshake struct {
+	Accept      string  // the proof that the key was read
+	Subprotocol string  // the chosen one, or empty
+	Header      []Field // further fields, to be set by the application
+}
+
+// Negotiate checks a request by all rules of RFC 6455 §4.2.1 and chooses a subprotocol: the first of the client's list
+// that is in subprotocols. Extensions are not taken. An error is a *HandshakeError.
+func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
+	var h Handshake
+	switch {
+	case r.Method != "GET":
+		return h, &HandshakeError{Status: statusMethodNotAllowed, Reason: "want GET", Header: []Field{{"Allow", "GET"}}}
+	case r.Minor < 1:
+		return h, badRequest("want HTTP/1.1")
+	case !hasToken(r.Header, "Upgrade", "websocket"):
+		return h, &HandshakeError{
+			Status: statusUpgradeRequired, Reason: "want Upgrade: websocket", Header: []Field{{"Upgrade", "websocket"}},
+		}
+	case !hasToken(r.Header, "Connection", "upgrade"):
+		return h, badRequest("want Connection: Upgrade")
+	case r.hasBody():
+		return h, badRequest("want no body")
+	}
+	if v := r.Values("Sec-WebSocket-Version"); len(v) != 1 || v[0] != "13" { // §4.2.2, §4.4
+		return h, &HandshakeError{
+			Status: statusUpgradeRequired, Reason: "want Sec-WebSocket-Version: 13",
+			Header: []Field{{"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}},
+		}
+	}
+	keys := r.Values("Sec-WebSocket-Key")
+	if len(keys) != 1 {
+		return h, badRequest("want one Sec-WebSocket-Key")
+	}
+	if raw, err := base64.StdEncoding.Strict().DecodeString(keys[0]); err != nil || len(raw) != 16 {
+		return h, badRequest("want 16 bytes of base64 as Sec-WebSocket-Key")
+	}
+	offered, err := subprotocolList(r.Values("Sec-WebSocket-Protocol"))
+	if err != nil {
+		return h, badRequest(err.Error())
+	}
+	for _, p := range offered {
+		if slices.Contains(subprotocols, p) {
+			h.Subprotocol = p
+			break
+		}
+	}
+	h.Accept = accept(keys[0])
+	return h, nil
+}
+
+// hasBody says whether bytes follow the head that are no frames.
+func (r *Request) hasBody() bool {
+	if len(r.Values("Transfer-Encoding")) > 0 {
+		return true
+	}
+	for _, v := range r.Values("Content-Length") {
+		if v != "0" {
+			return true
+		}
+	}
+	return false
+}
+
+// subprotocolList reads the lists of all Sec-WebSocket-Protocol fields: unique tokens. RFC 6455 §4.1.
+func subprotocolList(fields []string) ([]string, error) {
+	var list []string
+	for _, f := range fields {
+		for p := range strings.SplitSeq(f, ",") {
+			p = strings.Trim(p, " \t")
+			switch {
+			case !isToken(p):
+				return nil, errors.New("malformed Sec-WebSocket-Protocol")
+			case slices.Contains(list, p):
+				return nil, errors.New("subprotocol offered twice")
+			}
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+// accept is the answer to a key. RFC 6455 §4.2.2.
+func accept(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// AppendResponse appends the answer that opens the WebSocket. It fails if a field could break out of its line.
+func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
+	before := len(dst)
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = append(append(dst, h.Accept...), "\r\n"...)
+	if h.Subprotocol != "" {
+		dst = append(append(append(dst, "Sec-WebSocket-Protocol: "...), h.Subprotocol...), "\r\n"...)
+		if !isToken(h.Subprotocol) {
+			return dst[:before], errHeader
+		}
+	}
+	dst, err := appendFields(dst, h.Header)
+	if err != nil {
+		return dst[:before], err
+	}
+	return append(dst, "\r\n"...), nil
+}
+
+// AppendRefusal appends the answer that refuses a handshake. The connection ends behind it. Fields that could break out
+// of their line are left out.
+func AppendRefusal(dst []byte, e *HandshakeError) []byte {
+	body := e.Reason + "\n"
+	dst = fmt.Appendf(dst, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n", e.Status, statusText(e.Status), len(body))
+	for _, f := range e.Header {
+		if with, err := appendFields(dst, []Field{f}); err == nil {
+			dst = with
+		}
+	}
+	return append(append(dst, "\r\n"...), body...)
+}
+
+// errHeader says that a header field holds what must not stand in one.
+var errHeader = errors.New("ws: malformed header field")
+
+func appendFields(dst []byte, fields []Field) ([]byte, error) {
+	for _, f := range fields {
+		if !isToken(f.Name) || !isFieldValue(f.Value) {
+			return dst, errHeader
+		}
+		dst = append(append(append(append(dst, f.Name...), ": "...), f.Value...), "\r\n"...)
+	}
+	return dst, nil
+}
