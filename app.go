@@ -1,0 +1,153 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// App is a server: its endpoints, and, while it runs, the part of it that lives in this process. Two Apps in one process
+// do not know of each other.
+type App struct {
+	cfg    Config
+	routes map[string]*engine.Route
+	http   http.Handler
+	faults []error // what was wrong before Run
+
+	node atomic.Pointer[node] // in a process that serves connections
+	bus  atomic.Pointer[bus]
+}
+
+// bus is the way to all connections, as the role of this process knows it.
+type bus struct{ publisher }
+
+type publisher interface {
+	Publish(topic string, opcode byte, payload []byte) error
+	SendTo(conn uint64, opcode byte, payload []byte) error
+	CloseConn(conn uint64, code uint16, reason string) error
+}
+
+var (
+	_ publisher = (*broker.Local)(nil)
+	_ publisher = (*broker.Hub)(nil)
+)
+
+// New makes an App. It serves nothing before Run.
+func New(cfg Config) *App {
+	return &App{cfg: cfg.withDefaults(), routes: make(map[string]*engine.Route), http: http.NotFoundHandler()}
+}
+
+// Handle serves WebSockets on a path, which is matched exactly. Before Run; Run reports a path that is wrong or taken.
+func (a *App) Handle(path string, h Handler) {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		a.faults = append(a.faults, fmt.Errorf("expedite: path %q does not begin with /", path))
+	case a.routes[path] != nil:
+		a.faults = append(a.faults, fmt.Errorf("expedite: path %q has a handler already", path))
+	default:
+		a.routes[path] = h.route(a, path)
+	}
+}
+
+// HTTP gives every request that is no upgrade to an endpoint to h. Before Run; the default answers 404.
+func (a *App) HTTP(h http.Handler) { a.http = h }
+
+// Run serves until ctx ends, and then drains: it closes all connections with 1012 (service restart), spread over
+// Config.DrainTimeout. It returns nil after a drain, also one that had to cut connections off at the end.
+//
+// In the process that was started by hand Run is the primary, which starts the same program again for each worker. In a
+// worker it serves connections. What stands before Run in main therefore runs in every process.
+func (a *App) Run(ctx context.Context) error {
+	if err := errors.Join(a.faults...); err != nil {
+		return err
+	}
+	switch {
+	case cluster.IsWorker():
+		return a.runWorker(ctx)
+	case a.cfg.Workers < 0 || !cluster.Supported:
+		return a.runSingle(ctx)
+	default:
+		return a.runPrimary(ctx)
+	}
+}
+
+// Publish sends a message to all subscribers of a topic, in every worker, the sender included. Messages of one
+// publisher arrive in order. It never blocks: ErrOverloaded says that the message was given up. Any goroutine.
+func (a *App) Publish(topic string, m Message) error {
+	if !validTopic(topic) {
+		return ErrTopic
+	}
+	return a.publish(topic, m)
+}
+
+// SendUser sends a message to all connections of a user, in every worker. Any goroutine.
+func (a *App) SendUser(user string, m Message) error {
+	if user == "" {
+		return ErrTopic
+	}
+	return a.publish(userTopic(user), m)
+}
+
+// Send sends a message to one connection, wherever it lives. That it is gone is no error. Any goroutine.
+func (a *App) Send(id ID, m Message) error {
+	b := a.bus.Load()
+	if b == nil {
+		return ErrNotRunning
+	}
+	return publicError(b.SendTo(uint64(id), byte(m.opcode()), m.data))
+}
+
+// CloseConn closes one connection, wherever it lives, as Conn.Close does. That it is gone is no error. Any goroutine.
+func (a *App) CloseConn(id ID, code ws.CloseCode, reason string) error {
+	b := a.bus.Load()
+	if b == nil {
+		return ErrNotRunning
+	}
+	if err := ws.CheckClose(code, reason); err != nil {
+		return publicError(err)
+	}
+	return publicError(b.CloseConn(uint64(id), uint16(code), reason))
+}
+
+func (a *App) publish(topic string, m Message) error {
+	b := a.bus.Load()
+	if b == nil {
+		return ErrNotRunning
+	}
+	return publicError(b.Publish(topic, byte(m.opcode()), m.data))
+}
+
+// Topics that begin with a zero byte are the App's own.
+const userPrefix = "\x00user:"
+
+func userTopic(user string) string { return userPrefix + user }
+
+func validTopic(topic string) bool {
+	return topic != "" && topic[0] != 0 && len(topic) <= broker.MaxTopic
+}
+
+// publicError gives errors of the inner packages their public names.
+func publicError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, engine.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, engine.ErrTooManySubscriptions):
+		return ErrTooManySubscriptions
+	case errors.Is(err, broker.ErrOverloaded):
+		return ErrOverloaded
+	case errors.Is(err, broker.ErrTopic):
+		return ErrTopic
+	default:
+		return fmt.Errorf("expedite: %w", err)
+	}
+}

@@ -1,0 +1,115 @@
+package broker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Kind tells what an Envelope is.
+type Kind uint8
+
+// The kinds of envelopes.
+const (
+	// Publish goes to all subscribers of Topic.
+	Publish Kind = iota + 1
+	// Send goes to the connection Conn.
+	Send
+	// Close closes the connection Conn with Code; Payload is the reason.
+	Close
+)
+
+// Limits of an envelope.
+const (
+	// MaxTopic is the longest name of a topic in bytes.
+	MaxTopic = 256
+	// MaxPayload is the longest payload in bytes.
+	MaxPayload = 32 << 20
+)
+
+// Errors that callers branch on.
+var (
+	// ErrTopic says that a topic's name is empty or longer than MaxTopic.
+	ErrTopic = errors.New("broker: bad topic name")
+	// ErrPayload says that a payload is longer than MaxPayload.
+	ErrPayload = errors.New("broker: payload too long")
+	// ErrOverloaded says that a message was given up because a queue on its way is full.
+	ErrOverloaded = errors.New("broker: overloaded")
+	// ErrEnvelope says that bytes are no envelope.
+	ErrEnvelope = errors.New("broker: bad envelope")
+)
+
+// Envelope is one message between workers.
+type Envelope struct {
+	Kind    Kind
+	Opcode  byte   // of the message, for whoever delivers it
+	Code    uint16 // Close
+	Seq     uint64 // Publish: its number on this machine, from 1; 0 before the Hub has seen it
+	Conn    uint64 // Send, Close
+	Topic   string // Publish
+	Payload []byte
+	flags   uint8
+}
+
+// An envelope on its way: length of the rest (4), kind, opcode, flags, 0, code (2), length of the topic (2), number (8),
+// connection (8), topic, payload; little-endian.
+const (
+	flagsAt   = 6
+	seqAt     = 12
+	headerLen = 28
+)
+
+const (
+	flagBounced uint8 = 1 << iota // the worker that was asked does not have the connection
+	flagFlood                     // all workers are asked: do not answer
+)
+
+// AppendEnvelope appends e in its form for a Link. Several may follow one another in one message.
+func AppendEnvelope(dst []byte, e Envelope) []byte {
+	n := headerLen - 4 + len(e.Topic) + len(e.Payload)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
+	dst = append(dst, byte(e.Kind), e.Opcode, e.flags, 0)
+	dst = binary.LittleEndian.AppendUint16(dst, e.Code)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(e.Topic)))
+	dst = binary.LittleEndian.AppendUint64(dst, e.Seq)
+	dst = binary.LittleEndian.AppendUint64(dst, e.Conn)
+	dst = append(dst, e.Topic...)
+	return append(dst, e.Payload...)
+}
+
+// ParseEnvelope reads the first envelope of b and its length there. Payload aliases b. The error is ErrEnvelope.
+func ParseEnvelope(b []byte) (e Envelope, n int, err error) {
+	if len(b) < headerLen {
+		return Envelope{}, 0, fmt.Errorf("%w: cut off", ErrEnvelope)
+	}
+	rest := uint64(binary.LittleEndian.Uint32(b))
+	topic := int(binary.LittleEndian.Uint16(b[10:]))
+	if rest < uint64(headerLen-4+topic) || rest > uint64(len(b)-4) {
+		return Envelope{}, 0, fmt.Errorf("%w: bad length", ErrEnvelope)
+	}
+	n = 4 + int(rest)
+	e = Envelope{
+		Kind: Kind(b[4]), Opcode: b[5], flags: b[flagsAt],
+		Code: binary.LittleEndian.Uint16(b[8:]),
+		Seq:  binary.LittleEndian.Uint64(b[seqAt:]),
+		Conn: binary.LittleEndian.Uint64(b[seqAt+8:]),
+	}
+	if e.Kind < Publish || e.Kind > Close || (e.Kind == Publish) != (topic > 0) || topic > MaxTopic {
+		return Envelope{}, 0, fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, topic)
+	}
+	e.Topic = string(b[headerLen : headerLen+topic])
+	e.Payload = b[headerLen+topic : n : n]
+	return e, n, nil
+}
+
+// check judges what an application wants to send.
+func (e *Envelope) check() error {
+	switch {
+	case e.Kind == Publish && (e.Topic == "" || len(e.Topic) > MaxTopic):
+		return ErrTopic
+	case len(e.Payload) > MaxPayload:
+		return ErrPayload
+	default:
+		return nil
+	}
+}

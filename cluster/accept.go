@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// acceptPause is how long a listener is left alone when accepting fails, mostly because descriptors have run out.
+const acceptPause = 100 * time.Millisecond
+
+// acceptor takes connections from a listening socket while it is on. The socket stays open when it is off.
+type acceptor struct {
+	ln   *net.TCPListener
+	disp *dispatcher
+
+	mu      sync.Mutex
+	changed sync.Cond
+	on      bool
+	closed  bool
+	done    chan struct{}
+}
+
+func newAcceptor(ln *net.TCPListener, d *dispatcher) *acceptor {
+	a := &acceptor{ln: ln, disp: d, done: make(chan struct{})}
+	a.changed.L = &a.mu
+	return a
+}
+
+// run accepts until close.
+func (a *acceptor) run() {
+	for a.wait() {
+		fds, err := acceptBatch(a.ln, batchSize)
+		if len(fds) > 0 {
+			a.disp.put(fds)
+		}
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+			continue
+		}
+		a.disp.acceptFailed()
+		select {
+		case <-time.After(acceptPause):
+		case <-a.done:
+		}
+	}
+}
+
+// wait waits until the acceptor is on; it reports false after close.
+func (a *acceptor) wait() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for !a.on && !a.closed {
+		a.changed.Wait()
+	}
+	return !a.closed
+}
+
+// set turns the acceptor on or off.
+func (a *acceptor) set(on bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	a.on = on
+	var until time.Time
+	if !on {
+		until = time.Unix(1, 0) // ends the accept that waits
+	}
+	_ = a.ln.SetDeadline(until)
+	a.changed.Signal()
+}
+
+// close closes the listening socket for good.
+func (a *acceptor) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	a.closed = true
+	close(a.done)
+	a.changed.Signal()
+	_ = a.ln.Close()
+}
+
+// listen opens n listening sockets on one port. More than one share it by SO_REUSEPORT, with which a port that is taken
+// by another program of the same user would not be noticed: so it is tried without first.
+func listen(ctx context.Context, address string, n int, share bool) ([]*net.TCPListener, error) {
+	var list []*net.TCPListener
+	fail := func(err error) ([]*net.TCPListener, error) {
+		for _, ln := range list {
+			_ = ln.Close()
+		}
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	first, err := net.Listen("tcp", address)
+	if err != nil {
+		return fail(err)
+	}
+	if !share {
+		return []*net.TCPListener{first.(*net.TCPListener)}, nil
+	}
+	address = first.Addr().String()
+	if err := first.Close(); err != nil {
+		return fail(err)
+	}
+	lc := net.ListenConfig{Control: reusePort}
+	for range n {
+		ln, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			return fail(err)
+		}
+		list = append(list, ln.(*net.TCPListener))
+	}
+	return list, nil
+}

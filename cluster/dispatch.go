@@ -1,0 +1,259 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+const (
+	// batchSize is the largest number of sockets that are passed at once.
+	batchSize = 64
+	// window is the number of batches that one worker may have to acknowledge.
+	window = 2
+	// maxInFlight is the number of sockets that may be under way to all workers: the kernel counts them against the
+	// limit of open files of the user.
+	maxInFlight = 256
+	// maxWaiting is the number of accepted sockets that may wait for a worker. The next wait in the kernel's queue.
+	maxWaiting = batchSize
+)
+
+// socket is an accepted connection on its way.
+type socket struct {
+	fd    int
+	tries int // workers that refused it, or died over it
+}
+
+// lane is the way to one ready worker.
+type lane struct {
+	w       *Worker
+	seq     uint32
+	batches map[uint32][]socket // passed and not acknowledged; the primary's copies
+	filling []socket            // of the batch that is being put together
+}
+
+// dispatcher passes accepted sockets to workers.
+type dispatcher struct {
+	policy Policy
+
+	mu       sync.Mutex
+	changed  sync.Cond
+	waiting  []socket
+	lanes    []*lane
+	next     int // lane whose turn it is
+	inFlight int
+	stopped  bool
+	stats    Stats
+}
+
+func newDispatcher(p Policy) *dispatcher {
+	d := &dispatcher{policy: p}
+	d.changed.L = &d.mu
+	return d
+}
+
+// put gives accepted sockets to the dispatcher. It waits while too many wait already.
+func (d *dispatcher) put(fds []int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stats.Accepted += uint64(len(fds))
+	for len(d.waiting) >= maxWaiting && !d.stopped {
+		d.changed.Wait()
+	}
+	for _, fd := range fds {
+		d.waiting = append(d.waiting, socket{fd: fd})
+	}
+	if d.stopped {
+		d.drop()
+	}
+	d.changed.Broadcast()
+}
+
+// run passes sockets on until stop.
+func (d *dispatcher) run() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !d.stopped {
+		if len(d.waiting) == 0 || !d.assign() {
+			d.changed.Wait()
+		}
+	}
+}
+
+// assign gives the waiting sockets to workers that have room, and reports whether there was one.
+func (d *dispatcher) assign() (progress bool) {
+	for len(d.waiting) > 0 && d.inFlight < maxInFlight {
+		l := d.pick()
+		if l == nil {
+			break
+		}
+		l.filling = append(l.filling, d.waiting[0])
+		d.waiting = d.waiting[1:]
+		d.inFlight++
+		progress = true
+	}
+	for _, l := range d.lanes {
+		if len(l.filling) > 0 {
+			d.pass(l)
+		}
+	}
+	if progress {
+		d.changed.Broadcast() // for those in put
+	}
+	return progress
+}
+
+// pick chooses the worker for the next socket; nil if none has room.
+func (d *dispatcher) pick() *lane {
+	var best *lane
+	for i := range d.lanes {
+		at := (d.next + i) % len(d.lanes)
+		l := d.lanes[at]
+		if len(l.batches) >= window || len(l.filling) >= batchSize {
+			continue
+		}
+		if d.policy != LeastConnections {
+			d.next = at + 1
+			return l
+		}
+		if best == nil || l.load() < best.load() {
+			best = l
+		}
+	}
+	d.next++ // equals take turns
+	return best
+}
+
+// load is the number of connections that the worker has or will have.
+func (l *lane) load() int { return l.w.Load() + len(l.filling) }
+
+// pass sends the batch of a lane.
+func (d *dispatcher) pass(l *lane) {
+	batch := l.filling
+	l.filling = nil
+	l.seq++
+	fds := make([]int, len(batch))
+	for i, s := range batch {
+		fds[i] = s.fd
+	}
+	l.batches[l.seq] = batch
+	l.w.passed.Add(int64(len(batch)))
+	d.stats.Passed += uint64(len(batch))
+	// A failure means that the worker is gone: its exit brings the batch back.
+	_ = l.w.link.sendFDs(kindConns, binary.LittleEndian.AppendUint32(nil, l.seq), fds)
+}
+
+// ack notes that a worker has taken the first sockets of a batch and refused the others.
+func (d *dispatcher) ack(w *Worker, seq uint32, taken int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lane(w)
+	if l == nil {
+		return
+	}
+	batch, ok := l.batches[seq]
+	if !ok {
+		return
+	}
+	delete(l.batches, seq)
+	taken = min(taken, len(batch))
+	for _, s := range batch[:taken] {
+		closeFD(s.fd)
+	}
+	w.total.Add(uint64(taken))
+	w.passed.Add(-int64(len(batch) - taken))
+	d.inFlight -= len(batch)
+	d.back(batch[taken:])
+	if d.stopped {
+		d.drop()
+	}
+	d.changed.Broadcast()
+}
+
+// back puts sockets that a worker did not take in front of the others, unless every worker had them.
+func (d *dispatcher) back(list []socket) {
+	var again []socket
+	for _, s := range list {
+		if s.tries++; s.tries > len(d.lanes) {
+			d.stats.Refused++
+			closeFD(s.fd)
+			continue
+		}
+		d.stats.Redistributed++
+		again = append(again, s)
+	}
+	d.waiting = append(again, d.waiting...)
+}
+
+// add makes a worker known as ready.
+func (d *dispatcher) add(w *Worker) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lanes = append(d.lanes, &lane{w: w, batches: make(map[uint32][]socket)})
+	d.changed.Broadcast()
+}
+
+// remove forgets a worker: what it has not acknowledged goes to others.
+func (d *dispatcher) remove(w *Worker) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lane(w)
+	if l == nil {
+		return
+	}
+	for i := range d.lanes {
+		if d.lanes[i] == l {
+			d.lanes = append(d.lanes[:i:i], d.lanes[i+1:]...)
+			break
+		}
+	}
+	for _, batch := range l.batches {
+		d.inFlight -= len(batch)
+		for i := range batch {
+			batch[i].tries = max(batch[i].tries-1, 0) // its death is not their fault, the first time
+		}
+		d.back(batch)
+	}
+	if d.stopped {
+		d.drop()
+	}
+	d.changed.Broadcast()
+}
+
+func (d *dispatcher) lane(w *Worker) *lane {
+	for _, l := range d.lanes {
+		if l.w == w {
+			return l
+		}
+	}
+	return nil
+}
+
+// stop closes what waits. What is under way is still acknowledged.
+func (d *dispatcher) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+	d.drop()
+	d.changed.Broadcast()
+}
+
+func (d *dispatcher) drop() {
+	for _, s := range d.waiting {
+		closeFD(s.fd)
+	}
+	d.stats.Refused += uint64(len(d.waiting))
+	d.waiting = nil
+}
+
+// snapshot returns the counters.
+func (d *dispatcher) snapshot() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stats
+}
+
+func (d *dispatcher) acceptFailed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stats.AcceptErrors++
+}

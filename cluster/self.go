@@ -1,0 +1,162 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/fdpass"
+)
+
+// IsWorker says whether this process was started by a primary. It is true until Join.
+func IsWorker() bool { return os.Getenv(roleEnv) != "" }
+
+// Hooks are what a worker does when its primary says so.
+type Hooks struct {
+	// Conns takes accepted sockets, non-blocking and close-on-exec. The first taken of them are the worker's from here
+	// on; the others are passed to another worker.
+	Conns func(fds []int) (taken int)
+	// Message takes a message, which is valid until it returns.
+	Message func(m []byte)
+	// Drain asks the worker to finish, and to have ended at the deadline, when it will be killed. It must not block.
+	Drain func(deadline time.Time)
+	// Lost says that the primary is gone. It must not block.
+	Lost func()
+}
+
+// Self is this process as a worker.
+type Self struct {
+	role     role
+	link     *link
+	listener net.Listener
+	leaving  atomic.Bool
+	done     chan struct{}
+}
+
+// Join makes this process the worker that its primary has started it to be. Call it once; Serve follows. Afterwards the
+// process does not end when it writes to a terminal or a log of a primary that is gone (SIGPIPE).
+func Join() (*Self, error) {
+	if !IsWorker() {
+		return nil, ErrNotWorker
+	}
+	r, err := parseRole(os.Getenv(roleEnv))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Unsetenv(roleEnv); err != nil { // what this process starts is no worker
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	signal.Ignore(syscall.SIGPIPE)
+	conn, err := fdpass.NewConn(os.NewFile(linkFD, "primary"), maxFrame)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	s := &Self{role: r, done: make(chan struct{})}
+	if r.listener {
+		if s.listener, err = receiveListener(conn); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("cluster: listening socket: %w", err)
+		}
+	}
+	s.link = newLink(conn, DefaultQueueLimit)
+	return s, nil
+}
+
+func receiveListener(conn *fdpass.Conn) (net.Listener, error) {
+	f, err := conn.Read()
+	if err != nil {
+		return nil, err
+	}
+	if f.Kind != kindListener || len(f.FDs) != 1 {
+		return nil, errors.New("it did not come")
+	}
+	file := os.NewFile(uintptr(f.FDs[0]), "listener")
+	defer file.Close()
+	return net.FileListener(file)
+}
+
+// Slot is the worker's place, 1 to Slots.
+func (s *Self) Slot() int { return s.role.slot }
+
+// Slots is the number of workers.
+func (s *Self) Slots() int { return s.role.slots }
+
+// Generation is the number of workers that the slot has had, this one included.
+func (s *Self) Generation() int { return s.role.generation }
+
+// ID is unique among all workers of the primary.
+func (s *Self) ID() uint64 { return s.role.id }
+
+// Listener is the slot's own listening socket, with the policy None; nil else. Closing it here does not close it in the
+// primary.
+func (s *Self) Listener() net.Listener { return s.listener }
+
+// Serve starts to do what the primary says. The hooks are called by one goroutine, in the order of what was said.
+func (s *Self) Serve(h Hooks) {
+	go func() { // ends with Close, or with the primary
+		defer close(s.done)
+		err := s.link.read(func(f fdpass.Frame) { s.handle(&h, f) })
+		_ = err // whatever it is, there is no primary any more
+		if !s.leaving.Load() && h.Lost != nil {
+			h.Lost()
+		}
+	}()
+}
+
+func (s *Self) handle(h *Hooks, f fdpass.Frame) {
+	switch f.Kind {
+	case kindMessage:
+		if h.Message != nil {
+			h.Message(f.Payload)
+		}
+	case kindConns:
+		taken := 0
+		if h.Conns != nil && len(f.FDs) > 0 {
+			taken = h.Conns(f.FDs)
+		}
+		for _, fd := range f.FDs[taken:] {
+			closeFD(fd)
+		}
+		ack := append([]byte(nil), f.Payload...)
+		_ = s.link.send(kindAck, binary.LittleEndian.AppendUint16(ack, uint16(taken)))
+	case kindDrain:
+		if h.Drain != nil && len(f.Payload) == 8 {
+			left := time.Duration(binary.LittleEndian.Uint64(f.Payload)) * time.Millisecond
+			h.Drain(time.Now().Add(left))
+		}
+	}
+}
+
+// Ready tells the primary that this worker serves: connections may come.
+func (s *Self) Ready() error { return s.link.send(kindReady, nil) }
+
+// Send sends a message to the primary. It never blocks: ErrOverloaded says that the queue is full. m may be used again
+// when it returns.
+func (s *Self) Send(m []byte) error { return s.link.send(kindMessage, m) }
+
+// Report tells the primary the number of connections, by which it schedules, and whatever else it wants to know. Once a
+// second is often enough.
+func (s *Self) Report(load int, report []byte) error {
+	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(report)), uint64(load))
+	return s.link.send(kindReport, append(b, report...))
+}
+
+// Close sends what is queued, and leaves the primary.
+func (s *Self) Close() error {
+	s.leaving.Store(true)
+	s.link.finish()
+	s.link.close()
+	if s.listener != nil {
+		return s.listener.Close()
+	}
+	return nil
+}
+
+// Done is closed when the primary is gone, or after Close, once Serve was called.
+func (s *Self) Done() <-chan struct{} { return s.done }

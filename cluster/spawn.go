@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/fdpass"
+)
+
+// roleEnv tells a process that it is a worker, and which one.
+const roleEnv = "EXPEDITE_WORKER"
+
+// linkFD is where a worker finds its end of the socketpair.
+const linkFD = 3
+
+// role is what a worker is told at its birth.
+type role struct {
+	slot, slots, generation int
+	id                      uint64
+	listener                bool // the slot has a listening socket of its own, which comes first through the socketpair
+}
+
+const roleFormat = "slot=%d slots=%d generation=%d id=%d listener=%t"
+
+func (r role) String() string {
+	return fmt.Sprintf(roleFormat, r.slot, r.slots, r.generation, r.id, r.listener)
+}
+
+func parseRole(s string) (r role, err error) {
+	if _, err := fmt.Sscanf(s, roleFormat, &r.slot, &r.slots, &r.generation, &r.id, &r.listener); err != nil {
+		return r, fmt.Errorf("cluster: %s=%q: %w", roleEnv, s, err)
+	}
+	return r, nil
+}
+
+// spawn starts a worker process, which is given a copy of listener unless that is nil.
+func spawn(cfg *Config, r role, listener *net.TCPListener) (*Worker, error) {
+	r.listener = listener != nil
+	ours, theirs, err := fdpass.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	conn, err := fdpass.NewConn(ours, maxFrame)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	if listener != nil {
+		err = passListener(conn, listener)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("cluster: worker %d: listening socket: %w", r.slot, err)
+	}
+	w := &Worker{slot: r.slot, generation: r.generation, id: r.id, began: time.Now()}
+	w.stderr = &tail{to: cfg.Stderr}
+	w.cmd = exec.Command(cfg.Exec, cfg.Args...)
+	w.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, roleEnv+"=")
+	}), cfg.Env...)
+	w.cmd.Env = append(w.cmd.Env, roleEnv+"="+r.String())
+	w.cmd.Stdout, w.cmd.Stderr = cfg.Stdout, w.stderr
+	w.cmd.ExtraFiles = []*os.File{theirs}
+	w.cmd.SysProcAttr = processAttributes()
+	// Whoever inherited the worker's standard error must not keep us waiting for its end.
+	w.cmd.WaitDelay = time.Second
+	if err := w.cmd.Start(); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("cluster: worker %d: %w", r.slot, err)
+	}
+	w.link = newLink(conn, cfg.QueueLimit)
+	return w, nil
+}
+
+// passListener sends a listening socket ahead of everything else: it waits in the socketpair for the worker to come.
+func passListener(conn *fdpass.Conn, listener *net.TCPListener) error {
+	raw, err := listener.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = raw.Control(func(fd uintptr) {
+		sendErr = conn.WriteFDs(fdpass.AppendFrame(nil, kindListener, 1, nil), []int{int(fd)})
+	})
+	return errors.Join(err, sendErr)
+}

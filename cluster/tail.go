@@ -1,0 +1,38 @@
+package cluster
+
+import (
+	"bytes"
+	"io"
+	"sync"
+)
+
+// tailSize is how much of a worker's last words is kept to explain its death.
+const tailSize = 2 << 10
+
+// tail passes on what is written, and remembers the end of it.
+type tail struct {
+	to io.Writer
+
+	mu   sync.Mutex
+	last []byte
+}
+
+// Write is part of io.Writer. What cannot be passed on is remembered still: a worker must not block on its own logs.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	t.last = append(t.last, b...)
+	if over := len(t.last) - tailSize; over > 0 {
+		t.last = append(t.last[:0], t.last[over:]...)
+	}
+	t.mu.Unlock()
+	_, _ = t.to.Write(b)
+	return len(b), nil
+}
+
+// lastLine is the last line that was written.
+func (t *tail) lastLine() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := bytes.TrimRight(t.last, "\n")
+	return string(s[bytes.LastIndexByte(s, '\n')+1:])
+}

@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Worker is a worker process as its primary sees it.
+type Worker struct {
+	slot, generation int
+	id               uint64
+	cmd              *exec.Cmd
+	link             *link
+	stderr           *tail
+	began            time.Time
+	wanted           bool // the primary has asked for its end. On the run loop
+
+	state  atomic.Uint32
+	load   atomic.Int64 // connections, as last reported
+	passed atomic.Int64 // sockets passed since that report
+	total  atomic.Uint64
+}
+
+// Slot is the worker's place, 1 to N. A worker that replaces another has the same.
+func (w *Worker) Slot() int { return w.slot }
+
+// Generation is the number of workers that the slot has had, this one included.
+func (w *Worker) Generation() int { return w.generation }
+
+// ID is unique among all workers of the primary, and grows.
+func (w *Worker) ID() uint64 { return w.id }
+
+// PID is the process.
+func (w *Worker) PID() int { return w.cmd.Process.Pid }
+
+// State is where the worker stands.
+func (w *Worker) State() State { return State(w.state.Load()) }
+
+// Load is the number of connections that the worker reported last, and those passed to it since.
+func (w *Worker) Load() int { return int(w.load.Load() + w.passed.Load()) }
+
+// Passed is the number of sockets that the worker has taken.
+func (w *Worker) Passed() uint64 { return w.total.Load() }
+
+// Overloads is the number of messages that were not sent because the worker's queue was full.
+func (w *Worker) Overloads() uint64 { return w.link.overloads() }
+
+// Send sends a message. It never blocks: ErrOverloaded says that the worker's queue is full, ErrDisconnected that it is
+// gone. m may be used again when it returns.
+func (w *Worker) Send(m []byte) error { return w.link.send(kindMessage, m) }
+
+// Kill sends a signal to the process. A worker that dies of it is replaced.
+func (w *Worker) Kill(sig syscall.Signal) error { return w.cmd.Process.Signal(sig) }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/cluster"
+)
+
+// banner tells a person where the server is and what limits it.
+func banner(w io.Writer, st expedite.Started, controlSocket string) {
+	fmt.Fprintf(w, "\n  Expedite %s\n\n", version())
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	for _, a := range st.Addresses {
+		host := browsable(a)
+		row("lobby", "ws://%s/      a page to try it: http://%s/", host, host)
+		row("echo", "ws://%s/echo", host)
+	}
+	if st.Workers > 0 {
+		row("workers", "%d processes, %s", st.Workers, explain(st.Scheduling))
+	} else {
+		row("workers", "none: everything in this process")
+	}
+	row("limits", "%s", limits(max(st.Workers, 1)))
+	if st.Admin != "" {
+		row("admin", "http://%s/  (metrics, pprof)", st.Admin)
+	}
+	if controlSocket != "" {
+		row("control", "%s  (expedite status, expedite stop)", controlSocket)
+	}
+	_ = t.Flush()
+	fmt.Fprintln(w)
+}
+
+// browsable is an address that a browser on this machine can open.
+func browsable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return addr
+}
+
+func explain(p cluster.Policy) string {
+	return p.String() + map[cluster.Policy]string{
+		cluster.RoundRobin:       " (one after the other)",
+		cluster.LeastConnections: " (to the emptiest)",
+		cluster.None:             " (the kernel decides)",
+	}[p]
+}
+
+// limits names what bounds the number of connections on this machine.
+func limits(workers int) string {
+	parts := []string{fmt.Sprintf("%d cores", runtime.NumCPU())}
+	if n := openFiles(); n > 0 {
+		// A worker needs few descriptors for itself.
+		parts = append(parts, fmt.Sprintf("%d open files per process: about %d connections in all", n, (n-64)*workers))
+	}
+	return strings.Join(parts, ", ")
+}

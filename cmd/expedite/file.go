@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+// defaultFile is read when it exists and no other is named.
+const defaultFile = "expedite.yaml"
+
+// fileResolver gives kong the values of the configuration file: below the environment, above the defaults.
+type fileResolver struct {
+	loaded bool
+	values map[string]string
+}
+
+// Validate is part of kong.Resolver.
+func (*fileResolver) Validate(*kong.Application) error { return nil }
+
+// Resolve finds the value of a flag in the file.
+func (r *fileResolver) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if flag.Name == "config" || flag.Name == "help" || flag.Name == "version" {
+		return nil, nil
+	}
+	for _, env := range flag.Envs {
+		if _, ok := os.LookupEnv(env); ok {
+			return nil, nil
+		}
+	}
+	if !r.loaded {
+		r.loaded = true
+		if err := r.load(fileName(ctx), knownKeys(ctx.Model.Node)); err != nil {
+			return nil, err
+		}
+	}
+	if v, ok := r.values[flag.Name]; ok {
+		return v, nil
+	}
+	return nil, nil
+}
+
+// fileName is the file that the command line or the environment names; empty if none does.
+func fileName(ctx *kong.Context) string {
+	for _, p := range ctx.Path {
+		if p.Flag != nil && p.Flag.Name == "config" {
+			if name, ok := ctx.FlagValue(p.Flag).(string); ok {
+				return name
+			}
+		}
+	}
+	return os.Getenv("EXPEDITE_CONFIG")
+}
+
+// knownKeys are the names of all flags of all commands that may stand in a file.
+func knownKeys(n *kong.Node) []string {
+	var keys []string
+	for _, f := range n.Flags {
+		if f.Name != "config" && f.Name != "help" && f.Name != "version" {
+			keys = append(keys, f.Name)
+		}
+	}
+	for _, child := range n.Children {
+		if child.Name == "serve" {
+			keys = append(keys, knownKeys(child)...)
+		}
+	}
+	return keys
+}
+
+// load reads a file; without a name, the default one if it is there.
+func (r *fileResolver) load(name string, known []string) error {
+	named := name != ""
+	if !named {
+		name = defaultFile
+	}
+	b, err := os.ReadFile(name)
+	if !named && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("configuration file: %w", err)
+	}
+	var doc map[string]yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return fmt.Errorf("configuration file %s: %w", name, err)
+	}
+	r.values = make(map[string]string, len(doc))
+	for key, node := range doc {
+		if !slices.Contains(known, key) {
+			return fmt.Errorf("configuration file %s, line %d: unknown key %q%s", name, node.Line, key, hint(key, known))
+		}
+		if node.Kind != yaml.ScalarNode {
+			return fmt.Errorf("configuration file %s, line %d: %s wants a single value", name, node.Line, key)
+		}
+		r.values[key] = node.Value
+	}
+	return nil
+}
+
+// hint names the known key that looks most like key, or all of them.
+func hint(key string, known []string) string {
+	like := strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToLower(key))
+	for _, k := range known {
+		if k == like || distance(k, like) <= 2 {
+			return fmt.Sprintf(": did you mean %q?", k)
+		}
+	}
+	known = slices.Clone(known)
+	slices.Sort(known)
+	return ": known are " + strings.Join(known, ", ")
+}
+
+// distance is the Levenshtein distance between a and b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal, row[j+1] = row[j+1], min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

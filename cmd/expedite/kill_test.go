@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// talker echoes until its connection ends.
+type talker struct {
+	*client
+	worker int
+	rounds atomic.Int64
+	ended  chan struct{}
+	err    error // after ended
+}
+
+func (s *server) talk(ctx context.Context) *talker {
+	s.t.Helper()
+	w := &talker{client: s.mustDial(ctx, "/"), ended: make(chan struct{})}
+	w.worker = w.hello.Worker
+	go func() {
+		defer close(w.ended)
+		for {
+			if w.err = w.Write(ctx, websocket.MessageText, []byte("ping")); w.err != nil {
+				return
+			}
+			if _, _, w.err = w.Read(ctx); w.err != nil {
+				return
+			}
+			w.rounds.Add(1)
+		}
+	}()
+	return w
+}
+
+// alive waits until w has made some more rounds.
+func (s *server) alive(w *talker) {
+	s.t.Helper()
+	goal := w.rounds.Load() + 3
+	s.await(fmt.Sprintf("the client of worker %d goes on", w.worker), func(control.Status) bool {
+		select {
+		case <-w.ended:
+			s.t.Fatalf("the client of worker %d was cut off: %v", w.worker, w.err)
+		default:
+		}
+		return w.rounds.Load() >= goal
+	})
+}
+
+// TestKilledWorker: a worker that is killed under traffic takes its own clients with it and nobody else's, and is back.
+func TestKilledWorker(t *testing.T) {
+	for _, scheduling := range []string{"round-robin", "least-connections", "none"} {
+		t.Run(scheduling, func(t *testing.T) {
+			s := serve(t, "--workers", "2", "--scheduling", scheduling)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			var mine, others []*talker
+			for len(mine) == 0 || len(others) == 0 || len(mine)+len(others) < 8 {
+				if w := s.talk(ctx); w.worker == 1 {
+					mine = append(mine, w)
+				} else {
+					others = append(others, w)
+				}
+			}
+			before := s.await("both workers are ready", allReady)
+			victim := before.Workers[0]
+			if victim.Slot != 1 {
+				t.Fatalf("first worker of the status: got slot %d, want 1", victim.Slot)
+			}
+			if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range mine {
+				<-w.ended
+			}
+			after := s.await("the worker is back", func(st control.Status) bool {
+				w := st.Workers[0]
+				return w.State == control.StateReady && w.PID != victim.PID
+			})
+			if g := after.Workers[0].Generation; g <= victim.Generation {
+				t.Errorf("generation: got %d, want above %d", g, victim.Generation)
+			}
+			if after.Workers[1].PID != before.Workers[1].PID {
+				t.Errorf("the other worker was replaced too: pid %d became %d", before.Workers[1].PID, after.Workers[1].PID)
+			}
+			for _, w := range others {
+				s.alive(w)
+			}
+			// The new worker serves, and hears what the other says.
+			for {
+				if w := s.talk(ctx); w.worker == 1 {
+					s.alive(w)
+					break
+				}
+			}
+		})
+	}
+}
+
+// TestKilledClients: clients that vanish without a word leave nothing behind.
+func TestKilledClients(t *testing.T) {
+	s := serve(t, "--workers", "2")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stays := s.talk(ctx)
+	// A process of its own, so that it can be killed: this test binary again, as a crowd of clients.
+	crowd := exec.Command(os.Args[0], "-test.run=^TestCrowd$")
+	crowd.Env = append(os.Environ(), crowdEnv+"="+s.addr)
+	out, err := crowd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := crowd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "talking\n" {
+		t.Fatalf("the crowd says %q, %v", line, err)
+	}
+	s.await("the crowd is connected", func(st control.Status) bool { return st.Totals.Connections == 1+crowdSize })
+	if err := crowd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = crowd.Wait() // it was killed: that is no news
+	s.await("the crowd is gone", func(st control.Status) bool { return st.Totals.Connections == 1 })
+	s.alive(stays)
+}
+
+const (
+	crowdEnv  = "EXPEDITE_TEST_CROWD"
+	crowdSize = 50
+)
+
+// TestCrowd is the crowd of TestKilledClients, in a process of its own; by itself it has nothing to do.
+func TestCrowd(t *testing.T) {
+	addr := os.Getenv(crowdEnv)
+	if addr == "" {
+		return
+	}
+	s := &server{t: t, addr: addr}
+	var wg sync.WaitGroup
+	for range crowdSize {
+		w := s.talk(context.Background())
+		wg.Go(func() { <-w.ended })
+	}
+	fmt.Println("talking")
+	wg.Wait()
+}
+
+// TestKilledPrimary: when the primary is killed, its workers tell their clients and end.
+func TestKilledPrimary(t *testing.T) {
+	s := serve(t, "--workers", "2", "--drain-timeout", "5s")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	idle := s.mustDial(ctx, "/")
+	st := s.await("both workers are ready", allReady)
+	s.signal(syscall.SIGKILL)
+	_, _, err := idle.Read(ctx)
+	if got := websocket.CloseStatus(err); got != websocket.StatusServiceRestart {
+		t.Errorf("the client of an orphaned worker: got %v, want close code 1012", err)
+	}
+	for _, w := range st.Workers {
+		awaitGone(ctx, t, w.PID)
+	}
+}
+
+// awaitGone waits until no process has the pid.
+func awaitGone(ctx context.Context, t *testing.T, pid int) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for running(pid) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("process %d still runs", pid)
+		}
+	}
+}
+
+// running says whether a process exists and is no zombie that nobody has waited for.
+func running(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	var id int
+	var name, state string
+	if _, err := fmt.Sscanf(string(b), "%d %s %s", &id, &name, &state); err != nil {
+		return true
+	}
+	return state != "Z"
+}
+
+// TestDrain: TERM closes every client with 1012 and ends with exit code 0; `expedite stop` does the same.
+func TestDrain(t *testing.T) {
+	for name, stop := range map[string]func(t *testing.T, s *server){
+		"TERM": func(_ *testing.T, s *server) { s.signal(syscall.SIGTERM) },
+		"stop": func(t *testing.T, s *server) {
+			if out, err := exec.Command(command, "stop", "--control", s.control).CombinedOutput(); err != nil {
+				t.Errorf("stop: %v\n%s", err, out)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, "--workers", "2", "--drain-timeout", "20s")
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			clients := make([]*client, 20)
+			for i := range clients {
+				clients[i] = s.mustDial(ctx, "/")
+			}
+			var wg sync.WaitGroup
+			for _, c := range clients {
+				wg.Go(func() {
+					_, _, err := c.Read(ctx)
+					if got := websocket.CloseStatus(err); got != websocket.StatusServiceRestart {
+						t.Errorf("got %v, want close code 1012", err)
+					}
+				})
+			}
+			stop(t, s)
+			wg.Wait()
+			if code := s.waitEnd(); code != 0 {
+				t.Errorf("exit code: got %d, want 0", code)
+			}
+		})
+	}
+}
+
+// TestDrainHasALimit: clients that do not answer the close frame cannot hold up the end.
+func TestDrainHasALimit(t *testing.T) {
+	s := serve(t, "--workers", "1", "--drain-timeout", "1s")
+	s.raw(t, handshake("/echo"))
+	s.await("the client is in", func(st control.Status) bool { return st.Totals.Connections == 1 })
+	s.signal(syscall.SIGTERM)
+	if code := s.waitEnd(); code != 0 {
+		t.Errorf("exit code: got %d, want 0", code)
+	}
+}

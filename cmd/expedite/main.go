@@ -1,0 +1,100 @@
+// Command expedite serves WebSockets from a cluster of worker processes, and looks after a running one.
+//
+//	expedite serve     start it
+//	expedite status    what it does
+//	expedite stop      end it gracefully
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitFine   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// cli is the command line. Each flag can also stand in the environment (EXPEDITE_…) and in expedite.yaml.
+type cli struct {
+	Serve  serveCmd  `cmd:"" help:"Serve WebSockets: a primary process and a worker per core, on one port."`
+	Status statusCmd `cmd:"" help:"Show what a running Expedite does."`
+	Stop   stopCmd   `cmd:"" help:"Stop a running Expedite: gracefully, or at once."`
+
+	Config  string           `help:"Configuration file. Default: expedite.yaml, if there is one." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Print the version and quit."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main without the process.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	code, exited := exitFine, false
+	parser, err := kong.New(&c,
+		kong.Name("expedite"),
+		kong.Description("A WebSocket server made for scale.\n\nEvery flag can be given as EXPEDITE_… in the environment "+
+			"(EXPEDITE_ADDR for --addr) or by its name in expedite.yaml. Flags win over the environment, which wins over the file."),
+		kong.Vars{"version": version()},
+		kong.DefaultEnvars("EXPEDITE"),
+		kong.Resolvers(&fileResolver{}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(c int) { code, exited = c, true }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "expedite:", err)
+		return exitFailed
+	}
+	ctx, err := parser.Parse(args)
+	if exited { // --help and --version have done their work
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "expedite: %v\nTry: expedite %s--help\n", err, commandOf(err))
+		return exitUsage
+	}
+	if err := ctx.Run(); err != nil {
+		fmt.Fprintln(stderr, "expedite:", strings.TrimPrefix(err.Error(), "expedite: "))
+		return exitCode(err)
+	}
+	return exitFine
+}
+
+// usageError is wrong use that only the command itself can see.
+type usageError struct{ error }
+
+func exitCode(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// commandOf is the command that a parse error is about, with a space behind it, or nothing.
+func commandOf(err error) string {
+	pe, ok := errors.AsType[*kong.ParseError](err)
+	if !ok || pe.Context == nil || pe.Context.Selected() == nil {
+		return ""
+	}
+	return pe.Context.Selected().Name + " "
+}
+
+// version is what the build knows about itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// serveCmd is `expedite serve`.
+type serveCmd struct {
+	Addr         string        `help:"Address to serve on; a PORT in the environment counts too." default:":8080" placeholder:":8080"`
+	Workers      string        `help:"Number of worker processes, or auto: one per core." default:"auto" placeholder:"auto"`
+	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"round-robin,least-connections,none" default:"round-robin"`
+	Control      string        `help:"Unix socket for status and stop, or off. Default: in the user's runtime directory." placeholder:"PATH"`
+	Admin        string        `help:"Address for /metrics and /debug/pprof, or off. Keep it private." default:"127.0.0.1:9600" placeholder:"ADDR"`
+	LogFormat    string        `help:"${enum}; auto is text on a terminal, else json." enum:"auto,text,json" default:"auto"`
+	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
+	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
+}
+
+// Help is shown by `expedite serve --help`.
+func (serveCmd) Help() string {
+	return `Endpoints:
+  /         the lobby: greets with one JSON message, then tells everyone what you send; browsers get a page to try it
+  /echo     sends back what you send
+  /healthz  200 while the process lives
+  /readyz   200 while it takes new clients
+
+Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once.
+
+Examples:
+  expedite serve
+  expedite serve --addr 127.0.0.1:8080 --workers 4 --scheduling least-connections
+  EXPEDITE_LOG_LEVEL=debug expedite serve --control /run/expedite.sock --admin off`
+}
+
+// Run serves until a signal ends it.
+func (s *serveCmd) Run(stdout io.Writer) error {
+	cfg, err := s.config(stdout)
+	if err != nil {
+		return err
+	}
+	ctx, stop := terminated(context.Background())
+	defer stop()
+	app := expedite.New(cfg)
+	lobby(app)
+	return app.Run(ctx)
+}
+
+// config makes sense of the flags.
+func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
+	var cfg expedite.Config
+	workers, err := parseWorkers(s.Workers)
+	if err != nil {
+		return cfg, err
+	}
+	policy, err := cluster.ParsePolicy(s.Scheduling)
+	if err != nil {
+		return cfg, usageError{err}
+	}
+	if s.DrainTimeout <= 0 {
+		return cfg, usageError{fmt.Errorf("--drain-timeout %s: want a time above zero, like 30s", s.DrainTimeout)}
+	}
+	addr, err := checkAddr("--addr", s.address())
+	if err != nil {
+		return cfg, err
+	}
+	admin := s.Admin
+	if admin == "off" {
+		admin = ""
+	} else if admin, err = checkAddr("--admin", admin); err != nil {
+		return cfg, err
+	}
+	logger, err := newLogger(s.LogFormat, s.LogLevel)
+	if err != nil {
+		return cfg, usageError{err}
+	}
+	slog.SetDefault(logger)
+	return expedite.Config{
+		Addr: addr, Workers: workers, Scheduling: policy,
+		Control: controlPath(s.Control), Admin: admin,
+		DrainTimeout: s.DrainTimeout, Logger: logger, Version: version(),
+		OnStart: func(st expedite.Started) { banner(stdout, st, controlPath(s.Control)) },
+	}, nil
+}
+
+// address is --addr, or the port that the environment names, as hosting platforms do.
+func (s *serveCmd) address() string {
+	if _, ok := os.LookupEnv("EXPEDITE_ADDR"); s.Addr == ":8080" && !ok && os.Getenv("PORT") != "" {
+		return ":" + os.Getenv("PORT")
+	}
+	return s.Addr
+}
+
+// terminated is a context that ends at TERM. INT ends the process at once, after its workers.
+func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() { // ends with the process
+		for sig := range signals {
+			if sig == os.Interrupt {
+				cancel(expedite.ErrStopNow)
+				continue
+			}
+			cancel(nil)
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); cancel(nil) }
+}
+
+func checkAddr(flag, addr string) (string, error) {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return "", usageError{fmt.Errorf("%s %q: want host:port, like 127.0.0.1:8080 or :8080", flag, addr)}
+	}
+	return addr, nil
+}
+
+// parseWorkers reads --workers: 0 for auto, as in expedite.Config.
+func parseWorkers(s string) (int, error) {
+	if s == "auto" {
+		return 0, nil
+	}
+	var n int
+	if _, err := fmt.Sscanf(s+"\n", "%d\n", &n); err != nil || n < 1 || n > expedite.MaxWorkers {
+		return 0, usageError{fmt.Errorf("--workers %q: want auto or a number from 1 to %d", s, expedite.MaxWorkers)}
+	}
+	return n, nil
+}
+
+// controlPath is the socket that status and stop look for, too.
+func controlPath(s string) string {
+	switch s {
+	case "":
+		return control.DefaultPath()
+	case "off":
+		return ""
+	default:
+		return s
+	}
+}
+
+// terminalEnv tells workers, whose output goes through the primary, that a terminal stands at its end.
+const terminalEnv = "EXPEDITE_TERMINAL"
+
+func newLogger(format, level string) (*slog.Logger, error) {
+	if format == "auto" && os.Getenv(terminalEnv) != "" {
+		format = "text"
+	}
+	if format == "auto" && telemetry.IsTerminal(os.Stderr) {
+		if err := os.Setenv(terminalEnv, "1"); err != nil {
+			return nil, err
+		}
+	}
+	return telemetry.NewLogger(os.Stderr, strings.ToLower(format), level)
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
+const patience = 60 * time.Second
+
+// command is the program, built once by TestMain.
+var command string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "expedite-test")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	command = filepath.Join(dir, "expedite")
+	build := exec.Command("go", "build", "-o", command, ".")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	code := 1
+	if err := build.Run(); err == nil {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// server is an `expedite serve` that the test started.
+type server struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	control string
+	output  *syncBuffer
+	ended   chan struct{}
+	err     error // of the process; after ended
+	addr    string
+}
+
+// serve starts the command on a port of the system's choice and waits until it serves.
+func serve(t *testing.T, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
+	args = append([]string{"serve", "--addr", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control", s.control}, args...)
+	s.cmd = exec.Command(command, args...)
+	s.cmd.Dir = t.TempDir()
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.ended)
+	}()
+	t.Cleanup(s.cleanup)
+	st := s.await("it serves", func(st control.Status) bool { return len(st.Addresses) > 0 && allReady(st) })
+	s.addr = st.Addresses[0]
+	return s
+}
+
+func allReady(st control.Status) bool {
+	for _, w := range st.Workers {
+		if w.State != control.StateReady {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *server) cleanup() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+	case <-time.After(patience):
+		_ = s.cmd.Process.Kill()
+		s.t.Error("the server did not end after TERM")
+	}
+	if s.t.Failed() {
+		s.t.Logf("output of the server:\n%s", s.output)
+	}
+}
+
+// status runs `expedite status --json`.
+func (s *server) status() (control.Status, error) {
+	var st control.Status
+	out, err := exec.Command(command, "status", "--json", "--control", s.control).Output()
+	if err != nil {
+		return st, err
+	}
+	return st, json.Unmarshal(out, &st)
+}
+
+// await asks for the status until it is as wanted.
+func (s *server) await(what string, ok func(control.Status) bool) control.Status {
+	s.t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, err := s.status()
+		if err == nil && ok(st) {
+			return st
+		}
+		select {
+		case <-s.ended:
+			s.t.Fatalf("the server ended (%v) while the test waited until %s:\n%s", s.err, what, s.output)
+		case <-deadline:
+			s.t.Fatalf("waited in vain until %s; last status %+v, error %v", what, st, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// signal sends a signal to the primary.
+func (s *server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// waitEnd waits for the primary's end and returns its exit code.
+func (s *server) waitEnd() int {
+	s.t.Helper()
+	select {
+	case <-s.ended:
+		return s.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		s.t.Fatal("the server does not end")
+		return -1
+	}
+}
+
+// client is a WebSocket client by other hands (github.com/coder/websocket).
+type client struct {
+	*websocket.Conn
+	hello welcome
+}
+
+// dial connects; in the lobby it reads the welcome.
+func (s *server) dial(ctx context.Context, path string) (*client, error) {
+	conn, _, err := websocket.Dial(ctx, "ws://"+s.addr+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetReadLimit(-1)
+	c := &client{Conn: conn}
+	if path != "/" {
+		return c, nil
+	}
+	_, b, err := conn.Read(ctx)
+	if err != nil {
+		return nil, errors.Join(err, conn.CloseNow())
+	}
+	if err := json.Unmarshal(b, &c.hello); err != nil {
+		return nil, errors.Join(fmt.Errorf("welcome %q: %w", b, err), conn.CloseNow())
+	}
+	return c, nil
+}
+
+// mustDial is dial, or the end of the test.
+func (s *server) mustDial(ctx context.Context, path string) *client {
+	s.t.Helper()
+	c, err := s.dial(ctx, path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = c.CloseNow() })
+	return c
+}
+
+// syncBuffer is a buffer that a process may write to while a test reads.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

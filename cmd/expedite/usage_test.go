@@ -1,0 +1,181 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// TestWrongUse: bad flags, keys and files end with one clear line and the right exit code, and nothing starts.
+func TestWrongUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	free := []string{"--addr", "127.0.0.1:0", "--admin", "off", "--control", filepath.Join(dir, "control")}
+	tests := []struct {
+		name string
+		args []string
+		code int
+		want []string
+	}{
+		{"no command", nil, 2, []string{"expected one of"}},
+		{"unknown command", []string{"sevre"}, 2, []string{"sevre"}},
+		{"unknown flag", []string{"serve", "--adr", ":1"}, 2, []string{"--adr", "did you mean", "--addr"}},
+		{"workers 0", []string{"serve", "--workers", "0"}, 2, []string{"--workers", `"0"`, "from 1"}},
+		{"workers below 0", []string{"serve", "--workers=-1"}, 2, []string{"--workers", "-1"}},
+		{"workers no number", []string{"serve", "--workers", "many"}, 2, []string{"--workers", "many", "auto"}},
+		{"unknown scheduling", []string{"serve", "--scheduling", "random"}, 2, []string{"scheduling", "round-robin"}},
+		{"address without a port", []string{"serve", "--addr", "localhost"}, 2, []string{"--addr", "localhost", "host:port"}},
+		{"unknown log level", []string{"serve", "--log-level", "loud"}, 2, []string{"log-level", "debug"}},
+		{"drain timeout 0", []string{"serve", "--drain-timeout", "0"}, 2, []string{"--drain-timeout"}},
+		{"drain timeout no time", []string{"serve", "--drain-timeout", "soon"}, 2, []string{"--drain-timeout", "soon"}},
+		{"file that is not there", []string{"serve", "--config", filepath.Join(dir, "none.yaml")}, 2, []string{"none.yaml", "no such file"}},
+		{"file with an unknown key", []string{"serve", "--config", file("a.yaml", "addr: :0\nworker: 3\n")}, 2,
+			[]string{"a.yaml", "line 2", `"worker"`, `did you mean "workers"?`}},
+		{"file that is no YAML", []string{"serve", "--config", file("b.yaml", "addr: [")}, 2, []string{"b.yaml"}},
+		{"file with a bad value", []string{"serve", "--config", file("c.yaml", "workers: 0\n")}, 2, []string{"workers", `"0"`}},
+		{"port taken", append([]string{"serve", "--workers", "1", "--admin", "off", "--control", "off", "--addr"}, taken.Addr().String()), 1,
+			[]string{taken.Addr().String(), "address already in use"}},
+		{"admin port taken", append([]string{"serve", "--workers", "1"}, append(free[:2:2], "--control", "off", "--admin", taken.Addr().String())...), 1,
+			[]string{taken.Addr().String(), "address already in use"}},
+		{"control socket in a folder that is not there", append([]string{"serve", "--workers", "1"},
+			"--addr", "127.0.0.1:0", "--admin", "off", "--control", filepath.Join(dir, "no", "control")), 1, []string{filepath.Join(dir, "no")}},
+		{"status of nobody", []string{"status", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
+		{"stop of nobody", []string{"stop", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.Command(command, tt.args...)
+			cmd.Dir = dir
+			out, _ := cmd.CombinedOutput()
+			if got := cmd.ProcessState.ExitCode(); got != tt.code {
+				t.Errorf("exit code: got %d, want %d", got, tt.code)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(string(out), w) {
+					t.Errorf("output %q does not say %q", out, w)
+				}
+			}
+			if lines := strings.Count(strings.TrimSpace(string(out)), "\n") + 1; lines > 2 {
+				t.Errorf("%d lines of output, want one, and one that says where to read on:\n%s", lines, out)
+			}
+		})
+	}
+}
+
+// TestControlSocketTaken: a second server does not take a first one's control socket.
+func TestControlSocketTaken(t *testing.T) {
+	s := serve(t, "--workers", "1")
+	out, err := exec.Command(command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--control", s.control).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "in use") {
+		t.Errorf("got %v %q, want an error that says that the socket is in use", err, out)
+	}
+	if _, err := s.status(); err != nil {
+		t.Errorf("the first server does not answer any more: %v", err)
+	}
+}
+
+// TestConfiguration: flags win over the environment, which wins over the file.
+func TestConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "control")
+	conf := "addr: 127.0.0.1:0\nadmin: \"off\"\nworkers: 3\nscheduling: none\nlog-level: error\ncontrol: " + socket + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "expedite.yaml"), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, control: socket, output: &syncBuffer{}, ended: make(chan struct{})}
+	s.cmd = exec.Command(command, "serve", "--scheduling", "least-connections")
+	s.cmd.Dir = dir
+	s.cmd.Env = append(os.Environ(), "EXPEDITE_WORKERS=2", "EXPEDITE_SCHEDULING=round-robin")
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.ended)
+	}()
+	t.Cleanup(s.cleanup)
+	st := s.await("it serves", allReady)
+	if len(st.Workers) != 2 || st.Scheduling != "least-connections" {
+		t.Errorf("got %d workers and scheduling %q, want 2 of the environment and least-connections of the flag",
+			len(st.Workers), st.Scheduling)
+	}
+	if !strings.Contains(s.output.String(), "least-connections") {
+		t.Errorf("the banner does not name the policy:\n%s", s.output)
+	}
+}
+
+// TestInterrupt: INT ends at once.
+func TestInterrupt(t *testing.T) {
+	s := serve(t, "--workers", "1")
+	s.raw(t, handshake("/echo"))
+	s.signal(syscall.SIGINT)
+	if code := s.waitEnd(); code != 0 {
+		t.Errorf("exit code: got %d, want 0", code)
+	}
+}
+
+// TestAdmin: metrics and profiles are on the admin listener and only there, and count what happened.
+func TestAdmin(t *testing.T) {
+	s := serve(t, "--workers", "2")
+	ctx := t.Context()
+	for range 4 {
+		s.mustDial(ctx, "/")
+	}
+	_, admin, ok := strings.Cut(s.output.String(), "http://127.0.0.1:")
+	_, admin, ok2 := strings.Cut(admin, "admin")
+	_, admin, ok3 := strings.Cut(admin, "http://")
+	admin, _, ok4 := strings.Cut(admin, "/")
+	if !ok || !ok2 || !ok3 || !ok4 {
+		t.Fatalf("the banner names no admin listener:\n%s", s.output)
+	}
+	s.await("the metrics know the clients", func(_ control.Status) bool {
+		body := get(t, "http://"+admin+"/metrics")
+		return strings.Contains(body, `expedite_connections{worker="1"} 2`) &&
+			strings.Contains(body, `expedite_connections{worker="2"} 2`)
+	})
+	if body := get(t, "http://"+admin+"/debug/pprof/cmdline"); !strings.Contains(body, "serve") {
+		t.Errorf("/debug/pprof/cmdline: got %q", body)
+	}
+	resp, err := http.Get("http://" + s.addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("/metrics on the public port: got %s, want 404", resp.Status)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", url, resp.Status, err)
+	}
+	return string(b)
+}

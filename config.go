@@ -1,0 +1,79 @@
+package expedite
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/expedite-go/expedite/cluster"
+)
+
+// Config is how an App runs. Every field may be zero.
+type Config struct {
+	// Addr is the TCP address to serve on. Empty is ":8080".
+	Addr string
+	// Workers is the number of worker processes. 0 is one per core. Negative serves in this process, without a primary;
+	// so does every platform but Linux.
+	Workers int
+	// Scheduling is how connections find their worker. The zero value is round-robin.
+	Scheduling cluster.Policy
+	// Control is the path of the Unix socket for `expedite status` and `expedite stop`. Empty is none.
+	Control string
+	// Admin is the TCP address of the listener for /metrics and /debug/pprof. Empty is none. Keep it private.
+	Admin string
+	// DrainTimeout is how long a graceful stop may take. 0 is 30 s.
+	DrainTimeout time.Duration
+	// Version is what status and metrics call this program.
+	Version string
+
+	// MaxConnections is the number of WebSockets per worker; beyond it a handshake gets 503. 0 is no limit but that of
+	// open files.
+	MaxConnections int
+	// MaxHead is the longest request head of a handshake in bytes. 0 is 8 KiB.
+	MaxHead int
+	// HandshakeTimeout bounds the time until the request head is complete, and that of Authorize. 0 is 10 s.
+	HandshakeTimeout time.Duration
+	// MaxSubscriptions is the number of topics per connection. 0 is 1024.
+	MaxSubscriptions int
+
+	// Logger is where the App writes what an operator must know. Nil is slog.Default.
+	Logger *slog.Logger
+	// WorkerOutput receives what workers write to their standard output and error. Nil is os.Stdout and os.Stderr.
+	WorkerOutput io.Writer
+	// OnStart is called once when everything serves: in the primary, or in the only process.
+	OnStart func(Started)
+}
+
+// Started tells where an App serves.
+type Started struct {
+	// Addresses of the public listener; with a port that the system chose, the real one.
+	Addresses []string
+	// Admin is the address of the admin listener, or empty.
+	Admin string
+	// Workers is the number of worker processes; 0 if this process serves by itself.
+	Workers int
+	// Scheduling is the policy in use.
+	Scheduling cluster.Policy
+}
+
+// Defaults of Config.
+const (
+	defaultAddr         = ":8080"
+	defaultDrainTimeout = 30 * time.Second
+)
+
+func (c Config) withDefaults() Config {
+	if c.Addr == "" {
+		c.Addr = defaultAddr
+	}
+	if c.DrainTimeout <= 0 {
+		c.DrainTimeout = defaultDrainTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Version == "" {
+		c.Version = "devel"
+	}
+	return c
+}

@@ -1,0 +1,71 @@
+package expedite
+
+import (
+	"net/netip"
+	"net/url"
+
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Conn is a client's connection. It may be kept after the callback that brought it; what is sent to a connection that
+// has ended is reported as Closed. Methods are safe for any goroutine unless they say otherwise.
+type Conn struct {
+	conn  *engine.Conn
+	end   *endpoint
+	user  string
+	query string
+	data  any
+}
+
+// ID names the connection for App.Send and App.CloseConn, in every worker.
+func (c *Conn) ID() ID { return ID(c.conn.ID()) }
+
+// User is the user that Authorize named, or empty.
+func (c *Conn) User() string { return c.user }
+
+// Path is the path of the endpoint.
+func (c *Conn) Path() string { return c.end.path }
+
+// Query is the query of the address that the client opened. A part that cannot be parsed is left out.
+func (c *Conn) Query() url.Values {
+	v, _ := url.ParseQuery(c.query)
+	return v
+}
+
+// Remote is the client's address as the socket knows it.
+func (c *Conn) Remote() netip.AddrPort { return c.conn.Remote() }
+
+// Data is what SetData left: the application's own record of this connection. In callbacks only.
+func (c *Conn) Data() any { return c.data }
+
+// SetData keeps the application's own record with the connection. In callbacks only.
+func (c *Conn) SetData(v any) { c.data = v }
+
+// Send sends a message. It never blocks; the message's bytes may be reused when it returns.
+func (c *Conn) Send(m Message) SendResult { return SendResult(c.conn.Send(m.opcode(), m.data)) }
+
+// Buffered is the number of bytes that wait for the client.
+func (c *Conn) Buffered() int { return c.conn.Buffered() }
+
+// Subscribe adds the connection to a topic, on which it hears what is published in any worker. It fails with ErrTopic,
+// ErrClosed or ErrTooManySubscriptions. A second subscription to the same topic changes nothing.
+func (c *Conn) Subscribe(topic string) error {
+	if !validTopic(topic) {
+		return ErrTopic
+	}
+	_, err := c.conn.Subscribe(topic)
+	return publicError(err)
+}
+
+// Unsubscribe takes the connection out of a topic and reports whether it was in it.
+func (c *Conn) Unsubscribe(topic string) bool { return validTopic(topic) && c.conn.Unsubscribe(topic) }
+
+// Publish is App.Publish.
+func (c *Conn) Publish(topic string, m Message) error { return c.end.app.Publish(topic, m) }
+
+// Close starts the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and a
+// reason of at most 123 bytes. Code 0 sends none. RFC 6455 §7.4.
+func (c *Conn) Close(code ws.CloseCode, reason string) error {
+	return publicError(c.conn.Close(code, reason))
+}

@@ -1,0 +1,153 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// desk is where operators ask and command: the control socket and the admin listener.
+type desk struct {
+	app    *App
+	crew   crew
+	began  time.Time
+	ctl    *control.Server
+	admin  net.Listener
+	web    *http.Server
+	totals *telemetry.Totals
+	stop   chan control.StopRequest
+	serves sync.WaitGroup
+
+	mu   sync.Mutex
+	addr []string // empty before everything serves
+}
+
+// crew is who does the work that the desk tells of.
+type crew interface {
+	samples() []telemetry.Sample
+	scheduling() string
+	restarts() map[int]uint64
+}
+
+// openDesk takes the control socket and the admin address, or fails: nothing starts half. It answers from now on.
+func (a *App) openDesk(c crew) (*desk, error) {
+	d := &desk{app: a, crew: c, began: time.Now(), stop: make(chan control.StopRequest, 1)}
+	metrics := telemetry.NewMetrics(c.samples, func() telemetry.Primary {
+		return telemetry.Primary{Version: a.cfg.Version, Restarts: c.restarts()}
+	})
+	d.totals = metrics.Totals()
+	if a.cfg.Admin != "" {
+		ln, err := net.Listen("tcp", a.cfg.Admin)
+		if err != nil {
+			return nil, fmt.Errorf("expedite: admin listener: %w", err)
+		}
+		d.admin = ln
+		d.web = &http.Server{Handler: control.AdminHandler(metrics), ReadHeaderTimeout: httpHeadTimeout}
+		d.serves.Go(func() {
+			if err := d.web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				a.cfg.Logger.Error("admin listener ended", "error", err)
+			}
+		})
+	}
+	if a.cfg.Control != "" {
+		ctl, err := control.Listen(a.cfg.Control)
+		if err != nil {
+			d.close()
+			return nil, fmt.Errorf("expedite: %w", err)
+		}
+		d.ctl = ctl
+		d.serves.Go(func() {
+			if err := ctl.Serve(d); err != nil {
+				a.cfg.Logger.Error("control socket ended", "error", err)
+			}
+		})
+	}
+	return d, nil
+}
+
+// open notes where clients are served.
+func (d *desk) open(addr string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.addr = []string{addr}
+}
+
+// close closes both ways in.
+func (d *desk) close() {
+	if d.ctl != nil {
+		_ = d.ctl.Close()
+	}
+	if d.web != nil {
+		_ = d.web.Close()
+	}
+	d.serves.Wait()
+}
+
+// adminAddr is the address of the admin listener, or empty.
+func (d *desk) adminAddr() string {
+	if d.admin == nil {
+		return ""
+	}
+	return d.admin.Addr().String()
+}
+
+// awaitStop waits for the word to stop, and returns when the stop has to be complete.
+func (d *desk) awaitStop(ctx context.Context) time.Time {
+	select {
+	case <-ctx.Done():
+		return d.app.stopDeadline(ctx)
+	case req := <-d.stop:
+		if req.Fast {
+			return time.Now()
+		}
+		return time.Now().Add(d.app.cfg.DrainTimeout)
+	}
+}
+
+// Stop begins the end. The answer to the one who asked is that the server is gone.
+func (d *desk) Stop(_ context.Context, req control.StopRequest) error {
+	select {
+	case d.stop <- req:
+	default: // it is asked for already
+	}
+	return nil
+}
+
+// Status tells how everything is.
+func (d *desk) Status(context.Context) (control.Status, error) {
+	d.mu.Lock()
+	addr := d.addr
+	d.mu.Unlock()
+	st := control.Status{
+		Version: d.app.cfg.Version, PID: os.Getpid(), UptimeSeconds: time.Since(d.began).Seconds(),
+		Addresses: addr, Scheduling: d.crew.scheduling(),
+	}
+	restarts := d.crew.restarts()
+	for _, s := range d.crew.samples() {
+		d.totals.Report(s)
+		st.Workers = append(st.Workers, control.WorkerStatus{
+			Slot: s.Slot, Generation: s.Generation, PID: s.PID, State: control.State(s.State),
+			Connections: s.Connections, RSSBytes: s.RSSBytes, HeapBytes: s.HeapBytes,
+			MessagesIn: s.MessagesIn(), MessagesOut: s.MessagesOut(), BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+			LoopLagSeconds: s.LoopLagSeconds, Restarts: restarts[s.Slot], Limits: s.Limits,
+		})
+		st.Totals.Connections += s.Connections
+		st.Totals.RSSBytes += s.RSSBytes
+		st.Totals.HeapBytes += s.HeapBytes
+		st.Totals.Restarts += restarts[s.Slot]
+	}
+	sum := d.totals.Sum()
+	st.Totals.MessagesIn, st.Totals.MessagesOut = sum.MessagesIn(), sum.MessagesOut()
+	st.Totals.BytesIn, st.Totals.BytesOut, st.Totals.Limits = sum.BytesIn, sum.BytesOut, sum.Limits
+	return st, nil
+}
+
+var _ control.Target = (*desk)(nil)

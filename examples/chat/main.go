@@ -1,0 +1,50 @@
+// Command chat is a chat with rooms: ws://localhost:8080/chat?room=go&name=alice
+package main
+
+import (
+	"context"
+	"log"
+	"net/http"
+	"os/signal"
+	"syscall"
+
+	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/auth"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	app := expedite.New(expedite.Config{})
+	app.Handle("/chat", expedite.Handler{
+		Authorize: func(r *http.Request, id *auth.Identity) error {
+			if id.User = r.URL.Query().Get("name"); id.User == "" {
+				return expedite.Refuse(http.StatusUnauthorized, "say who you are: ?name=")
+			}
+			return nil
+		},
+		Open: func(c *expedite.Conn) {
+			room := "room:" + c.Query().Get("room")
+			c.SetData(room)
+			if err := c.Subscribe(room); err != nil {
+				log.Print(err)
+				return
+			}
+			say(c, " came in")
+		},
+		Message: func(c *expedite.Conn, m expedite.Message) { say(c, ": "+m.String()) },
+		Close:   func(c *expedite.Conn, _ *expedite.CloseError) { say(c, " left") },
+	})
+	if err := app.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// say tells everyone in the room of c.
+func say(c *expedite.Conn, what string) {
+	if room, ok := c.Data().(string); ok {
+		if err := c.Publish(room, expedite.Text(c.User()+what)); err != nil {
+			log.Print(err)
+		}
+	}
+}

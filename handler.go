@@ -1,0 +1,121 @@
+package expedite
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/engine"
+)
+
+// Policy says what happens to a message when the queue of a slow connection is full.
+type Policy uint8
+
+// The three policies. Each hit is counted.
+const (
+	// CloseSlow closes the connection with 1013 (try again later).
+	CloseSlow Policy = iota
+	// DropNewest keeps what waits and gives the new message up.
+	DropNewest
+	// DropOldest gives whole waiting messages up, oldest first, until the new one fits.
+	DropOldest
+)
+
+// SendResult says what became of a message that was sent.
+type SendResult uint8
+
+// The four results.
+const (
+	// Sent means that the message is on its way to the socket.
+	Sent SendResult = iota
+	// Queued means that the peer reads slowly, and the message waits for it.
+	Queued
+	// Dropped means that the queue was full, and the policy gave the message up.
+	Dropped
+	// Closed means that the connection is closed or closing.
+	Closed
+)
+
+// String is the result in one word.
+func (r SendResult) String() string { return [...]string{"sent", "queued", "dropped", "closed"}[r&3] }
+
+// Handler is a WebSocket endpoint: what happens on its connections, and within which limits. Every field may be zero.
+//
+// Callbacks of one connection never overlap, those of different connections may. By default they run on a goroutine of
+// the connection's turn and may block: the connection is read on while they do, until MailboxLimit. See Inline.
+type Handler struct {
+	// Authorize is called before the upgrade, on its own goroutine, and may block until the request's context ends. It
+	// may fill in the client's identity. An error made by Refuse is the answer to the client; any other is a 403.
+	Authorize func(r *http.Request, id *auth.Identity) error
+	// Open is called first.
+	Open func(c *Conn)
+	// Message is called for each whole message; its bytes are valid until the callback returns.
+	Message func(c *Conn, m Message)
+	// Drain is called when the queue of a slow connection fell to LowMark after it had been above.
+	Drain func(c *Conn)
+	// Close is called last, once.
+	Close func(c *Conn, err *CloseError)
+
+	// Inline runs the callbacks (but Authorize) on the event loop, for the last microsecond. They must not block: all
+	// connections of the worker wait meanwhile. A watchdog logs one that holds the loop for over 100 ms, with its stack.
+	Inline bool
+
+	// Subprotocols that the endpoint speaks. The first of the client's that is among them is chosen. RFC 6455 §4.2.2.
+	Subprotocols []string
+	// MaxMessage is the longest message in bytes; a longer one closes with 1009. 0 is 1 MiB.
+	MaxMessage int64
+	// MaxFragments is the largest number of fragments of a message. 0 is 1024.
+	MaxFragments int
+	// IdleTimeout closes a connection from which nothing came for so long, not even the answer to a ping. 0 is 120 s,
+	// negative is never.
+	IdleTimeout time.Duration
+	// PingInterval is the silence after which the client is pinged. 0 is 50 s, negative is never.
+	PingInterval time.Duration
+	// CloseTimeout bounds the closing handshake. 0 is 5 s.
+	CloseTimeout time.Duration
+	// QueueLimit is the number of bytes that may wait for a slow client. 0 is 1 MiB. A message that finds the queue
+	// empty is always taken.
+	QueueLimit int
+	// LowMark is where Drain is called, in bytes. 0 is a quarter of QueueLimit.
+	LowMark int
+	// Slow is what happens beyond QueueLimit.
+	Slow Policy
+	// MailboxLimit is the number of payload bytes that may wait for callbacks; beyond it the connection is not read, so
+	// that the client feels the back-pressure. 0 is 256 KiB. Without meaning for Inline.
+	MailboxLimit int
+}
+
+// Default limits of a Handler.
+const (
+	defaultMaxMessage   = 1 << 20
+	defaultMaxFragments = 1024
+)
+
+// route makes the engine's form of h.
+func (h *Handler) route(a *App, path string) *engine.Route {
+	e := &endpoint{Handler: h, app: a, path: path}
+	r := &engine.Route{
+		Handler:      e,
+		Inline:       h.Inline,
+		Authorize:    e.authorize,
+		Blocking:     h.Authorize != nil,
+		Subprotocols: h.Subprotocols,
+		IdleTimeout:  h.IdleTimeout,
+		PingInterval: h.PingInterval,
+		CloseTimeout: h.CloseTimeout,
+		QueueLimit:   h.QueueLimit,
+		LowMark:      h.LowMark,
+		Policy:       engine.Policy(h.Slow),
+		MailboxLimit: h.MailboxLimit,
+	}
+	r.Reader.MaxMessage = h.MaxMessage
+	if h.MaxMessage == 0 {
+		r.Reader.MaxMessage = defaultMaxMessage
+	}
+	r.Reader.MaxFragments = h.MaxFragments
+	if h.MaxFragments == 0 {
+		r.Reader.MaxFragments = defaultMaxFragments
+	}
+	r.Prepare()
+	return r
+}

@@ -1,0 +1,172 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// Target is the running server that is asked and told.
+type Target interface {
+	// Status says how things stand. It should answer within a second.
+	Status(ctx context.Context) (Status, error)
+	// Stop begins the end and returns: the requester waits for [Server.Close] or for the process's end. A second
+	// call may ask for more hurry than the first.
+	Stop(ctx context.Context, req StopRequest) error
+}
+
+// StopRequest says how to stop. The zero value is the gentle way.
+type StopRequest struct {
+	// Fast cuts the connections instead of draining them.
+	Fast bool `json:"fast,omitempty"`
+}
+
+const (
+	headTimeout  = 5 * time.Second // for a request's head: the peer is a program on this machine
+	idleTimeout  = time.Minute
+	closeTimeout = time.Second // for requests that are being answered when the server closes
+	maxRequest   = 64 << 10    // bytes of a request's body
+)
+
+// Server answers on a control socket. Make one with [Listen].
+type Server struct {
+	path     string
+	file     fs.FileInfo // of the socket, so as to remove no other
+	listener net.Listener
+	http     http.Server
+	done     chan struct{} // closed by Close: waiting requests end
+	closing  sync.Once
+	closed   error // of Close; after done
+}
+
+// Listen takes the socket at path, with mode 0600. It refuses a path where a server answers or where something other
+// than a socket is; a socket whose server is dead is replaced. Clients that connect before [Server.Serve] wait for it.
+func Listen(path string) (*Server, error) {
+	listener, err := claim(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("control: %w", err), listener.Close())
+	}
+	s := &Server{path: path, file: file, listener: listener, done: make(chan struct{})}
+	s.http = http.Server{
+		// Not ReadTimeout: it would go on to run while stop holds its answer back, and cut it.
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       idleTimeout,
+		ConnContext:       withPeer,
+		// A client's broken request is its own affair.
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	return s, nil
+}
+
+// Path is the socket's, as given to [Listen].
+func (s *Server) Path() string { return s.path }
+
+// Serve answers requests with the target's help until [Server.Close], then returns nil. Call it once.
+func (s *Server) Serve(target Target) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/status", only(http.MethodGet, func(w http.ResponseWriter, r *http.Request) { status(w, r, target) }))
+	mux.HandleFunc("/stop", only(http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.stop(w, r, target) }))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, http.StatusNotFound, "not_found", "there is no "+r.URL.Path+": there are /status and /stop")
+	})
+	s.http.Handler = checkPeer(mux)
+	err := s.http.Serve(onceListener{s.listener, &sync.Once{}})
+	select {
+	case <-s.done:
+		return nil
+	default:
+		return fmt.Errorf("control: %w", err)
+	}
+}
+
+// Close removes the socket, lets waiting clients of stop go, and gives other requests a second to end. Call it as late
+// as the process can: for the clients of stop it means that the server is gone. Further calls change nothing.
+func (s *Server) Close() error {
+	s.closing.Do(func() {
+		// The file first: who hears that the server is gone must be able to start the next one.
+		if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.file) {
+			s.closed = os.Remove(s.path)
+		}
+		close(s.done)
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.closed = errors.Join(s.closed, s.http.Close())
+		}
+		// Shutdown closes the listener only if Serve has it.
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.closed = errors.Join(s.closed, err)
+		}
+		if s.closed != nil {
+			s.closed = fmt.Errorf("control: %w", s.closed)
+		}
+	})
+	return s.closed
+}
+
+func status(w http.ResponseWriter, r *http.Request, target Target) {
+	st, err := target.Status(r.Context())
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, "unavailable", err.Error())
+		return
+	}
+	reply(w, http.StatusOK, st)
+}
+
+// stop begins the stop, says so, and holds the answer's end back until the server closes: a client that reads on
+// learns of it at once, and of a crash too.
+func (s *Server) stop(w http.ResponseWriter, r *http.Request, target Target) {
+	var req StopRequest
+	body := http.MaxBytesReader(w, r.Body, maxRequest)
+	if err := json.NewDecoder(body).Decode(&req); err != nil && !errors.Is(err, io.EOF) {
+		fail(w, http.StatusBadRequest, "bad_request", "the body is no stop request: "+err.Error())
+		return
+	}
+	if err := target.Stop(r.Context(), req); err != nil {
+		fail(w, http.StatusServiceUnavailable, "unavailable", err.Error())
+		return
+	}
+	reply(w, http.StatusAccepted, struct{}{})
+	_ = http.NewResponseController(w).Flush()
+	select {
+	case <-s.done:
+	case <-r.Context().Done():
+	}
+}
+
+// only refuses other methods.
+func only(method string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != method {
+			w.Header().Set("Allow", method)
+			fail(w, http.StatusMethodNotAllowed, "method_not_allowed", r.URL.Path+" takes "+method+" only")
+			return
+		}
+		next(w, r)
+	}
+}
+
+// onceListener bears a second Close, which the server does after http.Server did.
+type onceListener struct {
+	net.Listener
+	once *sync.Once
+}
+
+// Close closes the listener the first time.
+func (l onceListener) Close() (err error) {
+	l.once.Do(func() { err = l.Listener.Close() })
+	return err
+}

@@ -1,0 +1,82 @@
+package control
+
+import "encoding/json"
+
+// State says where a worker is in its life. The zero value is no state: the server did not say.
+type State string
+
+// The states of a worker, in the order of a life.
+const (
+	StateStarting State = "starting" // the process runs, and is not ready for clients yet
+	StateReady    State = "ready"    // serves
+	StateMoving   State = "moving"   // gives its connections to its successor
+	StateDraining State = "draining" // takes no new clients and closes those it has
+	StateDead     State = "dead"     // the process is gone, and no other fills the slot yet
+)
+
+// Status is what a running server says about itself. Its JSON is a contract with users' scripts: fields are added,
+// never renamed or removed.
+type Status struct {
+	Version       string         `json:"version"`
+	PID           int            `json:"pid"` // of the primary
+	UptimeSeconds float64        `json:"uptime_seconds"`
+	Addresses     []string       `json:"addresses"` // host:port each, as bound
+	Scheduling    string         `json:"scheduling"`
+	Workers       []WorkerStatus `json:"workers"` // by slot
+	Totals        Totals         `json:"totals"`
+	Handoff       Handoff        `json:"handoff"`
+}
+
+// WorkerStatus is one worker as the primary sees it. Counts are of this process unless they say otherwise.
+type WorkerStatus struct {
+	Slot           int     `json:"slot"`       // from 1, stays when the process is replaced
+	Generation     int     `json:"generation"` // grows with each process that fills the slot
+	PID            int     `json:"pid"`        // 0: no process
+	State          State   `json:"state"`
+	Connections    int64   `json:"connections"`
+	RSSBytes       uint64  `json:"rss_bytes"`
+	HeapBytes      uint64  `json:"heap_bytes"`
+	MessagesIn     uint64  `json:"messages_in"`
+	MessagesOut    uint64  `json:"messages_out"`
+	BytesIn        uint64  `json:"bytes_in"`
+	BytesOut       uint64  `json:"bytes_out"`
+	LoopLagSeconds float64 `json:"loop_lag_seconds"`
+	// Restarts counts the processes of this slot that ended unasked.
+	Restarts uint64 `json:"restarts"`
+	// Limits counts, by the limit's name, how often one was hit. Nil: none was.
+	Limits map[string]uint64 `json:"limits,omitempty"`
+}
+
+// Totals is the sum over all workers, those included that are gone: its counts do not fall when one is replaced.
+type Totals struct {
+	Connections int64             `json:"connections"`
+	MessagesIn  uint64            `json:"messages_in"`
+	MessagesOut uint64            `json:"messages_out"`
+	BytesIn     uint64            `json:"bytes_in"`
+	BytesOut    uint64            `json:"bytes_out"`
+	RSSBytes    uint64            `json:"rss_bytes"`
+	HeapBytes   uint64            `json:"heap_bytes"`
+	Restarts    uint64            `json:"restarts"`
+	Limits      map[string]uint64 `json:"limits,omitempty"`
+}
+
+// Handoff counts connections that moved between processes since the primary first started.
+type Handoff struct {
+	Moved       uint64  `json:"moved"`
+	Failed      uint64  `json:"failed"`
+	LastSeconds float64 `json:"last_seconds"` // how long the latest handoff took; 0: there was none
+}
+
+// MarshalJSON writes empty lists as [], never as null: scripts iterate over them.
+func (s Status) MarshalJSON() ([]byte, error) {
+	type plain Status // without this method
+	if s.Addresses == nil {
+		s.Addresses = []string{}
+	}
+	if s.Workers == nil {
+		s.Workers = []WorkerStatus{}
+	}
+	return json.Marshal(plain(s))
+}
+
+var _ json.Marshaler = Status{}

@@ -1,0 +1,167 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// WriteText writes the status as people read it: one row per worker, then the sums. It is plain text without colors,
+// made in one Write; the error is that of w.
+func (s Status) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Expedite %s, pid %d, up %s\n", s.Version, s.PID, duration(s.UptimeSeconds))
+	if len(s.Addresses) > 0 {
+		fmt.Fprintf(&b, "serving on %s", strings.Join(s.Addresses, ", "))
+		if s.Scheduling != "" {
+			fmt.Fprintf(&b, ", %s", s.Scheduling)
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteByte('\n')
+	table(&b, s.rows())
+	if s.Totals.Restarts > 0 {
+		fmt.Fprintf(&b, "\nworkers that ended unasked: %d\n", s.Totals.Restarts)
+	}
+	if s.Handoff != (Handoff{}) {
+		fmt.Fprintf(&b, "\nhandoff: %d connections moved, %d failed, the last took %s\n",
+			s.Handoff.Moved, s.Handoff.Failed, brief(s.Handoff.LastSeconds))
+	}
+	if len(s.Totals.Limits) > 0 {
+		b.WriteString("\nlimits hit:")
+		for i, name := range slices.Sorted(maps.Keys(s.Totals.Limits)) {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, " %s %d", name, s.Totals.Limits[name])
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// rows is the table of the workers: a head, a row for each, and the sums when there is more than one.
+func (s Status) rows() [][]string {
+	rows := [][]string{{
+		"WORKER", "STATE", "PID", "GENERATION", "CONNECTIONS",
+		"MESSAGES IN", "OUT", "BYTES IN", "OUT", "RSS", "HEAP", "LAG",
+	}}
+	for _, w := range s.Workers {
+		pid, state := "-", "-"
+		if w.PID != 0 {
+			pid = strconv.Itoa(w.PID)
+		}
+		if w.State != "" {
+			state = string(w.State)
+		}
+		rows = append(rows, []string{
+			strconv.Itoa(w.Slot), state, pid, strconv.Itoa(w.Generation), strconv.FormatInt(w.Connections, 10),
+			strconv.FormatUint(w.MessagesIn, 10), strconv.FormatUint(w.MessagesOut, 10),
+			size(w.BytesIn), size(w.BytesOut), size(w.RSSBytes), size(w.HeapBytes), brief(w.LoopLagSeconds),
+		})
+	}
+	if len(s.Workers) == 1 {
+		return rows
+	}
+	t := s.Totals
+	return append(rows, []string{
+		"total", "", "", "", strconv.FormatInt(t.Connections, 10),
+		strconv.FormatUint(t.MessagesIn, 10), strconv.FormatUint(t.MessagesOut, 10),
+		size(t.BytesIn), size(t.BytesOut), size(t.RSSBytes), size(t.HeapBytes), "",
+	})
+}
+
+// leftColumns is how many columns hold words, which stand left; numbers stand right.
+const leftColumns = 2
+
+// table writes rows in columns, two blanks apart, no blank at a line's end.
+func table(b *strings.Builder, rows [][]string) {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			if i > 0 {
+				line.WriteString("  ")
+			}
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i < leftColumns {
+				line.WriteString(cell + pad)
+			} else {
+				line.WriteString(pad + cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " "))
+		b.WriteByte('\n')
+	}
+}
+
+// size is a number of bytes in three digits or so: 812 B, 4.1 KiB, 37 MiB.
+func size(n uint64) string {
+	if n < 1024 {
+		return strconv.FormatUint(n, 10) + " B"
+	}
+	v, unit := float64(n)/1024, 0
+	// 999.5 and not 1024: no cell shows more than three digits.
+	for v >= 999.5 && unit < len("KMGTPE")-1 {
+		v, unit = v/1024, unit+1
+	}
+	digits := 0
+	if v < 9.95 {
+		digits = 1
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64) + " " + "KMGTPE"[unit:unit+1] + "iB"
+}
+
+// duration is an uptime in its two largest units: 3d 4h, 12m 5s.
+func duration(seconds float64) string {
+	s := whole(seconds)
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm %ds", s/60, s%60)
+	case s < 24*3600:
+		return fmt.Sprintf("%dh %dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd %dh", s/(24*3600), s/3600%24)
+	}
+}
+
+// whole drops the fraction, and what is no time at all.
+func whole(seconds float64) int64 {
+	if !(seconds > 0) || seconds > math.MaxInt32*float64(24*3600) {
+		return 0
+	}
+	return int64(seconds)
+}
+
+// brief is a short time in a unit that fits: 340µs, 1.2ms, 4.08s.
+func brief(seconds float64) string {
+	if !(seconds > 0) || seconds > math.MaxInt32 {
+		return "0s"
+	}
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	default:
+		return d.Round(time.Microsecond).String()
+	}
+}

@@ -1,0 +1,63 @@
+//go:build unix
+
+package fdpass
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// oobSpace is the room for the descriptors of one system call.
+func oobSpace() int { return unix.CmsgSpace(MaxFDs * 4) }
+
+// Pair makes a connection within this process: one end for each of two Conns, of which one may be given to a child.
+func Pair() (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("fdpass: %w", os.NewSyscallError("socketpair", err))
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			_ = unix.Close(fds[0])
+			_ = unix.Close(fds[1])
+			return nil, nil, fmt.Errorf("fdpass: %w", err)
+		}
+	}
+	return os.NewFile(uintptr(fds[0]), "socketpair"), os.NewFile(uintptr(fds[1]), "socketpair"), nil
+}
+
+// receive reads bytes, and the descriptors that came with them, which package net has made close-on-exec. lost says that the kernel dropped some.
+func (c *Conn) receive(b []byte) (n int, fds []int, lost bool, err error) {
+	n, oobn, flags, _, err := c.uc.ReadMsgUnix(b, c.oob)
+	if oobn > 0 {
+		msgs, perr := unix.ParseSocketControlMessage(c.oob[:oobn])
+		if perr != nil {
+			return n, nil, false, fmt.Errorf("fdpass: %w", perr)
+		}
+		for i := range msgs {
+			got, perr := unix.ParseUnixRights(&msgs[i])
+			if perr != nil {
+				continue // credentials, which nobody asked for
+			}
+			fds = append(fds, got...)
+		}
+	}
+	lost = flags&unix.MSG_CTRUNC != 0
+	switch {
+	case err != nil:
+		return n, fds, lost, err
+	case n == 0:
+		return 0, fds, lost, io.EOF
+	default:
+		return n, fds, lost, nil
+	}
+}
+
+func (c *Conn) send(b []byte, fds []int) (int, error) {
+	n, _, err := c.uc.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
+	return n, err
+}

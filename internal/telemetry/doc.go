@@ -1,0 +1,16 @@
+// Package telemetry is what an Expedite tells about itself as it runs: log lines and metrics.
+//
+// Logs: [NewLogger] makes a slog.Logger, colored text for people at a terminal and JSON for everything else.
+//
+// Metrics go one way, once a second and once per scrape:
+//
+//	event loops' plain counters → Worker (a worker's report) → Encode → the cluster's socket → ParseWorker
+//	→ Totals (in the primary: sums that outlive a process) → Metrics → Prometheus text
+//
+// Nothing here is called per message or per connection.
+//
+// Concurrency: a Worker is a plain value with maps that belong to whoever made or parsed it. Totals and Metrics may be
+// used from any goroutine; the functions given to NewMetrics are called from those that serve scrapes, several at a
+// time if several scrape, and the maps that they return are read until the scrape ends: hand out values that nobody
+// changes any more.
+package telemetry

@@ -1,0 +1,99 @@
+package telemetry
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// keptGenerations is how many generations of a slot are kept apart, so that a late report of an old process replaces
+// its last one instead of being lost. In a handoff two live at a time.
+const keptGenerations = 4
+
+// Sample is a worker's latest report and whose it is.
+type Sample struct {
+	Slot       int    // from 1
+	Generation int    // of the slot's process, must grow at each replacement
+	PID        int    // for people, not for reckoning
+	State      string // as package control names it
+	Worker
+}
+
+// Totals adds up what the workers of each slot have done, so that no count falls when a process is replaced. The zero
+// value is empty and ready. Give it each report as it comes: what a process did between its last report and its end
+// is known to nobody.
+type Totals struct {
+	mu    sync.Mutex
+	slots map[int]*slot
+}
+
+// slot is what is known of one slot's processes.
+type slot struct {
+	gone   Worker         // counters of the generations up to folded
+	folded int            // the newest generation in gone; 0: none
+	recent map[int]Worker // counters of the newest generations, by generation
+}
+
+// Report takes a sample: it replaces an earlier one of the same slot and generation. Reports of generations that were
+// replaced long ago are ignored. The sample's maps must not be changed afterwards.
+func (t *Totals) Report(s Sample) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.slots == nil {
+		t.slots = make(map[int]*slot)
+	}
+	l := t.slots[s.Slot]
+	if l == nil {
+		l = &slot{recent: make(map[int]Worker, keptGenerations)}
+		t.slots[s.Slot] = l
+	}
+	if len(l.recent) > 0 || l.folded != 0 {
+		if s.Generation <= l.folded {
+			return
+		}
+	}
+	l.recent[s.Generation] = s.counters()
+	for len(l.recent) > keptGenerations {
+		oldest := slices.Min(slices.Collect(maps.Keys(l.recent)))
+		l.gone = l.gone.plus(l.recent[oldest])
+		l.folded = oldest
+		delete(l.recent, oldest)
+	}
+}
+
+// Slots lists the slots that ever reported, in order.
+func (t *Totals) Slots() []int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.slots))
+}
+
+// Slot is what all processes of a slot have done together. Its gauges are zero. Zero for a slot that never reported.
+func (t *Totals) Slot(n int) Worker {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.slots[n]
+	if l == nil {
+		return Worker{}
+	}
+	return l.sum()
+}
+
+// Sum is what all processes of all slots have done together. Its gauges are zero.
+func (t *Totals) Sum() Worker {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var w Worker
+	for _, l := range t.slots {
+		w = w.plus(l.sum())
+	}
+	return w
+}
+
+func (l *slot) sum() Worker {
+	w := l.gone
+	for _, r := range l.recent {
+		w = w.plus(r)
+	}
+	return w.plus(Worker{}) // a copy of the maps
+}

@@ -1,0 +1,116 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+)
+
+// Worker is what a worker reports once a second, about itself only and since its process began. The zero value is the
+// report of a worker that has done nothing. Nil maps are empty.
+type Worker struct {
+	// Gauges: how things are now.
+	Connections    int64   `json:"conns,omitzero"`       // open WebSocket connections
+	Handshaking    int64   `json:"handshaking,omitzero"` // accepted sockets that are no WebSocket yet
+	Subscriptions  int64   `json:"subs,omitzero"`
+	QueueBytes     int64   `json:"queue,omitzero"` // accepted by Send, and not by the kernel yet
+	LoopLagSeconds float64 `json:"lag,omitzero"`   // the worst of the event loops in the last second
+	HeapBytes      uint64  `json:"heap,omitzero"`  // see ReadProcess, as the next two
+	RSSBytes       uint64  `json:"rss,omitzero"`
+	Goroutines     int64   `json:"goroutines,omitzero"`
+
+	// Counters: they only grow.
+	Accepted  uint64 `json:"accepted,omitzero"` // sockets
+	Opened    uint64 `json:"opened,omitzero"`   // handshakes that succeeded
+	HTTP      uint64 `json:"http,omitzero"`     // requests that were no handshakes
+	Resets    uint64 `json:"resets,omitzero"`   // connections that ended without a close frame
+	Panics    uint64 `json:"panics,omitzero"`   // of handlers
+	Stalls    uint64 `json:"stalls,omitzero"`   // callbacks that held an event loop too long
+	TextIn    uint64 `json:"text_in,omitzero"`  // messages, as the next three
+	BinaryIn  uint64 `json:"bin_in,omitzero"`
+	TextOut   uint64 `json:"text_out,omitzero"`
+	BinaryOut uint64 `json:"bin_out,omitzero"`
+	BytesIn   uint64 `json:"bytes_in,omitzero"` // on the wire
+	BytesOut  uint64 `json:"bytes_out,omitzero"`
+
+	Closed  map[string]uint64 `json:"closed,omitempty"`  // connections that ended, by close code
+	Refused map[string]uint64 `json:"refused,omitempty"` // handshakes that failed, by HTTP status
+	Limits  map[string]uint64 `json:"limits,omitempty"`  // hits, by the limit's name
+}
+
+// MessagesIn is the number of messages that came, of both types.
+func (w Worker) MessagesIn() uint64 { return w.TextIn + w.BinaryIn }
+
+// MessagesOut is the number of messages that went, of both types.
+func (w Worker) MessagesOut() uint64 { return w.TextOut + w.BinaryOut }
+
+// Encode makes the message that carries the report: compact JSON, so that workers and primary of neighboring versions
+// understand each other. A LoopLagSeconds that is no number counts as 0.
+func (w Worker) Encode() []byte {
+	if math.IsNaN(w.LoopLagSeconds) || math.IsInf(w.LoopLagSeconds, 0) {
+		w.LoopLagSeconds = 0
+	}
+	b, err := json.Marshal(w)
+	if err != nil { // cannot be: numbers, and maps of them
+		return []byte("{}")
+	}
+	return b
+}
+
+// ParseWorker reads what Encode made. It keeps nothing of b; fields that it does not know are ignored.
+func ParseWorker(b []byte) (Worker, error) {
+	var w Worker
+	if err := json.Unmarshal(b, &w); err != nil {
+		return Worker{}, fmt.Errorf("telemetry: report of a worker: %w", err)
+	}
+	return w, nil
+}
+
+// plus adds two reports, gauges and counters. The lag is the worse of the two. The result shares no map with either.
+func (w Worker) plus(o Worker) Worker {
+	w.Connections += o.Connections
+	w.Handshaking += o.Handshaking
+	w.Subscriptions += o.Subscriptions
+	w.QueueBytes += o.QueueBytes
+	w.LoopLagSeconds = max(w.LoopLagSeconds, o.LoopLagSeconds)
+	w.HeapBytes += o.HeapBytes
+	w.RSSBytes += o.RSSBytes
+	w.Goroutines += o.Goroutines
+	w.Accepted += o.Accepted
+	w.Opened += o.Opened
+	w.HTTP += o.HTTP
+	w.Resets += o.Resets
+	w.Panics += o.Panics
+	w.Stalls += o.Stalls
+	w.TextIn += o.TextIn
+	w.BinaryIn += o.BinaryIn
+	w.TextOut += o.TextOut
+	w.BinaryOut += o.BinaryOut
+	w.BytesIn += o.BytesIn
+	w.BytesOut += o.BytesOut
+	w.Closed = sum(w.Closed, o.Closed)
+	w.Refused = sum(w.Refused, o.Refused)
+	w.Limits = sum(w.Limits, o.Limits)
+	return w
+}
+
+// counters is the report without its gauges: what is left to say of a process that is gone.
+func (w Worker) counters() Worker {
+	w.Connections, w.Handshaking, w.Subscriptions, w.QueueBytes = 0, 0, 0, 0
+	w.LoopLagSeconds, w.HeapBytes, w.RSSBytes, w.Goroutines = 0, 0, 0, 0
+	return w
+}
+
+// sum adds two maps in a third, nil if both are empty.
+func sum(a, b map[string]uint64) map[string]uint64 {
+	if len(a)+len(b) == 0 {
+		return nil
+	}
+	s := make(map[string]uint64, max(len(a), len(b)))
+	maps.Copy(s, a)
+	for k, n := range b {
+		s[k] += n
+	}
+	return s
+}

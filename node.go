@@ -1,0 +1,153 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// node serves connections in this process: an event loop with its WebSockets, and net/http for the rest.
+type node struct {
+	slot, slots int
+	log         *slog.Logger
+	eng         *engine.Engine
+	in          *inbox
+	local       *broker.Local
+	web         *http.Server
+	handoff     *handoffListener
+	stopAccept  func() // on the loop; nil if the primary accepts
+	draining    atomic.Bool
+	ended       chan error // the engine's end
+}
+
+// newNode makes the node of a slot. link is the way to the other workers.
+func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, error) {
+	n := &node{
+		slot: slot, slots: slots, log: a.cfg.Logger.With("worker", slot),
+		handoff: newHandoffListener(addr), ended: make(chan error, 1),
+	}
+	eng, err := engine.New(engine.Config{
+		Route:            func(path string) *engine.Route { return a.routes[path] },
+		HTTP:             func(c net.Conn) { n.handoff.push(c) },
+		NewID:            func() uint64 { return newID(slot) },
+		Logger:           n.log,
+		MaxHead:          a.cfg.MaxHead,
+		HandshakeTimeout: a.cfg.HandshakeTimeout,
+		MaxConnections:   a.cfg.MaxConnections,
+		MaxSubscriptions: a.cfg.MaxSubscriptions,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	n.eng = eng
+	n.in = newInbox(eng)
+	n.local = broker.NewLocal(link, n.deliver)
+	n.in.receive = n.local.Receive
+	n.web = a.httpServer(eng)
+	n.web.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
+	return n, nil
+}
+
+// deliver brings what other workers, or this one, have sent to its connections. On the loop.
+func (n *node) deliver(e broker.Envelope) (found bool) {
+	if e.Kind == broker.Publish {
+		n.eng.Publish(e.Topic, ws.Opcode(e.Opcode), e.Payload)
+		return true
+	}
+	c := n.eng.Lookup(e.Conn)
+	if c == nil {
+		return false
+	}
+	if e.Kind == broker.Close {
+		_ = c.Close(ws.CloseCode(e.Code), string(e.Payload)) // it may have ended meanwhile
+		return true
+	}
+	c.Send(ws.Opcode(e.Opcode), e.Payload)
+	return true
+}
+
+// start turns the loop, and makes the App's methods work in this process.
+func (n *node) start(a *App) {
+	go func() { n.ended <- n.eng.Run() }()
+	go func() { // ends with stop
+		if err := n.web.Serve(n.handoff); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.log.Error("net/http ended", "error", err)
+		}
+	}()
+	a.node.Store(n)
+	a.bus.Store(&bus{n.local})
+}
+
+// listen accepts connections from ln. Before start.
+func (n *node) listen(ln net.Listener) error {
+	stop, err := n.eng.Listen(ln)
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	n.stopAccept = stop
+	return nil
+}
+
+// stop ends the node: it drains until ctx ends, and then cuts off what is left.
+func (n *node) stop(ctx context.Context) error {
+	n.draining.Store(true)
+	if n.stopAccept != nil {
+		n.eng.Post(n.stopAccept)
+	}
+	web := make(chan struct{})
+	go func() {
+		defer close(web)
+		_ = n.web.Shutdown(ctx) // of a request that takes longer, the end is the process's
+	}()
+	if err := n.eng.Drain(ctx, ws.CloseServiceRestart, "the server restarts"); err != nil {
+		n.log.Info("connections cut off at the end of the drain", "connections", n.eng.Len())
+	}
+	<-web
+	n.in.close()
+	n.eng.Stop()
+	select {
+	case err := <-n.ended:
+		return err
+	case <-time.After(callbackGrace):
+		n.log.Warn("callbacks still run at the end of the process")
+		return nil
+	}
+}
+
+// callbackGrace is how long the end waits for callbacks that are running.
+const callbackGrace = time.Second
+
+// report is what this process has done.
+func (n *node) report() telemetry.Worker {
+	s := n.eng.Stats()
+	w := telemetry.Worker{
+		Connections: int64(s.Connections), Handshaking: int64(s.Handshaking), Subscriptions: int64(s.Subscriptions),
+		QueueBytes: s.QueueBytes, LoopLagSeconds: s.LoopLag.Seconds(),
+		Accepted: s.Accepted, Opened: s.Opened, HTTP: s.HTTP, Resets: s.Resets, Panics: s.Panics, Stalls: s.Stalls,
+		TextIn: s.TextIn, BinaryIn: s.BinaryIn, TextOut: s.TextOut, BinaryOut: s.BinaryOut,
+		BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+		Closed: s.Closed, Limits: s.Limits, Refused: make(map[string]uint64, len(s.Refused)),
+	}
+	for status, count := range s.Refused {
+		w.Refused[strconv.Itoa(status)] = count
+	}
+	if r := n.local.Refused(); r > 0 {
+		w.Limits["publish_queue"] = r
+	}
+	if r := n.handoff.refused.Load(); r > 0 {
+		w.Limits["http_queue"] = r
+	}
+	w.ReadProcess()
+	return w
+}

@@ -1,0 +1,142 @@
+package expedite
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// primary is this process as the one that runs the workers.
+type primary struct {
+	app   *App
+	hub   *broker.Hub
+	desk  *desk
+	group atomic.Pointer[cluster.Primary] // nil before all workers are ready
+
+	mu      sync.Mutex
+	reports map[uint64]telemetry.Worker // the latest, by the worker's id
+	detach  map[uint64]func()
+}
+
+// runPrimary runs the workers until ctx ends or somebody says stop.
+func (a *App) runPrimary(ctx context.Context) error {
+	p := &primary{
+		app: a, hub: broker.NewHub(slotHint),
+		reports: make(map[uint64]telemetry.Worker), detach: make(map[uint64]func()),
+	}
+	var err error
+	if p.desk, err = a.openDesk(p); err != nil {
+		return err
+	}
+	defer p.desk.close()
+	group, err := cluster.Start(ctx, cluster.Config{
+		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.cfg.Logger,
+		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput,
+		OnEvent:   p.event,
+		OnMessage: func(w *cluster.Worker, m []byte) { p.hub.Receive(w.Slot(), m) },
+		OnReport:  p.report,
+	})
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	p.group.Store(group)
+	a.bus.Store(&bus{p.hub})
+	defer a.bus.Store(nil)
+	p.desk.open(group.Addr().String())
+	if a.cfg.OnStart != nil {
+		a.cfg.OnStart(Started{
+			Addresses: []string{group.Addr().String()}, Admin: p.desk.adminAddr(),
+			Workers: len(group.Workers()), Scheduling: a.cfg.Scheduling,
+		})
+	}
+	deadline := p.desk.awaitStop(ctx)
+	drain, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	if killed := group.Drain(drain); killed > 0 {
+		a.cfg.Logger.Warn("workers had to be killed at the end of the drain", "workers", killed)
+	}
+	return nil
+}
+
+// event keeps the hub's list of workers. It runs on the cluster's own goroutine, in order.
+func (p *primary) event(e cluster.Event) {
+	log := p.app.cfg.Logger
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch w := e.Worker; e.Kind {
+	case cluster.EventReady:
+		p.detach[w.ID()] = p.hub.Attach(w.Slot(), w)
+		log.Info("worker ready", "worker", w.Slot(), "pid", w.PID(), "generation", w.Generation())
+	case cluster.EventExit:
+		if detach := p.detach[w.ID()]; detach != nil {
+			detach()
+			delete(p.detach, w.ID())
+		}
+		delete(p.reports, w.ID())
+	}
+}
+
+// report keeps what a worker says of itself.
+func (p *primary) report(w *cluster.Worker, b []byte) {
+	r, err := telemetry.ParseWorker(b)
+	if err != nil {
+		p.app.cfg.Logger.Warn("report of a worker not understood", "worker", w.Slot(), "error", err)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reports[w.ID()] = r
+	p.desk.totals.Report(sampleOf(w, r))
+}
+
+func sampleOf(w *cluster.Worker, r telemetry.Worker) telemetry.Sample {
+	return telemetry.Sample{
+		Slot: w.Slot(), Generation: w.Generation(), PID: w.PID(), State: w.State().String(), Worker: r,
+	}
+}
+
+// samples are the latest reports of all workers.
+func (p *primary) samples() []telemetry.Sample {
+	group := p.group.Load()
+	if group == nil {
+		return nil
+	}
+	workers := group.Workers()
+	dropped := p.hub.Stats().Dropped
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]telemetry.Sample, len(workers))
+	for i, w := range workers {
+		s := sampleOf(w, p.reports[w.ID()])
+		if n := dropped[w.Slot()]; n > 0 {
+			limits := map[string]uint64{"worker_queue": n}
+			for name, hits := range s.Limits {
+				limits[name] = hits
+			}
+			s.Limits = limits
+		}
+		list[i] = s
+	}
+	return list
+}
+
+// scheduling is the policy's name.
+func (p *primary) scheduling() string { return p.app.cfg.Scheduling.String() }
+
+// restarts counts, by slot, the workers that ended unasked.
+func (p *primary) restarts() map[int]uint64 {
+	list := make(map[int]uint64)
+	group := p.group.Load()
+	if group == nil {
+		return list
+	}
+	for _, w := range group.Workers() {
+		list[w.Slot()] = uint64(w.Generation() - 1)
+	}
+	return list
+}

@@ -1,0 +1,60 @@
+package expedite
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// single is this process as the only one.
+type single struct{ node *node }
+
+// runSingle serves in this process. What is published takes the same way as among workers, but for the processes.
+func (a *App) runSingle(ctx context.Context) error {
+	ln, err := net.Listen("tcp", a.cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	defer ln.Close()
+	const slot = 1
+	hub := broker.NewHub(func(uint64) int { return slot })
+	toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(slot, m); return nil })
+	n, err := a.newNode(slot, 1, toHub, ln.Addr())
+	if err != nil {
+		return err
+	}
+	// The publisher may be a callback on the loop: it must not wait for the loop.
+	defer hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return n.in.put(m, false) }))()
+	if err := n.listen(ln); err != nil {
+		return err
+	}
+	d, err := a.openDesk(&single{n})
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	n.start(a)
+	defer a.bus.Store(nil)
+	defer a.node.Store(nil)
+	d.open(ln.Addr().String())
+	if a.cfg.OnStart != nil {
+		a.cfg.OnStart(Started{Addresses: []string{ln.Addr().String()}, Admin: d.adminAddr(), Scheduling: a.cfg.Scheduling})
+	}
+	drain, cancel := context.WithDeadline(context.Background(), d.awaitStop(ctx))
+	defer cancel()
+	return n.stop(drain)
+}
+
+func (s *single) samples() []telemetry.Sample {
+	return []telemetry.Sample{{
+		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Worker: s.node.report(),
+	}}
+}
+
+func (s *single) scheduling() string { return "none" }
+
+func (s *single) restarts() map[int]uint64 { return nil }

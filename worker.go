@@ -1,0 +1,129 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/expedite-go/expedite/cluster"
+)
+
+// reportEvery is how often a worker tells the primary how it is.
+const reportEvery = time.Second
+
+// errOrphaned is how a worker ends whose primary is gone.
+var errOrphaned = errors.New("expedite: the primary is gone")
+
+// runWorker serves connections that the primary passes, until the primary says otherwise.
+func (a *App) runWorker(ctx context.Context) error {
+	self, err := cluster.Join()
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	addr := net.Addr(&net.TCPAddr{})
+	if ln := self.Listener(); ln != nil {
+		addr = ln.Addr()
+	}
+	n, err := a.newNode(self.Slot(), self.Slots(), self, addr)
+	if err != nil {
+		return err
+	}
+	if ln := self.Listener(); ln != nil {
+		if err := n.listen(ln); err != nil {
+			return err
+		}
+	}
+	leave := make(chan departure, 1)
+	depart := func(d departure) {
+		select {
+		case leave <- d:
+		default: // the first word counts
+		}
+	}
+	n.start(a)
+	self.Serve(cluster.Hooks{
+		Conns: func(fds []int) int {
+			if n.draining.Load() || !n.eng.AddFDs(fds) {
+				return 0
+			}
+			return len(fds)
+		},
+		// Waiting here slows the primary's queue to this worker, which has a limit and counts.
+		Message: func(m []byte) { _ = n.in.put(m, true) },
+		Drain:   func(deadline time.Time) { depart(departure{deadline: deadline}) },
+		Lost:    func() { depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned}) },
+	})
+	if err := self.Ready(); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	return a.work(ctx, n, self, leave)
+}
+
+// departure is when, and why, a worker ends.
+type departure struct {
+	deadline time.Time
+	err      error
+}
+
+// work reports until it is time to leave.
+func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-chan departure) error {
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	var d departure
+	for d.deadline.IsZero() {
+		select {
+		case <-tick.C:
+			_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
+		case d = <-leave:
+		case <-ctx.Done():
+			d.deadline = a.stopDeadline(ctx)
+		case err := <-n.ended:
+			return fmt.Errorf("expedite: the event loop ended: %w", err)
+		}
+	}
+	n.in.close() // whoever reads for us must not wait for a loop that ends
+	drain, cancel := context.WithDeadline(context.Background(), beforeKill(d.deadline))
+	defer cancel()
+	err := n.stop(drain)
+	_ = self.Report(n.eng.Len(), n.report().Encode())
+	_ = self.Close()
+	return errors.Join(d.err, err)
+}
+
+// beforeKill leaves time to end properly before the primary kills.
+func beforeKill(deadline time.Time) time.Time {
+	left := time.Until(deadline)
+	return deadline.Add(-min(left/5, time.Second))
+}
+
+// ErrStopNow is for the cause of Run's context: it ends without a drain. See context.WithCancelCause.
+var ErrStopNow = errors.New("expedite: stop now")
+
+// stopDeadline is when a stop has to be complete.
+func (a *App) stopDeadline(ctx context.Context) time.Time {
+	if errors.Is(context.Cause(ctx), ErrStopNow) {
+		return time.Now()
+	}
+	return time.Now().Add(a.cfg.DrainTimeout)
+}
+
+// MaxWorkers is the largest number of worker processes.
+const MaxWorkers = cluster.MaxWorkers
+
+// Slot is the place of this worker, 1 to Slots; 0 in the primary, and before Run.
+func (a *App) Slot() int {
+	if n := a.node.Load(); n != nil {
+		return n.slot
+	}
+	return 0
+}
+
+// Slots is the number of workers; 1 if this process serves by itself, 0 in the primary, and before Run.
+func (a *App) Slots() int {
+	if n := a.node.Load(); n != nil {
+		return n.slots
+	}
+	return 0
+}
