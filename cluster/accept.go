@@ -16,6 +16,7 @@ const acceptPause = 100 * time.Millisecond
 // acceptor takes connections from a listening socket while it is on. The socket stays open when it is off.
 type acceptor struct {
 	ln   *net.TCPListener
+	file *os.File // of the same socket: a net.Listener lets nobody wait for it but its own Accept
 	disp *dispatcher
 
 	mu      sync.Mutex
@@ -25,20 +26,24 @@ type acceptor struct {
 	done    chan struct{}
 }
 
-func newAcceptor(ln *net.TCPListener, d *dispatcher) *acceptor {
-	a := &acceptor{ln: ln, disp: d, done: make(chan struct{})}
+func newAcceptor(ln *net.TCPListener, d *dispatcher) (*acceptor, error) {
+	file, err := ln.File()
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	a := &acceptor{ln: ln, file: file, disp: d, done: make(chan struct{})}
 	a.changed.L = &a.mu
-	return a
+	return a, nil
 }
 
 // run accepts until close.
 func (a *acceptor) run() {
 	for a.wait() {
-		fds, err := acceptBatch(a.ln, batchSize)
+		fds, err := acceptBatch(a.file, batchSize)
 		if len(fds) > 0 {
 			a.disp.put(fds)
 		}
-		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) {
 			continue
 		}
 		a.disp.acceptFailed()
@@ -59,6 +64,12 @@ func (a *acceptor) wait() bool {
 	return !a.closed
 }
 
+func closeFDs(fds []int) {
+	for _, fd := range fds {
+		closeFD(fd)
+	}
+}
+
 // set turns the acceptor on or off.
 func (a *acceptor) set(on bool) {
 	a.mu.Lock()
@@ -71,7 +82,7 @@ func (a *acceptor) set(on bool) {
 	if !on {
 		until = time.Unix(1, 0) // ends the accept that waits
 	}
-	_ = a.ln.SetDeadline(until)
+	_ = a.file.SetDeadline(until)
 	a.changed.Signal()
 }
 
@@ -85,6 +96,7 @@ func (a *acceptor) close() {
 	a.closed = true
 	close(a.done)
 	a.changed.Signal()
+	_ = a.file.Close()
 	_ = a.ln.Close()
 }
 

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -15,12 +17,15 @@ const (
 	maxInFlight = 256
 	// maxWaiting is the number of accepted sockets that may wait for a worker. The next wait in the kernel's queue.
 	maxWaiting = batchSize
+	// maxDeaths is the number of workers that may die over one socket: it may be what kills them.
+	maxDeaths = 2
 )
 
 // socket is an accepted connection on its way.
 type socket struct {
-	fd    int
-	tries int // workers that refused it, or died over it
+	fd      int
+	refused []uint64 // ids of the workers that did not take it
+	deaths  int      // workers that died before they had acknowledged it
 }
 
 // lane is the way to one ready worker.
@@ -29,6 +34,7 @@ type lane struct {
 	seq     uint32
 	batches map[uint32][]socket // passed and not acknowledged; the primary's copies
 	filling []socket            // of the batch that is being put together
+	out     int                 // sockets in filling and batches
 }
 
 // dispatcher passes accepted sockets to workers.
@@ -79,18 +85,25 @@ func (d *dispatcher) run() {
 	}
 }
 
-// assign gives the waiting sockets to workers that have room, and reports whether there was one.
+// assign gives the waiting sockets to workers that have room, and reports whether there was one. A socket that must wait
+// for one worker, because the others have refused it, does not hold up those behind it.
 func (d *dispatcher) assign() (progress bool) {
-	for len(d.waiting) > 0 && d.inFlight < maxInFlight {
-		l := d.pick()
-		if l == nil {
-			break
+	kept := d.waiting[:0]
+	for _, s := range d.waiting {
+		var l *lane
+		if d.inFlight < maxInFlight {
+			l = d.pick(s)
 		}
-		l.filling = append(l.filling, d.waiting[0])
-		d.waiting = d.waiting[1:]
+		if l == nil {
+			kept = append(kept, s)
+			continue
+		}
+		l.filling = append(l.filling, s)
+		l.out++
 		d.inFlight++
 		progress = true
 	}
+	d.waiting = kept
 	for _, l := range d.lanes {
 		if len(l.filling) > 0 {
 			d.pass(l)
@@ -102,13 +115,18 @@ func (d *dispatcher) assign() (progress bool) {
 	return progress
 }
 
-// pick chooses the worker for the next socket; nil if none has room.
-func (d *dispatcher) pick() *lane {
+// pick chooses the worker for a socket; nil if none has room. No worker may have more than its share under way, so that
+// those which hang leave room for the others.
+func (d *dispatcher) pick(s socket) *lane {
 	var best *lane
+	share := maxInFlight / max(len(d.lanes), 1)
 	for i := range d.lanes {
 		at := (d.next + i) % len(d.lanes)
 		l := d.lanes[at]
-		if len(l.batches) >= window || len(l.filling) >= batchSize {
+		if len(l.batches) >= window || len(l.filling) >= batchSize || l.out >= max(share, 1) {
+			continue
+		}
+		if slices.Contains(s.refused, l.w.id) {
 			continue
 		}
 		if d.policy != LeastConnections {
@@ -162,6 +180,11 @@ func (d *dispatcher) ack(w *Worker, seq uint32, taken int) {
 	w.total.Add(uint64(taken))
 	w.passed.Add(-int64(len(batch) - taken))
 	d.inFlight -= len(batch)
+	l.out -= len(batch)
+	for i := range batch[taken:] {
+		s := &batch[taken+i]
+		s.refused = append(s.refused, w.id)
+	}
 	d.back(batch[taken:])
 	if d.stopped {
 		d.drop()
@@ -169,11 +192,24 @@ func (d *dispatcher) ack(w *Worker, seq uint32, taken int) {
 	d.changed.Broadcast()
 }
 
-// back puts sockets that a worker did not take in front of the others, unless every worker had them.
+// report notes the number of connections that a worker says it has. What it had acknowledged before is among them; what
+// is under way is not.
+func (d *dispatcher) report(w *Worker, load int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out int
+	if l := d.lane(w); l != nil {
+		out = l.out - len(l.filling)
+	}
+	w.load.Store(load)
+	w.passed.Store(int64(out))
+}
+
+// back puts sockets that a worker did not take in front of the others, unless every worker has refused them.
 func (d *dispatcher) back(list []socket) {
 	var again []socket
 	for _, s := range list {
-		if s.tries++; s.tries > len(d.lanes) {
+		if s.deaths > maxDeaths || d.hopeless(s) {
 			d.stats.Refused++
 			closeFD(s.fd)
 			continue
@@ -184,6 +220,16 @@ func (d *dispatcher) back(list []socket) {
 	d.waiting = append(again, d.waiting...)
 }
 
+// hopeless says whether all workers there are have refused a socket.
+func (d *dispatcher) hopeless(s socket) bool {
+	for _, l := range d.lanes {
+		if !slices.Contains(s.refused, l.w.id) {
+			return false
+		}
+	}
+	return len(d.lanes) > 0 && len(s.refused) > 0
+}
+
 // add makes a worker known as ready.
 func (d *dispatcher) add(w *Worker) {
 	d.mu.Lock()
@@ -192,7 +238,8 @@ func (d *dispatcher) add(w *Worker) {
 	d.changed.Broadcast()
 }
 
-// remove forgets a worker: what it has not acknowledged goes to others.
+// remove forgets a worker: what it has not acknowledged goes to others. Its link must be closed: descriptors that its
+// writer still has may be closed from here on.
 func (d *dispatcher) remove(w *Worker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -206,12 +253,25 @@ func (d *dispatcher) remove(w *Worker) {
 			break
 		}
 	}
-	for _, batch := range l.batches {
+	w.passed.Store(0)
+	for _, seq := range slices.Backward(slices.Sorted(maps.Keys(l.batches))) { // the oldest ends in front
+		batch := l.batches[seq]
 		d.inFlight -= len(batch)
 		for i := range batch {
-			batch[i].tries = max(batch[i].tries-1, 0) // its death is not their fault, the first time
+			batch[i].deaths++
 		}
 		d.back(batch)
+	}
+	// Others may have waited for this worker alone.
+	list := d.waiting
+	d.waiting = nil
+	for _, s := range list {
+		if d.hopeless(s) {
+			d.stats.Refused++
+			closeFD(s.fd)
+			continue
+		}
+		d.waiting = append(d.waiting, s)
 	}
 	if d.stopped {
 		d.drop()

@@ -35,14 +35,17 @@ const (
 	EventExit
 	// EventDead: it crashed too often; the slot stays empty for a while.
 	EventDead
+	// EventDisconnect: its socketpair has ended, by Self.Close or with the process: neither messages nor connections reach
+	// it any more. It comes once before EventExit.
+	EventDisconnect
 )
 
 // String is the kind in one word.
 func (k EventKind) String() string {
-	if k > EventDead {
+	if k > EventDisconnect {
 		return fmt.Sprintf("event %d", uint8(k))
 	}
-	return [...]string{"fork", "ready", "exit", "dead"}[k]
+	return [...]string{"fork", "ready", "exit", "dead", "disconnect"}[k]
 }
 
 // Event is something that happened to a worker.

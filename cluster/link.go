@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 
@@ -52,6 +53,9 @@ func newLink(conn *fdpass.Conn, limit int) *link {
 	return l
 }
 
+// maxPayload is the longest payload that is sent, in bytes: what the other side receives.
+const maxPayload = maxFrame
+
 // send queues a frame. The payload may be used again when it returns. A frame that finds the queue empty is always taken.
 func (l *link) send(kind byte, payload []byte) error {
 	l.mu.Lock()
@@ -93,6 +97,8 @@ func (l *link) room(kind byte, n int) error {
 	switch {
 	case l.closed || l.closing:
 		return ErrDisconnected
+	case n > maxPayload:
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, maxPayload)
 	case (kind == kindMessage || kind == kindReport) && l.queued > 0 && l.queued+n > l.limit:
 		l.refused++
 		return ErrOverloaded

@@ -2,14 +2,10 @@ package cluster
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"time"
-
-	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
 // Stats is what a primary has done. Counters only grow.
@@ -20,6 +16,7 @@ type Stats struct {
 	Refused       uint64 // sockets that were closed because no worker took them
 	AcceptErrors  uint64
 	Restarts      uint64 // workers that were started in place of one that had died
+	Overloads     uint64 // messages that were not sent to workers because their queue was full
 }
 
 // Primary runs the workers.
@@ -42,6 +39,7 @@ type Primary struct {
 	mu       sync.RWMutex
 	workers  []*Worker // of each slot the last one
 	restarts uint64
+	overload uint64 // of workers that others have replaced
 }
 
 // slot is a worker's place.
@@ -53,7 +51,7 @@ type slot struct {
 }
 
 // Start runs the workers and returns when all of them are ready. If one does not become ready, everything is stopped again
-// and the error tells its slot, its end and its last words. After Start, ctx has no meaning.
+// and the error, a *StartError, tells its slot, its end and its last words. After Start, ctx has no meaning.
 func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if !Supported {
 		return nil, ErrUnsupported
@@ -61,9 +59,6 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
-	}
-	if cfg.Workers < 1 || cfg.Workers > MaxWorkers {
-		return nil, fmt.Errorf("cluster: %d workers: want 1 to %d", cfg.Workers, MaxWorkers)
 	}
 	p := &Primary{
 		cfg: cfg, disp: newDispatcher(cfg.Scheduling), unready: cfg.Workers,
@@ -75,10 +70,8 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 			return nil, err
 		}
 	}
-	for _, ln := range p.listeners {
-		a := newAcceptor(ln, p.disp)
-		p.acceptors = append(p.acceptors, a)
-		go a.run() // ends with close
+	if err := p.openAcceptors(); err != nil {
+		return nil, err
 	}
 	for i := range cfg.Workers {
 		p.slots = append(p.slots, &slot{number: i + 1})
@@ -101,6 +94,24 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// openAcceptors makes an acceptor, which is off, for each listening socket; or closes them all.
+func (p *Primary) openAcceptors() error {
+	for _, ln := range p.listeners {
+		a, err := newAcceptor(ln, p.disp)
+		if err != nil {
+			for _, ln := range p.listeners {
+				_ = ln.Close()
+			}
+			return err
+		}
+		p.acceptors = append(p.acceptors, a)
+	}
+	for _, a := range p.acceptors {
+		go a.run() // ends with close
+	}
+	return nil
 }
 
 // Addr is the address that clients come to; nil without Config.Listen.
@@ -139,14 +150,21 @@ func (p *Primary) Stats() Stats {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	s.Restarts = p.restarts
+	s.Overloads = p.overload
+	for _, w := range p.workers {
+		if w != nil {
+			s.Overloads += w.Overloads()
+		}
+	}
 	return s
 }
 
 // Done is closed when all workers have ended after Drain or Stop.
 func (p *Primary) Done() <-chan struct{} { return p.ended }
 
-// Drain stops accepting, asks the workers to finish within the time that ctx has, and waits for their end. It returns the
-// number of those that had to be killed.
+// Drain stops accepting, asks the workers to finish within the time that ctx has, and waits for their end. The listening
+// sockets stay open until then, so that what the kernel has accepted already is not reset early. It returns the number of
+// workers that had to be killed.
 func (p *Primary) Drain(ctx context.Context) (killed int) {
 	left := time.Hour
 	if deadline, ok := ctx.Deadline(); ok {
@@ -186,209 +204,5 @@ func (p *Primary) do(f func()) {
 	select {
 	case p.inbox <- f:
 	case <-p.ended:
-	}
-}
-
-// The functions below belong to the run loop.
-
-func (p *Primary) run() {
-	for {
-		f := <-p.inbox
-		f()
-		if p.stopping && p.alive == 0 {
-			close(p.ended)
-			return
-		}
-	}
-}
-
-// spawn starts a worker in an empty slot.
-func (p *Primary) spawn(s *slot) {
-	if p.stopping {
-		return
-	}
-	p.nextID++
-	s.generation++
-	var own *net.TCPListener
-	if p.cfg.Scheduling == None && p.listeners != nil {
-		own = p.listeners[s.number-1]
-	}
-	w, err := spawn(&p.cfg, role{slot: s.number, slots: len(p.slots), generation: s.generation, id: p.nextID}, own)
-	if err != nil {
-		p.crashed(s, time.Now(), err)
-		return
-	}
-	s.worker = w
-	p.alive++
-	p.mu.Lock()
-	p.workers[s.number-1] = w
-	if s.generation > 1 {
-		p.restarts++
-	}
-	p.mu.Unlock()
-	s.timer = time.AfterFunc(p.cfg.StartTimeout, func() { p.do(func() { p.tooSlow(w) }) })
-	p.tell(Event{Kind: EventFork, Worker: w})
-	read := make(chan struct{})
-	go func() { // ends with the worker
-		defer close(read)
-		if err := w.link.read(func(f fdpass.Frame) { p.handle(w, f) }); err != nil && !errors.Is(err, net.ErrClosed) {
-			p.cfg.Logger.Warn("connection to worker broke", "worker", w.slot, "error", err)
-		}
-	}()
-	go func() { // ends with the worker
-		err := w.cmd.Wait()
-		select {
-		case <-read: // what it said last was heard
-		case <-time.After(time.Second): // somebody else holds its end of the socketpair
-		}
-		w.link.close()
-		<-read
-		p.do(func() { p.exited(s, w, err) })
-	}()
-}
-
-// handle does what a worker says. It runs on the goroutine that reads from it.
-func (p *Primary) handle(w *Worker, f fdpass.Frame) {
-	for _, fd := range f.FDs {
-		closeFD(fd) // nobody asked for it
-	}
-	switch f.Kind {
-	case kindMessage:
-		if p.cfg.OnMessage != nil {
-			p.cfg.OnMessage(w, f.Payload)
-		}
-	case kindReady:
-		p.do(func() { p.ready(w) })
-	case kindAck:
-		if len(f.Payload) == 6 {
-			p.disp.ack(w, binary.LittleEndian.Uint32(f.Payload), int(binary.LittleEndian.Uint16(f.Payload[4:])))
-		}
-	case kindReport:
-		if len(f.Payload) < 8 {
-			return
-		}
-		w.passed.Store(0)
-		w.load.Store(int64(binary.LittleEndian.Uint64(f.Payload)))
-		if p.cfg.OnReport != nil {
-			p.cfg.OnReport(w, f.Payload[8:])
-		}
-	}
-}
-
-// ready lets connections come to a worker.
-func (p *Primary) ready(w *Worker) {
-	s := p.slots[w.slot-1]
-	if s.worker != w || w.State() != StateStarting || p.stopping {
-		return
-	}
-	s.timer.Stop()
-	w.state.Store(uint32(StateReady))
-	p.tell(Event{Kind: EventReady, Worker: w})
-	p.disp.add(w)
-	if p.cfg.Scheduling == None && p.acceptors != nil {
-		p.acceptors[w.slot-1].set(false) // it accepts by itself
-	}
-	if p.unready == 0 {
-		return
-	}
-	if p.unready--; p.unready == 0 {
-		if p.cfg.Scheduling != None && p.acceptors != nil {
-			p.acceptors[0].set(true)
-		}
-		p.started <- nil
-	}
-}
-
-// tooSlow ends a worker that does not become ready.
-func (p *Primary) tooSlow(w *Worker) {
-	if w.State() == StateStarting {
-		p.cfg.Logger.Error("worker does not become ready", "worker", w.slot, "waited", p.cfg.StartTimeout)
-		_ = w.cmd.Process.Kill()
-	}
-}
-
-// exited takes note of a worker's end.
-func (p *Primary) exited(s *slot, w *Worker, err error) {
-	p.alive--
-	s.timer.Stop()
-	w.state.Store(uint32(StateDead))
-	s.worker = nil
-	p.disp.remove(w)
-	p.tell(Event{Kind: EventExit, Worker: w, Err: err, Wanted: w.wanted})
-	if p.stopping {
-		return
-	}
-	end := "exit status 0"
-	if err != nil {
-		end = err.Error()
-	}
-	if line := w.stderr.lastLine(); line != "" {
-		end += ": " + line
-	}
-	if p.unready > 0 {
-		p.fail(fmt.Errorf("cluster: worker %d did not start: %s", w.slot, end))
-		return
-	}
-	if p.cfg.Scheduling == None && p.acceptors != nil {
-		p.acceptors[s.number-1].set(true) // nobody else accepts from the slot's socket
-	}
-	p.crashed(s, w.began, errors.New(end))
-}
-
-// crashed plans the next start in a slot.
-func (p *Primary) crashed(s *slot, began time.Time, why error) {
-	if p.unready > 0 {
-		p.fail(fmt.Errorf("cluster: worker %d did not start: %w", s.number, why))
-		return
-	}
-	wait, dead := s.history.crashed(p.cfg.Restart, began, time.Now())
-	if dead {
-		p.cfg.Logger.Error("worker crashes again and again", "worker", s.number, "end", why, "next_try", wait)
-		p.mu.RLock()
-		w := p.workers[s.number-1]
-		p.mu.RUnlock()
-		p.tell(Event{Kind: EventDead, Worker: w, Err: why})
-	} else {
-		p.cfg.Logger.Warn("worker ended", "worker", s.number, "end", why, "restart_in", wait)
-	}
-	if wait == 0 {
-		p.spawn(s)
-		return
-	}
-	s.timer = time.AfterFunc(wait, func() { p.do(func() { p.spawn(s) }) })
-}
-
-// fail ends a start that has not succeeded.
-func (p *Primary) fail(err error) {
-	select {
-	case p.started <- err:
-	default: // it is known already
-	}
-	p.retire(0)
-}
-
-// retire stops accepting and asks the workers to end.
-func (p *Primary) retire(left time.Duration) {
-	p.stopping = true
-	for _, a := range p.acceptors {
-		a.close()
-	}
-	p.disp.stop()
-	for _, s := range p.slots {
-		if s.worker == nil {
-			if s.timer != nil {
-				s.timer.Stop()
-			}
-			continue
-		}
-		s.worker.wanted = true
-		s.worker.state.Store(uint32(StateDraining))
-		_ = s.worker.link.send(kindDrain, binary.LittleEndian.AppendUint64(nil, uint64(left.Milliseconds())))
-	}
-}
-
-func (p *Primary) tell(e Event) {
-	if p.cfg.OnEvent != nil {
-		p.cfg.OnEvent(e)
 	}
 }

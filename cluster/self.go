@@ -7,7 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,7 +20,7 @@ func IsWorker() bool { return os.Getenv(roleEnv) != "" }
 // Hooks are what a worker does when its primary says so.
 type Hooks struct {
 	// Conns takes accepted sockets, non-blocking and close-on-exec. The first taken of them are the worker's from here
-	// on; the others are passed to another worker.
+	// on; the others are closed here and passed to another worker. fds is valid until it returns.
 	Conns func(fds []int) (taken int)
 	// Message takes a message, which is valid until it returns.
 	Message func(m []byte)
@@ -35,8 +35,10 @@ type Self struct {
 	role     role
 	link     *link
 	listener net.Listener
-	leaving  atomic.Bool
 	done     chan struct{}
+
+	mu      sync.Mutex // held while sockets are taken and acknowledged
+	leaving bool
 }
 
 // Join makes this process the worker that its primary has started it to be. Call it once; Serve follows. Afterwards the
@@ -101,36 +103,48 @@ func (s *Self) Listener() net.Listener { return s.listener }
 func (s *Self) Serve(h Hooks) {
 	go func() { // ends with Close, or with the primary
 		defer close(s.done)
-		err := s.link.read(func(f fdpass.Frame) { s.handle(&h, f) })
-		_ = err // whatever it is, there is no primary any more
-		if !s.leaving.Load() && h.Lost != nil {
+		// Whatever ends it, there is no primary any more.
+		_ = s.link.read(func(f fdpass.Frame) { s.handle(&h, f) })
+		s.mu.Lock()
+		lost := !s.leaving
+		s.mu.Unlock()
+		if lost && h.Lost != nil {
 			h.Lost()
 		}
 	}()
 }
 
 func (s *Self) handle(h *Hooks, f fdpass.Frame) {
+	if f.Kind != kindConns {
+		closeFDs(f.FDs) // nobody asked for them
+	}
 	switch f.Kind {
 	case kindMessage:
 		if h.Message != nil {
 			h.Message(f.Payload)
 		}
 	case kindConns:
-		taken := 0
-		if h.Conns != nil && len(f.FDs) > 0 {
-			taken = h.Conns(f.FDs)
-		}
-		for _, fd := range f.FDs[taken:] {
-			closeFD(fd)
-		}
-		ack := append([]byte(nil), f.Payload...)
-		_ = s.link.send(kindAck, binary.LittleEndian.AppendUint16(ack, uint16(taken)))
+		s.take(h, f)
 	case kindDrain:
 		if h.Drain != nil && len(f.Payload) == 8 {
 			left := time.Duration(binary.LittleEndian.Uint64(f.Payload)) * time.Millisecond
 			h.Drain(time.Now().Add(left))
 		}
 	}
+}
+
+// take gives accepted sockets to the worker's own code, and tells the primary how many were taken. Those that the kernel
+// had to drop are the last of the batch, and count as not taken.
+func (s *Self) take(h *Hooks, f fdpass.Frame) {
+	s.mu.Lock() // Close must not come between the taking and the word of it: another worker would get them, too
+	defer s.mu.Unlock()
+	taken := 0
+	if h.Conns != nil && !s.leaving && len(f.FDs) > 0 && areSockets(f.FDs) {
+		taken = min(max(h.Conns(f.FDs), 0), len(f.FDs))
+	}
+	closeFDs(f.FDs[taken:])
+	ack := append([]byte(nil), f.Payload...)
+	_ = s.link.send(kindAck, binary.LittleEndian.AppendUint16(ack, uint16(taken)))
 }
 
 // Ready tells the primary that this worker serves: connections may come.
@@ -147,9 +161,15 @@ func (s *Self) Report(load int, report []byte) error {
 	return s.link.send(kindReport, append(b, report...))
 }
 
-// Close sends what is queued, and leaves the primary.
+// Overloads is the number of messages and reports that were not sent because the queue was full.
+func (s *Self) Overloads() uint64 { return s.link.overloads() }
+
+// Close sends what is queued, and leaves the primary: no sockets come any more, and the process should end soon, or the
+// primary ends it. It must not be called by Hooks.Conns.
 func (s *Self) Close() error {
-	s.leaving.Store(true)
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
 	s.link.finish()
 	s.link.close()
 	if s.listener != nil {

@@ -19,6 +19,9 @@ const roleEnv = "EXPEDITE_WORKER"
 // linkFD is where a worker finds its end of the socketpair.
 const linkFD = 3
 
+// outputDelay is how long a dead worker's output is waited for when others hold it open.
+const outputDelay = 200 * time.Millisecond
+
 // role is what a worker is told at its birth.
 type role struct {
 	slot, slots, generation int
@@ -49,14 +52,14 @@ func spawn(cfg *Config, r role, listener *net.TCPListener) (*Worker, error) {
 	defer theirs.Close()
 	conn, err := fdpass.NewConn(ours, maxFrame)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, err
 	}
 	if listener != nil {
 		err = passListener(conn, listener)
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("cluster: worker %d: listening socket: %w", r.slot, err)
+		return nil, fmt.Errorf("listening socket: %w", err)
 	}
 	w := &Worker{slot: r.slot, generation: r.generation, id: r.id, began: time.Now()}
 	w.stderr = &tail{to: cfg.Stderr}
@@ -69,10 +72,10 @@ func spawn(cfg *Config, r role, listener *net.TCPListener) (*Worker, error) {
 	w.cmd.ExtraFiles = []*os.File{theirs}
 	w.cmd.SysProcAttr = processAttributes()
 	// Whoever inherited the worker's standard error must not keep us waiting for its end.
-	w.cmd.WaitDelay = time.Second
+	w.cmd.WaitDelay = outputDelay
 	if err := w.cmd.Start(); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("cluster: worker %d: %w", r.slot, err)
+		return nil, err
 	}
 	w.link = newLink(conn, cfg.QueueLimit)
 	return w, nil

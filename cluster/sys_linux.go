@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"errors"
-	"net"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +25,7 @@ func reusePort(_, _ string, c syscall.RawConn) error {
 
 // acceptBatch waits until there is something to accept and takes up to max sockets, non-blocking and close-on-exec. It
 // ends early with an error when the deadline of ln has passed or ln is closed.
-func acceptBatch(ln *net.TCPListener, max int) (fds []int, err error) {
+func acceptBatch(ln *os.File, max int) (fds []int, err error) {
 	raw, err := ln.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -51,3 +51,13 @@ func acceptBatch(ln *net.TCPListener, max int) (fds []int, err error) {
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }
+
+// areSockets says whether all descriptors are sockets.
+func areSockets(fds []int) bool {
+	for _, fd := range fds {
+		if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -3,7 +3,7 @@
 package cluster
 
 import (
-	"net"
+	"os"
 	"syscall"
 )
 
@@ -14,6 +14,8 @@ func processAttributes() *syscall.SysProcAttr { return nil }
 
 func reusePort(string, string, syscall.RawConn) error { return ErrUnsupported }
 
-func acceptBatch(*net.TCPListener, int) ([]int, error) { return nil, ErrUnsupported }
+func acceptBatch(*os.File, int) ([]int, error) { return nil, ErrUnsupported }
 
 func closeFD(int) {}
+
+func areSockets([]int) bool { return false }

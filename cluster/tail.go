@@ -1,8 +1,8 @@
 package cluster
 
 import (
-	"bytes"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -29,10 +29,15 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lastLine is the last line that was written.
-func (t *tail) lastLine() string {
+// String is all that is remembered.
+func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := bytes.TrimRight(t.last, "\n")
-	return string(s[bytes.LastIndexByte(s, '\n')+1:])
+	return string(t.last)
+}
+
+// lastLine is the last line of s.
+func lastLine(s string) string {
+	s = strings.TrimRight(s, "\r\n")
+	return s[strings.LastIndexByte(s, '\n')+1:]
 }

@@ -15,7 +15,8 @@ type Worker struct {
 	link             *link
 	stderr           *tail
 	began            time.Time
-	wanted           bool // the primary has asked for its end. On the run loop
+	wanted           bool   // the primary has asked for its end. On the run loop
+	why              string // the primary has killed it, for this reason. On the run loop
 
 	state  atomic.Uint32
 	load   atomic.Int64 // connections, as last reported
@@ -32,7 +33,7 @@ func (w *Worker) Generation() int { return w.generation }
 // ID is unique among all workers of the primary, and grows.
 func (w *Worker) ID() uint64 { return w.id }
 
-// PID is the process.
+// PID is the number of its process.
 func (w *Worker) PID() int { return w.cmd.Process.Pid }
 
 // State is where the worker stands.

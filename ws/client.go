@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -24,17 +26,21 @@ func (c *ClientRequest) AppendRequest(dst []byte) ([]byte, error) {
 	if target == "" {
 		target = "/"
 	}
-	if strings.ContainsAny(target, " \t") || !isFieldValue(target) || !isFieldValue(c.Host) || c.Host == "" {
+	if target[0] != '/' || !isTarget(target) || c.Host == "" || !isHost(c.Host) {
+		return dst, errHeader
+	}
+	if _, err := url.ParseRequestURI(target); err != nil {
 		return dst, errHeader
 	}
 	dst = fmt.Appendf(dst, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", target, c.Host, c.key())
 	if len(c.Subprotocols) > 0 {
-		list := strings.Join(c.Subprotocols, ", ")
-		if _, err := subprotocolList([]string{list}); err != nil {
+		if list, err := subprotocolList(c.Subprotocols); err != nil {
 			return dst[:before], fmt.Errorf("ws: %w", err)
+		} else if len(list) != len(c.Subprotocols) {
+			return dst[:before], errHeader // one of them was a list
 		}
-		dst = fmt.Appendf(dst, "Sec-WebSocket-Protocol: %s\r\n", list)
+		dst = fmt.Appendf(dst, "Sec-WebSocket-Protocol: %s\r\n", strings.Join(c.Subprotocols, ", "))
 	}
 	dst, err := appendFields(dst, c.Header)
 	if err != nil {
@@ -52,26 +58,34 @@ type ResponseError struct {
 }
 
 // Error describes the refusal.
-func (e *ResponseError) Error() string { return fmt.Sprintf("ws: server answered %d: %s", e.Status, e.Reason) }
+func (e *ResponseError) Error() string {
+	return fmt.Sprintf("ws: server answered %d: %s", e.Status, e.Reason)
+}
 
 // ParseResponse reads a whole response head, as HeadEnd delimits it, and checks it by all rules of RFC 6455 §4.1. It
 // returns the subprotocol that the server chose, or nothing. An error that is the server's is a *ResponseError.
 func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err error) {
-	text, ok := strings.CutSuffix(string(head), "\r\n\r\n")
+	text, ok := headText(head)
 	if !ok {
-		return "", errors.New("ws: response head has no end")
+		return "", errors.New("ws: response head without its end")
 	}
 	line, text, _ := strings.Cut(text, "\r\n")
 	version, rest, _ := strings.Cut(line, " ")
-	var status int
-	if n, _ := fmt.Sscanf(rest, "%3d", &status); n != 1 || !strings.HasPrefix(version, "HTTP/1.") {
+	major, minor, ok := parseVersion(version)
+	status := parseStatus(rest)
+	switch {
+	case !ok || major != 1 || status == 0:
 		return "", errors.New("ws: response is no HTTP/1.1")
-	}
-	if status != 101 {
+	case status != 101:
 		return "", &ResponseError{Status: status, Reason: "no upgrade"}
+	case minor == 0:
+		return "", &ResponseError{Status: status, Reason: "upgrade in HTTP/1.0"} // RFC 9110 §7.8
 	}
 	var fields []Field
 	for text != "" {
+		if len(fields) == maxFields {
+			return "", &ResponseError{Status: status, Reason: "too many header fields"}
+		}
 		line, text, _ = strings.Cut(text, "\r\n")
 		name, value, ok := strings.Cut(line, ":")
 		value = strings.Trim(value, " \t")
@@ -81,6 +95,19 @@ func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err erro
 		fields = append(fields, Field{Name: name, Value: value})
 	}
 	return c.judge(fields)
+}
+
+// parseStatus reads the status code behind the version: three digits. It returns 0 for anything else. RFC 9112 §4.
+func parseStatus(s string) int {
+	code, _, _ := strings.Cut(s, " ")
+	if len(code) != 3 || code[0] < '1' || code[0] > '9' {
+		return 0
+	}
+	status, err := strconv.ParseUint(code, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(status)
 }
 
 // judge checks the fields of a 101.

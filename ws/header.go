@@ -22,9 +22,9 @@ type Header struct {
 	Length uint64 // of the payload, in bytes; below 1<<63
 }
 
-// ParseHeader reads a header from the start of b. n is its length; 0 without an error asks for more bytes. A length that
-// is not written in its shortest form, or has its top bit set, is a *ProtocolError. Anything else is for the caller to
-// judge.
+// ParseHeader reads a header from the start of b. n is its length; 0 without an error asks for more bytes. A length
+// that is not written in its shortest form, or has its top bit set, is a *ProtocolError. Anything else is for the
+// caller to judge. RFC 6455 §5.2.
 func ParseHeader(b []byte) (h Header, n int, err error) {
 	if len(b) < 2 {
 		return Header{}, 0, nil

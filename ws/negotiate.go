@@ -17,7 +17,9 @@ type HandshakeError struct {
 }
 
 // Error describes the refusal.
-func (e *HandshakeError) Error() string { return fmt.Sprintf("ws: handshake: %s (%d)", e.Reason, e.Status) }
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("ws: handshake: %s (%d)", e.Reason, e.Status)
+}
 
 func badRequest(reason string) *HandshakeError {
 	return &HandshakeError{Status: statusBadRequest, Reason: reason}
@@ -58,7 +60,8 @@ func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 	if len(keys) != 1 {
 		return h, badRequest("want one Sec-WebSocket-Key")
 	}
-	if raw, err := base64.StdEncoding.Strict().DecodeString(keys[0]); err != nil || len(raw) != 16 {
+	// Bits behind the 16 bytes may be set: the key that RFC 6455 §4.1 gives as an example has some.
+	if raw, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(raw) != 16 {
 		return h, badRequest("want 16 bytes of base64 as Sec-WebSocket-Key")
 	}
 	offered, err := subprotocolList(r.Values("Sec-WebSocket-Protocol"))
@@ -112,16 +115,18 @@ func accept(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// AppendResponse appends the answer that opens the WebSocket. It fails if a field could break out of its line.
+// AppendResponse appends the answer that opens the WebSocket. It fails, and appends nothing, if Accept is empty or a
+// field could break out of its line. RFC 6455 §4.2.2.
 func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
 	before := len(dst)
-	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	if h.Accept == "" || !isFieldValue(h.Accept) || h.Subprotocol != "" && !isToken(h.Subprotocol) {
+		return dst, errHeader
+	}
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Accept: "...)
 	dst = append(append(dst, h.Accept...), "\r\n"...)
 	if h.Subprotocol != "" {
 		dst = append(append(append(dst, "Sec-WebSocket-Protocol: "...), h.Subprotocol...), "\r\n"...)
-		if !isToken(h.Subprotocol) {
-			return dst[:before], errHeader
-		}
 	}
 	dst, err := appendFields(dst, h.Header)
 	if err != nil {

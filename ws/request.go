@@ -12,11 +12,11 @@ type Field struct{ Name, Value string }
 // Request is the head of an HTTP request. Its strings are copies: they stay valid when the buffer is used again.
 type Request struct {
 	Method   string
-	Target   string // as it stands in the request line
-	Path     string // of the target, unescaped
-	RawQuery string // of the target, as it stands there
-	Minor    int    // of HTTP/1.x
-	Host     string
+	Target   string  // as it stands in the request line
+	Path     string  // of the target, unescaped
+	RawQuery string  // of the target, as it stands there
+	Minor    int     // of HTTP/1.x
+	Host     string  // of the target if it has one, else of the field
 	Header   []Field // in order, Host included
 }
 
@@ -24,9 +24,9 @@ type Request struct {
 const maxFields = 128
 
 // HeadEnd returns the length of the head at the start of b, the empty line included, or -1 if it is not complete. The
-// first from bytes are known not to hold the end.
+// first from bytes are known not to hold the end: the length of b at the last call, 0 at the first.
 func HeadEnd(b []byte, from int) int {
-	from = max(from-3, 0)
+	from = min(max(from-3, 0), len(b))
 	i := bytes.Index(b[from:], []byte("\r\n\r\n"))
 	if i < 0 {
 		return -1
@@ -34,14 +34,22 @@ func HeadEnd(b []byte, from int) int {
 	return from + i + 4
 }
 
+// headText is a copy of head without its end, if it ends there and not before.
+func headText(head []byte) (string, bool) {
+	if len(head) == 0 || HeadEnd(head, 0) != len(head) {
+		return "", false
+	}
+	return string(head[:len(head)-4]), true
+}
+
 // ParseRequest reads a whole request head, as HeadEnd delimits it. It is stricter than servers for browsers: no folded
 // lines, no bare line feeds, no space before a colon, exactly one Host. RFC 9112 §2.2, §3, §5. An error is a
 // *HandshakeError, which says what to answer.
 func ParseRequest(head []byte) (Request, error) {
 	var r Request
-	text, ok := strings.CutSuffix(string(head), "\r\n\r\n")
+	text, ok := headText(head)
 	if !ok {
-		return r, badRequest("request head has no end")
+		return r, badRequest("request head without its end")
 	}
 	line, text, _ := strings.Cut(text, "\r\n")
 	if err := r.parseLine(line); err != nil {
@@ -63,9 +71,11 @@ func ParseRequest(head []byte) (Request, error) {
 	if len(hosts) != 1 { // RFC 9112 §3.2
 		return r, badRequest("want one Host")
 	}
-	r.Host = hosts[0]
-	if strings.ContainsAny(r.Host, " \t,/?#@") {
+	if !isHost(hosts[0]) {
 		return r, badRequest("malformed Host")
+	}
+	if r.Host == "" { // else the target has named it
+		r.Host = hosts[0]
 	}
 	return r, nil
 }
@@ -77,24 +87,29 @@ func (r *Request) parseLine(line string) error {
 	if !ok1 || !ok2 || !isToken(method) || target == "" {
 		return badRequest("malformed request line")
 	}
+	major, minor, ok := parseVersion(version)
 	switch {
-	case len(version) != len("HTTP/1.1") || !strings.HasPrefix(version, "HTTP/"):
+	case !ok:
 		return badRequest("malformed request line")
-	case version == "HTTP/1.1":
-		r.Minor = 1
-	case version != "HTTP/1.0":
+	case major != 1:
 		return &HandshakeError{Status: statusVersion, Reason: "want HTTP/1.1"}
+	case !isTarget(target):
+		return badRequest("malformed request target")
 	}
-	for i := range len(target) {
-		if target[i] <= ' ' || target[i] >= 0x7f {
-			return badRequest("malformed request target")
-		}
-	}
-	r.Method, r.Target = method, target
+	r.Method, r.Target, r.Minor = method, target, minor
 	return r.parseTarget()
 }
 
-// parseTarget reads the origin form, and takes the path out of the absolute form. RFC 9112 §3.2.
+// parseVersion reads the version of HTTP: one digit, a point, one digit. RFC 9112 §2.3.
+func parseVersion(s string) (major, minor int, ok bool) {
+	s, ok = strings.CutPrefix(s, "HTTP/")
+	if !ok || len(s) != 3 || s[0] < '0' || s[0] > '9' || s[1] != '.' || s[2] < '0' || s[2] > '9' {
+		return 0, 0, false
+	}
+	return int(s[0] - '0'), int(s[2] - '0'), true
+}
+
+// parseTarget reads the origin form, and takes host and path out of the absolute form. RFC 9112 §3.2.
 func (r *Request) parseTarget() error {
 	if r.Target == "*" || r.Method == "CONNECT" {
 		return nil // not for us; whoever answers judges it
@@ -102,6 +117,12 @@ func (r *Request) parseTarget() error {
 	u, err := url.ParseRequestURI(r.Target)
 	if err != nil {
 		return badRequest("malformed request target")
+	}
+	if r.Target[0] != '/' {
+		if u.Host == "" || u.User != nil || !isHost(u.Host) {
+			return badRequest("malformed request target")
+		}
+		r.Host = u.Host // RFC 9112 §3.2.2: instead of the header's
 	}
 	r.Path, r.RawQuery = u.Path, u.RawQuery
 	if r.Path == "" {
@@ -161,6 +182,19 @@ func isToken(s string) bool {
 	}
 	return s != ""
 }
+
+// isTarget says whether s may stand as the target of a request: visible ASCII without a fragment. RFC 6455 §3.
+func isTarget(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '#' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isHost says whether s can be host and port: nothing that would end them in a URI. RFC 9110 §7.2.
+func isHost(s string) bool { return isFieldValue(s) && !strings.ContainsAny(s, " \t,/?#@") }
 
 // isFieldValue says whether s may be the value of a field. RFC 9110 §5.5.
 func isFieldValue(s string) bool {

@@ -17,7 +17,7 @@ const (
 	tagMessage  = 0x01 // flags, opcode, total (8), fragments (4), text (3)
 	tagFrame    = 0x02 // left (8), key (4)
 	tagHead     = 0x03 // bytes of an incomplete header
-	tagControl  = 0x04 // first byte of the frame, masked, length, key (4), payload so far, still masked
+	tagControl  = 0x04 // opcode, masked (0 or 1), length, key (4), payload so far, still masked
 	tagDone     = 0x05 // empty
 	optionalTag = 0x80
 )
@@ -33,7 +33,11 @@ func (r *Reader) AppendState(dst []byte) []byte {
 		dst = append(dst, tagMessage, 17, byte(r.flags), byte(r.opcode))
 		dst = binary.LittleEndian.AppendUint64(dst, r.total)
 		dst = binary.LittleEndian.AppendUint32(dst, r.fragments)
-		dst = append(dst, r.text.missing, r.text.low, r.text.high)
+		text := r.text
+		if text.Complete() {
+			text = UTF8{} // one state for one meaning
+		}
+		dst = append(dst, text.missing, text.low, text.high)
 	}
 	if r.flags&flagFrame != 0 {
 		dst = append(dst, tagFrame, 12)
@@ -139,7 +143,7 @@ func (r *Reader) plausible() bool {
 		return false
 	case r.flags&flagDone != 0:
 		return r.flags == flagDone && r.headLen == 0 && r.control == nil && r.left == 0
-	case !message && (r.flags != 0 || r.total != 0):
+	case !message && (r.flags != 0 || r.total != 0 || r.fragments != 0 || r.opcode != 0):
 		return false
 	case message && r.opcode != OpText && r.opcode != OpBinary, message && r.fragments == 0:
 		return false

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // command is the program, built once by TestMain.
 var command string

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -52,7 +53,10 @@ func AdminHandler(metrics http.Handler) http.Handler {
 // trustedHost says whether a Host header cannot come from a name that an attacker made resolve to us: it is an
 // address, a name that always means this machine (RFC 6761 §6.3), or absent, which browsers never do.
 func trustedHost(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
 		host = h
 	} else {
 		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")

@@ -2,10 +2,12 @@ package control
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +16,11 @@ import (
 // bind makes the socket and listens, or fails with fs.ErrExist. The file is complete when it appears: its mode is set
 // before it exists, and it gets its name when it listens already, so that nobody takes it for a dead one.
 func bind(path string) (net.Listener, error) {
-	draft := draft(path)
+	draft := filepath.Join(filepath.Dir(path), "."+rand.Text()[:8])
+	// The kernel would take a short draft, and no client could reach the name that it gets.
+	if max(len(path), len(draft)) >= len(unix.RawSockaddrUnix{}.Path) {
+		return nil, unix.ENAMETOOLONG
+	}
 	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		var err error
 		// Linux makes the file with the mode of the socket itself, narrowed by the umask.

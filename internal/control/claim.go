@@ -1,14 +1,13 @@
 package control
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -19,6 +18,9 @@ const claimTries = 5
 func claim(path string) (net.Listener, error) {
 	if path == "" {
 		return nil, errors.New("control: the socket has no path: name one with --control")
+	}
+	if strings.HasPrefix(path, "@") {
+		return nil, fmt.Errorf("control: socket %s: a name without a file has no mode to protect it: name a file", path)
 	}
 	for range claimTries {
 		listener, err := bind(path)
@@ -35,8 +37,14 @@ func claim(path string) (net.Listener, error) {
 	return nil, inUse(path, 0)
 }
 
-// evict removes the socket at path if its server is dead. Nil says: try again.
+// evict removes the socket at path if its server is dead. Nil says: try again. Only one process at a time does so:
+// of two that find the same dead socket, the slower would remove the faster one's new one.
 func evict(path string) error {
+	unlock, err := lock(path + ".lock")
+	if err != nil {
+		return fmt.Errorf("control: cannot replace what is at %s: %w", path, err)
+	}
+	defer unlock()
 	seen, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -59,26 +67,11 @@ func evict(path string) error {
 	if !refused(err) {
 		return fmt.Errorf("control: socket %s is in use or cannot be asked: %w", path, cause(err))
 	}
-	// Another server may have seen the same dead socket and be faster. So the file is first moved aside and looked at:
-	// if it is not the one that was found dead, it goes back.
-	aside := draft(path)
-	if err := os.Rename(path, aside); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("control: cannot replace the socket of a dead server: %w", err)
-	}
-	if moved, err := os.Lstat(aside); err == nil && !os.SameFile(seen, moved) {
-		return errors.Join(inUse(path, 0), os.Rename(aside, path))
-	}
-	if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("control: cannot replace the socket of a dead server: %w", err)
 	}
 	return nil
 }
-
-// draft is a new name beside path. It is short, for systems allow a socket's path about a hundred bytes.
-func draft(path string) string { return filepath.Join(filepath.Dir(path), "."+rand.Text()[:8]) }
 
 // inUse is the error for a path that a live server holds. Pid 0: not known.
 func inUse(path string, pid int) error {

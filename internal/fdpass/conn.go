@@ -1,7 +1,9 @@
 package fdpass
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 )
@@ -9,7 +11,7 @@ import (
 // readAhead is the size of the buffer of a Conn that has seen no larger frame.
 const readAhead = 64 << 10
 
-// Conn is one end of a connection.
+// Conn is one end of a connection. Make it with NewConn: the zero value is of no use.
 type Conn struct {
 	uc    *net.UnixConn
 	limit int
@@ -40,8 +42,22 @@ func NewConn(f *os.File, limit int) (*Conn, error) {
 	return &Conn{uc: uc, limit: limit, buf: make([]byte, readAhead), oob: make([]byte, oobSpace())}, nil
 }
 
-// Read waits for the next frame. io.EOF says that the peer has closed its end.
+// Read waits for the next frame. io.EOF says that the peer has closed its end after a whole frame, io.ErrUnexpectedEOF
+// that it did so within one. After any error the connection is of no further use, and descriptors that came for no frame
+// are closed.
 func (c *Conn) Read() (Frame, error) {
+	f, err := c.next()
+	if err != nil {
+		for _, b := range c.sent {
+			closeAll(b.fds)
+		}
+		c.sent = nil
+		return Frame{}, err
+	}
+	return f, nil
+}
+
+func (c *Conn) next() (Frame, error) {
 	for {
 		f, fds, n, need, err := parseFrame(c.buf[c.start:c.end], c.limit)
 		if err != nil {
@@ -54,7 +70,14 @@ func (c *Conn) Read() (Frame, error) {
 			}
 			return f, err
 		}
-		if err := c.fill(need); err != nil {
+		if c.start == c.end && len(c.sent) > 0 { // a frame's descriptors come with its first byte, never before
+			return Frame{}, fmt.Errorf("%w: descriptors that no frame announced", ErrFrame)
+		}
+		err = c.fill(need)
+		if errors.Is(err, io.EOF) && c.start < c.end {
+			return Frame{}, io.ErrUnexpectedEOF
+		}
+		if err != nil {
 			return Frame{}, err
 		}
 	}
@@ -65,10 +88,10 @@ func (c *Conn) claim(f *Frame, n int) error {
 	if len(c.sent) == 0 {
 		return fmt.Errorf("%w: %d descriptors announced, none came", ErrFrame, n)
 	}
-	f.FDs, c.sent = c.sent[0].fds, c.sent[1:]
-	if len(f.FDs) > n {
-		return fmt.Errorf("%w: %d descriptors announced, %d came", ErrFrame, n, len(f.FDs))
+	if came := len(c.sent[0].fds); came > n {
+		return fmt.Errorf("%w: %d descriptors announced, %d came", ErrFrame, n, came)
 	}
+	f.FDs, c.sent = c.sent[0].fds, c.sent[1:]
 	f.Lost = n - len(f.FDs)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,12 +16,18 @@ func oobSpace() int { return unix.CmsgSpace(MaxFDs * 4) }
 
 // Pair makes a connection within this process: one end for each of two Conns, of which one may be given to a child.
 func Pair() (a, b *os.File, err error) {
+	// A child forked between the two calls would inherit an end, and the news of its owner's death would never come.
+	syscall.ForkLock.RLock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, nil, fmt.Errorf("fdpass: %w", os.NewSyscallError("socketpair", err))
 	}
 	for _, fd := range fds {
-		unix.CloseOnExec(fd)
 		if err := unix.SetNonblock(fd, true); err != nil {
 			_ = unix.Close(fds[0])
 			_ = unix.Close(fds[1])
@@ -30,7 +37,8 @@ func Pair() (a, b *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "socketpair"), os.NewFile(uintptr(fds[1]), "socketpair"), nil
 }
 
-// receive reads bytes, and the descriptors that came with them, which package net has made close-on-exec. lost says that the kernel dropped some.
+// receive reads bytes, and the descriptors that came with them, which package net has made close-on-exec. lost says that
+// the kernel dropped some.
 func (c *Conn) receive(b []byte) (n int, fds []int, lost bool, err error) {
 	n, oobn, flags, _, err := c.uc.ReadMsgUnix(b, c.oob)
 	if oobn > 0 {
@@ -60,4 +68,10 @@ func (c *Conn) receive(b []byte) (n int, fds []int, lost bool, err error) {
 func (c *Conn) send(b []byte, fds []int) (int, error) {
 	n, _, err := c.uc.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
 	return n, err
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
 }

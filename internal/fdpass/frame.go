@@ -20,7 +20,7 @@ var (
 	ErrUnsupported = errors.New("fdpass: not supported on this platform")
 )
 
-// Frame is what was received.
+// Frame is what was received. Whoever reads it owns its descriptors, and must close those it has no use for.
 type Frame struct {
 	Kind    byte
 	Payload []byte // valid until the next Read
@@ -30,7 +30,8 @@ type Frame struct {
 	Lost int
 }
 
-// AppendFrame appends the bytes of a frame with a number of descriptors, which travel beside them.
+// AppendFrame appends the bytes of a frame with a number of descriptors, at most MaxFDs, which travel beside them. The
+// payload must be within the limit of the receiver.
 func AppendFrame(dst []byte, kind byte, fds int, payload []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
 	dst = append(dst, kind, byte(fds))

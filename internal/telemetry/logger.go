@@ -17,7 +17,7 @@ const logTime = "15:04:05.000"
 // level is debug, info, warn or error. An empty format is auto, an empty level info. Text has colors if w is a terminal
 // and neither NO_COLOR nor TERM=dumb is in the environment.
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	min, err := parseLevel(level)
+	least, err := parseLevel(level)
 	if err != nil {
 		return nil, err
 	}
@@ -32,9 +32,9 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	switch format {
 	case "text":
 		plain := !terminal || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb"
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: min, TimeFormat: logTime, NoColor: plain})), nil
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: logTime, NoColor: plain})), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: min})), nil
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil
 	default:
 		return nil, fmt.Errorf("telemetry: log-format %q: want auto, text or json", format)
 	}

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"sync"
 )
@@ -30,12 +31,12 @@ type Totals struct {
 // slot is what is known of one slot's processes.
 type slot struct {
 	gone   Worker         // counters of the generations up to folded
-	folded int            // the newest generation in gone; 0: none
+	folded int            // the newest generation in gone
 	recent map[int]Worker // counters of the newest generations, by generation
 }
 
 // Report takes a sample: it replaces an earlier one of the same slot and generation. Reports of generations that were
-// replaced long ago are ignored. The sample's maps must not be changed afterwards.
+// replaced long ago are ignored. It keeps nothing of the sample's maps.
 func (t *Totals) Report(s Sample) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -44,18 +45,17 @@ func (t *Totals) Report(s Sample) {
 	}
 	l := t.slots[s.Slot]
 	if l == nil {
-		l = &slot{recent: make(map[int]Worker, keptGenerations)}
+		l = &slot{folded: math.MinInt, recent: make(map[int]Worker, keptGenerations)}
 		t.slots[s.Slot] = l
 	}
-	if len(l.recent) > 0 || l.folded != 0 {
-		if s.Generation <= l.folded {
-			return
-		}
+	if s.Generation <= l.folded {
+		return
 	}
-	l.recent[s.Generation] = s.counters()
+	// The larger, not the later: two scrapes at once may bring reports out of order.
+	l.recent[s.Generation] = l.recent[s.Generation].merge(s.Worker, larger)
 	for len(l.recent) > keptGenerations {
 		oldest := slices.Min(slices.Collect(maps.Keys(l.recent)))
-		l.gone = l.gone.plus(l.recent[oldest])
+		l.gone = l.gone.merge(l.recent[oldest], added)
 		l.folded = oldest
 		delete(l.recent, oldest)
 	}
@@ -85,15 +85,15 @@ func (t *Totals) Sum() Worker {
 	defer t.mu.Unlock()
 	var w Worker
 	for _, l := range t.slots {
-		w = w.plus(l.sum())
+		w = w.merge(l.sum(), added)
 	}
 	return w
 }
 
 func (l *slot) sum() Worker {
-	w := l.gone
+	w := l.gone.merge(Worker{}, added) // with maps of its own
 	for _, r := range l.recent {
-		w = w.plus(r)
+		w = w.merge(r, added)
 	}
-	return w.plus(Worker{}) // a copy of the maps
+	return w
 }

@@ -69,48 +69,52 @@ func ParseWorker(b []byte) (Worker, error) {
 
 // plus adds two reports, gauges and counters. The lag is the worse of the two. The result shares no map with either.
 func (w Worker) plus(o Worker) Worker {
-	w.Connections += o.Connections
-	w.Handshaking += o.Handshaking
-	w.Subscriptions += o.Subscriptions
-	w.QueueBytes += o.QueueBytes
-	w.LoopLagSeconds = max(w.LoopLagSeconds, o.LoopLagSeconds)
-	w.HeapBytes += o.HeapBytes
-	w.RSSBytes += o.RSSBytes
-	w.Goroutines += o.Goroutines
-	w.Accepted += o.Accepted
-	w.Opened += o.Opened
-	w.HTTP += o.HTTP
-	w.Resets += o.Resets
-	w.Panics += o.Panics
-	w.Stalls += o.Stalls
-	w.TextIn += o.TextIn
-	w.BinaryIn += o.BinaryIn
-	w.TextOut += o.TextOut
-	w.BinaryOut += o.BinaryOut
-	w.BytesIn += o.BytesIn
-	w.BytesOut += o.BytesOut
-	w.Closed = sum(w.Closed, o.Closed)
-	w.Refused = sum(w.Refused, o.Refused)
-	w.Limits = sum(w.Limits, o.Limits)
-	return w
+	sum := w.merge(o, added)
+	sum.Connections = w.Connections + o.Connections
+	sum.Handshaking = w.Handshaking + o.Handshaking
+	sum.Subscriptions = w.Subscriptions + o.Subscriptions
+	sum.QueueBytes = w.QueueBytes + o.QueueBytes
+	sum.LoopLagSeconds = max(w.LoopLagSeconds, o.LoopLagSeconds)
+	sum.HeapBytes = w.HeapBytes + o.HeapBytes
+	sum.RSSBytes = w.RSSBytes + o.RSSBytes
+	sum.Goroutines = w.Goroutines + o.Goroutines
+	return sum
 }
 
-// counters is the report without its gauges: what is left to say of a process that is gone.
-func (w Worker) counters() Worker {
-	w.Connections, w.Handshaking, w.Subscriptions, w.QueueBytes = 0, 0, 0, 0
-	w.LoopLagSeconds, w.HeapBytes, w.RSSBytes, w.Goroutines = 0, 0, 0, 0
-	return w
+// merge makes one counter of two, for all counters; gauges are left at zero. The result shares no map with either.
+func (w Worker) merge(o Worker, op func(a, b uint64) uint64) Worker {
+	return Worker{
+		Accepted:  op(w.Accepted, o.Accepted),
+		Opened:    op(w.Opened, o.Opened),
+		HTTP:      op(w.HTTP, o.HTTP),
+		Resets:    op(w.Resets, o.Resets),
+		Panics:    op(w.Panics, o.Panics),
+		Stalls:    op(w.Stalls, o.Stalls),
+		TextIn:    op(w.TextIn, o.TextIn),
+		BinaryIn:  op(w.BinaryIn, o.BinaryIn),
+		TextOut:   op(w.TextOut, o.TextOut),
+		BinaryOut: op(w.BinaryOut, o.BinaryOut),
+		BytesIn:   op(w.BytesIn, o.BytesIn),
+		BytesOut:  op(w.BytesOut, o.BytesOut),
+		Closed:    mergeMaps(w.Closed, o.Closed, op),
+		Refused:   mergeMaps(w.Refused, o.Refused, op),
+		Limits:    mergeMaps(w.Limits, o.Limits, op),
+	}
 }
 
-// sum adds two maps in a third, nil if both are empty.
-func sum(a, b map[string]uint64) map[string]uint64 {
+func added(a, b uint64) uint64 { return a + b }
+
+func larger(a, b uint64) uint64 { return max(a, b) }
+
+// mergeMaps merges two maps in a third, nil if both are empty.
+func mergeMaps(a, b map[string]uint64, op func(a, b uint64) uint64) map[string]uint64 {
 	if len(a)+len(b) == 0 {
 		return nil
 	}
-	s := make(map[string]uint64, max(len(a), len(b)))
-	maps.Copy(s, a)
+	merged := make(map[string]uint64, max(len(a), len(b)))
+	maps.Copy(merged, a)
 	for k, n := range b {
-		s[k] += n
+		merged[k] = op(merged[k], n)
 	}
-	return s
+	return merged
 }

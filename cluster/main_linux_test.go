@@ -1,0 +1,285 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// The environment tells a copy of this test binary what it plays.
+const (
+	playEnv    = "EXPEDITE_TEST_PLAY"    // one word per slot, the last for all that follow
+	primaryEnv = "EXPEDITE_TEST_PRIMARY" // a primary that waits for its end
+)
+
+func TestMain(m *testing.M) {
+	switch {
+	case IsWorker():
+		os.Exit(work())
+	case os.Getenv(primaryEnv) != "":
+		os.Exit(lead())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// lead is a primary that a test kills.
+func lead() int {
+	p, err := Start(context.Background(), Config{Args: []string{}, Env: []string{playEnv + "=tell"}, Workers: 2})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("started")
+	<-p.Done()
+	return 0
+}
+
+// player is a worker of the tests.
+type player struct {
+	self *Self
+	open atomic.Int64
+	quit chan int
+}
+
+// work plays what the environment says and returns the exit code.
+func work() int {
+	self, err := Join()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	plays := strings.Fields(os.Getenv(playEnv))
+	play := plays[min(self.Slot(), len(plays))-1]
+	switch play {
+	case "fail":
+		fmt.Fprintln(os.Stderr, "first line\ncannot open the thing")
+		return 3
+	case "crash":
+		if self.Generation() > 1 {
+			return 3
+		}
+	}
+	w := &player{self: self, quit: make(chan int, 8)}
+	self.Serve(w.hooks(play))
+	if ln := self.Listener(); ln != nil {
+		go w.accept(ln) // ends with the process
+	}
+	if play != "stuck" {
+		if err := self.Ready(); err != nil {
+			return 1
+		}
+	}
+	code := <-w.quit
+	_ = self.Close()
+	return code
+}
+
+func (w *player) hooks(play string) Hooks {
+	h := Hooks{
+		Conns: func(fds []int) int {
+			for _, fd := range fds {
+				f := os.NewFile(uintptr(fd), "conn")
+				c, err := net.FileConn(f)
+				_ = f.Close()
+				if err == nil {
+					go w.serve(c) // ends with the connection
+				}
+			}
+			return len(fds)
+		},
+		Message: func(m []byte) {
+			if err := w.self.Send(m); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				w.quit <- 4
+			}
+		},
+		Drain: func(time.Time) { w.quit <- 0 },
+		Lost:  func() { w.quit <- 5 },
+	}
+	take := h.Conns
+	switch play {
+	case "refuse":
+		h.Conns = func([]int) int { return 0 }
+	case "half":
+		h.Conns = func(fds []int) int { return take(fds[:len(fds)/2]) }
+	case "die":
+		h.Conns = func([]int) int {
+			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+			select {}
+		}
+	case "stubborn":
+		h.Drain = func(time.Time) {}
+	case "leave":
+		h.Message = func([]byte) {
+			_ = w.self.Report(0, []byte(os.Getenv(roleEnv))) // it must be gone
+			w.quit <- 0
+		}
+	case "deaf":
+		h.Message = func([]byte) { select {} }
+		h.Drain = nil
+	case "tell":
+		h.Lost = func() { fmt.Println("lost", w.self.Slot()); w.quit <- 0 }
+	}
+	return h
+}
+
+func (w *player) accept(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go w.serve(c) // ends with the connection
+	}
+}
+
+// serve says who serves, and waits for the end of the connection.
+func (w *player) serve(c net.Conn) {
+	defer c.Close()
+	_ = w.self.Report(int(w.open.Add(1)), nil)
+	_, _ = fmt.Fprintln(c, w.self.Slot(), w.self.Generation())
+	_, _ = io.Copy(io.Discard, c)
+	_ = w.self.Report(int(w.open.Add(-1)), []byte("closed"))
+}
+
+// group is a primary under test.
+type group struct {
+	*Primary
+	t      *testing.T
+	events chan Event
+}
+
+// start runs a primary whose workers play. It is stopped at the end of the test.
+func start(t *testing.T, cfg Config, play string) *group {
+	t.Helper()
+	g, err := tryStart(t, cfg, play)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Stop)
+	return g
+}
+
+func tryStart(t *testing.T, cfg Config, play string) (*group, error) {
+	t.Helper()
+	g := &group{t: t, events: make(chan Event, 1000)}
+	cfg.Args = []string{}
+	cfg.Env = []string{playEnv + "=" + play}
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Stderr == nil {
+		cfg.Stderr = io.Discard
+	}
+	cfg.Stdout = io.Discard
+	cfg.OnEvent = func(e Event) { g.events <- e }
+	var err error
+	g.Primary, err = Start(t.Context(), cfg)
+	return g, err
+}
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// await returns the next event of a kind in a slot. Those before it are gone.
+func (g *group) await(kind EventKind, slot int) Event {
+	g.t.Helper()
+	limit := time.After(patience)
+	for {
+		select {
+		case e := <-g.events:
+			if e.Kind == kind && e.Worker.Slot() == slot {
+				return e
+			}
+		case <-limit:
+			g.t.Fatalf("no event %v of worker %d", kind, slot)
+		}
+	}
+}
+
+// client is a connection, and who serves it.
+type client struct {
+	net.Conn
+	slot, generation int
+}
+
+// dial connects and reads who serves.
+func (g *group) dial() (client, error) {
+	c, err := net.DialTimeout("tcp", g.Addr().String(), patience)
+	if err != nil {
+		return client{}, err
+	}
+	g.t.Cleanup(func() { _ = c.Close() })
+	return greet(c)
+}
+
+func greet(c net.Conn) (client, error) {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return client{}, err
+	}
+	k := client{Conn: c}
+	_, err = fmt.Sscan(line, &k.slot, &k.generation)
+	return k, err
+}
+
+// dialMany connects n times at once and counts who serves, by slot.
+func (g *group) dialMany(n int) map[int]int {
+	g.t.Helper()
+	type result struct {
+		c   client
+		err error
+	}
+	results := make(chan result, n)
+	for range n {
+		go func() { // ends when it is served
+			c, err := g.dial()
+			results <- result{c, err}
+		}()
+	}
+	by := make(map[int]int)
+	for range n {
+		r := <-results
+		if r.err != nil {
+			g.t.Error(r.err)
+			continue
+		}
+		by[r.c.slot]++
+	}
+	return by
+}
+
+// openFDs counts the descriptors of a process.
+func openFDs(t *testing.T, pid int) int {
+	t.Helper()
+	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// eventually waits until a condition holds that no event tells.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package cluster
+
+import (
+	"os"
+	"syscall"
+	"testing"
+)
+
+const anyPort = "127.0.0.1:0"
+
+func TestPoliciesSpreadConnections(t *testing.T) {
+	tests := []struct {
+		policy   Policy
+		min, max int // of 60 connections, per worker of 3
+	}{
+		{RoundRobin, 20, 20},
+		{LeastConnections, 20, 20},
+		{None, 1, 60}, // by hash
+	}
+	for _, tt := range tests {
+		t.Run(tt.policy.String(), func(t *testing.T) {
+			g := start(t, Config{Workers: 3, Listen: anyPort, Scheduling: tt.policy}, "serve")
+			by := make(map[int]int)
+			for range 60 {
+				c, err := g.dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				by[c.slot]++
+			}
+			for slot := 1; slot <= 3; slot++ {
+				if n := by[slot]; n < tt.min || n > tt.max {
+					t.Errorf("worker %d has %d connections, want %d to %d", slot, n, tt.min, tt.max)
+				}
+			}
+		})
+	}
+}
+
+func TestLeastConnectionsFillsTheEmptiest(t *testing.T) {
+	closed := make(chan struct{}, 100)
+	g := start(t, Config{
+		Workers: 2, Listen: anyPort, Scheduling: LeastConnections,
+		OnReport: func(_ *Worker, r []byte) {
+			if len(r) > 0 {
+				closed <- struct{}{}
+			}
+		},
+	}, "serve")
+	var first []client
+	for range 20 {
+		c, err := g.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.slot == 1 {
+			first = append(first, c)
+		}
+	}
+	for _, c := range first {
+		_ = c.Close()
+		<-closed
+	}
+	for i := range first {
+		c, err := g.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.slot != 1 {
+			t.Errorf("connection %d went to worker %d, want the empty worker 1", i, c.slot)
+		}
+	}
+}
+
+func TestRefusedSocketsGoToAnother(t *testing.T) {
+	for _, policy := range []Policy{RoundRobin, LeastConnections} {
+		for _, play := range []string{"refuse", "half"} {
+			t.Run(policy.String()+" "+play, func(t *testing.T) {
+				g := start(t, Config{Workers: 2, Listen: anyPort, Scheduling: policy}, play+" serve")
+				before := openFDs(t, os.Getpid())
+				worker := openFDs(t, g.Workers()[0].PID())
+				by := g.dialMany(100)
+				if play == "refuse" && by[2] != 100 {
+					t.Errorf("worker 2 serves %d, want 100", by[2])
+				}
+				s := g.Stats()
+				if s.Accepted != 100 || s.Redistributed == 0 || s.Refused != 0 {
+					t.Errorf("stats %+v, want 100 accepted, some redistributed, none refused", s)
+				}
+				// Of the primary's copies none must be left: the clients of this process are its only new descriptors.
+				eventually(t, "copies closed", func() bool { return openFDs(t, os.Getpid()) <= before+100 })
+				if got := openFDs(t, g.Workers()[0].PID()); got != worker+by[1] {
+					t.Errorf("worker 1 has %d descriptors, want %d", got, worker+by[1])
+				}
+			})
+		}
+	}
+}
+
+func TestSocketThatAllRefuseIsClosed(t *testing.T) {
+	g := start(t, Config{Workers: 2, Listen: anyPort}, "refuse")
+	if c, err := g.dial(); err == nil {
+		t.Errorf("worker %d serves", c.slot)
+	}
+	if s := g.Stats(); s.Refused != 1 || s.Redistributed != 1 {
+		t.Errorf("stats %+v, want 1 refused, 1 redistributed", s)
+	}
+}
+
+func TestUnacknowledgedSocketsOutliveTheirWorker(t *testing.T) {
+	g := start(t, Config{Workers: 2, Listen: anyPort}, "die serve")
+	by := g.dialMany(40)
+	if by[2] != 40 {
+		t.Errorf("worker 2 serves %d, want 40", by[2])
+	}
+	if s := g.Stats(); s.Redistributed == 0 || s.Refused != 0 {
+		t.Errorf("stats %+v, want some redistributed, none refused", s)
+	}
+}
+
+func TestKilledWorkerLosesNoNewConnection(t *testing.T) {
+	for _, policy := range []Policy{RoundRobin, LeastConnections, None} {
+		t.Run(policy.String(), func(t *testing.T) {
+			g := start(t, Config{Workers: 2, Listen: anyPort, Scheduling: policy}, "serve")
+			other, err := g.dial()
+			for err == nil && other.slot != 2 {
+				other, err = g.dial()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := g.Workers()[0]
+			if err := w.Kill(syscall.SIGSTOP); err != nil { // what it gets now, it does not serve
+				t.Fatal(err)
+			}
+			served := make(chan map[int]int, 1)
+			go func() { served <- g.dialMany(30) }()
+			eventually(t, "half are served", func() bool { return w.State() == StateReady })
+			if err := w.Kill(syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if e := g.await(EventExit, 1); e.Wanted || e.Err == nil {
+				t.Errorf("exit %+v, want an unwanted one with its signal", e)
+			}
+			if e := g.await(EventReady, 1); e.Worker.Generation() != 2 || e.Worker.PID() == w.PID() {
+				t.Errorf("generation %d, want 2", e.Worker.Generation())
+			}
+			total := 0
+			for _, n := range <-served {
+				total += n
+			}
+			if total != 30 {
+				t.Errorf("%d connections are served, want 30", total)
+			}
+			if w.State() != StateDead {
+				t.Errorf("state %v, want dead", w.State())
+			}
+			if _, err := other.Write([]byte("x")); err != nil || g.Workers()[1].Generation() != 1 {
+				t.Errorf("the other worker was touched: %v", err)
+			}
+			if s := g.Stats(); s.Restarts != 1 {
+				t.Errorf("%d restarts, want 1", s.Restarts)
+			}
+		})
+	}
+}

@@ -1,0 +1,18 @@
+package control
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// childEnv makes this test binary a server at the named socket, in a process of its own.
+const childEnv = "EXPEDITE_TEST_CONTROL"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childEnv); path != "" {
+		child(path)
+	}
+	goleak.VerifyTestMain(m)
+}

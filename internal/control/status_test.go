@@ -1,0 +1,103 @@
+package control
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// example is a status with everything in it.
+func example() Status {
+	return Status{
+		Version: "v1.2.3", PID: 4711, UptimeSeconds: 93784.5,
+		Addresses: []string{"127.0.0.1:8080"}, Scheduling: "round-robin",
+		Workers: []WorkerStatus{
+			{
+				Slot: 1, Generation: 1, PID: 4712, State: StateReady, Connections: 12034,
+				RSSBytes: 91_234_567, HeapBytes: 23_456_789, MessagesIn: 1_234_567, MessagesOut: 7_654_321,
+				BytesIn: 812, BytesOut: 4_321_987_654, LoopLagSeconds: 0.00034,
+				Limits: map[string]uint64{"queue": 2},
+			},
+			{Slot: 2, Generation: 4, State: StateDead, Restarts: 3},
+		},
+		Totals: Totals{
+			Connections: 12034, MessagesIn: 1_234_999, MessagesOut: 7_654_999, BytesIn: 1024, BytesOut: 4_321_987_999,
+			RSSBytes: 91_234_567, HeapBytes: 23_456_789, Restarts: 3, Limits: map[string]uint64{"queue": 2, "head": 1},
+		},
+		Handoff: Handoff{Moved: 24000, Failed: 1, LastSeconds: 1.234},
+	}
+}
+
+// golden compares with a file, or writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant (UPDATE_GOLDEN=1 writes it)\n%s", got, want)
+	}
+}
+
+// TestStatusJSON: its names are a contract with users' scripts.
+func TestStatusJSON(t *testing.T) {
+	for name, st := range map[string]Status{"status.json": example(), "empty.json": {}} {
+		b, err := json.MarshalIndent(st, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, string(b)+"\n")
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	one := example()
+	one.Workers, one.Totals, one.Handoff = one.Workers[:1], Totals{Connections: 12034}, Handoff{}
+	for name, st := range map[string]Status{"status.txt": example(), "one.txt": one, "empty.txt": {}} {
+		var b strings.Builder
+		if err := st.WriteText(&b); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, b.String())
+	}
+}
+
+func TestSize(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 10_188: "9.9 KiB", 10_189: "10 KiB", 1_023_487: "999 KiB",
+		1_023_488: "1.0 MiB", 1 << 30: "1.0 GiB", 1<<64 - 1: "16 EiB",
+	} {
+		if got := size(n); got != want {
+			t.Errorf("%d: got %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for s, want := range map[float64]string{
+		-1: "0s", 0: "0s", 59.9: "59s", 60: "1m 0s", 3725: "1h 2m", 93784.5: "1d 2h", 1e300: "0s",
+	} {
+		if got := duration(s); got != want {
+			t.Errorf("%g: got %q, want %q", s, got, want)
+		}
+	}
+}
+
+func TestBrief(t *testing.T) {
+	for s, want := range map[float64]string{
+		-1: "0s", 0: "0s", 0.00034: "340µs", 0.00123: "1.2ms", 4.0765: "4.08s", 1e300: "0s",
+	} {
+		if got := brief(s); got != want {
+			t.Errorf("%g: got %q, want %q", s, got, want)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package telemetry
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// scrape asks as Prometheus does, and returns the lines that begin so.
+func scrape(t *testing.T, m *Metrics, prefix string) []string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("got %d: %s", w.Code, w.Body)
+	}
+	var lines []string
+	for line := range strings.Lines(w.Body.String()) {
+		if strings.HasPrefix(line, prefix) {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return lines
+}
+
+func wantLines(t *testing.T, m *Metrics, lines ...string) {
+	t.Helper()
+	for _, want := range lines {
+		name, _, _ := strings.Cut(want, "{")
+		if got := scrape(t, m, name); !strings.Contains("\n"+strings.Join(got, "\n")+"\n", "\n"+want+"\n") {
+			t.Errorf("got\n  %s\nwant among it\n  %s", strings.Join(got, "\n  "), want)
+		}
+	}
+}
+
+// TestMetricsGolden: names and labels are a contract with users' dashboards.
+func TestMetricsGolden(t *testing.T) {
+	w := full(t)
+	m := NewMetrics(
+		func() []Sample { return []Sample{{Slot: 1, Generation: 2, PID: 77, State: "ready", Worker: w}} },
+		func() Primary {
+			return Primary{
+				Version: "v1", Restarts: map[int]uint64{1: 4}, HandoffMoved: 5, HandoffFailed: 6, HandoffSeconds: 0.25,
+			}
+		},
+	)
+	got := strings.Join(scrape(t, m, "expedite_"), "\n")
+	got = replaceGoVersion(got) + "\n"
+	golden := filepath.Join("testdata", "metrics.txt")
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant (UPDATE_GOLDEN=1 writes it)\n%s", got, want)
+	}
+	for _, prefix := range []string{"go_goroutines ", "process_"} {
+		if len(scrape(t, m, prefix)) == 0 {
+			t.Errorf("nothing begins with %s", prefix)
+		}
+	}
+}
+
+func replaceGoVersion(s string) string {
+	before, after, ok := strings.Cut(s, `goversion="`)
+	if !ok {
+		return s
+	}
+	_, after, _ = strings.Cut(after, `"`)
+	return before + `goversion="GO"` + after
+}
+
+func TestMetricsAreNamedAsPrometheusWants(t *testing.T) {
+	c := newCollector(
+		func() []Sample { return []Sample{{Slot: 1, State: "ready", Worker: full(t)}} },
+		func() Primary { return Primary{Restarts: map[int]uint64{1: 1}} }, &Totals{},
+	)
+	problems, err := testutil.CollectAndLint(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestMetricsAreDescribed: a registry that checks refuses metrics that Describe did not name.
+func TestMetricsAreDescribed(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(newCollector(
+		func() []Sample { return []Sample{{Slot: 1, State: "ready", Worker: full(t)}} },
+		func() Primary { return Primary{Restarts: map[int]uint64{1: 1}} }, &Totals{},
+	))
+	if _, err := r.Gather(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCountersOutliveWorkers(t *testing.T) {
+	samples := []Sample{{Slot: 1, Generation: 1, State: "ready", Worker: Worker{
+		Connections: 3, TextIn: 10, Closed: map[string]uint64{"1001": 2},
+	}}}
+	m := NewMetrics(func() []Sample { return samples }, nil)
+	in := func(n int) string {
+		return fmt.Sprintf(`expedite_messages_total{dir="in",type="text",worker="1"} %d`, n)
+	}
+	closed := func(n int) string { return fmt.Sprintf(`expedite_disconnects_total{code="1001",worker="1"} %d`, n) }
+	wantLines(t, m, in(10), closed(2), `expedite_connections{worker="1"} 3`)
+
+	samples = nil // it died, and no other is there yet
+	wantLines(t, m, in(10), closed(2), `expedite_connections{worker="1"} 0`)
+
+	samples = []Sample{{Slot: 1, Generation: 2, State: "ready", Worker: Worker{Connections: 1, TextIn: 4}}}
+	wantLines(t, m, in(14), closed(2), `expedite_connections{worker="1"} 1`)
+}
+
+func TestHandoffShowsBothProcessesAsOneWorker(t *testing.T) {
+	m := NewMetrics(func() []Sample {
+		return []Sample{
+			{Slot: 1, Generation: 1, State: "moving", Worker: Worker{Connections: 3, LoopLagSeconds: 0.5}},
+			{Slot: 1, Generation: 2, State: "ready", Worker: Worker{Connections: 4, LoopLagSeconds: 0.25}},
+		}
+	}, nil)
+	wantLines(t, m, `expedite_connections{worker="1"} 7`, `expedite_loop_lag_seconds{worker="1"} 0.5`,
+		`expedite_worker_state{state="moving",worker="1"} 1`, `expedite_worker_state{state="ready",worker="1"} 1`)
+}
+
+// TestReportsBetweenScrapesCount: what a worker did after the last scrape of its life, if it was reported.
+func TestReportsBetweenScrapesCount(t *testing.T) {
+	m := NewMetrics(nil, nil)
+	m.Totals().Report(Sample{Slot: 2, Generation: 1, Worker: Worker{BytesOut: 8}})
+	m.Totals().Report(Sample{Slot: 2, Generation: 2, Worker: Worker{BytesOut: 1}})
+	wantLines(t, m, `expedite_bytes_total{dir="out",worker="2"} 9`)
+}
+
+// TestClientsCannotMakeMetricsWithoutEnd: they choose close codes.
+func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
+	first := map[string]uint64{"bad \xff": 1}
+	for i := range maxLabels - 1 {
+		first[fmt.Sprint(4000+i)] = 1
+	}
+	samples := []Sample{{Slot: 1, Generation: 1, Worker: Worker{Closed: first}}}
+	m := NewMetrics(func() []Sample { return samples }, nil)
+	if got := len(scrape(t, m, "expedite_disconnects_total")); got != maxLabels {
+		t.Errorf("got %d labels, want %d", got, maxLabels)
+	}
+	samples = append(samples, Sample{Slot: 2, Generation: 1, Worker: Worker{
+		Closed: map[string]uint64{"4000": 1, "3999": 2, "4999": 3},
+	}})
+	wantLines(t, m, `expedite_disconnects_total{code="4000",worker="2"} 1`,
+		`expedite_disconnects_total{code="other",worker="2"} 5`)
+	if got := len(scrape(t, m, "expedite_disconnects_total")); got != maxLabels+2 {
+		t.Errorf("got %d series, want %d", got, maxLabels+2)
+	}
+}
+
+func TestTwoMetricsInOneProcess(t *testing.T) {
+	a := NewMetrics(func() []Sample { return []Sample{{Slot: 1, Worker: Worker{Connections: 1}}} }, nil)
+	b := NewMetrics(func() []Sample { return []Sample{{Slot: 1, Worker: Worker{Connections: 2}}} }, nil)
+	wantLines(t, a, `expedite_connections{worker="1"} 1`)
+	wantLines(t, b, `expedite_connections{worker="1"} 2`)
+}
