@@ -58,10 +58,12 @@ func (s *server) raw(t *testing.T, bytes string) net.Conn {
 // bystander is a client that must not notice what others do wrong: it echoes until the test ends.
 func (s *server) bystander(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	// Not the test's context: that ends before the cleanup.
+	ctx, cancel := context.WithCancel(context.Background())
 	c := s.mustDial(ctx, "/echo")
 	ended := make(chan error, 1)
 	go func() {
+		defer close(ended)
 		for {
 			if err := c.Write(ctx, websocket.MessageText, []byte("still here")); err != nil {
 				ended <- err
@@ -80,7 +82,8 @@ func (s *server) bystander(t *testing.T) {
 		default:
 		}
 		cancel()
-		<-ended
+		for range ended { // the end that we have brought about
+		}
 	})
 }
 

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+const (
+	payloadLen = 20
+	replyLen   = 2 + payloadLen // a server's frame of that length
+	maxDepth   = 64
+)
+
+// load is the clients' side: one event loop that knows how long each reply is and no more, so that it costs little.
+type load struct {
+	epoll  int
+	conns  []loadConn
+	events []unix.EpollEvent
+	buf    []byte
+	batch  []byte // maxDepth masked frames in a row
+	frame  int    // length of one of them
+}
+
+type loadConn struct {
+	fd    int
+	part  int  // bytes of an incomplete reply
+	talks bool // answers each reply with the next message
+}
+
+// newLoad opens n connections.
+func newLoad(addr netip.AddrPort, path string, n int) (*load, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	l := &load{epoll: epoll, events: make([]unix.EpollEvent, 1024), buf: make([]byte, 256<<10)}
+	message := bytes.Repeat([]byte("x"), payloadLen)
+	for range maxDepth {
+		l.batch = ws.AppendMaskedFrame(l.batch, ws.OpText, 0x12345678, message)
+	}
+	l.frame = len(l.batch) / maxDepth
+	for i := range n {
+		fd, err := dial(addr, path)
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("connection %d: %w", i, err)
+		}
+		l.conns = append(l.conns, loadConn{fd: fd})
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+			l.close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// dial makes a connection and its opening handshake.
+func dial(addr netip.AddrPort, path string) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+	}()
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: addr.Addr().As4(), Port: int(addr.Port())}); err != nil {
+		return -1, err
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr.String() + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	if _, err := unix.Write(fd, []byte(request)); err != nil {
+		return -1, err
+	}
+	answer := make([]byte, 0, 1024)
+	for !bytes.HasSuffix(answer, []byte("\r\n\r\n")) {
+		n, err := unix.Read(fd, answer[len(answer):cap(answer)])
+		if err != nil || n == 0 {
+			return -1, fmt.Errorf("handshake: %q, %w", answer, err)
+		}
+		answer = answer[:len(answer)+n]
+	}
+	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 101 ")) {
+		return -1, fmt.Errorf("handshake: %q", answer)
+	}
+	return fd, unix.SetNonblock(fd, true)
+}
+
+// begin lets the first n connections talk, with depth messages in flight each.
+func (l *load) begin(n, depth int) error {
+	for i := range n {
+		l.conns[i].talks = true
+		if err := l.send(&l.conns[i], depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *load) send(c *loadConn, n int) error {
+	for n > 0 {
+		k := min(n, maxDepth)
+		if w, err := unix.Write(c.fd, l.batch[:k*l.frame]); err != nil || w != k*l.frame {
+			return fmt.Errorf("wrote %d of %d: %w", w, k*l.frame, err)
+		}
+		n -= k
+	}
+	return nil
+}
+
+// run answers each reply with the next message, for some time, and returns the number of replies.
+func (l *load) run(length time.Duration) (replies int, err error) {
+	for end := time.Now().Add(length); time.Now().Before(end); {
+		n, err := unix.EpollWait(l.epoll, l.events, 1000)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n == 0 {
+			return replies, fmt.Errorf("no reply for a second: %w", err)
+		}
+		for _, ev := range l.events[:n] {
+			c := &l.conns[ev.Fd]
+			got, err := unix.Read(c.fd, l.buf)
+			if err != nil || got == 0 {
+				return replies, fmt.Errorf("connection %d ended: %w", ev.Fd, err)
+			}
+			whole := (c.part + got) / replyLen
+			c.part = (c.part + got) % replyLen
+			replies += whole
+			if c.talks {
+				if err := l.send(c, whole); err != nil {
+					return replies, err
+				}
+			}
+		}
+	}
+	return replies, nil
+}
+
+func (l *load) close() {
+	for _, c := range l.conns {
+		_ = unix.Close(c.fd)
+	}
+	_ = unix.Close(l.epoll)
+}

@@ -1,0 +1,152 @@
+//go:build linux
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// scenario is one row of the result.
+type scenario struct {
+	name  string
+	conns int
+	depth int // messages in flight per connection; of a broadcast, in all
+}
+
+var echoes = []scenario{{"echo 20 B", 100, 1}, {"echo 20 B", 500, 1}, {"echo 20 B", 100, 16}}
+
+var broadcasts = []scenario{{"broadcast 20 B", 1000, 1}, {"broadcast 20 B", 1000, 16}}
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "server" {
+		exit(runServer(os.Args[2]))
+	}
+	rounds := flag.Int("rounds", 5, "rounds per server")
+	length := flag.Duration("time", 2*time.Second, "length of a round")
+	idle := flag.Int("idle", 15000, "connections of the idle scenario")
+	flag.Parse()
+	what := flag.Args()
+	if len(what) == 0 {
+		what = []string{"echo", "broadcast", "idle"}
+	}
+	for _, w := range what {
+		switch w {
+		case "echo":
+			exit(compare(echoes, "/echo", *rounds, *length))
+		case "broadcast":
+			exit(compare(broadcasts, "/broadcast", *rounds, *length))
+		case "idle":
+			exit(idleMemory(*idle))
+		default:
+			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast or idle", w))
+		}
+	}
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "benchmarks:", err)
+		os.Exit(1)
+	}
+}
+
+// compare measures the scenarios with every server in turn.
+func compare(list []scenario, path string, rounds int, length time.Duration) error {
+	runtime.LockOSThread()
+	for _, sc := range list {
+		cpu := make(map[string][]float64)
+		rate := make(map[string][]float64)
+		for range rounds {
+			for _, name := range serverNames {
+				r, err := measure(name, path, sc, length)
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				cpu[name] = append(cpu[name], r.cpuPerMessage)
+				rate[name] = append(rate[name], r.perSecond)
+			}
+		}
+		fmt.Printf("%s, %d connections, %d in flight\n", sc.name, sc.conns, sc.depth)
+		ours := median(cpu[serverNames[0]])
+		for _, name := range serverNames {
+			fmt.Printf("  %-9s %8.3f us CPU per message (least %.3f)  %9.0f messages/s  %5.2f times ours\n",
+				name, median(cpu[name]), slices.Min(cpu[name]), median(rate[name]), median(cpu[name])/ours)
+		}
+	}
+	return nil
+}
+
+type result struct{ cpuPerMessage, perSecond float64 }
+
+// measure runs one round against a fresh server.
+func measure(name, path string, sc scenario, length time.Duration) (result, error) {
+	s, err := startServer(name)
+	if err != nil {
+		return result{}, err
+	}
+	defer s.stop()
+	l, err := newLoad(s.addr, path, sc.conns)
+	if err != nil {
+		return result{}, err
+	}
+	defer l.close()
+	talkers := sc.conns
+	if path == "/broadcast" {
+		talkers = 1
+	}
+	if err := l.begin(talkers, sc.depth); err != nil {
+		return result{}, err
+	}
+	if _, err := l.run(length / 4); err != nil { // warm up
+		return result{}, err
+	}
+	before, start := s.cpu(), time.Now()
+	messages, err := l.run(length)
+	if err != nil {
+		return result{}, err
+	}
+	used, took := s.cpu()-before, time.Since(start)
+	return result{
+		cpuPerMessage: float64(used.Nanoseconds()) / 1000 / float64(messages),
+		perSecond:     float64(messages) / took.Seconds(),
+	}, nil
+}
+
+// idleMemory opens n connections that do nothing and asks the servers what they cost.
+func idleMemory(n int) error {
+	runtime.LockOSThread()
+	fmt.Printf("idle, %d connections\n", n)
+	for _, name := range serverNames {
+		s, err := startServer(name)
+		if err != nil {
+			return err
+		}
+		before, err := s.memory()
+		if err != nil {
+			return err
+		}
+		l, err := newLoad(s.addr, "/echo", n)
+		if err != nil {
+			return err
+		}
+		after, err := s.memory()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  %-9s %7.0f bytes per connection (heap and stacks in use after a collection); resident set %.0f\n",
+			name, float64(after.InUse-before.InUse)/float64(n), float64(after.Resident-before.Resident)/float64(n))
+		l.close()
+		s.stop()
+	}
+	return nil
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}

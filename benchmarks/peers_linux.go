@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/lxzan/gws"
+
+	"github.com/expedite-go/expedite"
+)
+
+// startExpedite serves by one event loop in this process.
+func startExpedite() (string, error) {
+	started := make(chan expedite.Started, 1)
+	app := expedite.New(expedite.Config{
+		Addr: "127.0.0.1:0", Workers: -1, OnStart: func(st expedite.Started) { started <- st },
+	})
+	app.Handle("/echo", expedite.Handler{
+		Inline: true, PingInterval: -1, IdleTimeout: -1,
+		Message: func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
+	})
+	app.Handle("/broadcast", expedite.Handler{
+		Inline: true, PingInterval: -1, IdleTimeout: -1,
+		Open:    func(c *expedite.Conn) { _ = c.Subscribe("all") },
+		Message: func(_ *expedite.Conn, m expedite.Message) { _ = app.Publish("all", m) },
+	})
+	failed := make(chan error, 1)
+	go func() { failed <- app.Run(context.Background()) }()
+	select {
+	case st := <-started:
+		return st.Addresses[0], nil
+	case err := <-failed:
+		return "", err
+	}
+}
+
+// gwsHandler echoes, or sends to all.
+type gwsHandler struct {
+	gws.BuiltinEventHandler
+	mu  sync.Mutex
+	all []*gws.Conn // those of /broadcast
+}
+
+// OnOpen is part of gws.Event.
+func (h *gwsHandler) OnOpen(c *gws.Conn) {
+	if path, _ := c.Session().Load("path"); path == "/broadcast" {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.all = append(h.all, c)
+	}
+}
+
+// OnMessage is part of gws.Event.
+func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
+	defer m.Close()
+	if path, _ := c.Session().Load("path"); path != "/broadcast" {
+		_ = c.WriteMessage(m.Opcode, m.Bytes())
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := gws.NewBroadcaster(m.Opcode, m.Bytes())
+	defer b.Close()
+	for _, to := range h.all {
+		_ = b.Broadcast(to)
+	}
+}
+
+// startGWS serves by gws, a goroutine per connection, with its own server (no net/http).
+func startGWS() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	s := gws.NewServer(&gwsHandler{}, &gws.ServerOption{
+		Authorize: func(r *http.Request, session gws.SessionStorage) bool {
+			session.Store("path", r.URL.Path)
+			return true
+		},
+	})
+	go func() {
+		if err := s.RunListener(ln); err != nil {
+			_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		}
+	}()
+	return ln.Addr().String(), nil
+}
