@@ -25,6 +25,7 @@ var broadcasts = []scenario{{"broadcast 20 B", 1000, 1}, {"broadcast 20 B", 1000
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "server" {
 		exit(runServer(os.Args[2]))
+		return
 	}
 	rounds := flag.Int("rounds", 5, "rounds per server")
 	length := flag.Duration("time", 2*time.Second, "length of a round")

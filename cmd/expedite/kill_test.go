@@ -150,9 +150,16 @@ func TestCrowd(t *testing.T) {
 	}
 	s := &server{t: t, addr: addr}
 	var wg sync.WaitGroup
+	ctx := context.Background()
 	for range crowdSize {
-		w := s.talk(context.Background())
-		wg.Go(func() { <-w.ended })
+		c := s.mustDial(ctx, "/echo") // in the lobby, fifty that all talk would drown one another
+		wg.Go(func() {
+			for c.Write(ctx, websocket.MessageText, []byte("ping")) == nil {
+				if _, _, err := c.Read(ctx); err != nil {
+					return
+				}
+			}
+		})
 	}
 	fmt.Println("talking")
 	wg.Wait()
