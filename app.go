@@ -14,8 +14,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// App is a server: its endpoints, and, while it runs, the part of it that lives in this process. Two Apps in one process
-// do not know of each other.
+// App is a server: its endpoints, and, while it runs, the part of it that lives in this process. Two Apps in one
+// process do not know of each other.
 type App struct {
 	cfg    Config
 	routes map[string]*engine.Route

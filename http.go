@@ -67,8 +67,8 @@ func (l *handoffListener) Close() error {
 // Addr is part of net.Listener.
 func (l *handoffListener) Addr() net.Addr { return l.addr }
 
-// httpServer serves everything that is no WebSocket, and gives back the upgrades that come on a connection that was kept
-// alive, as proxies do it.
+// httpServer serves everything that is no WebSocket, and gives back the upgrades that come on a connection that was
+// kept alive, as proxies do it.
 func (a *App) httpServer(eng *engine.Engine) *http.Server {
 	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -33,7 +33,8 @@ var (
 	ErrTopic = errors.New("broker: bad topic name")
 	// ErrPayload says that a payload is longer than MaxPayload.
 	ErrPayload = errors.New("broker: payload too long")
-	// ErrOverloaded says that a message was given up because a queue on its way is full.
+	// ErrOverloaded says that a Link did not take a message, most often because its queue is full. It comes together
+	// with the Link's own error.
 	ErrOverloaded = errors.New("broker: overloaded")
 	// ErrEnvelope says that bytes are no envelope.
 	ErrEnvelope = errors.New("broker: bad envelope")
@@ -46,25 +47,29 @@ type Envelope struct {
 	Code    uint16 // Close
 	Seq     uint64 // Publish: its number on this machine, from 1; 0 before the Hub has seen it
 	Conn    uint64 // Send, Close
-	Topic   string // Publish
+	Topic   string // Publish: 1 to MaxTopic bytes
 	Payload []byte
 	flags   uint8
 }
 
-// An envelope on its way: length of the rest (4), kind, opcode, flags, 0, code (2), length of the topic (2), number (8),
-// connection (8), topic, payload; little-endian.
+// An envelope on its way: length of the rest (4), kind, opcode, flags, 0, code (2), length of the topic (2), number
+// (8), connection (8), topic, payload; little-endian. The number of a directed message is the Hub's mark of the link
+// that it went to.
 const (
 	flagsAt   = 6
 	seqAt     = 12
+	connAt    = 20
 	headerLen = 28
 )
 
 const (
 	flagBounced uint8 = 1 << iota // the worker that was asked does not have the connection
 	flagFlood                     // all workers are asked: do not answer
+	allFlags    = flagBounced | flagFlood
 )
 
-// AppendEnvelope appends e in its form for a Link. Several may follow one another in one message.
+// AppendEnvelope appends e in its form for a Link, and returns the result. Several may follow one another in one
+// message. The topic and payload of e must keep to their limits: what is longer does not come out again.
 func AppendEnvelope(dst []byte, e Envelope) []byte {
 	n := headerLen - 4 + len(e.Topic) + len(e.Payload)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
@@ -77,29 +82,46 @@ func AppendEnvelope(dst []byte, e Envelope) []byte {
 	return append(dst, e.Payload...)
 }
 
-// ParseEnvelope reads the first envelope of b and its length there. Payload aliases b. The error is ErrEnvelope.
+// ParseEnvelope reads the first envelope of b and its length there. Payload aliases b. The error is ErrEnvelope; if n
+// is then not 0, what follows the bad envelope begins at b[n:].
 func ParseEnvelope(b []byte) (e Envelope, n int, err error) {
+	e, topic, n, err := parse(b)
+	e.Topic = string(topic)
+	return e, n, err
+}
+
+// parse is ParseEnvelope without the copy of the topic, which aliases b.
+func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	if len(b) < headerLen {
-		return Envelope{}, 0, fmt.Errorf("%w: cut off", ErrEnvelope)
+		return Envelope{}, nil, 0, fmt.Errorf("%w: cut off", ErrEnvelope)
 	}
 	rest := uint64(binary.LittleEndian.Uint32(b))
-	topic := int(binary.LittleEndian.Uint16(b[10:]))
-	if rest < uint64(headerLen-4+topic) || rest > uint64(len(b)-4) {
-		return Envelope{}, 0, fmt.Errorf("%w: bad length", ErrEnvelope)
+	if rest < headerLen-4 || rest > uint64(len(b)-4) {
+		return Envelope{}, nil, 0, fmt.Errorf("%w: a length of %d bytes in %d", ErrEnvelope, rest, len(b)-4)
 	}
 	n = 4 + int(rest)
 	e = Envelope{
 		Kind: Kind(b[4]), Opcode: b[5], flags: b[flagsAt],
 		Code: binary.LittleEndian.Uint16(b[8:]),
 		Seq:  binary.LittleEndian.Uint64(b[seqAt:]),
-		Conn: binary.LittleEndian.Uint64(b[seqAt+8:]),
+		Conn: binary.LittleEndian.Uint64(b[connAt:]),
 	}
-	if e.Kind < Publish || e.Kind > Close || (e.Kind == Publish) != (topic > 0) || topic > MaxTopic {
-		return Envelope{}, 0, fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, topic)
+	name := int(binary.LittleEndian.Uint16(b[10:]))
+	switch {
+	case e.Kind < Publish || e.Kind > Close:
+		err = fmt.Errorf("%w: kind %d", ErrEnvelope, e.Kind)
+	case name > MaxTopic || headerLen+name > n || (e.Kind == Publish) != (name > 0):
+		err = fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, name)
+	case n-headerLen-name > MaxPayload:
+		err = fmt.Errorf("%w: a payload of %d bytes", ErrEnvelope, n-headerLen-name)
+	case e.flags&^allFlags != 0 || b[flagsAt+1] != 0:
+		err = fmt.Errorf("%w: unknown flags", ErrEnvelope)
 	}
-	e.Topic = string(b[headerLen : headerLen+topic])
-	e.Payload = b[headerLen+topic : n : n]
-	return e, n, nil
+	if err != nil {
+		return Envelope{}, nil, n, err
+	}
+	e.Payload = b[headerLen+name : n : n]
+	return e, b[headerLen : headerLen+name], n, nil
 }
 
 // check judges what an application wants to send.

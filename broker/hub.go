@@ -1,50 +1,53 @@
 package broker
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 	"sync"
 )
 
-// Hub is the primary's side: it numbers publications and passes everything on.
+// Hub is the primary's side: it numbers publications and passes everything on. Any goroutine.
 type Hub struct {
 	route func(conn uint64) int
 
-	mu    sync.Mutex
-	links map[int]*attachment
-	seq   uint64
-	stats HubStats
+	mu    sync.Mutex   // held while messages are queued: so their order is that of their numbers everywhere
+	links []attachment // by slot
+	marks uint64       // the latest mark
+	count counts
 }
 
-// HubStats is what a Hub has done. Counters only grow.
-type HubStats struct {
-	Published uint64
-	Directed  uint64
-	Flooded   uint64 // directed messages that were passed to all workers, because the first did not have the connection
-	Malformed uint64
-	// Dropped counts, by slot, the messages that a worker missed because its queue was full.
-	Dropped map[int]uint64
+// attachment is the link to the worker in a slot. mark tells it from all others that there are, were or will be.
+type attachment struct {
+	slot int
+	mark uint64
+	link Link
+	done *slotCounts
 }
 
-// NewHub makes a Hub. route says in which slot a connection began.
+// NewHub makes a Hub without workers. route says in which slot a connection began; it is called with the Hub's lock
+// held. A slot that has no worker is no error.
 func NewHub(route func(conn uint64) int) *Hub {
-	return &Hub{route: route, links: make(map[int]*attachment), stats: HubStats{Dropped: make(map[int]uint64)}}
+	return &Hub{route: route, count: counts{slots: make(map[int]*slotCounts)}}
 }
 
-// attachment tells one worker's link from the next one's in the same slot.
-type attachment struct{ Link }
-
-// Attach passes messages to a slot's worker from now on, instead of to the one before. detach ends that; it does nothing
-// when another worker has taken the slot.
+// Attach passes messages to a slot's worker from now on, instead of to the one before. detach ends that; it does
+// nothing when another worker has taken the slot.
 func (h *Hub) Attach(slot int, l Link) (detach func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := &attachment{l}
-	h.links[slot] = at
+	h.marks++
+	at := attachment{slot: slot, mark: h.marks, link: l, done: h.count.slot(slot)}
+	if k, ok := h.find(slot); ok {
+		h.links[k] = at
+	} else {
+		h.links = slices.Insert(h.links, k, at)
+	}
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.links[slot] == at {
-			delete(h.links, slot)
+		if k, ok := h.find(slot); ok && h.links[k].mark == at.mark {
+			h.links = slices.Delete(h.links, k, k+1)
 		}
 	}
 }
@@ -53,91 +56,107 @@ func (h *Hub) Attach(slot int, l Link) (detach func()) {
 func (h *Hub) Stats() HubStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.stats
-	s.Dropped = make(map[int]uint64, len(h.stats.Dropped))
-	for slot, n := range h.stats.Dropped {
-		s.Dropped[slot] = n
-	}
-	return s
+	return h.count.snapshot()
 }
 
-// Publish sends a message from the primary itself, as Local.Publish does.
+// Publish sends a message from the primary itself, as Local.Publish does. It fails with ErrTopic or ErrPayload; that a
+// worker misses it is counted.
 func (h *Hub) Publish(topic string, opcode byte, payload []byte) error {
 	return h.send(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload})
 }
 
-// SendTo sends a message from the primary itself, as Local.SendTo does.
+// SendTo sends a message from the primary itself, as Local.SendTo does. It fails with ErrPayload.
 func (h *Hub) SendTo(conn uint64, opcode byte, payload []byte) error {
 	return h.send(Envelope{Kind: Send, Conn: conn, Opcode: opcode, Payload: payload})
 }
 
-// CloseConn closes a connection from the primary itself, as Local.CloseConn does.
+// CloseConn closes a connection from the primary itself, as Local.CloseConn does. It fails with ErrPayload.
 func (h *Hub) CloseConn(conn uint64, code uint16, reason string) error {
 	return h.send(Envelope{Kind: Close, Conn: conn, Code: code, Payload: []byte(reason)})
 }
 
-// nobody is the slot of messages that come from the primary itself.
-const nobody = -1
+// own is the slot of messages that come from the primary itself.
+const own = -1
 
 func (h *Hub) send(e Envelope) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	h.Receive(nobody, AppendEnvelope(nil, e))
+	h.pass(own, AppendEnvelope(nil, e))
 	return nil
 }
 
-// Receive passes on a message from the worker in a slot: one or more envelopes. It writes their numbers into m.
+// Receive passes on a message from the worker in a slot: one or more envelopes. It writes their numbers into m. What is
+// no envelope is counted and left out. Messages of one worker must come in order; those of several may come at once,
+// and envelopes of one may find those of another between them.
 func (h *Hub) Receive(slot int, m []byte) {
-	h.mu.Lock() // held while messages are put into queues, so that their order is that of their numbers everywhere
-	defer h.mu.Unlock()
 	for len(m) > 0 {
-		e, n, err := ParseEnvelope(m)
-		if err != nil {
-			h.stats.Malformed++
-			return
-		}
-		h.pass(slot, &e, m[:n:n])
-		m = m[n:]
+		m = m[h.pass(slot, m):]
 	}
 }
 
-// pass sends the envelope e, whose form is b, where it belongs.
-func (h *Hub) pass(from int, e *Envelope, b []byte) {
+// pass sends the first envelope of m where it belongs and returns its length, or that of m if it does not make sense.
+func (h *Hub) pass(from int, m []byte) int {
+	e, _, n, err := parse(m) // outside of the lock, which is there for all workers
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil || e.flags&flagFlood != 0 {
+		h.count.slot(from).malformed++
+		return cmp.Or(n, len(m))
+	}
+	b := m[:n:n]
 	switch {
 	case e.Kind == Publish:
-		h.seq++
-		h.stats.Published++
-		binary.LittleEndian.PutUint64(b[seqAt:], h.seq)
-		for slot, l := range h.links {
-			h.put(slot, l, b)
+		h.count.published++
+		binary.LittleEndian.PutUint64(b[seqAt:], h.count.published)
+		for _, at := range h.links {
+			h.put(at, b)
 		}
 	case e.flags&flagBounced != 0:
-		h.flood(from, b)
+		h.count.bounced++
+		h.flood(e.Seq, b)
 	default:
-		h.stats.Directed++
-		slot := h.route(e.Conn)
-		if l, ok := h.links[slot]; ok {
-			h.put(slot, l, b)
-			return
+		h.count.directed++
+		if k, ok := h.find(h.route(e.Conn)); ok {
+			binary.LittleEndian.PutUint64(b[seqAt:], h.links[k].mark)
+			h.put(h.links[k], b)
+		} else {
+			h.flood(0, b)
 		}
-		h.flood(slot, b)
 	}
+	return n
 }
 
-// flood passes a directed message to all slots but one.
-func (h *Hub) flood(but int, b []byte) {
-	h.stats.Flooded++
+// flood passes a directed message to all workers but the one that has said no. That is told by its mark, not by its
+// slot: the connection may have moved to the next worker of the same slot.
+func (h *Hub) flood(but uint64, b []byte) {
+	h.count.flooded++
 	b[flagsAt] = flagFlood
-	for slot, l := range h.links {
-		if slot != but {
-			h.put(slot, l, b)
+	binary.LittleEndian.PutUint64(b[seqAt:], 0)
+	asked := 0
+	for _, at := range h.links {
+		if at.mark != but {
+			h.put(at, b)
+			asked++
 		}
+	}
+	if asked == 0 {
+		h.count.unroutable++
 	}
 }
 
-func (h *Hub) put(slot int, l Link, b []byte) {
-	if err := l.Send(b); err != nil {
-		h.stats.Dropped[slot]++
+// put queues an envelope for one worker.
+func (h *Hub) put(at attachment, b []byte) {
+	if err := at.link.Send(b); err != nil {
+		at.done.dropped++
+		return
 	}
+	at.done.delivered++
+}
+
+// find is the place of a slot's worker in links, or where it would be.
+func (h *Hub) find(slot int) (int, bool) {
+	return slices.BinarySearchFunc(h.links, slot, func(at attachment, slot int) int {
+		return cmp.Compare(at.slot, slot)
+	})
 }

@@ -54,29 +54,32 @@ func TestGoClients(t *testing.T) {
 				}
 			}
 		})
-		wg.Go(func() { hearAll(ctx, t, i, c, clients, messages) })
+		wg.Go(func() {
+			if err := c.hearAll(ctx, clients, messages); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		})
 	}
 	wg.Wait()
 }
 
 // hearAll reads what all clients said and checks that nothing of it is lost, twice or out of order.
-func hearAll(ctx context.Context, t *testing.T, me int, c *client, clients, messages int) {
+func (c *client) hearAll(ctx context.Context, clients, messages int) error {
 	next := make([]int, clients)
 	for range clients * messages {
 		_, b, err := c.Read(ctx)
 		if err != nil {
-			t.Errorf("client %d: %v", me, err)
-			return
+			return err
 		}
 		from, k, ok := bytes.Cut(b, []byte(" "))
 		sender, err1 := strconv.Atoi(string(from))
 		number, err2 := strconv.Atoi(string(k))
 		if !ok || err1 != nil || err2 != nil || number != next[sender] {
-			t.Errorf("client %d heard %q, want message %d of that sender", me, b, next[sender])
-			return
+			return fmt.Errorf("heard %q, want message %d of that sender", b, next[sender])
 		}
 		next[sender]++
 	}
+	return nil
 }
 
 // TestOtherPeoplesClients runs scripts of other WebSocket implementations against the server.

@@ -59,7 +59,8 @@ func lobby(app *expedite.App) {
 func servePage(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'")
+	h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; connect-src 'self'; "+
+		"style-src 'unsafe-inline'; script-src 'unsafe-inline'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
 	_, _ = w.Write(page)

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/expedite-go/expedite/internal/control"
 )
 
 // Exit codes.
@@ -30,7 +32,7 @@ type cli struct {
 	Stop   stopCmd   `cmd:"" help:"Stop a running Expedite: gracefully, or at once."`
 
 	Config  string           `help:"Configuration file. Default: expedite.yaml, if there is one." placeholder:"FILE"`
-	Version kong.VersionFlag `help:"Print the version and quit."`
+	Version kong.VersionFlag `help:"Print the version and quit." env:"-"`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -41,9 +43,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	code, exited := exitFine, false
 	parser, err := kong.New(&c,
 		kong.Name("expedite"),
-		kong.Description("A WebSocket server made for scale.\n\nEvery flag can be given as EXPEDITE_… in the environment "+
-			"(EXPEDITE_ADDR for --addr) or by its name in expedite.yaml. Flags win over the environment, which wins over the file."),
-		kong.Vars{"version": version()},
+		kong.Description("A WebSocket server made for scale.\n\n"+
+			"Every flag can also stand in the environment (EXPEDITE_ADDR for --addr) and, by its name, in expedite.yaml. "+
+			"Flags win over the environment, which wins over the file."),
+		kong.Vars{
+			"version": version(), "control": control.DefaultPath(), "policies": "round-robin,least-connections,none",
+			"policy": "round-robin",
+		},
 		kong.DefaultEnvars("EXPEDITE"),
 		kong.Resolvers(&fileResolver{}),
 		kong.Writers(stdout, stderr),

@@ -20,12 +20,12 @@ import (
 
 // serveCmd is `expedite serve`.
 type serveCmd struct {
-	Addr         string        `help:"Address to serve on; a PORT in the environment counts too." default:":8080" placeholder:":8080"`
-	Workers      string        `help:"Number of worker processes, or auto: one per core." default:"auto" placeholder:"auto"`
-	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"round-robin,least-connections,none" default:"round-robin"`
-	Control      string        `help:"Unix socket for status and stop, or off. Default: in the user's runtime directory." placeholder:"PATH"`
-	Admin        string        `help:"Address for /metrics and /debug/pprof, or off. Keep it private." default:"127.0.0.1:9600" placeholder:"ADDR"`
-	LogFormat    string        `help:"${enum}; auto is text on a terminal, else json." enum:"auto,text,json" default:"auto"`
+	Addr         string        `help:"Address to serve on. PORT counts too." default:":8080" placeholder:":8080"`
+	Workers      string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
+	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
+	Control      string        `help:"Unix socket for status and stop, or off. Default: ${control}." placeholder:"PATH"`
+	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
+	LogFormat    string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
 	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
 	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -37,32 +38,56 @@ func (m model) size() (n int) {
 	return n
 }
 
+// topicNames are more than a connection may have before it counts as large, twice over.
+func topicNames() []string {
+	var names []string
+	for i := range 2*few + 4 {
+		names = append(names, fmt.Sprint("t", i))
+	}
+	return names
+}
+
 // TestModel: whatever is done, the table holds what a map of sets would hold.
 func TestModel(t *testing.T) {
+	names := topicNames()
 	rapid.Check(t, func(rt *rapid.T) {
 		table, want := New(), model{}
-		names := rapid.SampledFrom([]string{"a", "b", "c", "d", "e"})
-		indexes := rapid.Uint32Range(0, 6)
+		index := rapid.IntRange(0, len(names)-1)
+		conns := rapid.Uint32Range(0, 6)
+		subscribe := func(name string, i uint32) {
+			if got := table.Subscribe(name, i); got == want[name][i] {
+				rt.Fatalf("Subscribe(%q, %d): got %v, want %v", name, i, got, !want[name][i])
+			}
+			if want[name] == nil {
+				want[name] = make(map[uint32]bool)
+			}
+			want[name][i] = true
+		}
+		unsubscribe := func(name string, i uint32) {
+			if got := table.Unsubscribe(name, i); got != want[name][i] {
+				rt.Fatalf("Unsubscribe(%q, %d): got %v, want %v", name, i, got, want[name][i])
+			}
+			want.leave(name, i)
+		}
+		each := func(do func(string, uint32)) func(*rapid.T) { // from a topic to the next few, round about
+			return func(rt *rapid.T) {
+				from, n := index.Draw(rt, "from"), index.Draw(rt, "topics")
+				i := conns.Draw(rt, "connection")
+				for k := range n {
+					do(names[(from+k)%len(names)], i)
+				}
+			}
+		}
+		one := func(do func(string, uint32)) func(*rapid.T) {
+			return func(rt *rapid.T) { do(names[index.Draw(rt, "topic")], conns.Draw(rt, "connection")) }
+		}
 		rt.Repeat(map[string]func(*rapid.T){
-			"subscribe": func(rt *rapid.T) {
-				name, i := names.Draw(rt, "topic"), indexes.Draw(rt, "connection")
-				if got := table.Subscribe(name, i); got == want[name][i] {
-					rt.Fatalf("Subscribe(%q, %d): got %v, want %v", name, i, got, !want[name][i])
-				}
-				if want[name] == nil {
-					want[name] = make(map[uint32]bool)
-				}
-				want[name][i] = true
-			},
-			"unsubscribe": func(rt *rapid.T) {
-				name, i := names.Draw(rt, "topic"), indexes.Draw(rt, "connection")
-				if got := table.Unsubscribe(name, i); got != want[name][i] {
-					rt.Fatalf("Unsubscribe(%q, %d): got %v, want %v", name, i, got, want[name][i])
-				}
-				want.leave(name, i)
-			},
+			"subscribe":        one(subscribe),
+			"subscribe many":   each(subscribe),
+			"unsubscribe":      one(unsubscribe),
+			"unsubscribe many": each(unsubscribe),
 			"drop": func(rt *rapid.T) {
-				i := indexes.Draw(rt, "connection")
+				i := conns.Draw(rt, "connection")
 				table.Drop(i)
 				for _, name := range want.topicsOf(i) {
 					want.leave(name, i)
@@ -74,23 +99,83 @@ func TestModel(t *testing.T) {
 }
 
 func compare(rt *rapid.T, table *Table, want model) {
-	for _, name := range []string{"a", "b", "c", "d", "e", "never"} {
+	for _, name := range append(topicNames(), "never") {
 		got := slices.Sorted(slices.Values(table.Members(name)))
-		if w := slices.Sorted(maps.Keys(want[name])); !slices.Equal(got, w) {
-			rt.Fatalf("Members(%q): got %v, want %v", name, got, w)
+		w := slices.Sorted(maps.Keys(want[name]))
+		if !slices.Equal(got, w) || table.Len(name) != len(w) {
+			rt.Fatalf("Members(%q): got %v (Len %d), want %v", name, got, table.Len(name), w)
 		}
 	}
+	large := 0
 	for i := range uint32(8) {
 		got, w := slices.Sorted(table.Topics(i)), want.topicsOf(i)
 		if !slices.Equal(got, w) || table.Count(i) != len(w) {
 			rt.Fatalf("Topics(%d): got %v (Count %d), want %v", i, got, table.Count(i), w)
 		}
+		if len(w) > few {
+			large += len(w)
+		}
+	}
+	if got := len(table.large); got != large {
+		rt.Fatalf("subscriptions of large connections: got %d, want %d", got, large)
 	}
 	if got, w := table.NumTopics(), len(want); got != w {
 		rt.Fatalf("NumTopics: got %d, want %d", got, w)
 	}
 	if got, w := table.NumSubscriptions(), want.size(); got != w {
 		rt.Fatalf("NumSubscriptions: got %d, want %d", got, w)
+	}
+	used := len(table.nodes) - 1
+	for at := table.free; at != 0; at = table.nodes[at].next {
+		used--
+	}
+	if used != want.size() {
+		rt.Fatalf("nodes in use: got %d, want %d", used, want.size())
+	}
+}
+
+// TestReuse: what has gone makes room for what comes, and a steady state allocates nothing.
+func TestReuse(t *testing.T) {
+	table := New()
+	table.Subscribe("kept", 9)
+	turn := func() {
+		for i := range uint32(8) {
+			table.Subscribe("kept", i)
+		}
+		table.Unsubscribe("kept", 3)
+		for i := range uint32(8) {
+			table.Drop(i)
+		}
+	}
+	turn()
+	nodes := len(table.nodes)
+	if got := testing.AllocsPerRun(100, turn); got != 0 {
+		t.Errorf("got %v allocations a turn, want 0", got)
+	}
+	if got := len(table.nodes); got != nodes {
+		t.Errorf("got %d nodes, want %d", got, nodes)
+	}
+	for k := range 100 { // topics that come and go use the same place
+		name := fmt.Sprint("passing ", k)
+		table.Subscribe(name, 0)
+		table.Drop(0)
+	}
+	if got := len(table.topics); got != 2 {
+		t.Errorf("got room for %d topics, want 2", got)
+	}
+}
+
+// TestMemory: an index with one subscription costs at most 40 bytes.
+func TestMemory(t *testing.T) {
+	table := New()
+	for i := range uint32(100_000) {
+		table.Subscribe("lobby", i)
+	}
+	lobby := table.topics[0]
+	bytes := cap(table.conns)*int(unsafe.Sizeof(conn{})) + cap(table.nodes)*int(unsafe.Sizeof(node{})) +
+		4*(cap(lobby.members)+cap(lobby.nodes))
+	if got := float64(bytes) / 100_000; got > 40 {
+		t.Errorf("got %.1f bytes a subscription, want at most 40", got)
 	}
 }
 
@@ -110,11 +195,16 @@ func TestTopicsStop(t *testing.T) {
 	}
 }
 
+// BenchmarkSubscribe builds a table; a subscription's time and memory are what it is about.
 func BenchmarkSubscribe(b *testing.B) {
 	for _, c := range []struct {
 		name               string
 		connections, names int
-	}{{"100k connections, 1 topic", 100_000, 1}, {"1 connection, 1k topics", 1, 1000}} {
+	}{
+		{"100k connections, 1 topic", 100_000, 1},
+		{"10k connections, 10 topics", 10_000, 10},
+		{"1 connection, 10k topics", 1, 10_000},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			names := make([]string, c.names)
 			for i := range names {
@@ -134,8 +224,30 @@ func BenchmarkSubscribe(b *testing.B) {
 			}
 			runtime.GC()
 			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(table.NumSubscriptions()), "B/subscription")
+			n := float64(table.NumSubscriptions())
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/subscription")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/subscription")
 			runtime.KeepAlive(table)
 		})
+	}
+}
+
+// BenchmarkDrop takes a connection with 10 topics out of the table and brings it back, among 10,000 of its kind.
+func BenchmarkDrop(b *testing.B) {
+	table := New()
+	var names []string
+	for k := range 10 {
+		names = append(names, fmt.Sprint("topic ", k))
+		for i := range uint32(10_000) {
+			table.Subscribe(names[k], i)
+		}
+	}
+	var i uint32
+	for b.Loop() {
+		table.Drop(i)
+		for _, name := range names {
+			table.Subscribe(name, i)
+		}
+		i = (i + 1) % 10_000
 	}
 }
