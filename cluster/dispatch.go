@@ -85,8 +85,8 @@ func (d *dispatcher) run() {
 	}
 }
 
-// assign gives the waiting sockets to workers that have room, and reports whether there was one. A socket that must wait
-// for one worker, because the others have refused it, does not hold up those behind it.
+// assign gives the waiting sockets to workers that have room, and reports whether there was one. A socket that must
+// wait for one worker, because the others have refused it, does not hold up those behind it.
 func (d *dispatcher) assign() (progress bool) {
 	kept := d.waiting[:0]
 	for _, s := range d.waiting {

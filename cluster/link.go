@@ -56,7 +56,8 @@ func newLink(conn *fdpass.Conn, limit int) *link {
 // maxPayload is the longest payload that is sent, in bytes: what the other side receives.
 const maxPayload = maxFrame
 
-// send queues a frame. The payload may be used again when it returns. A frame that finds the queue empty is always taken.
+// send queues a frame. The payload may be used again when it returns. A frame that finds the queue empty is always
+// taken.
 func (l *link) send(kind byte, payload []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,7 +146,8 @@ func (l *link) write() {
 	}
 }
 
-// read calls handle with each frame until the other side is gone. It returns nil if that side had finished what it sent.
+// read calls handle with each frame until the other side is gone. It returns nil if that side had finished what it
+// sent.
 func (l *link) read(handle func(fdpass.Frame)) error {
 	for {
 		f, err := l.conn.Read()

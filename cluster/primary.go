@@ -50,8 +50,8 @@ type slot struct {
 	timer              *time.Timer // of the next start, or of the limit of the present one
 }
 
-// Start runs the workers and returns when all of them are ready. If one does not become ready, everything is stopped again
-// and the error, a *StartError, tells its slot, its end and its last words. After Start, ctx has no meaning.
+// Start runs the workers and returns when all of them are ready. If one does not become ready, everything is stopped
+// again and the error, a *StartError, tells its slot, its end and its last words. After Start, ctx has no meaning.
 func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if !Supported {
 		return nil, ErrUnsupported
@@ -162,9 +162,9 @@ func (p *Primary) Stats() Stats {
 // Done is closed when all workers have ended after Drain or Stop.
 func (p *Primary) Done() <-chan struct{} { return p.ended }
 
-// Drain stops accepting, asks the workers to finish within the time that ctx has, and waits for their end. The listening
-// sockets stay open until then, so that what the kernel has accepted already is not reset early. It returns the number of
-// workers that had to be killed.
+// Drain stops accepting, asks the workers to finish within the time that ctx has, and waits for their end. The
+// listening sockets stay open until then, so that what the kernel has accepted already is not reset early. It returns
+// the number of workers that had to be killed.
 func (p *Primary) Drain(ctx context.Context) (killed int) {
 	left := time.Hour
 	if deadline, ok := ctx.Deadline(); ok {

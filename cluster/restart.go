@@ -3,8 +3,8 @@ package cluster
 import "time"
 
 // Restart tells when a worker that has died is started again: at once the first time, then after a delay that doubles
-// with each crash. A worker that crashes again and again is left alone for a while, so that it does not keep the machine
-// busy with starting. Zero fields have defaults.
+// with each crash. A worker that crashes again and again is left alone for a while, so that it does not keep the
+// machine busy with starting. Zero fields have defaults.
 type Restart struct {
 	// Delay is what the second crash in a row waits for. 0 is 100 ms.
 	Delay time.Duration
@@ -44,8 +44,8 @@ type history struct {
 	open    bool // the breaker
 }
 
-// crashed notes the end of a worker that was started at began, and says how long to wait before the next, and whether the
-// slot is dead until then.
+// crashed notes the end of a worker that was started at began, and says how long to wait before the next, and whether
+// the slot is dead until then.
 func (h *history) crashed(r Restart, began, now time.Time) (wait time.Duration, dead bool) {
 	if now.Sub(began) >= r.Healthy {
 		*h = history{}

@@ -133,8 +133,8 @@ func (s *Self) handle(h *Hooks, f fdpass.Frame) {
 	}
 }
 
-// take gives accepted sockets to the worker's own code, and tells the primary how many were taken. Those that the kernel
-// had to drop are the last of the batch, and count as not taken.
+// take gives accepted sockets to the worker's own code, and tells the primary how many were taken. Those that the
+// kernel had to drop are the last of the batch, and count as not taken.
 func (s *Self) take(h *Hooks, f fdpass.Frame) {
 	s.mu.Lock() // Close must not come between the taking and the word of it: another worker would get them, too
 	defer s.mu.Unlock()

@@ -25,7 +25,8 @@ type event struct {
 	end  *ending // eventClose
 }
 
-// dispatch makes a callback: here and now if the route is inline, else behind the others of its connection. On the loop.
+// dispatch makes a callback: here and now if the route is inline, else behind the others of its connection. On the
+// loop.
 func (c *Conn) dispatch(ev event) {
 	if !c.route.Inline {
 		c.post(ev)

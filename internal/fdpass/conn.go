@@ -43,8 +43,8 @@ func NewConn(f *os.File, limit int) (*Conn, error) {
 }
 
 // Read waits for the next frame. io.EOF says that the peer has closed its end after a whole frame, io.ErrUnexpectedEOF
-// that it did so within one. After any error the connection is of no further use, and descriptors that came for no frame
-// are closed.
+// that it did so within one. After any error the connection is of no further use, and descriptors that came for no
+// frame are closed.
 func (c *Conn) Read() (Frame, error) {
 	f, err := c.next()
 	if err != nil {

@@ -102,14 +102,13 @@ func TestDescriptorsFindTheirFrames(t *testing.T) {
 	payload := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 100+i*9000) } // some are longer than one read
 	sent := make(chan error, 1)
 	inodes := make(chan []string, len(counts))
-	go func() { // ends when all is written
+	send := func() error { // closes its own descriptors when it returns
 		for i, n := range counts {
 			frame := AppendFrame(nil, byte(i), n, payload(i))
 			if n == 0 {
 				inodes <- nil
 				if err := a.Write(frame); err != nil {
-					sent <- err
-					return
+					return err
 				}
 				continue
 			}
@@ -118,8 +117,7 @@ func TestDescriptorsFindTheirFrames(t *testing.T) {
 			for range n {
 				r, w, err := os.Pipe()
 				if err != nil {
-					sent <- err
-					return
+					return err
 				}
 				_ = w.Close()
 				defer r.Close()
@@ -128,12 +126,12 @@ func TestDescriptorsFindTheirFrames(t *testing.T) {
 			}
 			inodes <- list
 			if err := a.WriteFDs(frame, fds); err != nil {
-				sent <- err
-				return
+				return err
 			}
 		}
-		sent <- nil
-	}()
+		return nil
+	}
+	go func() { sent <- send() }() // ends when all is written
 	for i, n := range counts {
 		want := <-inodes
 		f, err := b.Read()

@@ -37,8 +37,8 @@ func Pair() (a, b *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "socketpair"), os.NewFile(uintptr(fds[1]), "socketpair"), nil
 }
 
-// receive reads bytes, and the descriptors that came with them, which package net has made close-on-exec. lost says that
-// the kernel dropped some.
+// receive reads bytes, and the descriptors that came with them, which package net has made close-on-exec. lost says
+// that the kernel dropped some.
 func (c *Conn) receive(b []byte) (n int, fds []int, lost bool, err error) {
 	n, oobn, flags, _, err := c.uc.ReadMsgUnix(b, c.oob)
 	if oobn > 0 {
