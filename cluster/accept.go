@@ -43,7 +43,7 @@ func (a *acceptor) run() {
 		if len(fds) > 0 {
 			a.disp.put(fds)
 		}
-		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) {
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || a.isClosed() {
 			continue
 		}
 		a.disp.acceptFailed()
@@ -52,6 +52,12 @@ func (a *acceptor) run() {
 		case <-a.done:
 		}
 	}
+}
+
+func (a *acceptor) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
 }
 
 // wait waits until the acceptor is on; it reports false after close.

@@ -26,7 +26,8 @@ func TestStartFailsWhole(t *testing.T) {
 	}{
 		{
 			"a worker that fails is named, with its last words", "serve fail",
-			"cluster: worker 2 did not start: exit status 3: cannot open the thing", Config{Workers: 2},
+			"cluster: worker 2 did not start: exit status 3: cannot open the thing",
+			Config{Workers: 2},
 		},
 		{
 			"a worker that is not ready in time is named", "stuck",

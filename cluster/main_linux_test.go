@@ -175,7 +175,8 @@ func tryStart(t *testing.T, cfg Config, play string) (*group, error) {
 	t.Helper()
 	g := &group{t: t, events: make(chan Event, 1000)}
 	cfg.Args = []string{}
-	cfg.Env = []string{playEnv + "=" + play}
+	// The race detector holds up the end of a process for a second.
+	cfg.Env = []string{playEnv + "=" + play, "GORACE=atexit_sleep_ms=0"}
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	if cfg.Stderr == nil {
 		cfg.Stderr = io.Discard

@@ -101,8 +101,11 @@ func (p *Primary) openAcceptors() error {
 	for _, ln := range p.listeners {
 		a, err := newAcceptor(ln, p.disp)
 		if err != nil {
+			for _, a := range p.acceptors {
+				a.close()
+			}
 			for _, ln := range p.listeners {
-				_ = ln.Close()
+				_ = ln.Close() // some of them once more
 			}
 			return err
 		}

@@ -17,25 +17,29 @@ func TestRestartHistory(t *testing.T) {
 	}{
 		{
 			"the first restart is at once, then the delay doubles, then the slot is dead",
-			Restart{}, []time.Duration{s, 0, 0, 0, 0, 0},
+			Restart{},
+			[]time.Duration{s, 0, 0, 0, 0, 0},
 			[]time.Duration{0, 100 * ms, 200 * ms, 400 * ms, 800 * ms, 30 * s},
 			[]int{5},
 		},
 		{
 			"a dead slot is tried once per rest",
-			Restart{MaxCrashes: 1, Rest: 60 * s}, []time.Duration{0, 0, 0, 0},
+			Restart{MaxCrashes: 1, Rest: 60 * s},
+			[]time.Duration{0, 0, 0, 0},
 			[]time.Duration{0, 60 * s, 60 * s, 60 * s},
 			[]int{1, 2, 3},
 		},
 		{
 			"a worker that ran well closes the breaker",
-			Restart{MaxCrashes: 1}, []time.Duration{0, 0, 10 * s, 0},
+			Restart{MaxCrashes: 1},
+			[]time.Duration{0, 0, 10 * s, 0},
 			[]time.Duration{0, 30 * s, 0, 30 * s},
 			[]int{1, 3},
 		},
 		{
 			"a worker that ran well starts the delay anew",
-			Restart{}, []time.Duration{0, 0, 10 * s, 0},
+			Restart{},
+			[]time.Duration{0, 0, 10 * s, 0},
 			[]time.Duration{0, 100 * ms, 0, 100 * ms},
 			nil,
 		},
@@ -48,7 +52,8 @@ func TestRestartHistory(t *testing.T) {
 		},
 		{
 			"crashes that are long past do not count",
-			Restart{MaxCrashes: 2, Window: 10 * s}, []time.Duration{9 * s, 9 * s, 9 * s, 9 * s, 9 * s},
+			Restart{MaxCrashes: 2, Window: 10 * s},
+			[]time.Duration{9 * s, 9 * s, 9 * s, 9 * s, 9 * s},
 			[]time.Duration{0, 100 * ms, 200 * ms, 400 * ms, 800 * ms},
 			nil,
 		},
