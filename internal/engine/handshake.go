@@ -24,8 +24,10 @@ var (
 	errDecideTooSlow = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "authorization took too long"}
 	errFull          = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "too many connections"}
 	errDraining      = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "this server is draining"}
-	errNotUpgrade    = &ws.HandshakeError{Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
-		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}}}
+	errNotUpgrade    = &ws.HandshakeError{
+		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
+		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}},
+	}
 )
 
 // feedHead collects the request head and acts on it when it is complete.

@@ -1,0 +1,47 @@
+package broker_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/expedite-go/expedite/broker"
+)
+
+// BenchmarkPublish is the Hub's and the workers' share of a publication of 100 bytes; links cost a copy.
+func BenchmarkPublish(b *testing.B) {
+	for _, workers := range []int{1, 2, 8} {
+		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
+			hub := broker.NewHub(firstSlot)
+			toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(1, m); return nil })
+			var all []*worker
+			for slot := range workers {
+				w := newWorker(hub, slot)
+				w.local = broker.NewLocal(toHub, func(broker.Envelope) bool { return true })
+				all = append(all, w)
+			}
+			payload := make([]byte, 100)
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = all[0].local.Publish("lobby", 1, payload)
+				for _, w := range all {
+					w.local.Receive(w.down.held)
+					w.down.held = w.down.held[:0]
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkParallelPublish is what the Hub's one lock costs when workers publish at once.
+func BenchmarkParallelPublish(b *testing.B) {
+	hub := broker.NewHub(firstSlot)
+	for slot := range 2 {
+		hub.Attach(slot, broker.LinkFunc(func([]byte) error { return nil }))
+	}
+	b.RunParallel(func(pb *testing.PB) {
+		m := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "lobby", Payload: make([]byte, 100)})
+		for pb.Next() {
+			hub.Receive(1, m)
+		}
+	})
+}

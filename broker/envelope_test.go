@@ -1,0 +1,172 @@
+package broker_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/expedite-go/expedite/broker"
+)
+
+// envelopes are some of each kind.
+func envelopes() []broker.Envelope {
+	return []broker.Envelope{
+		{Kind: broker.Publish, Topic: "t", Payload: []byte{}},
+		{Kind: broker.Publish, Topic: strings.Repeat("t", broker.MaxTopic), Opcode: 1, Seq: 1<<64 - 1, Payload: []byte("x")},
+		{Kind: broker.Send, Conn: 1<<64 - 1, Opcode: 255, Payload: []byte("hello")},
+		{Kind: broker.Close, Conn: 7, Code: 4999, Payload: []byte("reason")},
+	}
+}
+
+// TestEnvelopeRoundTrip: what is appended comes out again, one after another.
+func TestEnvelopeRoundTrip(t *testing.T) {
+	var b []byte
+	for _, e := range envelopes() {
+		b = broker.AppendEnvelope(b, e)
+	}
+	for _, want := range envelopes() {
+		got, n, err := broker.ParseEnvelope(b)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v, %v, want %+v", got, err, want)
+		}
+		b = b[n:]
+	}
+	if len(b) != 0 {
+		t.Errorf("got %d bytes left, want none", len(b))
+	}
+}
+
+// TestEnvelopeForm: the form is a contract between versions that run side by side.
+func TestEnvelopeForm(t *testing.T) {
+	got := broker.AppendEnvelope([]byte("before"), broker.Envelope{
+		Kind: broker.Publish, Opcode: 2, Code: 0x0304, Seq: 5, Conn: 6, Topic: "top", Payload: []byte("pay"),
+	})
+	want := "before" + "\x1e\x00\x00\x00" + "\x01\x02\x00\x00" + "\x04\x03" + "\x03\x00" +
+		"\x05\x00\x00\x00\x00\x00\x00\x00" + "\x06\x00\x00\x00\x00\x00\x00\x00" + "top" + "pay"
+	if string(got) != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// damaged is a good envelope of the kind given with a byte changed.
+func damaged(kind broker.Kind, at int, to byte) []byte {
+	e := broker.Envelope{Kind: kind, Payload: []byte("payload")}
+	if kind == broker.Publish {
+		e.Topic = "topic"
+	}
+	b := broker.AppendEnvelope(nil, e)
+	b[at] = to
+	return b
+}
+
+// TestParseEnvelopeRefuses: bytes that are no envelope are refused, and what follows is found where that is possible.
+func TestParseEnvelopeRefuses(t *testing.T) {
+	good := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "topic", Payload: []byte("payload")})
+	long := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Payload: make([]byte, broker.MaxPayload+1)})
+	endless := bytes.Clone(good)
+	binary.LittleEndian.PutUint32(endless, 1<<32-1)
+	for _, c := range []struct {
+		rule  string
+		b     []byte
+		skips bool
+	}{
+		{"nothing", nil, false},
+		{"a cut header", good[:27], false},
+		{"a cut payload", good[:len(good)-1], false},
+		{"a length shorter than the header", damaged(broker.Publish, 0, 23), false},
+		{"an endless length", endless, false},
+		{"kind 0", damaged(broker.Send, 4, 0), true},
+		{"an unknown kind", damaged(broker.Send, 4, 4), true},
+		{"unknown flags", damaged(broker.Send, 6, 4), true},
+		{"a reserved byte", damaged(broker.Send, 7, 1), true},
+		{"a publication without topic", damaged(broker.Publish, 10, 0), true},
+		{"a message with topic", damaged(broker.Send, 10, 1), true},
+		{"a topic longer than the envelope", damaged(broker.Publish, 10, 13), true},
+		{"a topic longer than any", damaged(broker.Publish, 11, 2), true},
+		{"a payload longer than any", long, true},
+	} {
+		want := 0
+		if c.skips {
+			want = len(c.b)
+		}
+		_, n, err := broker.ParseEnvelope(c.b)
+		if !errors.Is(err, broker.ErrEnvelope) || n != want {
+			t.Errorf("%s: got length %d, error %v, want %d and ErrEnvelope", c.rule, n, err, want)
+		}
+	}
+	if _, n, err := broker.ParseEnvelope(append(good, "more"...)); err != nil || n != len(good) {
+		t.Errorf("more after it: got length %d, error %v, want %d", n, err, len(good))
+	}
+}
+
+// FuzzParseEnvelope: nothing panics, what is taken has one form only, and a bad envelope never hides what follows.
+func FuzzParseEnvelope(f *testing.F) {
+	for _, e := range envelopes() {
+		f.Add(broker.AppendEnvelope(nil, e))
+	}
+	f.Add(damaged(broker.Publish, 11, 2))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, n, err := broker.ParseEnvelope(b)
+		if n < 0 || n > len(b) {
+			t.Fatalf("got length %d of %d", n, len(b))
+		}
+		if err != nil {
+			if !errors.Is(err, broker.ErrEnvelope) {
+				t.Fatalf("got %v, want ErrEnvelope", err)
+			}
+			return
+		}
+		if got := broker.AppendEnvelope(nil, e); !bytes.Equal(got, b[:n]) {
+			t.Fatalf("got  %x\nwant %x", got, b[:n])
+		}
+		if cap(e.Payload) != len(e.Payload) {
+			t.Fatal("an append to the payload would write over what follows")
+		}
+	})
+}
+
+// FuzzReceive: whatever comes, Hub and Local survive it, and what is good behind it arrives if its beginning is known.
+func FuzzReceive(f *testing.F) {
+	for _, e := range envelopes() {
+		f.Add(broker.AppendEnvelope(nil, e))
+	}
+	f.Add(damaged(broker.Send, 6, 1))
+	f.Add(damaged(broker.Send, 6, 2))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		hub := broker.NewHub(func(uint64) int { return 1 })
+		toHub, queue := broker.LinkFunc(func(m []byte) error { hub.Receive(1, m); return nil }), newTray()
+		hub.Attach(1, queue)
+		arrived := 0
+		local := broker.NewLocal(toHub, func(e broker.Envelope) bool {
+			if e.Topic == "after" {
+				arrived++
+			}
+			return false
+		})
+		want := 1
+		for rest := b; len(rest) > 0; {
+			_, n, err := broker.ParseEnvelope(rest)
+			if err != nil && n == 0 {
+				return // the end cannot be known; a good envelope behind it may be part of it
+			}
+			if e, _, _ := broker.ParseEnvelope(rest); e.Topic == "after" {
+				want++
+			}
+			rest = rest[n:]
+		}
+		local.Receive(broker.AppendEnvelope(bytes.Clone(b), broker.Envelope{Kind: broker.Publish, Topic: "after"}))
+		if arrived != want {
+			t.Fatalf("from the hub: got %d, want %d", arrived, want)
+		}
+		arrived = 0
+		queue.take()
+		hub.Receive(1, broker.AppendEnvelope(bytes.Clone(b), broker.Envelope{Kind: broker.Publish, Topic: "after"}))
+		local.Receive(queue.take())
+		if arrived != want {
+			t.Fatalf("through the hub: got %d, want %d", arrived, want)
+		}
+	})
+}

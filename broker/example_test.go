@@ -1,0 +1,34 @@
+package broker_test
+
+import (
+	"fmt"
+
+	"github.com/expedite-go/expedite/broker"
+)
+
+// One process alone: the way to the Hub is a call, the way back a queue that the event loop empties.
+func ExampleNewHub() {
+	const slot = 1
+	hub := broker.NewHub(func(uint64) int { return slot })
+	toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(slot, m); return nil })
+	local := broker.NewLocal(toHub, func(e broker.Envelope) bool {
+		fmt.Printf("%d %s: %s\n", e.Seq, e.Topic, e.Payload)
+		return true
+	})
+	var queue []byte
+	detach := hub.Attach(slot, broker.LinkFunc(func(m []byte) error {
+		queue = append(queue, m...)
+		return nil
+	}))
+	defer detach()
+
+	for _, text := range []string{"hello", "world"} {
+		if err := local.Publish("lobby", 1, []byte(text)); err != nil {
+			fmt.Println(err)
+		}
+	}
+	local.Receive(queue)
+	// Output:
+	// 1 lobby: hello
+	// 2 lobby: world
+}

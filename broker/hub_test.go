@@ -1,0 +1,177 @@
+package broker_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/expedite-go/expedite/broker"
+)
+
+// worker is a Local whose way to the Hub and back are trays: nothing moves before a test says so.
+type worker struct {
+	slot     int
+	local    *broker.Local
+	up, down *tray
+	detach   func()
+	conns    map[uint64]bool
+	got      []string
+}
+
+func newWorker(hub *broker.Hub, slot int, conns ...uint64) *worker {
+	w := &worker{slot: slot, up: newTray(), down: newTray(), conns: make(map[uint64]bool)}
+	for _, c := range conns {
+		w.conns[c] = true
+	}
+	w.local = broker.NewLocal(w.up, func(e broker.Envelope) bool {
+		if e.Kind == broker.Publish || w.conns[e.Conn] {
+			w.got = append(w.got, fmt.Sprintf("%d:%s", e.Seq, e.Payload))
+			return true
+		}
+		return false
+	})
+	w.detach = hub.Attach(slot, w.down)
+	return w
+}
+
+// read delivers what the Hub has sent, and passes on what the worker sent.
+func (w *worker) read(hub *broker.Hub) {
+	w.local.Receive(w.down.take())
+	hub.Receive(w.slot, w.up.take())
+}
+
+// firstSlot is the route of these tests: all connections began in slot 1.
+func firstSlot(uint64) int { return 1 }
+
+func wantGot(t *testing.T, who string, w *worker, want ...string) {
+	t.Helper()
+	if !reflect.DeepEqual(w.got, want) {
+		t.Errorf("%s: got %q, want %q", who, w.got, want)
+	}
+}
+
+// TestNextGeneration: a connection that has moved to the next worker of its own slot is found, though the message had
+// gone to the one before.
+func TestNextGeneration(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	before, other := newWorker(hub, 1), newWorker(hub, 2)
+	if err := other.local.SendTo(7, 1, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	hub.Receive(2, other.up.take())
+	after := newWorker(hub, 1, 7)
+	before.read(hub) // it says no
+	after.read(hub)
+	other.read(hub)
+	wantGot(t, "the next worker", after, "0:hello")
+	wantGot(t, "the other worker", other)
+	before.detach() // too late: the slot is the next one's
+	if err := hub.SendTo(7, 1, []byte("again")); err != nil {
+		t.Fatal(err)
+	}
+	after.read(hub)
+	if len(after.got) != 2 || len(before.down.take()) != 0 {
+		t.Errorf("after the detach of the one before: got %q", after.got)
+	}
+}
+
+// TestHubCounts: each thing that a Hub does has its counter.
+func TestHubCounts(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(hub.SendTo(7, 1, nil)) // nobody is there: unroutable
+	one, two, three := newWorker(hub, 1), newWorker(hub, 2), newWorker(hub, 3, 7)
+	turn := func() {
+		for _, w := range []*worker{one, two, three, one, two, three} {
+			w.read(hub)
+		}
+	}
+	must(one.local.Publish("t", 1, []byte("a")))
+	turn()
+	two.down.err = errors.New("full")
+	must(hub.Publish("t", 1, []byte("b")))
+	must(one.local.SendTo(7, 1, []byte("c"))) // bounced by one, flooded: two misses it
+	turn()
+	one.detach()
+	must(hub.CloseConn(7, 1000, "d")) // flooded: two misses it
+	hub.Receive(3, []byte("garbage"))
+	hub.Receive(3, damaged(broker.Send, 6, 2)) // only the Hub floods
+	turn()
+	want := broker.HubStats{
+		Published: 2, Directed: 3, Bounced: 1, Flooded: 3, Unroutable: 1,
+		Malformed: map[int]uint64{1: 0, 2: 0, 3: 2},
+		Delivered: map[int]uint64{1: 3, 2: 1, 3: 4},
+		Dropped:   map[int]uint64{1: 0, 2: 3, 3: 0},
+	}
+	if got := hub.Stats(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	wantGot(t, "worker 1", one, "1:a", "2:b")
+	wantGot(t, "worker 2", two, "1:a")
+	wantGot(t, "worker 3", three, "1:a", "2:b", "0:c", "0:d")
+}
+
+// TestSoleWorkerSaysNo: when the only worker does not have the connection, that is the end of it.
+func TestSoleWorkerSaysNo(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	w := newWorker(hub, 1)
+	if err := w.local.SendTo(7, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		w.read(hub)
+	}
+	got := hub.Stats()
+	if got.Directed != 1 || got.Bounced != 1 || got.Unroutable != 1 || got.Delivered[1] != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestHubRefuses: the primary's own messages have the same limits as the workers'.
+func TestHubRefuses(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	long := make([]byte, broker.MaxPayload+1)
+	for _, c := range []struct {
+		what      string
+		got, want error
+	}{
+		{"no topic", hub.Publish("", 1, nil), broker.ErrTopic},
+		{"a long payload", hub.Publish("t", 1, long), broker.ErrPayload},
+		{"a long message", hub.SendTo(1, 1, long), broker.ErrPayload},
+		{"a long reason", hub.CloseConn(1, 1000, string(long)), broker.ErrPayload},
+	} {
+		if !errors.Is(c.got, c.want) {
+			t.Errorf("%s: got %v, want %v", c.what, c.got, c.want)
+		}
+	}
+	if got := hub.Stats(); got.Published+got.Directed != 0 {
+		t.Errorf("got %+v, want nothing passed on", got)
+	}
+}
+
+// TestSeveralInOne: envelopes that come in one message are passed on one by one, and a bad one among them is left out.
+func TestSeveralInOne(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	w := newWorker(hub, 1, 7)
+	m := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "t", Seq: 99, Payload: []byte("a")})
+	m = append(m, damaged(broker.Publish, 4, 9)...) // a kind that a later version may have
+	m = broker.AppendEnvelope(m, broker.Envelope{Kind: broker.Send, Conn: 7, Payload: []byte("b")})
+	m = broker.AppendEnvelope(m, broker.Envelope{Kind: broker.Publish, Topic: "t", Payload: []byte("c")})
+	hub.Receive(2, m)
+	w.local.Receive(append(damaged(broker.Publish, 4, 9), w.down.take()...))
+	if len(w.got) != 3 || w.got[0] != "1:a" || w.got[2] != "2:c" {
+		t.Errorf("got %q", w.got)
+	}
+	if got := hub.Stats().Malformed[2]; got != 1 {
+		t.Errorf("hub: got %d malformed, want 1", got)
+	}
+	if got := w.local.Malformed(); got != 1 {
+		t.Errorf("worker: got %d malformed, want 1", got)
+	}
+}

@@ -1,0 +1,50 @@
+package broker_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/expedite-go/expedite/broker"
+)
+
+// TestOverloadedSays: a publisher learns that its message was not taken, and why.
+func TestOverloadedSays(t *testing.T) {
+	full := errors.New("queue full")
+	up := &tray{err: full}
+	local := broker.NewLocal(up, func(broker.Envelope) bool { return false })
+	for _, err := range []error{
+		local.Publish("t", 1, nil), local.SendTo(1, 1, nil), local.CloseConn(1, 1000, ""),
+	} {
+		if !errors.Is(err, broker.ErrOverloaded) || !errors.Is(err, full) {
+			t.Errorf("got %v, want ErrOverloaded with %v", err, full)
+		}
+	}
+	local.Receive(broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Conn: 1})) // its answer is not taken
+	if got := local.Refused(); got != 4 {
+		t.Errorf("got %d refused, want 4", got)
+	}
+}
+
+// TestPublishAllocatesNothing: from the publisher through the Hub to two workers.
+func TestPublishAllocatesNothing(t *testing.T) {
+	if raceEnabled() {
+		t.Skip("the race detector lets pools forget")
+	}
+	hub := broker.NewHub(firstSlot)
+	n := 0
+	toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(1, m); return nil })
+	deliver := func(e broker.Envelope) bool { n += len(e.Topic); return true }
+	local, other := broker.NewLocal(toHub, deliver), broker.NewLocal(toHub, deliver)
+	// Delivered at once, which only a Deliver that calls nobody allows.
+	hub.Attach(1, broker.LinkFunc(func(m []byte) error { local.Receive(m); return nil }))
+	hub.Attach(2, broker.LinkFunc(func(m []byte) error { other.Receive(m); return nil }))
+	payload := make([]byte, 100)
+	got := testing.AllocsPerRun(1000, func() {
+		if err := local.Publish("lobby", 1, payload); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got != 0 || n == 0 {
+		t.Errorf("got %v allocations and %d bytes of topics, want 0 and some", got, n)
+	}
+}

@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// wantStatus reads an answer and compares its status.
+func (p *peer) wantStatus(want int) {
+	p.t.Helper()
+	head := p.head()
+	if !bytes.HasPrefix(head, fmt.Appendf(nil, "HTTP/1.1 %d ", want)) {
+		p.t.Errorf("got %q, want %d", head, want)
+	}
+}
+
+// TestHeadLimits: a head that is too long or too slow is refused, and a socket that never speaks is closed.
+func TestHeadLimits(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, pump bool) {
+		cfg := portable(pump)
+		cfg.MaxHead, cfg.HandshakeTimeout = 2<<10, 50*time.Millisecond
+		f := start(t, cfg, map[string]*Route{"/": {Handler: echo}})
+		f.connect(t, "GET / HTTP/1.1\r\nX: "+strings.Repeat("x", 4<<10)).wantStatus(http.StatusRequestHeaderFieldsTooLarge)
+		f.connect(t, "GET / HTTP/1.1\r\n").wantStatus(http.StatusRequestTimeout)
+		f.connect(t, "").wantEnd()
+		got := f.Stats()
+		if got.Limits["head_size"] != 1 || got.Limits["head_time"] != 2 || got.Refused[431] != 1 || got.Refused[408] != 1 {
+			t.Errorf("limits %v and refusals %v, want one of each and two of head_time", got.Limits, got.Refused)
+		}
+	})
+}
+
+// TestMaxConnections: one connection too many gets 503, and there is room again when another has left.
+func TestMaxConnections(t *testing.T) {
+	f := start(t, Config{MaxConnections: 1}, map[string]*Route{"/": {Handler: echo}})
+	p := f.dial(t, "/")
+	f.connect(t, fmt.Sprintf(request, "/")).wantStatus(http.StatusServiceUnavailable)
+	_ = p.conn.Close()
+	until(t, "it has left", func() bool { return f.Len() == 0 })
+	f.dial(t, "/")
+}
+
+// TestAuthorize: the application's word decides, whether it blocks or not, and its panic is a refusal.
+func TestAuthorize(t *testing.T) {
+	release := make(chan struct{})
+	decide := func(_ context.Context, u *Upgrade) error {
+		switch u.Request.RawQuery {
+		case "refuse":
+			return &ws.HandshakeError{Status: http.StatusUnauthorized, Reason: "who are you?"}
+		case "error":
+			return errors.New("something that clients need not know")
+		case "panic":
+			panic("oh no")
+		case "wait":
+			<-release
+		}
+		u.Conn.SetOwner(u.Request.RawQuery)
+		return nil
+	}
+	h := funcs{open: func(c *Conn) { c.Send(ws.OpText, []byte(c.Owner().(string))) }, message: echo.message}
+	f := start(t, Config{}, map[string]*Route{
+		"/inline": {Handler: h, Inline: true, Authorize: decide}, "/": {Handler: h, Authorize: decide, Blocking: true},
+	})
+	for _, path := range []string{"/", "/inline"} {
+		for query, status := range map[string]int{"refuse": 401, "error": 403, "panic": 500} {
+			f.connect(t, fmt.Sprintf(request, path+"?"+query)).wantStatus(status)
+		}
+		f.dial(t, path+"?alice").want(ws.OpText, []byte("alice"))
+	}
+	// What the client sends before the decision waits for it; a client that leaves leaves nothing behind.
+	early := f.connect(t, fmt.Sprintf(request, "/?wait")+string(ws.AppendMaskedFrame(nil, ws.OpText, 1, []byte("early"))))
+	f.connect(t, fmt.Sprintf(request, "/?wait")).conn.Close()
+	close(release)
+	early.wantStatus(http.StatusSwitchingProtocols)
+	early.want(ws.OpText, []byte("wait"))
+	early.want(ws.OpText, []byte("early"))
+	if strings.Contains(f.logs.String(), "oh no") != true {
+		t.Error("the panic was not logged")
+	}
+}
+
+// conns is a listener for connections that come from somewhere else.
+type conns chan net.Conn
+
+func (c conns) Accept() (net.Conn, error) {
+	conn, ok := <-c
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+func (c conns) Close() error { return nil }
+func (conns) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestHandOff: a request that is no upgrade goes to net/http with all its bytes, and an upgrade on the same connection
+// comes back.
+func TestHandOff(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, pump bool) {
+		handed := make(conns, 10)
+		cfg := portable(pump)
+		cfg.HTTP = func(c net.Conn) { handed <- c }
+		f := start(t, cfg, map[string]*Route{"/": {Handler: echo}})
+		mux := http.NewServeMux()
+		mux.HandleFunc("POST /length", func(w http.ResponseWriter, r *http.Request) {
+			n, err := io.Copy(io.Discard, r.Body)
+			fmt.Fprint(w, n, err)
+		})
+		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			rest, _ := rw.Reader.Peek(rw.Reader.Buffered())
+			req := ws.Request{Method: r.Method, Target: "/", Path: "/", Minor: 1, Host: r.Host}
+			for name, v := range r.Header {
+				req.Header = append(req.Header, ws.Field{Name: name, Value: v[0]})
+			}
+			f.Adopt(conn, req, rest)
+		})
+		web := &http.Server{Handler: mux}
+		served := make(chan struct{})
+		go func() { defer close(served); _ = web.Serve(handed) }()
+		t.Cleanup(func() { close(handed); <-served; _ = web.Close() })
+
+		body := strings.Repeat("b", 100_000)
+		p := f.connect(t, fmt.Sprintf("POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+		in := bufio.NewReader(p.conn)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "100000 <nil>" {
+			t.Errorf("got %q, %v; want 100000", b, err)
+		}
+		p.write([]byte(fmt.Sprintf(request, "/")))
+		if in.Buffered() > 0 {
+			t.Fatal("bytes that nobody asked for")
+		}
+		p.wantStatus(http.StatusSwitchingProtocols)
+		p.send(ws.OpText, []byte("hello"))
+		p.want(ws.OpText, []byte("hello"))
+	})
+}

@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// onLoop runs f on the loop and waits for its end.
+func (f *fixture) onLoop(do func()) {
+	done := make(chan struct{})
+	f.Post(func() {
+		defer close(done)
+		do()
+	})
+	<-done
+}
+
+// TestHotPathAllocatesNothing: a small message that comes and goes, through the protocol, the handler, the queue and the
+// socket, costs no allocation; a publication costs the same number for two subscribers and for two hundred.
+func TestHotPathAllocatesNothing(t *testing.T) {
+	opened := make(chan *Conn, 1)
+	f := start(t, Config{}, map[string]*Route{
+		"/": {Inline: true, Handler: funcs{open: func(c *Conn) { opened <- c }, message: echo.message}},
+		"/topic": {Inline: true, Handler: funcs{open: func(c *Conn) {
+			if _, err := c.Subscribe("all"); err != nil {
+				t.Error(err)
+			}
+		}}},
+	})
+	p := f.dial(t, "/")
+	c := <-opened
+	go swallow(p.conn)
+	frame := ws.AppendMaskedFrame(nil, ws.OpText, 0x01020304, []byte("twenty bytes of text"))
+	in := make([]byte, len(frame))
+	f.onLoop(func() {
+		got := testing.AllocsPerRun(1000, func() {
+			copy(in, frame) // unmasking is in place
+			c.feed(in)
+			c.flush(false)
+		})
+		if got != 0 && !raceEnabled {
+			t.Errorf("echo: got %v allocations per message, want 0", got)
+		}
+	})
+	if in := f.Stats().TextIn; in < 1000 {
+		t.Errorf("the handler saw %d messages, want 1000", in)
+	}
+
+	publish := func() (got float64) {
+		payload := bytes.Repeat([]byte("x"), 20)
+		f.onLoop(func() {
+			got = testing.AllocsPerRun(100, func() {
+				f.Publish("all", ws.OpText, payload)
+				f.Flush()
+			})
+		})
+		return got
+	}
+	few, many := 2, 200
+	subscribe := func(n int) {
+		for f.Subscriptions() < n {
+			go swallow(f.dial(t, "/topic").conn)
+		}
+	}
+	subscribe(few)
+	publish()
+	a := publish()
+	subscribe(many)
+	publish()
+	b := publish()
+	if (a > 1 || b > 1) && !raceEnabled {
+		t.Errorf("publish: got %v allocations for %d subscribers and %v for %d, want the frame alone", a, few, b, many)
+	}
+}
+
+func swallow(conn net.Conn) {
+	buf := make([]byte, 64<<10)
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+// TestWatchdog: a callback that holds the loop is reported with its stack, once.
+func TestWatchdog(t *testing.T) {
+	release := make(chan struct{})
+	f := start(t, Config{WatchdogLimit: 20 * time.Millisecond}, map[string]*Route{
+		"/": {Inline: true, Handler: funcs{message: func(*Conn, ws.Opcode, []byte) { holdTheLoop(release) }}},
+	})
+	p := f.dial(t, "/")
+	p.send(ws.OpText, nil)
+	until(t, "it is reported", func() bool { return strings.Contains(f.logs.String(), "holdTheLoop") })
+	close(release)
+	p.send(ws.OpText, nil)
+	until(t, "the loop goes on", func() bool { return f.Stats().TextIn == 2 })
+	if got := f.Stats().Stalls; got != 1 {
+		t.Errorf("stalls: got %d, want 1", got)
+	}
+}
+
+func holdTheLoop(release <-chan struct{}) { <-release }
