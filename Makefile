@@ -29,8 +29,8 @@ check: tools
 
 tools:
 	@mkdir -p $(GOBIN)
-	@test -x $(GOBIN)/gofumpt || GOBIN=$(GOBIN) go install mvdan.cc/gofumpt@v0.9.2
-	@test -x $(GOBIN)/staticcheck || GOBIN=$(GOBIN) go install honnef.co/go/tools/cmd/staticcheck@2026.1
+	@test -x $(GOBIN)/gofumpt || GOBIN=$(GOBIN) go install mvdan.cc/gofumpt@v0.12.0
+	@test -x $(GOBIN)/staticcheck || GOBIN=$(GOBIN) go install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Each fuzz target for FUZZTIME.
 fuzz:

@@ -1,0 +1,243 @@
+package expedite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/cluster"
+)
+
+// patience bounds every wait in these tests.
+const patience = 30 * time.Second
+
+// TestMain is the tests, and each worker that they start.
+func TestMain(m *testing.M) {
+	if cluster.IsWorker() {
+		if err := obedient(Config{}).Run(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// order is what a client of the obedient app asks it to do.
+type order struct {
+	Send, Close ID
+	User, Topic string
+	Text        string
+}
+
+// obedient is an app that does what its clients say, by the methods of App.
+func obedient(cfg Config) *App {
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	app := New(cfg)
+	app.Handle("/", Handler{
+		Authorize: func(r *http.Request, id *auth.Identity) error {
+			if id.User = r.URL.Query().Get("user"); id.User == "" {
+				return Refuse(http.StatusUnauthorized, "who are you?")
+			}
+			return nil
+		},
+		Open: func(c *Conn) {
+			if topic := c.Query().Get("topic"); topic != "" {
+				if err := c.Subscribe(topic); err != nil {
+					_ = c.Close(1011, err.Error())
+				}
+			}
+			c.Send(Text(fmt.Sprintf(`{"id":"%s","worker":%d}`, c.ID(), app.Slot())))
+		},
+		Message: func(c *Conn, m Message) {
+			var o order
+			err := json.Unmarshal(m.Bytes(), &o)
+			switch {
+			case err != nil:
+			case o.Send != 0:
+				err = app.Send(o.Send, Text(o.Text))
+			case o.Close != 0:
+				err = app.CloseConn(o.Close, 4000, o.Text)
+			case o.User != "":
+				err = app.SendUser(o.User, Text(o.Text))
+			default:
+				err = c.Publish(o.Topic, Text(o.Text))
+			}
+			if err != nil {
+				c.Send(Text(err.Error()))
+			}
+		},
+	})
+	return app
+}
+
+// run runs an app until the test ends, and returns its address.
+func run(t *testing.T, cfg Config) (addr string) {
+	t.Helper()
+	started := make(chan Started, 1)
+	cfg.Addr, cfg.DrainTimeout, cfg.WorkerOutput = "127.0.0.1:0", 5*time.Second, io.Discard
+	cfg.OnStart = func(s Started) { started <- s }
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- obedient(cfg).Run(ctx) }()
+	t.Cleanup(func() {
+		cancel(ErrStopNow)
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	select {
+	case s := <-started:
+		return s.Addresses[0]
+	case err := <-ended:
+		ended <- nil
+		t.Fatal(err)
+	case <-time.After(patience):
+		t.Fatal("the app does not start")
+	}
+	return ""
+}
+
+// visitor is a client of the obedient app.
+type visitor struct {
+	t    *testing.T
+	conn *websocket.Conn
+	ID   ID
+	Slot int `json:"worker"`
+}
+
+func visit(t *testing.T, addr, query string) *visitor {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, "ws://"+addr+"/?"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	v := &visitor{t: t, conn: conn}
+	if err := json.Unmarshal([]byte(v.hear()), v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (v *visitor) say(o order) {
+	v.t.Helper()
+	b, err := json.Marshal(o)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if err := v.conn.Write(v.t.Context(), websocket.MessageText, b); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+func (v *visitor) hear() string {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
+	defer cancel()
+	_, b, err := v.conn.Read(ctx)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (v *visitor) want(text string) {
+	v.t.Helper()
+	if got := v.hear(); got != text {
+		v.t.Errorf("heard %q, want %q", got, text)
+	}
+}
+
+// TestReach: an app reaches any connection in any worker, by id, user and topic, and in a process by itself.
+func TestReach(t *testing.T) {
+	for name, workers := range map[string]int{"one process": -1, "three workers": 3} {
+		t.Run(name, func(t *testing.T) {
+			addr := run(t, Config{Workers: workers})
+			alice := visit(t, addr, "user=alice&topic=news")
+			bob := visit(t, addr, "user=bob&topic=news")
+			again := visit(t, addr, "user=alice")
+			if workers > 1 && (alice.Slot == bob.Slot || bob.Slot == again.Slot) {
+				t.Errorf("all in one worker: %d, %d, %d", alice.Slot, bob.Slot, again.Slot)
+			}
+			bob.say(order{Send: alice.ID, Text: "to alice"})
+			alice.want("to alice")
+			bob.say(order{User: "alice", Text: "to both"})
+			alice.want("to both")
+			again.want("to both")
+			again.say(order{Topic: "news", Text: "to all"})
+			alice.want("to all")
+			bob.want("to all")
+			bob.say(order{Send: newTestID(), Text: "to nobody"}) // no error, no answer
+			bob.say(order{Topic: "\x00user:bob", Text: "forged"})
+			bob.want(ErrTopic.Error())
+			bob.say(order{Close: alice.ID, Text: "go"})
+			_, _, err := alice.conn.Read(t.Context())
+			if got, ok := errors.AsType[websocket.CloseError](err); !ok || got.Code != 4000 || got.Reason != "go" {
+				t.Errorf("alice: %v, want close code 4000", err)
+			}
+		})
+	}
+}
+
+func newTestID() ID { return ID(newID(1)) }
+
+// TestTwoApps: two apps in one process do not know of each other.
+func TestTwoApps(t *testing.T) {
+	one, two := run(t, Config{Workers: -1}), run(t, Config{Workers: -1})
+	a, b := visit(t, one, "user=a&topic=x"), visit(t, two, "user=a&topic=x")
+	a.say(order{Topic: "x", Text: "one"})
+	b.say(order{Topic: "x", Text: "two"})
+	a.want("one")
+	b.want("two")
+}
+
+// TestRefusal: the word of Authorize is the answer to the client.
+func TestRefusal(t *testing.T) {
+	addr := run(t, Config{Workers: -1})
+	_, resp, err := websocket.Dial(t.Context(), "ws://"+addr+"/", nil)
+	if err == nil || resp == nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("got %v, want 401", err)
+	}
+}
+
+// TestWrongPaths: what is wrong with endpoints is told by Run, and nothing starts.
+func TestWrongPaths(t *testing.T) {
+	app := New(Config{Addr: "127.0.0.1:0", Workers: -1})
+	app.Handle("chat", Handler{})
+	app.Handle("/chat", Handler{})
+	app.Handle("/chat", Handler{})
+	err := app.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `"chat"`) || !strings.Contains(err.Error(), "already") {
+		t.Errorf("got %v, want both faults", err)
+	}
+	if err := app.Publish("x", Text("y")); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Publish: got %v, want ErrNotRunning", err)
+	}
+}
+
+// TestID: the text form of an id reads back, and anything else is refused.
+func TestID(t *testing.T) {
+	id := ID(newID(7))
+	if got, err := ParseID(id.String()); err != nil || got != id || slotHint(uint64(id)) != 7 {
+		t.Errorf("got %v, %v of slot %d; want %v of slot 7", got, err, slotHint(uint64(id)), id)
+	}
+	for _, s := range []string{"", "1", "000000000000000g", "00000000000000001"} {
+		if _, err := ParseID(s); err == nil {
+			t.Errorf("ParseID(%q): got no error", s)
+		}
+	}
+}
