@@ -41,7 +41,10 @@ func (a *App) runPrimary(ctx context.Context) error {
 		OnMessage: func(w *cluster.Worker, m []byte) { p.hub.Receive(w.Slot(), m) },
 		OnReport:  p.report,
 	})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil // told to stop before it had begun
+	case err != nil:
 		return fmt.Errorf("expedite: %w", err)
 	}
 	p.group.Store(group)

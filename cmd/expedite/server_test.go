@@ -80,7 +80,7 @@ func allReady(st control.Status) bool {
 			return false
 		}
 	}
-	return true
+	return len(st.Workers) > 0
 }
 
 func (s *server) cleanup() {
