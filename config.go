@@ -29,6 +29,9 @@ type Config struct {
 	// MaxConnections is the number of WebSockets per worker; beyond it a handshake gets 503. 0 is no limit but that of
 	// open files.
 	MaxConnections int
+	// MaxHandshakes is the number of sockets per worker that may be before or in their handshake; past it a new one is
+	// closed at once. 0 is 4096.
+	MaxHandshakes int
 	// MaxHead is the longest request head of a handshake in bytes. 0 is 8 KiB.
 	MaxHead int
 	// HandshakeTimeout bounds the time until the request head is complete, and that of Authorize. 0 is 10 s.

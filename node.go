@@ -45,6 +45,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		MaxHead:          a.cfg.MaxHead,
 		HandshakeTimeout: a.cfg.HandshakeTimeout,
 		MaxConnections:   a.cfg.MaxConnections,
+		MaxHandshakes:    a.cfg.MaxHandshakes,
 		MaxSubscriptions: a.cfg.MaxSubscriptions,
 	})
 	if err != nil {

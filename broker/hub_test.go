@@ -117,6 +117,54 @@ func TestHubCounts(t *testing.T) {
 	wantGot(t, "worker 3", three, "1:a", "2:b", "0:c", "0:d")
 }
 
+// TestAnySlotOrder: workers are found in whatever order they come and go.
+func TestAnySlotOrder(t *testing.T) {
+	hub := broker.NewHub(func(conn uint64) int { return int(conn) })
+	var workers []*worker
+	for _, slot := range []int{5, 1, 9, 3, 7} {
+		workers = append(workers, newWorker(hub, slot, uint64(slot)))
+	}
+	workers[1].detach()
+	workers[1] = newWorker(hub, 1, 1)
+	for _, w := range workers {
+		if err := hub.SendTo(uint64(w.slot), 1, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		w.read(hub)
+		wantGot(t, fmt.Sprint("slot ", w.slot), w, "0:x")
+	}
+	if got := hub.Stats().Flooded; got != 0 {
+		t.Errorf("got %d flooded, want 0", got)
+	}
+	for _, w := range workers {
+		w.detach()
+	}
+	if err := hub.Publish("t", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workers {
+		if got := len(w.down.take()); got != 0 {
+			t.Errorf("slot %d: got %d bytes after its detach", w.slot, got)
+		}
+	}
+}
+
+// TestFloodIsNotAnswered: a worker is silent when all are asked.
+func TestFloodIsNotAnswered(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	w := newWorker(hub, 2)
+	if err := hub.SendTo(7, 1, nil); err != nil { // slot 1 has no worker
+		t.Fatal(err)
+	}
+	w.local.Receive(w.down.take())
+	if got := len(w.up.take()); got != 0 {
+		t.Errorf("got an answer of %d bytes", got)
+	}
+	if got := hub.Stats(); got.Flooded != 1 || got.Unroutable != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // TestSoleWorkerSaysNo: when the only worker does not have the connection, that is the end of it.
 func TestSoleWorkerSaysNo(t *testing.T) {
 	hub := broker.NewHub(firstSlot)

@@ -83,11 +83,13 @@ func (l *Local) Receive(m []byte) {
 			m = m[cmp.Or(n, len(m)):]
 			continue
 		}
-		if string(topic) != l.topic && e.Kind == Publish {
-			l.topic = string(topic)
-		}
 		if e.Kind == Publish {
+			if string(topic) != l.topic {
+				l.topic = string(topic)
+			}
 			e.Topic = l.topic
+		} else {
+			e.Seq = 0 // the Hub's mark, which is nobody else's business
 		}
 		if !l.deliver(e) && e.Kind != Publish && e.flags&flagFlood == 0 {
 			l.bounce(m[:n:n])

@@ -86,7 +86,7 @@ func (c *Conn) SetOwner(o any) { c.owner = o }
 // Remote is the peer's address.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
-// adopt makes the record of a socket that was just put on the loop.
+// adopt makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes it is closed at once.
 func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
 	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now()}
 	for int(k.Index) >= len(e.conns) {
@@ -96,6 +96,10 @@ func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *
 	e.handshakes.Add(1)
 	e.count.accepted.Add(1)
 	e.loop.SetDeadline(k, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
+	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) {
+		e.count.limit(limitHandshakes)
+		e.teardown(c)
+	}
 	return c
 }
 

@@ -296,6 +296,9 @@ func (e *Engine) Adopt(conn net.Conn, req ws.Request, rest []byte) bool {
 			return
 		}
 		c := e.adopt(k, s, addrPort(conn.RemoteAddr()))
+		if c.phase.Load() == phaseClosed {
+			return
+		}
 		route := e.cfg.Route(req.Path)
 		if route == nil {
 			c.refuse(errNotUpgrade)

@@ -51,6 +51,24 @@ func TestMaxConnections(t *testing.T) {
 	f.dial(t, "/")
 }
 
+// TestMaxHandshakes: sockets that do not get on with their handshake cannot fill the memory; the one too many is closed.
+func TestMaxHandshakes(t *testing.T) {
+	f := start(t, Config{MaxHandshakes: 3}, map[string]*Route{"/": {Handler: echo}})
+	f.dial(t, "/") // is through, and counts no more
+	slow := make([]*peer, 3)
+	for i := range slow {
+		slow[i] = f.connect(t, "GET / HT")
+	}
+	until(t, "they are in", func() bool { return f.Stats().Handshaking == 3 })
+	f.connect(t, "").wantEnd()
+	if got := f.Stats().Limits["handshakes"]; got != 1 {
+		t.Errorf("handshakes: got %d, want 1", got)
+	}
+	_ = slow[0].conn.Close()
+	until(t, "one has left", func() bool { return f.Stats().Handshaking == 2 })
+	f.dial(t, "/")
+}
+
 // TestAuthorize: the application's word decides, whether it blocks or not, and its panic is a refusal.
 func TestAuthorize(t *testing.T) {
 	release := make(chan struct{})

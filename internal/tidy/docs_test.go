@@ -1,50 +1,67 @@
 package tidy
 
 import (
-	"fmt"
 	"go/ast"
-	"maps"
-	"os"
-	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
 
-// docFaults finds exported names without a comment that begins with the name.
-func docFaults(f *file) (faults []string) {
+// packageDocFaults finds packages that nobody introduces, and comments that do not begin as go doc wants it.
+func packageDocFaults(files []*file) (faults []fault) {
+	documented, first := false, (*file)(nil)
+	for _, f := range files {
+		if f.isTest() {
+			continue
+		}
+		if first == nil {
+			first = f
+		}
+		if f.ast.Doc == nil {
+			continue
+		}
+		documented = true
+		begin := "Package " + f.ast.Name.Name
+		if f.ast.Name.Name == "main" {
+			begin = "Command "
+		}
+		if !strings.HasPrefix(f.ast.Doc.Text(), begin) {
+			faults = append(faults, f.fault(f.ast.Doc.Pos(), "package", "the comment does not begin with "+begin))
+		}
+	}
+	if first != nil && !documented {
+		faults = append(faults, fault{first.path, 1, "package", "no package comment"})
+	}
+	return faults
+}
+
+// docFaults finds exported names without a comment that begins with the name. Methods of unexported types are what
+// some interface asks for, and documented there.
+func docFaults(f *file) (faults []fault) {
 	if f.isTest() || f.ast.Name.Name == "main" {
 		return nil
 	}
 	check := func(name *ast.Ident, doc *ast.CommentGroup) {
-		if !name.IsExported() {
-			return
-		}
-		if doc == nil || !strings.HasPrefix(doc.Text(), name.Name) {
-			faults = append(faults, fmt.Sprintf("%s:%d: comment of %s", f.path, f.line(name.Pos()), name.Name))
+		if name.IsExported() && !beginsWith(doc, name.Name) {
+			faults = append(faults, f.fault(name.Pos(), "comment", "none that begins with "+name.Name))
 		}
 	}
 	for _, d := range f.ast.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			if d.Recv == nil || ast.IsExported(receiver(d)) {
+			if d.Recv == nil || ast.IsExported(receiver(d.Recv.List[0].Type)) {
 				check(d.Name, d.Doc)
 			}
 		case *ast.GenDecl:
 			for _, s := range d.Specs {
 				switch s := s.(type) {
 				case *ast.TypeSpec:
-					doc := s.Doc
-					if doc == nil {
-						doc = d.Doc
+					check(s.Name, either(s.Doc, d))
+				case *ast.ValueSpec:
+					if s.Doc == nil && d.Lparen.IsValid() && (d.Doc != nil || s.Comment != nil) {
+						continue // one comment for a group of values, or one behind each
 					}
-					check(s.Name, doc)
-				case *ast.ValueSpec: // one comment may stand for a whole group
-					if d.Doc == nil && s.Doc == nil && s.Comment == nil && s.Names[0].IsExported() {
-						check(s.Names[0], nil)
-					}
+					check(s.Names[0], either(s.Doc, d))
 				}
 			}
 		}
@@ -52,102 +69,65 @@ func docFaults(f *file) (faults []string) {
 	return faults
 }
 
-func receiver(d *ast.FuncDecl) string {
-	t := d.Recv.List[0].Type
-	if s, ok := t.(*ast.StarExpr); ok {
-		t = s.X
+// either is the comment of a spec, or that of its declaration if there is nothing else in it.
+func either(doc *ast.CommentGroup, d *ast.GenDecl) *ast.CommentGroup {
+	if doc == nil && !d.Lparen.IsValid() {
+		return d.Doc
 	}
-	if id, ok := t.(*ast.Ident); ok {
-		return id.Name
-	}
-	return ""
+	return doc
 }
 
-// TestDocs: every package and every exported name is documented.
-func TestDocs(t *testing.T) {
-	packages := make(map[string]bool)
-	for _, f := range goFiles(t) {
-		if !f.isTest() {
-			packages[f.pkg()] = packages[f.pkg()] || f.ast.Doc != nil
-		}
-		for _, fault := range docFaults(f) {
-			t.Error(fault)
-		}
-	}
-	for pkg, documented := range packages {
-		if !documented {
-			t.Errorf("%s: no package comment", pkg)
-		}
+func beginsWith(doc *ast.CommentGroup, name string) bool {
+	return doc != nil && regexp.MustCompile(`^`+name+`\b`).MatchString(doc.Text())
+}
+
+// receiver is the name of a method's type, be it a pointer or generic.
+func receiver(e ast.Expr) string {
+	switch x := e.(type) {
+	case *ast.StarExpr:
+		return receiver(x.X)
+	case *ast.IndexExpr:
+		return receiver(x.X)
+	case *ast.IndexListExpr:
+		return receiver(x.X)
+	case *ast.Ident:
+		return x.Name
+	default:
+		return ""
 	}
 }
 
-// TestDocRule: the rule notices what it is there for.
-func TestDocRule(t *testing.T) {
-	for text, faults := range map[string]int{
-		"// F does.\nfunc F() {}":                        0,
-		"func F() {}":                                    1,
-		"// Does.\nfunc F() {}":                          1,
-		"type T int":                                     1,
-		"type t int\nfunc (t) F() {}":                    0,
-		"// T is.\ntype T int\nfunc (T) F() {}":          1,
-		"const C = 1":                                    1,
-		"// The values.\nconst (\n\tC = 1\n\tD = 2\n)\n": 0,
+// TestDocRules: the rules notice what they are there for.
+func TestDocRules(t *testing.T) {
+	for text, want := range map[string]string{
+		"// F does.\nfunc F() {}":                               "",
+		"func F() {}":                                           "comment",
+		"// Does.\nfunc F() {}":                                 "comment",
+		"// Fast does.\nfunc F() {}":                            "comment",
+		"func f() {}":                                           "",
+		"type T int":                                            "comment",
+		"type t int\nfunc (t) F() {}":                           "",
+		"// T is.\ntype T int\nfunc (T) F() {}":                 "comment",
+		"// T is.\ntype T int\nfunc (*T) F() {}":                "comment",
+		"// T is.\ntype T[K any] int\nfunc (*T[K]) F() {}":      "comment",
+		"// T is.\ntype T[K, V any] int\nfunc (T[K, V]) F() {}": "comment",
+		"// All.\ntype (\n\tT int\n)":                           "comment",
+		"const C = 1":                                           "comment",
+		"// The value.\nconst C = 1":                            "comment",
+		"// C is.\nconst C = 1":                                 "",
+		"// The values.\nconst (\n\tC = 1\n\tD = 2\n)\n":        "",
+		"const (\n\tC = 1 // C is.\n)\n":                        "",
+		"const (\n\tC = 1\n)\n":                                 "comment",
 	} {
-		wantFaults(t, text, docFaults(parse(t, "a.go", "package a\n"+text)), faults)
+		wantRule(t, text, docFaults(parse(t, "a.go", "package a\n"+text)), want)
 	}
-}
-
-// TestDependencies: each module that the code imports has its line in docs/dependencies.md, and the other way round.
-func TestDependencies(t *testing.T) {
-	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var modules []string
-	for _, m := range regexp.MustCompile(`(?m)^\s+(\S+) v`).FindAllStringSubmatch(string(mod), -1) {
-		modules = append(modules, m[1])
-	}
-	used := make(map[string]bool)
-	for _, f := range goFiles(t) {
-		for _, spec := range f.ast.Imports {
-			path, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range modules {
-				if (path == m || strings.HasPrefix(path, m+"/")) && f.pkg() != "benchmarks" {
-					used[m] = true
-				}
-			}
-		}
-	}
-	doc, err := os.ReadFile(filepath.Join(root, "docs", "dependencies.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var listed []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllStringSubmatch(string(doc), -1) {
-		listed = append(listed, m[1])
-	}
-	slices.Sort(listed)
-	if got := slices.Sorted(maps.Keys(used)); !slices.Equal(got, listed) {
-		t.Errorf("imported: %v\nlisted:   %v", got, listed)
-	}
-}
-
-// TestLinks: links within the repository lead somewhere.
-func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	found := 0
-	walk(t, func(path, text string) {
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			found++
-			if _, err := os.Stat(filepath.Join(root, filepath.Dir(path), m[1])); err != nil {
-				t.Errorf("%s: link to %s: %v", path, m[1], err)
-			}
-		}
-	}, ".md")
-	if found == 0 {
-		t.Error("no links found: the rule does nothing")
+	for text, want := range map[string]string{
+		"// Package a is.\npackage a":      "",
+		"// Command a does.\npackage main": "",
+		"package a":                        "package",
+		"// a is.\npackage a":              "package",
+		"// Package a.\n\npackage a":       "package",
+	} {
+		wantRule(t, text, packageDocFaults([]*file{parse(t, "a.go", text)}), want)
 	}
 }
