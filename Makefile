@@ -1,8 +1,9 @@
 # The commands of this repository. `make test` is what a fresh machine runs; the rest is for those who change something.
 
-GOBIN := $(CURDIR)/.cache/bin
+TOOLS := $(CURDIR)/.cache/bin
+GOFUMPT := v0.12.0
+STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
-export PATH := $(GOBIN):$(PATH)
 
 .PHONY: run test check fuzz bench bench-peers tools
 
@@ -17,25 +18,36 @@ test:
 	cd benchmarks && go vet ./...
 
 # What has to pass before a change is offered: format, vet, lint, cross builds, and the tests with the race detector.
+# The race detector needs a C compiler.
 check: tools
 	scripts/test-tools
-	@unformatted=$$(gofumpt -l .); test -z "$$unformatted" || { echo "gofumpt wants to change:"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$($(TOOLS)/gofumpt -l .) || exit 1; \
+		test -z "$$unformatted" || { echo "gofumpt wants to change:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
-	staticcheck ./...
+	$(TOOLS)/staticcheck ./...
+	GOOS=darwin go build ./...
 	GOOS=darwin go vet ./...
 	GOOS=windows go build ./...
 	go test -count=1 -timeout 20m -race -shuffle=on ./...
 	cd benchmarks && go vet ./...
 
-tools:
-	@mkdir -p $(GOBIN)
-	@test -x $(GOBIN)/gofumpt || GOBIN=$(GOBIN) go install mvdan.cc/gofumpt@v0.12.0
-	@test -x $(GOBIN)/staticcheck || GOBIN=$(GOBIN) go install honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# A mark per version: another version is installed over the one that is there.
+tools: $(TOOLS)/.gofumpt-$(GOFUMPT) $(TOOLS)/.staticcheck-$(STATICCHECK)
+
+$(TOOLS)/.gofumpt-$(GOFUMPT):
+	GOBIN=$(TOOLS) go install mvdan.cc/gofumpt@$(GOFUMPT)
+	@touch $@
+
+$(TOOLS)/.staticcheck-$(STATICCHECK):
+	GOBIN=$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
+	@touch $@
 
 # Each fuzz target for FUZZTIME.
 fuzz:
-	@for pkg in $$(go list ./...); do \
-		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	@packages=$$(go list ./...) || exit 1; \
+	for pkg in $$packages; do \
+		targets=$$(go test -list '^Fuzz' $$pkg) || { echo "$$targets"; exit 1; }; \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
 			echo "== $$pkg $$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
