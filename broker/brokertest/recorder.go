@@ -116,12 +116,18 @@ func (b *bench) all() []int {
 	return list
 }
 
-// settle waits until everything that was sent has come to the workers who, who must be there. Directed messages go
-// there and back again: so each worker publishes after it has heard all others, twice.
+// settle waits until everything that was sent has come to the workers who, who must be there.
 func (b *bench) settle(who []int) {
 	b.Helper()
+	b.settleFrom(who, who)
+}
+
+// settleFrom waits until everything that the workers senders sent has come to the workers who. Directed messages go
+// there and back again: so each sender publishes after the one before has been heard, twice.
+func (b *bench) settleFrom(senders, who []int) {
+	b.Helper()
 	for range 2 {
-		for _, from := range who {
+		for _, from := range senders {
 			b.fenced++
 			mark := fmt.Sprint("fence ", b.fenced)
 			b.publish(from, fence, mark)

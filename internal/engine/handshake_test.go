@@ -51,6 +51,25 @@ func TestMaxConnections(t *testing.T) {
 	f.dial(t, "/")
 }
 
+// TestMessageLimits: a message that is too long, or in too many pieces, closes its connection and is counted.
+func TestMessageLimits(t *testing.T) {
+	f := start(t, Config{}, map[string]*Route{"/": {
+		Handler: echo, Reader: ws.ReaderConfig{MaxMessage: 100, MaxFragments: 3},
+	}})
+	long := f.dial(t, "/")
+	long.send(ws.OpText, make([]byte, 101))
+	long.wantClose(ws.CloseMessageTooBig)
+	torn := f.dial(t, "/")
+	torn.write(fragment(0x01, "a"))
+	for range 3 {
+		torn.write(fragment(0x00, "b"))
+	}
+	torn.wantClose(ws.ClosePolicyViolation)
+	if got := f.Stats().Limits; got["message_size"] != 1 || got["fragments"] != 1 {
+		t.Errorf("limits: got %v, want one message_size and one fragments", got)
+	}
+}
+
 // TestMaxHandshakes: sockets that do not get on with their handshake cannot fill the memory; the one too many is closed.
 func TestMaxHandshakes(t *testing.T) {
 	f := start(t, Config{MaxHandshakes: 3}, map[string]*Route{"/": {Handler: echo}})

@@ -150,8 +150,11 @@ func (c *Conn) protocolError(err error) {
 	if pe, ok := errors.AsType[*ws.ProtocolError](err); ok {
 		code, reason = pe.Code, pe.Reason
 	}
-	if code == ws.CloseMessageTooBig {
+	switch code {
+	case ws.CloseMessageTooBig:
 		c.eng.count.limit(limitMessageSize)
+	case ws.ClosePolicyViolation:
+		c.eng.count.limit(limitFragments)
 	}
 	c.loopBits |= bitSwallow | bitFailed
 	c.beginClose(ending{code: code, reason: reason}, reason)

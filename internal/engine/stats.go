@@ -18,6 +18,7 @@ const (
 	limitHandshakes
 	limitConnections
 	limitMessageSize
+	limitFragments
 	limitQueueClose
 	limitDropNewest
 	limitDropOldest
@@ -31,8 +32,8 @@ const (
 
 func (l limit) String() string {
 	return [numLimits]string{
-		"head_size", "head_time", "handshakes", "connections", "message_size", "queue_close", "queue_drop_newest",
-		"queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
+		"head_size", "head_time", "handshakes", "connections", "message_size", "fragments", "queue_close",
+		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 	}[l]
 }
 
