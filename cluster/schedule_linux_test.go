@@ -16,8 +16,8 @@ func TestPoliciesSpreadConnections(t *testing.T) {
 		policy   Policy
 		min, max int // of 60 connections, per worker of 3; a report may cross the acknowledgement of one or two
 	}{
-		{RoundRobin, 20, 20},
-		{LeastConnections, 18, 22},
+		{RoundRobin, 16, 24}, // a worker that is slow to acknowledge loses its turn
+		{LeastConnections, 16, 24},
 		{None, 1, 60}, // by hash
 	}
 	for _, tt := range tests {
@@ -64,14 +64,19 @@ func TestLeastConnectionsFillsTheEmptiest(t *testing.T) {
 		_ = c.Close()
 		<-closed
 	}
-	for i := range len(first) - 2 { // a report may cross the acknowledgement of one or two
+	// A report may cross the acknowledgement of one or two; round-robin would give the empty worker half of them.
+	refilled := 0
+	for range first {
 		c, err := g.dial()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.slot != 1 {
-			t.Errorf("connection %d went to worker %d, want the empty worker 1", i, c.slot)
+		if c.slot == 1 {
+			refilled++
 		}
+	}
+	if refilled*10 < len(first)*7 {
+		t.Errorf("%d of %d connections went to the empty worker, want nearly all", refilled, len(first))
 	}
 }
 
