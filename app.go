@@ -141,6 +141,8 @@ func publicError(err error) error {
 		return nil
 	case errors.Is(err, engine.ErrClosed):
 		return ErrClosed
+	case errors.Is(err, engine.ErrMoved):
+		return ErrMoved
 	case errors.Is(err, engine.ErrTooManySubscriptions):
 		return ErrTooManySubscriptions
 	case errors.Is(err, broker.ErrOverloaded):

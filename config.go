@@ -23,6 +23,9 @@ type Config struct {
 	Admin string
 	// DrainTimeout is how long a graceful stop may take. 0 is 30 s.
 	DrainTimeout time.Duration
+	// HandoffStall is how long one worker may wait for another, while connections move between them, without any
+	// progress; then the move is undone, and a worker that does not even take part in that is killed. 0 is 10 s.
+	HandoffStall time.Duration
 	// Version is what status and metrics call this program.
 	Version string
 

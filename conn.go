@@ -1,6 +1,7 @@
 package expedite
 
 import (
+	"errors"
 	"net/netip"
 	"net/url"
 
@@ -42,14 +43,24 @@ func (c *Conn) Data() any { return c.data }
 // SetData keeps the application's own record with the connection. In callbacks only.
 func (c *Conn) SetData(v any) { c.data = v }
 
-// Send sends a message. It never blocks; the message's bytes may be reused when it returns.
-func (c *Conn) Send(m Message) SendResult { return SendResult(c.conn.Send(m.opcode(), m.data)) }
+// Send sends a message. It never blocks; the message's bytes may be reused when it returns. A Conn that was kept in the
+// worker which its connection has left still works: the message is queued on its way to where the connection is now.
+func (c *Conn) Send(m Message) SendResult {
+	r := c.conn.Send(m.opcode(), m.data)
+	if r != engine.Moved {
+		return SendResult(r)
+	}
+	if c.end.app.Send(c.ID(), m) != nil {
+		return Dropped
+	}
+	return Queued
+}
 
 // Buffered is the number of bytes that wait for the client.
 func (c *Conn) Buffered() int { return c.conn.Buffered() }
 
 // Subscribe adds the connection to a topic, on which it hears what is published in any worker. It fails with ErrTopic,
-// ErrClosed or ErrTooManySubscriptions. A second subscription to the same topic changes nothing.
+// ErrClosed, ErrMoved or ErrTooManySubscriptions. A second subscription to the same topic changes nothing.
 func (c *Conn) Subscribe(topic string) error {
 	if !validTopic(topic) {
 		return ErrTopic
@@ -67,5 +78,9 @@ func (c *Conn) Publish(topic string, m Message) error { return c.end.app.Publish
 // Close starts the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and a
 // reason of at most 123 bytes. Code 0 sends none. RFC 6455 §7.4.
 func (c *Conn) Close(code ws.CloseCode, reason string) error {
-	return publicError(c.conn.Close(code, reason))
+	err := c.conn.Close(code, reason)
+	if errors.Is(err, engine.ErrMoved) {
+		return c.end.app.CloseConn(c.ID(), code, reason)
+	}
+	return publicError(err)
 }

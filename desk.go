@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -26,6 +28,8 @@ type desk struct {
 	stop   chan control.StopRequest
 	serves sync.WaitGroup
 
+	progress atomic.Pointer[control.Progress] // of the roll under way
+
 	mu   sync.Mutex
 	addr []string // empty before everything serves
 }
@@ -35,6 +39,7 @@ type crew interface {
 	samples() []telemetry.Sample
 	scheduling() string
 	restarts() map[int]uint64
+	cluster() *cluster.Primary // nil if there is none, or not yet
 }
 
 // openDesk takes the control socket and the admin address, or fails: nothing starts half. It answers from now on.
@@ -128,7 +133,13 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 	d.mu.Unlock()
 	st := control.Status{
 		Version: d.app.cfg.Version, PID: os.Getpid(), UptimeSeconds: time.Since(d.began).Seconds(),
-		Addresses: addr, Scheduling: d.crew.scheduling(),
+		Addresses: addr, Scheduling: d.crew.scheduling(), Generation: 1, Rolling: d.progress.Load(),
+	}
+	if group := d.crew.cluster(); group != nil {
+		rolled := group.Rolled()
+		st.Handoff = control.Handoff{
+			Moved: rolled.Moved, Failed: rolled.Failed + rolled.Drained, LastSeconds: rolled.Last.Seconds(),
+		}
 	}
 	restarts := d.crew.restarts()
 	for _, s := range d.crew.samples() {

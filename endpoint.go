@@ -58,9 +58,28 @@ func (e *endpoint) Drain(ec *engine.Conn) {
 
 // Close is the engine's word that the connection has ended.
 func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
+	if n := e.app.node.Load(); n != nil {
+		n.moves.closed(ec.ID())
+	}
 	if e.Handler.Close != nil {
 		e.Handler.Close(owner(ec), &CloseError{Code: code, Reason: reason})
 	}
+}
+
+// Suspend is the engine's word that the connection is about to move.
+func (e *endpoint) Suspend(ec *engine.Conn) ([]byte, error) {
+	if e.Handler.Suspend == nil {
+		return nil, nil
+	}
+	return e.Handler.Suspend(owner(ec))
+}
+
+// Resume is the engine's word that the connection has arrived.
+func (e *endpoint) Resume(ec *engine.Conn, state []byte) error {
+	if e.Handler.Resume == nil {
+		return nil
+	}
+	return e.Handler.Resume(owner(ec), state)
 }
 
 func owner(ec *engine.Conn) *Conn { return ec.Owner().(*Conn) }

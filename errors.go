@@ -18,6 +18,8 @@ var (
 	ErrNotRunning = errors.New("expedite: the app is not running")
 	// ErrOverloaded says that a message was given up because the way to the other workers is full.
 	ErrOverloaded = errors.New("expedite: overloaded")
+	// ErrMoved says that the connection lives in another worker now: subscribe there, in a callback.
+	ErrMoved = errors.New("expedite: connection has moved")
 	// ErrTopic says that a topic's name is empty, too long, or begins with a zero byte.
 	ErrTopic = errors.New("expedite: bad topic name")
 )

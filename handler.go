@@ -55,9 +55,18 @@ type Handler struct {
 	Drain func(c *Conn)
 	// Close is called last, once.
 	Close func(c *Conn, err *CloseError)
+	// Suspend is called before the connection moves to another worker, as its last callback in this one: what it
+	// returns is given to Resume over there. An error keeps the connection here; if the worker ends, it is closed
+	// with 1012.
+	Suspend func(c *Conn) ([]byte, error)
+	// Resume is called first in the next worker; Open is not called again. If the move has failed, that is the worker
+	// which called Suspend. The state is valid until it returns. An error closes the connection with 1012. Goroutines
+	// that a handler starts end with their worker: this is where to start them again.
+	Resume func(c *Conn, state []byte) error
 
 	// Inline runs the callbacks (but Authorize) on the event loop, for the last microsecond. They must not block: all
-	// connections of the worker wait meanwhile. A watchdog logs one that holds the loop for over 100 ms, with its stack.
+	// connections of the worker wait meanwhile. A watchdog logs one that holds the loop for over 100 ms, with its
+	// stack.
 	Inline bool
 
 	// Subprotocols that the endpoint speaks. The first of the client's that is among them is chosen. RFC 6455 §4.2.2.
@@ -95,7 +104,11 @@ const (
 func (h *Handler) route(a *App, path string) *engine.Route {
 	e := &endpoint{Handler: h, app: a, path: path}
 	r := &engine.Route{
+		Path:         path,
 		Handler:      e,
+		Carries:      h.Suspend != nil || h.Resume != nil,
+		Save:         save,
+		Load:         e.load,
 		Inline:       h.Inline,
 		Authorize:    e.authorize,
 		Blocking:     h.Authorize != nil,

@@ -20,6 +20,8 @@ import (
 // node serves connections in this process: an event loop with its WebSockets, and net/http for the rest.
 type node struct {
 	slot, slots int
+	build       string        // for the other side of a handoff
+	stall       time.Duration // of a handoff: 0 is the default
 	log         *slog.Logger
 	eng         *engine.Engine
 	in          *inbox
@@ -28,13 +30,15 @@ type node struct {
 	handoff     *handoffListener
 	stopAccept  func() // on the loop; nil if the primary accepts
 	draining    atomic.Bool
+	full        atomic.Bool // no sockets are taken: all connections move away
+	moves       *mover
 	ended       chan error // the engine's end
 }
 
 // newNode makes the node of a slot. link is the way to the other workers.
 func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, error) {
 	n := &node{
-		slot: slot, slots: slots, log: a.cfg.Logger.With("worker", slot),
+		slot: slot, slots: slots, build: a.cfg.Version, stall: a.cfg.HandoffStall, log: a.cfg.Logger.With("worker", slot),
 		handoff: newHandoffListener(addr), ended: make(chan error, 1),
 	}
 	eng, err := engine.New(engine.Config{
@@ -54,6 +58,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	n.eng = eng
 	n.in = newInbox(eng)
 	n.local = broker.NewLocal(link, n.deliver)
+	n.moves = newMover(n)
 	n.in.receive = n.local.Receive
 	n.web = a.httpServer(eng)
 	n.web.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
@@ -62,13 +67,17 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 
 // deliver brings what other workers, or this one, have sent to its connections. On the loop.
 func (n *node) deliver(e broker.Envelope) (found bool) {
-	if e.Kind == broker.Publish {
-		n.eng.Publish(e.Topic, ws.Opcode(e.Opcode), e.Payload)
+	switch e.Kind {
+	case broker.Publish:
+		n.eng.Publish(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload)
+		return true
+	case broker.Fence:
+		n.moves.fenced(e.Conn)
 		return true
 	}
 	c := n.eng.Lookup(e.Conn)
-	if c == nil {
-		return false
+	if c == nil || c.Away() {
+		return n.moves.forward(e)
 	}
 	if e.Kind == broker.Close {
 		_ = c.Close(ws.CloseCode(e.Code), string(e.Payload)) // it may have ended meanwhile

@@ -20,14 +20,14 @@ type primary struct {
 
 	mu      sync.Mutex
 	reports map[uint64]telemetry.Worker // the latest, by the worker's id
-	detach  map[uint64]func()
+	ports   map[uint64]*broker.Port
 }
 
 // runPrimary runs the workers until ctx ends or somebody says stop.
 func (a *App) runPrimary(ctx context.Context) error {
 	p := &primary{
 		app: a, hub: broker.NewHub(slotHint),
-		reports: make(map[uint64]telemetry.Worker), detach: make(map[uint64]func()),
+		reports: make(map[uint64]telemetry.Worker), ports: make(map[uint64]*broker.Port),
 	}
 	var err error
 	if p.desk, err = a.openDesk(p); err != nil {
@@ -38,7 +38,8 @@ func (a *App) runPrimary(ctx context.Context) error {
 		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.cfg.Logger,
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput,
 		OnEvent:   p.event,
-		OnMessage: func(w *cluster.Worker, m []byte) { p.hub.Receive(w.Slot(), m) },
+		OnMove:    p.move,
+		OnMessage: func(w *cluster.Worker, m []byte) { p.port(w).Receive(m) },
 		OnReport:  p.report,
 	})
 	switch {
@@ -72,15 +73,46 @@ func (p *primary) event(e cluster.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch w := e.Worker; e.Kind {
+	case cluster.EventOnline:
+		p.portLocked(w)
 	case cluster.EventReady:
-		p.detach[w.ID()] = p.hub.Attach(w.Slot(), w)
 		log.Info("worker ready", "worker", w.Slot(), "pid", w.PID(), "generation", w.Generation())
 	case cluster.EventExit:
-		if detach := p.detach[w.ID()]; detach != nil {
-			detach()
-			delete(p.detach, w.ID())
+		if port := p.ports[w.ID()]; port != nil {
+			port.Detach()
+			delete(p.ports, w.ID())
 		}
 		delete(p.reports, w.ID())
+	}
+}
+
+// port is the hub's side of a worker. It is made when the worker is first heard of: before it serves, so that nothing
+// is missing between what its predecessor has heard and what it hears.
+func (p *primary) port(w *cluster.Worker) *broker.Port {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.portLocked(w)
+}
+
+func (p *primary) portLocked(w *cluster.Worker) *broker.Port {
+	port := p.ports[w.ID()]
+	if port == nil {
+		port = p.hub.Attach(w.Slot(), w)
+		p.ports[w.ID()] = port
+	}
+	return port
+}
+
+// move keeps the ways of messages to connections while those move. It runs on the cluster's own goroutine, in order.
+func (p *primary) move(m cluster.Moving) {
+	from, to := p.port(m.From), p.port(m.To)
+	switch {
+	case m.Step == cluster.MoveGiven:
+		from.Hold()
+	case m.Step == cluster.MoveTaken && m.Whole:
+		to.Lead()
+	default:
+		from.Lead()
 	}
 }
 
@@ -128,6 +160,9 @@ func (p *primary) samples() []telemetry.Sample {
 	return list
 }
 
+// cluster is the group of workers.
+func (p *primary) cluster() *cluster.Primary { return p.group.Load() }
+
 // scheduling is the policy's name.
 func (p *primary) scheduling() string { return p.app.cfg.Scheduling.String() }
 
@@ -139,7 +174,7 @@ func (p *primary) restarts() map[int]uint64 {
 		return list
 	}
 	for _, w := range group.Workers() {
-		list[w.Slot()] = uint64(w.Generation() - 1)
+		list[w.Slot()] = w.Crashes()
 	}
 	return list
 }

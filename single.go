@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -22,13 +23,15 @@ func (a *App) runSingle(ctx context.Context) error {
 	defer ln.Close()
 	const slot = 1
 	hub := broker.NewHub(func(uint64) int { return slot })
-	toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(slot, m); return nil })
+	var port *broker.Port
+	toHub := broker.LinkFunc(func(m []byte) error { port.Receive(m); return nil })
 	n, err := a.newNode(slot, 1, toHub, ln.Addr())
 	if err != nil {
 		return err
 	}
 	// The publisher may be a callback on the loop: it must not wait for the loop.
-	defer hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return n.in.put(m, false) }))()
+	port = hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return n.in.put(m, false) }))
+	defer port.Detach()
 	if err := n.listen(ln); err != nil {
 		return err
 	}
@@ -54,6 +57,8 @@ func (s *single) samples() []telemetry.Sample {
 		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Worker: s.node.report(),
 	}}
 }
+
+func (s *single) cluster() *cluster.Primary { return nil }
 
 func (s *single) scheduling() string { return "none" }
 

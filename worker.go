@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/handoff"
 )
 
 // reportEvery is how often a worker tells the primary how it is.
@@ -45,20 +47,36 @@ func (a *App) runWorker(ctx context.Context) error {
 	n.start(a)
 	self.Serve(cluster.Hooks{
 		Conns: func(fds []int) int {
-			if n.draining.Load() || !n.eng.AddFDs(fds) {
+			if n.draining.Load() || n.full.Load() || !n.eng.AddFDs(fds) {
 				return 0
 			}
 			return len(fds)
 		},
 		// Waiting here slows the primary's queue to this worker, which has a limit and counts.
 		Message: func(m []byte) { _ = n.in.put(m, true) },
-		Drain:   func(deadline time.Time) { depart(departure{deadline: deadline}) },
-		Lost:    func() { depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned}) },
+		Give: func(m cluster.Move, f *os.File) {
+			n.moves.give(f, m, func(o handoff.Outcome) { _ = self.Given(m, moveResult(o)) }, func() { _ = self.Stuck(m) })
+		},
+		Take: func(m cluster.Move, f *os.File) {
+			n.moves.take(f, m.Cross, func(o handoff.Outcome) { _ = self.Taken(m, moveResult(o)) })
+		},
+		Settle: func(cluster.Move) { n.eng.Post(n.moves.settle) },
+		Drain:  func(deadline time.Time) { depart(departure{deadline: deadline}) },
+		Lost:   func() { depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned}) },
 	})
 	if err := self.Ready(); err != nil {
 		return fmt.Errorf("expedite: %w", err)
 	}
 	return a.work(ctx, n, self, leave)
+}
+
+// moveResult tells the primary how a move has ended.
+func moveResult(o handoff.Outcome) cluster.MoveResult {
+	r := cluster.MoveResult{Moved: o.Moved, Returned: o.Returned, Staying: o.Staying, Freeze: o.Freeze}
+	if o.Err != nil {
+		r.Error = o.Err.Error()
+	}
+	return r
 }
 
 // departure is when, and why, a worker ends.
@@ -69,13 +87,16 @@ type departure struct {
 
 // work reports until it is time to leave.
 func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-chan departure) error {
-	tick := time.NewTicker(reportEvery)
+	tick, move := time.NewTicker(reportEvery), time.NewTicker(handoffTick)
 	defer tick.Stop()
+	defer move.Stop()
 	var d departure
 	for d.deadline.IsZero() {
 		select {
 		case <-tick.C:
 			_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
+		case <-move.C:
+			n.moves.look(self)
 		case d = <-leave:
 		case <-ctx.Done():
 			d.deadline = a.stopDeadline(ctx)

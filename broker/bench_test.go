@@ -12,10 +12,10 @@ func BenchmarkPublish(b *testing.B) {
 	for _, workers := range []int{1, 2, 8} {
 		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
 			hub := broker.NewHub(firstSlot)
-			toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(1, m); return nil })
 			var all []*worker
 			for slot := range workers {
 				w := newWorker(hub, slot)
+				toHub := broker.LinkFunc(func(m []byte) error { w.port.Receive(m); return nil })
 				w.local = broker.NewLocal(toHub, func(broker.Envelope) bool { return true })
 				all = append(all, w)
 			}
@@ -35,13 +35,14 @@ func BenchmarkPublish(b *testing.B) {
 // BenchmarkParallelPublish is what the Hub's one lock costs when workers publish at once.
 func BenchmarkParallelPublish(b *testing.B) {
 	hub := broker.NewHub(firstSlot)
+	var port *broker.Port
 	for slot := range 2 {
-		hub.Attach(slot, broker.LinkFunc(func([]byte) error { return nil }))
+		port = hub.Attach(slot, broker.LinkFunc(func([]byte) error { return nil }))
 	}
 	b.RunParallel(func(pb *testing.PB) {
 		m := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "lobby", Payload: make([]byte, 100)})
 		for pb.Next() {
-			hub.Receive(1, m)
+			port.Receive(m)
 		}
 	})
 }

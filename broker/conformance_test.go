@@ -24,16 +24,20 @@ type pipe struct {
 	emptied chan struct{} // closed when nothing arrives any more
 }
 
-func newPipe(arrive func(m []byte)) *pipe {
+func newPipe() *pipe {
 	p := &pipe{emptied: make(chan struct{})}
 	p.work.L = &p.mu
+	return p
+}
+
+// start brings what has queued up and what comes to arrive.
+func (p *pipe) start(arrive func(m []byte)) {
 	go func() { // ends with close
 		defer close(p.emptied)
 		for m := p.next(); m != nil; m = p.next() {
 			arrive(m)
 		}
 	}()
-	return p
 }
 
 func (p *pipe) next() (m []byte) {
@@ -86,9 +90,10 @@ type cluster struct {
 }
 
 type member struct {
+	slot     int
 	local    *broker.Local
 	up, down *pipe
-	detach   func()
+	port     *broker.Port
 }
 
 func newCluster(t *testing.T, workers int, deliver brokertest.Deliver, direct bool) *cluster {
@@ -100,7 +105,7 @@ func newCluster(t *testing.T, workers int, deliver brokertest.Deliver, direct bo
 		c.Join(i)
 	}
 	t.Cleanup(func() {
-		for i := range workers {
+		for i := range c.workers {
 			c.Leave(i)
 		}
 	})
@@ -117,22 +122,37 @@ func (c *cluster) Overload(i int) func() {
 	return func() { down.fill(false) }
 }
 
-func (c *cluster) Join(i int) {
-	m := &c.workers[i]
-	var link broker.Link = broker.LinkFunc(func(b []byte) error { c.hub.Receive(i, b); return nil })
+func (c *cluster) Join(i int) { c.workers[i] = c.member(i, i) }
+
+func (c *cluster) Succeed(i int) (next int) {
+	next = len(c.workers)
+	c.workers = append(c.workers, c.member(next, c.workers[i].slot))
+	return next
+}
+
+// member is worker number i, in a slot.
+func (c *cluster) member(i, slot int) member {
+	m := member{slot: slot, down: newPipe()}
+	m.port = c.hub.Attach(slot, m.down)
+	receive := m.port.Receive
+	var link broker.Link = broker.LinkFunc(func(b []byte) error { receive(b); return nil })
 	if !c.direct {
-		m.up = newPipe(func(b []byte) { c.hub.Receive(i, b) })
+		m.up = newPipe()
+		m.up.start(receive)
 		link = m.up
 	}
-	local := broker.NewLocal(link, func(e broker.Envelope) bool { return c.deliver(i, e) })
-	m.local = local
-	m.down = newPipe(local.Receive)
-	m.detach = c.hub.Attach(i, m.down)
+	m.local = broker.NewLocal(link, func(e broker.Envelope) bool { return c.deliver(i, e) })
+	m.down.start(m.local.Receive)
+	return m
 }
+
+func (c *cluster) Hold(i int) { c.workers[i].port.Hold() }
+
+func (c *cluster) Lead(i int) { c.workers[i].port.Lead() }
 
 func (c *cluster) Leave(i int) {
 	m := &c.workers[i]
-	m.detach()
+	m.port.Detach()
 	m.down.close()
 	if m.up != nil {
 		m.up.close()

@@ -17,6 +17,15 @@ const (
 	Send
 	// Close closes the connection Conn with Code; Payload is the reason.
 	Close
+	// Position tells a worker, before all else, that it hears the publications after the one with number Seq.
+	Position
+	// Here tells the Hub that the connection Conn lives in the worker's slot from now on.
+	Here
+	// Gone tells the Hub that the connection Conn does not live in the worker's slot any more.
+	Gone
+	// Fence asks the Hub with a token in Conn whether it has come so far, and is its answer: then with the number of the
+	// latest publication in Seq.
+	Fence
 )
 
 // Limits of an envelope.
@@ -45,8 +54,8 @@ type Envelope struct {
 	Kind    Kind
 	Opcode  byte   // of the message, for whoever delivers it
 	Code    uint16 // Close
-	Seq     uint64 // Publish: its number on this machine, from 1; 0 before the Hub has seen it
-	Conn    uint64 // Send, Close
+	Seq     uint64 // Publish: its number on this machine, from 1, or 0 before the Hub; Position, Fence: the latest
+	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence: the token
 	Topic   string // Publish: 1 to MaxTopic bytes
 	Payload []byte
 	flags   uint8
@@ -69,7 +78,8 @@ const (
 )
 
 // AppendEnvelope appends e in its form for a Link, and returns the result. Several may follow one another in one
-// message. The topic and payload of e must keep to their limits: what is longer does not come out again.
+// message. What a worker was given to deliver keeps what the Hub noted on it: see Local.Redirect. The topic and
+// payload of e must keep to their limits: what is longer does not come out again.
 func AppendEnvelope(dst []byte, e Envelope) []byte {
 	n := headerLen - 4 + len(e.Topic) + len(e.Payload)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
@@ -108,7 +118,7 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	}
 	name := int(binary.LittleEndian.Uint16(b[10:]))
 	switch {
-	case e.Kind < Publish || e.Kind > Close:
+	case e.Kind < Publish || e.Kind > Fence:
 		err = fmt.Errorf("%w: kind %d", ErrEnvelope, e.Kind)
 	case name > MaxTopic || headerLen+name > n || (e.Kind == Publish) != (name > 0):
 		err = fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, name)
@@ -116,6 +126,8 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 		err = fmt.Errorf("%w: a payload of %d bytes", ErrEnvelope, n-headerLen-name)
 	case e.flags&^allFlags != 0 || b[flagsAt+1] != 0:
 		err = fmt.Errorf("%w: unknown flags", ErrEnvelope)
+	case e.Kind > Close && (e.flags != 0 || n > headerLen):
+		err = fmt.Errorf("%w: kind %d with flags or a payload", ErrEnvelope, e.Kind)
 	}
 	if err != nil {
 		return Envelope{}, nil, n, err

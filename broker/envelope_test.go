@@ -18,6 +18,10 @@ func envelopes() []broker.Envelope {
 		{Kind: broker.Publish, Topic: strings.Repeat("t", broker.MaxTopic), Opcode: 1, Seq: 1<<64 - 1, Payload: []byte("x")},
 		{Kind: broker.Send, Conn: 1<<64 - 1, Opcode: 255, Payload: []byte("hello")},
 		{Kind: broker.Close, Conn: 7, Code: 4999, Payload: []byte("reason")},
+		{Kind: broker.Position, Seq: 9, Payload: []byte{}},
+		{Kind: broker.Here, Conn: 7, Payload: []byte{}},
+		{Kind: broker.Gone, Conn: 7, Payload: []byte{}},
+		{Kind: broker.Fence, Conn: 3, Seq: 4, Payload: []byte{}},
 	}
 }
 
@@ -66,6 +70,8 @@ func damaged(kind broker.Kind, at int, to byte) []byte {
 func TestParseEnvelopeRefuses(t *testing.T) {
 	good := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "topic", Payload: []byte("payload")})
 	long := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Payload: make([]byte, broker.MaxPayload+1)})
+	flagged := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Fence})
+	flagged[6] = 1
 	endless := bytes.Clone(good)
 	binary.LittleEndian.PutUint32(endless, 1<<32-1)
 	for _, c := range []struct {
@@ -79,7 +85,9 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		{"a length shorter than the header", damaged(broker.Publish, 0, 23), false},
 		{"an endless length", endless, false},
 		{"kind 0", damaged(broker.Send, 4, 0), true},
-		{"an unknown kind", damaged(broker.Send, 4, 4), true},
+		{"an unknown kind", damaged(broker.Send, 4, 8), true},
+		{"a fence with a payload", damaged(broker.Fence, 4, 7), true},
+		{"a fence with flags", flagged, true},
 		{"unknown flags", damaged(broker.Send, 6, 4), true},
 		{"a reserved byte", damaged(broker.Send, 7, 1), true},
 		{"a publication without topic", damaged(broker.Publish, 10, 0), true},
@@ -137,8 +145,9 @@ func FuzzReceive(f *testing.F) {
 	f.Add(damaged(broker.Send, 6, 2))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		hub := broker.NewHub(func(uint64) int { return 1 })
-		toHub, queue := broker.LinkFunc(func(m []byte) error { hub.Receive(1, m); return nil }), newTray()
-		hub.Attach(1, queue)
+		queue := newTray()
+		port := hub.Attach(1, queue)
+		toHub := broker.LinkFunc(func(m []byte) error { port.Receive(m); return nil })
 		arrived := 0
 		local := broker.NewLocal(toHub, func(e broker.Envelope) bool {
 			if e.Topic == "after" {
@@ -163,7 +172,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		arrived = 0
 		queue.take()
-		hub.Receive(1, broker.AppendEnvelope(bytes.Clone(b), broker.Envelope{Kind: broker.Publish, Topic: "after"}))
+		port.Receive(broker.AppendEnvelope(bytes.Clone(b), broker.Envelope{Kind: broker.Publish, Topic: "after"}))
 		local.Receive(queue.take())
 		if arrived != want {
 			t.Fatalf("through the hub: got %d, want %d", arrived, want)

@@ -10,17 +10,18 @@ import (
 func ExampleNewHub() {
 	const slot = 1
 	hub := broker.NewHub(func(uint64) int { return slot })
-	toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(slot, m); return nil })
+	var port *broker.Port
+	toHub := broker.LinkFunc(func(m []byte) error { port.Receive(m); return nil })
 	local := broker.NewLocal(toHub, func(e broker.Envelope) bool {
 		fmt.Printf("%d %s: %s\n", e.Seq, e.Topic, e.Payload)
 		return true
 	})
 	var queue []byte
-	detach := hub.Attach(slot, broker.LinkFunc(func(m []byte) error {
+	port = hub.Attach(slot, broker.LinkFunc(func(m []byte) error {
 		queue = append(queue, m...)
 		return nil
 	}))
-	defer detach()
+	defer port.Detach()
 
 	for _, text := range []string{"hello", "world"} {
 		if err := local.Publish("lobby", 1, []byte(text)); err != nil {

@@ -14,7 +14,7 @@ type worker struct {
 	slot     int
 	local    *broker.Local
 	up, down *tray
-	detach   func()
+	port     *broker.Port
 	conns    map[uint64]bool
 	got      []string
 }
@@ -31,14 +31,14 @@ func newWorker(hub *broker.Hub, slot int, conns ...uint64) *worker {
 		}
 		return false
 	})
-	w.detach = hub.Attach(slot, w.down)
+	w.port = hub.Attach(slot, w.down)
 	return w
 }
 
 // read delivers what the Hub has sent, and passes on what the worker sent.
-func (w *worker) read(hub *broker.Hub) {
+func (w *worker) read() {
 	w.local.Receive(w.down.take())
-	hub.Receive(w.slot, w.up.take())
+	w.port.Receive(w.up.take())
 }
 
 // firstSlot is the route of these tests: all connections began in slot 1.
@@ -59,18 +59,19 @@ func TestNextGeneration(t *testing.T) {
 	if err := other.local.SendTo(7, 1, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	hub.Receive(2, other.up.take())
+	other.read()
 	after := newWorker(hub, 1, 7)
-	before.read(hub) // it says no
-	after.read(hub)
-	other.read(hub)
+	before.read() // it says no
+	after.read()
+	other.read()
 	wantGot(t, "the next worker", after, "0:hello")
 	wantGot(t, "the other worker", other)
-	before.detach() // too late: the slot is the next one's
+	before.port.Detach()
+	before.port.Detach() // does nothing
 	if err := hub.SendTo(7, 1, []byte("again")); err != nil {
 		t.Fatal(err)
 	}
-	after.read(hub)
+	after.read()
 	if len(after.got) != 2 || len(before.down.take()) != 0 {
 		t.Errorf("after the detach of the one before: got %q", after.got)
 	}
@@ -89,7 +90,7 @@ func TestHubCounts(t *testing.T) {
 	one, two, three := newWorker(hub, 1), newWorker(hub, 2), newWorker(hub, 3, 7)
 	turn := func() {
 		for _, w := range []*worker{one, two, three, one, two, three} {
-			w.read(hub)
+			w.read()
 		}
 	}
 	must(one.local.Publish("t", 1, []byte("a")))
@@ -98,15 +99,16 @@ func TestHubCounts(t *testing.T) {
 	must(hub.Publish("t", 1, []byte("b")))
 	must(one.local.SendTo(7, 1, []byte("c"))) // bounced by one, flooded: two misses it
 	turn()
-	one.detach()
+	one.port.Detach()
 	must(hub.CloseConn(7, 1000, "d")) // flooded: two misses it
-	hub.Receive(3, []byte("garbage"))
-	hub.Receive(3, damaged(broker.Send, 6, 2)) // only the Hub floods
+	three.port.Receive([]byte("garbage"))
+	three.port.Receive(damaged(broker.Send, 6, 2))                                         // only the Hub floods
+	three.port.Receive(broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Position})) // only the Hub knows
 	turn()
 	want := broker.HubStats{
 		Published: 2, Directed: 3, Bounced: 1, Flooded: 3, Unroutable: 1,
-		Malformed: map[int]uint64{1: 0, 2: 0, 3: 2},
-		Delivered: map[int]uint64{1: 3, 2: 1, 3: 4},
+		Malformed: map[int]uint64{1: 0, 2: 0, 3: 3},
+		Delivered: map[int]uint64{1: 4, 2: 2, 3: 5}, // a Position each
 		Dropped:   map[int]uint64{1: 0, 2: 3, 3: 0},
 	}
 	if got := hub.Stats(); !reflect.DeepEqual(got, want) {
@@ -124,20 +126,21 @@ func TestAnySlotOrder(t *testing.T) {
 	for _, slot := range []int{5, 1, 9, 3, 7} {
 		workers = append(workers, newWorker(hub, slot, uint64(slot)))
 	}
-	workers[1].detach()
+	workers[1].port.Detach()
 	workers[1] = newWorker(hub, 1, 1)
 	for _, w := range workers {
 		if err := hub.SendTo(uint64(w.slot), 1, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		w.read(hub)
+		w.read()
 		wantGot(t, fmt.Sprint("slot ", w.slot), w, "0:x")
 	}
 	if got := hub.Stats().Flooded; got != 0 {
 		t.Errorf("got %d flooded, want 0", got)
 	}
 	for _, w := range workers {
-		w.detach()
+		w.port.Detach()
+		w.down.take()
 	}
 	if err := hub.Publish("t", 1, nil); err != nil {
 		t.Fatal(err)
@@ -173,10 +176,10 @@ func TestSoleWorkerSaysNo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 4 {
-		w.read(hub)
+		w.read()
 	}
 	got := hub.Stats()
-	if got.Directed != 1 || got.Bounced != 1 || got.Unroutable != 1 || got.Delivered[1] != 1 {
+	if got.Directed != 1 || got.Bounced != 1 || got.Unroutable != 1 || got.Delivered[1] != 2 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -206,13 +209,13 @@ func TestHubRefuses(t *testing.T) {
 // TestSeveralInOne: envelopes that come in one message are passed on one by one, and a bad one among them is left out.
 func TestSeveralInOne(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
-	w := newWorker(hub, 1, 7)
+	w, sender := newWorker(hub, 1, 7), newWorker(hub, 2)
 	m := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "t", Seq: 99, Payload: []byte("a")})
-	m = append(m, damaged(broker.Publish, 4, 9)...) // a kind that a later version may have
+	m = append(m, damaged(broker.Publish, 4, 99)...) // a kind that a later version may have
 	m = broker.AppendEnvelope(m, broker.Envelope{Kind: broker.Send, Conn: 7, Payload: []byte("b")})
 	m = broker.AppendEnvelope(m, broker.Envelope{Kind: broker.Publish, Topic: "t", Payload: []byte("c")})
-	hub.Receive(2, m)
-	w.local.Receive(append(damaged(broker.Publish, 4, 9), w.down.take()...))
+	sender.port.Receive(m)
+	w.local.Receive(append(damaged(broker.Publish, 4, 99), w.down.take()...))
 	if len(w.got) != 3 || w.got[0] != "1:a" || w.got[2] != "2:c" {
 		t.Errorf("got %q", w.got)
 	}

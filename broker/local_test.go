@@ -32,11 +32,12 @@ func TestPublishAllocatesNothing(t *testing.T) {
 	}
 	hub := broker.NewHub(firstSlot)
 	n := 0
-	toHub := broker.LinkFunc(func(m []byte) error { hub.Receive(1, m); return nil })
+	var port *broker.Port
+	toHub := broker.LinkFunc(func(m []byte) error { port.Receive(m); return nil })
 	deliver := func(e broker.Envelope) bool { n += len(e.Topic); return true }
 	local, other := broker.NewLocal(toHub, deliver), broker.NewLocal(toHub, deliver)
 	// Delivered at once, which only a Deliver that calls nobody allows.
-	hub.Attach(1, broker.LinkFunc(func(m []byte) error { local.Receive(m); return nil }))
+	port = hub.Attach(1, broker.LinkFunc(func(m []byte) error { local.Receive(m); return nil }))
 	hub.Attach(2, broker.LinkFunc(func(m []byte) error { other.Receive(m); return nil }))
 	payload := make([]byte, 100)
 	got := testing.AllocsPerRun(1000, func() {

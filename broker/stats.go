@@ -14,44 +14,41 @@ type HubStats struct {
 	Flooded uint64
 	// Unroutable counts those among Flooded for which there was no worker to ask.
 	Unroutable uint64
+	// HeldFull counts directed messages that were dropped because their slot held too many. They are among Dropped, too.
+	HeldFull uint64
+	// AwayFull counts connections whose place the Hub did not note because it knows of too many. Their messages reach
+	// them by way of the worker where they began.
+	AwayFull uint64
 	// Malformed counts, by slot, what a worker sent that was no envelope: a fault of this program or of its versions.
 	Malformed map[int]uint64
 	// Delivered counts, by slot, the envelopes that a worker's link took.
 	Delivered map[int]uint64
-	// Dropped counts, by slot, the envelopes that a worker missed because its link did not take them.
+	// Dropped counts, by slot, the envelopes that a worker missed because its link did not take them, or because
+	// the slot held too many.
 	Dropped map[int]uint64
 }
 
-// counts is HubStats as the Hub keeps it: a slot's counters are found once, when a worker comes.
-type counts struct {
-	published, directed, bounced, flooded, unroutable uint64
-
-	slots map[int]*slotCounts
-}
+// counts are those of HubStats that are not of one slot.
+type counts struct{ published, directed, bounced, flooded, unroutable, heldFull, awayFull uint64 }
 
 // slotCounts are those of all workers that a slot has had.
 type slotCounts struct{ delivered, dropped, malformed uint64 }
 
-// slot finds the counters of a slot.
-func (c *counts) slot(slot int) *slotCounts {
-	s, ok := c.slots[slot]
-	if !ok {
-		s = new(slotCounts)
-		c.slots[slot] = s
-	}
-	return s
-}
-
-func (c *counts) snapshot() HubStats {
+// Stats returns a snapshot.
+func (h *Hub) Stats() HubStats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := &h.count
 	s := HubStats{
 		Published: c.published, Directed: c.directed,
 		Bounced: c.bounced, Flooded: c.flooded, Unroutable: c.unroutable,
-		Malformed: make(map[int]uint64, len(c.slots)),
-		Delivered: make(map[int]uint64, len(c.slots)),
-		Dropped:   make(map[int]uint64, len(c.slots)),
+		HeldFull: c.heldFull, AwayFull: c.awayFull,
+		Malformed: make(map[int]uint64, len(h.slots)),
+		Delivered: make(map[int]uint64, len(h.slots)),
+		Dropped:   make(map[int]uint64, len(h.slots)),
 	}
-	for slot, n := range c.slots {
-		s.Malformed[slot], s.Delivered[slot], s.Dropped[slot] = n.malformed, n.delivered, n.dropped
+	for number, at := range h.slots {
+		s.Malformed[number], s.Delivered[number], s.Dropped[number] = at.malformed, at.delivered, at.dropped
 	}
 	return s
 }

@@ -127,13 +127,22 @@ func listen(ctx context.Context, address string, n int, share bool) ([]*net.TCPL
 	if err := first.Close(); err != nil {
 		return fail(err)
 	}
-	lc := net.ListenConfig{Control: reusePort}
 	for range n {
-		ln, err := lc.Listen(ctx, "tcp", address)
+		ln, err := listenShared(ctx, address)
 		if err != nil {
 			return fail(err)
 		}
-		list = append(list, ln.(*net.TCPListener))
+		list = append(list, ln)
 	}
 	return list, nil
+}
+
+// listenShared opens a listening socket on a port that others may have, too.
+func listenShared(ctx context.Context, address string) (*net.TCPListener, error) {
+	lc := net.ListenConfig{Control: reusePort}
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"time"
 )
@@ -26,12 +25,19 @@ const MaxWorkers = 1000
 
 // Config is what a primary runs. Every field may be zero.
 type Config struct {
-	// Exec is the program of the workers. Empty is the one that runs now.
+	// Exec is the program of the workers. Empty is the one that runs now. This and the next five are the first
+	// Settings, which Primary.Setup changes.
 	Exec string
-	// Args are its arguments, without its name. Nil is those of this process.
+	// Args are its arguments, without its name. Nil is those of this process, if Exec is empty.
 	Args []string
 	// Env is added to the environment of the workers, which is that of this process.
 	Env []string
+	// Dir is their working directory. Empty is that of this process.
+	Dir string
+	// Stdout and Stderr receive what workers write there. Nil is this process's own; io.Discard makes them silent.
+	Stdout, Stderr io.Writer
+	// Credential is who the workers are. Nil is the user of this process.
+	Credential *Credential
 	// Workers is the number of slots, at most MaxWorkers. 0 is one per core; negative is an error.
 	Workers int
 	// Listen is the TCP address that clients come to. Empty is none. With port 0 the system chooses one.
@@ -43,18 +49,24 @@ type Config struct {
 	// StartTimeout is the time a worker has until it is ready; then it is killed, which counts as a crash. 0 is
 	// DefaultStartTimeout; negative is an error.
 	StartTimeout time.Duration
-	// QueueLimit is the number of bytes that may wait on the way to one worker; beyond, Send fails with ErrOverloaded. A
-	// message that finds the queue empty is taken whatever its length. 0 is DefaultQueueLimit; negative is an error.
+	// QueueLimit is the number of bytes that may wait on the way to one worker; beyond, Send fails with
+	// ErrOverloaded. A message that finds the queue empty is taken whatever its length. 0 is DefaultQueueLimit;
+	// negative is an error.
 	QueueLimit int
 	// Logger receives what an operator must know. Nil is slog.Default.
 	Logger *slog.Logger
-	// Stdout and Stderr receive what workers write there. Nil is this process's own.
-	Stdout, Stderr io.Writer
-	// OnEvent is told what happens to workers, by the goroutine that runs them: it must neither block nor call Drain or
-	// Stop.
+	// OnEvent is told what happens to workers, by the goroutine that runs them: it must neither block nor wait for what
+	// that goroutine does. Fork, Setup, Drain, Stop and both Disconnect are for another goroutine.
 	OnEvent func(Event)
 	// OnMessage receives a worker's messages, which are valid until it returns. It must not block for long.
 	OnMessage func(w *Worker, m []byte)
+	// OnHandle receives what Self.SendHandle sent: a message, valid until it returns, and a handle, which is the
+	// receiver's to close. The handle is nil if this process could not take it, for want of descriptors. Nil closes
+	// what comes. Stats.HandlesLost counts both.
+	OnHandle func(w *Worker, m []byte, h Handle)
+	// OnMove is told where a move of connections stands, by the goroutine that runs the workers: see MoveStep. It must
+	// neither block nor call the methods of Primary that wait.
+	OnMove func(Moving)
 	// OnReport receives a worker's report, valid until it returns.
 	OnReport func(w *Worker, report []byte)
 }
@@ -68,16 +80,6 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Scheduling > None:
 		return c, fmt.Errorf("unknown scheduling: %v", c.Scheduling)
 	}
-	if c.Exec == "" {
-		exe, err := os.Executable()
-		if err != nil {
-			return c, err
-		}
-		c.Exec = exe
-		if c.Args == nil {
-			c.Args = os.Args[1:]
-		}
-	}
 	if c.Workers == 0 {
 		c.Workers = min(runtime.NumCPU(), MaxWorkers)
 	}
@@ -89,12 +91,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
-	}
-	if c.Stdout == nil {
-		c.Stdout = os.Stdout
-	}
-	if c.Stderr == nil {
-		c.Stderr = os.Stderr
 	}
 	c.Restart = c.Restart.withDefaults()
 	return c, nil
@@ -112,6 +108,10 @@ var (
 	ErrDisconnected = errors.New("cluster: disconnected")
 	// ErrStopped says that the primary has stopped.
 	ErrStopped = errors.New("cluster: stopped")
+	// ErrHandle says that a handle is of no kind that can be sent, or that a descriptor is not what it was said to be.
+	ErrHandle = errors.New("cluster: no handle that can be passed")
+	// ErrNotServing says that Serve must come first.
+	ErrNotServing = errors.New("cluster: the worker does not serve yet")
 	// ErrNotWorker says that Join was called in a process that no primary has started.
 	ErrNotWorker = errors.New("cluster: this process is no worker")
 )

@@ -35,6 +35,7 @@ type lane struct {
 	batches map[uint32][]socket // passed and not acknowledged; the primary's copies
 	filling []socket            // of the batch that is being put together
 	out     int                 // sockets in filling and batches
+	paused  bool                // it gets no more
 }
 
 // dispatcher passes accepted sockets to workers.
@@ -123,7 +124,7 @@ func (d *dispatcher) pick(s socket) *lane {
 	for i := range d.lanes {
 		at := (d.next + i) % len(d.lanes)
 		l := d.lanes[at]
-		if len(l.batches) >= window || len(l.filling) >= batchSize || l.out >= max(share, 1) {
+		if l.paused || len(l.batches) >= window || len(l.filling) >= batchSize || l.out >= max(share, 1) {
 			continue
 		}
 		if slices.Contains(s.refused, l.w.id) {
@@ -222,12 +223,17 @@ func (d *dispatcher) back(list []socket) {
 
 // hopeless says whether all workers there are have refused a socket.
 func (d *dispatcher) hopeless(s socket) bool {
+	asked := 0
 	for _, l := range d.lanes {
-		if !slices.Contains(s.refused, l.w.id) {
+		switch {
+		case l.paused:
+		case !slices.Contains(s.refused, l.w.id):
 			return false
+		default:
+			asked++
 		}
 	}
-	return len(d.lanes) > 0 && len(s.refused) > 0
+	return asked > 0
 }
 
 // add makes a worker known as ready.
@@ -236,6 +242,40 @@ func (d *dispatcher) add(w *Worker) {
 	defer d.mu.Unlock()
 	d.lanes = append(d.lanes, &lane{w: w, batches: make(map[uint32][]socket)})
 	d.changed.Broadcast()
+}
+
+// pause gives a worker no more sockets. What is under way to it is still acknowledged.
+func (d *dispatcher) pause(w *Worker) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.lane(w); l != nil {
+		l.paused = true
+		d.dropHopeless()
+	}
+}
+
+// resume passes sockets to a worker again.
+func (d *dispatcher) resume(w *Worker) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.lane(w); l != nil {
+		l.paused = false
+		d.changed.Broadcast()
+	}
+}
+
+// dropHopeless closes what waited for one worker alone, which is there no more: all others have refused it.
+func (d *dispatcher) dropHopeless() {
+	list := d.waiting
+	d.waiting = nil
+	for _, s := range list {
+		if d.hopeless(s) {
+			d.stats.Refused++
+			closeFD(s.fd)
+			continue
+		}
+		d.waiting = append(d.waiting, s)
+	}
 }
 
 // remove forgets a worker: what it has not acknowledged goes to others. Its link must be closed: descriptors that its
@@ -262,17 +302,7 @@ func (d *dispatcher) remove(w *Worker) {
 		}
 		d.back(batch)
 	}
-	// Others may have waited for this worker alone.
-	list := d.waiting
-	d.waiting = nil
-	for _, s := range list {
-		if d.hopeless(s) {
-			d.stats.Refused++
-			closeFD(s.fd)
-			continue
-		}
-		d.waiting = append(d.waiting, s)
-	}
+	d.dropHopeless()
 	if d.stopped {
 		d.drop()
 	}

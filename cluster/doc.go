@@ -14,11 +14,20 @@
 // full is refused and counted. The end of the socketpair is the news that the other side is gone: a worker is told of
 // its primary's death that way.
 //
+// # Parts
+//
+// Start and Config run the workers, Restart tells when one that died is replaced, Policy how connections find them.
+// Primary.Setup changes what later workers are started with, Primary.Fork starts one more, Worker.Disconnect ends one
+// for good. Config.OnEvent is told what happens. In a worker, Join makes a Self, whose Hooks are called; Self.Listen
+// and Self.ListenPacket get sockets that workers share. SendHandle, in both ways, passes open sockets and files beside
+// messages, and Wait waits for room after ErrOverloaded. docs/cluster.md compares all of it with Node's cluster.
+//
 // # Goroutines
 //
 // Methods of Primary, Worker and Self are safe for any goroutine. Config.OnEvent is called by one goroutine, in order.
-// Config.OnMessage, Config.OnReport and the functions of Hooks are called by the goroutine that reads from that
-// worker, or from the primary: a call that takes long holds up what comes after it, and nothing else.
+// Config.OnMessage, Config.OnHandle, Config.OnReport and the functions of Hooks are called by the goroutine
+// that reads from that worker, or from the primary: a call that takes long holds up what comes after it, and nothing
+// else.
 //
 // Linux only; elsewhere Start and Join fail with ErrUnsupported.
 package cluster

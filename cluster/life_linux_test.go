@@ -203,7 +203,9 @@ func TestWorkerThatLeavesIsReplaced(t *testing.T) {
 			break
 		}
 	}
-	want := []EventKind{EventFork, EventReady, EventDisconnect, EventExit, EventFork, EventReady}
+	want := []EventKind{
+		EventFork, EventOnline, EventReady, EventDisconnect, EventExit, EventFork, EventOnline, EventReady,
+	}
 	if !slices.Equal(kinds, want) {
 		t.Errorf("events %v, want %v", kinds, want)
 	}

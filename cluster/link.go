@@ -1,24 +1,43 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
 // The kinds of frames.
 const (
-	kindMessage  byte = iota + 1 // both ways: opaque
-	kindConns                    // to a worker: number of the batch (4); accepted sockets beside it
-	kindDrain                    // to a worker: milliseconds until its end (8)
-	kindReady                    // to the primary
-	kindAck                      // to the primary: number of the batch (4), how many sockets were taken (2)
-	kindReport                   // to the primary: load (8), opaque
-	kindListener                 // to a worker, first of all: the slot's listening socket beside it
+	kindMessage   byte = iota + 1 // both ways: opaque
+	kindConns                     // to a worker: number of the batch (4); accepted sockets beside it
+	kindDrain                     // to a worker: milliseconds until its end (8)
+	kindReady                     // to the primary
+	kindAck                       // to the primary: number of the batch (4), how many sockets were taken (2)
+	kindReport                    // to the primary: load (8), opaque
+	kindListener                  // to a worker, first of all: the slot's listening socket beside it
+	kindOnline                    // to the primary, first of all
+	kindListening                 // to the primary: network, 0, address
+	kindHandle                    // both ways: what it is (1), opaque; the handle beside it
+	kindListen                    // to the primary: number of the request (4), index (4), network, 0, address
+	kindSocket                    // to a worker: number of the request (4), errno (4), error; or the socket beside it
+	kindUnlisten                  // to the primary: key of a shared socket
+	kindLeave                     // to the primary: the worker goes of its own will
+	kindGive                      // to a worker: a Move; its end of a socketpair beside it
+	kindTake                      // to a worker: the same
+	kindSettle                    // to a worker: a Move
+	kindMoving                    // to the primary: number of the move (8), moved (8), left (8)
+	kindGiven                     // to the primary: number of the move (8), a MoveResult in JSON
+	kindTaken                     // to the primary: the same
+	kindStuck                     // to the primary: number of the move (8)
 )
+
+// maxHandles is the number of handles that may wait on the way to the other side: each is an open descriptor.
+const maxHandles = 64
 
 // maxWrite is how many bytes of small frames leave in one system call.
 const maxWrite = 256 << 10
@@ -31,10 +50,13 @@ type link struct {
 	mu      sync.Mutex
 	work    sync.Cond
 	queue   []parcel
-	queued  int    // bytes in queue, and in the parcel on its way
-	spare   []byte // storage for the next parcel
-	refused uint64 // frames that found the queue full
-	closing bool   // write what is queued, then end
+	queued  int           // bytes in queue, and in the parcel on its way
+	spare   []byte        // storage for the next parcel
+	refused uint64        // frames that found the queue full
+	handles int           // in queue
+	lost    uint64        // handles that were queued and could not be sent
+	drained chan struct{} // closed when the queue has room again; nil while nobody waits
+	closing bool          // write what is queued, then end
 	closed  bool
 	written chan struct{} // closed when the writer has ended
 }
@@ -43,6 +65,9 @@ type link struct {
 type parcel struct {
 	frames []byte
 	fds    []int
+	kind   byte // of the frame with descriptors
+	size   int  // of its payload
+	own    bool // its descriptors are closed once it has left
 }
 
 // newLink makes a link of a connection and starts to write. limit bounds the queue in bytes.
@@ -85,11 +110,32 @@ func (l *link) sendFDs(kind byte, payload []byte, fds []int) error {
 	if err := l.room(kind, len(payload)); err != nil {
 		return err
 	}
-	p := parcel{frames: fdpass.AppendFrame(nil, kind, len(fds), payload), fds: fds}
+	l.put(parcel{kind: kind, fds: fds}, payload)
+	return nil
+}
+
+// sendHandle queues a frame with a descriptor, and closes that in any case.
+func (l *link) sendHandle(kind byte, payload []byte, fd int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.room(kind, len(payload)); err != nil {
+		closeFD(fd)
+		return err
+	}
+	if kind == kindHandle {
+		l.handles++
+	}
+	l.put(parcel{kind: kind, fds: []int{fd}, own: true}, payload)
+	return nil
+}
+
+// put queues a frame with descriptors. With l.mu held.
+func (l *link) put(p parcel, payload []byte) {
+	p.frames = fdpass.AppendFrame(nil, p.kind, len(p.fds), payload)
+	p.size = len(payload)
 	l.queue = append(l.queue, p)
 	l.queued += len(p.frames)
 	l.work.Signal()
-	return nil
 }
 
 // room says whether a frame with n bytes may be queued. The limit is for what users send; the rest is little, and must
@@ -100,7 +146,8 @@ func (l *link) room(kind byte, n int) error {
 		return ErrDisconnected
 	case n > maxPayload:
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, maxPayload)
-	case (kind == kindMessage || kind == kindReport) && l.queued > 0 && l.queued+n > l.limit:
+	case (kind == kindMessage || kind == kindReport || kind == kindHandle) && l.queued > 0 && l.queued+n > l.limit,
+		kind == kindHandle && l.handles >= maxHandles:
 		l.refused++
 		return ErrOverloaded
 	default:
@@ -126,24 +173,111 @@ func (l *link) write() {
 		l.queue = l.queue[1:]
 		l.mu.Unlock()
 
-		var err error
-		if p.fds != nil {
-			err = l.conn.WriteFDs(p.frames, p.fds)
-		} else {
-			err = l.conn.Write(p.frames)
-		}
+		passed, err := l.deliver(p)
 
 		l.mu.Lock()
 		l.queued -= len(p.frames)
+		if p.kind == kindHandle {
+			l.handles--
+			if !passed {
+				l.lost++
+			}
+		}
 		if p.fds == nil && cap(p.frames) <= 2*maxWrite {
 			l.spare = p.frames
 		}
 		if err != nil { // the reader finds the end, too, and tells whoever must know
 			l.closed = true
-			l.queue = nil
+			l.clear()
 		}
+		l.wake()
 		l.mu.Unlock()
 	}
+}
+
+// deliver writes a parcel and says whether its descriptors went with it. When too many of this user are under way in
+// the kernel, the frame goes without: the other side knows what to do with fewer than it needs.
+func (l *link) deliver(p parcel) (passed bool, err error) {
+	if p.fds == nil {
+		return false, l.conn.Write(p.frames)
+	}
+	err = l.conn.WriteFDs(p.frames, p.fds)
+	passed = err == nil
+	if errors.Is(err, syscall.ETOOMANYREFS) {
+		err = l.conn.Write(fdpass.AppendFrame(nil, p.kind, 0, p.frames[len(p.frames)-p.size:]))
+	}
+	if p.own {
+		closeFDs(p.fds)
+	}
+	return passed, err
+}
+
+// clear drops what is queued. With l.mu held.
+func (l *link) clear() {
+	for _, p := range l.queue {
+		l.queued -= len(p.frames)
+		if p.kind == kindHandle {
+			l.handles--
+			l.lost++
+		}
+		if p.own {
+			closeFDs(p.fds)
+		}
+	}
+	l.queue = nil
+}
+
+// wake tells those who wait for room. With l.mu held.
+func (l *link) wake() {
+	if l.drained != nil && (l.closed || l.low()) {
+		close(l.drained)
+		l.drained = nil
+	}
+}
+
+// low says whether the queue is below half of its limits. With l.mu held.
+func (l *link) low() bool { return l.queued <= l.limit/2 && l.handles <= maxHandles/2 }
+
+// below is closed when the queue is below half of its limits, or will not be any more.
+func (l *link) below() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.low() {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	if l.drained == nil {
+		l.drained = make(chan struct{})
+	}
+	return l.drained
+}
+
+// wait waits for below.
+func (l *link) wait(ctx context.Context) error {
+	select {
+	case <-l.below():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if !l.connected() {
+		return ErrDisconnected
+	}
+	return nil
+}
+
+// connected says whether frames may be queued.
+func (l *link) connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed && !l.closing
+}
+
+// unsent is the number of handles that were queued and not sent.
+func (l *link) unsent() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
 }
 
 // read calls handle with each frame until the other side is gone. It returns nil if that side had finished what it
@@ -174,7 +308,8 @@ func (l *link) finish() {
 func (l *link) close() {
 	l.mu.Lock()
 	l.closed = true
-	l.queue = nil
+	l.clear()
+	l.wake()
 	l.work.Signal()
 	l.mu.Unlock()
 	_ = l.conn.Close()

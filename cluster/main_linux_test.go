@@ -118,6 +118,11 @@ func (w *player) hooks(play string) Hooks {
 			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
 			select {}
 		}
+	case "ask", "short":
+		w.listenToOrders(&h)
+		if play == "short" {
+			h.Conns = w.takeAsFiles
+		}
 	case "stubborn":
 		h.Drain = func(time.Time) {}
 	case "leave":
@@ -145,7 +150,7 @@ func (w *player) accept(ln net.Listener) {
 }
 
 // serve says who serves, and waits for the end of the connection.
-func (w *player) serve(c net.Conn) {
+func (w *player) serve(c io.ReadWriteCloser) {
 	defer c.Close()
 	_ = w.self.Report(int(w.open.Add(1)), nil)
 	_, _ = fmt.Fprintln(c, w.self.Slot(), w.self.Generation())
@@ -176,13 +181,21 @@ func tryStart(t *testing.T, cfg Config, play string) (*group, error) {
 	g := &group{t: t, events: make(chan Event, 1000)}
 	cfg.Args = []string{}
 	// The race detector holds up the end of a process for a second.
-	cfg.Env = []string{playEnv + "=" + play, "GORACE=atexit_sleep_ms=0"}
+	cfg.Env = append(cfg.Env, playEnv+"="+play, "GORACE=atexit_sleep_ms=0")
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	if cfg.Stderr == nil {
 		cfg.Stderr = io.Discard
 	}
-	cfg.Stdout = io.Discard
-	cfg.OnEvent = func(e Event) { g.events <- e }
+	if cfg.Stdout == nil {
+		cfg.Stdout = io.Discard
+	}
+	watch := cfg.OnEvent
+	cfg.OnEvent = func(e Event) {
+		if watch != nil {
+			watch(e)
+		}
+		g.events <- e
+	}
 	var err error
 	g.Primary, err = Start(t.Context(), cfg)
 	return g, err
@@ -191,14 +204,14 @@ func tryStart(t *testing.T, cfg Config, play string) (*group, error) {
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
 
-// await returns the next event of a kind in a slot. Those before it are gone.
+// await returns the next event of a kind in a slot, 0 being any or none. Those before it are gone.
 func (g *group) await(kind EventKind, slot int) Event {
 	g.t.Helper()
 	limit := time.After(patience)
 	for {
 		select {
 		case e := <-g.events:
-			if e.Kind == kind && e.Worker.Slot() == slot {
+			if e.Kind == kind && (slot == 0 || e.Worker.Slot() == slot) {
 				return e
 			}
 		case <-limit:

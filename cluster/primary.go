@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,11 +19,18 @@ type Stats struct {
 	AcceptErrors  uint64
 	Restarts      uint64 // workers that were started in place of one that had died
 	Overloads     uint64 // messages that were not sent to workers because their queue was full
+	HandlesLost   uint64 // handles that were closed because the worker left, or nobody took them here
 }
 
 // Primary runs the workers.
 type Primary struct {
 	cfg       Config
+	roster    roster
+	shared    shared        // listening sockets that workers have asked for
+	lost      atomic.Uint64 // handles
+	rolling   atomic.Bool   // a roll is under way
+	moving    atomic.Pointer[move]
+	moveIDs   atomic.Uint64
 	listeners []*net.TCPListener
 	acceptors []*acceptor
 	disp      *dispatcher
@@ -36,18 +45,20 @@ type Primary struct {
 	unready  int // slots that have not been ready once
 	stopping bool
 
-	mu       sync.RWMutex
-	workers  []*Worker // of each slot the last one
-	restarts uint64
-	overload uint64 // of workers that others have replaced
+	mu       sync.Mutex
+	settings Settings
+	rolled   Rolled
 }
 
 // slot is a worker's place.
 type slot struct {
 	number, generation int
+	env                []string
 	worker             *Worker // nil while there is none
+	next               *Worker // about to take the place of worker; nil most of the time
+	crashes            atomic.Uint64
 	history            history
-	timer              *time.Timer // of the next start, or of the limit of the present one
+	timer              *time.Timer // of the next start
 }
 
 // Start runs the workers and returns when all of them are ready. If one does not become ready, everything is stopped
@@ -64,6 +75,9 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 		cfg: cfg, disp: newDispatcher(cfg.Scheduling), unready: cfg.Workers,
 		inbox: make(chan func(), 64), started: make(chan error, 1), ended: make(chan struct{}),
 	}
+	if p.settings, err = cfg.settings(); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
 	if cfg.Listen != "" {
 		p.listeners, err = listen(ctx, cfg.Listen, cfg.Workers, cfg.Scheduling == None)
 		if err != nil {
@@ -73,14 +87,13 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if err := p.openAcceptors(); err != nil {
 		return nil, err
 	}
-	for i := range cfg.Workers {
-		p.slots = append(p.slots, &slot{number: i + 1})
+	for range cfg.Workers {
+		p.addSlot(nil)
 	}
-	p.workers = make([]*Worker, cfg.Workers)
 	go p.disp.run() // ends with stop
 	go p.run()      // ends when all workers have ended
 	p.do(func() {
-		for _, s := range p.slots {
+		for _, s := range slices.Clone(p.slots) {
 			p.spawn(s)
 		}
 	})
@@ -125,23 +138,10 @@ func (p *Primary) Addr() net.Addr {
 	return p.listeners[0].Addr()
 }
 
-// Workers are the workers of all slots in their order; of a slot that is empty the one that has died, in StateDead.
-func (p *Primary) Workers() []*Worker {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	list := make([]*Worker, 0, len(p.workers))
-	for _, w := range p.workers {
-		if w != nil {
-			list = append(list, w)
-		}
-	}
-	return list
-}
-
 // Broadcast sends a message to all workers that are ready. Those whose queue is full miss it.
 func (p *Primary) Broadcast(m []byte) {
 	for _, w := range p.Workers() {
-		if w.State() == StateReady {
+		if s := w.State(); s == StateReady || s == StateMoving {
 			_ = w.Send(m) // counted by the link
 		}
 	}
@@ -150,15 +150,8 @@ func (p *Primary) Broadcast(m []byte) {
 // Stats returns a snapshot.
 func (p *Primary) Stats() Stats {
 	s := p.disp.snapshot()
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	s.Restarts = p.restarts
-	s.Overloads = p.overload
-	for _, w := range p.workers {
-		if w != nil {
-			s.Overloads += w.Overloads()
-		}
-	}
+	p.roster.count(&s)
+	s.HandlesLost = p.lost.Load()
 	return s
 }
 
@@ -169,10 +162,7 @@ func (p *Primary) Done() <-chan struct{} { return p.ended }
 // listening sockets stay open until then, so that what the kernel has accepted already is not reset early. It returns
 // the number of workers that had to be killed.
 func (p *Primary) Drain(ctx context.Context) (killed int) {
-	left := time.Hour
-	if deadline, ok := ctx.Deadline(); ok {
-		left = max(time.Until(deadline), 0)
-	}
+	left := timeLeft(ctx)
 	p.do(func() { p.retire(left) })
 	select {
 	case <-p.ended:
@@ -184,6 +174,10 @@ func (p *Primary) Drain(ctx context.Context) (killed int) {
 			if s.worker != nil {
 				killed++
 				_ = s.worker.cmd.Process.Kill()
+			}
+			if s.next != nil {
+				killed++
+				_ = s.next.cmd.Process.Kill()
 			}
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +18,10 @@ import (
 // IsWorker says whether this process was started by a primary. It is true until Join.
 func IsWorker() bool { return os.Getenv(roleEnv) != "" }
 
+// IsPrimary says whether this process is free to be a primary: no primary has started it. It is false until Join, in a
+// worker: ask before.
+func IsPrimary() bool { return !IsWorker() }
+
 // Hooks are what a worker does when its primary says so.
 type Hooks struct {
 	// Conns takes accepted sockets, non-blocking and close-on-exec. The first taken of them are the worker's from here
@@ -24,8 +29,20 @@ type Hooks struct {
 	Conns func(fds []int) (taken int)
 	// Message takes a message, which is valid until it returns.
 	Message func(m []byte)
+	// Handle takes what Worker.SendHandle sent: a message, valid until it returns, and a handle, which is the
+	// worker's to close. The handle is nil if this process could not take it, for want of descriptors. Nil closes
+	// what comes. Self.HandlesLost counts both.
+	Handle func(m []byte, h Handle)
 	// Drain asks the worker to finish, and to have ended at the deadline, when it will be killed. It must not block.
 	Drain func(deadline time.Time)
+	// Give moves connections away over f, a Unix stream socket that is the worker's from here on, and ends with
+	// Self.Given. Nil moves none: they are drained.
+	Give func(m Move, f *os.File)
+	// Take lets connections come over f, and ends with Self.Taken.
+	Take func(m Move, f *os.File)
+	// Settle says that no message for connections that have left by a move will come any more: the worker that took is
+	// told so. It comes in order with messages.
+	Settle func(m Move)
 	// Lost says that the primary is gone. It must not block.
 	Lost func()
 }
@@ -36,6 +53,9 @@ type Self struct {
 	link     *link
 	listener net.Listener
 	done     chan struct{}
+	serving  atomic.Bool
+	asked    requests
+	lost     atomic.Uint64 // handles
 
 	mu      sync.Mutex // held while sockets are taken and acknowledged
 	leaving bool
@@ -67,6 +87,9 @@ func Join() (*Self, error) {
 		}
 	}
 	s.link = newLink(conn, DefaultQueueLimit)
+	if err := s.link.send(kindOnline, nil); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -101,6 +124,7 @@ func (s *Self) Listener() net.Listener { return s.listener }
 
 // Serve starts to do what the primary says. The hooks are called by one goroutine, in the order of what was said.
 func (s *Self) Serve(h Hooks) {
+	s.serving.Store(true)
 	go func() { // ends with Close, or with the primary
 		defer close(s.done)
 		// Whatever ends it, there is no primary any more.
@@ -115,7 +139,9 @@ func (s *Self) Serve(h Hooks) {
 }
 
 func (s *Self) handle(h *Hooks, f fdpass.Frame) {
-	if f.Kind != kindConns {
+	switch f.Kind {
+	case kindConns, kindHandle, kindSocket, kindGive, kindTake:
+	default:
 		closeFDs(f.FDs) // nobody asked for them
 	}
 	switch f.Kind {
@@ -125,6 +151,16 @@ func (s *Self) handle(h *Hooks, f fdpass.Frame) {
 		}
 	case kindConns:
 		s.take(h, f)
+	case kindHandle:
+		s.receiveHandle(h, f)
+	case kindSocket:
+		s.asked.answer(f)
+	case kindGive, kindTake:
+		s.order(h, f)
+	case kindSettle:
+		if m, ok := parseMove(f.Payload); ok && h.Settle != nil {
+			h.Settle(m)
+		}
 	case kindDrain:
 		if h.Drain != nil && len(f.Payload) == 8 {
 			left := time.Duration(binary.LittleEndian.Uint64(f.Payload)) * time.Millisecond
@@ -164,14 +200,16 @@ func (s *Self) Report(load int, report []byte) error {
 // Overloads is the number of messages and reports that were not sent because the queue was full.
 func (s *Self) Overloads() uint64 { return s.link.overloads() }
 
-// Close sends what is queued, and leaves the primary: no sockets come any more, and the process should end soon, or the
-// primary ends it. It must not be called by Hooks.Conns.
+// Close sends what is queued, and leaves the primary: no sockets come any more, those of Listen and ListenPacket are
+// closed here, and the process should end soon, or the primary ends it. The worker is replaced, unless the primary had
+// asked for its end. It must not be called by Hooks.Conns.
 func (s *Self) Close() error {
 	s.mu.Lock()
 	s.leaving = true
 	s.mu.Unlock()
 	s.link.finish()
 	s.link.close()
+	s.asked.close()
 	if s.listener != nil {
 		return s.listener.Close()
 	}

@@ -37,14 +37,27 @@ func (r role) String() string {
 
 func parseRole(s string) (r role, err error) {
 	if _, err := fmt.Sscanf(s, roleFormat, &r.slot, &r.slots, &r.generation, &r.id, &r.listener); err != nil {
-		return r, fmt.Errorf("cluster: %s=%q: %w", roleEnv, s, err)
+		return role{}, fmt.Errorf("cluster: %s=%q: %w", roleEnv, s, err)
+	}
+	if r.String() != s || r.slot < 1 || r.slots < 1 || r.generation < 1 {
+		return role{}, fmt.Errorf("cluster: %s=%q is no role", roleEnv, s)
 	}
 	return r, nil
 }
 
-// spawn starts a worker process, which is given a copy of listener unless that is nil.
-func spawn(cfg *Config, r role, listener *net.TCPListener) (*Worker, error) {
-	r.listener = listener != nil
+// birth is what a worker process is started with.
+type birth struct {
+	settings Settings
+	env      []string // after that of the settings
+	role     role
+	listener *net.TCPListener // it is given a copy; nil is none
+	queue    int              // limit of the way to it, in bytes
+}
+
+// spawn starts a worker process.
+func spawn(b birth) (*Worker, error) {
+	r := b.role
+	r.listener = b.listener != nil
 	ours, theirs, err := fdpass.Pair()
 	if err != nil {
 		return nil, err
@@ -54,30 +67,32 @@ func spawn(cfg *Config, r role, listener *net.TCPListener) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if listener != nil {
-		err = passListener(conn, listener)
+	if r.listener {
+		err = passListener(conn, b.listener)
 	}
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("listening socket: %w", err)
 	}
 	w := &Worker{slot: r.slot, generation: r.generation, id: r.id, began: time.Now()}
-	w.stderr = &tail{to: cfg.Stderr}
-	w.cmd = exec.Command(cfg.Exec, cfg.Args...)
+	w.ready, w.done = make(chan struct{}), make(chan struct{})
+	w.stderr = &tail{to: b.settings.Stderr}
+	w.cmd = exec.Command(b.settings.Exec, b.settings.Args...)
+	w.cmd.Dir = b.settings.Dir
 	w.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, roleEnv+"=")
-	}), cfg.Env...)
-	w.cmd.Env = append(w.cmd.Env, roleEnv+"="+r.String())
-	w.cmd.Stdout, w.cmd.Stderr = cfg.Stdout, w.stderr
+	}), b.settings.Env...)
+	w.cmd.Env = append(append(w.cmd.Env, b.env...), roleEnv+"="+r.String())
+	w.cmd.Stdout, w.cmd.Stderr = b.settings.Stdout, w.stderr
 	w.cmd.ExtraFiles = []*os.File{theirs}
-	w.cmd.SysProcAttr = processAttributes()
+	w.cmd.SysProcAttr = processAttributes(b.settings.Credential)
 	// Whoever inherited the worker's standard error must not keep us waiting for its end.
 	w.cmd.WaitDelay = outputDelay
 	if err := w.cmd.Start(); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	w.link = newLink(conn, cfg.QueueLimit)
+	w.link = newLink(conn, b.queue)
 	return w, nil
 }
 

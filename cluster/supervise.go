@@ -3,7 +3,9 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -23,6 +25,7 @@ func (p *Primary) run() {
 			for _, a := range p.acceptors {
 				a.close()
 			}
+			p.shared.close()
 			close(p.ended)
 			return
 		}
@@ -31,36 +34,17 @@ func (p *Primary) run() {
 
 // spawn starts a worker in an empty slot.
 func (p *Primary) spawn(s *slot) {
-	if p.stopping {
+	if p.stopping || s.worker != nil || s.next != nil {
 		return
 	}
-	p.nextID++
-	s.generation++
-	var own *net.TCPListener
-	if p.cfg.Scheduling == None && p.listeners != nil {
-		own = p.listeners[s.number-1]
+	if s.generation > 0 {
+		p.roster.restarted()
 	}
-	w, err := spawn(&p.cfg, role{slot: s.number, slots: len(p.slots), generation: s.generation, id: p.nextID}, own)
-	if err != nil {
-		p.crashed(s, time.Now(), &StartError{Slot: s.number, Err: err})
-		return
+	if err := p.launch(s); err != nil {
+		end := &StartError{Slot: s.number, Err: err}
+		p.tell(Event{Kind: EventError, Worker: p.roster.last(s.number), Err: end})
+		p.crashed(s, time.Now(), end)
 	}
-	s.worker = w
-	p.alive++
-	p.mu.Lock()
-	if old := p.workers[s.number-1]; old != nil {
-		p.overload += old.Overloads()
-	}
-	p.workers[s.number-1] = w
-	if s.generation > 1 {
-		p.restarts++
-	}
-	p.mu.Unlock()
-	s.timer = time.AfterFunc(p.cfg.StartTimeout, func() { p.do(func() { p.tooSlow(w) }) })
-	p.tell(Event{Kind: EventFork, Worker: w})
-	read := make(chan struct{})
-	go p.listenTo(w, read) // ends with the worker, or when it leaves
-	go p.await(s, w, read) // ends with the worker
 }
 
 // listenTo reads from a worker until there is no more. It runs on a goroutine of its own.
@@ -91,8 +75,26 @@ func (p *Primary) await(s *slot, w *Worker, read <-chan struct{}) {
 
 // handle does what a worker says. It runs on the goroutine that reads from it.
 func (p *Primary) handle(w *Worker, f fdpass.Frame) {
-	closeFDs(f.FDs) // nobody asked for them
+	if f.Kind != kindHandle {
+		closeFDs(f.FDs) // nobody asked for them
+	}
 	switch f.Kind {
+	case kindHandle:
+		p.receiveHandle(w, f)
+	case kindOnline:
+		p.do(func() { p.tell(Event{Kind: EventOnline, Worker: w}) })
+	case kindLeave:
+		p.do(func() { w.left = true })
+	case kindListening:
+		if addr, ok := parseAddr(f.Payload); ok {
+			p.do(func() { p.tell(Event{Kind: EventListening, Worker: w, Addr: addr}) })
+		}
+	case kindListen:
+		p.share(w, f.Payload)
+	case kindMoving, kindGiven, kindTaken, kindStuck:
+		p.handleMove(w, f)
+	case kindUnlisten:
+		p.shared.leave(w.id, string(f.Payload))
 	case kindMessage:
 		if p.cfg.OnMessage != nil {
 			p.cfg.OnMessage(w, f.Payload)
@@ -108,6 +110,7 @@ func (p *Primary) handle(w *Worker, f fdpass.Frame) {
 			return
 		}
 		p.disp.report(w, int64(binary.LittleEndian.Uint64(f.Payload)))
+		w.reports.Add(1)
 		if p.cfg.OnReport != nil {
 			p.cfg.OnReport(w, f.Payload[8:])
 		}
@@ -116,16 +119,20 @@ func (p *Primary) handle(w *Worker, f fdpass.Frame) {
 
 // ready lets connections come to a worker.
 func (p *Primary) ready(w *Worker) {
-	s := p.slots[w.slot-1]
-	if s.worker != w || w.State() != StateStarting || p.stopping {
+	s := w.at
+	if w.State() != StateStarting || p.stopping {
 		return
 	}
-	s.timer.Stop()
+	w.timer.Stop()
 	w.state.Store(uint32(StateReady))
+	close(w.ready)
 	p.tell(Event{Kind: EventReady, Worker: w})
 	p.disp.add(w)
 	if p.cfg.Scheduling == None && p.acceptors != nil {
 		p.acceptors[w.slot-1].set(false) // it accepts by itself
+	}
+	if s.worker == nil {
+		p.promote(w) // the one that it was to replace has died meanwhile
 	}
 	if p.unready == 0 {
 		return
@@ -148,21 +155,24 @@ func (p *Primary) tooSlow(w *Worker) {
 
 // disconnected takes note that a worker has left: it gets no more sockets, and must end soon.
 func (p *Primary) disconnected(w *Worker) {
-	s := p.slots[w.slot-1]
+	s := w.at
 	p.disp.remove(w)
-	if s.worker != w {
-		return
-	}
 	w.state.Store(uint32(StateDraining))
+	if n := w.link.unsent(); n > 0 {
+		p.lost.Add(n)
+		p.tell(Event{Kind: EventError, Worker: w, Err: fmt.Errorf("%w: %d handles not sent", ErrDisconnected, n)})
+	}
 	p.tell(Event{Kind: EventDisconnect, Worker: w, Wanted: w.wanted})
-	if p.stopping {
+	if w.wanted {
 		return // there is a deadline already
 	}
-	p.vacate(s)
-	s.timer.Stop()
-	s.timer = time.AfterFunc(exitGrace, func() {
+	if s.worker == w {
+		p.vacate(s)
+	}
+	w.timer.Stop()
+	w.timer = time.AfterFunc(exitGrace, func() {
 		p.do(func() {
-			if s.worker == w {
+			if !w.IsDead() {
 				w.why = "did not end after it had left"
 				_ = w.cmd.Process.Kill()
 			}
@@ -172,7 +182,7 @@ func (p *Primary) disconnected(w *Worker) {
 
 // vacate accepts in place of a worker that does not: nobody else accepts from the slot's listening socket.
 func (p *Primary) vacate(s *slot) {
-	if p.cfg.Scheduling == None && p.acceptors != nil && p.unready == 0 {
+	if p.cfg.Scheduling == None && s.number <= len(p.acceptors) && p.unready == 0 && !p.stopping {
 		p.acceptors[s.number-1].set(true)
 	}
 }
@@ -180,12 +190,31 @@ func (p *Primary) vacate(s *slot) {
 // exited takes note of a worker's end.
 func (p *Primary) exited(s *slot, w *Worker, err error) {
 	p.alive--
-	s.timer.Stop()
+	w.timer.Stop()
 	w.state.Store(uint32(StateDead))
-	s.worker = nil
+	w.exit = err
+	held := s.worker == w || s.next == w // else another one has its place
+	switch {
+	case s.next == w:
+		s.next = nil
+	case s.worker == w:
+		s.worker = nil
+		if s.next != nil && s.next.State() == StateReady {
+			p.promote(s.next)
+		}
+	}
 	p.disp.remove(w)
-	p.tell(Event{Kind: EventExit, Worker: w, Err: err, Wanted: w.wanted})
-	if p.stopping {
+	p.roster.ended(w)
+	gone := w.dismissed && held && !p.stopping && p.unready == 0
+	if gone {
+		p.dropSlot(s)
+	}
+	p.shared.died(w.id)
+	e := Event{Kind: EventExit, Worker: w, Err: err, Wanted: w.wanted}
+	e.ExitCode, e.Signal = exitOf(w.cmd.ProcessState)
+	p.tell(e)
+	close(w.done)
+	if p.stopping || gone || !held || s.worker != nil || s.next != nil {
 		return
 	}
 	p.vacate(s)
@@ -199,13 +228,11 @@ func (p *Primary) crashed(s *slot, began time.Time, end *StartError) {
 		return
 	}
 	why := ending(end.Err, end.Reason, end.Stderr)
+	s.crashes.Add(1)
 	wait, dead := s.history.crashed(p.cfg.Restart, began, time.Now())
 	if dead {
 		p.cfg.Logger.Error("worker crashes again and again", "worker", s.number, "end", why, "next_try", wait)
-		p.mu.RLock()
-		w := p.workers[s.number-1]
-		p.mu.RUnlock()
-		p.tell(Event{Kind: EventDead, Worker: w, Err: end})
+		p.tell(Event{Kind: EventDead, Worker: p.roster.last(s.number), Err: end})
 	} else {
 		p.cfg.Logger.Warn("worker ended", "worker", s.number, "end", why, "restart_in", wait)
 	}
@@ -239,10 +266,19 @@ func (p *Primary) retire(left time.Duration) {
 			}
 			continue
 		}
-		s.worker.wanted = true
-		s.worker.state.Store(uint32(StateDraining))
-		_ = s.worker.link.send(kindDrain, binary.LittleEndian.AppendUint64(nil, uint64(left.Milliseconds())))
+		s.worker.ask(left)
+		if s.next != nil {
+			s.next.ask(left)
+		}
 	}
+}
+
+// exitOf is the exit code of a process, or -1 and the signal that killed it.
+func exitOf(s *os.ProcessState) (code int, sig syscall.Signal) {
+	if ws, ok := s.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		sig = ws.Signal()
+	}
+	return s.ExitCode(), sig
 }
 
 func (p *Primary) tell(e Event) {

@@ -12,7 +12,13 @@ import (
 const Supported = true
 
 // processAttributes gives a worker a process group of its own: what a terminal sends, the primary gets, and decides.
-func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func processAttributes(c *Credential) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setpgid: true}
+	if c != nil {
+		a.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}
+	}
+	return a
+}
 
 // reusePort lets several sockets listen on one port.
 func reusePort(_, _ string, c syscall.RawConn) error {
@@ -48,6 +54,12 @@ func acceptBatch(ln *os.File, max int) (fds []int, err error) {
 		return true
 	})
 	return fds, errors.Join(err, acceptErr)
+}
+
+// dupFD is a second descriptor, close-on-exec, of what fd is one of.
+func dupFD(fd int) (int, error) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return n, os.NewSyscallError("fcntl", err)
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }

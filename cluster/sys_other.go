@@ -10,11 +10,13 @@ import (
 // Supported says whether this platform has worker processes.
 const Supported = false
 
-func processAttributes() *syscall.SysProcAttr { return nil }
+func processAttributes(*Credential) *syscall.SysProcAttr { return nil }
 
 func reusePort(string, string, syscall.RawConn) error { return ErrUnsupported }
 
 func acceptBatch(*os.File, int) ([]int, error) { return nil, ErrUnsupported }
+
+func dupFD(int) (int, error) { return -1, ErrUnsupported }
 
 func closeFD(int) {}
 

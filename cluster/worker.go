@@ -16,19 +16,32 @@ type Worker struct {
 	stderr           *tail
 	began            time.Time
 	wanted           bool   // the primary has asked for its end. On the run loop
+	left             bool   // it has gone by itself, and said so. On the run loop
+	dismissed        bool   // it will not be replaced. On the run loop
 	why              string // the primary has killed it, for this reason. On the run loop
+	primary          *Primary
+	at               *slot
+	ready            chan struct{} // closed when it serves
+	done             chan struct{} // closed at the end of the process
+	exit             error         // how it ended; after done
+	timer            *time.Timer   // of the limit of its start, or of its end. On the run loop
 
 	state  atomic.Uint32
 	load   atomic.Int64 // connections, as last reported
 	passed atomic.Int64 // sockets passed since that report
 	total  atomic.Uint64
+	// reports counts what it has reported.
+	reports atomic.Uint64
 }
 
 // Slot is the worker's place, 1 to N. A worker that replaces another has the same.
 func (w *Worker) Slot() int { return w.slot }
 
-// Generation is the number of workers that the slot has had, this one included.
+// Generation is the number of workers that the slot has had since it was made, this one included.
 func (w *Worker) Generation() int { return w.generation }
+
+// Crashes is the number of workers of the slot that have ended unasked.
+func (w *Worker) Crashes() uint64 { return w.at.crashes.Load() }
 
 // ID is unique among all workers of the primary, and grows.
 func (w *Worker) ID() uint64 { return w.id }
@@ -52,5 +65,6 @@ func (w *Worker) Overloads() uint64 { return w.link.overloads() }
 // gone. m may be used again when it returns.
 func (w *Worker) Send(m []byte) error { return w.link.send(kindMessage, m) }
 
-// Kill sends a signal to the process. A worker that dies of it is replaced.
+// Kill sends a signal to the process. A worker that dies of it is replaced: see Disconnect. It fails with
+// os.ErrProcessDone when there is no process any more.
 func (w *Worker) Kill(sig syscall.Signal) error { return w.cmd.Process.Signal(sig) }

@@ -19,6 +19,18 @@ type Cluster interface {
 	Leave(i int)
 	// Join brings a new worker in the place of one that has left. When it returns, it misses nothing more.
 	Join(i int)
+	Handover
+}
+
+// Handover is what a cluster does when connections go from one worker to another: see the methods of broker.Port.
+type Handover interface {
+	// Succeed brings a second worker in the slot of worker i and returns its number, which is the next one: the first
+	// of them has that of the workers at the start. When it returns, the new worker misses nothing more.
+	Succeed(i int) (next int)
+	// Hold makes the Hub hold messages to the connections of worker i's slot.
+	Hold(i int)
+	// Lead makes worker i the one of its slot that they go to.
+	Lead(i int)
 }
 
 // Worker is what a worker sends by. *broker.Local is one.
@@ -26,6 +38,16 @@ type Worker interface {
 	Publish(topic string, opcode byte, payload []byte) error
 	SendTo(conn uint64, opcode byte, payload []byte) error
 	CloseConn(conn uint64, code uint16, reason string) error
+	Mover
+}
+
+// Mover is what a worker says and knows when connections go from one worker to another: see the methods of
+// broker.Local.
+type Mover interface {
+	Here(conn uint64) error
+	Gone(conn uint64) error
+	Fence(token uint64) error
+	Position() uint64
 }
 
 var _ Worker = (*broker.Local)(nil)
@@ -54,14 +76,20 @@ func Run(t *testing.T, start func(t *testing.T, workers int, deliver Deliver) Cl
 		{"an overloaded worker does not disturb others", testOverload},
 		{"a worker may leave and another may come", testLeaveJoin},
 		{"a message finds a connection whose first worker has left", testHomeless},
+		{"an answer to a fence comes after all before it", testFence},
+		{"a successor knows from where it hears", testPosition},
+		{"a worker is replaced and nothing is missed", testReplace},
+		{"a worker is replaced by none", testReplaceFails},
+		{"a connection moves for good and nothing is missed", testMove},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			const workers = 4
 			b := &bench{T: t}
+			b.next = newRecorder()
 			for range workers {
 				b.recorders = append(b.recorders, newRecorder())
 			}
-			b.Cluster = start(t, workers, func(i int, e broker.Envelope) bool { return b.recorders[i].deliver(e) })
+			b.Cluster = start(t, workers, func(i int, e broker.Envelope) bool { return b.recorder(i).deliver(e) })
 			c.test(b)
 		})
 	}

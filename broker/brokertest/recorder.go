@@ -24,12 +24,17 @@ type recorder struct {
 	conns  map[uint64]bool // those that live here
 	list   []broker.Envelope
 	fences []string
-	asked  map[uint64]int // how often for a connection, here or not
+	last   uint64            // number of the latest publication, fences included
+	tokens map[uint64]uint64 // numbers that answers to Worker.Fence came with
+	asked  map[uint64]int    // how often for a connection, here or not
 	within func(broker.Envelope)
 }
 
 func newRecorder() *recorder {
-	r := &recorder{conns: make(map[uint64]bool), asked: make(map[uint64]int)}
+	r := &recorder{
+		conns: make(map[uint64]bool), asked: make(map[uint64]int),
+		tokens: make(map[uint64]uint64),
+	}
 	r.more.L = &r.mu
 	return r
 }
@@ -39,7 +44,9 @@ func (r *recorder) deliver(e broker.Envelope) (found bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.more.Broadcast()
-	if e.Kind == broker.Publish {
+	switch e.Kind {
+	case broker.Publish:
+		r.last = e.Seq
 		if e.Topic == fence {
 			r.fences = append(r.fences, string(e.Payload))
 			return false
@@ -49,6 +56,9 @@ func (r *recorder) deliver(e broker.Envelope) (found bool) {
 			r.within(e)
 		}
 		return false // it means nothing
+	case broker.Fence:
+		r.tokens[e.Conn] = e.Seq
+		return false
 	}
 	r.asked[e.Conn]++
 	if !r.conns[e.Conn] {
@@ -63,6 +73,20 @@ func (r *recorder) live(conn uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.conns[conn] = true
+}
+
+// leave makes a connection live here no more.
+func (r *recorder) leave(conn uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, conn)
+}
+
+// latest is the number of the latest publication.
+func (r *recorder) latest() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
 }
 
 // got is a copy of what has come but fences.
@@ -103,8 +127,16 @@ func (r *recorder) await(what string, done func() bool) error {
 type bench struct {
 	*testing.T
 	Cluster
-	recorders []*recorder
+	recorders []*recorder // of the workers that are there at the start
+	next      *recorder   // of the first that Succeed brings
 	fenced    int
+}
+
+func (b *bench) recorder(i int) *recorder {
+	if i == len(b.recorders) {
+		return b.next
+	}
+	return b.recorders[i]
 }
 
 // all are the workers.
@@ -132,11 +164,24 @@ func (b *bench) settleFrom(senders, who []int) {
 			mark := fmt.Sprint("fence ", b.fenced)
 			b.publish(from, fence, mark)
 			for _, i := range who {
-				r := b.recorders[i]
+				r := b.recorder(i)
 				b.must(r.await(mark, func() bool { return slices.Contains(r.fences, mark) }))
 			}
 		}
 	}
+}
+
+// fence waits until worker i has an answer to a fence, and returns the number that it came with.
+func (b *bench) fence(i int) (seq uint64) {
+	b.Helper()
+	b.fenced++
+	token, r := uint64(b.fenced), b.recorder(i)
+	b.must(b.Worker(i).Fence(token))
+	b.must(r.await("an answer to a fence", func() (ok bool) {
+		seq, ok = r.tokens[token]
+		return ok
+	}))
+	return seq
 }
 
 func (b *bench) publish(from int, topic, text string) {

@@ -1,8 +1,11 @@
 // Command expedite serves WebSockets from a cluster of worker processes, and looks after a running one.
 //
-//	expedite serve     start it
-//	expedite status    what it does
-//	expedite stop      end it gracefully
+//	expedite serve        start it
+//	expedite status       what it does
+//	expedite reload       replace it by a new binary, the connections move over
+//	expedite scale N      change the number of workers
+//	expedite rebalance    even out the connections of the workers
+//	expedite stop         end it gracefully
 package main
 
 import (
@@ -27,9 +30,12 @@ const (
 
 // cli is the command line. Each flag can also stand in the environment (EXPEDITE_…) and in expedite.yaml.
 type cli struct {
-	Serve  serveCmd  `cmd:"" help:"Serve WebSockets: a primary process and a worker per core, on one port."`
-	Status statusCmd `cmd:"" help:"Show what a running Expedite does."`
-	Stop   stopCmd   `cmd:"" help:"Stop a running Expedite: gracefully, or at once."`
+	Serve     serveCmd     `cmd:"" help:"Serve WebSockets: a primary process and a worker per core, on one port."`
+	Status    statusCmd    `cmd:"" help:"Show what a running Expedite does."`
+	Reload    reloadCmd    `cmd:"" help:"Replace a running Expedite by the binary on disk; connections move over."`
+	Scale     scaleCmd     `cmd:"" help:"Change the number of workers; connections move over."`
+	Rebalance rebalanceCmd `cmd:"" help:"Even out the connections of the workers."`
+	Stop      stopCmd      `cmd:"" help:"Stop a running Expedite: gracefully, or at once."`
 
 	Config  string           `help:"Configuration file. Default: expedite.yaml, if there is one." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version and quit." env:"-"`
@@ -57,6 +63,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(stdout, (*io.Writer)(nil)),
+		kong.Bind(&console{stdout, stderr}),
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "expedite:", err)
@@ -72,6 +79,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(stderr, "expedite:", strings.TrimPrefix(err.Error(), "expedite: "))
+		printOutput(stderr, err)
 		return exitCode(err)
 	}
 	return exitFine

@@ -17,6 +17,9 @@ import (
 const (
 	maxReply  = 16 << 20        // bytes; a status has some hundred per worker
 	exitGrace = 5 * time.Second // from the socket's end to the process's
+
+	oldPatience    = 10 * time.Second // for a primary that should have been replaced, and still answers
+	silentPatience = 30 * time.Second // for a new primary that has not answered yet
 )
 
 // Client asks a running server. Make one with [Dial], and close it.
@@ -27,11 +30,13 @@ type Client struct {
 	first atomic.Pointer[net.UnixConn]
 	// pid is the server's, 0 if unknown.
 	pid int
+	// patience is for primaries that replace others.
+	patience patience
 }
 
 // Dial connects to the server that listens at path. If there is none, the error says so and what to do.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path}
+	c := &Client{path: path, patience: patience{oldPatience, silentPatience}}
 	conn, err := c.connect(ctx)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, fs.ErrPermission) {
@@ -126,10 +131,15 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (*h
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	var f failure
+	var f line
 	err = json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&f)
-	if err != nil || f.Error.Message == "" {
+	if err != nil || f.Error == nil || f.Error.Message == "" {
 		return nil, fmt.Errorf("control: the server at %s answers %s", c.path, resp.Status)
 	}
-	return nil, fmt.Errorf("control: the server at %s says: %s", c.path, f.Error.Message)
+	return nil, c.said(f.Error)
+}
+
+// said is an error that the server gave.
+func (c *Client) said(err *RollError) error {
+	return fmt.Errorf("control: the server at %s says: %w", c.path, err)
 }

@@ -17,6 +17,7 @@ import (
 
 // Target is the running server that is asked and told.
 type Target interface {
+	Roller
 	// Status says how things stand. It should answer within a second.
 	Status(ctx context.Context) (Status, error)
 	// Stop begins the end and returns: the requester waits for [Server.Close] or for the process's end. A second
@@ -55,6 +56,20 @@ func Listen(path string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newServer(path, listener)
+}
+
+// Inherit goes on with the socket of the server that this process was before exec(2), or that a parent had: f is what
+// [Server.File] gave, and stays the caller's. Clients that connected since then wait for [Server.Serve].
+func Inherit(path string, f *os.File) (*Server, error) {
+	listener, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("control: the inherited socket of %s: %w", path, err)
+	}
+	return newServer(path, listener)
+}
+
+func newServer(path string, listener net.Listener) (*Server, error) {
 	file, err := os.Lstat(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("control: %w", err), listener.Close())
@@ -74,13 +89,29 @@ func Listen(path string) (*Server, error) {
 // Path is the socket's, as given to [Listen].
 func (s *Server) Path() string { return s.path }
 
+// File is a copy of the listening socket, for [Inherit]. The caller closes it. Its Fd method may make the socket
+// blocking, that of the server included: SyscallConn does not.
+func (s *Server) File() (*os.File, error) {
+	l, ok := s.listener.(interface{ File() (*os.File, error) })
+	if !ok {
+		return nil, fmt.Errorf("control: the socket of %s cannot be copied", s.path)
+	}
+	f, err := l.File()
+	if err != nil {
+		return nil, fmt.Errorf("control: copy of the socket of %s: %w", s.path, err)
+	}
+	return f, nil
+}
+
 // Serve answers requests with the target's help until [Server.Close], then returns nil. Call it once.
 func (s *Server) Serve(target Target) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/status", only(http.MethodGet, func(w http.ResponseWriter, r *http.Request) { status(w, r, target) }))
 	mux.HandleFunc("/stop", only(http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.stop(w, r, target) }))
+	s.rollRoutes(mux, target)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "not_found", "there is no "+r.URL.Path+": there are /status and /stop")
+		fail(w, http.StatusNotFound, "not_found", "there is no "+r.URL.Path+
+			": there are /status, /stop, /reload, /scale and /rebalance")
 	})
 	s.http.Handler = checkPeer(mux)
 	err := s.http.Serve(onceListener{s.listener, &sync.Once{}})

@@ -18,6 +18,8 @@ type fake struct {
 	status  Status
 	err     error
 	stopped chan StopRequest
+	// roll is what the three operations do; req is theirs, or nil.
+	roll func(ctx context.Context, req any, r Reporter) (RollResult, error)
 }
 
 func newFake() *fake { return &fake{stopped: make(chan StopRequest, 1)} }
@@ -29,6 +31,18 @@ func (f *fake) Stop(_ context.Context, req StopRequest) error {
 		f.stopped <- req
 	}
 	return f.err
+}
+
+func (f *fake) Reload(ctx context.Context, req ReloadRequest, r Reporter) (RollResult, error) {
+	return f.roll(ctx, req, r)
+}
+
+func (f *fake) Scale(ctx context.Context, req ScaleRequest, r Reporter) (RollResult, error) {
+	return f.roll(ctx, req, r)
+}
+
+func (f *fake) Rebalance(ctx context.Context, r Reporter) (RollResult, error) {
+	return f.roll(ctx, nil, r)
 }
 
 var _ Target = (*fake)(nil)
@@ -226,7 +240,7 @@ func TestHTTP(t *testing.T) {
 		want                     string
 	}{
 		{"status", "GET", "/status", "", 200, `"workers":[]`},
-		{"an unknown path", "GET", "/reload", "", 404, `{"error":{"code":"not_found","message":"there is no /reload`},
+		{"an unknown path", "GET", "/reboot", "", 404, `{"error":{"code":"not_found","message":"there is no /reboot`},
 		{"a wrong method for status", "POST", "/status", "", 405, `"code":"method_not_allowed"`},
 		{"a wrong method for stop", "GET", "/stop", "", 405, `"code":"method_not_allowed"`},
 		{"a stop that is no JSON", "POST", "/stop", "now", 400, `"code":"bad_request"`},

@@ -18,13 +18,16 @@ const (
 // never renamed or removed.
 type Status struct {
 	Version       string         `json:"version"`
-	PID           int            `json:"pid"` // of the primary
+	PID           int            `json:"pid"`        // of the primary
+	Generation    int            `json:"generation"` // of the primary, from 1: grows when it replaces itself. 0: not known
 	UptimeSeconds float64        `json:"uptime_seconds"`
 	Addresses     []string       `json:"addresses"` // host:port each, as bound
 	Scheduling    string         `json:"scheduling"`
 	Workers       []WorkerStatus `json:"workers"` // by slot
 	Totals        Totals         `json:"totals"`
 	Handoff       Handoff        `json:"handoff"`
+	// Rolling is the reload, or the like, that is under way. Nil: there is none.
+	Rolling *Progress `json:"rolling,omitempty"`
 }
 
 // WorkerStatus is one worker as the primary sees it. Counts are of this process unless they say otherwise.

@@ -11,7 +11,7 @@ import (
 // example is a status with everything in it.
 func example() Status {
 	return Status{
-		Version: "v1.2.3", PID: 4711, UptimeSeconds: 93784.5,
+		Version: "v1.2.3", PID: 4711, Generation: 3, UptimeSeconds: 93784.5,
 		Addresses: []string{"127.0.0.1:8080"}, Scheduling: "round-robin",
 		Workers: []WorkerStatus{
 			{
@@ -27,6 +27,10 @@ func example() Status {
 			RSSBytes: 91_234_567, HeapBytes: 23_456_789, Restarts: 3, Limits: map[string]uint64{"queue": 2, "head": 1},
 		},
 		Handoff: Handoff{Moved: 24000, Failed: 1, LastSeconds: 1.234},
+		Rolling: &Progress{
+			Slot: 2, Step: StepMoving, Generation: 5, Moved: 812, Left: 120, Total: 932, RatePerSecond: 18_000.5,
+			SlotsDone: 1, Slots: 4,
+		},
 	}
 }
 
@@ -62,12 +66,25 @@ func TestStatusJSON(t *testing.T) {
 func TestStatusText(t *testing.T) {
 	one := example()
 	one.Workers, one.Totals, one.Handoff = one.Workers[:1], Totals{Connections: 12034}, Handoff{}
+	one.Generation, one.Rolling = 1, nil
 	for name, st := range map[string]Status{"status.txt": example(), "one.txt": one, "empty.txt": {}} {
 		var b strings.Builder
 		if err := st.WriteText(&b); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name, b.String())
+	}
+}
+
+func TestProgressString(t *testing.T) {
+	for want, p := range map[string]Progress{
+		"reload: slot 2 of 4, moving, 812 moved, 120 left": {Slot: 2, Slots: 4, Step: StepMoving, Moved: 812, Left: 120},
+		"reload: replacing the primary":                    {Slots: 4, Step: StepReplacing},
+		"rebalance: moving, 1 moved, 0 left":               {Kind: "rebalance", Slots: 4, Step: StepMoving, Moved: 1},
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

@@ -16,13 +16,20 @@ import (
 // made in one Write; the error is that of w.
 func (s Status) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Expedite %s, pid %d, up %s\n", s.Version, s.PID, duration(s.UptimeSeconds))
+	fmt.Fprintf(&b, "Expedite %s, pid %d, up %s", s.Version, s.PID, duration(s.UptimeSeconds))
+	if s.Generation > 1 {
+		fmt.Fprintf(&b, ", generation %d", s.Generation)
+	}
+	b.WriteByte('\n')
 	if len(s.Addresses) > 0 {
 		fmt.Fprintf(&b, "serving on %s", strings.Join(s.Addresses, ", "))
 		if s.Scheduling != "" {
 			fmt.Fprintf(&b, ", %s", s.Scheduling)
 		}
 		b.WriteByte('\n')
+	}
+	if s.Rolling != nil {
+		fmt.Fprintln(&b, s.Rolling)
 	}
 	b.WriteByte('\n')
 	table(&b, s.rows())

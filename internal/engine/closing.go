@@ -16,14 +16,18 @@ type ending struct {
 }
 
 // Close starts the closing handshake. A code of 0 or ws.CloseNoStatus sends none. It fails with ErrClosed if c is
-// closed or closing, and with the errors of ws.CheckClose. Any goroutine.
+// closed or closing, with ErrMoved, and with the errors of ws.CheckClose. Any goroutine.
 func (c *Conn) Close(code ws.CloseCode, reason string) error {
 	if err := ws.CheckClose(code, reason); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase.Load() != phaseOpen {
+	switch c.phase.Load() {
+	case phaseOpen:
+	case phaseAway:
+		return ErrMoved
+	default:
 		return ErrClosed
 	}
 	c.closeLocked(ending{code: code, reason: reason}, reason)
@@ -60,15 +64,20 @@ func (c *Conn) closeLocked(end ending, say string) {
 	c.markDirty()
 }
 
+// settleLimit is how long the end may take.
+func (c *Conn) settleLimit() time.Duration {
+	if c.route != nil {
+		return c.route.CloseTimeout
+	}
+	return refuseLinger
+}
+
 // settle moves an ending connection on, after what could be written was written. On the loop.
 func (c *Conn) settle(empty bool) {
 	if c.loopBits&bitSettling == 0 {
 		c.loopBits |= bitSettling
-		limit := refuseLinger
-		if c.route != nil {
-			limit = c.route.CloseTimeout
-		}
-		c.eng.loop.SetDeadline(c.key, c.eng.loop.Now()+int64(limit))
+		c.lastPing = c.eng.loop.Now()
+		c.eng.loop.SetDeadline(c.key, c.lastPing+int64(c.settleLimit()))
 	}
 	if !empty {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// The phases of a connection's life. They only grow.
+// The phases of a connection's life. They only grow, but for a Thaw.
 const (
 	phaseHead    uint32 = iota // the request head is not complete
 	phaseDecide                // Authorize is thinking
@@ -18,6 +18,7 @@ const (
 	phaseOpen
 	phaseClosing // our close frame is queued or sent; nothing else may follow it
 	phaseClosed
+	phaseAway // frozen, or with another worker: a Thaw leads back
 )
 
 // Conn is one client: everything an idle connection costs, but its entries in the tables of the loop.
@@ -34,7 +35,7 @@ type Conn struct {
 	reader   ws.Reader
 	in       *inbound // what is incomplete: a request head, or a message in several pieces; nil while nothing is
 	lastRead int64    // ns, time of the last bytes from the peer
-	lastPing int64    // ns
+	lastPing int64    // ns; before the open phase the time of the accept, after it that of the beginning of the end
 	loopBits loopBits
 
 	mu      sync.Mutex
@@ -67,6 +68,7 @@ const (
 	bitDirty   connBits = 1 << iota // on the engine's list for the next flush
 	bitPressed                      // the queue was above the low mark, or full: a Drain is owed
 	bitBroken                       // a write failed: the connection is gone
+	bitLeaving                      // callbacks on a goroutine pause: the connection is about to move
 )
 
 // maxConnSize is the budget for a Conn. An idle connection has little else.
@@ -83,12 +85,15 @@ func (c *Conn) Owner() any { return c.owner }
 // SetOwner ties c to the application's own record. Only in Authorize and Open.
 func (c *Conn) SetOwner(o any) { c.owner = o }
 
+// Away says that c is under way to another worker, or has arrived there. On the loop.
+func (c *Conn) Away() bool { return c.phase.Load() == phaseAway }
+
 // Remote is the peer's address.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
 // adopt makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes it is closed at once.
 func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
-	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now()}
+	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now(), lastPing: e.loop.Now()}
 	for int(k.Index) >= len(e.conns) {
 		e.conns = append(e.conns, nil)
 	}
@@ -107,7 +112,7 @@ func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *
 func (e *Engine) teardown(c *Conn) {
 	c.mu.Lock()
 	was := c.phase.Load()
-	if was == phaseClosed {
+	if was >= phaseClosed {
 		c.mu.Unlock()
 		return
 	}
@@ -134,6 +139,7 @@ func (e *Engine) teardown(c *Conn) {
 	e.idsMu.Unlock()
 	e.topicsMu.Lock()
 	e.topics.Drop(c.key.Index)
+	delete(e.ahead, c.key.Index)
 	e.topicsMu.Unlock()
 	if end == nil {
 		end = &ending{code: ws.CloseAbnormal}

@@ -15,13 +15,14 @@ const (
 	eventMessage
 	eventDrain
 	eventClose
+	eventResume
 )
 
 // event is one callback to make.
 type event struct {
 	kind eventKind
 	op   ws.Opcode
-	data []byte  // eventMessage
+	data []byte  // eventMessage, eventResume
 	end  *ending // eventClose
 }
 
@@ -49,6 +50,11 @@ func (c *Conn) call(ev event) {
 		h.Drain(c)
 	case eventClose:
 		h.Close(c, ev.end.code, ev.end.reason)
+	case eventResume:
+		if err := h.Resume(c, ev.data); err != nil {
+			c.eng.cfg.Logger.Error("connection cannot resume", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+			_ = c.Close(ws.CloseServiceRestart, "the connection could not be moved")
+		}
 	}
 }
 

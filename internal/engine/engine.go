@@ -79,6 +79,8 @@ var (
 	ErrClosed = errors.New("engine: connection closed")
 	// ErrTooManySubscriptions says that the connection holds Config.MaxSubscriptions topics already.
 	ErrTooManySubscriptions = errors.New("engine: too many subscriptions")
+	// ErrMoved says that the connection has moved to another worker, or is about to.
+	ErrMoved = errors.New("engine: connection has moved")
 )
 
 // Engine is one event loop with its connections. Methods are safe for any goroutine unless they say otherwise.
@@ -98,6 +100,17 @@ type Engine struct {
 
 	topicsMu sync.Mutex
 	topics   *topic.Table
+	ahead    map[uint32]uint64 // by index: publications up to this number were heard in the connection's last worker
+	farthest uint64            // the largest number in ahead
+
+	// What moves, and what those that arrive may have missed. On the loop only.
+	dep         departures
+	orphan      *Route
+	position    uint64 // number of the last publication
+	recording   bool
+	history     []published
+	historySize int
+	forgotten   uint64 // number of the last publication that is not kept
 
 	// What connections borrow while they have something incomplete, unsent or undelivered.
 	inbounds, outboxes, mailboxes sync.Pool
@@ -106,6 +119,7 @@ type Engine struct {
 	watch      watchdog
 	handshakes atomic.Int64 // sockets that are not yet, or never will be, WebSockets
 	draining   atomic.Bool
+	leaving    atomic.Bool    // between Depart and Stay
 	tasks      sync.WaitGroup // mailbox and authorization goroutines
 }
 

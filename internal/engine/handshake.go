@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -280,6 +281,16 @@ func (c *Conn) headTimeout() {
 	c.refuse(errHeadTooSlow)
 }
 
+// takeBack puts a connection on the loop: as a descriptor, if it is TCP and nothing else.
+func (e *Engine) takeBack(conn net.Conn) (reactor.Key, reactor.Socket, error) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if k, s, ok := e.loop.Reattach(tcp); ok {
+			return k, s, nil
+		}
+	}
+	return e.loop.AddConn(conn)
+}
+
 // Adopt takes over a connection whose request was read by net/http, as happens when a proxy reuses a connection for an
 // upgrade. The engine owns conn from here on. rest is what was read beyond the head. Any goroutine; it reports false
 // after Stop, and conn is the caller's still.
@@ -289,13 +300,14 @@ func (e *Engine) Adopt(conn net.Conn, req ws.Request, rest []byte) bool {
 		if p, ok := conn.(*prefixConn); ok && len(p.prefix) == 0 {
 			conn = p.Conn
 		}
-		k, s, err := e.loop.AddConn(conn)
+		remote := addrPort(conn.RemoteAddr())
+		k, s, err := e.takeBack(conn)
 		if err != nil {
 			e.cfg.Logger.Warn("connection lost on its way from net/http", "error", err)
 			_ = conn.Close()
 			return
 		}
-		c := e.adopt(k, s, addrPort(conn.RemoteAddr()))
+		c := e.adopt(k, s, remote)
 		if c.phase.Load() == phaseClosed {
 			return
 		}

@@ -70,7 +70,8 @@ func TestMessageLimits(t *testing.T) {
 	}
 }
 
-// TestMaxHandshakes: sockets that do not get on with their handshake cannot fill the memory; the one too many is closed.
+// TestMaxHandshakes: sockets that do not get on with their handshake cannot fill the memory; the one too many is
+// closed.
 func TestMaxHandshakes(t *testing.T) {
 	f := start(t, Config{MaxHandshakes: 3}, map[string]*Route{"/": {Handler: echo}})
 	f.dial(t, "/") // is through, and counts no more

@@ -41,6 +41,8 @@ type funcs struct {
 	message func(*Conn, ws.Opcode, []byte)
 	drain   func(*Conn)
 	close   func(*Conn, ws.CloseCode, string)
+	suspend func(*Conn) ([]byte, error)
+	resume  func(*Conn, []byte) error
 }
 
 func (f funcs) Open(c *Conn) {
@@ -67,6 +69,20 @@ func (f funcs) Close(c *Conn, code ws.CloseCode, reason string) {
 	}
 }
 
+func (f funcs) Suspend(c *Conn) ([]byte, error) {
+	if f.suspend != nil {
+		return f.suspend(c)
+	}
+	return nil, nil
+}
+
+func (f funcs) Resume(c *Conn, state []byte) error {
+	if f.resume != nil {
+		return f.resume(c, state)
+	}
+	return nil
+}
+
 var echo = funcs{message: func(c *Conn, op ws.Opcode, p []byte) { c.Send(op, p) }}
 
 // fixture is an engine that serves on a loopback port.
@@ -85,7 +101,12 @@ func start(t *testing.T, cfg Config, routes map[string]*Route) *fixture {
 	var next atomic.Uint64
 	logs := &syncBuffer{}
 	cfg.Route = func(path string) *Route { return routes[path] }
-	cfg.NewID = func() uint64 { return next.Add(1) }
+	if cfg.NewID == nil {
+		cfg.NewID = func() uint64 { return next.Add(1) }
+	}
+	for path, r := range routes {
+		r.Path = path
+	}
 	cfg.Logger = slog.New(slog.NewTextHandler(logs, nil))
 	if cfg.Reactor.Tick == 0 {
 		cfg.Reactor.Tick = 10 * time.Millisecond

@@ -20,8 +20,8 @@ func (f *fixture) onLoop(do func()) {
 	<-done
 }
 
-// TestHotPathAllocatesNothing: a small message that comes and goes, through the protocol, the handler, the queue and the
-// socket, costs no allocation; a publication costs the same number for two subscribers and for two hundred.
+// TestHotPathAllocatesNothing: a small message that comes and goes, through the protocol, the handler, the queue and
+// the socket, costs no allocation; a publication costs the same number for two subscribers and for two hundred.
 func TestHotPathAllocatesNothing(t *testing.T) {
 	opened := make(chan *Conn, 1)
 	f := start(t, Config{}, map[string]*Route{
@@ -55,7 +55,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 		payload := bytes.Repeat([]byte("x"), 20)
 		f.onLoop(func() {
 			got = testing.AllocsPerRun(100, func() {
-				f.Publish("all", ws.OpText, payload)
+				f.Publish(0, "all", ws.OpText, payload)
 				f.Flush()
 			})
 		})

@@ -13,6 +13,12 @@ func (e *Engine) Listen(ln net.Listener) (stop func(), err error) {
 	return e.loop.Listen(ln, func(k reactor.Key, s reactor.Socket, remote netip.AddrPort) { e.adopt(k, s, remote) })
 }
 
+// PauseAccept accepts nothing from here on, until ResumeAccept. On the loop.
+func (e *Engine) PauseAccept() { e.loop.PauseAccept() }
+
+// ResumeAccept accepts again. On the loop.
+func (e *Engine) ResumeAccept() error { return e.loop.ResumeAccept() }
+
 // AddFDs takes over accepted sockets, which must be non-blocking TCP streams. It owns them from here on, even if it
 // cannot serve them. It reports false after Stop, and the sockets are the caller's still. Any goroutine. Linux only.
 func (e *Engine) AddFDs(fds []int) bool {

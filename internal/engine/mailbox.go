@@ -25,6 +25,26 @@ func (b *batch) add(ev event) {
 	b.events = append(b.events, letter{event: ev, until: len(b.arena)})
 }
 
+// prepend puts ev in front of the others.
+func (b *batch) prepend(ev event) {
+	rest := *b
+	*b = batch{}
+	b.add(ev)
+	b.join(rest, 0)
+}
+
+// join appends the events of other from index on.
+func (b *batch) join(other batch, index int) {
+	from := 0
+	for i, l := range other.events {
+		if i >= index {
+			l.data = other.arena[from:l.until]
+			b.add(l.event)
+		}
+		from = l.until
+	}
+}
+
 func (b *batch) reset() {
 	clear(b.events)
 	if cap(b.arena) > maxKeptInbound {
@@ -59,6 +79,21 @@ func (c *Conn) post(ev event) {
 // maxLetters bounds the number of events in a mailbox, whose payloads may be empty.
 const maxLetters = 4096
 
+// pause puts what runs back in front of what waits, from the index-th on, if c is about to move.
+func (c *Conn) pause(index int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bits&bitLeaving == 0 {
+		return false
+	}
+	waiting := c.box.waiting
+	c.box.waiting = batch{}
+	c.box.waiting.join(c.box.running, index)
+	c.box.waiting.join(waiting, 0)
+	c.box.running.reset()
+	return true
+}
+
 // work makes the callbacks of c until none is left.
 func (c *Conn) work() {
 	e := c.eng
@@ -66,6 +101,11 @@ func (c *Conn) work() {
 	for {
 		c.mu.Lock()
 		box := c.box
+		if c.bits&bitLeaving != 0 {
+			c.mu.Unlock()
+			c.park()
+			return
+		}
 		box.running, box.waiting = box.waiting, box.running
 		if len(box.running.events) == 0 {
 			c.box = nil
@@ -77,7 +117,11 @@ func (c *Conn) work() {
 		c.mu.Unlock()
 
 		from := 0
-		for _, l := range box.running.events {
+		for i, l := range box.running.events {
+			if e.leaving.Load() && c.pause(i) {
+				c.park()
+				return
+			}
 			l.data = box.running.arena[from:l.until:l.until]
 			from = l.until
 			c.call(l.event)

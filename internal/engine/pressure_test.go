@@ -140,7 +140,7 @@ func TestPublish(t *testing.T) {
 		sizes := []int{0, 20, sharedFrom, 100_000}
 		for _, n := range sizes {
 			f.Post(func() {
-				if got := f.Publish("all", ws.OpBinary, bytes.Repeat([]byte{7}, n)); got != len(peers) {
+				if got := f.Publish(0, "all", ws.OpBinary, bytes.Repeat([]byte{7}, n)); got != len(peers) {
 					t.Errorf("Publish: got %d subscribers, want %d", got, len(peers))
 				}
 			})

@@ -26,6 +26,12 @@ type Handler interface {
 	Drain(c *Conn)
 	// Close is called once, as the last event. The code is ws.CloseAbnormal if no closing handshake took place.
 	Close(c *Conn, code ws.CloseCode, reason string)
+	// Suspend is called before c moves to another worker, if Route.Carries: what it returns is given to Resume over
+	// there. An error keeps c here.
+	Suspend(c *Conn) ([]byte, error)
+	// Resume is called instead of Open where c goes on, if Route.Carries: in the next worker or, if the move has
+	// failed, in the one that had called Suspend. An error closes c. The state is valid until it returns.
+	Resume(c *Conn, state []byte) error
 }
 
 // Policy says what happens to a message when the queue of a slow connection is full.
@@ -43,11 +49,19 @@ const (
 
 // Route is a WebSocket endpoint. It is shared by all its connections and not changed after its first use.
 type Route struct {
+	// Path is what Config.Route finds the route by, in this worker and in the next.
+	Path    string
 	Handler Handler
+	// Carries says that Suspend and Resume are to be called.
+	Carries bool
+	// Save makes the form in which a connection's owner moves, and Load the owner from it; its bytes are not valid for
+	// longer. Both are called on the loop and must not block. Nil moves no owner.
+	Save func(c *Conn) []byte
+	Load func(c *Conn, b []byte) error
 	// Inline runs the callbacks on the loop. They must not block.
 	Inline bool
-	// Authorize decides about a handshake and may set the connection's owner. An error of type *ws.HandshakeError is the
-	// answer to the client; any other is a 403. Nil lets everyone in.
+	// Authorize decides about a handshake and may set the connection's owner. An error of type *ws.HandshakeError is
+	// the answer to the client; any other is a 403. Nil lets everyone in.
 	Authorize func(ctx context.Context, u *Upgrade) error
 	// Blocking says that Authorize may block: it then runs on a goroutine of its own.
 	Blocking bool

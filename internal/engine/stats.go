@@ -27,6 +27,7 @@ const (
 	limitSubscriptions
 	limitIdle
 	limitCloseTime
+	limitHistory
 	numLimits
 )
 
@@ -34,6 +35,7 @@ func (l limit) String() string {
 	return [numLimits]string{
 		"head_size", "head_time", "handshakes", "connections", "message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
+		"handoff_history",
 	}[l]
 }
 
@@ -50,6 +52,8 @@ type Stats struct {
 	Resets   uint64 // sockets that broke
 	Panics   uint64 // callbacks that panicked
 	Stalls   uint64 // callbacks that held the loop beyond Config.WatchdogLimit
+	MovedIn  uint64 // connections that came from another worker
+	MovedOut uint64
 
 	TextIn, BinaryIn   uint64 // messages
 	TextOut, BinaryOut uint64
@@ -69,6 +73,7 @@ type Stats struct {
 // counters are written by the loop and, those of output, by any goroutine.
 type counters struct {
 	accepted, opened, http, resets, panics atomic.Uint64
+	movedIn, movedOut                      atomic.Uint64
 	textIn, binaryIn, bytesIn              atomic.Uint64
 	textOut, binaryOut, bytesOut           atomic.Uint64
 	queuedBytes                            atomic.Int64
@@ -151,6 +156,7 @@ func (e *Engine) Stats() Stats {
 		QueueBytes: n.queuedBytes.Load(),
 		Accepted:   n.accepted.Load(), Opened: n.opened.Load(), HTTP: n.http.Load(), Resets: n.resets.Load(),
 		Panics: n.panics.Load(), Stalls: e.watch.stalls.Load(),
+		MovedIn: n.movedIn.Load(), MovedOut: n.movedOut.Load(),
 		TextIn: n.textIn.Load(), BinaryIn: n.binaryIn.Load(),
 		TextOut: n.textOut.Load(), BinaryOut: n.binaryOut.Load(),
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(),

@@ -10,7 +10,7 @@ import (
 // Result says what became of a message that was sent.
 type Result uint8
 
-// The four results.
+// The results.
 const (
 	// Sent means that the message leaves in this turn of the loop, or has left.
 	Sent Result = iota
@@ -20,6 +20,8 @@ const (
 	Dropped
 	// Closed means that the connection is closed or closing, or that this message closed it (PolicyClose).
 	Closed
+	// Moved means that the connection is, or will soon be, with another worker: the message has to be sent there.
+	Moved
 )
 
 // writeNow is the payload length from which a message is written at once, from where it lies, instead of being copied
@@ -127,10 +129,14 @@ func (c *Conn) fits(size int) bool {
 
 // refusal is the result of a message that was not admitted.
 func (c *Conn) refusal() Result {
-	if c.phase.Load() == phaseOpen {
+	switch c.phase.Load() {
+	case phaseOpen:
 		return Dropped
+	case phaseAway:
+		return Moved
+	default:
+		return Closed
 	}
-	return Closed
 }
 
 // queued marks c for the flush and tells what happened to the message that was just added.
@@ -248,7 +254,7 @@ func (c *Conn) flush(writable bool) {
 	c.mu.Lock()
 	c.bits &^= bitDirty
 	ph := c.phase.Load()
-	if ph == phaseClosed {
+	if ph >= phaseClosed {
 		c.mu.Unlock()
 		return
 	}

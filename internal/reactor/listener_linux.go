@@ -104,7 +104,7 @@ func (a *fdAcceptor) ready() {
 }
 
 func (a *fdAcceptor) took(fd int, peer unix.Sockaddr) {
-	k, s, err := a.li.loop.addFD(fd)
+	k, s, err := a.li.loop.Attach(fd)
 	if err != nil {
 		a.li.loop.count.acceptErrors.Add(1)
 		return

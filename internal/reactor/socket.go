@@ -72,6 +72,9 @@ func (s Socket) Close() error {
 	return fdClose(s.FD())
 }
 
+// CloseFD closes a descriptor that is on no loop.
+func CloseFD(fd int) { _ = fdClose(fd) }
+
 // AddConn puts a connection of any kind on the loop, which owns it from here on unless there is an error. It is read
 // and written by goroutines; that is how TLS gets onto a loop, and every socket where there is no poller.
 func (l *Loop) AddConn(c net.Conn) (Key, Socket, error) {

@@ -21,12 +21,13 @@ func (l *Loop) AddFD(fd int) (Key, Socket, netip.AddrPort, error) {
 	}
 	// The loop gathers what it writes, so waiting for more would only delay it. A Unix socket refuses this.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	k, s, err := l.addFD(fd)
+	k, s, err := l.Attach(fd)
 	return k, s, sockAddrPort(peer), err
 }
 
-// addFD is AddFD for a socket that is known to be connected.
-func (l *Loop) addFD(fd int) (Key, Socket, error) {
+// Attach is AddFD for a socket that has been on a loop before: its peer, who may have left meanwhile, is not asked for.
+// What happened to it until now is told as an event.
+func (l *Loop) Attach(fd int) (Key, Socket, error) {
 	if l.opt.Portable {
 		return l.addFDPump(fd)
 	}
@@ -42,6 +43,24 @@ func (l *Loop) addFD(fd int) (Key, Socket, error) {
 		return Key{}, Socket{}, fmt.Errorf("reactor: %w", err)
 	}
 	return k, Socket{num: int32(fd) + 1}, nil
+}
+
+// Reattach takes c, a connection that Detach gave, back as a descriptor in the poller. It reports false, and c is the
+// caller's still, if that is not possible.
+func (l *Loop) Reattach(c *net.TCPConn) (Key, Socket, bool) {
+	if l.opt.Portable {
+		return Key{}, Socket{}, false
+	}
+	fd, err := duplicate(c)
+	if err != nil {
+		return Key{}, Socket{}, false
+	}
+	k, s, err := l.Attach(fd)
+	if err != nil {
+		return Key{}, Socket{}, false
+	}
+	_ = c.Close()
+	return k, s, true
 }
 
 func (l *Loop) addFDPump(fd int) (Key, Socket, error) {

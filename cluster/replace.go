@@ -1,0 +1,223 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors of Reload, Replace, Scale and Rebalance.
+var (
+	// ErrBusy says that another such operation is under way.
+	ErrBusy = errors.New("cluster: busy")
+	// ErrMove says that connections could not be moved. Those that had moved already are back, or stay where they are.
+	ErrMove = errors.New("cluster: move failed")
+)
+
+// progressEvery is how often Roll.Progress hears of a move under way.
+const progressEvery = 200 * time.Millisecond
+
+// move moves connections and keeps the routes in order. It may take as long as the workers make progress.
+func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
+	p := r.p
+	o.ID = p.moveIDs.Add(1)
+	o.Cross = from.slot != to.slot
+	m := &move{
+		Move: o, from: from, to: to,
+		given: make(chan MoveResult, 1), taken: make(chan MoveResult, 1), stuck: make(chan struct{}, 1),
+	}
+	p.moving.Store(m)
+	defer p.moving.Store(nil)
+	from.state.CompareAndSwap(uint32(StateReady), uint32(StateMoving))
+	if err := m.begin(); err != nil {
+		return MoveResult{}, r.failed(m, MoveResult{Error: err.Error()})
+	}
+	given := r.awaitGiven(m)
+	if given.Error != "" && (o.Count < 0 || from.IsDead() || to.IsDead() || given.Unsupported) {
+		return given, r.failed(m, given)
+	}
+	p.doNow(func() {
+		p.route(m, MoveGiven)
+		_ = from.link.send(kindSettle, m.appendGive(nil))
+	})
+	taken := r.awaitTaken(m)
+	given.Freeze = taken.Freeze
+	p.doNow(func() {
+		if o.Count < 0 {
+			p.promote(m.to)
+		} else {
+			from.state.CompareAndSwap(uint32(StateMoving), uint32(StateReady))
+		}
+		p.route(m, MoveTaken)
+	})
+	if given.Error != "" {
+		return given, fmt.Errorf("%w: %s", ErrMove, given.Error)
+	}
+	return given, nil
+}
+
+// awaitGiven waits for the giver's word, or for what its end leaves to say.
+func (r *roll) awaitGiven(m *move) MoveResult {
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case g := <-m.given:
+			return g
+		case <-m.stuck:
+			r.p.doNow(func() { m.to.why = "it did not answer while connections were moved to it" })
+			_ = m.to.cmd.Process.Kill() // the giver sees the end of the socketpair, and goes on with what was under way
+		case <-m.from.done:
+			return r.orphans(m)
+		case <-tick.C:
+			r.report(StepMoving, m)
+		}
+	}
+}
+
+// orphans tells of a move whose giver has died: the taker has adopted what had reached the socketpair.
+func (r *roll) orphans(m *move) MoveResult {
+	select {
+	case g := <-m.given: // its last word
+		if g.Error == "" {
+			return g
+		}
+	default:
+	}
+	out := r.awaitTaken(m)
+	out.Error = fmt.Sprintf("worker %d died while its connections were moved", m.from.slot)
+	return out
+}
+
+// awaitTaken waits for the taker's word.
+func (r *roll) awaitTaken(m *move) MoveResult {
+	for {
+		select {
+		case t := <-m.taken:
+			return t
+		case <-m.to.done:
+			return MoveResult{Error: fmt.Sprintf("worker %d died while connections were moved to it", m.to.slot)}
+		}
+	}
+}
+
+// failed puts the routes of a move back.
+func (r *roll) failed(m *move, res MoveResult) error {
+	r.p.doNow(func() {
+		m.from.state.CompareAndSwap(uint32(StateMoving), uint32(StateReady))
+		r.p.route(m, MoveFailed)
+	})
+	return fmt.Errorf("%w: %s", ErrMove, res.Error)
+}
+
+// route tells the application that messages to connections take another way. On the run loop.
+func (p *Primary) route(m *move, step MoveStep) {
+	if p.cfg.OnMove != nil {
+		p.cfg.OnMove(Moving{Step: step, From: m.from, To: m.to, Whole: m.Count < 0})
+	}
+}
+
+// replace puts a worker of the program on disk in the place of the one that a slot has, and moves its connections.
+func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error {
+	p := r.p
+	var old, next *Worker
+	var err error
+	p.doNow(func() {
+		if old = s.worker; old == nil || old.State() != StateReady {
+			err = fmt.Errorf("worker %d is not ready", s.number)
+			return
+		}
+		next, err = p.succeed(s)
+	})
+	if err != nil {
+		return err
+	}
+	r.slot, r.generation = s.number, next.generation
+	r.report(StepStarting, nil)
+	if err := r.awaitReady(next); err != nil {
+		return err
+	}
+	if err := serve(ctx, next, canary); err != nil {
+		return r.abandon(old, next, err)
+	}
+	p.doNow(func() { p.disp.pause(old) })
+	r.report(StepMoving, nil)
+	res, err := r.move(Move{Count: -1, Leave: true}, old, next)
+	r.add(res)
+	switch {
+	case err == nil:
+	case res.Unsupported:
+		p.doNow(func() { p.promote(next) })
+	case old.IsDead(): // the next one has what could be saved, and the slot
+		r.result.Failed += max(old.Load()-res.Moved, 0)
+	default:
+		return r.abandon(old, next, err)
+	}
+	r.report(StepDraining, nil)
+	r.retire(old)
+	return nil
+}
+
+// awaitReady waits until a worker serves.
+func (r *roll) awaitReady(w *Worker) error {
+	select {
+	case <-w.ready:
+		return nil
+	case <-w.done:
+		return w.startError()
+	}
+}
+
+// serve watches a worker for a while.
+func serve(ctx context.Context, w *Worker, long time.Duration) error {
+	t := time.NewTimer(long)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-w.done:
+		return w.startError()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// startError tells of the end of a worker that has just begun.
+func (w *Worker) startError() *StartError {
+	return &StartError{Slot: w.slot, Err: w.exit, Reason: w.why, Stderr: w.stderr.String()}
+}
+
+// abandon ends a successor that could not take over: the old worker goes on.
+func (r *roll) abandon(old, next *Worker, why error) error {
+	p := r.p
+	p.doNow(func() {
+		next.wanted = true
+		p.disp.pause(next)
+		p.disp.resume(old)
+	})
+	_ = next.cmd.Process.Kill() // it may be gone
+	<-next.done
+	return why
+}
+
+// retire ends a worker whose connections have moved. What could not move is drained.
+func (r *roll) retire(old *Worker) {
+	r.p.doNow(func() {
+		if !old.IsDead() {
+			old.ask(r.o.Drain)
+		}
+	})
+	t := time.NewTimer(r.o.Drain + drainGrace)
+	defer t.Stop()
+	select {
+	case <-old.done:
+		return
+	case <-t.C:
+	}
+	_ = old.cmd.Process.Kill()
+	<-old.done
+}
+
+// drainGrace is how long a worker may stay after the time that it had to drain.
+const drainGrace = time.Second

@@ -1,0 +1,205 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Step is what a roll does at present.
+type Step string
+
+// The steps.
+const (
+	StepStarting Step = "starting" // a worker starts
+	StepMoving   Step = "moving"   // connections move
+	StepDraining Step = "draining" // a worker ends
+	StepDone     Step = "done"
+)
+
+// Progress is how far Reload, Replace, Scale or Rebalance is.
+type Progress struct {
+	Slot, Generation int
+	Step             Step
+	Moved, Left      int // connections of the move under way
+	Total            int // connections that have moved in all
+	Done, Slots      int // slots
+	Rate             float64
+}
+
+// RollOptions tell how to roll. The zero value is right for most.
+type RollOptions struct {
+	// Canary is how long the first new worker must serve, once beside the old one and once in its place, before the
+	// rest follows. 0 is none.
+	Canary time.Duration
+	// Drain is the time for connections that cannot move. 0 is DefaultDrain.
+	Drain time.Duration
+	// Progress is told what happens, by the goroutine that rolls. It must not block for long.
+	Progress func(Progress)
+}
+
+// DefaultDrain is RollOptions.Drain.
+const DefaultDrain = 30 * time.Second
+
+// RollResult is what a roll has done.
+type RollResult struct {
+	Moved   int           // connections that have another worker
+	Drained int           // connections that could not move: they were closed
+	Failed  int           // connections that were lost with a worker
+	Workers int           // that were started
+	Freeze  time.Duration // the longest time that a connection stood still
+	Took    time.Duration
+}
+
+// roll is a Reload, Replace, Scale or Rebalance under way.
+type roll struct {
+	p      *Primary
+	o      RollOptions
+	began  time.Time
+	result RollResult
+
+	slot, generation, done, slots int
+}
+
+// beginRoll makes sure that there is one at a time. end must be called.
+func (p *Primary) beginRoll(o RollOptions, slots int) (*roll, error) {
+	if o.Drain <= 0 {
+		o.Drain = DefaultDrain
+	}
+	if !p.rolling.CompareAndSwap(false, true) {
+		return nil, ErrBusy
+	}
+	r := &roll{p: p, o: o, began: time.Now(), slots: slots}
+	var err error
+	p.doNow(func() {
+		if p.stopping || p.unready > 0 {
+			err = ErrStopped
+		}
+	})
+	if err != nil || p.hasEnded() {
+		p.rolling.Store(false)
+		return nil, ErrStopped
+	}
+	return r, nil
+}
+
+func (r *roll) end() RollResult {
+	r.result.Took = time.Since(r.began)
+	r.report(StepDone, nil)
+	r.p.mu.Lock()
+	r.p.rolled.Moved += uint64(r.result.Moved)
+	r.p.rolled.Failed += uint64(r.result.Failed)
+	r.p.rolled.Drained += uint64(r.result.Drained)
+	r.p.rolled.Last = r.result.Took
+	r.p.mu.Unlock()
+	r.p.rolling.Store(false)
+	return r.result
+}
+
+// Rolled is what all rolls have done since the primary first started.
+type Rolled struct {
+	Moved, Drained, Failed uint64
+	Last                   time.Duration // of the last one
+}
+
+// Rolled returns the sums.
+func (p *Primary) Rolled() Rolled {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rolled
+}
+
+func (r *roll) add(m MoveResult) {
+	r.result.Moved += m.Moved - m.Returned
+	r.result.Drained += m.Staying
+	r.result.Freeze = max(r.result.Freeze, m.Freeze)
+}
+
+// report tells how far the roll is.
+func (r *roll) report(step Step, m *move) {
+	if r.o.Progress == nil {
+		return
+	}
+	pr := Progress{
+		Slot: r.slot, Generation: r.generation, Step: step, Total: r.result.Moved, Done: r.done, Slots: r.slots,
+	}
+	if m != nil {
+		pr.Moved, pr.Left = int(m.moved.Load()), int(m.left.Load())
+	}
+	if took := time.Since(r.began).Seconds(); took > 0 {
+		pr.Rate = float64(pr.Total+pr.Moved) / took
+	}
+	r.o.Progress(pr)
+}
+
+// Reload replaces all workers, one slot after the other, by workers of the program that is on disk now. Their
+// connections move. If the first new worker does not serve, nothing has changed; the error, a *StartError, tells its
+// last words. ErrBusy says that another roll is under way. When ctx ends, the roll stops before the next slot.
+func (p *Primary) Reload(ctx context.Context, o RollOptions) (RollResult, error) {
+	slots := p.slotList()
+	r, err := p.beginRoll(o, len(slots))
+	if err != nil {
+		return RollResult{}, err
+	}
+	for i, s := range slots {
+		canary := time.Duration(0)
+		if i == 0 {
+			canary = r.o.Canary
+		}
+		if err = r.replace(ctx, s, canary); err != nil {
+			break
+		}
+		r.result.Workers++
+		r.done++
+		if i == 0 && len(slots) > 1 {
+			if err = serve(ctx, p.roster.last(s.number), canary); err != nil {
+				break
+			}
+		}
+		if err = context.Cause(ctx); err != nil {
+			break
+		}
+	}
+	return r.end(), err
+}
+
+// Replace replaces the worker of one slot, as Reload does with all of them.
+func (p *Primary) Replace(ctx context.Context, slot int, o RollOptions) (RollResult, error) {
+	r, err := p.beginRoll(o, 1)
+	if err != nil {
+		return RollResult{}, err
+	}
+	err = fmt.Errorf("cluster: there is no worker %d", slot)
+	for _, s := range p.slotList() {
+		if s.number == slot {
+			err = r.replace(ctx, s, o.Canary)
+			r.result.Workers++
+		}
+	}
+	return r.end(), err
+}
+
+// slotList are the slots that there are.
+func (p *Primary) slotList() (list []*slot) {
+	p.doNow(func() { list = append(list, p.slots...) })
+	return list
+}
+
+// doNow runs f on the run loop and waits for it. It does nothing when the primary has ended.
+func (p *Primary) doNow(f func()) {
+	done := make(chan struct{})
+	p.do(func() { f(); close(done) })
+	select {
+	case <-done:
+	case <-p.ended:
+	}
+}
+
+func (p *Primary) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,248 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestClientTellsBusy(t *testing.T) {
+	path, target := socket(t), newFake()
+	busy := RollError{Code: CodeBusy, Message: "a reload is under way (slot 2 of 4)", Slot: 2}
+	target.roll = func(context.Context, any, Reporter) (RollResult, error) { return RollResult{}, &busy }
+	start(t, path, target)
+	_, err := dial(t, path).Scale(t.Context(), ScaleRequest{Workers: 1}, nil)
+	wantError(t, err, path, busy.Message)
+	if e, ok := errors.AsType[*RollError](err); !ok || *e != busy {
+		t.Errorf("got %#v, want %+v", err, busy)
+	}
+}
+
+// TestClientErrorInTheMiddle: all of an error arrives, and after the announcement of a new primary the result, too.
+func TestClientErrorInTheMiddle(t *testing.T) {
+	for _, announced := range []RollResult{{}, {Moved: 5, Workers: 2}} {
+		path, target := socket(t), newFake()
+		want := RollError{Code: CodeExec, Message: "exec: no such file", Slot: 2, Output: "one\ntwo"}
+		target.roll = func(_ context.Context, _ any, r Reporter) (RollResult, error) {
+			r.Progress(Progress{Slot: 2})
+			if announced.Workers > 0 {
+				r.Replacing(1, announced)
+			}
+			return RollResult{Moved: 77}, &want
+		}
+		start(t, path, target)
+		got, err := dial(t, path).Reload(t.Context(), ReloadRequest{}, nil)
+		wantError(t, err, path, want.Message)
+		if e, ok := errors.AsType[*RollError](err); !ok || *e != want || got != announced {
+			t.Errorf("got %+v, %#v, want %+v, %+v", got, err, announced, want)
+		}
+	}
+}
+
+// TestClientLeaves: the error says that the operation goes on, whether or not there was a line before.
+func TestClientLeaves(t *testing.T) {
+	for name, lines := range map[string]int{"before the first line": 0, "after it": 1} {
+		t.Run(name, func(t *testing.T) {
+			path, target := socket(t), newFake()
+			begun, left, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			target.roll = func(ctx context.Context, _ any, r Reporter) (RollResult, error) {
+				for range lines {
+					r.Progress(Progress{Slot: 1})
+				}
+				close(begun)
+				<-left
+				ended <- ctx.Err()
+				return RollResult{}, nil
+			}
+			start(t, path, target)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-begun
+				cancel()
+			}()
+			_, err := dial(t, path).Reload(ctx, ReloadRequest{}, nil)
+			close(left)
+			wantError(t, err, path, "reload", "goes on", "`expedite status`")
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want context.Canceled", err)
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("the operation's context: got %v, want it to go on", err)
+			}
+		})
+	}
+}
+
+// puppet is a server that says what the test tells it to, to one request, and ends the connection.
+func puppet(t *testing.T, path, answer string) {
+	t.Helper()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		defer listener.Close() // before the connection ends: who connects after that finds nobody
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(conn, answer)
+	})
+	t.Cleanup(wg.Wait)
+}
+
+const streamHead = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+
+// TestServerEndsInTheMiddle: a primary that is just gone is an error that says where to look.
+func TestServerEndsInTheMiddle(t *testing.T) {
+	middle := []string{"ended in the middle", "`expedite status`"}
+	for _, tt := range []struct {
+		name, answer string
+		want         []string
+	}{
+		{"before it answers", "", middle},
+		{"before the first line", streamHead, middle},
+		{"between lines", streamHead + `{"progress":{"slot":1}}` + "\n", middle},
+		{"within a line", streamHead + `{"result":{"mov`, middle},
+		{"with a line of a later version", streamHead + `{"news":1}` + "\n", middle},
+		{"for a primary that never comes", streamHead + `{"replacing":{"generation":1}}` + "\n", []string{"no new primary"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := socket(t)
+			puppet(t, path, tt.answer)
+			c := dial(t, path)
+			c.patience.old = time.Millisecond
+			_, err := c.Reload(t.Context(), ReloadRequest{}, nil)
+			wantError(t, err, append(tt.want, path)...)
+		})
+	}
+}
+
+// doomed is a fake server of one generation whose reload ends it as exec(2) does: its connections are cut, and the listening socket
+// stays open in f, as the next generation's.
+func doomed(t *testing.T, path string, generation int) (f *os.File) {
+	t.Helper()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	s, err := newServer(path, listener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err = s.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	target := newFake()
+	target.status.Generation = generation
+	target.roll = func(_ context.Context, _ any, r Reporter) (RollResult, error) {
+		r.Progress(Progress{Step: StepReplacing})
+		r.Replacing(generation, RollResult{Moved: 5, Workers: 2, Version: "v1"})
+		return RollResult{}, errors.Join(s.http.Close(), errPlain)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Serve(target) }) // that it was cut is its error
+	t.Cleanup(wg.Wait)
+	return f
+}
+
+// TestPrimaryReplaced: the client follows the server through exec(2).
+func TestPrimaryReplaced(t *testing.T) {
+	path := socket(t)
+	f := doomed(t, path, 3)
+	c := dial(t, path)
+	type outcome struct {
+		result RollResult
+		err    error
+	}
+	done, replacing := make(chan outcome, 1), make(chan struct{})
+	go func() {
+		result, err := c.Reload(t.Context(), ReloadRequest{}, func(p Progress) {
+			if p.Step == StepReplacing {
+				close(replacing)
+			}
+		})
+		done <- outcome{result, err}
+	}()
+	<-replacing
+	next, err := Inherit(path, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := newFake()
+	target.status.Generation, target.status.Version = 4, "v2"
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := next.Serve(target); err != nil {
+			t.Error(err)
+		}
+	})
+	want := RollResult{Moved: 5, Workers: 2, PrimaryReplaced: true, Version: "v2"}
+	if got := <-done; got.err != nil || got.result != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after Close of the heir: got %v, want no file", err)
+	}
+}
+
+// TestPrimaryNotReplaced: a primary that stays as it was, or never answers, is an error, and so is a client that leaves.
+func TestPrimaryNotReplaced(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		serve    bool // with the old generation
+		patience patience
+		timeout  time.Duration
+		want     []string
+	}{
+		{"it stays", true, patience{30 * time.Millisecond, time.Hour}, time.Hour, []string{"still generation 3", "log"}},
+		{"it is silent", false, patience{time.Hour, 30 * time.Millisecond}, time.Hour, []string{"no new primary"}},
+		{"the client leaves", false, patience{time.Hour, time.Hour}, 300 * time.Millisecond, []string{"deadline"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := socket(t)
+			next, err := Inherit(path, doomed(t, path, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			target := newFake()
+			target.status.Generation = 3
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer next.Close()
+			c := dial(t, path)
+			c.patience = tt.patience
+			ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
+			defer cancel()
+			got, err := c.Reload(ctx, ReloadRequest{}, func(Progress) {
+				if tt.serve {
+					wg.Go(func() { _ = next.Serve(target) })
+				}
+			})
+			wantError(t, err, append(tt.want, path)...)
+			if got.Moved != 5 || got.PrimaryReplaced {
+				t.Errorf("got %+v, want what was done", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Roller replaces and moves workers while their clients stay connected. One such operation runs at a time: a second
+// one fails with the code [CodeBusy]. Each method returns when the operation has ended. Its context ends when the
+// server closes and not when the requester goes away: what has begun goes on without a spectator.
+//
+// An error that is, or wraps, a [*RollError] travels with all its fields, and so does [ErrUnsupported]; any other one
+// has the code [CodeUnavailable] before the first report and [CodeFailed] after it. Together with an error the result
+// is not sent.
+type Roller interface {
+	// Reload replaces the workers one after the other by processes of the binary as it is now on disk, then the primary.
+	Reload(ctx context.Context, req ReloadRequest, r Reporter) (RollResult, error)
+	// Scale sets the number of workers.
+	Scale(ctx context.Context, req ScaleRequest, r Reporter) (RollResult, error)
+	// Rebalance evens out the connections of the workers.
+	Rebalance(ctx context.Context, r Reporter) (RollResult, error)
+}
+
+// Reporter hears how an operation goes on. Its methods may be called from any goroutine; after the end of the operation
+// they do nothing.
+type Reporter interface {
+	// Progress tells where the operation is. It never waits for the reader: one that is slow misses some.
+	Progress(p Progress)
+	// Replacing tells that the primary of this generation is about to replace itself, and what the operation did so
+	// far. When it returns the reader has been sent the line, or has not taken it within a second.
+	Replacing(generation int, r RollResult)
+}
+
+// ReloadRequest says how to reload. The zero value replaces everything and leaves the first new worker no time for
+// proof; a request without a body asks for [DefaultCanarySeconds].
+type ReloadRequest struct {
+	// CanarySeconds is how long the first new worker must serve before the rest follows.
+	CanarySeconds float64 `json:"canary_seconds"`
+	// KeepPrimary lets the primary be.
+	KeepPrimary bool `json:"keep_primary,omitempty"`
+}
+
+// DefaultCanarySeconds is the canary time of a request that names none.
+const DefaultCanarySeconds = 1
+
+// ScaleRequest says how many workers there shall be.
+type ScaleRequest struct {
+	Workers int `json:"workers"` // from 1 to 1000
+}
+
+const (
+	maxWorkers = 1000 // as in package cluster
+	maxCanary  = 3600 // seconds
+)
+
+// The steps of an operation, in the order of one slot; the last is the primary's.
+const (
+	StepStarting  = "starting"          // the new worker's process starts
+	StepMoving    = "moving"            // connections go over
+	StepDraining  = "draining"          // those that cannot move are closed
+	StepDone      = "done"              // the slot is finished
+	StepReplacing = "replacing-primary" // the primary replaces itself
+)
+
+// Progress is where an operation is. Its JSON is a contract like that of [Status].
+type Progress struct {
+	// Kind is reload, scale or rebalance. Empty: a reload.
+	Kind          string  `json:"kind,omitempty"`
+	Slot          int     `json:"slot"`       // from 1; 0: no slot
+	Step          string  `json:"step"`       // see StepStarting
+	Generation    int     `json:"generation"` // of the slot's new process
+	Moved         uint64  `json:"moved"`      // connections, in this slot
+	Left          uint64  `json:"left"`
+	Total         uint64  `json:"total"`
+	RatePerSecond float64 `json:"rate_per_second"`
+	SlotsDone     int     `json:"slots_done"`
+	Slots         int     `json:"slots"`
+	Message       string  `json:"message,omitempty"` // for people
+}
+
+// String is one line for people: "reload: slot 2 of 4, moving, 812 moved, 120 left".
+func (p Progress) String() string {
+	kind := p.Kind
+	if kind == "" {
+		kind = "reload"
+	}
+	if p.Step == StepReplacing {
+		return kind + ": replacing the primary"
+	}
+	where := ""
+	if p.Slot > 0 {
+		where = fmt.Sprintf("slot %d of %d, ", p.Slot, p.Slots)
+	}
+	return fmt.Sprintf("%s: %s%s, %d moved, %d left", kind, where, p.Step, p.Moved, p.Left)
+}
+
+// RollResult is what an operation did. Its JSON is a contract like that of [Status].
+type RollResult struct {
+	Moved   uint64  `json:"moved"`   // connections that went over
+	Drained uint64  `json:"drained"` // connections that cannot move, closed with 1012
+	Failed  uint64  `json:"failed"`  // connections that were lost or left behind
+	Seconds float64 `json:"seconds"`
+	Workers int     `json:"workers"` // now
+	// PrimaryReplaced says that the primary, too, is a new one.
+	PrimaryReplaced bool   `json:"primary_replaced"`
+	Version         string `json:"version,omitempty"` // of the new one
+}
+
+// Codes of a [RollError]. There may be more.
+const (
+	CodeBusy        = "busy"        // another operation is under way
+	CodeBadRequest  = "bad_request" // the request makes no sense
+	CodeUnavailable = "unavailable" // not now, for instance because the server stops
+	CodeUnsupported = "unsupported" // never, as this server runs
+	CodeStart       = "start"       // a new worker does not start
+	CodeExec        = "exec"        // the primary could not replace itself
+	CodeFailed      = "failed"      // something else
+	CodeInterrupted = "interrupted" // nobody waited for the end, and it goes on
+)
+
+// RollError is why an operation did not succeed. Its JSON also has the type, a class of codes: invalid_request,
+// conflict, unavailable, unsupported, interrupted or server_error.
+type RollError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`          // for people, one line
+	Slot    int    `json:"slot,omitempty"`   // 0: it is about no slot
+	Output  string `json:"output,omitempty"` // last log lines of a worker that did not start
+}
+
+// Error is the message.
+func (e *RollError) Error() string { return e.Message }
+
+// MarshalJSON adds the type.
+func (e *RollError) MarshalJSON() ([]byte, error) {
+	type plain RollError // without this method
+	_, class := e.class()
+	return json.Marshal(struct {
+		Type string `json:"type"`
+		*plain
+	}{class, (*plain)(e)})
+}
+
+// class is the error's HTTP status and type.
+func (e *RollError) class() (status int, class string) {
+	switch e.Code {
+	case CodeBadRequest:
+		return http.StatusBadRequest, "invalid_request"
+	case CodeBusy:
+		return http.StatusConflict, "conflict"
+	case CodeUnsupported:
+		return http.StatusNotImplemented, "unsupported"
+	case CodeUnavailable:
+		return http.StatusServiceUnavailable, "unavailable"
+	case CodeInterrupted:
+		return http.StatusGatewayTimeout, "interrupted"
+	default:
+		return http.StatusInternalServerError, "server_error"
+	}
+}
+
+// ErrUnsupported says that this server has no workers that could be replaced or moved.
+var ErrUnsupported = errors.New("control: this server cannot reload, scale or rebalance")
+
+// rollError makes any error one that travels, with the given code if it brings none.
+func rollError(err error, code string) *RollError {
+	if e, ok := errors.AsType[*RollError](err); ok {
+		return e
+	}
+	if errors.Is(err, ErrUnsupported) {
+		code = CodeUnsupported
+	}
+	return &RollError{Code: code, Message: strings.TrimPrefix(err.Error(), "control: ")}
+}
+
+// badRequest is the error for a request that makes no sense.
+func badRequest(format string, args ...any) *RollError {
+	return &RollError{Code: CodeBadRequest, Message: fmt.Sprintf(format, args...)}
+}
+
+func (r ReloadRequest) check() error {
+	// Written so that NaN, which compares false, is refused.
+	if !(r.CanarySeconds >= 0 && r.CanarySeconds <= maxCanary) {
+		return badRequest("canary_seconds %g: want 0 to %d", r.CanarySeconds, maxCanary)
+	}
+	return nil
+}
+
+func (r ScaleRequest) check() error {
+	if r.Workers < 1 || r.Workers > maxWorkers {
+		return badRequest("%d workers: want 1 to %d", r.Workers, maxWorkers)
+	}
+	return nil
+}
+
+// line is one line of an operation's answer: exactly one field is set.
+type line struct {
+	Progress  *Progress   `json:"progress,omitempty"`
+	Replacing *replacing  `json:"replacing,omitempty"`
+	Result    *RollResult `json:"result,omitempty"`
+	Error     *RollError  `json:"error,omitempty"`
+}
+
+// replacing announces that the connection's end will be that of the primary's generation.
+type replacing struct {
+	Generation int        `json:"generation"` // that ends
+	Result     RollResult `json:"result"`     // so far
+}
+
+var (
+	_ error          = (*RollError)(nil)
+	_ fmt.Stringer   = Progress{}
+	_ json.Marshaler = (*RollError)(nil)
+)

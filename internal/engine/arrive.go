@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Arrivals are connections that came from another worker. They are on the loop, and nothing is read or written until
+// Start.
+type Arrivals struct {
+	list     []arrival
+	position uint64
+}
+
+type arrival struct {
+	conn *Conn
+	*state
+}
+
+// Len is the number of connections.
+func (a *Arrivals) Len() int { return len(a.list) }
+
+// IDs calls f with the id of each connection that has one.
+func (a *Arrivals) IDs(f func(id uint64)) {
+	for _, one := range a.list {
+		if one.id != 0 {
+			f(one.id)
+		}
+	}
+}
+
+// Errors of Admit.
+var (
+	errPlace  = errors.New("engine: connection is here already")
+	errBehind = errors.New("engine: publications that the connection has missed are not kept any more")
+)
+
+// Admit puts connections on the loop whose states are those of a Batch. position is the number of the last publication
+// that they have had. It takes all of them or none, and owns the descriptors in any case. On the loop.
+func (e *Engine) Admit(fds []int, states []byte, position uint64) (*Arrivals, error) {
+	a := &Arrivals{position: position}
+	err := e.admit(a, fds, states)
+	if err != nil {
+		for _, fd := range fds[len(a.list):] {
+			reactor.CloseFD(fd)
+		}
+		for _, one := range a.list {
+			e.loop.Close(one.conn.key, one.conn.sock)
+		}
+		return nil, err
+	}
+	return a, nil
+}
+
+func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
+	if a.position < e.forgotten {
+		return errBehind
+	}
+	parsed := make([]*state, 0, len(fds))
+	for len(states) > 0 {
+		if len(states) < 4 || uint64(binary.LittleEndian.Uint32(states)) > uint64(len(states)-4) {
+			return fmt.Errorf("%w: cut off", ErrState)
+		}
+		end := 4 + int(binary.LittleEndian.Uint32(states))
+		s, err := parseState(states[4:end])
+		if err != nil {
+			return err
+		}
+		if s.id != 0 && e.Lookup(s.id) != nil {
+			return errPlace
+		}
+		parsed, states = append(parsed, s), states[end:]
+	}
+	if len(parsed) != len(fds) {
+		return fmt.Errorf("%w: %d states for %d sockets", ErrState, len(parsed), len(fds))
+	}
+	for i, s := range parsed {
+		k, sock, err := e.loop.Attach(fds[i])
+		if err != nil {
+			fds[i] = -1
+			return fmt.Errorf("engine: %w", err)
+		}
+		a.list = append(a.list, arrival{conn: &Conn{eng: e, key: k, sock: sock, remote: s.remote}, state: s})
+	}
+	return nil
+}
+
+// Start makes the connections of a live: Resume is called, what they had missed is sent, and they are read. On the
+// loop, in the same turn as Admit, so that no event of theirs has been lost. The memory behind the states may be used
+// again.
+func (e *Engine) Start(a *Arrivals) {
+	for _, one := range a.list {
+		e.start(one.conn, one.state, a.position)
+	}
+	e.count.movedIn.Add(uint64(len(a.list)))
+	e.forget(a.position)
+}
+
+func (e *Engine) start(c *Conn, s *state, position uint64) {
+	c.id, c.lastRead, c.lastPing, c.loopBits, c.reader, c.end = s.id, s.read, s.ping, s.loopBits, s.reader, s.end
+	orphaned := false
+	if s.path != "" {
+		if c.route = e.cfg.Route(s.path); c.route == nil {
+			c.route, orphaned = e.orphans(), true
+		} else if c.route.Load != nil {
+			if err := c.route.Load(c, s.owner); err != nil {
+				e.cfg.Logger.Error("connection cannot go on here", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+				c.route, orphaned = e.orphans(), true
+			}
+		}
+	}
+	if s.hasInbound {
+		c.in = e.newInbound()
+		c.in.op, c.in.buf = s.op, append(c.in.buf, s.inbound...)
+	}
+	c.restoreOutput(s)
+	c.phase.Store(s.phase)
+	if s.phase < phaseOpen {
+		e.handshakes.Add(1)
+	} else {
+		e.idsMu.Lock()
+		e.ids[c.id] = c
+		e.idsMu.Unlock()
+	}
+	e.settleIn(c, s.topics)
+	e.catchUp(c, s.topics, position)
+	if orphaned {
+		const why = "this endpoint is gone"
+		c.beginClose(ending{code: ws.CloseServiceRestart, reason: why}, why)
+		return
+	}
+	if s.wantsResume && c.route != nil && c.route.Carries {
+		c.dispatch(event{kind: eventResume, data: s.carried})
+	}
+	for _, ev := range s.letters {
+		c.dispatch(ev)
+	}
+}
+
+// restoreOutput queues again what waited.
+func (c *Conn) restoreOutput(s *state) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.pressed {
+		c.bits |= bitPressed
+	}
+	for _, ch := range s.out {
+		if ch.kind == chunkPinned {
+			c.outbox().addPinned(append([]byte(nil), ch.buf...))
+		} else {
+			c.outbox().addBytes(ch.buf, c.route != nil && c.route.Policy == PolicyDropOldest)
+		}
+	}
+	if c.out != nil {
+		c.eng.count.queued(c.out.size)
+	}
+}
+
+// orphans is the route of connections whose endpoint this build does not have: they are closed.
+func (e *Engine) orphans() *Route {
+	if e.orphan == nil {
+		e.orphan = &Route{Handler: deaf{}, Inline: true}
+		e.orphan.Prepare()
+	}
+	return e.orphan
+}
+
+// deaf is a Handler that does nothing.
+type deaf struct{}
+
+// Open does nothing.
+func (deaf) Open(*Conn) {}
+
+// Message does nothing.
+func (deaf) Message(*Conn, ws.Opcode, []byte) {}
+
+// Drain does nothing.
+func (deaf) Drain(*Conn) {}
+
+// Close does nothing.
+func (deaf) Close(*Conn, ws.CloseCode, string) {}
+
+// Suspend carries nothing.
+func (deaf) Suspend(*Conn) ([]byte, error) { return nil, nil }
+
+// Resume does nothing.
+func (deaf) Resume(*Conn, []byte) error { return nil }
+
+var _ Handler = deaf{}

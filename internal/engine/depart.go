@@ -1,0 +1,395 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+const (
+	// maxBatchBytes ends a batch before it holds as many connections as it may.
+	maxBatchBytes = 1 << 20
+	// maxStateBytes is the largest state that travels. A connection with more stays.
+	maxStateBytes = 256 << 20
+)
+
+// Batch is connections on their way to another worker. They are off the loop, frozen between two events: nothing is
+// read or written until Thaw or, over there, Start.
+type Batch struct {
+	// States holds each connection's state, preceded by its length (4 bytes, little-endian).
+	States []byte
+	// FDs are the sockets in the order of States. They stay open here until Release.
+	FDs []int
+
+	conns []frozen
+}
+
+// Len is the number of connections.
+func (b *Batch) Len() int { return len(b.conns) }
+
+// IDs calls f with the id of each connection that has one.
+func (b *Batch) IDs(f func(id uint64)) {
+	for _, z := range b.conns {
+		if z.conn.id != 0 {
+			f(z.conn.id)
+		}
+	}
+}
+
+// frozen is a connection of a batch, with what it must have back if it does not leave.
+type frozen struct {
+	conn    *Conn
+	phase   uint32
+	topics  []string
+	carried []byte
+}
+
+// departures are the connections that wait to leave. On the loop.
+type departures struct {
+	cursor  int
+	asked   map[*Conn]struct{} // their callbacks have been told to pause
+	paused  []frozen           // their callbacks have paused
+	staying map[*Conn]struct{} // they cannot move
+	ready   func()
+}
+
+// Depart gets ready to freeze connections. ready is called on the loop whenever a connection that had to wait for a
+// callback can be frozen now. On the loop.
+func (e *Engine) Depart(ready func()) {
+	e.leaving.Store(true)
+	e.dep = departures{ready: ready, asked: make(map[*Conn]struct{}), staying: make(map[*Conn]struct{})}
+}
+
+// Stay ends what Depart began: the connections that are still here go on. It returns the number of those that could not
+// be moved. On the loop.
+func (e *Engine) Stay() (staying int) {
+	e.leaving.Store(false)
+	for c := range e.dep.asked {
+		c.mu.Lock()
+		c.bits &^= bitLeaving
+		c.mu.Unlock()
+	}
+	d := e.dep
+	e.dep = departures{}
+	for _, z := range d.paused {
+		e.unpark(z.conn, z.carried)
+	}
+	for c := range d.staying {
+		if e.conn(c.key) == c {
+			staying++
+		}
+	}
+	return staying
+}
+
+// Freeze takes up to n connections off the loop. left is the number of those that will be ready later: they wait for a
+// callback or for Authorize. On the loop, after Depart.
+func (e *Engine) Freeze(n int) (b *Batch, left int) {
+	b = new(Batch)
+	for len(e.dep.paused) > 0 && b.room(n) {
+		z := e.dep.paused[0]
+		e.dep.paused = e.dep.paused[1:]
+		if !z.conn.gone() {
+			e.freeze(b, z.conn, z.carried)
+		}
+	}
+	for range e.conns {
+		if !b.room(n) {
+			break
+		}
+		if e.dep.cursor >= len(e.conns) {
+			e.dep.cursor = 0
+		}
+		c := e.conns[e.dep.cursor]
+		e.dep.cursor++
+		if c == nil || !e.prepare(c) {
+			continue
+		}
+		carried, err := c.suspendInline()
+		if err != nil {
+			e.remain(c, err)
+			continue
+		}
+		e.freeze(b, c, carried)
+	}
+	return b, e.waiting()
+}
+
+func (b *Batch) room(n int) bool { return len(b.conns) < n && len(b.States) < maxBatchBytes }
+
+// waiting is the number of connections that are here and can move, now or later.
+func (e *Engine) waiting() int {
+	n := 0
+	for _, c := range e.conns {
+		if c == nil {
+			continue
+		}
+		if _, stays := e.dep.staying[c]; !stays {
+			n++
+		}
+	}
+	return n
+}
+
+// prepare says whether c can be frozen now. One that has callbacks to make on a goroutine is asked to pause them.
+func (e *Engine) prepare(c *Conn) bool {
+	if _, stays := e.dep.staying[c]; stays || c.phase.Load() == phaseDecide {
+		return false
+	}
+	if _, asked := e.dep.asked[c]; asked {
+		return false
+	}
+	if c.sock.FD() < 0 {
+		e.dep.staying[c] = struct{}{}
+		return false
+	}
+	if c.route == nil || c.route.Inline {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.box == nil && (!c.route.Carries || c.id == 0) {
+		return true
+	}
+	for _, z := range e.dep.paused {
+		if z.conn == c {
+			return false
+		}
+	}
+	e.dep.asked[c] = struct{}{}
+	c.bits |= bitLeaving
+	if c.box == nil { // from here on letters wait, and no goroutine is started for them
+		c.box = e.mailboxes.Get().(*mailbox)
+		e.tasks.Add(1)
+		go func() {
+			defer e.tasks.Done()
+			c.park()
+		}()
+	}
+	return false
+}
+
+// park is what the goroutine of c does last: it lets the application pack, and gives c to the loop.
+func (c *Conn) park() {
+	var carried []byte
+	var err error
+	if c.route.Carries {
+		carried, err = c.suspend()
+	}
+	c.eng.loop.Post(func() { c.eng.parked(c, carried, err) })
+}
+
+// parked takes note that c has paused.
+func (e *Engine) parked(c *Conn, carried []byte, err error) {
+	_, asked := e.dep.asked[c]
+	delete(e.dep.asked, c)
+	switch {
+	case !asked || c.phase.Load() >= phaseClosed:
+		e.unpark(c, carried)
+	case err != nil:
+		e.remain(c, err)
+		e.unpark(c, nil)
+	default:
+		e.dep.paused = append(e.dep.paused, frozen{conn: c, carried: carried})
+	}
+	if e.dep.ready != nil {
+		e.dep.ready()
+	}
+}
+
+// unpark lets the callbacks of c, which is still on the loop, go on.
+func (e *Engine) unpark(c *Conn, carried []byte) {
+	c.mu.Lock()
+	c.bits &^= bitLeaving
+	if carried != nil && c.phase.Load() < phaseClosed {
+		c.box.waiting.prepend(event{kind: eventResume, data: carried})
+	}
+	c.mu.Unlock()
+	e.tasks.Add(1)
+	go c.work()
+	c.resume()
+}
+
+// remain keeps a connection that cannot move.
+func (e *Engine) remain(c *Conn, err error) {
+	e.dep.staying[c] = struct{}{}
+	e.cfg.Logger.Warn("connection cannot move", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+}
+
+// suspend asks the application what c carries. A panic keeps c here.
+func (c *Conn) suspend() (carried []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.eng.panicked("suspend", p)
+			err = fmt.Errorf("engine: panic in suspend: %v", p)
+		}
+	}()
+	carried, err = c.route.Handler.Suspend(c)
+	if carried == nil {
+		carried = []byte{}
+	}
+	return carried, err
+}
+
+// suspendInline is suspend for a route whose callbacks run on the loop.
+func (c *Conn) suspendInline() ([]byte, error) {
+	if c.route == nil || !c.route.Inline || !c.route.Carries || c.id == 0 {
+		return nil, nil
+	}
+	c.eng.watch.enter()
+	defer c.eng.watch.leave()
+	return c.suspend()
+}
+
+// freeze takes c off the loop and adds it to b.
+func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
+	z := frozen{conn: c, phase: c.phase.Load(), carried: carried}
+	at := len(b.States)
+	c.mu.Lock()
+	b.States = append(b.States, 0, 0, 0, 0)
+	b.States = c.appendState(b.States, z.phase, carried)
+	if len(b.States)-at > maxStateBytes {
+		b.States = b.States[:at]
+		c.mu.Unlock()
+		e.remain(c, fmt.Errorf("%w: too large", ErrState))
+		if c.box != nil {
+			e.unpark(c, carried)
+		}
+		return
+	}
+	if err := e.loop.Remove(c.key); err != nil {
+		e.cfg.Logger.Error("connection not taken off the loop", "error", err)
+	}
+	c.phase.Store(phaseAway)
+	c.mu.Unlock()
+	e.conns[c.key.Index] = nil
+	e.topicsMu.Lock()
+	for topic := range e.topics.Topics(c.key.Index) {
+		z.topics = append(z.topics, topic)
+		b.States = append(b.States, tagTopic)
+		b.States = binary.AppendUvarint(b.States, uint64(len(topic)))
+		b.States = append(b.States, topic...)
+	}
+	e.topics.Drop(c.key.Index)
+	delete(e.ahead, c.key.Index)
+	e.topicsMu.Unlock()
+	binary.LittleEndian.PutUint32(b.States[at:], uint32(len(b.States)-at-4))
+	b.FDs = append(b.FDs, c.sock.FD())
+	b.conns = append(b.conns, z)
+}
+
+// Release forgets a batch that another worker has taken: the sockets are closed here, which the peers do not notice. No
+// callback is made. On the loop.
+func (e *Engine) Release(b *Batch) {
+	for _, z := range b.conns {
+		c := z.conn
+		c.mu.Lock()
+		if c.out != nil {
+			e.count.queued(-c.out.size)
+			c.out.release()
+			e.outboxes.Put(c.out)
+			c.out = nil
+		}
+		c.box = nil
+		c.mu.Unlock()
+		e.release(c.in)
+		c.in = nil
+		_ = c.sock.Close()
+		if z.phase < phaseOpen {
+			e.handshakes.Add(-1)
+			continue
+		}
+		e.idsMu.Lock()
+		delete(e.ids, c.id)
+		e.idsMu.Unlock()
+	}
+	e.count.movedOut.Add(uint64(len(b.conns)))
+	b.conns = nil
+}
+
+// Thaw puts a batch that was not taken back on the loop, where it goes on as if nothing had been. On the loop.
+func (e *Engine) Thaw(b *Batch) {
+	for _, z := range b.conns {
+		c := z.conn
+		k, s, err := e.loop.Attach(c.sock.FD())
+		c.mu.Lock()
+		c.phase.Store(z.phase)
+		c.mu.Unlock()
+		if err != nil {
+			e.cfg.Logger.Error("connection lost", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+			e.lose(c)
+			continue
+		}
+		c.key, c.sock = k, s
+		e.settleIn(c, z.topics)
+		if c.box == nil && z.carried != nil {
+			c.dispatch(event{kind: eventResume, data: z.carried})
+		} else if c.box != nil {
+			e.unpark(c, z.carried)
+		}
+	}
+	b.conns = nil
+}
+
+// lose ends a connection whose socket is gone.
+func (e *Engine) lose(c *Conn) {
+	c.phase.Store(phaseClosed)
+	if c.id == 0 {
+		e.handshakes.Add(-1)
+		return
+	}
+	e.idsMu.Lock()
+	delete(e.ids, c.id)
+	e.idsMu.Unlock()
+	e.count.closed(ws.CloseAbnormal)
+	c.dispatch(event{kind: eventClose, end: &ending{code: ws.CloseAbnormal}})
+}
+
+// settleIn makes the tables know c, which has just got its key, and sets its deadline. What waits is written.
+func (e *Engine) settleIn(c *Conn, topics []string) {
+	for int(c.key.Index) >= len(e.conns) {
+		e.conns = append(e.conns, nil)
+	}
+	e.conns[c.key.Index] = c
+	c.loopBits &^= bitPaused | bitReadPending
+	e.topicsMu.Lock()
+	for _, topic := range topics {
+		e.topics.Subscribe(topic, c.key.Index)
+	}
+	e.topicsMu.Unlock()
+	c.mu.Lock()
+	c.blocked.Store(false)
+	c.bits &^= bitDirty
+	if c.out != nil || c.phase.Load() == phaseClosing || c.phase.Load() == phaseRefused || c.bits&bitBroken != 0 {
+		c.markDirty()
+	}
+	c.mu.Unlock()
+	c.reschedule()
+}
+
+// reschedule sets the deadline that fits the phase.
+func (c *Conn) reschedule() {
+	loop := c.eng.loop
+	switch c.phase.Load() {
+	case phaseHead:
+		loop.SetDeadline(c.key, c.lastPing+int64(c.eng.cfg.HandshakeTimeout))
+	case phaseOpen:
+		c.schedule()
+	default:
+		if c.loopBits&bitSettling != 0 {
+			loop.SetDeadline(c.key, c.lastPing+int64(c.settleLimit()))
+		}
+	}
+}
+
+// Sockets is the number of connections on the loop, those in their handshake included. On the loop.
+func (e *Engine) Sockets() int {
+	n := 0
+	for _, c := range e.conns {
+		if c != nil {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,80 @@
+package engine
+
+import "github.com/expedite-go/expedite/ws"
+
+// historyLimit is the number of bytes of publications that are kept for connections which may come from a worker that
+// is behind.
+const historyLimit = 64 << 20
+
+// published is a publication that is kept.
+type published struct {
+	seq   uint64
+	topic string
+	op    ws.Opcode
+	frame []byte
+}
+
+// Record keeps publications from now on until Unrecord: connections will arrive that have not had them all. On the
+// loop.
+func (e *Engine) Record() {
+	e.recording, e.forgotten = true, e.position
+}
+
+// Unrecord ends Record. On the loop.
+func (e *Engine) Unrecord() {
+	e.recording, e.history, e.historySize = false, nil, 0
+}
+
+// remember keeps one publication, and gives up the oldest ones beyond historyLimit.
+func (e *Engine) remember(p published) {
+	e.history = append(e.history, p)
+	e.historySize += len(p.frame)
+	for e.historySize > historyLimit {
+		e.count.limit(limitHistory)
+		e.drop()
+	}
+}
+
+// forget gives up what is not needed any more: later arrivals have had the publications up to position.
+func (e *Engine) forget(position uint64) {
+	for len(e.history) > 0 && e.history[0].seq <= position {
+		e.drop()
+	}
+}
+
+// drop forgets the oldest publication.
+func (e *Engine) drop() {
+	e.forgotten = e.history[0].seq
+	e.historySize -= len(e.history[0].frame)
+	e.history[0] = published{}
+	e.history = e.history[1:]
+}
+
+// catchUp sends c what it has missed while it moved or, if its old worker was ahead of this one, notes what it must not
+// hear twice.
+func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
+	if position > e.position {
+		e.topicsMu.Lock()
+		if e.ahead == nil {
+			e.ahead = make(map[uint32]uint64)
+		}
+		e.ahead[c.key.Index] = position
+		e.farthest = max(e.farthest, position)
+		e.topicsMu.Unlock()
+		return
+	}
+	if len(topics) == 0 {
+		return
+	}
+	for _, p := range e.history {
+		if p.seq <= position {
+			continue
+		}
+		for _, topic := range topics {
+			if topic == p.topic {
+				c.SendFrame(p.op, p.frame)
+				break
+			}
+		}
+	}
+}

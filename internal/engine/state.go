@@ -1,0 +1,278 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Versions of a connection's state that this build reads, and the latest of which it writes. See Batch.
+const (
+	StateVersionMin = 1
+	StateVersion    = 1
+)
+
+// ErrState says that bytes are no state of a connection, or one that this build cannot do without understanding.
+var ErrState = errors.New("engine: bad connection state")
+
+// A state is its version (1 byte) and records: tag (1), length (uvarint), value; numbers are little-endian. Records
+// that are not there have their zero value. An unknown tag from tagOptional on is skipped, any other is an error.
+const (
+	tagID       = 0x01 // 8
+	tagPhase    = 0x02 // 1
+	tagRemote   = 0x03 // netip.AddrPort in binary
+	tagTimes    = 0x04 // Conn.lastRead and lastPing: ns of CLOCK_MONOTONIC, 8 each
+	tagPath     = 0x05 // of the route
+	tagOwner    = 0x06 // of Route.Save
+	tagTopic    = 0x07 // repeated
+	tagReader   = 0x08 // of ws.Reader
+	tagInbound  = 0x09 // opcode of the message, bytes that are incomplete
+	tagLoopBits = 0x0a // 1
+	tagPressed  = 0x0b // empty: a Drain is owed
+	tagFrames   = 0x0c // repeated: a frame that waits, or several
+	tagPinned   = 0x0d // repeated, in order with tagFrames: bytes that must leave
+	tagEnding   = 0x0e // close code (2), reason
+	tagLetter   = 0x0f // repeated: a callback that is owed: kind, opcode, data
+	tagCarried  = 0x10 // of Handler.Suspend
+	tagOptional = 0x80
+)
+
+// movedLoopBits are those that mean something to the next worker.
+const movedLoopBits = bitHangup | bitSwallow | bitPeerClosed | bitFailed | bitShut | bitSettling
+
+// state is what a connection is to its next worker.
+type state struct {
+	id          uint64
+	phase       uint32
+	remote      netip.AddrPort
+	read, ping  int64
+	path        string
+	owner       []byte
+	topics      []string
+	reader      ws.Reader
+	op          ws.Opcode
+	inbound     []byte
+	hasInbound  bool
+	loopBits    loopBits
+	pressed     bool
+	out         []chunk
+	end         *ending
+	letters     []event
+	carried     []byte
+	wantsResume bool
+}
+
+func appendRecord(dst []byte, tag byte, value []byte) []byte {
+	dst = append(dst, tag)
+	dst = binary.AppendUvarint(dst, uint64(len(value)))
+	return append(dst, value...)
+}
+
+func appendNumber(dst []byte, tag byte, v uint64) []byte {
+	return binary.LittleEndian.AppendUint64(append(dst, tag, 8), v)
+}
+
+// appendState appends the state of c, whose phase was ph. With c.mu held, on the loop, between two events.
+func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
+	dst = append(dst, StateVersion)
+	dst = append(dst, tagPhase, 1, byte(ph))
+	if c.id != 0 {
+		dst = appendNumber(dst, tagID, c.id)
+	}
+	if remote, err := c.remote.MarshalBinary(); err == nil && len(remote) > 0 {
+		dst = appendRecord(dst, tagRemote, remote)
+	}
+	dst = append(dst, tagTimes, 16)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastRead))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastPing))
+	if c.route != nil {
+		dst = append(dst, tagPath)
+		dst = binary.AppendUvarint(dst, uint64(len(c.route.Path)))
+		dst = append(dst, c.route.Path...)
+		if c.route.Save != nil {
+			dst = appendRecord(dst, tagOwner, c.route.Save(c))
+		}
+	}
+	dst = c.appendInput(dst)
+	dst = c.appendOutput(dst)
+	if c.end != nil {
+		dst = append(dst, tagEnding)
+		dst = binary.AppendUvarint(dst, uint64(2+len(c.end.reason)))
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(c.end.code))
+		dst = append(dst, c.end.reason...)
+	}
+	if carried != nil {
+		dst = appendRecord(dst, tagCarried, carried)
+	}
+	return c.appendLetters(dst)
+}
+
+// appendInput appends what is incomplete.
+func (c *Conn) appendInput(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, tagReader, 0)
+	dst = c.reader.AppendState(dst)
+	if n := len(dst) - at - 2; n == 1 { // nothing but its version
+		dst = dst[:at]
+	} else {
+		dst = appendRecord(dst[:at], tagReader, append([]byte(nil), dst[at+2:]...))
+	}
+	if c.in != nil {
+		dst = append(dst, tagInbound)
+		dst = binary.AppendUvarint(dst, uint64(1+len(c.in.buf)))
+		dst = append(append(dst, byte(c.in.op)), c.in.buf...)
+	}
+	if bits := c.loopBits & movedLoopBits; bits != 0 {
+		dst = append(dst, tagLoopBits, 1, byte(bits))
+	}
+	return dst
+}
+
+// appendOutput appends what waits to be written. A frame that has begun to leave goes on at its next byte.
+func (c *Conn) appendOutput(dst []byte) []byte {
+	if c.bits&bitPressed != 0 {
+		dst = append(dst, tagPressed, 0)
+	}
+	if c.out == nil {
+		return dst
+	}
+	c.out.split()
+	for _, ch := range c.out.chunks {
+		tag := byte(tagFrames)
+		if ch.kind == chunkPinned {
+			tag = tagPinned
+		}
+		dst = appendRecord(dst, tag, ch.buf)
+	}
+	return dst
+}
+
+// appendLetters appends the callbacks that are owed.
+func (c *Conn) appendLetters(dst []byte) []byte {
+	if c.box == nil {
+		return dst
+	}
+	from := 0
+	for _, l := range c.box.waiting.events {
+		data := c.box.waiting.arena[from:l.until]
+		from = l.until
+		dst = append(dst, tagLetter)
+		dst = binary.AppendUvarint(dst, uint64(2+len(data)))
+		dst = append(append(dst, byte(l.kind), byte(l.op)), data...)
+	}
+	return dst
+}
+
+// parseState reads a state. What it returns aliases b, but for strings.
+func parseState(b []byte) (*state, error) {
+	if len(b) == 0 || b[0] < StateVersionMin || b[0] > StateVersion {
+		return nil, fmt.Errorf("%w: unknown version", ErrState)
+	}
+	s := new(state)
+	for b = b[1:]; len(b) > 0; {
+		tag := b[0]
+		length, n := binary.Uvarint(b[1:])
+		if n <= 0 || length > uint64(len(b)-1-n) {
+			return nil, fmt.Errorf("%w: cut off", ErrState)
+		}
+		value := b[1+n : 1+n+int(length)]
+		b = b[1+n+int(length):]
+		if !s.record(tag, value) && tag < tagOptional {
+			return nil, fmt.Errorf("%w: record %#x of %d bytes", ErrState, tag, len(value))
+		}
+	}
+	if !s.plausible() {
+		return nil, fmt.Errorf("%w: records contradict each other", ErrState)
+	}
+	return s, nil
+}
+
+// record takes one record and reports whether it made sense.
+func (s *state) record(tag byte, v []byte) bool {
+	switch tag {
+	case tagID:
+		if len(v) == 8 {
+			s.id = binary.LittleEndian.Uint64(v)
+		}
+		return len(v) == 8
+	case tagPhase:
+		if len(v) == 1 {
+			s.phase = uint32(v[0])
+		}
+		return len(v) == 1
+	case tagRemote:
+		return s.remote.UnmarshalBinary(v) == nil
+	case tagTimes:
+		if len(v) == 16 {
+			s.read, s.ping = int64(binary.LittleEndian.Uint64(v)), int64(binary.LittleEndian.Uint64(v[8:]))
+		}
+		return len(v) == 16
+	case tagPath:
+		s.path = string(v)
+	case tagOwner:
+		s.owner = v
+	case tagTopic:
+		s.topics = append(s.topics, string(v))
+	case tagCarried:
+		s.carried, s.wantsResume = v, true
+	default:
+		return s.traffic(tag, v)
+	}
+	return true
+}
+
+// traffic takes a record about what comes in and what goes out.
+func (s *state) traffic(tag byte, v []byte) bool {
+	switch tag {
+	case tagReader:
+		return s.reader.LoadState(v) == nil
+	case tagInbound:
+		if len(v) > 0 {
+			s.op, s.inbound, s.hasInbound = ws.Opcode(v[0]), v[1:], true
+		}
+		return len(v) > 0
+	case tagLoopBits:
+		if len(v) == 1 {
+			s.loopBits = loopBits(v[0]) & movedLoopBits
+		}
+		return len(v) == 1
+	case tagPressed:
+		s.pressed = true
+	case tagFrames:
+		s.out = append(s.out, chunk{buf: v, kind: chunkFrames})
+	case tagPinned:
+		s.out = append(s.out, chunk{buf: v, kind: chunkPinned})
+	case tagEnding:
+		if len(v) < 2 {
+			return false
+		}
+		s.end = &ending{code: ws.CloseCode(binary.LittleEndian.Uint16(v)), reason: string(v[2:])}
+	case tagLetter:
+		if len(v) < 2 || eventKind(v[0]) > eventDrain {
+			return false
+		}
+		s.letters = append(s.letters, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
+	default:
+		return false
+	}
+	return true
+}
+
+// plausible says whether a connection can have been like this.
+func (s *state) plausible() bool {
+	switch s.phase {
+	case phaseHead:
+		return s.id == 0 && s.path == "" && len(s.topics) == 0 && len(s.letters) == 0
+	case phaseRefused:
+		return s.id == 0
+	case phaseOpen:
+		return s.id != 0 && s.path != "" && s.end == nil
+	case phaseClosing:
+		return s.id != 0 && s.path != "" && s.end != nil
+	default:
+		return false
+	}
+}

@@ -1,0 +1,84 @@
+package handoff
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"testing"
+)
+
+func TestHelloTravels(t *testing.T) {
+	for _, h := range []Hello{
+		{},
+		{StateMin: 1, StateMax: 2, FreeFDs: 3, Position: 4, Build: "v1.2.3"},
+		{StateMin: 1, StateMax: math.MaxUint16, FreeFDs: math.MaxUint32, Position: math.MaxUint64},
+	} {
+		got, err := parseHello(h.append(nil))
+		if err != nil || got != h {
+			t.Errorf("got %+v, %v, want %+v", got, err, h)
+		}
+	}
+}
+
+func TestHelloOfAnEarlierProtocolIsRefused(t *testing.T) {
+	if _, err := parseHello(make([]byte, 18)); !errors.Is(err, ErrVersion) {
+		t.Errorf("protocol 0: %v, want %v", err, ErrVersion)
+	}
+	if _, err := parseHello(Hello{}.append(nil)[:17]); !errors.Is(err, ErrFrame) {
+		t.Errorf("17 bytes: %v, want %v", err, ErrFrame)
+	}
+}
+
+func TestCommonVersionIsTheLatestOfBoth(t *testing.T) {
+	for _, tt := range []struct{ a, b, c, d, want uint16 }{
+		{1, 1, 1, 1, 1}, {1, 3, 2, 5, 3}, {2, 5, 1, 3, 3}, {1, 1, 2, 2, 0}, {2, 2, 1, 1, 0}, {1, 9, 4, 4, 4},
+	} {
+		got, err := common(Hello{StateMin: tt.a, StateMax: tt.b}, Hello{StateMin: tt.c, StateMax: tt.d})
+		if got != tt.want || errors.Is(err, ErrVersion) != (tt.want == 0) {
+			t.Errorf("%v: got %d, %v", tt, got, err)
+		}
+	}
+}
+
+func TestBatchTravels(t *testing.T) {
+	c := Cargo{States: []byte("states"), FDs: []int{1, 2}, Position: math.MaxUint64}
+	b := appendBatch(nil, math.MaxUint32, math.MaxInt64, c)
+	no, at, got, err := parseBatch(b, c.FDs)
+	if err != nil || no != math.MaxUint32 || at != math.MaxInt64 || !bytes.Equal(got.States, c.States) ||
+		got.Position != c.Position || len(got.FDs) != 2 {
+		t.Errorf("got %d, %d, %+v, %v", no, at, got, err)
+	}
+	if _, _, _, err := parseBatch(b[:19], nil); !errors.Is(err, ErrFrame) {
+		t.Errorf("19 bytes: %v", err)
+	}
+	if _, _, _, err := parseBatch(appendBatch(nil, 1, -1, c), nil); !errors.Is(err, ErrFrame) {
+		t.Errorf("a time before the clock's begin: %v", err)
+	}
+}
+
+func FuzzParseHello(f *testing.F) {
+	f.Add(Hello{StateMin: 1, StateMax: 2, FreeFDs: 3, Position: 4, Build: "x"}.append(nil))
+	f.Add([]byte{1, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := parseHello(b)
+		if err != nil {
+			return
+		}
+		if again, err := parseHello(h.append(nil)); err != nil || again != h {
+			t.Errorf("got %+v, %v, want %+v", again, err, h)
+		}
+	})
+}
+
+func FuzzParseBatch(f *testing.F) {
+	f.Add(appendBatch(nil, 1, 2, Cargo{States: []byte("x"), Position: 3}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		no, at, c, err := parseBatch(b, nil)
+		if err != nil {
+			return
+		}
+		if again := appendBatch(nil, no, at, c); !bytes.Equal(again, b) {
+			t.Errorf("got %x, want %x", again, b)
+		}
+	})
+}

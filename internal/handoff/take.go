@@ -1,0 +1,87 @@
+package handoff
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/fdpass"
+)
+
+// arrived judges a batch and takes it: the ACK is written before anything is read from the sockets.
+func (e *End) arrived(fr *fdpass.Frame) error {
+	if e.role != roleTaking && e.role != roleReverting {
+		return fmt.Errorf("%w: a batch out of turn", ErrFrame)
+	}
+	no, frozen, cargo, err := parseBatch(fr.Payload, fr.FDs)
+	if err != nil {
+		return err
+	}
+	fr.FDs = nil // they are the host's, or closed below
+	if e.role == roleReverting {
+		e.progress = e.opt.Now()
+	}
+	switch {
+	case e.refusing:
+		closeAll(cargo.FDs)
+		return e.refuse(no, "a batch before it was refused")
+	case fr.Lost > 0:
+		closeAll(cargo.FDs)
+		return e.refuse(no, fmt.Sprintf("%d of %d descriptors could not be received: too many open files",
+			fr.Lost, fr.Lost+len(cargo.FDs)))
+	}
+	arrivals, err := e.host.Admit(cargo)
+	if err != nil {
+		return e.refuse(no, err.Error())
+	}
+	// If the other side is gone, this one owns them all the same.
+	_ = e.ch.sendNow(kindAck, binary.LittleEndian.AppendUint32(nil, no))
+	if e.gave {
+		e.out.Returned += arrivals.Len()
+	} else {
+		e.out.Moved += arrivals.Len()
+	}
+	e.out.Freeze = max(e.out.Freeze, time.Duration(e.opt.Now()-frozen))
+	arrivals.IDs(func(id uint64) { delete(e.gone, id) })
+	e.host.Start(arrivals)
+	return nil
+}
+
+// refuse tells that a batch was not taken.
+func (e *End) refuse(no uint32, reason string) error {
+	e.refusing = true
+	return e.ch.sendNow(kindNack, append(binary.LittleEndian.AppendUint32(nil, no), reason...))
+}
+
+// ended is the giver's word that nothing more comes.
+func (e *End) ended() error {
+	switch e.role {
+	case roleTaking:
+		e.role = roleSettling
+		return e.ch.sendNow(kindGot, nil)
+	case roleReverting: // behind all that was forwarded, which comes back before LAST
+		if len(e.flight) > 0 || e.returned {
+			return ErrFrame
+		}
+		e.returned = true
+		e.ch.send(kindGot, nil, nil)
+		return nil
+	default:
+		return ErrFrame
+	}
+}
+
+// last is the other side's word that it forwards nothing more.
+func (e *End) last() error {
+	if e.gave != e.returned || !e.gave && e.role != roleSettling {
+		return ErrFrame
+	}
+	e.close(e.failure)
+	return nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		closeFD(fd)
+	}
+}

@@ -1,0 +1,214 @@
+package traffic
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// cut says how bytes are written: in pieces of least to most bytes, with pauses of twice the mean at most. Most of 0
+// is all at once.
+type cut struct {
+	least, most int
+	mean        time.Duration
+}
+
+// link is a client's connection. Its methods may be called by any goroutine, but listen by one only.
+type link struct {
+	nc      net.Conn
+	control func(network, address string, c syscall.RawConn) error // of the socket before it connects; nil is none
+	stop    <-chan struct{}                                        // closed: no more pauses
+	gone    chan struct{}                                          // closed by the reader: the connection has ended
+
+	mu  sync.Mutex // held for a whole frame
+	rng *rand.Rand
+	out []byte
+
+	reader ws.Reader
+	in     []byte // room for what is read
+	ahead  []byte // came with the answer to the handshake
+}
+
+const (
+	readRoom     = 2 << 10
+	responseRoom = 1 << 10
+)
+
+// open connects and does the handshake, which it writes as c says.
+func (l *link) open(ctx context.Context, addr, target string, c cut) error {
+	dialer := net.Dialer{Control: l.control}
+	nc, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	l.nc = nc
+	unwatch := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	defer unwatch()
+	if err := l.handshake(addr, target, c); err != nil {
+		_ = nc.Close()
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", err, ctx.Err())
+		}
+		return err
+	}
+	return nil
+}
+
+func (l *link) handshake(addr, target string, c cut) error {
+	req := ws.ClientRequest{Host: addr, Target: target}
+	binary.LittleEndian.PutUint64(req.Key[:], l.rng.Uint64())
+	binary.LittleEndian.PutUint64(req.Key[8:], l.rng.Uint64())
+	b, err := req.AppendRequest(nil)
+	if err != nil {
+		return err
+	}
+	if err := l.write(b, c); err != nil {
+		return err
+	}
+	l.in = make([]byte, readRoom)
+	head := make([]byte, 0, responseRoom)
+	for {
+		from := len(head)
+		n, err := l.nc.Read(l.in)
+		head = append(head, l.in[:n]...)
+		if end := ws.HeadEnd(head, from); end >= 0 {
+			l.ahead = head[end:]
+			_, err := req.ParseResponse(head[:end])
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("answer to the handshake: %w", err)
+		}
+		if len(head) > responseRoom {
+			return fmt.Errorf("answer to the handshake: %.60q", head)
+		}
+	}
+}
+
+// write writes b in pieces. The caller holds mu, or is alone.
+func (l *link) write(b []byte, c cut) error {
+	for len(b) > 0 {
+		n := len(b)
+		if c.most > 0 {
+			n = min(n, c.least+l.rng.IntN(c.most-c.least+1))
+		}
+		if _, err := l.nc.Write(b[:n]); err != nil {
+			return err
+		}
+		if b = b[n:]; len(b) > 0 {
+			l.pause(l.rng, c.mean)
+		}
+	}
+	return nil
+}
+
+// pause waits for a random time of twice the mean at most. It ends early, and reports false, when there is no more to
+// wait for.
+func (l *link) pause(rng *rand.Rand, mean time.Duration) bool {
+	if mean <= 0 {
+		return true
+	}
+	t := time.NewTimer(randomTo(rng, 2*mean))
+	defer t.Stop()
+	select {
+	case <-l.stop:
+		return false
+	case <-l.gone:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func randomTo(rng *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(rng.Int64N(int64(most) + 1))
+}
+
+// send writes a message, or a control frame, as one frame.
+func (l *link) send(op ws.Opcode, payload []byte, c cut) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out = ws.AppendMaskedFrame(l.out[:0], op, l.rng.Uint32(), payload)
+	return l.write(l.out, c)
+}
+
+// fragment writes a frame of h.Length bytes of a message, from off on. It needs room for one piece only.
+func (l *link) fragment(h ws.Header, m *message, off int, c cut) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h.Masked, h.Key = true, l.rng.Uint32()
+	l.out = ws.AppendHeader(l.out[:0], h)
+	for done, first := 0, true; first || done < int(h.Length); first = false {
+		n := min(int(h.Length)-done, c.least+l.rng.IntN(c.most-c.least+1))
+		at := len(l.out)
+		l.out = slices.Grow(l.out, n)[:at+n]
+		m.copyTo(l.out[at:], off+done)
+		ws.Mask(l.out[at:], h.Key, done)
+		b := l.out
+		if first { // a cut in or near the header
+			k := l.rng.IntN(min(len(b), ws.MaxHeader+2))
+			if _, err := l.nc.Write(b[:k]); err != nil {
+				return err
+			}
+			b = b[k:]
+			l.pause(l.rng, c.mean/2)
+		}
+		if _, err := l.nc.Write(b); err != nil {
+			return err
+		}
+		done += n
+		l.out = l.out[:0]
+		l.pause(l.rng, c.mean)
+	}
+	return nil
+}
+
+// close sends the close frame.
+func (l *link) close(code ws.CloseCode) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.out, err = ws.AppendMaskedClose(l.out[:0], l.rng.Uint32(), code, ""); err != nil {
+		return err
+	}
+	_, err = l.nc.Write(l.out)
+	return err
+}
+
+// listen reads until the connection ends, and answers pings. pace, if there is one, is called before each read and
+// returns how many bytes that may be at most.
+func (l *link) listen(pace func() int, on func(ws.Event)) error {
+	cfg := ws.ReaderConfig{Role: ws.Client}
+	in := l.ahead
+	for {
+		for len(in) > 0 {
+			ev, rest, err := l.reader.Next(in, &cfg)
+			if err != nil {
+				return err
+			}
+			if in = rest; ev.Kind == ws.KindPing {
+				if err := l.send(ws.OpPong, ev.Data, cut{}); err != nil {
+					return err
+				}
+			} else if ev.Kind != ws.KindNeedMore {
+				on(ev)
+			}
+		}
+		room := len(l.in)
+		if pace != nil {
+			room = min(room, pace())
+		}
+		n, err := l.nc.Read(l.in[:room])
+		if n == 0 && err != nil {
+			return err
+		}
+		in = l.in[:n]
+	}
+}

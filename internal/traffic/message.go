@@ -1,0 +1,166 @@
+package traffic
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// A message is a stamp and a body. The stamp is "<t or b><sender>.<number>.<crc> ", each of eight hexadecimal digits.
+// The letter is that of the opcode. The CRC-32 is of the body and then of the stamp before it.
+const (
+	stampLen    = 28
+	stampSigned = 18 // letter, sender, dot, number
+)
+
+// message is what a client sends: two pieces, as the body is a part of the corpus.
+type message struct {
+	stamp [stampLen]byte
+	body  []byte
+}
+
+func newMessage(op ws.Opcode, sender uint32, n uint64, body []byte) (m message) {
+	m.body = body
+	b := append(m.stamp[:0], letter(op))
+	b = appendHex(b, sender)
+	b = appendHex(append(b, '.'), uint32(n))
+	b = appendHex(append(b, '.'), crc32.Update(crc32.ChecksumIEEE(body), crc32.IEEETable, b[:stampSigned]))
+	b = append(b, ' ')
+	m.stamp[stampLen-1] = b[stampLen-1]
+	return m
+}
+
+func letter(op ws.Opcode) byte {
+	if op == ws.OpText {
+		return 't'
+	}
+	return 'b'
+}
+
+func appendHex(dst []byte, v uint32) []byte {
+	return hex.AppendEncode(dst, binary.BigEndian.AppendUint32(nil, v))
+}
+
+func (m *message) len() int { return stampLen + len(m.body) }
+
+// copyTo fills dst with what stands from off on.
+func (m *message) copyTo(dst []byte, off int) {
+	if off < stampLen {
+		n := copy(dst, m.stamp[off:])
+		dst, off = dst[n:], off+n
+	}
+	if len(dst) > 0 {
+		copy(dst, m.body[off-stampLen:])
+	}
+}
+
+// whole appends the message.
+func (m *message) whole(dst []byte) []byte { return append(append(dst, m.stamp[:]...), m.body...) }
+
+// headLimit is the number of bytes of a message that are kept as they arrive: more than any message but an echo has.
+const headLimit = 1 << 10
+
+// arrival is a message from the server as far as it has come. Of a long one only the CRC is kept.
+type arrival struct {
+	op   ws.Opcode
+	head []byte // the first headLimit bytes
+	size int
+	crc  uint32 // of all behind the stamp
+}
+
+func (a *arrival) begin(op ws.Opcode) { *a = arrival{op: op, head: a.head[:0]} }
+
+func (a *arrival) add(b []byte) {
+	if room := headLimit - len(a.head); room > 0 {
+		a.head = append(a.head, b[:min(room, len(b))]...)
+	}
+	if behind := b[min(max(0, stampLen-a.size), len(b)):]; len(behind) > 0 {
+		a.crc = crc32.Update(a.crc, crc32.IEEETable, behind)
+	}
+	a.size += len(b)
+}
+
+// all is the message, if it is so short that all of it was kept.
+func (a *arrival) all() ([]byte, bool) { return a.head, a.size == len(a.head) }
+
+var (
+	errStamp  = errors.New("no stamp")
+	errOpcode = errors.New("wrong opcode")
+	errCRC    = errors.New("wrong CRC")
+)
+
+// open checks the stamp.
+func (a *arrival) open() (sender uint32, n uint64, err error) {
+	if a.size < stampLen || a.head[9] != '.' || a.head[18] != '.' || a.head[27] != ' ' {
+		return 0, 0, a.fault(errStamp)
+	}
+	var v [2]uint32
+	for i := range v {
+		x, err := strconv.ParseUint(string(a.head[1+9*i:9+9*i]), 16, 32)
+		if err != nil {
+			return 0, 0, a.fault(errStamp)
+		}
+		v[i] = uint32(x)
+	}
+	sum := appendHex(nil, crc32.Update(a.crc, crc32.IEEETable, a.head[:stampSigned]))
+	if !bytes.Equal(sum, a.head[19:27]) {
+		return 0, 0, a.fault(errCRC)
+	}
+	if a.head[0] != letter(a.op) {
+		return 0, 0, a.fault(errOpcode)
+	}
+	return v[0], uint64(v[1]), nil
+}
+
+func (a *arrival) fault(err error) error {
+	return fmt.Errorf("%w: %s of %d bytes: %.60q", err, a.op, a.size, a.head)
+}
+
+// corpus is what bodies are cut from. It is not changed.
+type corpus struct{ text, binary []byte }
+
+// corpusLen is more than the longest body.
+const corpusLen = 400 << 10
+
+func newCorpus(rng *rand.Rand) corpus {
+	c := corpus{text: make([]byte, 0, corpusLen), binary: make([]byte, 0, corpusLen)}
+	limits := [...]rune{0x80, 0x800, 0xd800, 0x110000} // below the surrogates; the last are of four bytes, or private
+	for len(c.text) < corpusLen-utf8.UTFMax {
+		r := rng.Int32N(limits[rng.IntN(len(limits))])
+		if !utf8.ValidRune(r) {
+			continue
+		}
+		c.text = utf8.AppendRune(c.text, r)
+	}
+	for len(c.binary) < corpusLen {
+		c.binary = binary.LittleEndian.AppendUint64(c.binary, rng.Uint64())
+	}
+	return c
+}
+
+// body is a random piece of about size bytes.
+func (c *corpus) body(rng *rand.Rand, op ws.Opcode, size int) []byte {
+	from := c.binary
+	if op == ws.OpText {
+		from = c.text
+	}
+	at := rng.IntN(len(from) - size)
+	end := at + size
+	if op == ws.OpText {
+		for at < end && !utf8.RuneStart(from[at]) {
+			at++
+		}
+		for end > at && !utf8.RuneStart(from[end]) {
+			end--
+		}
+	}
+	return from[at:end]
+}

@@ -1,0 +1,230 @@
+package traffic
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Run is a crowd at work. See Start.
+type Run struct {
+	cfg      Config
+	corpus   corpus
+	clients  []*client
+	tally    tally
+	rtt      histogram
+	window   atomic.Pointer[histogram] // since Mark
+	arrivals atomic.Uint64             // whatever came, to see that something does
+	stopping chan struct{}
+	work     sync.WaitGroup
+}
+
+// Start opens all clients and returns when each has had its first message. The context bounds that and nothing later.
+// If it fails, nothing goes on.
+func Start(ctx context.Context, cfg Config) (*Run, error) {
+	r := &Run{cfg: cfg.withDefaults(), stopping: make(chan struct{})}
+	r.corpus = newCorpus(rand.New(rand.NewPCG(cfg.Seed, 0)))
+	r.window.Store(new(histogram))
+	r.invite()
+	err := r.open(ctx)
+	if err == nil {
+		err = r.awaitFirst(ctx)
+	}
+	if err != nil {
+		r.abandon()
+		return nil, err
+	}
+	for i := range cfg.Churn {
+		r.work.Add(1)
+		go r.churn(uint32(len(r.clients) + 1 + i))
+	}
+	return r, nil
+}
+
+// invite makes the clients.
+func (r *Run) invite() {
+	cfg := r.cfg
+	for i := range cfg.Small {
+		r.newClient("small", &small{echoes: newEchoes(i, smallWindow, 0)})
+	}
+	for i := range cfg.Fragmented {
+		r.newClient("fragmented", &fragmented{echoes: newEchoes(i, 1, 0)})
+	}
+	for i := range cfg.Dribbling {
+		c := r.newClient("dribbling", &dribbling{newEchoes(i, 2, 0)})
+		c.dribble = cut{dribbleLeast, dribbleMost, time.Millisecond}
+	}
+	for i := range cfg.Slow {
+		c := r.newClient("slow", &slow{newEchoes(i, slowFlying/slowLeast, slowFlying)})
+		c.control = narrow
+	}
+	for range cfg.Counting {
+		r.newClient("counting", &counting{newEchoes(0, smallWindow, 0)})
+	}
+	tag := rand.Uint64() // another crowd may have the same seed and the same server
+	for i := range cfg.Topics {
+		t := &topic{name: fmt.Sprintf("traffic-%x-%d", tag, i)}
+		t.publisher = r.newClient("publisher", &listener{topic: t, as: "publisher", seq: sequence{next: 1}}).sender
+		for range cfg.SubscribersPerTopic {
+			r.newClient("subscriber", &listener{topic: t, as: "subscriber"})
+		}
+	}
+	var alone *directed
+	for i := range cfg.Directed {
+		d := newDirected(fmt.Sprint("user-", i))
+		if r.newClient("directed", d); alone != nil {
+			d.peer, alone.peer, alone = alone, d, nil
+		} else {
+			alone = d
+		}
+	}
+}
+
+// maxOpening is the number of handshakes at a time.
+const maxOpening = 64
+
+// open connects the clients.
+func (r *Run) open(ctx context.Context) error {
+	slots := make(chan struct{}, maxOpening)
+	errs := make(chan error, len(r.clients))
+	for _, c := range r.clients {
+		slots <- struct{}{}
+		go func() { // ends with the handshake, which ctx bounds
+			defer func() { <-slots }()
+			errs <- c.start(ctx)
+		}()
+	}
+	var first error
+	for range r.clients {
+		if err := <-errs; first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (r *Run) awaitFirst(ctx context.Context) error {
+	for _, c := range r.clients {
+		select {
+		case <-c.ready:
+		case <-c.gone:
+			return fmt.Errorf("traffic: %s %d ended before its first message: %q", c.kind, c.sender, r.tally.report().Problems)
+		case <-ctx.Done():
+			return fmt.Errorf("traffic: %s %d got no message: %w: %q", c.kind, c.sender, ctx.Err(), r.tally.report().Problems)
+		}
+	}
+	return nil
+}
+
+// abandon ends all at once.
+func (r *Run) abandon() {
+	close(r.stopping)
+	for _, c := range r.clients {
+		if c.nc != nil {
+			_ = c.nc.Close()
+		}
+	}
+	r.work.Wait()
+}
+
+// Snapshot is the report up to now.
+func (r *Run) Snapshot() Report {
+	report := r.tally.report()
+	report.RTT = r.rtt.percentiles()
+	return report
+}
+
+// Mark returns the round-trip times since the previous call, or since Start, and begins anew.
+func (r *Run) Mark() Percentiles { return r.window.Swap(new(histogram)).percentiles() }
+
+// Stop lets every client send to the end what it has begun and hear what it is owed, closes all of them with 1000 and
+// returns the final report. What has not come when ctx ends, or when nothing came for Config.Patience, is lost.
+func (r *Run) Stop(ctx context.Context) Report {
+	close(r.stopping)
+	r.await(ctx, (*client).isQuiet)
+	for _, c := range r.clients {
+		if !c.isQuiet() {
+			_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // the server has stopped to read: a disconnection
+		}
+	}
+	for _, c := range r.clients {
+		<-c.quiet
+	}
+	r.await(ctx, (*client).isComplete)
+	for _, c := range r.clients {
+		if n, _ := c.player.owed(); n > 0 {
+			c.fault(&r.tally.lost, n, "%d messages or pongs did not come", n)
+		}
+	}
+	r.close()
+	r.work.Wait()
+	return r.Snapshot()
+}
+
+// checkTime is how often await looks.
+const checkTime = 5 * time.Millisecond
+
+// await waits until all clients are as they should be, as long as anything arrives.
+func (r *Run) await(ctx context.Context, is func(*client) bool) {
+	ticker := time.NewTicker(checkTime)
+	defer ticker.Stop()
+	arrived, since := r.arrivals.Load(), time.Now()
+	for i := 0; ; {
+		for i < len(r.clients) && is(r.clients[i]) {
+			i++
+		}
+		if i == len(r.clients) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			if n := r.arrivals.Load(); n != arrived {
+				arrived, since = n, now
+			} else if now.Sub(since) > r.cfg.Patience {
+				return
+			}
+		}
+	}
+}
+
+// close begins the closing handshakes. The readers end with them.
+func (r *Run) close() {
+	deadline := time.Now().Add(r.cfg.Patience)
+	for _, c := range r.clients {
+		c.closing.Store(true)
+		_ = c.nc.SetDeadline(deadline)
+		if err := c.link.close(ws.CloseNormal); err != nil {
+			// The connection has ended, or is about to: the reader says so.
+			_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+}
+
+func (c *client) isQuiet() bool {
+	select {
+	case <-c.quiet:
+		return true
+	default:
+		return false
+	}
+}
+
+// isComplete says whether nothing more is to come.
+func (c *client) isComplete() bool {
+	if _, complete := c.player.owed(); complete {
+		return true
+	}
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,272 @@
+package traffic
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// serverVariable tells a process that it is a server for tests, and which one.
+const serverVariable = "TRAFFIC_SERVER"
+
+// serverConfig is what a test's server is told.
+type serverConfig struct {
+	Workers    int
+	Scheduling cluster.Policy
+	Control    string
+	Stall      time.Duration
+}
+
+// runServer is main of a server for tests.
+func runServer() int {
+	var c serverConfig
+	if err := json.Unmarshal([]byte(os.Getenv(serverVariable)), &c); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	app := expedite.New(expedite.Config{
+		Addr: "127.0.0.1:0", Workers: c.Workers, Scheduling: c.Scheduling, Control: c.Control, DrainTimeout: 10 * time.Second,
+		HandoffStall: c.Stall,
+		OnStart:      func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
+	})
+	Routes(app)
+	if err := app.Run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// server is a running server: a primary of its own, with workers.
+type server struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	binary  string
+	addr    string
+	control string
+	audit   string
+	logs    lockedBuffer
+	stop    sync.Once
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write is part of io.Writer.
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// forever bounds waits in these tests; nothing depends on being faster.
+const forever = 60 * time.Second
+
+// launch starts a server from a copy of binary, so that the copy can be replaced, and ends it with the test. An empty
+// binary is this test's own.
+func launch(t *testing.T, binary string, c serverConfig, env ...string) *server {
+	t.Helper()
+	if binary == "" {
+		binary = self(t)
+	}
+	// Not t.TempDir: the name of a socket must be short.
+	dir, err := os.MkdirTemp("", "traffic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := &server{t: t, binary: filepath.Join(dir, "server"), control: filepath.Join(dir, "c"), audit: filepath.Join(dir, "audit")}
+	s.install(binary)
+	c.Control = s.control
+	js, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cmd = exec.Command(s.binary)
+	s.cmd.Env = append(append(os.Environ(), serverVariable+"="+string(js), AuditVariable+"="+s.audit), env...)
+	s.cmd.Stderr = &s.logs
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.end)
+	first := bufio.NewScanner(out)
+	if !first.Scan() {
+		t.Fatalf("the server did not start: %s", s.logs.String())
+	}
+	s.addr = strings.TrimPrefix(first.Text(), "serving on ")
+	return s
+}
+
+func self(t *testing.T) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
+// install puts a binary where the server's is, by a rename as a package manager does it.
+func (s *server) install(binary string) {
+	s.t.Helper()
+	b, err := os.ReadFile(binary)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.installBytes(b)
+}
+
+func (s *server) installBytes(b []byte) {
+	s.t.Helper()
+	draft := s.binary + ".new"
+	if err := os.WriteFile(draft, b, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(draft, s.binary); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// end stops the server gracefully, and waits until it and its workers are gone.
+func (s *server) end() {
+	s.stop.Do(func() {
+		workers := s.pids()
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		ended := make(chan error, 1)
+		go func() { ended <- s.cmd.Wait() }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				s.t.Errorf("the server ended with %v", err)
+			}
+		case <-time.After(forever):
+			s.t.Error("the server does not end")
+			_ = s.cmd.Process.Kill()
+		}
+		for _, pid := range workers {
+			if err := syscall.Kill(pid, 0); err == nil {
+				s.t.Errorf("worker %d outlived the server", pid)
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if s.t.Failed() {
+			s.t.Logf("the server's log:\n%s", s.logs.String())
+		}
+	})
+}
+
+// ask calls the server's control socket.
+func (s *server) ask(f func(ctx context.Context, c *control.Client) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), forever)
+	defer cancel()
+	c, err := control.Dial(ctx, s.control)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return f(ctx, c)
+}
+
+func (s *server) status() (st control.Status) {
+	s.t.Helper()
+	err := s.ask(func(ctx context.Context, c *control.Client) (err error) {
+		st, err = c.Status(ctx)
+		return err
+	})
+	if err != nil {
+		s.t.Errorf("status: %v", err)
+	}
+	return st
+}
+
+// pids are the workers' processes.
+func (s *server) pids() (list []int) {
+	err := s.ask(func(ctx context.Context, c *control.Client) error {
+		st, err := c.Status(ctx)
+		for _, w := range st.Workers {
+			list = append(list, w.PID)
+		}
+		return err
+	})
+	if err != nil {
+		return nil // it has ended already
+	}
+	return list
+}
+
+func (s *server) reload(req control.ReloadRequest) (res control.RollResult, err error) {
+	err = s.ask(func(ctx context.Context, c *control.Client) (err error) {
+		res, err = c.Reload(ctx, req, nil)
+		return err
+	})
+	return res, err
+}
+
+func (s *server) scale(n int) (res control.RollResult, err error) {
+	err = s.ask(func(ctx context.Context, c *control.Client) (err error) {
+		res, err = c.Scale(ctx, control.ScaleRequest{Workers: n}, nil)
+		return err
+	})
+	return res, err
+}
+
+func (s *server) rebalance() (res control.RollResult, err error) {
+	err = s.ask(func(ctx context.Context, c *control.Client) (err error) {
+		res, err = c.Rebalance(ctx, nil)
+		return err
+	})
+	return res, err
+}
+
+// crowd starts mixed clients.
+func (s *server) crowd(cfg Config) *Run {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), forever)
+	defer cancel()
+	cfg.Addr, cfg.Patience = s.addr, forever/2
+	run, err := Start(ctx, cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return run
+}
+
+// finish ends a crowd and wants everything to have been right.
+func (s *server) finish(run *Run) Report {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*forever)
+	defer cancel()
+	r := run.Stop(ctx)
+	if err := r.Err(); err != nil {
+		s.t.Errorf("%v\n%s", err, strings.Join(r.Problems, "\n"))
+	}
+	return r
+}

@@ -1,0 +1,17 @@
+package traffic
+
+import "syscall"
+
+// narrow makes a socket that is to connect like one far away: short segments and a small receive buffer. On loopback,
+// segments of 64 KiB make the server's send buffer take 2.5 MB at once, and nothing would ever wait in its queue.
+func narrow(_, _ string, c syscall.RawConn) error {
+	var err error
+	if fault := c.Control(func(fd uintptr) {
+		if err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, slowSegment); err == nil {
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, slowReceive)
+		}
+	}); fault != nil {
+		return fault
+	}
+	return err
+}

@@ -1,0 +1,272 @@
+package expedite
+
+import (
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/handoff"
+	"github.com/expedite-go/expedite/internal/reactor"
+)
+
+// mover is the node as one whose connections move. Its methods are for the loop, unless they say otherwise.
+type mover struct {
+	n      *node
+	active atomic.Bool  // there is something for look; any goroutine
+	end    *handoff.End // nil while nothing moves
+	order  cluster.Move // of the primary, at the giver
+	cross  bool         // arrivals change their slot: the hub has to know
+	leaves bool         // accepting is off
+
+	token  uint64 // of the latest fence
+	fences []fence
+	clear  uint64 // messages that are known to have been passed on
+
+	// tamper damages what is sent, in tests that prove that damage is seen. Nil else.
+	tamper func(states []byte) []byte
+}
+
+// fence waits for the hub's word that it has passed on all messages up to a number.
+type fence struct {
+	token, sent uint64
+	done        []func()
+}
+
+func newMover(n *node) *mover { return &mover{n: n} }
+
+// options are those of a move; count as in handoff.Options.
+func (m *mover) options(count int) handoff.Options {
+	return handoff.Options{
+		Hello: handoff.Hello{StateMin: engine.StateVersionMin, StateMax: engine.StateVersion, Build: m.n.build},
+		Count: count, Stall: m.n.stall, Now: reactor.Monotonic,
+	}
+}
+
+// give moves connections away over f. given is told how that ended, and stuck that the other side must be ended by
+// force. Any goroutine.
+func (m *mover) give(f *os.File, order cluster.Move, given func(handoff.Outcome), stuck func()) {
+	m.begin(f, func() (*handoff.End, error) {
+		m.order = order
+		o := m.options(order.Count)
+		o.Given = func(out handoff.Outcome) {
+			if out.Err != nil && order.Count < 0 { // nothing is settled after a failure
+				m.over()
+				m.stayOpen()
+			}
+			given(out)
+		}
+		o.Stuck = stuck
+		return handoff.Give(m, f, o)
+	}, given)
+}
+
+// take lets connections come over f. taken is told how that ended. Any goroutine.
+func (m *mover) take(f *os.File, cross bool, taken func(handoff.Outcome)) {
+	m.begin(f, func() (*handoff.End, error) {
+		m.cross = cross
+		o := m.options(-1)
+		o.Taken = func(out handoff.Outcome) {
+			m.over()
+			taken(out)
+		}
+		return handoff.Take(m, f, o)
+	}, taken)
+}
+
+func (m *mover) begin(f *os.File, start func() (*handoff.End, error), failed func(handoff.Outcome)) {
+	posted := m.n.eng.Post(func() {
+		end, err := start()
+		if err != nil {
+			failed(handoff.Outcome{Err: err})
+			return
+		}
+		m.end = end
+		m.active.Store(true)
+	})
+	if !posted {
+		_ = f.Close()
+		failed(handoff.Outcome{Err: ErrNotRunning})
+	}
+}
+
+// settle ends a move that was given: all messages for those that have left have come.
+func (m *mover) settle() {
+	if m.end != nil {
+		m.end.Settle()
+		m.over()
+	}
+}
+
+// over forgets a move.
+func (m *mover) over() {
+	m.end = nil
+	m.active.Store(false)
+}
+
+// look looks at the time, while something moves, and tells the primary how far it is. Any goroutine.
+func (m *mover) look(self *cluster.Self) {
+	if !m.active.Load() {
+		return
+	}
+	m.n.eng.Post(func() {
+		if len(m.fences) > 0 { // the answer may have been lost in an overload
+			_ = m.n.local.Fence(m.fences[len(m.fences)-1].token)
+		}
+		if m.end == nil {
+			return
+		}
+		m.end.Tick()
+		if m.end != nil && m.order.ID != 0 {
+			moved, left := m.end.Moved()
+			_ = self.Moving(m.order, moved, left)
+		}
+	})
+}
+
+// forward sends a directed message after its connection. It reports false if the connection has not left from here.
+func (m *mover) forward(e broker.Envelope) bool {
+	return m.end != nil && m.end.Forward(e.Conn, broker.AppendEnvelope(nil, e))
+}
+
+// closed takes note that a connection has ended. Any goroutine.
+func (m *mover) closed(id uint64) {
+	if slotHint(id) != m.n.slot {
+		_ = m.n.local.Gone(id) // if it is lost, the hub forgets with the slot
+	}
+}
+
+// fenced is the hub's answer.
+func (m *mover) fenced(token uint64) {
+	for len(m.fences) > 0 && m.fences[0].token <= token {
+		f := m.fences[0]
+		m.fences = m.fences[1:]
+		m.clear = max(m.clear, f.sent)
+		for _, done := range f.done {
+			done()
+		}
+	}
+}
+
+// Post runs f on the loop. Any goroutine.
+func (m *mover) Post(f func()) bool { return m.n.eng.Post(f) }
+
+// Position is the number of the last publication.
+func (m *mover) Position() uint64 {
+	m.n.eng.Reached(m.n.local.Position())
+	return m.n.local.Position()
+}
+
+// Load is the number of connections, those in their handshake included.
+func (m *mover) Load() int { return m.n.eng.Sockets() }
+
+// FreeFDs is the number of descriptors that this process may still open.
+func (m *mover) FreeFDs() int { return freeFDs() }
+
+// Depart gets ready to freeze.
+func (m *mover) Depart(all bool) {
+	if all || m.order.Leave {
+		m.leaves = true
+		m.n.full.Store(true)
+		m.n.eng.PauseAccept()
+	}
+	m.n.eng.Depart(func() {
+		if m.end != nil {
+			m.end.Kick()
+		}
+	})
+}
+
+// Freeze takes up to count connections off the loop.
+func (m *mover) Freeze(count int) (handoff.Batch, handoff.Cargo, int) {
+	position := m.Position()
+	b, left := m.n.eng.Freeze(count)
+	states := b.States
+	if m.tamper != nil {
+		states = m.tamper(states)
+	}
+	return b, handoff.Cargo{States: states, FDs: b.FDs, Position: position}, left
+}
+
+// Release forgets a batch.
+func (m *mover) Release(b handoff.Batch) { m.n.eng.Release(b.(*engine.Batch)) }
+
+// Thaw puts a batch back.
+func (m *mover) Thaw(b handoff.Batch) { m.n.eng.Thaw(b.(*engine.Batch)) }
+
+// Stay goes on with what has not moved.
+func (m *mover) Stay() int {
+	return m.n.eng.Stay()
+}
+
+// stayOpen accepts again after a move that has failed.
+func (m *mover) stayOpen() {
+	if !m.leaves {
+		return
+	}
+	m.leaves = false
+	m.n.full.Store(false)
+	if err := m.n.eng.ResumeAccept(); err != nil {
+		m.n.log.Error("cannot accept after a failed handoff", "error", err)
+	}
+}
+
+// Fence calls done when the hub has passed on what was said so far.
+func (m *mover) Fence(done func()) {
+	sent := m.n.local.Sent()
+	if len(m.fences) == 0 && sent == m.clear {
+		done()
+		return
+	}
+	if last := len(m.fences) - 1; last >= 0 && m.fences[last].sent == sent {
+		m.fences[last].done = append(m.fences[last].done, done)
+		return
+	}
+	m.fence(sent, done)
+}
+
+// Sync calls done when all publications so far have come.
+func (m *mover) Sync(done func()) { m.fence(m.n.local.Sent(), done) }
+
+func (m *mover) fence(sent uint64, done func()) {
+	m.token++
+	m.fences = append(m.fences, fence{token: m.token, sent: sent, done: []func(){done}})
+	_ = m.n.local.Fence(m.token) // tick tries again
+}
+
+// Expect keeps publications for arrivals.
+func (m *mover) Expect() {
+	m.Position()
+	m.n.eng.Record()
+}
+
+// Admit puts connections on the loop.
+func (m *mover) Admit(c handoff.Cargo) (handoff.Arrivals, error) {
+	m.Position()
+	a, err := m.n.eng.Admit(c.FDs, c.States, c.Position)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Start makes them live.
+func (m *mover) Start(a handoff.Arrivals) {
+	m.n.eng.Start(a.(*engine.Arrivals))
+	if m.cross {
+		a.IDs(func(id uint64) { _ = m.n.local.Here(id) }) // the hub finds it by asking all, else
+	}
+}
+
+// Expected ends Expect.
+func (m *mover) Expected() { m.n.eng.Unrecord() }
+
+// Deliver brings a forwarded message to its connection.
+func (m *mover) Deliver(b []byte) { m.n.local.Redirect(b) }
+
+// handoffTick is how often a move looks at the time.
+const handoffTick = 250 * time.Millisecond
+
+var _ handoff.Host = (*mover)(nil)

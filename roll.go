@@ -1,0 +1,101 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// Reload replaces the workers by processes of the binary that is on disk now. Their connections move.
+func (d *desk) Reload(
+	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
+) (control.RollResult, error) {
+	canary := time.Duration(req.CanarySeconds * float64(time.Second))
+	return d.roll(ctx, "reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
+		o.Canary = canary
+		return g.Reload(ctx, o)
+	})
+}
+
+// Scale changes the number of workers. Connections move.
+func (d *desk) Scale(ctx context.Context, req control.ScaleRequest, rep control.Reporter) (control.RollResult, error) {
+	res, err := d.roll(ctx, "scale", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
+		return g.Scale(ctx, req.Workers, o)
+	})
+	res.Workers = req.Workers
+	return res, err
+}
+
+// Rebalance evens out the connections of the workers.
+func (d *desk) Rebalance(ctx context.Context, rep control.Reporter) (control.RollResult, error) {
+	res, err := d.roll(ctx, "rebalance", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
+		return g.Rebalance(ctx, o)
+	})
+	if g := d.crew.cluster(); g != nil {
+		res.Workers = len(g.Workers())
+	}
+	return res, err
+}
+
+type rollFunc func(*cluster.Primary, cluster.RollOptions) (cluster.RollResult, error)
+
+// roll does what f does, and tells how far it is.
+func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f rollFunc) (control.RollResult, error) {
+	group := d.crew.cluster()
+	if group == nil {
+		return control.RollResult{}, control.ErrUnsupported
+	}
+	res, err := f(group, cluster.RollOptions{
+		Drain: d.app.cfg.DrainTimeout,
+		Progress: func(p cluster.Progress) {
+			pr := progressOf(kind, p)
+			d.progress.Store(&pr)
+			if p.Step == cluster.StepDone {
+				d.progress.Store(nil)
+			}
+			rep.Progress(pr)
+		},
+	})
+	out := control.RollResult{
+		Moved: uint64(res.Moved), Drained: uint64(res.Drained), Failed: uint64(res.Failed),
+		Seconds: res.Took.Seconds(), Workers: res.Workers,
+	}
+	log := d.app.cfg.Logger.With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
+		"seconds", res.Took.Seconds(), "longest_freeze", res.Freeze)
+	if err != nil {
+		log.Error("roll failed", "error", err)
+		return out, d.rollError(err)
+	}
+	log.Info("roll done", "workers", res.Workers)
+	return out, nil
+}
+
+func progressOf(kind string, p cluster.Progress) control.Progress {
+	return control.Progress{
+		Kind: kind, Slot: p.Slot, Step: string(p.Step), Generation: p.Generation,
+		Moved: uint64(p.Moved), Left: uint64(p.Left), Total: uint64(p.Total),
+		RatePerSecond: p.Rate, SlotsDone: p.Done, Slots: p.Slots,
+	}
+}
+
+// rollError is an error of package cluster as the one who asked must see it.
+func (d *desk) rollError(err error) error {
+	if start, ok := errors.AsType[*cluster.StartError](err); ok {
+		return &control.RollError{
+			Code: control.CodeStart, Slot: start.Slot, Output: start.Stderr,
+			Message: "the new worker did not serve, so nothing was changed: " + start.Error(),
+		}
+	}
+	if errors.Is(err, cluster.ErrBusy) {
+		what := "another operation is under way"
+		if p := d.progress.Load(); p != nil {
+			what = fmt.Sprintf("a %s is under way (slot %d, %d of %d done)", p.Kind, p.Slot, p.SlotsDone, p.Slots)
+		}
+		return &control.RollError{Code: control.CodeBusy, Message: what + ": wait for it, or watch it with expedite status"}
+	}
+	return &control.RollError{Code: control.CodeFailed, Message: err.Error()}
+}
