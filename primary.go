@@ -107,6 +107,8 @@ func (p *primary) portLocked(w *cluster.Worker) *broker.Port {
 func (p *primary) move(m cluster.Moving) {
 	from, to := p.port(m.From), p.port(m.To)
 	switch {
+	case damaged("hold"):
+		to.Lead()
 	case m.Step == cluster.MoveGiven:
 		from.Hold()
 	case m.Step == cluster.MoveTaken && m.Whole:

@@ -214,6 +214,9 @@ func stalled(t *testing.T, n, count int) (*world, *peer) {
 	w.give(a)
 	p.read(kindHello)
 	p.hello()
+	if count >= 0 {
+		n = min(n, count)
+	}
 	for range min(Window, (n+BatchSize-1)/BatchSize) {
 		p.batch()
 	}

@@ -525,6 +525,7 @@ func openFDs() int {
 // peer is a worker played by hand.
 type peer struct {
 	t    *testing.T
+	mu   sync.Mutex // a host may read in its place
 	conn *fdpass.Conn
 }
 
@@ -536,12 +537,14 @@ func newPeer(t *testing.T, f *os.File) *peer {
 	}
 	late := time.AfterFunc(patience, func() { _ = c.Close() })
 	t.Cleanup(func() { late.Stop(); _ = c.Close() })
-	return &peer{t, c}
+	return &peer{t: t, conn: c}
 }
 
 // read expects a frame of a kind.
 func (p *peer) read(kind byte) fdpass.Frame {
 	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	f, err := p.conn.Read()
 	if err != nil || f.Kind != kind {
 		p.t.Fatalf("read kind %d, %q, %v, want kind %d", f.Kind, f.Payload, err, kind)

@@ -285,6 +285,8 @@ func TestTheAckIsWrittenBeforeAnythingIsRead(t *testing.T) {
 	a, b := pair(t)
 	p := newPeer(t, a)
 	w.taker.onStart = func() { // if the ACK were not there yet, this would wait in vain
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		f, err := p.conn.Read()
 		if err != nil || f.Kind != kindAck {
 			t.Errorf("in Start: kind %d, %v, want an ACK", f.Kind, err)

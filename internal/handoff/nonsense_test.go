@@ -1,0 +1,228 @@
+//go:build unix
+
+package handoff
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/expedite-go/expedite/internal/fdpass"
+)
+
+func numbered(no uint32) []byte { return binary.LittleEndian.AppendUint32(nil, no) }
+
+// nonsense is frames that no side may send in the state named. fds says that a descriptor travels beside it.
+type nonsense struct {
+	name    string
+	kind    byte
+	payload []byte
+	fds     bool
+}
+
+var always = []nonsense{
+	{"no kind", 0, nil, false},
+	{"a kind of the future", kindLast + 1, nil, false},
+	{"a short answer", kindAck, []byte{1}, false},
+	{"a short refusal", kindNack, nil, false},
+	{"an answer to what was never sent", kindAck, numbered(77), false},
+	{"a refusal of what was never sent", kindNack, numbered(77), false},
+	{"a short batch", kindBatch, make([]byte, 19), true},
+	{"a batch of no time", kindBatch, appendBatch(nil, 1, -1, Cargo{}), true},
+	{"descriptors beside a message", kindForward, message(1, "x"), true},
+	{"descriptors beside HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), true},
+	{"the last word", kindLast, nil, false},
+}
+
+// utter sends one.
+func (p *peer) utter(n nonsense) {
+	p.t.Helper()
+	if !n.fds {
+		p.write(n.kind, n.payload)
+		return
+	}
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := p.conn.WriteFDs(fdpass.AppendFrame(nil, n.kind, 1, n.payload), []int{int(f.Fd())}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func TestNonsenseEndsATaker(t *testing.T) {
+	list := append(slices.Clone(always), nonsense{"the giver's own answer", kindGot, nil, false})
+	greeting := append(slices.Clone(list), nonsense{"a short HELLO", kindHello, make([]byte, 17), false},
+		nonsense{"a batch before HELLO", kindBatch, appendBatch(nil, 1, 0, Cargo{}), true},
+		nonsense{"END before HELLO", kindEnd, nil, false}, nonsense{"REVERT before HELLO", kindRevert, nil, false})
+	taking := append(slices.Clone(list), nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false})
+	for greeted, list := range map[bool][]nonsense{false: greeting, true: taking} {
+		for _, tt := range list {
+			t.Run(fmt.Sprint(tt.name, " greeted ", greeted), func(t *testing.T) {
+				w := newWorld(t, 0)
+				a, b := pair(t)
+				p := newPeer(t, a)
+				w.take(b)
+				kept := 0
+				if greeted {
+					p.hello()
+					p.read(kindHello)
+					p.send(w, 1, 1, 2)
+					p.read(kindAck)
+					kept = 2
+				}
+				p.utter(tt)
+				o := w.taken()
+				if !errors.Is(o.Err, ErrFrame) {
+					t.Errorf("taken %+v, want ErrFrame", o)
+				}
+				p.eof()
+				w.owned(0, kept)
+			})
+		}
+	}
+}
+
+func TestNonsenseEndsAGiver(t *testing.T) {
+	list := append(slices.Clone(always), nonsense{"END", kindEnd, nil, false}, nonsense{"GOT", kindGot, nil, false},
+		nonsense{"REVERT", kindRevert, nil, false}, nonsense{"a batch", kindBatch, appendBatch(nil, 1, 0, Cargo{}), true})
+	greeting := append(slices.Clone(list), nonsense{"a short HELLO", kindHello, make([]byte, 17), false},
+		nonsense{"ACK before HELLO", kindAck, numbered(1), false})
+	for _, tt := range greeting {
+		t.Run(tt.name+" before HELLO", func(t *testing.T) {
+			w := newWorld(t, 10)
+			a, b := pair(t)
+			p := newPeer(t, b)
+			w.give(a)
+			p.read(kindHello)
+			p.utter(tt)
+			wantErr(t, w.given().Err, ErrFrame)
+			p.eof()
+			w.owned(10, 0)
+		})
+	}
+	giving := append(slices.Clone(list), nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false},
+		nonsense{"an answer out of order", kindAck, numbered(2), false}, nonsense{"answer 0", kindAck, numbered(0), false})
+	for _, tt := range giving {
+		t.Run(tt.name+" while batches are under way", func(t *testing.T) {
+			w, p := stalled(t, 4*BatchSize, -1)
+			p.utter(tt)
+			w.giver.await(t, "stuck", func() bool { return w.giver.stuck == 1 })
+			w.giver.do(t, func() { // they may be the other one's
+				if len(w.giver.live) != BatchSize || len(w.giver.given) > 0 {
+					t.Errorf("%d connections are live, want %d: thawed while the other one lives", len(w.giver.live), BatchSize)
+				}
+			})
+			p.close() // by force
+			wantErr(t, w.given().Err, ErrFrame)
+			w.owned(4*BatchSize, 0)
+		})
+	}
+}
+
+func TestAnswersCountAfterNonsense(t *testing.T) {
+	w, p := stalled(t, 4*BatchSize, -1)
+	p.write(0, nil)
+	p.write(0, nil)
+	p.ack(1)
+	p.nack(2, "no")
+	p.ack(3)
+	p.eof()
+	o := w.given()
+	wantErr(t, o.Err, ErrFrame)
+	if o.Moved != 2*BatchSize || w.giver.stuck != 1 {
+		t.Errorf("given %+v, stuck %d times, want %d moved, once", o, w.giver.stuck, 2*BatchSize)
+	}
+	w.owned(2*BatchSize, 0)
+}
+
+func TestNonsenseWhileConnectionsReturn(t *testing.T) {
+	for _, kind := range []byte{kindLast, kindGot, kindRevert, kindHello, kindAck} {
+		t.Run(fmt.Sprint("kind ", kind), func(t *testing.T) {
+			w, p := stalled(t, 1, -1)
+			w.tick(DefaultStall)
+			p.read(kindRevert)
+			p.ack(1)
+			p.write(kindGot, nil) // one may be on its way
+			p.write(kind, numbered(1))
+			o := w.given()
+			wantErr(t, o.Err, ErrStalled)
+			p.eof()
+			w.owned(0, 0)
+		})
+	}
+}
+
+func TestTheAnswerToAReturnWaitsForWhatWasForwarded(t *testing.T) {
+	w, p := stalled(t, 1, -1)
+	p.ack(1)
+	p.read(kindEnd)
+	w.tick(DefaultStall)
+	p.read(kindRevert)
+	const n = 20
+	w.giver.do(t, func() { // more than the socket holds: the queue is long when END comes
+		for range n {
+			w.giver.Deliver(message(1, string(make([]byte, 1<<20))))
+		}
+	})
+	p.write(kindEnd, nil)
+	w.giver.await(t, "end", func() bool { return w.giver.end.returned })
+	for range n {
+		p.read(kindForward)
+	}
+	p.read(kindGot)
+	p.write(kindLast, nil)
+	w.given()
+	w.owned(0, 0)
+}
+
+// The ledger must find those that break the rule, or the tests above show nothing.
+func TestTheLedgerFindsTwoOwners(t *testing.T) {
+	tests := []struct {
+		name  string
+		wrong func(w *world)
+	}{
+		{"a taker that reads before it has answered", func(w *world) {
+			w.taker.onAdmit = func(ids []uint64) error {
+				w.taker.enter(&group{ids: ids})
+				return errors.New("refused, and read")
+			}
+			w.start()
+		}},
+		{"a giver that thaws without waiting", func(w *world) {
+			w.giver.fenced = true
+			w.start()
+			w.giver.await(w.t, "fence", func() bool { return len(w.giver.fences) == 1 })
+			w.giver.do(w.t, func() {
+				w.giver.fences[0]()
+				w.giver.Thaw(w.giver.end.flight[0].batch)
+			})
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, 3)
+			tt.wrong(w)
+			w.given()
+			w.settle()
+			w.taken()
+			if len(w.ledger.violations()) == 0 {
+				t.Error("two owners were not found")
+			}
+			for _, h := range []*host{w.giver, w.taker} { // what it left is of no further use
+				h.do(t, func() {
+					if h == w.giver && w.giver.end.out.Moved > 0 {
+						clear(h.live) // released, and closed
+					}
+				})
+			}
+			w.ledger.mu.Lock()
+			w.ledger.wrong = nil
+			w.ledger.mu.Unlock()
+		})
+	}
+}

@@ -1,0 +1,51 @@
+package handoff
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// openFiles lets n more descriptors be opened, until the function that it returns is called.
+func openFiles(t *testing.T, n int) (restore func()) {
+	t.Helper()
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	top, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0) // the lowest that is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeFD(top)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(top + n), Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDescriptorsThatTheKernelDropsAreRefused(t *testing.T) {
+	w := newWorld(t, 2*BatchSize)
+	w.giver.fenced = true
+	w.start()
+	w.giver.await(t, "fences", func() bool { return len(w.giver.fences) == 2 })
+	w.giver.do(t, func() { w.giver.fences[0]() })
+	w.taker.await(t, "the first batch", func() bool { return len(w.taker.live) == BatchSize })
+	restore := openFiles(t, 10)
+	w.giver.do(t, func() { w.giver.fences[1]() })
+	w.taker.await(t, "a refusal", func() bool { return w.taker.end.refusing })
+	restore()
+	w.giver.do(t, func() { w.giver.fenced = false })
+	o := w.given()
+	wantErr(t, o.Err, ErrRefused)
+	if !strings.Contains(o.Err.Error(), "too many open files") || o.Moved != BatchSize || o.Returned != BatchSize {
+		t.Errorf("given %+v", o)
+	}
+	w.taken()
+	w.owned(2*BatchSize, 0)
+}
