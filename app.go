@@ -24,6 +24,7 @@ type App struct {
 
 	node atomic.Pointer[node] // in a process that serves connections
 	bus  atomic.Pointer[bus]
+	desk atomic.Pointer[desk] // in a process that operators ask
 }
 
 // bus is the way to all connections, as the role of this process knows it.

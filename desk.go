@@ -42,15 +42,22 @@ type crew interface {
 	cluster() *cluster.Primary // nil if there is none, or not yet
 }
 
-// openDesk takes the control socket and the admin address, or fails: nothing starts half. It answers from now on.
-func (a *App) openDesk(c crew) (*desk, error) {
+// openDesk takes the control socket and the admin address, or fails: nothing starts half. It answers from now on. est
+// is what the program before has left; nil is nothing.
+func (a *App) openDesk(c crew, est *estate) (*desk, error) {
 	d := &desk{app: a, crew: c, began: time.Now(), stop: make(chan control.StopRequest, 1)}
 	metrics := telemetry.NewMetrics(c.samples, func() telemetry.Primary {
 		return telemetry.Primary{Version: a.cfg.Version, Restarts: c.restarts()}
 	})
 	d.totals = metrics.Totals()
+	if est != nil {
+		d.began = est.Began
+		if err := d.totals.UnmarshalJSON(est.Totals); err != nil {
+			return nil, fmt.Errorf("expedite: %w", err)
+		}
+	}
 	if a.cfg.Admin != "" {
-		ln, err := net.Listen("tcp", a.cfg.Admin)
+		ln, err := est.adminListener(a.cfg.Admin)
 		if err != nil {
 			return nil, fmt.Errorf("expedite: admin listener: %w", err)
 		}
@@ -63,7 +70,7 @@ func (a *App) openDesk(c crew) (*desk, error) {
 		})
 	}
 	if a.cfg.Control != "" {
-		ctl, err := control.Listen(a.cfg.Control)
+		ctl, err := est.controlServer(a.cfg.Control)
 		if err != nil {
 			d.close()
 			return nil, fmt.Errorf("expedite: %w", err)
@@ -75,6 +82,7 @@ func (a *App) openDesk(c crew) (*desk, error) {
 			}
 		})
 	}
+	a.desk.Store(d)
 	return d, nil
 }
 
@@ -136,6 +144,7 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 		Addresses: addr, Scheduling: d.crew.scheduling(), Generation: 1, Rolling: d.progress.Load(),
 	}
 	if group := d.crew.cluster(); group != nil {
+		st.Generation = group.Generation()
 		rolled := group.Rolled()
 		st.Handoff = control.Handoff{
 			Moved: rolled.Moved, Failed: rolled.Failed + rolled.Drained, LastSeconds: rolled.Last.Seconds(),

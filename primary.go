@@ -3,6 +3,7 @@ package expedite
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -29,14 +30,21 @@ func (a *App) runPrimary(ctx context.Context) error {
 		app: a, hub: broker.NewHub(slotHint),
 		reports: make(map[uint64]telemetry.Worker), ports: make(map[uint64]*broker.Port),
 	}
-	var err error
-	if p.desk, err = a.openDesk(p); err != nil {
+	left, err := cluster.Inherit()
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	est, err := p.inherit(left)
+	if err != nil || (left != nil && left.Check) {
+		return err
+	}
+	if p.desk, err = a.openDesk(p, est); err != nil {
 		return err
 	}
 	defer p.desk.close()
 	group, err := cluster.Start(ctx, cluster.Config{
 		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.cfg.Logger,
-		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput,
+		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
 		OnEvent:   p.event,
 		OnMove:    p.move,
 		OnMessage: func(w *cluster.Worker, m []byte) { p.port(w).Receive(m) },
@@ -52,12 +60,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	a.bus.Store(&bus{p.hub})
 	defer a.bus.Store(nil)
 	p.desk.open(group.Addr().String())
-	if a.cfg.OnStart != nil {
-		a.cfg.OnStart(Started{
-			Addresses: []string{group.Addr().String()}, Admin: p.desk.adminAddr(),
-			Workers: len(group.Workers()), Scheduling: a.cfg.Scheduling,
-		})
-	}
+	p.started(left != nil)
 	deadline := p.desk.awaitStop(ctx)
 	drain, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
@@ -67,13 +70,28 @@ func (a *App) runPrimary(ctx context.Context) error {
 	return nil
 }
 
+// started tells that everything serves.
+func (p *primary) started(inherited bool) {
+	group, cfg := p.group.Load(), &p.app.cfg
+	if inherited {
+		cfg.Logger.Info("primary replaced", "pid", os.Getpid(), "generation", group.Generation(), "version", cfg.Version)
+		return
+	}
+	if cfg.OnStart != nil {
+		cfg.OnStart(Started{
+			Addresses: []string{group.Addr().String()}, Admin: p.desk.adminAddr(),
+			Workers: len(group.Workers()), Scheduling: cfg.Scheduling,
+		})
+	}
+}
+
 // event keeps the hub's list of workers. It runs on the cluster's own goroutine, in order.
 func (p *primary) event(e cluster.Event) {
 	log := p.app.cfg.Logger
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch w := e.Worker; e.Kind {
-	case cluster.EventOnline:
+	case cluster.EventOnline, cluster.EventInherit:
 		p.portLocked(w)
 	case cluster.EventReady:
 		log.Info("worker ready", "worker", w.Slot(), "pid", w.PID(), "generation", w.Generation())

@@ -15,10 +15,35 @@ func (d *desk) Reload(
 	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
 ) (control.RollResult, error) {
 	canary := time.Duration(req.CanarySeconds * float64(time.Second))
-	return d.roll(ctx, "reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
+	res, err := d.roll(ctx, "reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
 		o.Canary = canary
 		return g.Reload(ctx, o)
 	})
+	if err != nil || req.KeepPrimary {
+		return res, err
+	}
+	return res, d.replacePrimary(ctx, res, rep)
+}
+
+// replacePrimary runs the binary that is on disk now in place of this one. It returns if that has failed.
+func (d *desk) replacePrimary(ctx context.Context, res control.RollResult, rep control.Reporter) error {
+	p, ok := d.crew.(*primary)
+	if !ok {
+		return control.ErrUnsupported
+	}
+	group := p.group.Load()
+	rep.Progress(control.Progress{Kind: "reload", Step: control.StepReplacing, Total: res.Moved})
+	files, err := d.files()
+	if err != nil {
+		return d.rollError(err)
+	}
+	defer closeFiles(files)
+	err = group.Exec(ctx, cluster.ExecOptions{
+		State: p.state, Files: files,
+		Before: func() { rep.Replacing(group.Generation(), res) },
+	})
+	d.app.cfg.Logger.Error("primary not replaced", "error", err)
+	return &control.RollError{Code: control.CodeExec, Message: "the workers were replaced, the primary was not: " + err.Error()}
 }
 
 // Scale changes the number of workers. Connections move.

@@ -35,7 +35,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	if err := n.listen(ln); err != nil {
 		return err
 	}
-	d, err := a.openDesk(&single{n})
+	d, err := a.openDesk(&single{n}, nil)
 	if err != nil {
 		return err
 	}

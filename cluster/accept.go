@@ -19,6 +19,8 @@ type acceptor struct {
 	file *os.File // of the same socket: a net.Listener lets nobody wait for it but its own Accept
 	disp *dispatcher
 
+	busy sync.Mutex // held from accepting until the sockets are the dispatcher's
+
 	mu      sync.Mutex
 	changed sync.Cond
 	on      bool
@@ -39,10 +41,12 @@ func newAcceptor(ln *net.TCPListener, d *dispatcher) (*acceptor, error) {
 // run accepts until close.
 func (a *acceptor) run() {
 	for a.wait() {
+		a.busy.Lock()
 		fds, err := acceptBatch(a.file, batchSize)
 		if len(fds) > 0 {
 			a.disp.put(fds)
 		}
+		a.busy.Unlock()
 		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || a.isClosed() {
 			continue
 		}
@@ -90,6 +94,13 @@ func (a *acceptor) set(on bool) {
 	}
 	_ = a.file.SetDeadline(until)
 	a.changed.Signal()
+}
+
+// isOn says whether the acceptor is on.
+func (a *acceptor) isOn() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.on
 }
 
 // close closes the listening socket for good.

@@ -64,6 +64,9 @@ type Config struct {
 	// receiver's to close. The handle is nil if this process could not take it, for want of descriptors. Nil closes
 	// what comes. Stats.HandlesLost counts both.
 	OnHandle func(w *Worker, m []byte, h Handle)
+	// Inherit goes on with what the program that this process ran before has left, instead of starting anew: Workers,
+	// Listen and Scheduling must be as they were, and count for nothing new. See Primary.Exec.
+	Inherit *Inheritance
 	// OnMove is told where a move of connections stands, by the goroutine that runs the workers: see MoveStep. It must
 	// neither block nor call the methods of Primary that wait.
 	OnMove func(Moving)

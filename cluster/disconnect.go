@@ -23,7 +23,7 @@ func (w *Worker) Disconnect(ctx context.Context) error {
 		return nil
 	default:
 	}
-	_ = w.cmd.Process.Kill() // it may have ended by now
+	w.proc.kill() // it may have ended by now
 	<-w.done
 	return fmt.Errorf("cluster: worker %d had to be killed: %w", w.slot, context.Cause(ctx))
 }

@@ -264,6 +264,13 @@ func (d *dispatcher) resume(w *Worker) {
 	}
 }
 
+// idle says whether no socket is here or under way.
+func (d *dispatcher) idle() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.waiting) == 0 && d.inFlight == 0
+}
+
 // dropHopeless closes what waited for one worker alone, which is there no more: all others have refused it.
 func (d *dispatcher) dropHopeless() {
 	list := d.waiting

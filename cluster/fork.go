@@ -139,7 +139,7 @@ func (p *Primary) discard(s *slot) {
 		return
 	}
 	s.worker.dismissed, s.worker.wanted = true, true
-	_ = s.worker.cmd.Process.Kill()
+	s.worker.proc.kill()
 }
 
 // bear starts a process for a slot.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/expedite-go/expedite/internal/fdpass"
@@ -59,6 +61,11 @@ type link struct {
 	closing bool          // write what is queued, then end
 	closed  bool
 	written chan struct{} // closed when the writer has ended
+
+	pausing atomic.Bool
+	paused  chan struct{} // told when the reader has paused
+	resumed chan struct{} // told when it may go on
+	ended   chan struct{} // closed when the reader has ended
 }
 
 // parcel is what leaves in one system call: frames, or one frame with descriptors.
@@ -72,7 +79,10 @@ type parcel struct {
 
 // newLink makes a link of a connection and starts to write. limit bounds the queue in bytes.
 func newLink(conn *fdpass.Conn, limit int) *link {
-	l := &link{conn: conn, limit: limit, written: make(chan struct{})}
+	l := &link{
+		conn: conn, limit: limit, written: make(chan struct{}), paused: make(chan struct{}, 1), resumed: make(chan struct{}, 1),
+		ended: make(chan struct{}),
+	}
 	l.work.L = &l.mu
 	go l.write() // ends with close, or when the peer is gone
 	return l
@@ -283,16 +293,51 @@ func (l *link) unsent() uint64 {
 // read calls handle with each frame until the other side is gone. It returns nil if that side had finished what it
 // sent.
 func (l *link) read(handle func(fdpass.Frame)) error {
+	defer close(l.ended)
 	for {
 		f, err := l.conn.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && l.pausing.Load() {
+			l.paused <- struct{}{}
+			<-l.resumed
+			continue
 		}
 		if err != nil {
 			return err
 		}
 		handle(f)
 	}
+}
+
+// pause makes the reader stop between two frames, and waits for that. It reports false if there is no reader any more.
+func (l *link) pause() bool {
+	l.pausing.Store(true)
+	if !l.connected() || l.conn.Pause() != nil {
+		l.pausing.Store(false)
+		return false
+	}
+	select {
+	case <-l.paused:
+		return true
+	case <-l.ended:
+		return false
+	}
+}
+
+// resume lets the reader go on.
+func (l *link) resume() {
+	l.pausing.Store(false)
+	_ = l.conn.Resume()
+	l.resumed <- struct{}{}
+}
+
+// idle says whether nothing waits to be written.
+func (l *link) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queued == 0
 }
 
 // finish sends what is queued, and then tells the other side that nothing follows.

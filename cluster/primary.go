@@ -39,11 +39,13 @@ type Primary struct {
 	ended     chan struct{} // closed when all workers have ended after Drain or Stop
 
 	// On the run loop only.
-	slots    []*slot
-	nextID   uint64
-	alive    int // processes
-	unready  int // slots that have not been ready once
-	stopping bool
+	slots  []*slot
+	nextID uint64
+	// generation is the number of programs that this process has run as a primary.
+	generation int
+	alive      int // processes
+	unready    int // slots that have not been ready once
+	stopping   bool
 
 	mu       sync.Mutex
 	settings Settings
@@ -73,10 +75,14 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	}
 	p := &Primary{
 		cfg: cfg, disp: newDispatcher(cfg.Scheduling), unready: cfg.Workers,
-		inbox: make(chan func(), 64), started: make(chan error, 1), ended: make(chan struct{}),
+		generation: 1,
+		inbox:      make(chan func(), 64), started: make(chan error, 1), ended: make(chan struct{}),
 	}
 	if p.settings, err = cfg.settings(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	if cfg.Inherit != nil {
+		return p, p.startInherited(cfg.Inherit)
 	}
 	if cfg.Listen != "" {
 		p.listeners, err = listen(ctx, cfg.Listen, cfg.Workers, cfg.Scheduling == None)
@@ -108,6 +114,20 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	}
 	return p, nil
 }
+
+// startInherited goes on where the program before had stopped.
+func (p *Primary) startInherited(i *Inheritance) error {
+	if err := p.inherit(i); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	go p.disp.run() // ends with stop
+	go p.run()      // ends when all workers have ended
+	p.do(p.resume)
+	return <-p.started
+}
+
+// Generation is the number of programs that this process has run as a primary: see Exec.
+func (p *Primary) Generation() int { return p.generation }
 
 // openAcceptors makes an acceptor, which is off, for each listening socket; or closes them all.
 func (p *Primary) openAcceptors() error {
@@ -173,11 +193,11 @@ func (p *Primary) Drain(ctx context.Context) (killed int) {
 		for _, s := range p.slots {
 			if s.worker != nil {
 				killed++
-				_ = s.worker.cmd.Process.Kill()
+				s.worker.proc.kill()
 			}
 			if s.next != nil {
 				killed++
-				_ = s.next.cmd.Process.Kill()
+				s.next.proc.kill()
 			}
 		}
 	})

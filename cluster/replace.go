@@ -67,7 +67,7 @@ func (r *roll) awaitGiven(m *move) MoveResult {
 			return g
 		case <-m.stuck:
 			r.p.doNow(func() { m.to.why = "it did not answer while connections were moved to it" })
-			_ = m.to.cmd.Process.Kill() // the giver sees the end of the socketpair, and goes on with what was under way
+			m.to.proc.kill() // the giver sees the end of the socketpair, and goes on with what was under way
 		case <-m.from.done:
 			return r.orphans(m)
 		case <-tick.C:
@@ -196,7 +196,7 @@ func (r *roll) abandon(old, next *Worker, why error) error {
 		p.disp.pause(next)
 		p.disp.resume(old)
 	})
-	_ = next.cmd.Process.Kill() // it may be gone
+	next.proc.kill() // it may be gone
 	<-next.done
 	return why
 }
@@ -215,7 +215,7 @@ func (r *roll) retire(old *Worker) {
 		return
 	case <-t.C:
 	}
-	_ = old.cmd.Process.Kill()
+	old.proc.kill()
 	<-old.done
 }
 

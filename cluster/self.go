@@ -75,6 +75,7 @@ func Join() (*Self, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	signal.Ignore(syscall.SIGPIPE)
+	allowSignals() // a primary that has replaced itself had to keep them waiting, and its children with it
 	conn, err := fdpass.NewConn(os.NewFile(linkFD, "primary"), maxFrame)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -77,23 +78,53 @@ func spawn(b birth) (*Worker, error) {
 	w := &Worker{slot: r.slot, generation: r.generation, id: r.id, began: time.Now()}
 	w.ready, w.done = make(chan struct{}), make(chan struct{})
 	w.stderr = &tail{to: b.settings.Stderr}
-	w.cmd = exec.Command(b.settings.Exec, b.settings.Args...)
-	w.cmd.Dir = b.settings.Dir
-	w.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return strings.HasPrefix(kv, roleEnv+"=")
-	}), b.settings.Env...)
-	w.cmd.Env = append(append(w.cmd.Env, b.env...), roleEnv+"="+r.String())
-	w.cmd.Stdout, w.cmd.Stderr = b.settings.Stdout, w.stderr
-	w.cmd.ExtraFiles = []*os.File{theirs}
-	w.cmd.SysProcAttr = processAttributes(b.settings.Credential)
-	// Whoever inherited the worker's standard error must not keep us waiting for its end.
-	w.cmd.WaitDelay = outputDelay
-	if err := w.cmd.Start(); err != nil {
+	if w.proc, err = execute(b, r, theirs, w.stderr); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	w.link = newLink(conn, b.queue)
 	return w, nil
+}
+
+// execute starts the process.
+func execute(b birth, r role, link *os.File, stderr io.Writer) (*process, error) {
+	p := new(process)
+	var theirs []*os.File
+	defer func() { closeFiles(theirs) }()
+	cmd := exec.Command(b.settings.Exec, b.settings.Args...)
+	cmd.Dir = b.settings.Dir
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, roleEnv+"=")
+	}), b.settings.Env...)
+	cmd.Env = append(append(cmd.Env, b.env...), roleEnv+"="+r.String())
+	cmd.ExtraFiles = []*os.File{link}
+	cmd.SysProcAttr = processAttributes(b.settings.Credential)
+	for _, way := range []struct {
+		to   *io.Writer
+		from io.Writer
+	}{{&cmd.Stdout, b.settings.Stdout}, {&cmd.Stderr, stderr}} {
+		f, ours, err := p.outlet(way.from)
+		if err != nil {
+			p.drop()
+			return nil, err
+		}
+		if ours {
+			theirs = append(theirs, f)
+		}
+		*way.to = f
+	}
+	if err := cmd.Start(); err != nil {
+		p.drop()
+		return nil, err
+	}
+	p.os = cmd.Process
+	return p, nil
+}
+
+func closeFiles(list []*os.File) {
+	for _, f := range list {
+		_ = f.Close()
+	}
 }
 
 // passListener sends a listening socket ahead of everything else: it waits in the socketpair for the worker to come.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
 
@@ -60,10 +59,7 @@ func (p *Primary) listenTo(w *Worker, read chan<- struct{}) {
 
 // await waits for a worker's end. It runs on a goroutine of its own.
 func (p *Primary) await(s *slot, w *Worker, read <-chan struct{}) {
-	err := w.cmd.Wait()
-	if errors.Is(err, exec.ErrWaitDelay) { // somebody else holds its standard error; its exit code was 0
-		err = nil
-	}
+	err := w.proc.wait()
 	select {
 	case <-read: // what it said last was heard
 	case <-time.After(time.Second): // somebody else holds its end of the socketpair
@@ -149,7 +145,7 @@ func (p *Primary) ready(w *Worker) {
 func (p *Primary) tooSlow(w *Worker) {
 	if w.State() == StateStarting {
 		w.why = "not ready within " + p.cfg.StartTimeout.String()
-		_ = w.cmd.Process.Kill()
+		w.proc.kill()
 	}
 }
 
@@ -174,7 +170,7 @@ func (p *Primary) disconnected(w *Worker) {
 		p.do(func() {
 			if !w.IsDead() {
 				w.why = "did not end after it had left"
-				_ = w.cmd.Process.Kill()
+				w.proc.kill()
 			}
 		})
 	})
@@ -211,7 +207,7 @@ func (p *Primary) exited(s *slot, w *Worker, err error) {
 	}
 	p.shared.died(w.id)
 	e := Event{Kind: EventExit, Worker: w, Err: err, Wanted: w.wanted}
-	e.ExitCode, e.Signal = exitOf(w.cmd.ProcessState)
+	e.ExitCode, e.Signal = exitOf(w.proc.state)
 	p.tell(e)
 	close(w.done)
 	if p.stopping || gone || !held || s.worker != nil || s.next != nil {
@@ -275,6 +271,9 @@ func (p *Primary) retire(left time.Duration) {
 
 // exitOf is the exit code of a process, or -1 and the signal that killed it.
 func exitOf(s *os.ProcessState) (code int, sig syscall.Signal) {
+	if s == nil {
+		return -1, 0
+	}
 	if ws, ok := s.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		sig = ws.Signal()
 	}

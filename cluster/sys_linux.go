@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -73,3 +74,102 @@ func areSockets(fds []int) bool {
 	}
 	return true
 }
+
+// rawHandle is a descriptor as something that can be copied.
+type rawHandle int
+
+// Close does nothing.
+func (rawHandle) Close() error { return nil }
+
+// SyscallConn is the descriptor itself.
+func (h rawHandle) SyscallConn() (syscall.RawConn, error) { return h, nil }
+
+// Control calls f with the descriptor.
+func (h rawHandle) Control(f func(fd uintptr)) error { f(uintptr(h)); return nil }
+
+// Read is of no use here.
+func (rawHandle) Read(func(fd uintptr) bool) error { return errors.ErrUnsupported }
+
+// Write is of no use here.
+func (rawHandle) Write(func(fd uintptr) bool) error { return errors.ErrUnsupported }
+
+// sealed is a file in memory that nobody can change any more.
+func sealed(b []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("expedite", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "memfd")
+	_, err = f.Write(b)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS,
+			unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE|unix.F_SEAL_SEAL)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// readSealed reads what sealed has written, and closes it.
+func readSealed(fd int) ([]byte, error) {
+	f := os.NewFile(uintptr(fd), "memfd")
+	if f == nil {
+		return nil, os.ErrInvalid
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err != nil || seals&unix.F_SEAL_WRITE == 0 {
+		return nil, errors.Join(errors.New("not sealed"), err)
+	}
+	b := make([]byte, info.Size())
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func closeOnExec(fd int) { unix.CloseOnExec(fd) }
+
+// taken are the signals that programs wait for: while a program replaces another, they must wait themselves.
+func taken() *unix.Sigset_t {
+	var set unix.Sigset_t
+	for _, sig := range []syscall.Signal{
+		unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCHLD,
+	} {
+		set.Val[(sig-1)/64] |= 1 << ((sig - 1) % 64)
+	}
+	return &set
+}
+
+// replaceProgram runs another program in this process, which keeps fds open. It returns if that has failed.
+func replaceProgram(path string, args, env []string, fds []int) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// A signal that comes before the next program is ready for it would kill the process: it has to wait. The mask of
+	// this thread is that of the next program's threads, until allowSignals.
+	var before unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, taken(), &before); err != nil {
+		return os.NewSyscallError("sigprocmask", err)
+	}
+	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }()
+	syscall.ForkLock.Lock() // a child that is started now would inherit everything
+	defer syscall.ForkLock.Unlock()
+	for _, fd := range fds {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+	}
+	err := syscall.Exec(path, args, env)
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	return &os.PathError{Op: "exec", Path: path, Err: err}
+}
+
+// allowSignals lets this thread, if no other does, take the signals that replaceProgram has made wait.
+func allowSignals() { _ = unix.PthreadSigmask(unix.SIG_UNBLOCK, taken(), nil) }

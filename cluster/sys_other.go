@@ -21,3 +21,22 @@ func dupFD(int) (int, error) { return -1, ErrUnsupported }
 func closeFD(int) {}
 
 func areSockets([]int) bool { return false }
+
+// rawHandle is for Linux.
+type rawHandle int
+
+// Close does nothing.
+func (rawHandle) Close() error { return nil }
+
+// SyscallConn fails.
+func (rawHandle) SyscallConn() (syscall.RawConn, error) { return nil, ErrUnsupported }
+
+func sealed([]byte) (*os.File, error) { return nil, ErrUnsupported }
+
+func readSealed(int) ([]byte, error) { return nil, ErrUnsupported }
+
+func closeOnExec(int) {}
+
+func replaceProgram(string, []string, []string, []int) error { return ErrUnsupported }
+
+func allowSignals() {}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"os/exec"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -11,7 +10,7 @@ import (
 type Worker struct {
 	slot, generation int
 	id               uint64
-	cmd              *exec.Cmd
+	proc             *process
 	link             *link
 	stderr           *tail
 	began            time.Time
@@ -47,7 +46,7 @@ func (w *Worker) Crashes() uint64 { return w.at.crashes.Load() }
 func (w *Worker) ID() uint64 { return w.id }
 
 // PID is the number of its process.
-func (w *Worker) PID() int { return w.cmd.Process.Pid }
+func (w *Worker) PID() int { return w.proc.os.Pid }
 
 // State is where the worker stands.
 func (w *Worker) State() State { return State(w.state.Load()) }
@@ -67,4 +66,4 @@ func (w *Worker) Send(m []byte) error { return w.link.send(kindMessage, m) }
 
 // Kill sends a signal to the process. A worker that dies of it is replaced: see Disconnect. It fails with
 // os.ErrProcessDone when there is no process any more.
-func (w *Worker) Kill(sig syscall.Signal) error { return w.cmd.Process.Signal(sig) }
+func (w *Worker) Kill(sig syscall.Signal) error { return w.proc.os.Signal(sig) }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
+	"time"
 )
 
 // readAhead is the size of the buffer of a Conn that has seen no larger frame.
@@ -43,10 +45,13 @@ func NewConn(f *os.File, limit int) (*Conn, error) {
 }
 
 // Read waits for the next frame. io.EOF says that the peer has closed its end after a whole frame, io.ErrUnexpectedEOF
-// that it did so within one. After any error the connection is of no further use, and descriptors that came for no
-// frame are closed.
+// that it did so within one, os.ErrDeadlineExceeded that Pause was called. After any other error the connection is of no
+// further use, and descriptors that came for no frame are closed.
 func (c *Conn) Read() (Frame, error) {
 	f, err := c.next()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return Frame{}, err
+	}
 	if err != nil {
 		for _, b := range c.sent {
 			closeAll(b.fds)
@@ -116,7 +121,7 @@ func (c *Conn) fill(need int) error {
 	if len(fds) > 0 || lost {
 		c.sent = append(c.sent, batch{fds})
 	}
-	c.end += n
+	c.end += max(n, 0) // an error may come with -1
 	return err
 }
 
@@ -139,6 +144,35 @@ func (c *Conn) WriteFDs(frame []byte, fds []int) error {
 	}
 	return nil
 }
+
+// Pause ends a Read that waits, and each later one that finds no whole frame, until Resume. Any goroutine.
+func (c *Conn) Pause() error { return c.uc.SetReadDeadline(time.Unix(1, 0)) }
+
+// Resume ends Pause.
+func (c *Conn) Resume() error { return c.uc.SetReadDeadline(time.Time{}) }
+
+// Rest is what was read and has not become a frame, with the descriptors that came with it, system call by system call.
+// They stay the connection's. For one that is paused.
+func (c *Conn) Rest() (b []byte, fds [][]int) {
+	for _, s := range c.sent {
+		fds = append(fds, s.fds)
+	}
+	return c.buf[c.start:c.end], fds
+}
+
+// Restore makes a new Conn go on where another one that stood for the same socket had stopped: see Rest. The descriptors
+// are the connection's from here on. Before the first Read.
+func (c *Conn) Restore(b []byte, fds [][]int) {
+	c.buf = append(make([]byte, 0, max(len(b), readAhead)), b...)
+	c.end = len(b)
+	c.buf = c.buf[:cap(c.buf)]
+	for _, list := range fds {
+		c.sent = append(c.sent, batch{list})
+	}
+}
+
+// SyscallConn gives access to the socket itself.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.uc.SyscallConn() }
 
 // CloseWrite tells the peer that nothing follows.
 func (c *Conn) CloseWrite() error { return c.uc.CloseWrite() }

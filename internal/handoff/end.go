@@ -231,7 +231,7 @@ func (e *End) Kick() { e.pump() }
 // Settle says that no further message for those that have left will come to the giver: the last ones are forwarded, and
 // the channel ends.
 func (e *End) Settle() {
-	if e.role != roleSettling {
+	if !e.gave || e.role != roleSettling {
 		return
 	}
 	e.ch.send(kindLast, nil, nil)

@@ -239,7 +239,8 @@ func TestATakerThatHangsIsAskedAndThenStuck(t *testing.T) {
 	}
 	w.tick(1)
 	w.giver.do(t, func() {
-		if w.giver.stuck != 1 || slices.ContainsFunc(w.giver.events, func(e string) bool { return strings.HasPrefix(e, "thaw") }) {
+		thawed := func(e string) bool { return strings.HasPrefix(e, "thaw") }
+		if w.giver.stuck != 1 || slices.ContainsFunc(w.giver.events, thawed) {
 			t.Errorf("events %v, want stuck and no thaw", w.giver.events)
 		}
 	})

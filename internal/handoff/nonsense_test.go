@@ -59,7 +59,8 @@ func TestNonsenseEndsATaker(t *testing.T) {
 	greeting := append(slices.Clone(list), nonsense{"a short HELLO", kindHello, make([]byte, 17), false},
 		nonsense{"a batch before HELLO", kindBatch, appendBatch(nil, 1, 0, Cargo{}), true},
 		nonsense{"END before HELLO", kindEnd, nil, false}, nonsense{"REVERT before HELLO", kindRevert, nil, false})
-	taking := append(slices.Clone(list), nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false})
+	taking := append(slices.Clone(list),
+		nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false})
 	for greeted, list := range map[bool][]nonsense{false: greeting, true: taking} {
 		for _, tt := range list {
 			t.Run(fmt.Sprint(tt.name, " greeted ", greeted), func(t *testing.T) {
@@ -105,7 +106,8 @@ func TestNonsenseEndsAGiver(t *testing.T) {
 			w.owned(10, 0)
 		})
 	}
-	giving := append(slices.Clone(list), nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false},
+	giving := append(slices.Clone(list),
+		nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false},
 		nonsense{"an answer out of order", kindAck, numbered(2), false}, nonsense{"answer 0", kindAck, numbered(0), false})
 	for _, tt := range giving {
 		t.Run(tt.name+" while batches are under way", func(t *testing.T) {
@@ -199,7 +201,7 @@ func TestTheLedgerFindsTwoOwners(t *testing.T) {
 			w.giver.await(w.t, "fence", func() bool { return len(w.giver.fences) == 1 })
 			w.giver.do(w.t, func() {
 				w.giver.fences[0]()
-				w.giver.Thaw(w.giver.end.flight[0].batch)
+				w.giver.enter(w.giver.end.flight[0].batch.(*group))
 			})
 		}},
 	}
@@ -212,13 +214,6 @@ func TestTheLedgerFindsTwoOwners(t *testing.T) {
 			w.taken()
 			if len(w.ledger.violations()) == 0 {
 				t.Error("two owners were not found")
-			}
-			for _, h := range []*host{w.giver, w.taker} { // what it left is of no further use
-				h.do(t, func() {
-					if h == w.giver && w.giver.end.out.Moved > 0 {
-						clear(h.live) // released, and closed
-					}
-				})
 			}
 			w.ledger.mu.Lock()
 			w.ledger.wrong = nil

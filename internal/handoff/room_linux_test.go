@@ -22,11 +22,13 @@ func openFiles(t *testing.T, n int) (restore func()) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(top + n), Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
-	return func() {
+	restore = func() {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 			t.Error(err)
 		}
 	}
+	t.Cleanup(restore) // a test that fails must not take the others with it
+	return restore
 }
 
 func TestDescriptorsThatTheKernelDropsAreRefused(t *testing.T) {
@@ -36,11 +38,11 @@ func TestDescriptorsThatTheKernelDropsAreRefused(t *testing.T) {
 	w.giver.await(t, "fences", func() bool { return len(w.giver.fences) == 2 })
 	w.giver.do(t, func() { w.giver.fences[0]() })
 	w.taker.await(t, "the first batch", func() bool { return len(w.taker.live) == BatchSize })
-	restore := openFiles(t, 10)
+	// Its descriptors must be closed before the room is counted.
+	w.giver.await(t, "its release", func() bool { return w.giver.end.out.Moved == BatchSize })
+	// Both are one process here: the limit must be back before anything returns, which is after the thaw.
+	w.giver.onThaw = openFiles(t, 10)
 	w.giver.do(t, func() { w.giver.fences[1]() })
-	w.taker.await(t, "a refusal", func() bool { return w.taker.end.refusing })
-	restore()
-	w.giver.do(t, func() { w.giver.fenced = false })
 	o := w.given()
 	wantErr(t, o.Err, ErrRefused)
 	if !strings.Contains(o.Err.Error(), "too many open files") || o.Moved != BatchSize || o.Returned != BatchSize {

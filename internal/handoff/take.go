@@ -10,7 +10,8 @@ import (
 
 // arrived judges a batch and takes it: the ACK is written before anything is read from the sockets.
 func (e *End) arrived(fr *fdpass.Frame) error {
-	if e.role != roleTaking && e.role != roleReverting {
+	back := e.role == roleReverting && !e.returned && len(e.flight) == 0 // all was answered before REVERT was read
+	if e.role != roleTaking && !back {
 		return fmt.Errorf("%w: a batch out of turn", ErrFrame)
 	}
 	no, frozen, cargo, err := parseBatch(fr.Payload, fr.FDs)
@@ -18,7 +19,7 @@ func (e *End) arrived(fr *fdpass.Frame) error {
 		return err
 	}
 	fr.FDs = nil // they are the host's, or closed below
-	if e.role == roleReverting {
+	if back {
 		e.progress = e.opt.Now()
 	}
 	switch {

@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -88,6 +90,44 @@ func (t *Totals) Sum() Worker {
 		w = w.merge(l.sum(), added)
 	}
 	return w
+}
+
+// totalsState is Totals as JSON.
+type totalsState map[int]slotState
+
+type slotState struct {
+	Gone   Worker         `json:"gone"`
+	Folded int            `json:"folded"`
+	Recent map[int]Worker `json:"recent"`
+}
+
+// MarshalJSON writes all that was added up, for a program that goes on with it.
+func (t *Totals) MarshalJSON() ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := make(totalsState, len(t.slots))
+	for n, l := range t.slots {
+		st[n] = slotState{Gone: l.gone, Folded: l.folded, Recent: l.recent}
+	}
+	return json.Marshal(st)
+}
+
+// UnmarshalJSON goes on with what MarshalJSON wrote.
+func (t *Totals) UnmarshalJSON(b []byte) error {
+	var st totalsState
+	if err := json.Unmarshal(b, &st); err != nil {
+		return fmt.Errorf("telemetry: totals: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slots = make(map[int]*slot, len(st))
+	for n, l := range st {
+		if l.Recent == nil {
+			l.Recent = make(map[int]Worker, keptGenerations)
+		}
+		t.slots[n] = &slot{gone: l.Gone, folded: l.Folded, recent: l.Recent}
+	}
+	return nil
 }
 
 func (l *slot) sum() Worker {

@@ -1,0 +1,279 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrExec says that the program could not be replaced; the primary goes on as it was.
+var ErrExec = errors.New("cluster: primary not replaced")
+
+// ExecOptions tell what goes along when a primary replaces itself.
+type ExecOptions struct {
+	// State is called when nothing comes from workers any more: what it returns is given to the next program as
+	// Inheritance.State. It is called once before that, too, for the trial. Nil is nothing.
+	State func() ([]byte, error)
+	// Files go along by name, for Inheritance.File. They stay open here if the exec fails.
+	Files map[string]*os.File
+	// Before is called last, when it is certain that the program is able to go on. Nil is nothing.
+	Before func()
+}
+
+const (
+	// quietLimit is how long workers may take to let the primary come to rest.
+	quietLimit = 3 * time.Second
+	// checkLimit is how long the next program may take to say that it could go on.
+	checkLimit = 30 * time.Second
+)
+
+// Exec replaces the program of this process by the one that is on disk now, in place: the process, its children, its
+// sockets and what is on its way stay. The next program must call Inherit and Start. On success it does not return. With
+// an error nothing has changed: ErrBusy while connections move, ErrExec if a worker does not let the primary come to
+// rest or if the program on disk says, when it is tried first, that it could not go on.
+func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
+	if !p.rolling.CompareAndSwap(false, true) {
+		return ErrBusy
+	}
+	defer p.rolling.Store(false)
+	if p.hasEnded() {
+		return ErrStopped
+	}
+	if err := p.tryNext(ctx, o); err != nil {
+		return fmt.Errorf("%w: %w", ErrExec, err)
+	}
+	wake, err := p.rest(ctx)
+	if err == nil {
+		p.doNow(func() { err = p.exec(o) })
+	}
+	wake()
+	return fmt.Errorf("%w: %w", ErrExec, err)
+}
+
+// tryNext runs the program on disk with a copy of the state, to see whether it could go on.
+func (p *Primary) tryNext(ctx context.Context, o ExecOptions) error {
+	var h *heritage
+	p.doNow(func() { h, _ = p.bequeath(nil) })
+	if h == nil {
+		return ErrStopped
+	}
+	app, err := o.state()
+	if err != nil {
+		return err
+	}
+	b, err := h.encode(app)
+	if err != nil {
+		return err
+	}
+	f, err := sealed(b)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	s := p.Settings()
+	cmd := exec.CommandContext(ctx, s.Exec, os.Args[1:]...)
+	cmd.Env = append(os.Environ(), heritageEnv+"="+fmt.Sprintf(heritageFormat, linkFD, true))
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.WaitDelay = outputDelay
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s, on trial: %s", s.Exec, ending(err, "", string(out[max(len(out)-tailSize, 0):])))
+	}
+	return nil
+}
+
+func (o *ExecOptions) state() ([]byte, error) {
+	if o.State == nil {
+		return nil, nil
+	}
+	return o.State()
+}
+
+// rest brings everything to rest: nothing is accepted, read or waiting to be written. wake, which must be called in any
+// case, ends that.
+func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, quietLimit)
+	defer cancel()
+	var undo []func()
+	wake = func() {
+		for _, f := range slices.Backward(undo) {
+			f()
+		}
+	}
+	for _, a := range p.acceptorList() {
+		if a.isOn() {
+			a.set(false)
+			undo = append(undo, func() { a.set(true) })
+		}
+		a.busy.Lock()
+		undo = append(undo, a.busy.Unlock)
+	}
+	if err := until(ctx, p.disp.idle); err != nil {
+		return wake, errors.New("a worker does not take the connections that were passed to it")
+	}
+	for _, w := range p.Workers() {
+		if w.IsDead() || !w.link.pause() {
+			continue
+		}
+		undo = append(undo, w.link.resume)
+	}
+	p.doNow(func() {}) // what was read before is done
+	for _, w := range p.Workers() {
+		if until(ctx, func() bool { return w.link.idle() || !w.link.connected() }) != nil {
+			return wake, fmt.Errorf("worker %d does not read what was sent to it", w.slot)
+		}
+	}
+	return wake, nil
+}
+
+func (p *Primary) acceptorList() (list []*acceptor) {
+	p.doNow(func() { list = slices.Clone(p.acceptors) })
+	return list
+}
+
+// until waits until ok, asking again and again.
+func until(ctx context.Context, ok func() bool) error {
+	tick := time.NewTicker(200 * time.Microsecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// exec leaves everything to the next program. It returns if that has failed. On the run loop, at rest.
+func (p *Primary) exec(o ExecOptions) error {
+	var fds []int
+	defer func() { closeFDs(fds) }()
+	h, err := p.bequeath(&fds)
+	if err != nil {
+		return err
+	}
+	h.Files = make(map[string]int)
+	for name, f := range o.Files {
+		fd, err := duplicate(f)
+		if err != nil {
+			return err
+		}
+		fds = append(fds, fd)
+		h.Files[name] = fd
+	}
+	app, err := o.state()
+	if err != nil {
+		return err
+	}
+	b, err := h.encode(app)
+	if err != nil {
+		return err
+	}
+	f, err := sealed(b)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fd, err := duplicate(f)
+	if err != nil {
+		return err
+	}
+	fds = append(fds, fd)
+	if o.Before != nil {
+		o.Before()
+	}
+	path := p.Settings().Exec
+	env := append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, heritageEnv+"=") }),
+		heritageEnv+"="+fmt.Sprintf(heritageFormat, fd, false))
+	return replaceProgram(path, append([]string{os.Args[0]}, os.Args[1:]...), env, fds)
+}
+
+// bequeath is what the next program must know. The descriptors are copies, which are appended to fds; with nil there are
+// none, which is enough for a trial. On the run loop.
+func (p *Primary) bequeath(fds *[]int) (*heritage, error) {
+	h := &heritage{
+		Version: heritageVersion, Generation: p.generation, NextID: p.nextID, MoveIDs: p.moveIDs.Load(),
+		Rolled: p.Rolled(), Stats: p.Stats(),
+	}
+	var failed error
+	carry := func(of Handle) int {
+		if fds == nil || failed != nil {
+			return -1
+		}
+		fd, err := duplicate(of)
+		if err != nil {
+			failed = err
+			return -1
+		}
+		*fds = append(*fds, fd)
+		return fd
+	}
+	for _, a := range p.acceptors {
+		h.Acceptors = append(h.Acceptors, carry(a.file))
+	}
+	for _, s := range p.slots {
+		h.Slots = append(h.Slots, slotHeritage{s.number, s.generation, s.env, s.crashes.Load()})
+		if w := s.worker; w != nil {
+			h.Workers = append(h.Workers, w.bequeath(carry))
+		}
+	}
+	h.Shared = p.shared.bequeath(carry)
+	return h, failed
+}
+
+// connHandle is a link as something whose descriptor can be copied.
+type connHandle struct{ l *link }
+
+// Close does nothing.
+func (connHandle) Close() error { return nil }
+
+// SyscallConn is the link's.
+func (c connHandle) SyscallConn() (syscall.RawConn, error) { return c.l.conn.SyscallConn() }
+
+func (w *Worker) bequeath(carry func(Handle) int) workerHeritage {
+	b := workerHeritage{
+		ID: w.id, Slot: w.slot, Generation: w.generation, PID: w.PID(), State: w.State(),
+		Wanted: w.wanted, Dismissed: w.dismissed,
+		Load: w.load.Load(), Passed: w.total.Load(), Began: w.began,
+		Link: -1, Stderr: []byte(w.stderr.String()),
+	}
+	if w.link.connected() {
+		b.Link = carry(connHandle{w.link})
+		rest, fds := w.link.conn.Rest()
+		b.Rest = slices.Clone(rest)
+		for _, list := range fds {
+			copies := make([]int, len(list))
+			for i, fd := range list {
+				copies[i] = carry(rawHandle(fd))
+			}
+			b.RestFDs = append(b.RestFDs, copies)
+		}
+	}
+	for _, o := range w.proc.output {
+		b.Output = append(b.Output, carry(o.pipe))
+	}
+	return b
+}
+
+// bequeath lists the sockets.
+func (s *shared) bequeath(carry func(Handle) int) (list []sharedHeritage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, at := range s.sockets {
+		h := sharedHeritage{Key: key, Kind: handleType(at.handle), FD: carry(at.handle)}
+		for id := range at.users {
+			h.Users = append(h.Users, id)
+		}
+		list = append(list, h)
+	}
+	return list
+}

@@ -1,0 +1,159 @@
+package expedite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// estate is what a primary leaves to the program that replaces it, beside what package cluster does. It is written as
+// JSON; fields may be added.
+type estate struct {
+	Version int                         `json:"version"`
+	Began   time.Time                   `json:"began"`
+	Hub     []byte                      `json:"hub"`
+	Totals  json.RawMessage             `json:"totals"`
+	Reports map[uint64]telemetry.Worker `json:"reports"`
+	Control string                      `json:"control,omitempty"` // path of the file of that name
+	Admin   string                      `json:"admin,omitempty"`   // address of the file of that name
+
+	left *cluster.Inheritance
+}
+
+const estateVersion = 1
+
+// The names of the files that go along.
+const (
+	fileControl = "control"
+	fileAdmin   = "admin"
+)
+
+// state writes the estate.
+func (p *primary) state() ([]byte, error) {
+	totals, err := json.Marshal(p.desk.totals)
+	if err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := estate{
+		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
+		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin,
+	}
+	return json.Marshal(e)
+}
+
+// files are what goes along as it is.
+func (d *desk) files() (map[string]*os.File, error) {
+	files := make(map[string]*os.File)
+	if d.ctl != nil {
+		f, err := d.ctl.File()
+		if err != nil {
+			return nil, err
+		}
+		files[fileControl] = f
+	}
+	if tcp, ok := d.admin.(*net.TCPListener); ok {
+		f, err := tcp.File()
+		if err != nil {
+			closeFiles(files)
+			return nil, err
+		}
+		files[fileAdmin] = f
+	}
+	return files, nil
+}
+
+func closeFiles(files map[string]*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// inherit reads what the program before has left; nil if this process is a new one.
+func (p *primary) inherit(left *cluster.Inheritance) (*estate, error) {
+	if left == nil {
+		return nil, nil
+	}
+	e := &estate{left: left}
+	if err := json.Unmarshal(left.State, e); err != nil {
+		return nil, fmt.Errorf("expedite: what the program before has left: %w", err)
+	}
+	if e.Version != estateVersion {
+		return nil, fmt.Errorf("expedite: the program before has left version %d, this one knows %d", e.Version, estateVersion)
+	}
+	if err := p.hub.LoadState(e.Hub); err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	if err := new(telemetry.Totals).UnmarshalJSON(e.Totals); err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	if e.Reports != nil {
+		p.reports = e.Reports
+	}
+	return e, nil
+}
+
+// adminListener is the listener that the program before had, if it is the one that is wanted.
+func (e *estate) adminListener(addr string) (net.Listener, error) {
+	if e != nil {
+		if f := e.left.File(fileAdmin); f != nil {
+			defer f.Close()
+			if e.Admin == addr {
+				return net.FileListener(f)
+			}
+		}
+	}
+	return net.Listen("tcp", addr)
+}
+
+// controlServer is that of the program before, if it is at the path that is wanted.
+func (e *estate) controlServer(path string) (*control.Server, error) {
+	if e != nil {
+		if f := e.left.File(fileControl); f != nil {
+			defer f.Close()
+			if e.Control == path {
+				return control.Inherit(path, f)
+			}
+		}
+	}
+	return control.Listen(path)
+}
+
+// Reload replaces the workers, and then this process's own program, by the binary that is on disk now, as the command
+// expedite reload does: connections move, nobody is dropped. It returns when the workers are replaced; if the primary is
+// replaced, too, it does not return. Only where Run is the primary: ErrNotRunning else.
+func (a *App) Reload(ctx context.Context) error {
+	d := a.desk.Load()
+	if d == nil {
+		return ErrNotRunning
+	}
+	_, err := d.Reload(ctx, control.ReloadRequest{CanarySeconds: control.DefaultCanarySeconds}, nobody{})
+	if errors.Is(err, control.ErrUnsupported) {
+		return ErrNotRunning
+	}
+	return err
+}
+
+// nobody is a Reporter whom nobody hears.
+type nobody struct{}
+
+// Progress does nothing.
+func (nobody) Progress(control.Progress) {}
+
+// Replacing does nothing.
+func (nobody) Replacing(int, control.RollResult) {}
+
+var (
+	_ control.Reporter = nobody{}
+	_ broker.Link      = (*cluster.Worker)(nil)
+)
