@@ -26,6 +26,12 @@ type Config struct {
 	// HandoffStall is how long one worker may wait for another, while connections move between them, without any
 	// progress; then the move is undone, and a worker that does not even take part in that is killed. 0 is 10 s.
 	HandoffStall time.Duration
+	// HangTimeout is how long a worker's event loop may stand still before the worker is killed and replaced. 0 is 30 s,
+	// negative is for ever.
+	HangTimeout time.Duration
+	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced by a new process, to which its
+	// connections move. 0 is no limit.
+	MaxWorkerMemory int64
 	// Version is what status and metrics call this program.
 	Version string
 
@@ -66,6 +72,7 @@ type Started struct {
 const (
 	defaultAddr         = ":8080"
 	defaultDrainTimeout = 30 * time.Second
+	defaultHangTimeout  = 30 * time.Second
 )
 
 func (c Config) withDefaults() Config {
@@ -74,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout <= 0 {
 		c.DrainTimeout = defaultDrainTimeout
+	}
+	if c.HangTimeout == 0 {
+		c.HangTimeout = defaultHangTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -32,7 +32,8 @@ type node struct {
 	draining    atomic.Bool
 	full        atomic.Bool // no sockets are taken: all connections move away
 	moves       *mover
-	ended       chan error // the engine's end
+	beat        atomic.Bool // the loop has answered the last pulse
+	ended       chan error  // the engine's end
 }
 
 // newNode makes the node of a slot. link is the way to the other workers.
@@ -59,10 +60,20 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	n.in = newInbox(eng)
 	n.local = broker.NewLocal(link, n.deliver)
 	n.moves = newMover(n)
+	n.beat.Store(true)
 	n.in.receive = n.local.Receive
 	n.web = a.httpServer(eng)
 	n.web.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
 	return n, nil
+}
+
+// pulse asks the loop for a sign of life, and says whether it has given one since the last time.
+func (n *node) pulse() bool {
+	if !n.beat.Swap(false) {
+		return false
+	}
+	n.eng.Post(func() { n.beat.Store(true) })
+	return true
 }
 
 // deliver brings what other workers, or this one, have sent to its connections. On the loop.

@@ -17,6 +17,7 @@ type primary struct {
 	app   *App
 	hub   *broker.Hub
 	desk  *desk
+	cared atomic.Int64                    // when a worker was last replaced for its size
 	group atomic.Pointer[cluster.Primary] // nil before all workers are ready
 
 	mu      sync.Mutex
@@ -45,6 +46,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	group, err := cluster.Start(ctx, cluster.Config{
 		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.cfg.Logger,
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
+		Heartbeat: max(a.cfg.HangTimeout, 0),
 		OnEvent:   p.event,
 		OnMove:    p.move,
 		OnMessage: func(w *cluster.Worker, m []byte) { p.port(w).Receive(m) },
@@ -147,6 +149,7 @@ func (p *primary) report(w *cluster.Worker, b []byte) {
 	defer p.mu.Unlock()
 	p.reports[w.ID()] = r
 	p.desk.totals.Report(sampleOf(w, r))
+	p.care(w, r)
 }
 
 func sampleOf(w *cluster.Worker, r telemetry.Worker) telemetry.Sample {

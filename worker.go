@@ -94,7 +94,9 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	for d.deadline.IsZero() {
 		select {
 		case <-tick.C:
-			_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
+			if n.pulse() {
+				_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
+			}
 		case <-move.C:
 			n.moves.look(self)
 		case d = <-leave:
@@ -103,6 +105,9 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 		case err := <-n.ended:
 			return fmt.Errorf("expedite: the event loop ended: %w", err)
 		}
+	}
+	if ln := self.Listener(); ln != nil {
+		_ = ln.Close() // the last copy: new clients are refused at once
 	}
 	n.in.close() // whoever reads for us must not wait for a loop that ends
 	drain, cancel := context.WithDeadline(context.Background(), beforeKill(d.deadline))

@@ -49,6 +49,9 @@ type Config struct {
 	// StartTimeout is the time a worker has until it is ready; then it is killed, which counts as a crash. 0 is
 	// DefaultStartTimeout; negative is an error.
 	StartTimeout time.Duration
+	// Heartbeat is how long a worker that has reported once may be silent; then it counts as hanging, and is killed and
+	// replaced. 0 is for ever; negative is an error.
+	Heartbeat time.Duration
 	// QueueLimit is the number of bytes that may wait on the way to one worker; beyond, Send fails with
 	// ErrOverloaded. A message that finds the queue empty is taken whatever its length. 0 is DefaultQueueLimit;
 	// negative is an error.
@@ -78,8 +81,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Workers < 0 || c.Workers > MaxWorkers:
 		return c, fmt.Errorf("%d workers: want 1 to %d", c.Workers, MaxWorkers)
-	case c.StartTimeout < 0 || c.QueueLimit < 0:
-		return c, errors.New("a negative StartTimeout or QueueLimit")
+	case c.StartTimeout < 0 || c.QueueLimit < 0 || c.Heartbeat < 0:
+		return c, errors.New("a negative StartTimeout, QueueLimit or Heartbeat")
 	case c.Scheduling > None:
 		return c, fmt.Errorf("unknown scheduling: %v", c.Scheduling)
 	}

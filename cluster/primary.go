@@ -98,6 +98,7 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	}
 	go p.disp.run() // ends with stop
 	go p.run()      // ends when all workers have ended
+	p.startWatch()
 	p.do(func() {
 		for _, s := range slices.Clone(p.slots) {
 			p.spawn(s)
@@ -122,8 +123,16 @@ func (p *Primary) startInherited(i *Inheritance) error {
 	}
 	go p.disp.run() // ends with stop
 	go p.run()      // ends when all workers have ended
+	p.startWatch()
 	p.do(p.resume)
 	return <-p.started
+}
+
+// startWatch looks for workers that hang.
+func (p *Primary) startWatch() {
+	if p.cfg.Heartbeat > 0 {
+		go p.watch() // ends when all workers have ended
+	}
 }
 
 // Generation is the number of programs that this process has run as a primary: see Exec.
@@ -178,9 +187,8 @@ func (p *Primary) Stats() Stats {
 // Done is closed when all workers have ended after Drain or Stop.
 func (p *Primary) Done() <-chan struct{} { return p.ended }
 
-// Drain stops accepting, asks the workers to finish within the time that ctx has, and waits for their end. The
-// listening sockets stay open until then, so that what the kernel has accepted already is not reset early. It returns
-// the number of workers that had to be killed.
+// Drain closes the listening sockets, so that new clients are refused, asks the workers to finish within the time that
+// ctx has, and waits for their end. It returns the number of workers that had to be killed.
 func (p *Primary) Drain(ctx context.Context) (killed int) {
 	left := timeLeft(ctx)
 	p.do(func() { p.retire(left) })

@@ -252,7 +252,7 @@ func (p *Primary) fail(err error) {
 func (p *Primary) retire(left time.Duration) {
 	p.stopping = true
 	for _, a := range p.acceptors {
-		a.set(false)
+		a.close() // new clients are refused at once instead of waiting for nobody
 	}
 	p.disp.stop()
 	for _, s := range p.slots {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,14 +21,16 @@ import (
 
 // serveCmd is `expedite serve`.
 type serveCmd struct {
-	Addr         string        `help:"Address to serve on. PORT counts too." default:":8080" placeholder:":8080"`
-	Workers      string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
-	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
-	Control      string        `help:"Unix socket for status and stop, or off. Default: ${control}." placeholder:"PATH"`
-	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
-	LogFormat    string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
-	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
-	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
+	Addr            string        `help:"Address to serve on. PORT counts too." default:":8080" placeholder:":8080"`
+	Workers         string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
+	Scheduling      string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
+	Control         string        `help:"Unix socket for status and stop, or off. Default: ${control}." placeholder:"PATH"`
+	Admin           string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
+	LogFormat       string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
+	LogLevel        string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
+	HangTimeout     time.Duration `help:"How long a worker may stand still before it is replaced; 0 is for ever." default:"30s" placeholder:"30s"`
+	MaxWorkerMemory string        `help:"Replace a worker that holds more, like 512MiB; its clients move. Default: no limit." placeholder:"SIZE"`
+	DrainTimeout    time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
 }
 
 // Help is shown by `expedite serve --help`.
@@ -38,7 +41,8 @@ func (serveCmd) Help() string {
   /healthz  200 while the process lives
   /readyz   200 while it takes new clients
 
-Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once.
+Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, HUP reloads as expedite
+reload does: the workers and the primary become the binary that is on disk now, and no client is dropped.
 
 Examples:
   expedite serve
@@ -56,6 +60,7 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 	defer stop()
 	app := expedite.New(cfg)
 	lobby(app)
+	defer onHangup(ctx, app, cfg.Logger)()
 	return app.Run(ctx)
 }
 
@@ -83,6 +88,14 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	} else if admin, err = checkAddr("--admin", admin); err != nil {
 		return cfg, err
 	}
+	memory, err := parseSize("--max-worker-memory", s.MaxWorkerMemory)
+	if err != nil {
+		return cfg, err
+	}
+	hang := s.HangTimeout
+	if hang <= 0 {
+		hang = -1
+	}
 	logger, err := newLogger(s.LogFormat, s.LogLevel)
 	if err != nil {
 		return cfg, usageError{err}
@@ -91,6 +104,7 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	return expedite.Config{
 		Addr: addr, Workers: workers, Scheduling: policy,
 		Control: controlPath(s.Control), Admin: admin,
+		HangTimeout: hang, MaxWorkerMemory: memory,
 		DrainTimeout: s.DrainTimeout, Logger: logger, Version: version(),
 		OnStart: func(st expedite.Started) { banner(stdout, st, controlPath(s.Control)) },
 	}, nil
@@ -119,6 +133,22 @@ func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
 		}
 	}()
 	return ctx, func() { signal.Stop(signals); cancel(nil) }
+}
+
+// onHangup reloads at each HUP, until stop.
+func onHangup(ctx context.Context, app *expedite.App, log *slog.Logger) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() { // ends with the process
+		for range signals {
+			switch err := app.Reload(ctx); {
+			case errors.Is(err, expedite.ErrNotRunning): // a worker, or not yet
+			case err != nil:
+				log.Error("reload failed", "error", err)
+			}
+		}
+	}()
+	return func() { signal.Stop(signals) }
 }
 
 func checkAddr(flag, addr string) (string, error) {

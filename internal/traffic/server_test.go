@@ -29,6 +29,8 @@ type serverConfig struct {
 	Scheduling cluster.Policy
 	Control    string
 	Stall      time.Duration
+	Hang       time.Duration
+	Memory     int64
 }
 
 // runServer is main of a server for tests.
@@ -42,7 +44,7 @@ func runServer() int {
 	defer stop()
 	app := expedite.New(expedite.Config{
 		Addr: "127.0.0.1:0", Workers: c.Workers, Scheduling: c.Scheduling, Control: c.Control, DrainTimeout: 10 * time.Second,
-		HandoffStall: c.Stall,
+		HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
 		OnStart:      func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})
 	Routes(app)

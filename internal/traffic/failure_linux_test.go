@@ -1,0 +1,130 @@
+package traffic
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// lives are the workers by process and generation.
+func lives(st control.Status) (list []string) {
+	for _, w := range st.Workers {
+		list = append(list, fmt.Sprintf("slot %d: pid %d, generation %d, %s", w.Slot, w.PID, w.Generation, w.State))
+	}
+	return list
+}
+
+// TestReloadOfBadBinary: what cannot take over changes nothing, and the next reload is a reload like any other.
+func TestReloadOfBadBinary(t *testing.T) {
+	s := launch(t, "", serverConfig{Workers: 2})
+	run := s.crowd(Mix(s.addr, 100))
+	for _, tt := range []struct {
+		name, code string
+		binary     string
+		mode       os.FileMode
+		says       []string // in the error and what goes with it
+	}{
+		{
+			"ends at once", control.CodeStart, "#!/bin/sh\necho first words >&2\necho last words >&2\nexit 3\n", 0o755,
+			[]string{"first words\n", "last words", "exit status 3", "nothing was changed"},
+		},
+		{"not executable", control.CodeStart, "#!/bin/sh\nexit 0\n", 0o644, []string{"permission denied"}},
+		{"no binary", control.CodeStart, "\x00\x01\x02\x03 nothing that runs", 0o755, []string{"exec format error"}},
+		{
+			"too few descriptors", control.CodeFailed,
+			"#!/bin/sh\nulimit -n 60\nexec '" + self(t) + "' \"$@\"\n", 0o755, []string{"too few free descriptors"},
+		},
+	} {
+		before := lives(s.status())
+		s.installBytes([]byte(tt.binary))
+		if err := os.Chmod(s.binary, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.reload(control.ReloadRequest{})
+		said := fmt.Sprint(err)
+		if e, ok := errors.AsType[*control.RollError](err); ok {
+			said += e.Output
+		}
+		if code(err) != tt.code {
+			t.Errorf("%s: got %v, want code %s", tt.name, err, tt.code)
+		}
+		for _, want := range tt.says {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: got %q, want %q in it", tt.name, said, want)
+			}
+		}
+		if after := lives(s.status()); !slices.Equal(after, before) {
+			t.Errorf("%s: got %q, want %q as before", tt.name, after, before)
+		}
+	}
+	if r := run.Snapshot(); r.Err() != nil {
+		t.Error(r.Err())
+	}
+	s.install(self(t))
+	if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Moved < 100 || res.Failed+res.Drained != 0 {
+		t.Errorf("the good binary: got %+v, %v, want all moved", res, err)
+	}
+	s.finish(run)
+	s.audited()
+}
+
+// TestOneRollAtATime: a second operation is refused while one is under way, and not after it.
+func TestOneRollAtATime(t *testing.T) {
+	s := launch(t, "", serverConfig{Workers: 2})
+	f := s.echoers(20)
+	first := s.reloading(control.ReloadRequest{CanarySeconds: 1})
+	until(t, "a reload under way", func() bool { return s.status().Rolling != nil })
+	_, reload := s.reload(control.ReloadRequest{})
+	_, scale := s.scale(3)
+	_, rebalance := s.rebalance()
+	for name, err := range map[string]error{"reload": reload, "scale": scale, "rebalance": rebalance} {
+		if code(err) != control.CodeBusy || !strings.Contains(err.Error(), "a reload is under way") {
+			t.Errorf("%s during a reload: got %v, want that it is busy", name, err)
+		}
+	}
+	if r := <-first; r.err != nil || r.Moved != 20 {
+		t.Errorf("the first reload: got %+v, want 20 moved", r)
+	}
+	if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Moved != 20 {
+		t.Errorf("a reload right after: got %+v, %v, want 20 moved", res, err)
+	}
+	f.all()
+}
+
+// TestReloadsLeaveNothing: clients that come and go in any way, while workers come and go, leave no process, no
+// descriptor and no connection behind.
+func TestReloadsLeaveNothing(t *testing.T) {
+	s := launch(t, "", serverConfig{Workers: 2})
+	stay := s.echoers(100)
+	restless := s.restless(12)
+	before := 0
+	for i := range 10 {
+		old := s.pids()
+		if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Failed+res.Drained != 0 || res.Moved < 100 {
+			t.Errorf("reload %d: got %+v, %v, want at least 100 moved", i+1, res, err)
+		}
+		s.gonePIDs(old)
+		if i == 0 {
+			before = descriptors(s.cmd.Process.Pid)
+		}
+	}
+	if came := restless(); came < 100 {
+		t.Errorf("%d restless clients, want at least 100", came)
+	}
+	st := s.settled(100)
+	stay.all()
+	for _, w := range st.Workers {
+		until(t, "sockets closed", func() bool { return descriptors(w.PID) <= 100+spareFDs })
+	}
+	// One that asks has a descriptor for a moment after it has its answer.
+	until(t, fmt.Sprintf("the primary has %d descriptors, as after the first reload", before),
+		func() bool { return descriptors(s.cmd.Process.Pid) <= before })
+	stay.hangUp()
+	s.settled(0)
+	s.audited()
+}
