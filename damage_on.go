@@ -10,8 +10,8 @@ import (
 	"github.com/expedite-go/expedite/internal/handoff"
 )
 
-// damageVariable names what is done wrong: fence, forward, hold, position, or the number of a record that is left out of
-// all states.
+// damageVariable names what is done wrong: fence, forward, hold, position, or the number of a record that is left out
+// of all states.
 const damageVariable = "EXPEDITE_DAMAGE"
 
 func damaged(what string) bool { return os.Getenv(damageVariable) == what }

@@ -89,7 +89,7 @@ func (p *primary) inherit(left *cluster.Inheritance) (*estate, error) {
 		return nil, fmt.Errorf("expedite: what the program before has left: %w", err)
 	}
 	if e.Version != estateVersion {
-		return nil, fmt.Errorf("expedite: the program before has left version %d, this one knows %d", e.Version, estateVersion)
+		return nil, fmt.Errorf("expedite: the program before has left version %d, this knows %d", e.Version, estateVersion)
 	}
 	if err := p.hub.LoadState(e.Hub); err != nil {
 		return nil, fmt.Errorf("expedite: %w", err)
@@ -130,8 +130,8 @@ func (e *estate) controlServer(path string) (*control.Server, error) {
 }
 
 // Reload replaces the workers, and then this process's own program, by the binary that is on disk now, as the command
-// expedite reload does: connections move, nobody is dropped. It returns when the workers are replaced; if the primary is
-// replaced, too, it does not return. Only where Run is the primary: ErrNotRunning else.
+// expedite reload does: connections move, nobody is dropped. It returns when the workers are replaced; if the primary
+// is replaced, too, it does not return. Only where Run is the primary: ErrNotRunning else.
 func (a *App) Reload(ctx context.Context) error {
 	d := a.desk.Load()
 	if d == nil {

@@ -20,6 +20,8 @@ type mover struct {
 	order  cluster.Move // of the primary, at the giver
 	cross  bool         // arrivals change their slot: the hub has to know
 	leaves bool         // accepting is off
+	moved  int          // at the last look that saw progress
+	since  int64        // ns, of that look
 
 	token  uint64 // of the latest fence
 	fences []fence
@@ -99,7 +101,7 @@ func (m *mover) settle() {
 
 // over forgets a move.
 func (m *mover) over() {
-	m.end = nil
+	m.end, m.since = nil, 0
 	m.active.Store(false)
 }
 
@@ -119,8 +121,23 @@ func (m *mover) look(self *cluster.Self) {
 		if m.end != nil && m.order.ID != 0 {
 			moved, left := m.end.Moved()
 			_ = self.Moving(m.order, moved, left)
+			m.impatient(moved)
 		}
 	})
+}
+
+// impatient gives up on connections whose callbacks do not return, when nothing else has moved for long enough.
+func (m *mover) impatient(moved int) {
+	now := reactor.Monotonic()
+	if moved != m.moved || m.since == 0 {
+		m.moved, m.since = moved, now
+		return
+	}
+	if time.Duration(now-m.since) > m.n.straggle {
+		m.since = now
+		m.n.eng.Forsake()
+		m.end.Kick()
+	}
 }
 
 // forward sends a directed message after its connection. It reports false if the connection has not left from here.

@@ -22,6 +22,7 @@ type node struct {
 	slot, slots int
 	build       string        // for the other side of a handoff
 	stall       time.Duration // of a handoff: 0 is the default
+	straggle    time.Duration // how long a handoff waits for callbacks that do not return
 	log         *slog.Logger
 	eng         *engine.Engine
 	in          *inbox
@@ -39,7 +40,9 @@ type node struct {
 // newNode makes the node of a slot. link is the way to the other workers.
 func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, error) {
 	n := &node{
-		slot: slot, slots: slots, build: a.cfg.Version, stall: a.cfg.HandoffStall, log: a.cfg.Logger.With("worker", slot),
+		slot: slot, slots: slots,
+		build: a.cfg.Version, stall: a.cfg.HandoffStall, straggle: a.cfg.DrainTimeout,
+		log:     a.cfg.Logger.With("worker", slot),
 		handoff: newHandoffListener(addr), ended: make(chan error, 1),
 	}
 	eng, err := engine.New(engine.Config{

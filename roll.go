@@ -43,7 +43,9 @@ func (d *desk) replacePrimary(ctx context.Context, res control.RollResult, rep c
 		Before: func() { rep.Replacing(group.Generation(), res) },
 	})
 	d.app.cfg.Logger.Error("primary not replaced", "error", err)
-	return &control.RollError{Code: control.CodeExec, Message: "the workers were replaced, the primary was not: " + err.Error()}
+	return &control.RollError{
+		Code: control.CodeExec, Message: "the workers were replaced, the primary was not: " + err.Error(),
+	}
 }
 
 // Scale changes the number of workers. Connections move.

@@ -52,8 +52,8 @@ const (
 	// tried again; Event.Worker is then the last one of the slot, or nil. ErrDisconnected says that the worker left
 	// before it had got handles that were sent to it: they are closed.
 	EventError
-	// EventInherit: the worker was started by the program that this process ran before. It is told instead of EventFork,
-	// before anything else of the worker.
+	// EventInherit: the worker was started by the program that this process ran before. It is told instead of
+	// EventFork, before anything else of the worker.
 	EventInherit
 )
 
@@ -62,7 +62,9 @@ func (k EventKind) String() string {
 	if k > EventInherit {
 		return fmt.Sprintf("event %d", uint8(k))
 	}
-	return [...]string{"fork", "ready", "exit", "dead", "disconnect", "online", "listening", "setup", "error", "inherit"}[k]
+	return [...]string{
+		"fork", "ready", "exit", "dead", "disconnect", "online", "listening", "setup", "error", "inherit",
+	}[k]
 }
 
 // Event is something that happened to a worker.

@@ -34,9 +34,9 @@ const (
 )
 
 // Exec replaces the program of this process by the one that is on disk now, in place: the process, its children, its
-// sockets and what is on its way stay. The next program must call Inherit and Start. On success it does not return. With
-// an error nothing has changed: ErrBusy while connections move, ErrExec if a worker does not let the primary come to
-// rest or if the program on disk says, when it is tried first, that it could not go on.
+// sockets and what is on its way stay. The next program must call Inherit and Start. On success it does not return.
+// With an error nothing has changed: ErrBusy while connections move, ErrExec if a worker does not let the primary
+// come to rest or if the program on disk says, when it is tried first, that it could not go on.
 func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
 	if !p.rolling.CompareAndSwap(false, true) {
 		return ErrBusy
@@ -197,8 +197,8 @@ func (p *Primary) exec(o ExecOptions) error {
 	return replaceProgram(path, append([]string{os.Args[0]}, os.Args[1:]...), env, fds)
 }
 
-// bequeath is what the next program must know. The descriptors are copies, which are appended to fds; with nil there are
-// none, which is enough for a trial. On the run loop.
+// bequeath is what the next program must know. The descriptors are copies, which are appended to fds; with nil there
+// are none, which is enough for a trial. On the run loop.
 func (p *Primary) bequeath(fds *[]int) (*heritage, error) {
 	h := &heritage{
 		Version: heritageVersion, Generation: p.generation, NextID: p.nextID, MoveIDs: p.moveIDs.Load(),

@@ -2,8 +2,8 @@ package cluster
 
 import "time"
 
-// watch ends workers that have stopped reporting: they hang, and cannot even take part in a move. It runs on a goroutine
-// of its own.
+// watch ends workers that have stopped reporting: they hang, and cannot even take part in a move. It runs on a
+// goroutine of its own.
 func (p *Primary) watch() {
 	every := p.cfg.Heartbeat / 4
 	tick := time.NewTicker(every)

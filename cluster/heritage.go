@@ -15,8 +15,8 @@ const heritageEnv = "EXPEDITE_HERITAGE"
 
 const heritageFormat = "fd=%d check=%t"
 
-// heritageVersion is that of the heritage this program writes, and the only one that it reads. Fields may be added to it
-// without a new version: a program ignores those that it does not know.
+// heritageVersion is that of the heritage this program writes, and the only one that it reads. Fields may be added to
+// it without a new version: a program ignores those that it does not know.
 const heritageVersion = 1
 
 // heritage is what a primary leaves to the program that replaces it. Descriptors are by number, and open.
@@ -112,7 +112,8 @@ func parseHeritage(b []byte) (h *heritage, app []byte, err error) {
 type Inheritance struct {
 	// State is what ExecOptions.State gave.
 	State []byte
-	// Check says that this is a trial: the program only has to say, by its exit code, whether it could go on with State.
+	// Check says that this is a trial: the program only has to say, by its exit code, whether it could go on with
+	// State.
 	Check bool
 
 	h *heritage

@@ -80,7 +80,8 @@ type parcel struct {
 // newLink makes a link of a connection and starts to write. limit bounds the queue in bytes.
 func newLink(conn *fdpass.Conn, limit int) *link {
 	l := &link{
-		conn: conn, limit: limit, written: make(chan struct{}), paused: make(chan struct{}, 1), resumed: make(chan struct{}, 1),
+		conn: conn, limit: limit, written: make(chan struct{}),
+		paused: make(chan struct{}, 1), resumed: make(chan struct{}, 1),
 		ended: make(chan struct{}),
 	}
 	l.work.L = &l.mu

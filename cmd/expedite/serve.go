@@ -21,16 +21,16 @@ import (
 
 // serveCmd is `expedite serve`.
 type serveCmd struct {
-	Addr            string        `help:"Address to serve on. PORT counts too." default:":8080" placeholder:":8080"`
-	Workers         string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
-	Scheduling      string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
-	Control         string        `help:"Unix socket for status and stop, or off. Default: ${control}." placeholder:"PATH"`
-	Admin           string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
-	LogFormat       string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
-	LogLevel        string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
-	HangTimeout     time.Duration `help:"How long a worker may stand still before it is replaced; 0 is for ever." default:"30s" placeholder:"30s"`
-	MaxWorkerMemory string        `help:"Replace a worker that holds more, like 512MiB; its clients move. Default: no limit." placeholder:"SIZE"`
-	DrainTimeout    time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
+	Addr         string        `help:"Address to serve on. PORT counts too." default:":8080" placeholder:":8080"`
+	Workers      string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
+	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
+	Control      string        `help:"Unix socket for status and stop, or off. Default: ${control}." placeholder:"PATH"`
+	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
+	LogFormat    string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
+	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
+	HangTimeout  time.Duration `help:"Replace a worker that stands still so long; 0: never." default:"30s" placeholder:"30s"`
+	MaxMemory    string        `name:"max-worker-memory" help:"Replace a worker that holds more, like 512MiB." placeholder:"SIZE"`
+	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
 }
 
 // Help is shown by `expedite serve --help`.
@@ -88,7 +88,7 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	} else if admin, err = checkAddr("--admin", admin); err != nil {
 		return cfg, err
 	}
-	memory, err := parseSize("--max-worker-memory", s.MaxWorkerMemory)
+	memory, err := parseSize("--max-worker-memory", s.MaxMemory)
 	if err != nil {
 		return cfg, err
 	}

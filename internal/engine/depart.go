@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/expedite-go/expedite/ws"
@@ -117,6 +118,18 @@ func (e *Engine) Freeze(n int) (b *Batch, left int) {
 }
 
 func (b *Batch) room(n int) bool { return len(b.conns) < n && len(b.States) < maxBatchBytes }
+
+// Forsake gives up on the connections that still wait for a callback or for Authorize: they stay. On the loop.
+func (e *Engine) Forsake() {
+	for _, c := range e.conns {
+		if c == nil {
+			continue
+		}
+		if _, asked := e.dep.asked[c]; asked || c.phase.Load() == phaseDecide {
+			e.remain(c, errors.New("engine: its callback does not return"))
+		}
+	}
+}
 
 // waiting is the number of connections that are here and can move, now or later.
 func (e *Engine) waiting() int {

@@ -471,3 +471,34 @@ func TestAdmitTakesAllOrNothing(t *testing.T) {
 		t.Errorf("%d here, %d there", p.here.Len(), p.there.Len())
 	}
 }
+
+// TestForsake: a connection whose callback does not return does not hold the others up for ever.
+func TestForsake(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	routes := func() map[string]*Route {
+		return map[string]*Route{"/": {Handler: funcs{message: func(c *Conn, op ws.Opcode, b []byte) {
+			entered <- struct{}{}
+			<-leave
+			c.Send(op, b)
+		}}}}
+	}
+	p := startPair(t, routes)
+	c := p.here.dial(t, "/")
+	c.send(ws.OpText, []byte("block"))
+	<-entered
+	on(t, p.here, func() {
+		p.here.Depart(nil)
+		if _, left := p.here.Freeze(1); left != 1 {
+			t.Errorf("%d left, want 1", left)
+		}
+		p.here.Forsake()
+		if _, left := p.here.Freeze(1); left != 0 {
+			t.Errorf("%d left after Forsake, want none", left)
+		}
+		if n := p.here.Stay(); n != 1 {
+			t.Errorf("%d stay, want 1", n)
+		}
+	})
+	leave <- struct{}{}
+	c.want(ws.OpText, []byte("block"))
+}

@@ -45,8 +45,8 @@ func NewConn(f *os.File, limit int) (*Conn, error) {
 }
 
 // Read waits for the next frame. io.EOF says that the peer has closed its end after a whole frame, io.ErrUnexpectedEOF
-// that it did so within one, os.ErrDeadlineExceeded that Pause was called. After any other error the connection is of no
-// further use, and descriptors that came for no frame are closed.
+// that it did so within one, os.ErrDeadlineExceeded that Pause was called. After any other error the connection is of
+// no further use, and descriptors that came for no frame are closed.
 func (c *Conn) Read() (Frame, error) {
 	f, err := c.next()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -160,8 +160,8 @@ func (c *Conn) Rest() (b []byte, fds [][]int) {
 	return c.buf[c.start:c.end], fds
 }
 
-// Restore makes a new Conn go on where another one that stood for the same socket had stopped: see Rest. The descriptors
-// are the connection's from here on. Before the first Read.
+// Restore makes a new Conn go on where another one that stood for the same socket had stopped: see Rest. The
+// descriptors are the connection's from here on. Before the first Read.
 func (c *Conn) Restore(b []byte, fds [][]int) {
 	c.buf = append(make([]byte, 0, max(len(b), readAhead)), b...)
 	c.end = len(b)

@@ -25,8 +25,8 @@ type Frame struct {
 	Kind    byte
 	Payload []byte // valid until the next Read
 	FDs     []int  // close-on-exec; the receiver's from here on
-	// Lost is the number of descriptors that came with the frame and were dropped by the kernel, because this process may
-	// hold no more.
+	// Lost is the number of descriptors that came with the frame and were dropped by the kernel, because this process
+	// may hold no more.
 	Lost int
 }
 
