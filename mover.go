@@ -65,7 +65,7 @@ func (m *mover) give(f *os.File, order cluster.Move, given func(handoff.Outcome)
 // take lets connections come over f. taken is told how that ended. Any goroutine.
 func (m *mover) take(f *os.File, cross bool, taken func(handoff.Outcome)) {
 	m.begin(f, func() (*handoff.End, error) {
-		m.cross = cross
+		m.cross, m.order = cross, cluster.Move{}
 		o := m.options(-1)
 		o.Taken = func(out handoff.Outcome) {
 			m.over()
@@ -101,7 +101,7 @@ func (m *mover) settle() {
 
 // over forgets a move.
 func (m *mover) over() {
-	m.end, m.since = nil, 0
+	m.end, m.since, m.order = nil, 0, cluster.Move{}
 	m.active.Store(false)
 }
 

@@ -125,14 +125,17 @@ func (p *primary) portLocked(w *cluster.Worker) *broker.Port {
 
 // move keeps the ways of messages to connections while those move. It runs on the cluster's own goroutine, in order.
 func (p *primary) move(m cluster.Moving) {
-	from, to := p.port(m.From), p.port(m.To)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	from, to := p.ports[m.From.ID()], p.ports[m.To.ID()] // nil: it has died meanwhile
 	switch {
-	case damaged("hold"):
+	case damaged("hold") && to != nil:
 		to.Lead()
+	case m.Step == cluster.MoveTaken && m.Whole && to != nil:
+		to.Lead()
+	case from == nil: // its end has put things right
 	case m.Step == cluster.MoveGiven:
 		from.Hold()
-	case m.Step == cluster.MoveTaken && m.Whole:
-		to.Lead()
 	default:
 		from.Lead()
 	}

@@ -61,6 +61,7 @@ func (a *App) runWorker(ctx context.Context) error {
 			n.moves.take(f, m.Cross, func(o handoff.Outcome) { _ = self.Taken(m, moveResult(o)) })
 		},
 		Settle: func(cluster.Move) { n.eng.Post(n.moves.settle) },
+		Stay:   func() { n.eng.Post(n.moves.stayOpen) },
 		Drain:  func(deadline time.Time) { depart(departure{deadline: deadline}) },
 		Lost:   func() { depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned}) },
 	})

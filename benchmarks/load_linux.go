@@ -64,6 +64,11 @@ func newLoad(addr netip.AddrPort, path string, n int) (*load, error) {
 
 // dial makes a connection and its opening handshake.
 func dial(addr netip.AddrPort, path string) (fd int, err error) {
+	return dialFrom(netip.IPv4Unspecified(), addr, path)
+}
+
+// dialFrom makes a connection from an address of this machine.
+func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
@@ -73,6 +78,13 @@ func dial(addr netip.AddrPort, path string) (fd int, err error) {
 			_ = unix.Close(fd)
 		}
 	}()
+	// The port is chosen when both ends are known: it is taken for this pair of addresses alone.
+	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return -1, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()}); err != nil {
+		return -1, err
+	}
 	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: addr.Addr().As4(), Port: int(addr.Port())}); err != nil {
 		return -1, err
 	}

@@ -22,10 +22,17 @@ var echoes = []scenario{{"echo 20 B", 100, 1}, {"echo 20 B", 500, 1}, {"echo 20 
 
 var broadcasts = []scenario{{"broadcast 20 B", 1000, 1}, {"broadcast 20 B", 1000, 16}}
 
+// roles are what this program is beside a benchmark, as a process of one, and what has flags of its own.
+var roles = map[string]func(args []string) error{
+	"server": runServer, "handoff": runHandoff, "handoff-server": serveHandoff, "handoff-clients": runClients,
+}
+
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "server" {
-		exit(runServer(os.Args[2]))
-		return
+	if len(os.Args) > 1 {
+		if run := roles[os.Args[1]]; run != nil {
+			exit(run(os.Args[2:]))
+			return
+		}
 	}
 	rounds := flag.Int("rounds", 5, "rounds per server")
 	length := flag.Duration("time", 2*time.Second, "length of a round")
@@ -44,7 +51,7 @@ func main() {
 		case "idle":
 			exit(idleMemory(*idle))
 		default:
-			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast or idle", w))
+			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast, idle or handoff", w))
 		}
 	}
 }

@@ -26,43 +26,64 @@ const (
 	clientCore = 1
 )
 
+// child is a process of this program in another role. It ends when its standard input does.
+type child struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// startChild starts this program with other arguments and more environment.
+func startChild(env []string, args ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{cmd: exec.Command(self, args...)}
+	c.cmd.Env = append(os.Environ(), env...)
+	c.cmd.Stderr = os.Stderr
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.out = bufio.NewReader(out)
+	return c, c.cmd.Start()
+}
+
+// address is the first line of a server.
+func (c *child) address() (netip.AddrPort, error) {
+	line, err := c.out.ReadString('\n')
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.ParseAddrPort(strings.TrimSpace(line))
+}
+
+// stop ends the process.
+func (c *child) stop() {
+	_ = c.in.Close()
+	_ = c.cmd.Wait()
+}
+
 // server is a process under test. It is asked for its memory over its standard input.
 type server struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
+	*child
 	addr netip.AddrPort
 }
 
 // startServer starts a server on its core. The caller's goroutine must be locked to its thread.
 func startServer(name string) (*server, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	s := &server{cmd: exec.Command(self, "server", name)}
-	s.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	s.cmd.Stderr = os.Stderr
-	if s.in, err = s.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	s.out = bufio.NewReader(out)
 	pin(serverCore) // the child inherits it
-	err = s.cmd.Start()
+	c, err := startChild([]string{"GOMAXPROCS=1"}, "server", name)
 	pin(clientCore)
 	if err != nil {
 		return nil, err
 	}
-	line, err := s.out.ReadString('\n')
-	if err != nil {
-		return nil, err
-	}
-	s.addr, err = netip.ParseAddrPort(strings.TrimSpace(line))
-	return s, err
+	addr, err := c.address()
+	return &server{child: c, addr: addr}, err
 }
 
 // pin keeps the calling thread on a core, if the machine has it.
@@ -73,11 +94,6 @@ func pin(core int) {
 	var set unix.CPUSet
 	set.Set(core)
 	_ = unix.SchedSetaffinity(0, &set) // without it the figures are noisier, not wrong
-}
-
-func (s *server) stop() {
-	_ = s.in.Close()
-	_ = s.cmd.Wait()
 }
 
 // cpu is the processor time that all threads of the server have used.
@@ -115,7 +131,8 @@ func (s *server) memory() (m memory, err error) {
 }
 
 // runServer is the other side: it serves until its standard input ends.
-func runServer(name string) error {
+func runServer(args []string) error {
+	name := strings.Join(args, " ")
 	start := map[string]func() (string, error){"expedite": startExpedite, "gws": startGWS}[name]
 	if start == nil {
 		return fmt.Errorf("unknown server %q", name)

@@ -32,6 +32,7 @@ const (
 	kindGive                      // to a worker: a Move; its end of a socketpair beside it
 	kindTake                      // to a worker: the same
 	kindSettle                    // to a worker: a Move
+	kindStay                      // to a worker: it goes on, after a move that was to be its end
 	kindMoving                    // to the primary: number of the move (8), moved (8), left (8)
 	kindGiven                     // to the primary: number of the move (8), a MoveResult in JSON
 	kindTaken                     // to the primary: the same

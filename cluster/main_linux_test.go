@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		os.Exit(work())
 	case os.Getenv(primaryEnv) != "":
 		os.Exit(lead())
+	case os.Getenv(chiefEnv) != "":
+		os.Exit(chief())
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -67,6 +69,11 @@ func work() int {
 		return 3
 	case "crash":
 		if self.Generation() > 1 {
+			return 3
+		}
+	case "spoiled":
+		if self.Generation() > 1 {
+			fmt.Fprintln(os.Stderr, "first line\ncannot open the thing")
 			return 3
 		}
 	}
@@ -123,6 +130,10 @@ func (w *player) hooks(play string) Hooks {
 		if play == "short" {
 			h.Conns = w.takeAsFiles
 		}
+	case "move", "unwilling", "takerdies", "giverdies", "stuck-taker", "pretend":
+		w.moves(&h, play)
+	case "number":
+		w.numbers(&h)
 	case "stubborn":
 		h.Drain = func(time.Time) {}
 	case "leave":

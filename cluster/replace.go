@@ -43,6 +43,10 @@ func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 	})
 	taken := r.awaitTaken(m)
 	given.Freeze = taken.Freeze
+	if to.IsDead() {
+		r.result.Failed += given.Moved
+		return MoveResult{Staying: given.Staying}, r.failed(m, taken)
+	}
 	p.doNow(func() {
 		if o.Count < 0 {
 			p.promote(m.to)
@@ -124,18 +128,30 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 	var old, next *Worker
 	var err error
 	p.doNow(func() {
-		if old = s.worker; old == nil || old.State() != StateReady {
-			err = fmt.Errorf("worker %d is not ready", s.number)
-			return
+		switch old = s.worker; {
+		case old == nil: // it has crashed, and is not to be waited for
+			s.history = history{}
+			if s.timer != nil {
+				s.timer.Stop()
+			}
+			if err = p.launch(s); err == nil {
+				next = s.worker
+			}
+		case old.State() != StateReady:
+			err = fmt.Errorf("cluster: worker %d is %s: wait until it is ready", s.number, old.State())
+		default:
+			next, err = p.succeed(s)
 		}
-		next, err = p.succeed(s)
 	})
+	if err == nil && next == nil {
+		err = ErrStopped
+	}
 	if err != nil {
 		return err
 	}
 	r.slot, r.generation = s.number, next.generation
 	r.report(StepStarting, nil)
-	if err := r.awaitReady(next); err != nil {
+	if err := r.awaitReady(next); err != nil || old == nil {
 		return err
 	}
 	if err := serve(ctx, next, canary); err != nil {
@@ -195,6 +211,7 @@ func (r *roll) abandon(old, next *Worker, why error) error {
 		next.wanted = true
 		p.disp.pause(next)
 		p.disp.resume(old)
+		_ = old.link.send(kindStay, nil) // one that is gone does not
 	})
 	next.proc.kill() // it may be gone
 	<-next.done

@@ -43,6 +43,8 @@ type Hooks struct {
 	// Settle says that no message for connections that have left by a move will come any more: the worker that took is
 	// told so. It comes in order with messages.
 	Settle func(m Move)
+	// Stay says that the worker goes on after all: a whole move has failed, and it accepts again.
+	Stay func()
 	// Lost says that the primary is gone. It must not block.
 	Lost func()
 }
@@ -161,6 +163,10 @@ func (s *Self) handle(h *Hooks, f fdpass.Frame) {
 	case kindSettle:
 		if m, ok := parseMove(f.Payload); ok && h.Settle != nil {
 			h.Settle(m)
+		}
+	case kindStay:
+		if h.Stay != nil {
+			h.Stay()
 		}
 	case kindDrain:
 		if h.Drain != nil && len(f.Payload) == 8 {

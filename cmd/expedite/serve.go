@@ -28,8 +28,8 @@ type serveCmd struct {
 	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
 	LogFormat    string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
 	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
-	HangTimeout  time.Duration `help:"Replace a worker that stands still so long; 0: never." default:"30s" placeholder:"30s"`
-	MaxMemory    string        `name:"max-worker-memory" help:"Replace a worker that holds more, like 512MiB." placeholder:"SIZE"`
+	HangTimeout  time.Duration `help:"Replace a worker that stands still so long; 0: never." default:"30s"`
+	MaxMemory    string        `name:"max-worker-memory" help:"Replace a larger worker, like 512MiB." placeholder:"SIZE"`
 	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
 }
 

@@ -91,9 +91,11 @@ func (e *Engine) Freeze(n int) (b *Batch, left int) {
 	for len(e.dep.paused) > 0 && b.room(n) {
 		z := e.dep.paused[0]
 		e.dep.paused = e.dep.paused[1:]
-		if !z.conn.gone() {
-			e.freeze(b, z.conn, z.carried)
+		if z.conn.gone() { // it has ended meanwhile: its last callback is still to be made
+			e.unpark(z.conn, nil)
+			continue
 		}
+		e.freeze(b, z.conn, z.carried)
 	}
 	for range e.conns {
 		if !b.room(n) {
@@ -121,6 +123,9 @@ func (b *Batch) room(n int) bool { return len(b.conns) < n && len(b.States) < ma
 
 // Forsake gives up on the connections that still wait for a callback or for Authorize: they stay. On the loop.
 func (e *Engine) Forsake() {
+	if !e.leaving.Load() {
+		return
+	}
 	for _, c := range e.conns {
 		if c == nil {
 			continue

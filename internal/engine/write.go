@@ -218,9 +218,11 @@ func (c *Conn) writeThrough(op ws.Opcode, payload []byte) {
 		o.addPinned(left)
 	}
 	count.queued(rest)
+	c.writeOut()
 }
 
-// block notes that the socket is full.
+// block notes that the socket is full. Off the loop, the event that it is writable again may have been before that, and
+// been ignored: whoever calls it writes once more.
 func (c *Conn) block() {
 	c.blocked.Store(true)
 	if c.route != nil && c.route.Policy == PolicyDropOldest && c.out != nil {
@@ -238,11 +240,15 @@ func (c *Conn) writeOut() {
 			return
 		}
 		if full {
+			known := c.blocked.Load()
 			c.block()
-			return
+			if known {
+				return
+			}
 		}
 	}
 	if c.out != nil && c.out.size == 0 {
+		c.blocked.Store(false)
 		c.out.release()
 		c.eng.outboxes.Put(c.out)
 		c.out = nil

@@ -255,17 +255,20 @@ func (s *server) settled(n int) (st control.Status) {
 
 var movedField = regexp.MustCompile(`roll failed.* moved=(\d+)`)
 
-// movedBeforeFailure is how many connections had moved when the latest roll failed: its answer does not tell.
-func (s *server) movedBeforeFailure() int {
+// movedBeforeFailure is how many connections had moved when the first roll failed: its answer does not tell, the log does.
+func (s *server) movedBeforeFailure() (n int) {
 	s.t.Helper()
-	all := movedField.FindAllStringSubmatch(s.logs.String(), -1)
-	if len(all) == 0 {
-		s.t.Fatal("the log knows of no roll that failed")
-	}
-	n, err := strconv.Atoi(all[len(all)-1][1])
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	until(s.t, "a roll that failed in the log", func() bool {
+		found := movedField.FindStringSubmatch(s.logs.String())
+		if found == nil {
+			return false
+		}
+		var err error
+		if n, err = strconv.Atoi(found[1]); err != nil {
+			s.t.Fatal(err)
+		}
+		return true
+	})
 	return n
 }
 

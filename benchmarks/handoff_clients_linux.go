@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// perSource is the number of connections from one address: a machine has some 28,000 ports for each pair of them.
+const perSource = 5000
+
+// clients is a process that holds idle connections and watches them.
+type clients struct {
+	epoll int
+	got   []int // bytes received, by connection; -1: lost
+	buf   []byte
+}
+
+// clientCount is what such a process says when it is asked.
+type clientCount struct{ got, lost int } // connections that had exactly one message; that ended, or had something else
+
+// runClients opens connections: args is the server's address, their number, and the number of the first one, which
+// says what address they come from. A line on standard input asks for the count.
+func runClients(args []string) error {
+	if len(args) != 3 {
+		return fmt.Errorf("handoff-clients %q: want an address and two numbers", args)
+	}
+	addr, err := netip.ParseAddrPort(args[0])
+	if err != nil {
+		return err
+	}
+	n, err1 := strconv.Atoi(args[1])
+	first, err2 := strconv.Atoi(args[2])
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	c := &clients{got: make([]int, n), buf: make([]byte, 64<<10)}
+	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	if err := c.watch(int(os.Stdin.Fd()), -1); err != nil {
+		return err
+	}
+	fds := make([]int, n)
+	for i := range n {
+		source := netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + (first+i)/perSource)})
+		if fds[i], err = dialFrom(source, addr, "/idle"); err != nil {
+			return fmt.Errorf("idle connection %d: %w", first+i, err)
+		}
+		if err := c.watch(fds[i], i); err != nil {
+			return err
+		}
+	}
+	fmt.Println("open")
+	return c.run(fds)
+}
+
+func (c *clients) watch(fd, number int) error {
+	return unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(number)})
+}
+
+// run counts what comes, until standard input ends.
+func (c *clients) run(fds []int) error {
+	events := make([]unix.EpollEvent, 1024)
+	for {
+		n, err := unix.EpollWait(c.epoll, events, -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		for _, ev := range events[:max(n, 0)] {
+			if ev.Fd >= 0 {
+				c.read(fds[ev.Fd], int(ev.Fd))
+				continue
+			}
+			if n, err := unix.Read(int(os.Stdin.Fd()), c.buf); err != nil || n == 0 {
+				return err
+			}
+			count := c.count()
+			fmt.Println(count.got, count.lost)
+		}
+	}
+}
+
+func (c *clients) read(fd, number int) {
+	n, err := unix.Read(fd, c.buf)
+	if err == nil && n > 0 {
+		c.got[number] += n
+		return
+	}
+	if !errors.Is(err, unix.EAGAIN) {
+		c.got[number] = -1
+		_ = unix.Close(fd)
+	}
+}
+
+func (c *clients) count() (n clientCount) {
+	for _, got := range c.got {
+		switch got {
+		case replyLen:
+			n.got++
+		case 0:
+		default:
+			n.lost++
+		}
+	}
+	return n
+}
+
+// ask asks such a process.
+func (c *child) ask() (n clientCount, err error) {
+	if _, err := c.in.Write([]byte("count\n")); err != nil {
+		return n, err
+	}
+	line, err := c.out.ReadString('\n')
+	if err != nil {
+		return n, err
+	}
+	_, err = fmt.Sscan(strings.TrimSpace(line), &n.got, &n.lost)
+	return n, err
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	echoEvery = 10 * time.Millisecond // per connection
+	echoAnd   = 5 * time.Second       // how long the last replies may take
+)
+
+// echoer lets connections talk at a steady pace, whether they are answered or not, and takes the time of each reply.
+type echoer struct {
+	*load
+	timer int
+	sent  [][]time.Time // messages on their way, by connection
+	next  int           // connection that is the next to send
+	times []roundTrip
+
+	stopping atomic.Bool
+	done     chan error
+}
+
+// roundTrip is the time that a message took.
+type roundTrip struct {
+	at   time.Time // when it was sent
+	took time.Duration
+}
+
+// newEchoer makes it begin. The connections of l are its own from here on.
+func newEchoer(l *load) (*echoer, error) {
+	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	e := &echoer{load: l, timer: timer, sent: make([][]time.Time, len(l.conns)), done: make(chan error, 1)}
+	pace := unix.NsecToTimespec(int64(echoEvery) / int64(len(l.conns)))
+	if err := unix.TimerfdSettime(timer, 0, &unix.ItimerSpec{Interval: pace, Value: pace}, nil); err != nil {
+		return nil, err
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, timer, &ev); err != nil {
+		return nil, err
+	}
+	go func() { e.done <- e.loop() }() // until stop
+	return e, nil
+}
+
+// stop waits for the replies that are missing. After it the times may be read.
+func (e *echoer) stop() error {
+	e.stopping.Store(true)
+	err := <-e.done
+	_ = unix.Close(e.timer)
+	return err
+}
+
+func (e *echoer) loop() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var end time.Time
+	for {
+		n, err := unix.EpollWait(e.epoll, e.events, 100)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		now := time.Now()
+		for _, ev := range e.events[:max(n, 0)] {
+			if ev.Fd < 0 {
+				err = e.tick()
+			} else {
+				err = e.receive(int(ev.Fd), now)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		switch missing := e.missing(); {
+		case !e.stopping.Load():
+		case missing == 0:
+			return nil
+		case end.IsZero():
+			end = now.Add(echoAnd)
+		case now.After(end):
+			return fmt.Errorf("%d echoes are missing after %v", missing, echoAnd)
+		}
+	}
+}
+
+// tick sends what is due.
+func (e *echoer) tick() error {
+	var b [8]byte
+	if _, err := unix.Read(e.timer, b[:]); err != nil {
+		if errors.Is(err, unix.EAGAIN) {
+			return nil
+		}
+		return err
+	}
+	if e.stopping.Load() {
+		return nil
+	}
+	for range binary.NativeEndian.Uint64(b[:]) {
+		c := e.next
+		e.next = (c + 1) % len(e.conns)
+		e.sent[c] = append(e.sent[c], time.Now())
+		if err := e.send(&e.conns[c], 1); err != nil {
+			return fmt.Errorf("echo connection %d: %w", c, err)
+		}
+	}
+	return nil
+}
+
+func (e *echoer) receive(number int, now time.Time) error {
+	c := &e.conns[number]
+	n, err := unix.Read(c.fd, e.buf)
+	if errors.Is(err, unix.EAGAIN) {
+		return nil
+	}
+	if err != nil || n == 0 {
+		return fmt.Errorf("echo connection %d ended: %w", number, err)
+	}
+	whole := (c.part + n) / replyLen
+	c.part = (c.part + n) % replyLen
+	if whole > len(e.sent[number]) {
+		return fmt.Errorf("echo connection %d: a reply too many", number)
+	}
+	for _, at := range e.sent[number][:whole] {
+		e.times = append(e.times, roundTrip{at, now.Sub(at)})
+	}
+	e.sent[number] = slices.Delete(e.sent[number], 0, whole)
+	return nil
+}
+
+func (e *echoer) missing() (n int) {
+	for _, list := range e.sent {
+		n += len(list)
+	}
+	return n
+}
+
+// span is a time in which round trips are looked at.
+type span struct{ from, to time.Time }
+
+func (s span) length() time.Duration { return s.to.Sub(s.from) }
+
+// latency is that of the messages which were sent, or under way, in any of the spans.
+func (e *echoer) latency(spans ...span) latency {
+	var list []time.Duration
+	for _, t := range e.times {
+		if slices.ContainsFunc(spans, func(s span) bool { return t.at.Before(s.to) && t.at.Add(t.took).After(s.from) }) {
+			list = append(list, t.took)
+		}
+	}
+	slices.Sort(list)
+	if len(list) == 0 {
+		return latency{}
+	}
+	return latency{len(list), list[len(list)/2], list[len(list)*99/100], list[len(list)-1]}
+}
+
+type latency struct {
+	count         int
+	p50, p99, max time.Duration
+}
+
+// String is the three figures.
+func (l latency) String() string {
+	return fmt.Sprintf("p50 %8.3f ms  p99 %8.3f ms  max %8.3f ms  (%d echoes)", ms(l.p50), ms(l.p99), ms(l.max), l.count)
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+var _ fmt.Stringer = latency{}

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	perProcess = 10000                  // idle connections of one process of clients
+	spareFDs   = 100                    // of a worker, beside its connections
+	calmBefore = 3 * time.Second        // how long the echoes are measured before the first reload
+	calmAfter  = 500 * time.Millisecond // between reloads
+	checkTime  = 10 * time.Second       // for one message to all idle connections
+)
+
+// handoff is a run of that benchmark.
+type handoff struct {
+	idle, rolls, echoes int
+
+	server  *child
+	addr    netip.AddrPort
+	control *http.Client
+	clients []*child
+	echoer  *echoer
+	calm    span          // before the first reload
+	calmCPU time.Duration // of the server in it
+	done    []roll
+}
+
+// roll is one reload.
+type roll struct {
+	whole, move       span
+	wholeCPU, moveCPU time.Duration // of all processes of the server
+	result            rollResult
+}
+
+// rollResult is the server's word; see control.RollResult.
+type rollResult struct {
+	Moved      int     `json:"moved"`
+	Drained    int     `json:"drained"`
+	Failed     int     `json:"failed"`
+	Seconds    float64 `json:"seconds"`
+	StateBytes int     `json:"state_bytes"` // 0: it does not say
+}
+
+// rollLine is one line of the answer to a reload.
+type rollLine struct {
+	Progress *struct {
+		Step string `json:"step"`
+	} `json:"progress"`
+	Result *rollResult     `json:"result"`
+	Error  json.RawMessage `json:"error"`
+}
+
+// runHandoff replaces a worker that holds idle connections, again and again, while others echo.
+func runHandoff(args []string) error {
+	h := &handoff{}
+	flags := flag.NewFlagSet("handoff", flag.ExitOnError)
+	flags.IntVar(&h.idle, "connections", 15000, "idle connections")
+	flags.IntVar(&h.rolls, "rolls", 5, "reloads")
+	flags.IntVar(&h.echoes, "echoes", 50, "connections that echo meanwhile, 100 messages a second each")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	most := int(min(limit.Cur, 1<<20)) - spareFDs
+	if h.idle < 1 || h.rolls < 1 || h.echoes < 1 || flags.NArg() > 0 || h.idle+h.echoes > most {
+		return fmt.Errorf("want numbers from 1, and at most %d connections in all (limit of open files)", most)
+	}
+	dir, err := os.MkdirTemp("", "expedite-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	defer h.close()
+	if err := h.start(filepath.Join(dir, "control")); err != nil {
+		return err
+	}
+	if err := h.measure(); err != nil {
+		return err
+	}
+	h.print()
+	return h.check()
+}
+
+// start starts the server and opens the connections.
+func (h *handoff) start(socket string) (err error) {
+	if h.server, err = startChild(nil, "handoff-server", socket); err != nil {
+		return err
+	}
+	h.control = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	if h.addr, err = h.server.address(); err != nil {
+		return err
+	}
+	for first := 0; first < h.idle; first += perProcess {
+		n := min(perProcess, h.idle-first)
+		c, err := startChild(nil, "handoff-clients", h.addr.String(), strconv.Itoa(n), strconv.Itoa(first))
+		if err != nil {
+			return err
+		}
+		h.clients = append(h.clients, c)
+		if line, err := c.out.ReadString('\n'); err != nil || line != "open\n" {
+			return fmt.Errorf("clients: %q, %w", line, err)
+		}
+	}
+	l, err := newLoad(h.addr, "/echo", h.echoes)
+	if err != nil {
+		return err
+	}
+	h.echoer, err = newEchoer(l)
+	return err
+}
+
+func (h *handoff) close() {
+	for _, c := range h.clients {
+		c.stop()
+	}
+	if h.echoer != nil {
+		h.echoer.close()
+	}
+	if h.server != nil {
+		h.server.stop()
+	}
+}
+
+// measure does the reloads.
+func (h *handoff) measure() error {
+	time.Sleep(time.Second) // the handshakes' garbage is collected meanwhile
+	before := h.cpu()
+	h.calm.from = time.Now()
+	time.Sleep(calmBefore)
+	h.calm.to = time.Now()
+	h.calmCPU = h.cpu() - before
+	for range h.rolls {
+		r, err := h.reload()
+		if err != nil {
+			return fmt.Errorf("reload %d: %w", len(h.done)+1, err)
+		}
+		h.done = append(h.done, r)
+		time.Sleep(calmAfter)
+	}
+	return h.echoer.stop()
+}
+
+// reload replaces the worker. The move's time is that between the lines which say that it begins and that it has ended.
+func (h *handoff) reload() (r roll, err error) {
+	cpu := h.cpu()
+	r.whole.from = time.Now()
+	request := strings.NewReader(`{"keep_primary":true,"canary_seconds":0}`)
+	answer, err := h.control.Post("http://expedite/reload", "application/json", request)
+	if err != nil {
+		return r, err
+	}
+	defer answer.Body.Close()
+	lines := json.NewDecoder(answer.Body)
+	var moveCPU time.Duration
+	for {
+		var l rollLine
+		if err := lines.Decode(&l); err != nil {
+			return r, errors.Join(io.ErrUnexpectedEOF, err)
+		}
+		now := time.Now()
+		switch {
+		case l.Error != nil:
+			return r, fmt.Errorf("the server says %s", l.Error)
+		case l.Result != nil:
+			r.whole.to, r.wholeCPU, r.result = now, h.cpu()-cpu, *l.Result
+			if r.move.from.IsZero() || r.move.to.IsZero() {
+				return r, errors.New("no word of when the connections moved")
+			}
+			return r, nil
+		case l.Progress == nil:
+		case l.Progress.Step == "moving" && r.move.from.IsZero():
+			r.move.from, moveCPU = now, h.cpu()
+		case l.Progress.Step == "draining":
+			r.move.to, r.moveCPU = now, h.cpu()-moveCPU
+		}
+	}
+}
+
+// print prints the figures.
+func (h *handoff) print() {
+	var rates, seconds []float64
+	var moves, wholes []span
+	var moved, state int
+	var moveCPU, wholeCPU time.Duration
+	echoes := func(s span) time.Duration { // what they use is no work of the handoff
+		return time.Duration(float64(h.calmCPU) * float64(s.length()) / float64(h.calm.length()))
+	}
+	for _, r := range h.done {
+		rates = append(rates, float64(r.result.Moved)/r.move.length().Seconds())
+		seconds = append(seconds, r.whole.length().Seconds())
+		moves, wholes = append(moves, r.move), append(wholes, r.whole)
+		moved += r.result.Moved
+		state += r.result.StateBytes
+		moveCPU += r.moveCPU - echoes(r.move)
+		wholeCPU += r.wholeCPU - echoes(r.whole)
+	}
+	million := 1e6 / float64(max(moved, 1))
+	fmt.Printf("handoff, %d idle connections, %d that echo, %d reloads of one worker\n", h.idle, h.echoes, h.rolls)
+	fmt.Printf("  moved     %8.0f connections/s per pair of workers (best %.0f)\n", median(rates), slices.Max(rates))
+	fmt.Printf("  reload    %8.3f s, the process's start and end included (least %.3f)\n",
+		median(seconds), slices.Min(seconds))
+	if state > 0 {
+		fmt.Printf("  state     %8.1f bytes per connection\n", float64(state)/float64(max(moved, 1)))
+	}
+	fmt.Printf("  cpu       %8.2f s per 1,000,000 moves; %.2f s with the processes' start and end\n",
+		moveCPU.Seconds()*million, wholeCPU.Seconds()*million)
+	before, during := h.echoer.latency(h.calm), h.echoer.latency(wholes...)
+	fmt.Printf("  echo      before       %v\n", before)
+	fmt.Printf("            in reloads   %v  p99 %+.3f ms\n", during, ms(during.p99-before.p99))
+	during = h.echoer.latency(moves...)
+	fmt.Printf("            in moves     %v  p99 %+.3f ms\n", during, ms(during.p99-before.p99))
+}
+
+// check makes sure that nothing was lost: each idle connection gets one message, and has had no other.
+func (h *handoff) check() error {
+	publisher, err := newLoad(h.addr, "/publish", 1)
+	if err != nil {
+		return err
+	}
+	defer publisher.close()
+	if err := publisher.begin(1, 1); err != nil {
+		return err
+	}
+	reached := 0
+	for i, c := range h.clients {
+		n, err := c.ask()
+		want := min(perProcess, h.idle-i*perProcess)
+		for end := time.Now().Add(checkTime); err == nil && n.got+n.lost < want && time.Now().Before(end); n, err = c.ask() {
+			time.Sleep(calmAfter / 10)
+		}
+		if err != nil {
+			return err
+		}
+		reached += n.got
+	}
+	fmt.Printf("  lost      %8d connections: one message to their topic reached %d\n", h.idle-reached, reached)
+	if reached != h.idle {
+		return errors.New("connections were lost")
+	}
+	for i, r := range h.done {
+		if r.result.Failed+r.result.Drained > 0 || r.result.Moved != h.idle+h.echoes {
+			return fmt.Errorf("reload %d, with %d connections: %+v", i+1, h.idle+h.echoes, r.result)
+		}
+	}
+	return nil
+}
+
+// cpu is the processor time of all processes of the server so far, of those included that have ended.
+func (h *handoff) cpu() (sum time.Duration) {
+	primary := h.server.cmd.Process.Pid
+	sum = processCPU(primary) + endedCPU(primary)
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", primary))
+	for _, file := range lists {
+		b, _ := os.ReadFile(file)
+		for _, f := range bytes.Fields(b) {
+			pid, _ := strconv.Atoi(string(f))
+			sum += processCPU(pid)
+		}
+	}
+	return sum
+}
+
+// processCPU is that of a process which lives.
+func processCPU(pid int) time.Duration {
+	var ts unix.Timespec
+	// clock_getcpuclockid(3): the scheduler's clock of the process.
+	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// endedCPU is that of the children of a process that have ended, to 10 ms.
+func endedCPU(pid int) time.Duration {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(f) < 15 {
+		return 0
+	}
+	user, _ := strconv.Atoi(string(f[13]))
+	system, _ := strconv.Atoi(string(f[14]))
+	return time.Duration(user+system) * 10 * time.Millisecond
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/expedite-go/expedite"
+)
+
+// idleTopic is what each idle connection has subscribed to.
+const idleTopic = "news"
+
+// serveHandoff is the server whose worker is replaced: the primary, and the worker that the primary makes of the same
+// program. args is the path of the control socket.
+func serveHandoff(args []string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	app := expedite.New(expedite.Config{
+		Addr: "127.0.0.1:0", Workers: 1, Control: strings.Join(args, " "),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		// In the primary only, so that the workers, which have no standard input, do not end.
+		OnStart: func(st expedite.Started) {
+			fmt.Println(st.Addresses[0])
+			go func() { // until standard input ends, and with it the process
+				_, _ = io.Copy(io.Discard, os.Stdin)
+				cancel() // the clients are gone: there is nothing to drain
+			}()
+		},
+	})
+	app.Handle("/idle", expedite.Handler{
+		PingInterval: -1, IdleTimeout: -1,
+		Open: func(c *expedite.Conn) {
+			if err := c.Subscribe(idleTopic); err != nil {
+				c.Close(1011, err.Error())
+			}
+		},
+	})
+	app.Handle("/echo", expedite.Handler{
+		Inline: true, PingInterval: -1, IdleTimeout: -1,
+		Message: func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
+	})
+	app.Handle("/publish", expedite.Handler{
+		Message: func(_ *expedite.Conn, m expedite.Message) { _ = app.Publish(idleTopic, m) },
+	})
+	return app.Run(ctx)
+}

@@ -1,0 +1,30 @@
+package traffic
+
+import (
+	"testing"
+
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// TestReloadUnderPolicies: whoever connects while workers are replaced, come and go finds one, however connections are given out.
+func TestReloadUnderPolicies(t *testing.T) {
+	for _, policy := range []cluster.Policy{cluster.RoundRobin, cluster.LeastConnections, cluster.None} {
+		t.Run(policy.String(), func(t *testing.T) {
+			s := launch(t, "", serverConfig{Workers: 2, Scheduling: policy})
+			// The rate makes short connections follow each other closely.
+			run := s.crowd(Config{Small: 40, Churn: 24, Seed: 4, Rate: 50})
+			for _, workers := range []int{0, 0, 3, 0, 1, 0, 2, 0} { // 0 is a reload
+				came := run.Snapshot().Churned
+				if workers > 0 {
+					s.scaled(workers)
+				} else if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Failed+res.Drained != 0 {
+					t.Errorf("reload: got %+v, %v, want none failed", res, err)
+				}
+				until(t, "connections after a reload", func() bool { return run.Snapshot().Churned > came+24 })
+			}
+			s.finish(run)
+			s.audited()
+		})
+	}
+}

@@ -1,0 +1,136 @@
+package traffic
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"testing"
+
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// evenly wants n connections on the given number of workers, each with 5 % more or less than the mean; slack is further
+// connections that may come and go meanwhile. Reports are up to a second old, so it looks until one shows it.
+func (s *server) evenly(workers, n, slack int) {
+	s.t.Helper()
+	mean := float64(n) / float64(workers)
+	room := 0.05*mean + float64(slack)
+	until(s.t, fmt.Sprintf("%d connections evenly on %d workers", n, workers), func() bool {
+		st := s.status()
+		if len(st.Workers) != workers || math.Abs(float64(st.Totals.Connections)-float64(n)) > float64(slack) {
+			return false
+		}
+		for _, w := range st.Workers {
+			if math.Abs(float64(w.Connections)-mean) > room {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// scaled scales and wants everything to have gone well.
+func (s *server) scaled(workers int) control.RollResult {
+	s.t.Helper()
+	res, err := s.scale(workers)
+	if err != nil || res.Failed+res.Drained != 0 || res.Workers != workers {
+		s.t.Errorf("scale to %d: got %+v, %v, want none failed and none drained", workers, res, err)
+	}
+	return res
+}
+
+// TestScaleUnderTraffic: workers come and go, and with them their connections, and no client notices.
+func TestScaleUnderTraffic(t *testing.T) {
+	s := launch(t, "", serverConfig{Workers: 2})
+	cfg := Mix(s.addr, 300)
+	run := s.crowd(cfg)
+	for _, tt := range []struct {
+		workers int
+		least   uint64 // connections that must move, give or take some of churn
+	}{
+		{5, 300 * 3 / 5}, {1, 300 * 4 / 5}, {3, 300 * 2 / 3},
+	} {
+		if res := s.scaled(tt.workers); float64(res.Moved) < 0.9*float64(tt.least) {
+			t.Errorf("scale to %d: got %d moved, want about %d", tt.workers, res.Moved, tt.least)
+		}
+		s.evenly(tt.workers, 300, cfg.Churn)
+	}
+	s.finish(run)
+	s.audited()
+}
+
+// TestScaleOfUnevenCluster: one worker with everything shares it with the new ones.
+func TestScaleOfUnevenCluster(t *testing.T) {
+	s := launch(t, "", serverConfig{Workers: 1})
+	f := s.echoers(400)
+	if res := s.scaled(2); res.Moved < 190 || res.Moved > 210 {
+		t.Errorf("got %d moved, want half of 400", res.Moved)
+	}
+	s.evenly(2, 400, 0)
+	f.all()
+}
+
+// bornIn is the slot in which a connection began, by its id: the first word of /user.
+func (c *caller) bornIn(t *testing.T) int {
+	t.Helper()
+	m, err := c.hear()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := strconv.ParseUint(m, 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(id >> 54)
+}
+
+// TestRebalance: a worker that has nine tenths of all connections ends with half of them.
+func TestRebalance(t *testing.T) {
+	s := launch(t, "", serverConfig{Workers: 2, Scheduling: cluster.RoundRobin})
+	f := s.call(400, func(int) string { return pathUser })
+	left := make(map[int]int)
+	for _, c := range f.list {
+		slot := c.bornIn(t)
+		if slot == 2 && left[2] == 20 {
+			_ = c.nc.Close()
+			continue
+		}
+		left[slot]++
+	}
+	n := left[1] + left[2]
+	s.settled(n)
+	res, err := s.rebalance()
+	if want := (left[1] - left[2]) / 2; err != nil || res.Failed+res.Drained != 0 || math.Abs(float64(int(res.Moved)-want)) > 10 {
+		t.Errorf("%d and %d connections: got %+v, %v, want about %d moved", left[1], left[2], res, err, want)
+	}
+	s.evenly(2, n, 0)
+	if res, err := s.rebalance(); err != nil || res.Moved != 0 {
+		t.Errorf("once more: got %+v, %v, want none moved", res, err)
+	}
+}
+
+// TestDirectedFollow: messages find a connection, in order, that has left the slot in which it began, also when that
+// slot is gone, and when another worker has it.
+func TestDirectedFollow(t *testing.T) {
+	s := launch(t, "", serverConfig{Workers: 3})
+	run := s.crowd(Config{Directed: 60, Seed: 3, Rate: 40})
+	steps := []func() (control.RollResult, error){
+		func() (control.RollResult, error) { return s.scale(1) },
+		func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) },
+		func() (control.RollResult, error) { return s.scale(4) },
+		s.rebalance,
+		func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) },
+		func() (control.RollResult, error) { return s.scale(2) },
+		func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) },
+	}
+	for i, step := range steps {
+		heard := run.Snapshot().Directed
+		if res, err := step(); err != nil || res.Failed+res.Drained != 0 {
+			t.Errorf("step %d: got %+v, %v, want none failed", i, res, err)
+		}
+		until(t, "messages after a step", func() bool { return run.Snapshot().Directed > heard+100 })
+	}
+	s.finish(run)
+	s.audited()
+}
