@@ -4,8 +4,9 @@ TOOLS := $(CURDIR)/.cache/bin
 GOFUMPT := v0.12.0
 STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
+SOAK ?= 10m
 
-.PHONY: run test check fuzz bench bench-peers tools
+.PHONY: run test check soak fuzz bench bench-peers tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -41,6 +42,10 @@ $(TOOLS)/.gofumpt-$(GOFUMPT):
 $(TOOLS)/.staticcheck-$(STATICCHECK):
 	GOBIN=$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
 	@touch $@
+
+# Reloads, scales and rebalances for SOAK, under a crowd of clients that checks every byte.
+soak:
+	go test -count=1 -timeout 24h -run TestSoak -v ./internal/traffic -soak $(SOAK)
 
 # Each fuzz target for FUZZTIME.
 fuzz:

@@ -271,31 +271,47 @@ func (h *handoff) check() error {
 }
 
 // cpu is the processor time of all processes of the server so far, of those included that have ended.
-func (h *handoff) cpu() (sum time.Duration) {
+func (h *handoff) cpu() time.Duration {
 	primary := h.server.cmd.Process.Pid
-	sum = processCPU(primary) + endedCPU(primary)
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", primary))
+	for {
+		ended := endedCPU(primary)
+		// One that ends meanwhile would be missing in both sums.
+		if sum, ok := familyCPU(primary); ok && ended == endedCPU(primary) {
+			return ended + sum
+		}
+	}
+}
+
+// familyCPU is that of a process and its children. It is not ok if one of them is gone.
+func familyCPU(pid int) (sum time.Duration, ok bool) {
+	sum, ok = processCPU(pid)
+	if !ok {
+		return 0, true // the server itself has ended, which others notice
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, file := range lists {
 		b, _ := os.ReadFile(file)
 		for _, f := range bytes.Fields(b) {
-			pid, _ := strconv.Atoi(string(f))
-			sum += processCPU(pid)
+			child, _ := strconv.Atoi(string(f))
+			used, ok := processCPU(child)
+			if !ok {
+				return 0, false
+			}
+			sum += used
 		}
 	}
-	return sum
+	return sum, true
 }
 
-// processCPU is that of a process which lives.
-func processCPU(pid int) time.Duration {
+// processCPU is that of a process which has not been waited for.
+func processCPU(pid int) (used time.Duration, ok bool) {
 	var ts unix.Timespec
 	// clock_getcpuclockid(3): the scheduler's clock of the process.
-	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
+	err := unix.ClockGettime(int32(^pid<<3|2), &ts)
+	return time.Duration(ts.Nano()), err == nil
 }
 
-// endedCPU is that of the children of a process that have ended, to 10 ms.
+// endedCPU is that of the children of a process that have ended and been waited for, to 10 ms.
 func endedCPU(pid int) time.Duration {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])

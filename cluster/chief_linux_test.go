@@ -73,7 +73,13 @@ func chief() int {
 		return 1
 	}
 	policy, _ := ParsePolicy(os.Getenv(policyEnv))
-	b.mu.Lock()
+	file := ""
+	if left != nil {
+		if f := left.File("greeting"); f != nil && left.File("greeting") == nil && left.File("other") == nil {
+			text, _ := io.ReadAll(f)
+			file = string(text)
+		}
+	}
 	b.p, err = Start(context.Background(), Config{
 		Args: []string{}, Env: []string{playEnv + "=" + os.Getenv(chiefEnv), chiefEnv + "=", "GORACE=atexit_sleep_ms=0"},
 		Workers: 2, Listen: anyPort, Inherit: left, Logger: slog.New(slog.DiscardHandler), Scheduling: policy,
@@ -85,17 +91,9 @@ func chief() int {
 		},
 		OnMessage: b.hear, OnHandle: b.receive,
 	})
-	b.mu.Unlock()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
-	}
-	file := ""
-	if left != nil {
-		if f := left.File("greeting"); f != nil && left.File("greeting") == nil && left.File("other") == nil {
-			text, _ := io.ReadAll(f)
-			file = string(text)
-		}
 	}
 	tellf("started %d %q", b.p.Generation(), file)
 	lines := bufio.NewScanner(os.Stdin)

@@ -248,6 +248,8 @@ func (w *Worker) bequeath(carry func(Handle) int) workerHeritage {
 	}
 	if w.link.connected() {
 		b.Link = carry(connHandle{w.link})
+	}
+	if b.Link >= 0 { // in a trial the link is read from meanwhile
 		rest, fds := w.link.conn.Rest()
 		b.Rest = slices.Clone(rest)
 		for _, list := range fds {

@@ -103,7 +103,7 @@ func TestParseHeritage(t *testing.T) {
 		{"a process below zero", "worker 3 of slot 1", framed("{" + strings.Replace(whole, "7", "-7", 1) + "}")},
 		{
 			"two workers of one slot", "worker 4 of slot 1",
-			framed("{" + strings.Replace(whole, "}]", `},{"id":4,"slot":1,"pid":8}]`, 2) + "}"),
+			framed(`{"version":1,"slots":[{"number":1}],"workers":[{"id":3,"slot":1,"pid":7},{"id":4,"slot":1,"pid":8}]}`),
 		},
 		{
 			"a state that there is not", "worker 3 of slot 1",

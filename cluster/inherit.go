@@ -103,9 +103,11 @@ func (p *Primary) inheritWorker(b workerHeritage, s *slot) (*Worker, error) {
 	return w, nil
 }
 
-// resume makes inherited workers known and heard, and starts those that are missing. On the run loop, first of all.
+// resume makes inherited workers known, starts those that are missing, and then hears what they say: a message from one
+// that is for another must find it. On the run loop, first of all.
 func (p *Primary) resume() {
 	p.unready = 0
+	before := p.nextID
 	for _, s := range slices.Clone(p.slots) {
 		w := s.worker
 		if w == nil {
@@ -115,6 +117,12 @@ func (p *Primary) resume() {
 		p.alive++
 		p.roster.enter(w)
 		p.tell(Event{Kind: EventInherit, Worker: w})
+	}
+	for _, w := range p.Workers() {
+		s := w.at
+		if s.worker != w || w.id > before {
+			continue
+		}
 		if state := w.State(); state == StateReady || state == StateMoving {
 			p.disp.add(w)
 		}

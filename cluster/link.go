@@ -13,7 +13,8 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// The kinds of frames.
+// The kinds of frames. A primary and its workers may be of different releases: numbers are for ever, new kinds come last,
+// and a kind that is not known is nothing.
 const (
 	kindMessage   byte = iota + 1 // both ways: opaque
 	kindConns                     // to a worker: number of the batch (4); accepted sockets beside it
@@ -32,11 +33,11 @@ const (
 	kindGive                      // to a worker: a Move; its end of a socketpair beside it
 	kindTake                      // to a worker: the same
 	kindSettle                    // to a worker: a Move
-	kindStay                      // to a worker: it goes on, after a move that was to be its end
 	kindMoving                    // to the primary: number of the move (8), moved (8), left (8)
 	kindGiven                     // to the primary: number of the move (8), a MoveResult in JSON
 	kindTaken                     // to the primary: the same
 	kindStuck                     // to the primary: number of the move (8)
+	kindStay                      // to a worker: it goes on, after a move that was to be its end
 )
 
 // maxHandles is the number of handles that may wait on the way to the other side: each is an open descriptor.

@@ -175,11 +175,10 @@ func (m *mover) awaitTaker(o Move, conn *fdpass.Conn) error {
 		}
 	})
 	defer stuck.Stop()
-	f, err := conn.Read()
-	if err == nil && f.Kind != tellDone {
-		err = errors.New("the taker makes no sense")
+	if f, err := conn.Read(); err != nil || f.Kind != tellDone {
+		return errors.New("the taker is gone") // an end, or a reset if it had not read all
 	}
-	return err
+	return nil
 }
 
 // givePretended moves a number.

@@ -35,15 +35,9 @@ func TestScaleUpAndDown(t *testing.T) {
 			if by := g.dialMany(40); len(by) < 3 || by[1]+by[2]+by[3]+by[4] != 40 {
 				t.Errorf("connections by worker: %v, want 40", by)
 			}
+			var clients []client
 			if tt.play == "move" { // the others wait for their clients to be cut off
-				clients := g.dialSome(8)
-				defer func() {
-					for _, c := range clients {
-						if slot, _ := c.ask(t); slot != 1 {
-							t.Errorf("a client of worker %d is with %d, want 1", c.slot, slot)
-						}
-					}
-				}()
+				clients = g.dialSome(8)
 			}
 			for n := 3; n >= 1; n-- {
 				if res, err = g.Scale(t.Context(), n, RollOptions{}); err != nil {
@@ -54,6 +48,11 @@ func TestScaleUpAndDown(t *testing.T) {
 				}
 				if got, want := slotsOf(g.Primary), []int{1, 2, 3}[:n]; !slices.Equal(got, want) {
 					t.Errorf("slots %v, want %v", got, want)
+				}
+			}
+			for _, c := range clients {
+				if slot, _ := c.ask(t); slot != 1 {
+					t.Errorf("a client of worker %d is with %d, want 1", c.slot, slot)
 				}
 			}
 			if !processIsGone(forked.PID()) {

@@ -50,10 +50,12 @@ func (l *letterJSON) sum() uint32 {
 func (d *directed) target() string { return pathUser + "?" + url.Values{"name": {d.name}}.Encode() }
 
 func (d *directed) play(c *client) error {
-	select {
-	case <-d.peer.known:
-	case <-c.stop:
-	case <-c.gone:
+	for _, one := range [...]*directed{d, d.peer} { // who is not known yet is not believed to have sent anything
+		select {
+		case <-one.known:
+		case <-c.stop:
+		case <-c.gone:
+		}
 	}
 	for c.rest() {
 		d.mu.Lock()

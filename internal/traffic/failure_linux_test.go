@@ -21,6 +21,7 @@ func lives(st control.Status) (list []string) {
 
 // TestReloadOfBadBinary: what cannot take over changes nothing, and the next reload is a reload like any other.
 func TestReloadOfBadBinary(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
 	run := s.crowd(Mix(s.addr, 100))
 	for _, tt := range []struct {
@@ -75,6 +76,7 @@ func TestReloadOfBadBinary(t *testing.T) {
 
 // TestOneRollAtATime: a second operation is refused while one is under way, and not after it.
 func TestOneRollAtATime(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
 	f := s.echoers(20)
 	first := s.reloading(control.ReloadRequest{CanarySeconds: 1})
@@ -99,6 +101,7 @@ func TestOneRollAtATime(t *testing.T) {
 // TestReloadsLeaveNothing: clients that come and go in any way, while workers come and go, leave no process, no
 // descriptor and no connection behind.
 func TestReloadsLeaveNothing(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
 	stay := s.echoers(100)
 	restless := s.restless(12)

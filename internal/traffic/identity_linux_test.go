@@ -9,6 +9,7 @@ import (
 
 // TestMovedConnectionIsTheSame: id, query, subscriptions and the application's own state are the same before and after.
 func TestMovedConnectionIsTheSame(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
 	users := s.call(10, func(int) string { return pathUser })
 	counters := s.call(10, func(int) string { return pathCount })

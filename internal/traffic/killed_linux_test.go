@@ -67,6 +67,7 @@ func (s *server) served(f *callers, n, pid int) {
 
 // TestSuccessorKilled: a successor that dies takes along what it had acknowledged; the rest stays where it was.
 func TestSuccessorKilled(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
 	f := s.echoers(many)
 	end, old, next := s.disturbed(func(_, next int) { strike(t, next, syscall.SIGKILL) })
@@ -83,6 +84,7 @@ func TestSuccessorKilled(t *testing.T) {
 
 // TestPredecessorKilled: if the old worker dies, the new one goes on with what had been sent to it, and has the slot.
 func TestPredecessorKilled(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
 	f := s.echoers(many)
 	end, old, next := s.disturbed(func(old, _ int) { strike(t, old, syscall.SIGKILL) })
@@ -96,6 +98,7 @@ func TestPredecessorKilled(t *testing.T) {
 // TestSuccessorStopped: a successor that answers nothing, not even that all shall come back, is killed. Nothing is lost
 // but what it had acknowledged.
 func TestSuccessorStopped(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1, Stall: 500 * time.Millisecond})
 	f := s.echoers(many)
 	end, old, next := s.disturbed(func(_, next int) { strike(t, next, syscall.SIGSTOP) })
@@ -112,6 +115,7 @@ func TestSuccessorStopped(t *testing.T) {
 
 // TestSuccessorStoppedAtFirst: a successor that never takes part loses nobody.
 func TestSuccessorStoppedAtFirst(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1, Stall: 500 * time.Millisecond})
 	run := s.crowd(Mix(s.addr, 100))
 	// With a canary there is time to stop it between its start and the move.
@@ -149,6 +153,7 @@ func (s *server) stateOf(pid int) control.State {
 
 // TestSuccessorRefuses: a successor that runs out of descriptors half-way gives back what it has: nobody notices.
 func TestSuccessorRefuses(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
 	f := s.echoers(many - 100)
 	cfg := Mix(s.addr, 100)

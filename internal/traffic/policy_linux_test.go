@@ -9,8 +9,10 @@ import (
 
 // TestReloadUnderPolicies: whoever connects while workers are replaced, come and go finds one, however connections are given out.
 func TestReloadUnderPolicies(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []cluster.Policy{cluster.RoundRobin, cluster.LeastConnections, cluster.None} {
 		t.Run(policy.String(), func(t *testing.T) {
+			t.Parallel()
 			s := launch(t, "", serverConfig{Workers: 2, Scheduling: policy})
 			// The rate makes short connections follow each other closely.
 			run := s.crowd(Config{Small: 40, Churn: 24, Seed: 4, Rate: 50})

@@ -42,6 +42,7 @@ func (s *server) scaled(workers int) control.RollResult {
 
 // TestScaleUnderTraffic: workers come and go, and with them their connections, and no client notices.
 func TestScaleUnderTraffic(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
 	cfg := Mix(s.addr, 300)
 	run := s.crowd(cfg)
@@ -62,6 +63,7 @@ func TestScaleUnderTraffic(t *testing.T) {
 
 // TestScaleOfUnevenCluster: one worker with everything shares it with the new ones.
 func TestScaleOfUnevenCluster(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
 	f := s.echoers(400)
 	if res := s.scaled(2); res.Moved < 190 || res.Moved > 210 {
@@ -87,6 +89,7 @@ func (c *caller) bornIn(t *testing.T) int {
 
 // TestRebalance: a worker that has nine tenths of all connections ends with half of them.
 func TestRebalance(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2, Scheduling: cluster.RoundRobin})
 	f := s.call(400, func(int) string { return pathUser })
 	left := make(map[int]int)
@@ -113,6 +116,7 @@ func TestRebalance(t *testing.T) {
 // TestDirectedFollow: messages find a connection, in order, that has left the slot in which it began, also when that
 // slot is gone, and when another worker has it.
 func TestDirectedFollow(t *testing.T) {
+	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 3})
 	run := s.crowd(Config{Directed: 60, Seed: 3, Rate: 40})
 	steps := []func() (control.RollResult, error){

@@ -148,6 +148,8 @@ func (s *server) install(binary string) {
 
 func (s *server) installBytes(b []byte) {
 	s.t.Helper()
+	syscall.ForkLock.RLock() // a child that was just forked would hold the file open for writing: text file busy
+	defer syscall.ForkLock.RUnlock()
 	draft := s.binary + ".new"
 	if err := os.WriteFile(draft, b, 0o755); err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,544 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// led is a chief under test.
+type led struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	lines  chan string
+	stderr string // the file that gets what its workers write
+	veto   string // the file that makes trials fail
+}
+
+// startChief runs a primary in a process of its own.
+func startChief(t *testing.T, play string, env ...string) *led {
+	t.Helper()
+	l := &led{
+		t: t, lines: make(chan string, 10000),
+		stderr: filepath.Join(t.TempDir(), "stderr"), veto: filepath.Join(t.TempDir(), "veto"),
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.cmd = exec.Command(exe)
+	l.cmd.Env = append(append(os.Environ(), chiefEnv+"="+play, stderrEnv+"="+l.stderr, vetoEnv+"="+l.veto,
+		"GORACE=atexit_sleep_ms=0"), env...)
+	words := new(tail)
+	words.to = io.Discard
+	l.cmd.Stderr = words
+	out, err := l.cmd.StdoutPipe()
+	if err == nil {
+		l.in, err = l.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = l.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() { // ends with the chief
+		defer close(read)
+		s := bufio.NewScanner(out)
+		s.Buffer(nil, 1<<20)
+		for s.Scan() {
+			l.lines <- s.Text()
+		}
+		close(l.lines)
+	}()
+	t.Cleanup(func() {
+		_ = l.in.Close()
+		late := time.AfterFunc(patience, func() { _ = l.cmd.Process.Kill() })
+		defer late.Stop()
+		<-read
+		if err := l.cmd.Wait(); err != nil {
+			t.Errorf("the chief ends with %v: %s", err, words)
+		}
+	})
+	l.await("started 1 ")
+	return l
+}
+
+// await returns the rest of the next line that begins with a word, or several.
+func (l *led) await(begin string) string {
+	l.t.Helper()
+	limit := time.After(patience)
+	var seen []string
+	for {
+		select {
+		case s, ok := <-l.lines:
+			if rest, found := strings.CutPrefix(s, begin); found {
+				return rest
+			}
+			seen = append(seen, s)
+			if !ok {
+				l.t.Fatalf("the chief has ended; no %q among %q", begin, seen)
+			}
+		case <-limit:
+			l.t.Fatalf("no %q among %q", begin, seen)
+		}
+	}
+}
+
+// order gives an order.
+func (l *led) order(format string, args ...any) {
+	l.t.Helper()
+	if _, err := fmt.Fprintf(l.in, format+"\n", args...); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// exec makes the chief replace its program.
+func (l *led) exec(generation int) {
+	l.t.Helper()
+	l.order("exec")
+	if got := l.await(fmt.Sprintf("started %d ", generation)); got != `"hello"` {
+		l.t.Errorf("the file says %s, want hello", got)
+	}
+}
+
+// status asks the chief how it stands.
+func (l *led) status() (s status) {
+	l.t.Helper()
+	l.order("status")
+	if err := json.Unmarshal([]byte(l.await("status ")), &s); err != nil {
+		l.t.Fatal(err)
+	}
+	return s
+}
+
+// dial connects to the chief's workers.
+func (l *led) dial(addr string) client {
+	l.t.Helper()
+	c, err := dialAt(l.t, "tcp", addr)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return c
+}
+
+func TestExecKeepsWorkersAndCounters(t *testing.T) {
+	for _, policy := range []Policy{RoundRobin, LeastConnections, None} {
+		t.Run(policy.String(), func(t *testing.T) {
+			l := startChief(t, "move", policyEnv+"="+policy.String())
+			if policy == None {
+				l = startChief(t, "serve", policyEnv+"="+policy.String())
+			}
+			before := l.status()
+			for range 10 {
+				l.dial(before.Addr)
+			}
+			_ = syscall.Kill(before.Workers[1].PID, syscall.SIGKILL)
+			l.await("event ready 2.2")
+			l.order("reload")
+			if got := l.await("rolled "); got != "2 <nil>" {
+				t.Fatal(got)
+			}
+			l.order("text some")
+			l.await("done")
+			eventually(t, "counters rest", func() bool {
+				last := before.Stats
+				before = l.status()
+				return last == before.Stats
+			})
+			for generation := 2; generation <= 4; generation++ {
+				l.exec(generation)
+				after := l.status()
+				if after.Generation != generation {
+					t.Errorf("generation %d, want %d", after.Generation, generation)
+				}
+				after.Generation = before.Generation
+				if fmt.Sprintf("%+v", after) != fmt.Sprintf("%+v", before) {
+					t.Errorf("after exec\n%+v, before\n%+v", after, before)
+				}
+			}
+			for range 20 {
+				if c := l.dial(before.Addr); c.generation < 2 {
+					t.Errorf("served by %d.%d", c.slot, c.generation)
+				}
+			}
+			l.order("reload")
+			if got := l.await("rolled "); got != "2 <nil>" {
+				t.Fatal(got)
+			}
+			after := l.status()
+			if old := before.Workers[1].ID; after.Workers[0].ID <= old || after.Workers[0].Generation != 3 {
+				t.Errorf("worker %+v after one with id %d", after.Workers[0], old)
+			}
+			if after.Rolled.Moved < before.Rolled.Moved || after.Ledger.Text != "some" || after.Stats.Restarts != 1 {
+				t.Errorf("sums %+v, text %q, %+v", after.Rolled, after.Ledger.Text, after.Stats)
+			}
+			for _, w := range before.Workers {
+				if !processIsGone(w.PID) {
+					t.Errorf("the old process %d is there", w.PID)
+				}
+			}
+		})
+	}
+}
+
+// Under load in both directions, with messages in pieces and handles among them, nothing is lost, doubled or out of
+// order, and no line of what workers write is missing.
+func TestExecUnderLoadLosesNothing(t *testing.T) {
+	l := startChief(t, "number")
+	pids := []int{l.status().Workers[0].PID, l.status().Workers[1].PID}
+	l.order("talk")
+	l.await("done")
+	for generation := 2; generation <= 11; generation++ {
+		l.exec(generation)
+		l.order("talk")
+		l.await("done")
+		up := l.status().Ledger.Up
+		eventually(t, "messages come from all", func() bool { // so that there is a load again
+			now := l.status().Ledger.Up
+			return now[1] > up[1]+60 && now[2] > up[2]+60
+		})
+	}
+	s := l.status()
+	if len(s.Ledger.Errors) > 0 {
+		t.Errorf("the primary hears: %q", s.Ledger.Errors[:min(len(s.Ledger.Errors), 10)])
+	}
+	for i, w := range s.Workers {
+		if w.PID != pids[i] || w.Generation != 1 {
+			t.Errorf("worker %d.%d is process %d, want %d", w.Slot, w.Generation, w.PID, pids[i])
+		}
+		l.order("say %d tell", w.Slot)
+		var sent, last int
+		var faults string
+		text := l.await(fmt.Sprintf("message %d ", w.Slot))
+		_, err := fmt.Sscanf(strings.ReplaceAll(strings.Trim(text, `"`), `\"`, `"`), "sent %d last %d faults %q", &sent, &last, &faults)
+		if err != nil || faults != "" || last < s.Ledger.Down[w.ID] {
+			t.Errorf("worker %d: %q, %v; %d were sent to it", w.Slot, text, err, s.Ledger.Down[w.ID])
+		}
+	}
+	if s.Stats.HandlesLost != 0 || s.Stats.Restarts != 0 {
+		t.Errorf("counters %+v", s.Stats)
+	}
+	judgeLines(t, l.stderr)
+}
+
+// judgeLines looks for numbers that are missing in what workers have written, but for the end.
+func judgeLines(t *testing.T, name string) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := make(map[int]int)
+	faults := 0
+	for line := range strings.Lines(string(text)) {
+		var id, n int
+		if !strings.HasSuffix(line, "\n") {
+			continue
+		}
+		if _, err := fmt.Sscanf(line, "line %d %d\n", &id, &n); err != nil || n != last[id]+1 {
+			if faults++; faults < 5 {
+				t.Errorf("%q after %d (%v)", line, last[id], err)
+			}
+		}
+		last[id] = n
+	}
+	if len(last) != 2 {
+		t.Errorf("lines of %d workers, want 2", len(last))
+	}
+}
+
+func TestHandlesAndSharedSocketsAfterExec(t *testing.T) {
+	l := startChief(t, "ask")
+	l.order("say 1 listen tcp %s", anyPort)
+	addr := strings.Trim(l.await("message 1 "), `"`)
+	for generation := 2; generation <= 3; generation++ {
+		l.exec(generation)
+		if c := l.dial(addr); c.slot != 1 {
+			t.Errorf("the shared socket is served by %d", c.slot)
+		}
+		l.order("say 2 send pipe")
+		if got := l.await("handle 2 "); got != `"from the worker"` {
+			t.Errorf("handle %s", got)
+		}
+		l.order("give")
+		if got := l.await("message 1 "); got != `"take content <nil>"` {
+			t.Errorf("the worker says %s", got)
+		}
+	}
+	// The socket is the primary's still: the other worker gets the same, and so does one that replaces the first.
+	l.order("say 2 listen tcp %s", anyPort)
+	if got := strings.Trim(l.await("message 2 "), `"`); got != addr {
+		t.Errorf("the other worker listens at %s, want %s", got, addr)
+	}
+	_ = syscall.Kill(l.status().Workers[0].PID, syscall.SIGKILL)
+	l.await("event ready 1.2")
+	l.order("say 1 listen tcp %s", anyPort)
+	if got := strings.Trim(l.await("message 1 "), `"`); got != addr {
+		t.Errorf("the next worker listens at %s, want %s", got, addr)
+	}
+	// With the last that closes it, it is gone: the users were inherited, too.
+	for slot := 1; slot <= 2; slot++ {
+		l.order("say %d unlisten", slot)
+		l.await(fmt.Sprintf("message %d ", slot))
+	}
+	eventually(t, "the socket is closed", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+}
+
+func TestWorkersThatDieAroundAnExec(t *testing.T) {
+	l := startChief(t, "serve")
+	l.exec(2)
+	_ = syscall.Kill(l.status().Workers[0].PID, syscall.SIGKILL)
+	l.await("event exit 1.1")
+	l.await("event ready 1.2")
+	for i, how := range []string{"kill", "reap"} { // in the last moment; seen by the program before, or not
+		l.order("exec %s %d", how, l.status().Workers[1].PID)
+		l.await("event inherit 2.")
+		l.await(fmt.Sprintf("event exit 2.%d", i+1)) // before the word of the start, or after it
+		l.await(fmt.Sprintf("event ready 2.%d", i+2))
+		s := l.status()
+		for range 4 {
+			l.dial(s.Addr)
+		}
+		if s.Workers[0].Generation != 2 || s.Stats.Restarts != uint64(i+2) {
+			t.Errorf("%s: workers %+v, %+v", how, s.Workers, s.Stats)
+		}
+	}
+}
+
+// Signals that come at any moment of an exec are heard by one of the programs, and kill none.
+func TestSignalsDuringExec(t *testing.T) {
+	l := startChief(t, "serve")
+	quit, ended := make(chan struct{}), make(chan int)
+	stop := sync.OnceFunc(func() { close(quit) })
+	defer stop()
+	go func() { // ends with quit
+		tick := time.NewTicker(500 * time.Microsecond)
+		defer tick.Stop()
+		n := 0
+		for all := []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1}; ; n++ {
+			select {
+			case <-tick.C:
+				_ = l.cmd.Process.Signal(all[n%3])
+			case <-quit:
+				ended <- n
+				return
+			}
+		}
+	}()
+	const execs = 8
+	for generation := 2; generation < 2+execs; generation++ {
+		l.exec(generation)
+	}
+	stop()
+	n := <-ended
+	l.exec(2 + execs) // it has heard what waited
+	s := l.status()
+	t.Logf("%d of %d signals were heard", s.Ledger.Signals, n)
+	if n < 300 || s.Ledger.Signals == 0 {
+		t.Errorf("%d of %d signals were heard", s.Ledger.Signals, n)
+	}
+	for _, w := range s.Workers {
+		if w.Generation != 1 {
+			t.Errorf("worker %d.%d", w.Slot, w.Generation)
+		}
+	}
+}
+
+func TestTrialThatFails(t *testing.T) {
+	l := startChief(t, "serve")
+	if err := os.WriteFile(l.veto, []byte("version 7 is too old\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := l.status()
+	for range 3 {
+		l.order("exec")
+		if got := l.await("failed "); !strings.HasSuffix(got, `, on trial: exit status 1: version 7 is too old"`) {
+			t.Errorf("error %s", got)
+		}
+	}
+	after := l.status()
+	if fmt.Sprint(before) != fmt.Sprint(after) {
+		t.Errorf("after a trial\n%+v, before\n%+v", after, before)
+	}
+	if err := os.Remove(l.veto); err != nil {
+		t.Fatal(err)
+	}
+	l.exec(2)
+}
+
+// script writes a program.
+func script(t *testing.T, text string, mode os.FileMode) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+text+"\n"), mode); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestExecThatFailsLeavesEverythingWorking(t *testing.T) {
+	gone := script(t, "exit 0", 0o700)
+	for _, tt := range []struct {
+		name, program, want string
+		before              func()
+		state               error
+	}{
+		{"a program that is not there", "/nowhere/at-all", "no such file or directory", nil, nil},
+		{"a program that cannot be executed", script(t, "exit 0", 0o600), "permission denied", nil, nil},
+		{"a trial with words", script(t, "echo one >&2; echo two; exit 1", 0o700), "exit status 1: two", nil, nil},
+		{"a trial that is killed", script(t, "kill -9 $$", 0o700), "on trial: signal: killed", nil, nil},
+		{"state that cannot be had", script(t, "exit 0", 0o700), "no state", nil, errors.New("no state")},
+		{
+			"a program that goes away after its trial", gone, "exec " + gone + ": no such file or directory",
+			func() { _ = os.Remove(gone) }, nil,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			answers := make(chan string, 100)
+			g := start(t, Config{
+				Workers: 2, Listen: anyPort, OnMessage: func(_ *Worker, m []byte) { answers <- string(m) },
+			}, "serve")
+			g.Setup(Settings{Exec: tt.program})
+			g.dialSome(2)
+			before, fds, list := g.Stats(), openFDs(t, os.Getpid()), pids(g.Primary)
+			for range 3 {
+				err := g.Exec(t.Context(), ExecOptions{
+					Before: tt.before, State: func() ([]byte, error) { return []byte("state"), tt.state },
+				})
+				if !errors.Is(err, ErrExec) || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("error %v, want %s", err, tt.want)
+				}
+				if tt.before != nil {
+					break
+				}
+			}
+			if after := g.Stats(); after != before {
+				t.Errorf("counters %+v, want %+v", after, before)
+			}
+			if after := openFDs(t, os.Getpid()); after != fds {
+				t.Errorf("%d descriptors are open, %d were", after, fds)
+			}
+			judgeWorking(t, g, answers)
+			if after := pids(g.Primary); !slices.Equal(after, list) {
+				t.Errorf("processes %v, want %v", after, list)
+			}
+		})
+	}
+}
+
+// judgeWorking looks whether a primary accepts, sends and hears.
+func judgeWorking(t *testing.T, g *group, answers <-chan string) {
+	t.Helper()
+	if by := g.dialMany(20); by[1]+by[2] != 20 {
+		t.Errorf("connections by worker: %v", by)
+	}
+	for _, w := range g.Workers() {
+		if err := w.Send([]byte("hello")); err != nil {
+			t.Error(err)
+		}
+		select {
+		case s := <-answers:
+			if s != "hello" {
+				t.Errorf("answer %q", s)
+			}
+		case <-time.After(patience):
+			t.Fatal("no answer")
+		}
+	}
+}
+
+func TestExecWaitsForNobodyForLong(t *testing.T) {
+	program := script(t, "exit 0", 0o700)
+	t.Run("a worker that does not read", func(t *testing.T) {
+		g := start(t, Config{Workers: 2, Listen: anyPort}, "serve")
+		g.Setup(Settings{Exec: program})
+		stopped := g.Workers()[0]
+		_ = stopped.Kill(syscall.SIGSTOP)
+		for range 4 {
+			_ = stopped.Send(make([]byte, 1<<20))
+		}
+		began := time.Now()
+		err := g.Exec(t.Context(), ExecOptions{Before: func() { panic("it must not come to this") }})
+		if !errors.Is(err, ErrExec) || !strings.HasSuffix(err.Error(), "worker 1 does not read what was sent to it") {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(began); took > 2*quietLimit {
+			t.Errorf("it took %v, the limit is %v", took, quietLimit)
+		}
+		_ = stopped.Kill(syscall.SIGCONT)
+		if by := g.dialMany(20); by[1]+by[2] != 20 {
+			t.Errorf("connections by worker: %v", by)
+		}
+	})
+	t.Run("a worker that does not take connections", func(t *testing.T) {
+		g := start(t, Config{Workers: 1, Listen: anyPort}, "serve")
+		g.Setup(Settings{Exec: program})
+		stopped := g.Workers()[0]
+		_ = stopped.Kill(syscall.SIGSTOP)
+		const many = 4 * batchSize // more than may be under way and wait
+		served := make(chan error, many)
+		for range many {
+			go func() { // ends when it is served
+				_, err := g.dial()
+				served <- err
+			}()
+		}
+		eventually(t, "all have come", func() bool { return g.Stats().Accepted > window*batchSize+maxWaiting })
+		ended := make(chan error, 1)
+		go func() { // ends within the limit
+			ended <- g.Exec(t.Context(), ExecOptions{Before: func() { panic("it must not come to this") }})
+		}()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrExec) || !strings.Contains(err.Error(), "does not take the connections") {
+				t.Errorf("error %v", err)
+			}
+		case <-time.After(3 * quietLimit):
+			t.Error("it has no end")
+		}
+		_ = stopped.Kill(syscall.SIGCONT)
+		for range many {
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A primary that drains has nothing to leave.
+func TestExecWhileThePrimaryDrains(t *testing.T) {
+	g := start(t, Config{Workers: 2}, "stubborn")
+	g.Setup(Settings{Exec: script(t, "exit 0", 0o700)})
+	ctx, cancel := context.WithCancel(t.Context())
+	drained := make(chan int, 1)
+	go func() { drained <- g.Drain(ctx) }() // ends with cancel
+	eventually(t, "it drains", func() bool { return g.Workers()[0].State() == StateDraining })
+	err := g.Exec(t.Context(), ExecOptions{Before: func() { panic("it must not come to this") }})
+	if !errors.Is(err, ErrStopped) {
+		t.Errorf("error %v, want ErrStopped", err)
+	}
+	cancel()
+	<-drained
+}
