@@ -19,6 +19,7 @@ type mover struct {
 	end    *handoff.End // nil while nothing moves
 	order  cluster.Move // of the primary, at the giver
 	cross  bool         // arrivals change their slot: the hub has to know
+	come   []uint64     // those arrivals, until the end of the move
 	leaves bool         // accepting is off
 	moved  int          // at the last look that saw progress
 	since  int64        // ns, of that look
@@ -68,6 +69,7 @@ func (m *mover) take(f *os.File, cross bool, taken func(handoff.Outcome)) {
 		m.cross, m.order = cross, cluster.Move{}
 		o := m.options(-1)
 		o.Taken = func(out handoff.Outcome) {
+			m.arrived()
 			m.over()
 			taken(out)
 		}
@@ -268,8 +270,19 @@ func (m *mover) Admit(c handoff.Cargo) (handoff.Arrivals, error) {
 func (m *mover) Start(a handoff.Arrivals) {
 	m.n.eng.Start(a.(*engine.Arrivals))
 	if m.cross {
-		a.IDs(func(id uint64) { _ = m.n.local.Here(id) }) // the hub finds it by asking all, else
+		a.IDs(func(id uint64) { m.come = append(m.come, id) })
 	}
+}
+
+// arrived tells the hub which connections live in this slot now. Earlier, messages that the hub sends here would overtake
+// those that the other worker forwards.
+func (m *mover) arrived() {
+	for _, id := range m.come {
+		if m.n.eng.Lookup(id) != nil {
+			_ = m.n.local.Here(id) // the hub finds it by asking all, else
+		}
+	}
+	m.come = nil
 }
 
 // Expected ends Expect.

@@ -77,6 +77,7 @@ func chief() int {
 	if left != nil {
 		if f := left.File("greeting"); f != nil && left.File("greeting") == nil && left.File("other") == nil {
 			text, _ := io.ReadAll(f)
+			_ = f.Close()
 			file = string(text)
 		}
 	}

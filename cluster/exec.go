@@ -15,10 +15,14 @@ import (
 // ErrExec says that the program could not be replaced; the primary goes on as it was.
 var ErrExec = errors.New("cluster: primary not replaced")
 
+// errNotTaken says that a worker hangs.
+var errNotTaken = errors.New("a worker does not take the connections that were passed to it")
+
 // ExecOptions tell what goes along when a primary replaces itself.
 type ExecOptions struct {
-	// State is called when nothing comes from workers any more: what it returns is given to the next program as
-	// Inheritance.State. It is called once before that, too, for the trial. Nil is nothing.
+	// State is called when nothing comes from workers any more, and Worker.Send takes nothing (it fails with
+	// ErrOverloaded): what it returns is given to the next program as Inheritance.State. It is called once before that,
+	// too, for the trial. Nil is nothing.
 	State func() ([]byte, error)
 	// Files go along by name, for Inheritance.File. They stay open here if the exec fails.
 	Files map[string]*os.File
@@ -29,6 +33,9 @@ type ExecOptions struct {
 const (
 	// quietLimit is how long workers may take to let the primary come to rest.
 	quietLimit = 3 * time.Second
+	// holdLimit is how long Send may fail, and the primary's own goroutine stand still, because the last messages to
+	// workers leave.
+	holdLimit = 500 * time.Millisecond
 	// checkLimit is how long the next program may take to say that it could go on.
 	checkLimit = 30 * time.Second
 )
@@ -42,7 +49,7 @@ func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
 		return ErrBusy
 	}
 	defer p.rolling.Store(false)
-	if p.hasEnded() {
+	if p.hasEnded() || p.isStopping() {
 		return ErrStopped
 	}
 	if err := p.tryNext(ctx, o); err != nil {
@@ -50,7 +57,7 @@ func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
 	}
 	wake, err := p.rest(ctx)
 	if err == nil {
-		p.doNow(func() { err = p.exec(o) })
+		p.doNow(func() { err = p.holdAndExec(o) })
 	}
 	wake()
 	return fmt.Errorf("%w: %w", ErrExec, err)
@@ -113,11 +120,13 @@ func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
 			a.set(false)
 			undo = append(undo, func() { a.set(true) })
 		}
-		a.busy.Lock()
+		if until(ctx, a.busy.TryLock) != nil { // what it has accepted finds no room
+			return wake, errNotTaken
+		}
 		undo = append(undo, a.busy.Unlock)
 	}
 	if err := until(ctx, p.disp.idle); err != nil {
-		return wake, errors.New("a worker does not take the connections that were passed to it")
+		return wake, errNotTaken
 	}
 	for _, w := range p.Workers() {
 		if w.IsDead() || !w.link.pause() {
@@ -127,8 +136,8 @@ func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
 	}
 	p.doNow(func() {}) // what was read before is done
 	for _, w := range p.Workers() {
-		if until(ctx, func() bool { return w.link.idle() || !w.link.connected() }) != nil {
-			return wake, fmt.Errorf("worker %d does not read what was sent to it", w.slot)
+		if err := w.awaitIdle(ctx); err != nil {
+			return wake, err
 		}
 	}
 	return wake, nil
@@ -151,6 +160,40 @@ func until(ctx context.Context, ok func() bool) error {
 		}
 	}
 	return nil
+}
+
+// holdAndExec takes no more messages for workers: one that was taken after ExecOptions.State was called, and that the
+// application does not know to be sent, would be lost or come twice. On the run loop, at rest.
+func (p *Primary) holdAndExec(o ExecOptions) error {
+	if p.stopping {
+		return ErrStopped
+	}
+	for _, w := range p.Workers() {
+		w.link.hold()
+		defer w.link.release()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), holdLimit)
+	defer cancel()
+	for _, w := range p.Workers() { // what has come since they were at rest
+		if err := w.awaitIdle(ctx); err != nil {
+			return err
+		}
+	}
+	return p.exec(o)
+}
+
+// awaitIdle waits until nothing waits to be written to a worker.
+func (w *Worker) awaitIdle(ctx context.Context) error {
+	if until(ctx, func() bool { return w.link.idle() || !w.link.connected() }) != nil {
+		return fmt.Errorf("worker %d does not read what was sent to it", w.slot)
+	}
+	return nil
+}
+
+// isStopping says whether Drain or Stop was called.
+func (p *Primary) isStopping() (yes bool) {
+	p.doNow(func() { yes = p.stopping })
+	return yes
 }
 
 // exec leaves everything to the next program. It returns if that has failed. On the run loop, at rest.

@@ -178,6 +178,7 @@ func (h *heritage) descriptors() []int {
 func (i *Inheritance) Generation() int { return i.h.Generation + 1 }
 
 // File is what ExecOptions.Files had by a name, the caller's from here on; nil if there is none, or the second time.
+// Start closes what nobody has asked for.
 func (i *Inheritance) File(name string) *os.File {
 	fd, ok := i.h.Files[name]
 	if !ok {

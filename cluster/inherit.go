@@ -51,6 +51,7 @@ func (p *Primary) inherit(i *Inheritance) error {
 	for _, fd := range h.Files {
 		closeFD(fd) // nobody has asked for it
 	}
+	clear(h.Files) // nobody can any more: the numbers will be of other files
 	return nil
 }
 

@@ -60,6 +60,7 @@ type link struct {
 	handles int           // in queue
 	lost    uint64        // handles that were queued and could not be sent
 	drained chan struct{} // closed when the queue has room again; nil while nobody waits
+	held    bool          // what users send is refused
 	closing bool          // write what is queued, then end
 	closed  bool
 	written chan struct{} // closed when the writer has ended
@@ -159,14 +160,16 @@ func (l *link) room(kind byte, n int) error {
 		return ErrDisconnected
 	case n > maxPayload:
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, maxPayload)
-	case (kind == kindMessage || kind == kindReport || kind == kindHandle) && l.queued > 0 && l.queued+n > l.limit,
-		kind == kindHandle && l.handles >= maxHandles:
+	case isUsers(kind) && (l.held || l.queued > 0 && l.queued+n > l.limit), kind == kindHandle && l.handles >= maxHandles:
 		l.refused++
 		return ErrOverloaded
 	default:
 		return nil
 	}
 }
+
+// isUsers says whether users send such frames.
+func isUsers(kind byte) bool { return kind == kindMessage || kind == kindReport || kind == kindHandle }
 
 // write sends what is queued until the link is closed.
 func (l *link) write() {
@@ -249,7 +252,7 @@ func (l *link) wake() {
 }
 
 // low says whether the queue is below half of its limits. With l.mu held.
-func (l *link) low() bool { return l.queued <= l.limit/2 && l.handles <= maxHandles/2 }
+func (l *link) low() bool { return !l.held && l.queued <= l.limit/2 && l.handles <= maxHandles/2 }
 
 // below is closed when the queue is below half of its limits, or will not be any more.
 func (l *link) below() <-chan struct{} {
@@ -341,6 +344,21 @@ func (l *link) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.queued == 0
+}
+
+// hold refuses what users send, as if the queue was full, until release.
+func (l *link) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = true
+}
+
+// release ends hold.
+func (l *link) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = false
+	l.wake()
 }
 
 // finish sends what is queued, and then tells the other side that nothing follows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,9 @@ var (
 	// ErrMove says that connections could not be moved. Those that had moved already are back, or stay where they are.
 	ErrMove = errors.New("cluster: move failed")
 )
+
+// errGone says that a slot was given up meanwhile.
+var errGone = errors.New("cluster: the worker was disconnected meanwhile")
 
 // progressEvery is how often Roll.Progress hears of a move under way.
 const progressEvery = 200 * time.Millisecond
@@ -129,6 +133,10 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 	var err error
 	p.doNow(func() {
 		switch old = s.worker; {
+		case p.stopping:
+			err = ErrStopped
+		case !slices.Contains(p.slots, s):
+			err = errGone
 		case old == nil: // it has crashed, and is not to be waited for
 			s.history = history{}
 			if s.timer != nil {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -146,13 +147,17 @@ func (p *Primary) Reload(ctx context.Context, o RollOptions) (RollResult, error)
 		if i == 0 {
 			canary = r.o.Canary
 		}
-		if err = r.replace(ctx, s, canary); err != nil {
+		if err = r.replace(ctx, s, canary); errors.Is(err, errGone) {
+			err = nil
+			continue
+		}
+		if err != nil {
 			break
 		}
 		r.result.Workers++
 		r.done++
-		if i == 0 && len(slots) > 1 {
-			if err = serve(ctx, p.roster.last(s.number), canary); err != nil {
+		if w := p.roster.last(s.number); i == 0 && len(slots) > 1 && w != nil { // nil is one that was disconnected
+			if err = serve(ctx, w, canary); err != nil {
 				break
 			}
 		}
@@ -172,8 +177,9 @@ func (p *Primary) Replace(ctx context.Context, slot int, o RollOptions) (RollRes
 	err = fmt.Errorf("cluster: there is no worker %d", slot)
 	for _, s := range p.slotList() {
 		if s.number == slot {
-			err = r.replace(ctx, s, o.Canary)
-			r.result.Workers++
+			if err = r.replace(ctx, s, o.Canary); err == nil {
+				r.result.Workers++
+			}
 		}
 	}
 	return r.end(), err

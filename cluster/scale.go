@@ -153,7 +153,7 @@ func (r *roll) balance(ctx context.Context) error {
 		res, err := r.move(Move{Count: count}, most.w, least.w)
 		res.Staying = 0 // those go on where they are
 		r.add(res)
-		if err != nil {
+		if err != nil && !res.Unsupported {
 			return err
 		}
 		if res.Moved == 0 {

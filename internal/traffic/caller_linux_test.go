@@ -255,7 +255,8 @@ func (s *server) settled(n int) (st control.Status) {
 
 var movedField = regexp.MustCompile(`roll failed.* moved=(\d+)`)
 
-// movedBeforeFailure is how many connections had moved when the first roll failed: its answer does not tell, the log does.
+// movedBeforeFailure is how many connections had moved when the first roll failed: its answer does not tell, the log
+// does.
 func (s *server) movedBeforeFailure() (n int) {
 	s.t.Helper()
 	until(s.t, "a roll that failed in the log", func() bool {

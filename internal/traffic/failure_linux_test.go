@@ -38,7 +38,8 @@ func TestReloadOfBadBinary(t *testing.T) {
 		{"no binary", control.CodeStart, "\x00\x01\x02\x03 nothing that runs", 0o755, []string{"exec format error"}},
 		{
 			"too few descriptors", control.CodeFailed,
-			"#!/bin/sh\nulimit -n 60\nexec '" + self(t) + "' \"$@\"\n", 0o755, []string{"too few free descriptors"},
+			"#!/bin/sh\nulimit -n 60\nexec '" + self(t) + "' \"$@\"\n", 0o755,
+			[]string{"too few free descriptors"},
 		},
 	} {
 		before := lives(s.status())
@@ -134,7 +135,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 
 // TestResetsInTransit: of connections that are reset while they move, each has its Close callback, once.
 func TestResetsInTransit(t *testing.T) {
-	t.Skip("product: engine.Freeze drops a parked connection that has ended meanwhile without unpark, so Close is not called")
+	t.Skip("product: engine.Freeze drops a parked connection that has ended without unpark, so Close is not called")
 	s := launch(t, "", serverConfig{Workers: 1})
 	for range 3 {
 		f := s.call(600, func(i int) string { return [...]string{pathWork, pathCount, pathEcho}[i%3] })

@@ -7,7 +7,8 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestReloadUnderPolicies: whoever connects while workers are replaced, come and go finds one, however connections are given out.
+// TestReloadUnderPolicies: whoever connects while workers are replaced, come and go finds one, however connections are
+// given out.
 func TestReloadUnderPolicies(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []cluster.Policy{cluster.RoundRobin, cluster.LeastConnections, cluster.None} {
