@@ -12,6 +12,10 @@ func freeFDs() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return math.MaxInt32
 	}
+	// Linux 6.2 tells their number as the size of the folder: with many of them, a list takes tens of milliseconds.
+	if info, err := os.Stat("/proc/self/fd"); err == nil && info.Size() > 0 {
+		return max(int(min(limit.Cur, math.MaxInt32))-int(info.Size()), 0)
+	}
 	d, err := os.Open("/proc/self/fd")
 	if err != nil {
 		return math.MaxInt32 // whoever comes last finds out

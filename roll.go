@@ -90,6 +90,7 @@ func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f ro
 	out := control.RollResult{
 		Moved: uint64(res.Moved), Drained: uint64(res.Drained), Failed: uint64(res.Failed),
 		Seconds: res.Took.Seconds(), Workers: res.Workers,
+		MoveSeconds: res.Moving.Seconds(), FreezeSeconds: res.Freeze.Seconds(), StateBytes: uint64(res.Bytes),
 	}
 	log := d.app.cfg.Logger.With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
 		"seconds", res.Took.Seconds(), "longest_freeze", res.Freeze)

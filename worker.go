@@ -73,7 +73,7 @@ func (a *App) runWorker(ctx context.Context) error {
 
 // moveResult tells the primary how a move has ended.
 func moveResult(o handoff.Outcome) cluster.MoveResult {
-	r := cluster.MoveResult{Moved: o.Moved, Returned: o.Returned, Staying: o.Staying, Freeze: o.Freeze}
+	r := cluster.MoveResult{Moved: o.Moved, Returned: o.Returned, Staying: o.Staying, Bytes: o.Bytes, Freeze: o.Freeze}
 	if o.Err != nil {
 		r.Error = o.Err.Error()
 	}

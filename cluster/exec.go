@@ -136,6 +136,15 @@ func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
 	}
 	p.doNow(func() {}) // what was read before is done
 	for _, w := range p.Workers() {
+		for _, o := range w.proc.output {
+			o.hold()
+			undo = append(undo, o.release)
+			if until(ctx, o.atRest) != nil {
+				return wake, fmt.Errorf("what worker %d writes is not taken by Stdout or Stderr", w.slot)
+			}
+		}
+	}
+	for _, w := range p.Workers() {
 		if err := w.awaitIdle(ctx); err != nil {
 			return wake, err
 		}

@@ -31,6 +31,8 @@ type MoveResult struct {
 	Moved, Returned int
 	// Staying is the number of connections that could not be moved.
 	Staying int
+	// Bytes is the size of the states that travelled.
+	Bytes int
 	// Freeze is the longest time that a connection stood still.
 	Freeze time.Duration
 	// Error says why not all has moved; empty is a success.

@@ -56,17 +56,20 @@ func (w *player) moves(h *Hooks, play string) {
 		if i := w.self.Slot() - 1; i < len(loads) {
 			m.pretend, _ = strconv.Atoi(loads[i])
 		}
-		go m.reportOften() // ends with the process
 	}
+	go m.reportOften(play == "pretend") // ends with the process
 }
 
 // loadEnv is what workers pretend to have, by slot.
 const loadEnv = "EXPEDITE_TEST_LOAD"
 
-func (m *mover) reportOften() {
+func (m *mover) reportOften(pretend bool) {
 	for range time.Tick(10 * time.Millisecond) {
 		m.mu.Lock()
-		n := m.pretend
+		n := len(m.open)
+		if pretend {
+			n = m.pretend
+		}
 		m.mu.Unlock()
 		_ = m.self.Report(n, nil)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"time"
 )
 
@@ -20,16 +21,67 @@ type process struct {
 type output struct {
 	pipe *os.File
 	done chan struct{}
+
+	mu      sync.Mutex
+	changed sync.Cond
+	held    bool // nothing is to be read
+	resting bool // nothing is read, and all that was is passed on
 }
 
 // pass starts to pass on what comes out of a pipe.
 func pass(pipe *os.File, to io.Writer) *output {
 	o := &output{pipe: pipe, done: make(chan struct{})}
+	o.changed.L = &o.mu
 	go func() { // ends with the last writer, or when the pipe is closed
 		defer close(o.done)
-		_, _ = io.Copy(to, pipe)
+		for {
+			if _, err := io.Copy(to, pipe); !errors.Is(err, os.ErrDeadlineExceeded) {
+				return
+			}
+			o.rest()
+		}
 	}()
 	return o
+}
+
+// rest waits while the output is held.
+func (o *output) rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.resting = true
+	for o.held {
+		o.changed.Wait()
+	}
+	o.resting = false
+}
+
+// hold stops the reading: what is read and not passed on would be lost with the program. It comes to rest later.
+func (o *output) hold() {
+	o.mu.Lock()
+	o.held = true
+	o.mu.Unlock()
+	_ = o.pipe.SetReadDeadline(time.Unix(1, 0)) // it may have ended
+}
+
+// release ends hold.
+func (o *output) release() {
+	_ = o.pipe.SetReadDeadline(time.Time{})
+	o.mu.Lock()
+	o.held = false
+	o.changed.Signal()
+	o.mu.Unlock()
+}
+
+// atRest says whether hold has had its effect.
+func (o *output) atRest() bool {
+	select {
+	case <-o.done:
+		return true
+	default:
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.resting
 }
 
 // outlet is where a process may write so that it is passed on to a writer; the process's end has to be closed here. A

@@ -25,6 +25,8 @@ const progressEvery = 200 * time.Millisecond
 // move moves connections and keeps the routes in order. It may take as long as the workers make progress.
 func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 	p := r.p
+	began := time.Now()
+	defer func() { r.result.Moving += time.Since(began) }()
 	o.ID = p.moveIDs.Add(1)
 	o.Cross = from.slot != to.slot
 	m := &move{

@@ -48,7 +48,9 @@ type RollResult struct {
 	Drained int           // connections that could not move: they were closed
 	Failed  int           // connections that were lost with a worker
 	Workers int           // that were started
+	Bytes   int           // of the states that travelled
 	Freeze  time.Duration // the longest time that a connection stood still
+	Moving  time.Duration // of Took, the time in which connections moved
 	Took    time.Duration
 }
 
@@ -113,6 +115,7 @@ func (p *Primary) Rolled() Rolled {
 func (r *roll) add(m MoveResult) {
 	r.result.Moved += m.Moved - m.Returned
 	r.result.Drained += m.Staying
+	r.result.Bytes += m.Bytes
 	r.result.Freeze = max(r.result.Freeze, m.Freeze)
 }
 

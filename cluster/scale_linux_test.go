@@ -17,7 +17,7 @@ func TestScaleUpAndDown(t *testing.T) {
 	for _, tt := range []struct {
 		play   string
 		policy Policy
-	}{{"move", RoundRobin}, {"move", LeastConnections}, {"serve", RoundRobin}, {"serve", None}} {
+	}{{"move", RoundRobin}, {"move", LeastConnections}, {"serve", None}} {
 		t.Run(fmt.Sprint(tt.play, " ", tt.policy), func(t *testing.T) {
 			g := start(t, Config{Workers: 2, Listen: anyPort, Scheduling: tt.policy}, tt.play)
 			forked, err := g.Fork("EXTRA=1")

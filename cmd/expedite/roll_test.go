@@ -140,7 +140,7 @@ func TestRollCommands(t *testing.T) {
 			"JSON",
 			[]string{"rebalance", "--json"},
 			lossy, nil, 1, nil,
-			`{"moved":1,"drained":1200,"failed":3,"seconds":0.0123,"workers":1,"primary_replaced":false}`,
+			`{"moved":1,"drained":1200,"failed":3,"seconds":0.0123,"move_seconds":0,"freeze_seconds":0,"state_bytes":0,"workers":1,"primary_replaced":false}`,
 			[]string{"not all connections moved"},
 		},
 		{

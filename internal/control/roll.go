@@ -104,7 +104,11 @@ type RollResult struct {
 	Drained uint64  `json:"drained"` // connections that cannot move, closed with 1012
 	Failed  uint64  `json:"failed"`  // connections that were lost or left behind
 	Seconds float64 `json:"seconds"`
-	Workers int     `json:"workers"` // now
+	// MoveSeconds is the part of Seconds in which connections moved, FreezeSeconds the longest time that one stood still.
+	MoveSeconds   float64 `json:"move_seconds"`
+	FreezeSeconds float64 `json:"freeze_seconds"`
+	StateBytes    uint64  `json:"state_bytes"` // what the connections had with them, beside their sockets
+	Workers       int     `json:"workers"`     // now
 	// PrimaryReplaced says that the primary, too, is a new one.
 	PrimaryReplaced bool   `json:"primary_replaced"`
 	Version         string `json:"version,omitempty"` // of the new one

@@ -52,7 +52,7 @@ func TestRollWire(t *testing.T) {
 	status, contentType, got := post(t, path, "/reload", "")
 	want := `{"progress":{"slot":2,"step":"moving","generation":3,"moved":4,"left":5,"total":9,"rate_per_second":1.5,` +
 		`"slots_done":1,"slots":4}}
-{"replacing":{"generation":7,"result":{"moved":4,"drained":0,"failed":0,"seconds":0,"workers":0,"primary_replaced":false}}}
+{"replacing":{"generation":7,"result":{"moved":4,"drained":0,"failed":0,"seconds":0,"move_seconds":0,"freeze_seconds":0,"state_bytes":0,"workers":0,"primary_replaced":false}}}
 {"error":{"type":"server_error","code":"exec","message":"no such file","slot":2,"output":"panic"}}
 `
 	if status != 200 || contentType != "application/x-ndjson" || got != want {

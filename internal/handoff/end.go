@@ -41,6 +41,7 @@ type Outcome struct {
 	Returned int // of those, the ones that came back
 	Staying  int // connections that cannot move
 	Err      error
+	Bytes    int           // of the states that were given
 	Freeze   time.Duration // the longest time that a connection was frozen, as the taker saw it
 }
 
@@ -128,7 +129,10 @@ func newEnd(h Host, f *os.File, opt Options) (*End, error) {
 
 func (e *End) hello() {
 	h := e.opt.Hello
-	h.Position, h.FreeFDs = e.host.Position(), uint32(min(max(e.host.FreeFDs(), 0), math.MaxInt32))
+	h.Position = e.host.Position()
+	if !e.gave { // the giver needs none
+		h.FreeFDs = uint32(min(max(e.host.FreeFDs(), 0), math.MaxInt32))
+	}
 	e.ch.send(kindHello, h.append(nil), nil)
 }
 

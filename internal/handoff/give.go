@@ -88,6 +88,7 @@ func (e *End) dispatch(b Batch, c Cargo) {
 	if e.budget > 0 {
 		e.budget -= b.Len()
 	}
+	e.out.Bytes += len(c.States)
 	b.IDs(func(id uint64) { e.held[id] = nil })
 	e.flight = append(e.flight, parcel{number: no, batch: b, cargo: c, frozen: e.opt.Now()})
 	e.host.Fence(func() {

@@ -37,7 +37,7 @@ type Host interface {
 	// Depart stops accepting, if all is to move, and gets ready to freeze. End.Kick must be called when a connection
 	// that had to wait for a callback is ready.
 	Depart(all bool)
-	// Freeze takes up to n connections off the loop; left is the number of those that will be ready later.
+	// Freeze takes up to n connections off the loop. left says of an empty batch how many will be ready later.
 	Freeze(n int) (b Batch, c Cargo, left int)
 	// Release forgets a batch that has a new owner.
 	Release(Batch)

@@ -173,17 +173,18 @@ func latePrimary(s *server, run *Run) error {
 		old, next := s.pair()
 		s.under(next, 1)
 		strike(s.t, s.cmd.Process.Pid, syscall.SIGSTOP)
-		for _, c := range flood.list { // by others: it may be read only when the primary goes on
+		s.t.Cleanup(func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }) // or it would not end after a failure
+		for _, c := range flood.list {                                    // by others: it may be read only when the primary goes on
 			flood.work.Go(func() { _ = c.send(ws.OpBinary, make([]byte, 100<<10), cut{}) })
 		}
 		s.later(func() bool { return descriptors(old) < spareFDs }) // not if it waits for the primary, as it should
-		strike(s.t, old, syscall.SIGSTOP)
+		_ = syscall.Kill(old, syscall.SIGSTOP)                      // if the move was over too soon, it has ended
 		said := run.said()
 		until(s.t, "clients say something", func() bool { return run.said() > said+500 })
 		heard := run.arrivals.Load()
 		strike(s.t, s.cmd.Process.Pid, syscall.SIGCONT)
 		s.later(func() bool { return run.arrivals.Load() > heard+500 })
-		strike(s.t, old, syscall.SIGCONT)
+		_ = syscall.Kill(old, syscall.SIGCONT)
 		if r := <-end; r.err != nil {
 			return r.err
 		}

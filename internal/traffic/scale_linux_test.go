@@ -117,7 +117,6 @@ func TestRebalance(t *testing.T) {
 // TestDirectedFollow: messages find a connection, in order, that has left the slot in which it began, also when that
 // slot is gone, and when another worker has it.
 func TestDirectedFollow(t *testing.T) {
-	t.Skip("product: mover.Start says Here too early, so that messages overtake those that the giver forwards")
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 3})
 	run := s.crowd(Config{Directed: 60, Seed: 3, Rate: 40})
