@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -11,16 +12,20 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
+
+	"github.com/expedite-go/expedite/internal/control"
 )
 
 // fiftySockets is what the README tells people to type into the console, with a report at the end: for each socket its
 // worker, and from how many different sockets it heard a hello.
 const fiftySockets = `new Promise((done, fail) => {
   const sockets = 50, heard = [], workers = []
+  window.sockets = []
   let complete = 0
   for (let i = 0; i < sockets; i++) {
     heard[i] = new Set()
     const ws = new WebSocket(location.href.replace(/^http/, "ws"))
+    window.sockets.push(ws)
     ws.onerror = () => fail(new Error("socket " + i + " failed"))
     ws.onclose = e => fail(new Error("socket " + i + " was closed: " + e.code + " " + e.reason))
     ws.onopen = () => {
@@ -74,6 +79,41 @@ func TestFiftySocketsInABrowser(t *testing.T) {
 	for _, line := range got.Sample {
 		if !strings.HasPrefix(line, "hello from ") {
 			t.Errorf("a socket heard %q", line)
+		}
+	}
+	s.reloadUnderABrowser(ctx, b, tab)
+}
+
+// hellosAgain waits until each of the fifty sockets has heard every other one once more, and tells how many were closed.
+const hellosAgain = `new Promise(done => {
+  let complete = 0
+  for (const ws of window.sockets) {
+    const heard = new Set()
+    ws.onmessage = e => {
+      const before = heard.size
+      heard.add(e.data)
+      if (before < 50 && heard.size === 50 && ++complete === 50) done(window.closed)
+    }
+  }
+})`
+
+// reloadUnderABrowser replaces the server under the sockets of a page: none of them notices.
+func (s *server) reloadUnderABrowser(ctx context.Context, b *browser, tab string) {
+	s.t.Helper()
+	var count int
+	b.evaluate(ctx, tab, `window.closed = 0
+		for (const ws of window.sockets) ws.onclose = () => window.closed++
+		window.sockets.length`, &count)
+	for range 2 {
+		out, err := exec.CommandContext(ctx, command, "reload", "--json", "--canary", "0s", "--control", s.control).Output()
+		var res control.RollResult
+		if err = errors.Join(err, json.Unmarshal(out, &res)); err != nil || res.Moved < 50 || !res.PrimaryReplaced {
+			s.t.Errorf("reload: %v: %s", err, out)
+		}
+		var closed int
+		b.evaluate(ctx, tab, hellosAgain, &closed)
+		if count != 50 || closed != 0 {
+			s.t.Errorf("%d of %d sockets were closed by a reload", closed, count)
 		}
 	}
 }

@@ -173,8 +173,10 @@ func latePrimary(s *server, run *Run) error {
 		old, next := s.pair()
 		s.under(next, 1)
 		strike(s.t, s.cmd.Process.Pid, syscall.SIGSTOP)
-		s.t.Cleanup(func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }) // or it would not end after a failure
-		for _, c := range flood.list {                                    // by others: it may be read only when the primary goes on
+		// Or it would not end after a failure.
+		s.t.Cleanup(func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) })
+		// By others: it may be read only when the primary goes on.
+		for _, c := range flood.list {
 			flood.work.Go(func() { _ = c.send(ws.OpBinary, make([]byte, 100<<10), cut{}) })
 		}
 		s.later(func() bool { return descriptors(old) < spareFDs }) // not if it waits for the primary, as it should
