@@ -281,6 +281,7 @@ func TestHandlesAndSharedSocketsAfterExec(t *testing.T) {
 		if got := l.await("handle 2 "); got != `"from the worker"` {
 			t.Errorf("handle %s", got)
 		}
+		l.await("message 2 ")
 		l.order("give")
 		if got := l.await("message 1 "); got != `"take content <nil>"` {
 			t.Errorf("the worker says %s", got)
@@ -521,7 +522,7 @@ func TestExecWaitsForNobodyForLong(t *testing.T) {
 		g.Setup(Settings{Exec: program})
 		stopped := g.Workers()[0]
 		_ = stopped.Kill(syscall.SIGSTOP)
-		const many = 4 * batchSize // more than may be under way and wait
+		const many = 6 * batchSize // more than may be under way and wait
 		served := make(chan error, many)
 		for range many {
 			go func() { // ends when it is served
@@ -529,7 +530,11 @@ func TestExecWaitsForNobodyForLong(t *testing.T) {
 				served <- err
 			}()
 		}
-		eventually(t, "all have come", func() bool { return g.Stats().Accepted > window*batchSize+maxWaiting })
+		eventually(t, "no more can wait", func() bool {
+			g.disp.mu.Lock()
+			defer g.disp.mu.Unlock()
+			return len(g.disp.waiting) >= maxWaiting
+		})
 		ended := make(chan error, 1)
 		go func() { // ends within the limit
 			ended <- g.Exec(t.Context(), ExecOptions{Before: func() { panic("it must not come to this") }})

@@ -92,7 +92,7 @@ const hellosAgain = `new Promise(done => {
     ws.onmessage = e => {
       const before = heard.size
       heard.add(e.data)
-      if (before < 50 && heard.size === 50 && ++complete === 50) done(window.closed)
+      if (before < 50 && heard.size === 50 && ++complete === 50) done(window.dropped)
     }
   }
 })`
@@ -101,8 +101,8 @@ const hellosAgain = `new Promise(done => {
 func (s *server) reloadUnderABrowser(ctx context.Context, b *browser, tab string) {
 	s.t.Helper()
 	var count int
-	b.evaluate(ctx, tab, `window.closed = 0
-		for (const ws of window.sockets) ws.onclose = () => window.closed++
+	b.evaluate(ctx, tab, `window.dropped = 0
+		for (const ws of window.sockets) ws.onclose = () => window.dropped++
 		window.sockets.length`, &count)
 	for range 2 {
 		out, err := exec.CommandContext(ctx, command, "reload", "--json", "--canary", "0s", "--control", s.control).Output()
