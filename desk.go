@@ -47,7 +47,11 @@ type crew interface {
 func (a *App) openDesk(c crew, est *estate) (*desk, error) {
 	d := &desk{app: a, crew: c, began: time.Now(), stop: make(chan control.StopRequest, 1)}
 	metrics := telemetry.NewMetrics(c.samples, func() telemetry.Primary {
-		return telemetry.Primary{Version: a.cfg.Version, Restarts: c.restarts()}
+		h := handoffOf(c)
+		return telemetry.Primary{
+			Version: a.cfg.Version, Restarts: c.restarts(),
+			HandoffMoved: h.Moved, HandoffFailed: h.Failed, HandoffSeconds: h.LastSeconds,
+		}
 	})
 	d.totals = metrics.Totals()
 	if est != nil {
@@ -145,11 +149,8 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 	}
 	if group := d.crew.cluster(); group != nil {
 		st.Generation = group.Generation()
-		rolled := group.Rolled()
-		st.Handoff = control.Handoff{
-			Moved: rolled.Moved, Failed: rolled.Failed + rolled.Drained, LastSeconds: rolled.Last.Seconds(),
-		}
 	}
+	st.Handoff = handoffOf(d.crew)
 	restarts := d.crew.restarts()
 	for _, s := range d.crew.samples() {
 		d.totals.Report(s)
@@ -168,6 +169,16 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 	st.Totals.MessagesIn, st.Totals.MessagesOut = sum.MessagesIn(), sum.MessagesOut()
 	st.Totals.BytesIn, st.Totals.BytesOut, st.Totals.Limits = sum.BytesIn, sum.BytesOut, sum.Limits
 	return st, nil
+}
+
+// handoffOf is how many connections have moved.
+func handoffOf(c crew) control.Handoff {
+	group := c.cluster()
+	if group == nil {
+		return control.Handoff{}
+	}
+	r := group.Rolled()
+	return control.Handoff{Moved: r.Moved, Failed: r.Failed + r.Drained, LastSeconds: r.Last.Seconds()}
 }
 
 var _ control.Target = (*desk)(nil)
