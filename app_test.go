@@ -78,6 +78,18 @@ func obedient(cfg Config) *App {
 				c.Send(Text(err.Error()))
 			}
 		},
+		Suspend: func(c *Conn) ([]byte, error) {
+			if c.Query().Get("stay") != "" {
+				return nil, errors.New("this one stays")
+			}
+			return []byte(c.User()), nil
+		},
+		Resume: func(c *Conn, state []byte) error {
+			if string(state) != c.User() {
+				return fmt.Errorf("state %q of user %q", state, c.User())
+			}
+			return nil
+		},
 	})
 	return app
 }
@@ -85,12 +97,20 @@ func obedient(cfg Config) *App {
 // run runs an app until the test ends, and returns its address.
 func run(t *testing.T, cfg Config) (addr string) {
 	t.Helper()
+	addr, _ = runApp(t, cfg)
+	return addr
+}
+
+// runApp is run for tests that want more of the app than its address.
+func runApp(t *testing.T, cfg Config) (addr string, app *App) {
+	t.Helper()
 	started := make(chan Started, 1)
 	cfg.Addr, cfg.DrainTimeout, cfg.WorkerOutput = "127.0.0.1:0", 5*time.Second, io.Discard
 	cfg.OnStart = func(s Started) { started <- s }
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- obedient(cfg).Run(ctx) }()
+	app = obedient(cfg)
+	go func() { ended <- app.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel(ErrStopNow)
 		if err := <-ended; err != nil {
@@ -99,14 +119,14 @@ func run(t *testing.T, cfg Config) (addr string) {
 	})
 	select {
 	case s := <-started:
-		return s.Addresses[0]
+		return s.Addresses[0], app
 	case err := <-ended:
 		ended <- nil
 		t.Fatal(err)
 	case <-time.After(patience):
 		t.Fatal("the app does not start")
 	}
-	return ""
+	return "", nil
 }
 
 // visitor is a client of the obedient app.

@@ -22,7 +22,8 @@ func goldenHeritage() *heritage {
 		Slots: []slotHeritage{{1, 2, nil, 0}, {2, 5, []string{"ROLE=indexer", "EMPTY="}, 3}, {4, 1, nil, 1}},
 		Workers: []workerHeritage{
 			{
-				ID: 8, Slot: 1, Generation: 2, PID: 4242, State: StateReady, Load: 1000, Passed: 12345, Began: began, Link: 11,
+				ID: 8, Slot: 1, Generation: 2, PID: 4242, State: StateReady, Load: 1000, Passed: 12345,
+				Began: began, Link: 11,
 				Rest: []byte{7, 0, 0, 0, 1, 2, 'h'}, RestFDs: [][]int{{20, 21}, {22}}, Output: []int{12, 13},
 				Stderr: []byte("last words\n"),
 			},
@@ -111,7 +112,7 @@ func TestParseHeritage(t *testing.T) {
 		},
 		{"a worker in each slot", "", framed("{" + whole + "}")},
 		{"an empty slot", "", framed(`{"version":1,"slots":[{"number":1000}]}`)},
-		{"fields of a later program are passed over", "", framed(`{"version":1,"later":{"a":[1]},"slots":[{"number":1,"b":2}]}`)},
+		{"fields of a later program", "", framed(`{"version":1,"later":{"a":[1]},"slots":[{"number":1,"b":2}]}`)},
 		{"nothing but the version", "", framed(`{"version":1}`)},
 	}
 	for _, tt := range tests {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"testing"
 	"time"
@@ -127,12 +128,12 @@ func TestRestAtEveryByte(t *testing.T) {
 	}
 	for cut := range length + 1 {
 		for _, resume := range []bool{false, true} {
-			judgeRest(t, want, pieces, cut, length, resume)
+			judgeRest(t, want, pieces, cut, resume)
 		}
 	}
 }
 
-func judgeRest(t *testing.T, want []fdpass.Frame, pieces []piece, cut, length int, resume bool) {
+func judgeRest(t *testing.T, want []fdpass.Frame, pieces []piece, cut int, resume bool) {
 	t.Helper()
 	before := openFDs(t, os.Getpid())
 	fa, fb, err := fdpass.Pair()
@@ -164,7 +165,7 @@ func judgeRest(t *testing.T, want []fdpass.Frame, pieces []piece, cut, length in
 	} else {
 		b = successor(t, b)
 	}
-	sendPart(t, a, pieces, cut, length)
+	sendPart(t, a, pieces, cut, math.MaxInt)
 	list = append(list, readSome(t, b, len(want)-len(list))...)
 	for i, f := range list {
 		w := want[i]

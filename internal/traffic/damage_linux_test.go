@@ -115,6 +115,9 @@ func TestDamagedHandoff(t *testing.T) {
 	}
 }
 
+// seen is quiet with the time to find the successor.
+var seen = control.ReloadRequest{KeepPrimary: true, CanarySeconds: 0.2}
+
 // monotonic is the clock of the states, in ns.
 func monotonic(t *testing.T) int64 {
 	t.Helper()
@@ -169,7 +172,7 @@ func (r *Run) said() (n uint64) {
 func latePrimary(s *server, run *Run) error {
 	flood := s.call(20, func(i int) string { return fmt.Sprintf("%s?topic=flood-%d", pathTopic, i) })
 	for range 3 {
-		end := s.reloading(quiet)
+		end := s.reloading(seen)
 		old, next := s.pair()
 		s.under(next, 1)
 		strike(s.t, s.cmd.Process.Pid, syscall.SIGSTOP)
@@ -207,7 +210,7 @@ func (s *server) later(ok func() bool) {
 // has to pass them on when the new one could have its own already.
 func latePredecessor(s *server, run *Run) error {
 	for range 3 {
-		end := s.reloading(quiet)
+		end := s.reloading(seen)
 		old, next := s.pair()
 		s.under(next, 300)
 		spin(s.t, "the last connections to leave", func() bool { return descriptors(old) < spareFDs })
