@@ -61,6 +61,9 @@ func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 		}
 		p.route(m, MoveTaken)
 	})
+	// Until they report themselves.
+	from.load.Add(-int64(given.Moved))
+	to.load.Add(int64(given.Moved))
 	if given.Error != "" {
 		return given, fmt.Errorf("%w: %s", ErrMove, given.Error)
 	}
@@ -169,6 +172,7 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 	}
 	p.doNow(func() { p.disp.pause(old) })
 	r.report(StepMoving, nil)
+	had := old.Load()
 	res, err := r.move(Move{Count: -1, Leave: true}, old, next)
 	r.add(res)
 	switch {
@@ -176,7 +180,7 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 	case res.Unsupported:
 		p.doNow(func() { p.promote(next) })
 	case old.IsDead(): // the next one has what could be saved, and the slot
-		r.result.Failed += max(old.Load()-res.Moved, 0)
+		r.result.Failed += max(had-res.Moved, 0)
 	default:
 		return r.abandon(old, next, err)
 	}

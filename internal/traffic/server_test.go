@@ -45,7 +45,7 @@ func runServer() int {
 	app := expedite.New(expedite.Config{
 		Addr: "127.0.0.1:0", Workers: c.Workers, Scheduling: c.Scheduling, Control: c.Control, DrainTimeout: 10 * time.Second,
 		HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
-		OnStart:      func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
+		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})
 	Routes(app)
 	if err := app.Run(ctx); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// previous builds this test as it was in the release before: that of the latest tag or, as long as there is none, of the
-// commit before.
+// previous builds this test as it was in the release before: that of the latest tag or, as long as there is none, of
+// the commit before.
 func previous(t *testing.T) (binary, revision string) {
 	t.Helper()
 	git := func(args ...string) (string, error) {
