@@ -274,8 +274,8 @@ func (m *mover) Start(a handoff.Arrivals) {
 	}
 }
 
-// arrived tells the hub which connections live in this slot now. Earlier, messages that the hub sends here would overtake
-// those that the other worker forwards.
+// arrived tells the hub which connections live in this slot now. Earlier, messages that the hub sends here would
+// overtake those that the other worker forwards.
 func (m *mover) arrived() {
 	for _, id := range m.come {
 		if m.n.eng.Lookup(id) != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// The kinds of frames. A primary and its workers may be of different releases: numbers are for ever, new kinds come last,
-// and a kind that is not known is nothing.
+// The kinds of frames. A primary and its workers may be of different releases: numbers are for ever, new kinds come
+// last, and a kind that is not known is nothing.
 const (
 	kindMessage   byte = iota + 1 // both ways: opaque
 	kindConns                     // to a worker: number of the batch (4); accepted sockets beside it

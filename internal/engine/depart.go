@@ -84,8 +84,8 @@ func (e *Engine) Stay() (staying int) {
 	return staying
 }
 
-// Freeze takes up to n connections off the loop. left says of an empty batch how many will be ready later: they wait for
-// a callback or for Authorize; after any other batch it is not 0, as there may be more. On the loop, after Depart.
+// Freeze takes up to n connections off the loop. left says of an empty batch how many will be ready later: they wait
+// for a callback or for Authorize; after any other batch it is not 0, as there may be more. On the loop, after Depart.
 func (e *Engine) Freeze(n int) (b *Batch, left int) {
 	b = new(Batch)
 	for len(e.dep.paused) > 0 && b.room(n) {
