@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -151,7 +152,9 @@ func replaceProgram(path string, args, env []string, fds []int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// A signal that comes before the next program is ready for it would kill the process: it has to wait. The mask of
-	// this thread is that of the next program's threads, until allowSignals.
+	// this thread is that of the next program's threads, until allowSignals. But Go's runtime lets HUP, INT and TERM
+	// through before anybody can have asked for them. HUP is ignored until then: better lost than deadly. The other two
+	// end this process at once, and its workers drain by themselves.
 	var before unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, taken(), &before); err != nil {
 		return os.NewSyscallError("sigprocmask", err)
@@ -164,11 +167,35 @@ func replaceProgram(path string, args, env []string, fds []int) error {
 			return os.NewSyscallError("fcntl", err)
 		}
 	}
-	err := syscall.Exec(path, args, env)
+	heed, err := ignoreHangup()
+	if err != nil {
+		return err
+	}
+	err = syscall.Exec(path, args, env)
+	heed()
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
 	}
 	return &os.PathError{Op: "exec", Path: path, Err: err}
+}
+
+// ignoreHangup makes the kernel ignore HUP, behind the back of Go's runtime, which could not undo it. heed does.
+func ignoreHangup() (heed func(), err error) {
+	const maskSize = 8
+	ignore := [64]byte{1} // SIG_IGN, no flags, on every processor that begins the structure with the handler
+	var before [64]byte
+	set := func(to, old *[64]byte) error {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGHUP),
+			uintptr(unsafe.Pointer(to)), uintptr(unsafe.Pointer(old)), maskSize, 0, 0)
+		if errno != 0 {
+			return os.NewSyscallError("rt_sigaction", errno)
+		}
+		return nil
+	}
+	if err := set(&ignore, &before); err != nil {
+		return nil, err
+	}
+	return func() { _ = set(&before, nil) }, nil
 }
 
 // allowSignals lets this thread, if no other does, take the signals that replaceProgram has made wait.
