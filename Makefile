@@ -6,7 +6,7 @@ STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
 SOAK ?= 10m
 
-.PHONY: run test check soak fuzz bench bench-peers tools
+.PHONY: run test check soak fuzz bench bench-peers bench-handoff tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -65,3 +65,7 @@ bench:
 # Expedite beside other servers, in the same minutes on the same cores.
 bench-peers:
 	cd benchmarks && go run .
+
+# Live connections that move between workers: how many per second, what the others notice.
+bench-handoff:
+	cd benchmarks && go run . handoff
