@@ -40,7 +40,8 @@ func (c *Conn) Remote() netip.AddrPort { return c.conn.Remote() }
 // Data is what SetData left: the application's own record of this connection. In callbacks only.
 func (c *Conn) Data() any { return c.data }
 
-// SetData keeps the application's own record with the connection. In callbacks only.
+// SetData keeps the application's own record with the connection. It does not move with it: see Handler.Suspend. In
+// callbacks only.
 func (c *Conn) SetData(v any) { c.data = v }
 
 // Send sends a message. It never blocks; the message's bytes may be reused when it returns. A Conn that was kept in the

@@ -5,7 +5,9 @@
 //		Open:    func(c *expedite.Conn) { c.Subscribe("room") },
 //		Message: func(c *expedite.Conn, m expedite.Message) { app.Publish("room", m) },
 //	})
-//	log.Fatal(app.Run(ctx))
+//	if err := app.Run(ctx); err != nil {
+//		log.Fatal(err)
+//	}
 //
 // # Processes
 //

@@ -71,6 +71,9 @@ func (m *mover) take(f *os.File, cross bool, taken func(handoff.Outcome)) {
 		o.Taken = func(out handoff.Outcome) {
 			m.arrived()
 			m.over()
+			if out.Err != nil { // it was to give everything back, and will be needed after all
+				m.stayOpen()
+			}
 			taken(out)
 		}
 		return handoff.Take(m, f, o)
@@ -123,7 +126,11 @@ func (m *mover) look(self *cluster.Self) {
 		if m.end != nil && m.order.ID != 0 {
 			moved, left := m.end.Moved()
 			_ = self.Moving(m.order, moved, left)
+			m.n.eng.Widen()
 			m.impatient(moved)
+			if m.end != nil {
+				m.end.Kick()
+			}
 		}
 	})
 }
@@ -146,6 +153,9 @@ func (m *mover) impatient(moved int) {
 func (m *mover) forward(e broker.Envelope) bool {
 	return m.end != nil && (damaged("forward") || m.end.Forward(e.Conn, broker.AppendEnvelope(nil, e)))
 }
+
+// holds says whether a message for a connection that is here has to wait behind those that are still forwarded.
+func (m *mover) holds(id uint64) bool { return m.end != nil && m.end.Holds(id) }
 
 // closed takes note that a connection has ended. Any goroutine.
 func (m *mover) closed(id uint64) {
@@ -188,7 +198,11 @@ func (m *mover) Depart(all bool) {
 		m.n.full.Store(true)
 		m.n.eng.PauseAccept()
 	}
-	m.n.eng.Depart(func() {
+	count := m.order.Count
+	if all {
+		count = -1
+	}
+	m.n.eng.Depart(count, func() {
 		if m.end != nil {
 			m.end.Kick()
 		}

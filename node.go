@@ -33,8 +33,9 @@ type node struct {
 	draining    atomic.Bool
 	full        atomic.Bool // no sockets are taken: all connections move away
 	moves       *mover
-	beat        atomic.Bool // the loop has answered the last pulse
-	ended       chan error  // the engine's end
+	soon        chan struct{} // a report is wanted at once
+	beat        atomic.Bool   // the loop has answered the last pulse
+	ended       chan error    // the engine's end
 }
 
 // newNode makes the node of a slot. link is the way to the other workers.
@@ -43,7 +44,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		slot: slot, slots: slots,
 		build: a.cfg.Version, stall: a.cfg.HandoffStall, straggle: a.cfg.DrainTimeout,
 		log:     a.cfg.Logger.With("worker", slot),
-		handoff: newHandoffListener(addr), ended: make(chan error, 1),
+		handoff: newHandoffListener(addr), ended: make(chan error, 1), soon: make(chan struct{}, 1),
 	}
 	eng, err := engine.New(engine.Config{
 		Route:            func(path string) *engine.Route { return a.routes[path] },
@@ -90,7 +91,7 @@ func (n *node) deliver(e broker.Envelope) (found bool) {
 		return true
 	}
 	c := n.eng.Lookup(e.Conn)
-	if c == nil || c.Away() {
+	if c == nil || c.Away() || n.moves.holds(e.Conn) {
 		return n.moves.forward(e)
 	}
 	if e.Kind == broker.Close {

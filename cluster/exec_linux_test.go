@@ -332,7 +332,8 @@ func TestWorkersThatDieAroundAnExec(t *testing.T) {
 
 // Signals that come at any moment of an exec are heard by one of the programs, and kill none.
 func TestSignalsDuringExec(t *testing.T) {
-	// TERM and INT are not among them: in the first milliseconds of a program they end it, and that is what they are for.
+	// TERM and INT are not among them: in the first milliseconds of a program they end it, and that is what they are
+	// for.
 	for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) { judgeSignals(t, sig) })
 	}

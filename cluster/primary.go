@@ -198,14 +198,10 @@ func (p *Primary) Drain(ctx context.Context) (killed int) {
 	case <-ctx.Done():
 	}
 	p.do(func() {
-		for _, s := range p.slots {
-			if s.worker != nil {
+		for _, w := range p.Workers() {
+			if !w.IsDead() {
 				killed++
-				s.worker.proc.kill()
-			}
-			if s.next != nil {
-				killed++
-				s.next.proc.kill()
+				w.proc.kill()
 			}
 		}
 	})

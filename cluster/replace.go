@@ -47,6 +47,7 @@ func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 		p.route(m, MoveGiven)
 		_ = from.link.send(kindSettle, m.appendGive(nil))
 	})
+	r.moved, r.left = given.Moved, given.Staying
 	taken := r.awaitTaken(m)
 	given.Freeze = taken.Freeze
 	if to.IsDead() {

@@ -23,7 +23,7 @@ type Progress struct {
 	Slot, Generation int
 	Step             Step
 	Moved, Left      int // connections of the move under way
-	Total            int // connections that have moved in all
+	Total            int // connections that have moved in all slots
 	Done, Slots      int // slots
 	Rate             float64
 }
@@ -62,6 +62,7 @@ type roll struct {
 	result RollResult
 
 	slot, generation, done, slots int
+	moved, left                   int // of the latest move
 }
 
 // beginRoll makes sure that there is one at a time. end must be called.
@@ -128,10 +129,14 @@ func (r *roll) report(step Step, m *move) {
 		Slot: r.slot, Generation: r.generation, Step: step, Total: r.result.Moved, Done: r.done, Slots: r.slots,
 	}
 	if m != nil {
-		pr.Moved, pr.Left = int(m.moved.Load()), int(m.left.Load())
+		r.moved, r.left = int(m.moved.Load()), int(m.left.Load())
 	}
-	if took := time.Since(r.began).Seconds(); took > 0 {
-		pr.Rate = float64(pr.Total+pr.Moved) / took
+	if step == StepStarting {
+		r.moved, r.left = 0, 0
+	}
+	pr.Moved, pr.Left = r.moved, r.left
+	if took := r.result.Moving.Seconds(); took > 0 {
+		pr.Rate = float64(pr.Total) / took
 	}
 	r.o.Progress(pr)
 }

@@ -101,7 +101,10 @@ func (r *roll) shrink() error {
 		}
 		r.add(res)
 		if err != nil && !res.Unsupported {
-			p.doNow(func() { p.disp.resume(from) })
+			p.doNow(func() {
+				p.disp.resume(from)
+				_ = from.link.send(kindStay, nil) // one that is gone does not
+			})
 			return err
 		}
 		left = max(left-res.Moved, 0)

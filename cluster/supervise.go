@@ -256,15 +256,13 @@ func (p *Primary) retire(left time.Duration) {
 	}
 	p.disp.stop()
 	for _, s := range p.slots {
-		if s.worker == nil {
-			if s.timer != nil {
-				s.timer.Stop()
-			}
-			continue
+		if s.timer != nil {
+			s.timer.Stop()
 		}
-		s.worker.ask(left)
-		if s.next != nil {
-			s.next.ask(left)
+	}
+	for _, w := range p.Workers() { // those included that another one has replaced
+		if !w.IsDead() {
+			w.ask(left)
 		}
 	}
 }

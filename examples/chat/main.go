@@ -15,7 +15,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	app := expedite.New(expedite.Config{})
+	app := expedite.New(expedite.Config{Control: "chat.sock"}) // expedite status --control chat.sock; reload, too
 	app.Handle("/chat", expedite.Handler{
 		Authorize: func(r *http.Request, id *auth.Identity) error {
 			if id.User = r.URL.Query().Get("name"); id.User == "" {
@@ -24,9 +24,7 @@ func main() {
 			return nil
 		},
 		Open: func(c *expedite.Conn) {
-			room := "room:" + c.Query().Get("room")
-			c.SetData(room)
-			if err := c.Subscribe(room); err != nil {
+			if err := c.Subscribe(room(c)); err != nil {
 				log.Print(err)
 				return
 			}
@@ -42,9 +40,10 @@ func main() {
 
 // say tells everyone in the room of c.
 func say(c *expedite.Conn, what string) {
-	if room, ok := c.Data().(string); ok {
-		if err := c.Publish(room, expedite.Text(c.User()+what)); err != nil {
-			log.Print(err)
-		}
+	if err := c.Publish(room(c), expedite.Text(c.User()+what)); err != nil {
+		log.Print(err)
 	}
 }
+
+// room is the topic that c hears. The query moves with the connection when its worker is replaced; SetData would not.
+func room(c *expedite.Conn) string { return "room:" + c.Query().Get("room") }

@@ -57,9 +57,6 @@ func (e *Engine) Admit(fds []int, states []byte, position uint64) (*Arrivals, er
 }
 
 func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
-	if a.position < e.forgotten {
-		return errBehind
-	}
 	parsed := make([]*state, 0, len(fds))
 	for len(states) > 0 {
 		if len(states) < 4 || uint64(binary.LittleEndian.Uint32(states)) > uint64(len(states)-4) {
@@ -72,6 +69,9 @@ func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
 		}
 		if s.id != 0 && e.Lookup(s.id) != nil {
 			return errPlace
+		}
+		if max(a.position, s.heard) < e.forgotten {
+			return errBehind
 		}
 		parsed, states = append(parsed, s), states[end:]
 	}
@@ -103,6 +103,9 @@ func (e *Engine) Start(a *Arrivals) {
 func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.id, c.lastRead, c.lastPing, c.loopBits, c.reader, c.end = s.id, s.read, s.ping, s.loopBits, s.reader, s.end
 	orphaned := false
+	if s.path == "" && s.phase >= phaseOpen {
+		c.route = e.orphans()
+	}
 	if s.path != "" {
 		if c.route = e.cfg.Route(s.path); c.route == nil {
 			c.route, orphaned = e.orphans(), true
@@ -127,7 +130,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		e.idsMu.Unlock()
 	}
 	e.settleIn(c, s.topics)
-	e.catchUp(c, s.topics, position)
+	e.catchUp(c, s.topics, max(position, s.heard))
 	if orphaned {
 		const why = "this endpoint is gone"
 		c.beginClose(ending{code: ws.CloseServiceRestart, reason: why}, why)

@@ -13,6 +13,11 @@ const (
 	maxBatchBytes = 1 << 20
 	// maxStateBytes is the largest state that travels. A connection with more stays.
 	maxStateBytes = 256 << 20
+	// spareAsked is the number of connections beyond those that are to move whose callbacks are asked to pause, in case
+	// that some do not return.
+	spareAsked = 64
+	// maxAsked is the number of connections whose callbacks are asked to pause at a time: the others go on meanwhile.
+	maxAsked = 256
 )
 
 // Batch is connections on their way to another worker. They are off the loop, frozen between two events: nothing is
@@ -23,7 +28,8 @@ type Batch struct {
 	// FDs are the sockets in the order of States. They stay open here until Release.
 	FDs []int
 
-	conns []frozen
+	conns    []frozen
+	position uint64 // of this worker when they were frozen
 }
 
 // Len is the number of connections.
@@ -44,22 +50,25 @@ type frozen struct {
 	phase   uint32
 	topics  []string
 	carried []byte
+	heard   uint64 // number of the last publication that the connection has had
 }
 
 // departures are the connections that wait to leave. On the loop.
 type departures struct {
 	cursor  int
+	window  int                // connections whose callbacks may be asked to pause at a time
+	budget  int                // connections that are still to be frozen; negative is all
 	asked   map[*Conn]struct{} // their callbacks have been told to pause
 	paused  []frozen           // their callbacks have paused
 	staying map[*Conn]struct{} // they cannot move
 	ready   func()
 }
 
-// Depart gets ready to freeze connections. ready is called on the loop whenever a connection that had to wait for a
-// callback can be frozen now. On the loop.
-func (e *Engine) Depart(ready func()) {
+// Depart gets ready to freeze count connections, or all of them if that is negative. ready is called on the loop
+// whenever a connection that had to wait for a callback can be frozen now. On the loop.
+func (e *Engine) Depart(count int, ready func()) {
 	e.leaving.Store(true)
-	e.dep = departures{ready: ready, asked: make(map[*Conn]struct{}), staying: make(map[*Conn]struct{})}
+	e.dep = departures{budget: count, window: maxAsked, ready: ready, asked: make(map[*Conn]struct{}), staying: make(map[*Conn]struct{})}
 }
 
 // Stay ends what Depart began: the connections that are still here go on. It returns the number of those that could not
@@ -87,7 +96,7 @@ func (e *Engine) Stay() (staying int) {
 // Freeze takes up to n connections off the loop. left says of an empty batch how many will be ready later: they wait
 // for a callback or for Authorize; after any other batch it is not 0, as there may be more. On the loop, after Depart.
 func (e *Engine) Freeze(n int) (b *Batch, left int) {
-	b = new(Batch)
+	b = &Batch{position: e.position}
 	for len(e.dep.paused) > 0 && b.room(n) {
 		z := e.dep.paused[0]
 		e.dep.paused = e.dep.paused[1:]
@@ -123,6 +132,9 @@ func (e *Engine) Freeze(n int) (b *Batch, left int) {
 }
 
 func (b *Batch) room(n int) bool { return len(b.conns) < n && len(b.States) < maxBatchBytes }
+
+// Widen asks more connections to pause: those that were asked take their time. On the loop.
+func (e *Engine) Widen() { e.dep.window += maxAsked }
 
 // Forsake gives up on the connections that still wait for a callback or for Authorize: they stay. On the loop.
 func (e *Engine) Forsake() {
@@ -177,6 +189,10 @@ func (e *Engine) prepare(c *Conn) bool {
 		if z.conn == c {
 			return false
 		}
+	}
+	if asked := len(e.dep.asked) + len(e.dep.paused); asked >= e.dep.window ||
+		(e.dep.budget >= 0 && asked >= e.dep.budget+spareAsked) {
+		return false // enough stand still
 	}
 	e.dep.asked[c] = struct{}{}
 	c.bits |= bitLeaving
@@ -293,11 +309,18 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 		b.States = append(b.States, topic...)
 	}
 	e.topics.Drop(c.key.Index)
+	z.heard = max(b.position, e.ahead[c.key.Index])
 	delete(e.ahead, c.key.Index)
 	e.topicsMu.Unlock()
+	if z.heard > b.position {
+		b.States = appendNumber(b.States, tagHeard, z.heard)
+	}
 	binary.LittleEndian.PutUint32(b.States[at:], uint32(len(b.States)-at-4))
 	b.FDs = append(b.FDs, c.sock.FD())
 	b.conns = append(b.conns, z)
+	if e.dep.budget > 0 {
+		e.dep.budget--
+	}
 }
 
 // Release forgets a batch that another worker has taken: the sockets are closed here, which the peers do not notice. No
@@ -326,6 +349,7 @@ func (e *Engine) Release(b *Batch) {
 		e.idsMu.Unlock()
 	}
 	e.count.movedOut.Add(uint64(len(b.conns)))
+	e.forget(b.position) // what comes later has had at least these
 	b.conns = nil
 }
 
@@ -344,6 +368,7 @@ func (e *Engine) Thaw(b *Batch) {
 		}
 		c.key, c.sock = k, s
 		e.settleIn(c, z.topics)
+		e.catchUp(c, z.topics, z.heard)
 		if c.box == nil && z.carried != nil {
 			c.dispatch(event{kind: eventResume, data: z.carried})
 		} else if c.box != nil {

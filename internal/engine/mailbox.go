@@ -25,6 +25,12 @@ func (b *batch) add(ev event) {
 	b.events = append(b.events, letter{event: ev, until: len(b.arena)})
 }
 
+// begins says whether the event is the first that an application hears of a connection: it cannot be packed before.
+func (l letter) begins() bool { return l.kind == eventOpen || l.kind == eventResume }
+
+// begins says whether the next event is such a one.
+func (b *batch) begins() bool { return len(b.events) > 0 && b.events[0].begins() }
+
 // prepend puts ev in front of the others.
 func (b *batch) prepend(ev event) {
 	rest := *b
@@ -101,7 +107,7 @@ func (c *Conn) work() {
 	for {
 		c.mu.Lock()
 		box := c.box
-		if c.bits&bitLeaving != 0 {
+		if c.bits&bitLeaving != 0 && !box.waiting.begins() {
 			c.mu.Unlock()
 			c.park()
 			return
@@ -118,7 +124,7 @@ func (c *Conn) work() {
 
 		from := 0
 		for i, l := range box.running.events {
-			if e.leaving.Load() && c.pause(i) {
+			if e.leaving.Load() && !l.begins() && c.pause(i) {
 				c.park()
 				return
 			}

@@ -127,7 +127,7 @@ func TestMoveSubscriptions(t *testing.T) {
 			*there++
 			publish(p.there, *there)
 		}
-		on(t, p.here, func() { p.here.Depart(nil) })
+		on(t, p.here, func() { p.here.Depart(-1, nil) })
 		// As between processes: nothing freezes before the old worker has had what the new one does not keep.
 		for ; *here < p.there.forgotten; publish(p.here, *here) {
 			*here++
@@ -160,7 +160,7 @@ func TestThawGoesOnHere(t *testing.T) {
 			for i := range stream {
 				var b *Batch
 				on(t, p.here, func() {
-					p.here.Depart(nil)
+					p.here.Depart(-1, nil)
 					b, _ = p.here.Freeze(1)
 				})
 				c.write(stream[i : i+1])
@@ -202,7 +202,7 @@ func TestMoveWaitsForTheCallback(t *testing.T) {
 	}
 	until(t, "all came in", func() bool { return p.here.Stats().TextIn == 51 })
 	on(t, p.here, func() {
-		p.here.Depart(nil)
+		p.here.Depart(-1, nil)
 		if b, left := p.here.Freeze(1); b.Len() != 0 || left != 1 {
 			t.Errorf("%d frozen, %d left, want 0 and 1", b.Len(), left)
 		}
@@ -246,7 +246,7 @@ func TestSuspendAndResume(t *testing.T) {
 			p.move()
 			c.send(ws.OpText, []byte("?"))
 			c.want(ws.OpText, []byte("0++"))
-			on(t, p.here, func() { p.here.Depart(func() { p.ready <- struct{}{} }) })
+			on(t, p.here, func() { p.here.Depart(-1, func() { p.ready <- struct{}{} }) })
 			var b *Batch
 			on(t, p.here, func() { b, _ = p.here.Freeze(1) })
 			for b.Len() == 0 {
@@ -296,7 +296,7 @@ func TestPumpsStay(t *testing.T) {
 	e := start(t, Config{Reactor: reactor.Options{Portable: true}}, j.routes())
 	c := e.dial(t, "/inline")
 	on(t, e, func() {
-		e.Depart(nil)
+		e.Depart(-1, nil)
 		if b, left := e.Freeze(10); b.Len() != 0 || left != 0 {
 			t.Errorf("%d frozen, %d left, want none", b.Len(), left)
 		}
@@ -316,7 +316,7 @@ func TestAdmitTakesAllOrNothing(t *testing.T) {
 	}
 	until(t, "both are open", func() bool { return p.here.Len() == 2 })
 	var b *Batch
-	on(t, p.here, func() { p.here.Depart(nil); b, _ = p.here.Freeze(2) })
+	on(t, p.here, func() { p.here.Depart(-1, nil); b, _ = p.here.Freeze(2) })
 	half := len(b.States) / 2
 	tests := []struct {
 		name   string
@@ -365,7 +365,7 @@ func TestForsake(t *testing.T) {
 	c.send(ws.OpText, []byte("block"))
 	<-entered
 	on(t, p.here, func() {
-		p.here.Depart(nil)
+		p.here.Depart(-1, nil)
 		if _, left := p.here.Freeze(1); left != 1 {
 			t.Errorf("%d left, want 1", left)
 		}
@@ -395,7 +395,7 @@ func TestClosedWhilePaused(t *testing.T) {
 	c.send(ws.OpText, []byte("block"))
 	<-entered
 	on(t, p.here, func() {
-		p.here.Depart(func() { p.ready <- struct{}{} })
+		p.here.Depart(-1, func() { p.ready <- struct{}{} })
 		p.here.Freeze(1)
 	})
 	leave <- struct{}{}

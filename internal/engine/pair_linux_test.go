@@ -43,7 +43,7 @@ func (p *pair) move() (moved int) {
 	p.t.Helper()
 	on(p.t, p.there, p.there.Record)
 	on(p.t, p.here, func() {
-		p.here.Depart(func() {
+		p.here.Depart(-1, func() {
 			select {
 			case p.ready <- struct{}{}:
 			default:

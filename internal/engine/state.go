@@ -37,6 +37,7 @@ const (
 	tagEnding   = 0x0e // close code (2), reason
 	tagLetter   = 0x0f // repeated: a callback that is owed: kind, opcode, data
 	tagCarried  = 0x10 // of Handler.Suspend
+	tagHeard    = 0x11 // 8: number of the last publication that it has had, if that is more than the batch's position
 	tagOptional = 0x80
 )
 
@@ -62,6 +63,7 @@ type state struct {
 	end         *ending
 	letters     []event
 	carried     []byte
+	heard       uint64
 	wantsResume bool
 }
 
@@ -88,7 +90,7 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	dst = append(dst, tagTimes, 16)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastRead))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastPing))
-	if c.route != nil {
+	if c.route != nil && c.route.Path != "" {
 		dst = append(dst, tagPath)
 		dst = binary.AppendUvarint(dst, uint64(len(c.route.Path)))
 		dst = append(dst, c.route.Path...)
@@ -216,6 +218,11 @@ func (s *state) record(tag byte, v []byte) bool {
 		s.owner = v
 	case tagTopic:
 		s.topics = append(s.topics, string(v))
+	case tagHeard:
+		if len(v) == 8 {
+			s.heard = binary.LittleEndian.Uint64(v)
+		}
+		return len(v) == 8
 	case tagCarried:
 		s.carried, s.wantsResume = v, true
 	default:
@@ -270,8 +277,8 @@ func (s *state) plausible() bool {
 		return s.id == 0
 	case phaseOpen:
 		return s.id != 0 && s.path != "" && s.end == nil
-	case phaseClosing:
-		return s.id != 0 && s.path != "" && s.end != nil
+	case phaseClosing: // without a path it is one whose endpoint was gone already
+		return s.id != 0 && s.end != nil
 	default:
 		return false
 	}

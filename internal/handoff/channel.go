@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
@@ -15,12 +17,16 @@ const (
 	maxFrame = 512 << 20
 	// maxQueued is the number of bytes of forwarded messages that may wait for the other worker.
 	maxQueued = 64 << 20
+	// maxTries and retryAfter bound the wait for room for descriptors in the kernel: 5 s.
+	maxTries   = 500
+	retryAfter = 10 * time.Millisecond
 )
 
 // channel is the socketpair: a goroutine that writes what is queued, one that reads.
 type channel struct {
-	conn *fdpass.Conn
-	lost atomic.Uint64 // forwarded messages that found the queue full
+	conn   *fdpass.Conn
+	failed func(error)   // told once by the writer
+	lost   atomic.Uint64 // forwarded messages that found the queue full
 
 	writing sync.Mutex // held while a frame is written: a frame with descriptors may take two calls
 
@@ -39,12 +45,12 @@ type outgoing struct {
 
 // open makes a channel of a Unix socket, which is closed. receive is called by one goroutine with each frame, and with
 // nil and an error at the end.
-func open(f *os.File, receive func(fr *fdpass.Frame, err error)) (*channel, error) {
+func open(f *os.File, receive func(fr *fdpass.Frame, err error), failed func(error)) (*channel, error) {
 	conn, err := fdpass.NewConn(f, maxFrame)
 	if err != nil {
 		return nil, err
 	}
-	c := &channel{conn: conn, wrote: make(chan struct{})}
+	c := &channel{conn: conn, failed: failed, wrote: make(chan struct{})}
 	c.work.L = &c.mu
 	go c.write()       // ends with finish, close, or the peer
 	go c.read(receive) // ends with close or the peer
@@ -111,7 +117,8 @@ func (c *channel) write() {
 		c.mu.Unlock()
 		if err := c.writeOne(o); err != nil {
 			c.finish()
-			return // the reader finds the end, too
+			c.failed(err) // if the other side is gone, the reader finds that, too
+			return
 		}
 	}
 }
@@ -119,10 +126,16 @@ func (c *channel) write() {
 func (c *channel) writeOne(o outgoing) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if o.fds != nil {
-		return c.conn.WriteFDs(o.frame, o.fds)
+	if o.fds == nil {
+		return c.conn.Write(o.frame)
 	}
-	return c.conn.Write(o.frame)
+	// Too many descriptors of this user are under way, those of other programs included: that passes.
+	err := c.conn.WriteFDs(o.frame, o.fds)
+	for tries := 0; errors.Is(err, syscall.ETOOMANYREFS) && tries < maxTries; tries++ {
+		time.Sleep(retryAfter)
+		err = c.conn.WriteFDs(o.frame, o.fds)
+	}
+	return err
 }
 
 // finish writes what is queued, and then tells the other side that nothing follows.

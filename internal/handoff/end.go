@@ -2,10 +2,13 @@ package handoff
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/fdpass"
@@ -96,6 +99,10 @@ type End struct {
 
 	gone map[uint64]struct{} // connections that the other side has
 	held map[uint64][][]byte // messages for connections under way
+	// back are the connections that have come back. Until LAST, messages that the other side still forwards go first:
+	// the others are held.
+	back    map[uint64]bool
+	passing bool // a message that the other side has forwarded is being delivered
 }
 
 // Give begins to move connections of h over a socketpair, which it owns from here on, even if it fails.
@@ -118,7 +125,7 @@ func newEnd(h Host, f *os.File, opt Options) (*End, error) {
 	}
 	e := &End{host: h, opt: opt, gone: make(map[uint64]struct{}), held: make(map[uint64][][]byte), progress: opt.Now()}
 	h.Expect()
-	ch, err := open(f, e.receive)
+	ch, err := open(f, e.receive, e.unwritten)
 	if err != nil {
 		h.Expected()
 		return nil, fmt.Errorf("handoff: %w", err)
@@ -157,6 +164,18 @@ func (e *End) receive(fr *fdpass.Frame, err error) {
 	}
 }
 
+// unwritten tells the loop that a frame could not be written. On the writing goroutine.
+func (e *End) unwritten(err error) {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return // the reader finds that, too
+	}
+	e.host.Post(func() {
+		if e.role != roleDone {
+			e.confuse(fmt.Errorf("handoff: %w", err))
+		}
+	})
+}
+
 // confuse ends the move because a frame makes no sense. The other side may own what is under way, or may yet take it,
 // so that thaws only when the other side is gone.
 func (e *End) confuse(err error) {
@@ -191,7 +210,9 @@ func (e *End) handle(fr *fdpass.Frame) error {
 	case kindAck, kindNack:
 		return e.answered(fr.Kind == kindAck, fr.Payload)
 	case kindForward:
+		e.passing = true
 		e.host.Deliver(fr.Payload)
+		e.passing = false
 	case kindEnd:
 		return e.ended()
 	case kindGot:
@@ -216,11 +237,30 @@ func (e *End) Forward(id uint64, m []byte) bool {
 		e.ch.send(kindForward, m, nil)
 		return true
 	}
+	if e.passing && e.back[id] {
+		return false // it comes from the other side, in front of those that wait here
+	}
 	if list, ok := e.held[id]; ok {
 		e.held[id] = append(list, slices.Clone(m))
 		return true
 	}
 	return false
+}
+
+// Holds says whether a message for a connection must go to Forward although the connection is here.
+func (e *End) Holds(id uint64) bool { return !e.passing && e.back[id] }
+
+// settleBack delivers what was held for connections that have come back.
+func (e *End) settleBack() {
+	back := e.back
+	e.back = nil
+	for id := range back {
+		waiting := e.held[id]
+		delete(e.held, id)
+		for _, m := range waiting {
+			e.host.Deliver(m)
+		}
+	}
 }
 
 // Lost is the number of forwarded messages that were given up because too many waited.
@@ -288,6 +328,7 @@ func (e *End) close(err error) {
 		e.out.Err = err
 	}
 	e.ch.finish()
+	e.settleBack()
 	e.host.Expected()
 	switch {
 	case settled: // it was told

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,11 @@ func TestARefusalReturnsEverything(t *testing.T) {
 	for id := uint64(1); id <= n; id++ {
 		if got := len(w.giver.said[id]) + len(w.taker.said[id]); got != rounds {
 			t.Errorf("connection %d: %d messages, want %d", id, got, rounds)
+		}
+		for _, said := range [][]string{w.giver.said[id], w.taker.said[id]} {
+			if !slices.IsSortedFunc(said, func(a, b string) int { return atoi(t, a) - atoi(t, b) }) {
+				t.Errorf("connection %d: out of order: %v", id, said)
+			}
 		}
 	}
 	if len(w.giver.astray)+len(w.taker.astray) > 0 {
@@ -448,4 +454,13 @@ func TestTheFreezeIsTimed(t *testing.T) {
 	if o := w.taken(); o.Freeze != 3*time.Second {
 		t.Errorf("freeze %v, want 3s", o.Freeze)
 	}
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -249,8 +249,8 @@ func (e *End) reverted(why string) error {
 	}
 	e.failure = nil
 	e.out.Err = errors.New(why)
-	e.role, e.budget = roleGiving, -1
-	e.host.Depart(true)
-	e.pump()
+	// The other side keeps no publications but those since the move began: this one must have had all before.
+	e.role, e.budget = roleSyncing, -1
+	e.host.Sync(e.sync)
 	return nil
 }

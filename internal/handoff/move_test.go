@@ -211,6 +211,7 @@ func TestABatchWaitsForItsFence(t *testing.T) {
 func TestNothingFreezesBeforeThePositionIsThere(t *testing.T) {
 	w := newWorld(t, 5)
 	w.giver.position, w.taker.position = 10, 12
+	w.giver.slow = true
 	w.start()
 	for at := uint64(10); at <= 12; at++ {
 		w.giver.await(t, "sync", func() bool { return len(w.giver.syncs) == int(min(at, 11))-9 })

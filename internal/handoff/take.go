@@ -43,7 +43,15 @@ func (e *End) arrived(fr *fdpass.Frame) error {
 		e.out.Moved += arrivals.Len()
 	}
 	e.out.Freeze = max(e.out.Freeze, time.Duration(e.opt.Now()-frozen))
-	arrivals.IDs(func(id uint64) { delete(e.gone, id) })
+	arrivals.IDs(func(id uint64) {
+		delete(e.gone, id)
+		if back {
+			if e.back == nil {
+				e.back = make(map[uint64]bool)
+			}
+			e.back[id], e.held[id] = true, nil
+		}
+	})
 	e.host.Start(arrivals)
 	return nil
 }
