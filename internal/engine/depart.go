@@ -68,7 +68,10 @@ type departures struct {
 // whenever a connection that had to wait for a callback can be frozen now. On the loop.
 func (e *Engine) Depart(count int, ready func()) {
 	e.leaving.Store(true)
-	e.dep = departures{budget: count, window: maxAsked, ready: ready, asked: make(map[*Conn]struct{}), staying: make(map[*Conn]struct{})}
+	e.dep = departures{
+		budget: count, window: maxAsked, ready: ready,
+		asked: make(map[*Conn]struct{}), staying: make(map[*Conn]struct{}),
+	}
 }
 
 // Stay ends what Depart began: the connections that are still here go on. It returns the number of those that could not
