@@ -38,7 +38,7 @@ func TestReloadOfBadBinary(t *testing.T) {
 		{"no binary", control.CodeStart, "\x00\x01\x02\x03 nothing that runs", 0o755, []string{"exec format error"}},
 		{
 			"too few descriptors", control.CodeFailed,
-			"#!/bin/sh\nulimit -n 60\nexec '" + self(t) + "' \"$@\"\n", 0o755,
+			"#!/bin/sh\nulimit -n 30\nexec '" + self(t) + "' \"$@\"\n", 0o755,
 			[]string{"too few free descriptors"},
 		},
 	} {
