@@ -70,15 +70,7 @@ func (p *Primary) tryNext(ctx context.Context, o ExecOptions) error {
 	if h == nil {
 		return ErrStopped
 	}
-	app, err := o.state()
-	if err != nil {
-		return err
-	}
-	b, err := h.encode(app)
-	if err != nil {
-		return err
-	}
-	f, err := sealed(b)
+	f, err := o.seal(h)
 	if err != nil {
 		return err
 	}
@@ -95,6 +87,19 @@ func (p *Primary) tryNext(ctx context.Context, o ExecOptions) error {
 		return fmt.Errorf("%s, on trial: %s", s.Exec, ending(err, "", string(out[max(len(out)-tailSize, 0):])))
 	}
 	return nil
+}
+
+// seal writes a heritage, with the application's part, where the next program finds it.
+func (o *ExecOptions) seal(h *heritage) (*os.File, error) {
+	app, err := o.state()
+	if err != nil {
+		return nil, err
+	}
+	b, err := h.encode(app)
+	if err != nil {
+		return nil, err
+	}
+	return sealed(b)
 }
 
 func (o *ExecOptions) state() ([]byte, error) {
@@ -222,15 +227,7 @@ func (p *Primary) exec(o ExecOptions) error {
 		fds = append(fds, fd)
 		h.Files[name] = fd
 	}
-	app, err := o.state()
-	if err != nil {
-		return err
-	}
-	b, err := h.encode(app)
-	if err != nil {
-		return err
-	}
-	f, err := sealed(b)
+	f, err := o.seal(h)
 	if err != nil {
 		return err
 	}
