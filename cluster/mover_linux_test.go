@@ -51,6 +51,7 @@ func (w *player) moves(h *Hooks, play string) {
 	h.Give = func(o Move, f *os.File) { go m.give(o, f) } // ends with Given
 	h.Take = func(o Move, f *os.File) { go m.take(o, f) } // ends with Taken
 	h.Settle = func(Move) { w.say("settled") }
+	h.Stay = func() { w.say("stays") }
 	if play == "pretend" {
 		loads := strings.Fields(os.Getenv(loadEnv))
 		if i := w.self.Slot() - 1; i < len(loads) {
@@ -133,7 +134,7 @@ func (m *mover) give(o Move, f *os.File) {
 	}
 	defer conn.Close()
 	switch {
-	case m.play == "unwilling" && m.self.Slot() == 1:
+	case m.play == "unwilling" && m.self.Slot() == 1, m.play == "unwilling-last" && m.self.Slot() == 2:
 		_ = m.self.Given(o, MoveResult{Error: "will not", Staying: len(m.open)})
 		return
 	case m.play == "pretend":

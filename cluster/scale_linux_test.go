@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 func slotsOf(p *Primary) (list []int) {
@@ -81,6 +83,31 @@ func TestScaleUpThatFails(t *testing.T) {
 	eventually(t, "the slot is given up", func() bool { return slices.Equal(slotsOf(g.Primary), []int{1, 2}) })
 	if by := g.dialMany(20); by[1]+by[2] != 20 {
 		t.Errorf("connections by worker: %v", by)
+	}
+}
+
+// TestScaleDownThatFails: the worker that was to end accepts again, and is told that it goes on.
+func TestScaleDownThatFails(t *testing.T) {
+	stays := make(chan int, 8)
+	g := start(t, Config{Workers: 2, Listen: anyPort, OnMessage: func(w *Worker, m []byte) {
+		if string(m) == "stays" {
+			stays <- w.Slot()
+		}
+	}}, "unwilling-last")
+	g.dialSome(4)
+	if _, err := g.Scale(t.Context(), 1, RollOptions{}); !errors.Is(err, ErrMove) {
+		t.Errorf("error %v, want ErrMove", err)
+	}
+	select {
+	case slot := <-stays:
+		if slot != 2 {
+			t.Errorf("worker %d was told to stay, want 2", slot)
+		}
+	case <-time.After(patience):
+		t.Error("nobody was told to stay")
+	}
+	if by := g.dialMany(20); by[1] == 0 || by[2] == 0 {
+		t.Errorf("connections by worker: %v, want some with each", by)
 	}
 }
 
