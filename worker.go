@@ -55,15 +55,15 @@ func (a *App) runWorker(ctx context.Context) error {
 		// Waiting here slows the primary's queue to this worker, which has a limit and counts.
 		Message: func(m []byte) { _ = n.in.put(m, true) },
 		Give: func(m cluster.Move, f *os.File) {
-			n.moves.give(f, m, func(o handoff.Outcome) { _ = self.Given(m, moveResult(o)) }, func() { _ = self.Stuck(m) })
+			n.moves.give(f, m, func(o handoff.Outcome) {
+				_ = self.Given(m, moveResult(o))
+				n.reportSoon()
+			}, func() { _ = self.Stuck(m) })
 		},
 		Take: func(m cluster.Move, f *os.File) {
 			n.moves.take(f, m.Cross, func(o handoff.Outcome) {
 				_ = self.Taken(m, moveResult(o))
-				select {
-				case n.soon <- struct{}{}: // nobody should see a worker without the connections that it has
-				default:
-				}
+				n.reportSoon()
 			})
 		},
 		Settle: func(cluster.Move) { n.eng.Post(n.moves.settle) },
@@ -84,6 +84,14 @@ func moveResult(o handoff.Outcome) cluster.MoveResult {
 		r.Error = o.Err.Error()
 	}
 	return r
+}
+
+// reportSoon asks for a report at once: nobody should see, or schedule by, connections that have moved. Any goroutine.
+func (n *node) reportSoon() {
+	select {
+	case n.soon <- struct{}{}:
+	default:
+	}
 }
 
 // departure is when, and why, a worker ends.

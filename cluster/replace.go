@@ -62,9 +62,6 @@ func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 		}
 		p.route(m, MoveTaken)
 	})
-	// Until they report themselves.
-	from.load.Add(-int64(given.Moved))
-	to.load.Add(int64(given.Moved))
 	if given.Error != "" {
 		return given, fmt.Errorf("%w: %s", ErrMove, given.Error)
 	}

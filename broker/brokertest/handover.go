@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/expedite-go/expedite/broker"
 )
@@ -12,17 +13,26 @@ type traffic struct {
 	conn    uint64
 	streams []stream
 	sent    chan struct{} // closed when all is
+	gate    chan struct{} // closed by finish: the second half of each stream waits for it
+	once    sync.Once
 }
 
 // letter is the beginning of a letter's payload.
 const letter = "letter."
 
+// beforeGate is how much each stream may send before finish: so that something is left for what comes last.
+const beforeGate = 500
+
 // start lets workers 0 and 3 send.
 func (b *bench) start(conn uint64) *traffic {
-	t := &traffic{b: b, conn: conn, sent: make(chan struct{})}
+	t := &traffic{b: b, conn: conn, sent: make(chan struct{}), gate: make(chan struct{})}
 	for _, i := range []int{0, 3} {
 		s, w := b.publisher(i, 9, 1000), b.Worker(i)
+		sent := 0
 		s.send = paced(b.recorders[0], 2, func(p []byte) error {
+			if sent++; sent > beforeGate {
+				<-t.gate
+			}
 			if err := w.SendTo(conn, 2, append([]byte(letter), p...)); err != nil {
 				return err
 			}
@@ -35,6 +45,12 @@ func (b *bench) start(conn uint64) *traffic {
 		b.run(t.streams...)
 	}()
 	return t
+}
+
+// finish lets the streams send the rest, and waits for that.
+func (t *traffic) finish() {
+	t.once.Do(func() { close(t.gate) })
+	<-t.sent
 }
 
 // until waits for the n-th publication.
@@ -137,7 +153,7 @@ func testReplace(b *bench) {
 	conn := b.Conn(1, 1)
 	b.recorders[1].live(conn)
 	t := b.start(conn)
-	defer func() { <-t.sent }()
+	defer t.finish()
 	t.until(300)
 	next := b.Succeed(1)
 	start := b.fence(next)
@@ -150,7 +166,7 @@ func testReplace(b *bench) {
 	b.Lead(next)
 	t.until(900)
 	b.Leave(1)
-	<-t.sent
+	t.finish()
 	b.settle([]int{0, 2, 3, next})
 	t.wantAll(1, next)
 	all, old, got := t.news(0), t.news(1), t.news(next)
@@ -174,14 +190,14 @@ func testReplaceFails(b *bench) {
 	conn := b.Conn(1, 1)
 	b.recorders[1].live(conn)
 	t := b.start(conn)
-	defer func() { <-t.sent }()
+	defer t.finish()
 	t.until(300)
 	next := b.Succeed(1)
 	b.Hold(1)
 	t.until(500)
 	b.Leave(next)
 	b.Lead(1)
-	<-t.sent
+	t.finish()
 	b.settle(b.all())
 	t.wantAll(1, 1)
 }
@@ -190,7 +206,7 @@ func testMove(b *bench) {
 	conn := b.Conn(1, 1)
 	b.recorders[1].live(conn)
 	t := b.start(conn)
-	defer func() { <-t.sent }()
+	defer t.finish()
 	t.until(300)
 	b.Hold(1)
 	b.fence(1)
@@ -201,7 +217,7 @@ func testMove(b *bench) {
 	b.fence(2) // so the Hub knows
 	t.until(700)
 	b.Lead(1)
-	<-t.sent
+	t.finish()
 	b.settle(b.all())
 	t.wantAll(1, 2)
 	asked := b.recorders[1].timesAsked(conn)
