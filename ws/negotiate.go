@@ -12,8 +12,11 @@ import (
 // HandshakeError is why an opening handshake is refused: what a server answers.
 type HandshakeError struct {
 	Status int    // of HTTP, 400 to 599
-	Reason string // for the client; the body of the answer
+	Reason string // for the client; the body of the answer if there is no other
 	Header []Field
+	// Body is sent instead of the reason, as ContentType. Nil is none.
+	Body        []byte
+	ContentType string
 }
 
 // Error describes the refusal.
@@ -138,9 +141,12 @@ func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
 // AppendRefusal appends the answer that refuses a handshake. The connection ends behind it. Fields that could break out
 // of their line are left out.
 func AppendRefusal(dst []byte, e *HandshakeError) []byte {
-	body := e.Reason + "\n"
-	dst = fmt.Appendf(dst, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-		"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n", e.Status, statusText(e.Status), len(body))
+	body, kind := []byte(e.Reason+"\n"), "text/plain; charset=utf-8"
+	if e.Body != nil && isFieldValue(e.ContentType) {
+		body, kind = e.Body, e.ContentType
+	}
+	dst = fmt.Appendf(dst, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: %s\r\n"+
+		"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n", e.Status, statusText(e.Status), kind, len(body))
 	for _, f := range e.Header {
 		if with, err := appendFields(dst, []Field{f}); err == nil {
 			dst = with

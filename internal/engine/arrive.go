@@ -102,6 +102,7 @@ func (e *Engine) Start(a *Arrivals) {
 
 func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.id, c.lastRead, c.lastPing, c.loopBits, c.reader, c.end = s.id, s.read, s.ping, s.loopBits, s.reader, s.end
+	c.expires = s.expires
 	orphaned := false
 	if s.path == "" && s.phase >= phaseOpen {
 		c.route = e.orphans()

@@ -36,6 +36,7 @@ type Conn struct {
 	in       *inbound // what is incomplete: a request head, or a message in several pieces; nil while nothing is
 	lastRead int64    // ns, time of the last bytes from the peer
 	lastPing int64    // ns; before the open phase the time of the accept, after it that of the beginning of the end
+	expires  int64    // ns, when the connection has to end; 0 is never
 	loopBits loopBits
 
 	mu      sync.Mutex

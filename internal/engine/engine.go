@@ -18,6 +18,7 @@ const (
 	DefaultMaxHead          = 8 << 10
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultMaxHandshakes    = 4096
+	DefaultMaxAuthorizing   = 1024
 	DefaultWatchdogLimit    = 100 * time.Millisecond
 	DefaultMaxSubscriptions = 1024
 )
@@ -42,6 +43,9 @@ type Config struct {
 	// MaxHandshakes is the number of sockets that may be before or in their handshake; past it a new one is closed.
 	// 0 is DefaultMaxHandshakes.
 	MaxHandshakes int
+	// MaxAuthorizing is the number of handshakes that Route.Authorize may think about at once, where it may block; past it
+	// a handshake gets 503. 0 is DefaultMaxAuthorizing.
+	MaxAuthorizing int
 	// MaxSubscriptions is the number of topics one connection may hold; 0 is DefaultMaxSubscriptions.
 	MaxSubscriptions int
 	// WatchdogLimit is how long a callback may hold the loop before it is logged with its stack; 0 is
@@ -63,6 +67,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxHandshakes == 0 {
 		c.MaxHandshakes = DefaultMaxHandshakes
+	}
+	if c.MaxAuthorizing == 0 {
+		c.MaxAuthorizing = DefaultMaxAuthorizing
 	}
 	if c.MaxSubscriptions == 0 {
 		c.MaxSubscriptions = DefaultMaxSubscriptions
@@ -118,6 +125,7 @@ type Engine struct {
 	count      counters
 	watch      watchdog
 	handshakes atomic.Int64 // sockets that are not yet, or never will be, WebSockets
+	deciding   atomic.Int64 // goroutines in Route.Authorize
 	draining   atomic.Bool
 	leaving    atomic.Bool    // between Depart and Stay
 	tasks      sync.WaitGroup // mailbox and authorization goroutines

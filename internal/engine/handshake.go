@@ -14,8 +14,13 @@ import (
 type Upgrade struct {
 	Request   *ws.Request
 	Handshake ws.Handshake
-	// Conn is the connection to be. It has no id yet and takes no messages.
+	// Conn is the connection to be. It takes no messages yet.
 	Conn *Conn
+	// ID is the one that the connection will have.
+	ID uint64
+	// Dropped is called if Authorize has let the client in and the connection does not open after all: the client has
+	// left, or there is no room. Authorize may set it. It must not block.
+	Dropped func()
 }
 
 // refusals that the engine itself gives. RFC 9110 §15.
@@ -25,7 +30,11 @@ var (
 	errDecideTooSlow = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "authorization took too long"}
 	errFull          = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "too many connections"}
 	errDraining      = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "this server is draining"}
-	errNotUpgrade    = &ws.HandshakeError{
+	errBusy          = &ws.HandshakeError{
+		Status: http.StatusServiceUnavailable, Reason: "too many clients are being authorized",
+		Header: []ws.Field{{Name: "Retry-After", Value: "1"}},
+	}
+	errNotUpgrade = &ws.HandshakeError{
 		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
 		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}},
 	}
@@ -126,12 +135,17 @@ func (e *Engine) room() error {
 // authorize asks the application, on a goroutine if it may block.
 func (c *Conn) authorize(route *Route, u *Upgrade) {
 	e := c.eng
+	u.ID = e.cfg.NewID()
 	switch {
 	case route.Authorize == nil:
 		c.accept(route, u)
 	case !route.Blocking:
 		c.decided(route, u, e.guardAuthorize(context.Background(), route, u))
+	case e.deciding.Load() >= int64(e.cfg.MaxAuthorizing):
+		e.count.limit(limitAuthorizing)
+		c.refuse(errBusy)
 	default:
+		e.deciding.Add(1)
 		c.phase.Store(phaseDecide)
 		c.loopBits |= bitPaused
 		e.loop.SetDeadline(c.key, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
@@ -142,7 +156,10 @@ func (c *Conn) authorize(route *Route, u *Upgrade) {
 			ctx, cancel := context.WithTimeout(context.Background(), e.cfg.HandshakeTimeout)
 			defer cancel()
 			err := e.guardAuthorize(ctx, route, u)
-			e.loop.Post(func() { c.decided(route, u, err) })
+			e.deciding.Add(-1)
+			if !e.loop.Post(func() { c.decided(route, u, err) }) && err == nil {
+				u.drop()
+			}
 		}()
 	}
 }
@@ -158,13 +175,25 @@ func (e *Engine) guardAuthorize(ctx context.Context, route *Route, u *Upgrade) (
 	return route.Authorize(ctx, u)
 }
 
+// drop takes back what Authorize has done.
+func (u *Upgrade) drop() {
+	if u.Dropped != nil {
+		u.Dropped()
+	}
+}
+
 // decided acts on the application's word, unless the client has left or timed out meanwhile.
 func (c *Conn) decided(route *Route, u *Upgrade, err error) {
 	if ph := c.phase.Load(); ph != phaseHead && ph != phaseDecide {
+		if err == nil {
+			u.drop()
+		}
 		return
 	}
 	if err == nil {
-		err = c.eng.room()
+		if err = c.eng.room(); err != nil {
+			u.drop()
+		}
 	}
 	if err == nil {
 		c.accept(route, u)
@@ -183,11 +212,12 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 	answer, err := ws.AppendResponse(nil, u.Handshake)
 	if err != nil {
 		e.cfg.Logger.Error("handshake answer cannot be written", "error", err)
+		u.drop()
 		c.refuse(&ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"})
 		return
 	}
 	c.route = route
-	c.id = e.cfg.NewID()
+	c.id = u.ID
 	e.handshakes.Add(-1)
 	e.count.opened.Add(1)
 	e.idsMu.Lock()

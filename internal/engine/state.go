@@ -39,6 +39,7 @@ const (
 	tagCarried  = 0x10 // of Handler.Suspend
 	tagHeard    = 0x11 // 8: number of the last publication that it has had, if that is more than the batch's position
 	tagOptional = 0x80
+	tagExpiry   = 0x81 // 8: Conn.expires
 )
 
 // movedLoopBits are those that mean something to the next worker.
@@ -50,6 +51,7 @@ type state struct {
 	phase       uint32
 	remote      netip.AddrPort
 	read, ping  int64
+	expires     int64
 	path        string
 	owner       []byte
 	topics      []string
@@ -97,6 +99,9 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 		if c.route.Save != nil {
 			dst = appendRecord(dst, tagOwner, c.route.Save(c))
 		}
+	}
+	if c.expires != 0 {
+		dst = appendNumber(dst, tagExpiry, uint64(c.expires))
 	}
 	dst = c.appendInput(dst)
 	dst = c.appendOutput(dst)
@@ -221,6 +226,11 @@ func (s *state) record(tag byte, v []byte) bool {
 	case tagHeard:
 		if len(v) == 8 {
 			s.heard = binary.LittleEndian.Uint64(v)
+		}
+		return len(v) == 8
+	case tagExpiry:
+		if len(v) == 8 {
+			s.expires = int64(binary.LittleEndian.Uint64(v))
 		}
 		return len(v) == 8
 	case tagCarried:

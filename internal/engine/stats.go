@@ -17,6 +17,7 @@ const (
 	limitHeadTime
 	limitHandshakes
 	limitConnections
+	limitAuthorizing
 	limitMessageSize
 	limitFragments
 	limitQueueClose
@@ -27,15 +28,16 @@ const (
 	limitSubscriptions
 	limitIdle
 	limitCloseTime
+	limitExpiry
 	limitHistory
 	numLimits
 )
 
 func (l limit) String() string {
 	return [numLimits]string{
-		"head_size", "head_time", "handshakes", "connections", "message_size", "fragments", "queue_close",
+		"head_size", "head_time", "handshakes", "connections", "authorizing", "message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
-		"handoff_history",
+		"expiry", "handoff_history",
 	}[l]
 }
 

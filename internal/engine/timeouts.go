@@ -25,9 +25,39 @@ func (e *Engine) Timeout(k reactor.Key) {
 	}
 }
 
+// CloseExpired is the close code of a connection whose time is over: HTTP's 401 in the range of applications.
+const CloseExpired ws.CloseCode = 4401
+
+// SetExpiry sets when the connection has to end: it is closed with CloseExpired then. The time is one of
+// reactor.Monotonic, 0 is never. Only in Authorize and Route.Load; see Extend.
+func (c *Conn) SetExpiry(at int64) { c.expires = at }
+
+// Extend sets another time for the end of an open connection, before the old one has come. It has happened when done is
+// called, on the loop, with ErrClosed or ErrMoved if it could not; after the engine's end done is not called. Any
+// goroutine.
+func (c *Conn) Extend(at int64, done func(error)) bool {
+	return c.eng.Post(func() {
+		switch c.phase.Load() {
+		case phaseOpen:
+			c.expires = at
+			c.schedule()
+			done(nil)
+		case phaseAway:
+			done(ErrMoved)
+		default:
+			done(ErrClosed)
+		}
+	})
+}
+
 // keepAlive pings a silent peer and gives up one that has been silent for too long.
 func (c *Conn) keepAlive() {
 	now := c.eng.loop.Now()
+	if c.expires != 0 && now >= c.expires {
+		c.eng.count.limit(limitExpiry)
+		c.beginClose(ending{code: CloseExpired, reason: "token expired"}, "token expired")
+		return
+	}
 	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.lastRead >= idle && c.loopBits&bitPaused == 0 {
 		c.eng.count.limit(limitIdle)
 		c.beginClose(ending{code: ws.CloseGoingAway, reason: "idle timeout"}, "idle timeout")
@@ -58,6 +88,9 @@ func (c *Conn) schedule() {
 		if due == 0 || at < due {
 			due = at
 		}
+	}
+	if c.expires != 0 && (due == 0 || c.expires < due) {
+		due = c.expires
 	}
 	if due == 0 {
 		c.eng.loop.ClearDeadline(c.key)
