@@ -1,0 +1,334 @@
+package auth_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/expedite-go/expedite/auth"
+)
+
+func introspector(t testing.TB, cfg auth.IntrospectConfig) *auth.Introspector {
+	t.Helper()
+	i, err := auth.NewIntrospector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = i.Close() })
+	return i
+}
+
+const activeAlice = `{"active":true,"sub":"alice","scope":"chat:read","client_id":"app","exp":9999999999}`
+
+// TestIntrospection: the question is that of RFC 7662, and the answer becomes an identity.
+func TestIntrospection(t *testing.T) {
+	p := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if r.Method != http.MethodPost || r.PostFormValue("token") != "opaque&token=x" || user != "me%3A+1" || password != "p%26w" ||
+			r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" || r.URL.RawQuery != "" {
+			t.Errorf("got %s %s as %q %q with %v", r.Method, r.URL, user, password, r.PostForm)
+		}
+		says(activeAlice)(w, r)
+	})
+	i := introspector(t, auth.IntrospectConfig{URL: p.URL, ClientID: "me: 1", ClientSecret: "p&w"})
+	id, err := verify(t, i, "opaque&token=x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantID := auth.Identity{
+		User: "alice", Scopes: []string{"chat:read"}, Claims: map[string]any{"client_id": "app"},
+		Expiry: time.Unix(9999999999, 0).UTC(), TokenID: auth.HashToken("opaque&token=x"),
+	}
+	if !reflect.DeepEqual(*id, wantID) {
+		t.Errorf("got %+v, want %+v", *id, wantID)
+	}
+	id.Claims["client_id"], id.Scopes[0] = "changed", "changed" // the caller's own
+	again, err := verify(t, i, "opaque&token=x")
+	if err != nil || !reflect.DeepEqual(*again, wantID) {
+		t.Errorf("again: got %+v, %v, want %+v", again, err, wantID)
+	}
+	if s := i.Stats(); s.Requests != 1 || s.Hits != 1 || s.Entries != 1 || s.Failed != 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestIntrospectionAnswers(t *testing.T) {
+	const tok = "opaque-token-that-nobody-may-see"
+	for _, tt := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   auth.Reason
+	}{
+		{"active", says(activeAlice), ""},
+		{"without exp", says(`{"active":true,"sub":"alice"}`), ""},
+		{"not active", says(`{"active":false}`), auth.ReasonUnknown},
+		{"expired all the same", says(`{"active":true,"sub":"alice","exp":1}`), auth.ReasonExpired},
+		{"without a user", says(`{"active":true}`), auth.ReasonMalformed},
+		{"exp as text", says(`{"active":true,"sub":"alice","exp":"9999999999"}`), auth.ReasonMalformed},
+		{"for another audience", says(`{"active":true,"sub":"alice","aud":"x","iss":"https://issuer.test"}`), auth.ReasonWrongAudience},
+		{"from another issuer", says(`{"active":true,"sub":"alice","iss":"x"}`), auth.ReasonWrongIssuer},
+		{"the token as its id", says(`{"active":true,"sub":"alice","jti":"` + tok + `"}`), ""},
+		{"active as text", says(`{"active":"true","sub":"alice"}`), auth.ReasonUnavailable},
+		{"active twice", says(`{"active":true,"sub":"alice","active":false}`), auth.ReasonUnavailable},
+		{"without active", says(`{"sub":"alice"}`), auth.ReasonUnavailable},
+		{"an error page", says("<html>" + tok), auth.ReasonUnavailable},
+		{"too much", says(activeAlice + strings.Repeat(" ", 64<<10)), auth.ReasonUnavailable},
+		{"not authorized", fails(401), auth.ReasonUnavailable},
+		{"broken", fails(500), auth.ReasonUnavailable},
+		{"hanging", hangs(t), auth.ReasonUnavailable},
+		{"a redirect to another server", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.2:1/", http.StatusTemporaryRedirect)
+		}, auth.ReasonUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newProvider(t, tt.answer)
+			cfg := auth.IntrospectConfig{URL: p.URL, ClientID: "me", ClientSecret: "client-secret-client-secret"}
+			if strings.Contains(tt.name, "another") {
+				cfg.Issuers, cfg.Audiences = []string{testIssuer}, []string{testAudience}
+			}
+			if tt.name == "hanging" {
+				cfg.Timeout = 50 * time.Millisecond // which the server makes sure to reach
+			}
+			id, err := verify(t, introspector(t, cfg), tok)
+			if got := reason(err); got != tt.want {
+				t.Fatalf("got %q (%v), want %q", got, err, tt.want)
+			}
+			if err == nil && (id.User != "alice" || id.TokenID != auth.HashToken(tok)) {
+				t.Errorf("got %+v", id)
+			}
+			wantSilent(t, err, tok)
+			if err != nil && strings.Contains(err.Error(), "client-secret") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestIntrospectionOverTime: answers are kept for some time, good ones longer than bad ones and never beyond the token,
+// and a provider that is down is noticed only behind that.
+func TestIntrospectionOverTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := make(map[string]string)
+		asked, fault := 0, error(nil)
+		i, err := auth.NewIntrospector(auth.IntrospectConfig{
+			URL: "https://issuer.test/introspect", MaxEntries: 3,
+			Client: &http.Client{Transport: formTrip(func(token string) (string, error) {
+				asked++
+				return answers[token], fault
+			})},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		expect := func(what, token string, wantReason auth.Reason, wantAsked int) {
+			t.Helper()
+			before := asked
+			want(t, i, what, token, wantReason)
+			if got := asked - before; got != wantAsked {
+				t.Errorf("%s: got %d questions, want %d", what, got, wantAsked)
+			}
+		}
+		answers["good"] = `{"active":true,"sub":"alice"}`
+		answers["bad"] = `{"active":false}`
+		answers["short"] = fmt.Sprintf(`{"active":true,"sub":"alice","exp":%d}`, time.Now().Add(10*time.Second).Unix())
+		expect("good", "good", "", 1)
+		expect("bad", "bad", auth.ReasonUnknown, 1)
+		expect("short", "short", "", 1)
+		expect("good again", "good", "", 0)
+		expect("bad again", "bad", auth.ReasonUnknown, 0)
+		later(6 * time.Second)
+		expect("bad after six seconds", "bad", auth.ReasonUnknown, 1)
+		answers["short"] = `{"active":false}`
+		later(5 * time.Second)
+		expect("behind its own end", "short", auth.ReasonUnknown, 1)
+
+		fault = errors.New("connection refused")
+		expect("down, while the answer is fresh", "good", "", 0)
+		later(20 * time.Second)
+		expect("down, behind that", "good", auth.ReasonUnavailable, 1)
+		expect("down, again: that is not kept", "good", auth.ReasonUnavailable, 1)
+		fault = nil
+		expect("up again", "good", "", 1)
+
+		for n := range 10 { // made up tokens push out one another
+			expect("made up", fmt.Sprint("made up ", n), auth.ReasonUnavailable, 1)
+			answers[fmt.Sprint("no ", n)] = `{"active":false}`
+			expect("known to be bad", fmt.Sprint("no ", n), auth.ReasonUnknown, 1)
+		}
+		expect("good, after many bad ones", "good", "", 0)
+		if s := i.Stats(); s.Entries > 6 || s.Evicted == 0 {
+			t.Errorf("got %+v, want at most 3 good and 3 bad entries", s)
+		}
+	})
+}
+
+// formTrip is an introspection endpoint without a network.
+type formTrip func(token string) (string, error)
+
+func (f formTrip) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.ParseForm(); err != nil {
+		return nil, err
+	}
+	return trip(func() (string, error) { return f(r.PostForm.Get("token")) }).RoundTrip(r)
+}
+
+// TestIntrospectionStorm: equal tokens are one question, and a client that goes away does not take the answer from the
+// others.
+func TestIntrospectionStorm(t *testing.T) {
+	release := make(chan struct{})
+	p := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		says(activeAlice)(w, r)
+	})
+	i := introspector(t, auth.IntrospectConfig{URL: p.URL, Timeout: patience})
+	impatient, leave := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { // ends with leave
+		_, err := i.Verify(impatient, "token")
+		first <- err
+	}()
+	for p.asked.Load() == 0 {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("nobody asked")
+		default:
+		}
+	}
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() { want(t, i, "one of many", "token", "") })
+	}
+	leave()
+	if err := <-first; reason(err) != auth.ReasonUnavailable {
+		t.Errorf("the client that left: got %v", err)
+	}
+	close(release)
+	wg.Wait()
+	if n := p.asked.Load(); n != 1 {
+		t.Errorf("got %d questions, want 1", n)
+	}
+}
+
+// TestIntrospectionOverload: beyond what may wait, clients hear at once that too many do.
+func TestIntrospectionOverload(t *testing.T) {
+	p := newProvider(t, hangs(t))
+	i := introspector(t, auth.IntrospectConfig{URL: p.URL, Timeout: patience})
+	const room = 64 + 1024
+	var wg sync.WaitGroup
+	refused := make(chan string, room+100)
+	for n := range room + 100 {
+		wg.Go(func() {
+			if _, err := i.Verify(context.Background(), fmt.Sprint("token ", n)); reason(err) == auth.ReasonOverloaded {
+				refused <- err.Error()
+			}
+		})
+	}
+	for range 100 {
+		select {
+		case <-refused:
+		case <-time.After(patience):
+			t.Fatal("too few were refused")
+		}
+	}
+	if n := p.asked.Load(); n > 64 {
+		t.Errorf("got %d questions at a time, want at most 64", n)
+	}
+	if err := i.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if s := i.Stats(); s.Overloaded < 100 {
+		t.Errorf("got %+v", s)
+	}
+	want(t, i, "behind Close", "token", auth.ReasonUnavailable)
+}
+
+// TestCache: a token is verified once, until its time is over, and refusals are not kept.
+func TestCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := auth.NewCache(auth.VerifierFunc(func(_ context.Context, token string) (*auth.Identity, error) {
+			asked++
+			var id auth.Identity
+			if err := json.Unmarshal([]byte(token), &id); err != nil {
+				return nil, &auth.Error{Reason: auth.ReasonUnknown}
+			}
+			return &id, nil
+		}), 2, time.Minute)
+		expect := func(what, token string, wantReason auth.Reason, wantAsked int) *auth.Identity {
+			t.Helper()
+			before := asked
+			id, err := c.Verify(t.Context(), token)
+			if got := asked - before; reason(err) != wantReason || got != wantAsked {
+				t.Errorf("%s: got %q and %d questions, want %q and %d", what, reason(err), got, wantReason, wantAsked)
+			}
+			return id
+		}
+		alice := `{"User":"alice","Scopes":["a"],"Claims":{"x":1}}`
+		expect("first", alice, "", 1)
+		id := expect("again", alice, "", 0)
+		id.User, id.Scopes[0], id.Claims["x"] = "mallory", "b", 2
+		if id = expect("after a change of the caller's copy", alice, "", 0); id.User != "alice" || id.Scopes[0] != "a" || id.Claims["x"] != 1.0 {
+			t.Errorf("got %+v", id)
+		}
+		expect("bad", "x", auth.ReasonUnknown, 1)
+		expect("bad again", "x", auth.ReasonUnknown, 1)
+		later(time.Minute)
+		expect("after its time", alice, "", 1)
+		short, err := json.Marshal(auth.Identity{User: "bob", Expiry: time.Now().Add(time.Second)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect("short", string(short), "", 1)
+		expect("short again", string(short), "", 0)
+		later(time.Second)
+		expect("short, behind its own end: the verifier's matter", string(short), "", 1)
+		expect("short, behind its own end: not kept", string(short), "", 1)
+		for n := range 5 {
+			expect("more", fmt.Sprintf(`{"User":"user-%d"}`, n), "", 1)
+		}
+		expect("pushed out", alice, "", 1)
+		if s := c.Stats(); s.Entries != 2 || s.Hits != 3 || s.Misses != uint64(asked) || s.Evicted == 0 {
+			t.Errorf("got %+v, asked %d", s, asked)
+		}
+		c.Clear()
+		expect("after Clear", alice, "", 1)
+	})
+}
+
+// TestCacheTogether: any number of goroutines may use a cache.
+func TestCacheTogether(t *testing.T) {
+	v := mustJWT(t, auth.JWTConfig{Keys: auth.Secret([]byte(testSecret)), NoExpiry: true})
+	c := auth.NewCache(v, 4, 0)
+	var tokens []string
+	for n := range 8 {
+		tokens = append(tokens, signHS(t, map[string]any{"sub": fmt.Sprint("user-", n), "x": n}))
+	}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for n := range 200 {
+				k := (g + n) % len(tokens)
+				id, err := c.Verify(context.Background(), tokens[k])
+				if err != nil || id.User != fmt.Sprint("user-", k) {
+					t.Errorf("got %v, %v, want user-%d", id, err, k)
+					return
+				}
+				id.Claims["x"] = g
+			}
+		})
+	}
+	wg.Wait()
+}

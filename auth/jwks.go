@@ -1,0 +1,274 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	defaultRefresh     = 15 * time.Minute
+	defaultMinInterval = time.Minute
+	firstRetry         = 5 * time.Second // after a fetch that failed; then twice that, and so on
+	impatientRetry     = time.Second     // while there is no key yet, and clients wait for one
+	refreshJitter      = 10              // of a hundred: workers shall not ask in step
+)
+
+// JWKSConfig says where a provider publishes its keys. Only URL is required.
+type JWKSConfig struct {
+	// URL is that of the JWK set, with https; http is for loopback.
+	URL string
+	// AllowHTTP accepts http for other hosts, in a network where nobody can change what is sent.
+	AllowHTTP bool
+	// Client makes the requests; nil is one of its own. Redirects to other servers are refused with any.
+	Client *http.Client
+	// Refresh is how old keys may become; 0 is 15 min.
+	Refresh time.Duration
+	// MaxBytes is the largest answer; 0 is 1 MiB.
+	MaxBytes int64
+	// MinInterval is the time between two fetches for the sake of a key that is not known; 0 is 1 min. Anybody can make
+	// up such keys.
+	MinInterval time.Duration
+	// Timeout bounds a request; 0 is 5 s.
+	Timeout time.Duration
+	// OnError hears of each fetch that failed, on a goroutine of the JWKS. It must not block; nil is nobody.
+	OnError func(error)
+}
+
+// JWKS is a KeySource that follows a provider's JWK set. It keeps its keys while the provider is down, and starts
+// without any if that is down at the start. Secrets in the set are ignored, as everybody can read them. RFC 7517 §5.
+type JWKS struct {
+	cfg    JWKSConfig
+	remote *remote
+	cancel context.CancelFunc
+	wake   chan struct{} // told when somebody wants a fetch
+	done   chan struct{} // closed when the goroutine has ended
+
+	mu       sync.Mutex
+	keys     KeySet
+	fault    error         // of the latest fetch
+	round    chan struct{} // closed at the end of the fetch that is under way or wanted; nil without
+	tried    time.Time     // when the latest fetch ended
+	asked    time.Time     // when a key was not known
+	stats    JWKSStats
+	failures int // in a row
+}
+
+// JWKSStats are the counters of a JWKS.
+type JWKSStats struct {
+	Fetches, Failed uint64
+	Limited         uint64    // keys that were not known and for which MinInterval forbade to ask
+	Keys            int       // that can be used
+	Updated         time.Time // when they came; the zero Time is never
+}
+
+// NewJWKS begins to follow a provider. It does not wait for the keys, and fails only if the address is not accepted.
+// Close it.
+func NewJWKS(cfg JWKSConfig) (*JWKS, error) {
+	r, err := newRemote(cfg.URL, cfg.Client, cfg.AllowHTTP)
+	if err != nil {
+		return nil, fmt.Errorf("auth: JWKS: %w", err)
+	}
+	for _, d := range []struct {
+		value *time.Duration
+		zero  time.Duration
+	}{{&cfg.Refresh, defaultRefresh}, {&cfg.MinInterval, defaultMinInterval}, {&cfg.Timeout, defaultTimeout}} {
+		if *d.value <= 0 {
+			*d.value = d.zero
+		}
+	}
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = maxKeyFile
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	j := &JWKS{
+		cfg: cfg, remote: r, cancel: cancel, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		round: make(chan struct{}),
+	}
+	go j.run(ctx) // ends with Close
+	return j, nil
+}
+
+// Close ends the goroutine and gives up a fetch that is under way. The keys stay good.
+func (j *JWKS) Close() error {
+	j.cancel()
+	<-j.done
+	j.remote.close()
+	return nil
+}
+
+// Keys is part of KeySource. It waits for a fetch if there are no keys yet, or none with the ID kid. Keys without an ID
+// are not taken for a kid: a provider names its keys. It fails if there never were keys.
+func (j *JWKS) Keys(ctx context.Context, kid string) ([]Key, error) {
+	found, round := j.lookUp(kid, time.Now())
+	if round == nil {
+		return found, j.missing()
+	}
+	select {
+	case <-round:
+	case <-j.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("auth: JWKS: %w", context.Cause(ctx))
+	}
+	j.mu.Lock()
+	found = j.find(kid)
+	j.mu.Unlock()
+	return found, j.missing()
+}
+
+// missing is an error if there never were keys.
+func (j *JWKS) missing() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.keys != nil {
+		return nil
+	}
+	if j.fault != nil {
+		return fmt.Errorf("auth: JWKS: no keys yet: %w", j.fault)
+	}
+	return errors.New("auth: JWKS: no keys yet")
+}
+
+// find looks a key up. With j.mu held.
+func (j *JWKS) find(kid string) []Key {
+	if kid == "" {
+		return j.keys
+	}
+	if found := j.keys.called(kid); found != nil {
+		return found
+	}
+	if len(j.keys) == 1 { // a provider with one key need not name it
+		return j.keys.called("")
+	}
+	return nil
+}
+
+// lookUp finds keys; or the end of the fetch to wait for, if that may bring some.
+func (j *JWKS) lookUp(kid string, now time.Time) (found []Key, round <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if found = j.find(kid); len(found) > 0 {
+		return found, nil
+	}
+	switch {
+	case j.round != nil: // one is under way
+		return nil, j.round
+	case j.keys == nil && now.Sub(j.tried) < impatientRetry:
+		return nil, nil
+	case j.keys != nil && now.Sub(j.asked) < j.cfg.MinInterval:
+		j.stats.Limited++
+		return nil, nil
+	}
+	j.asked = now
+	j.round = make(chan struct{})
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	return nil, j.round
+}
+
+// run fetches at the start, when the keys are old, and when somebody asks. All fetches are its own: there is never more
+// than one.
+func (j *JWKS) run(ctx context.Context) {
+	defer close(j.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-j.wake:
+		case <-ctx.Done():
+			return
+		}
+		j.begin()
+		keys, err := j.fetch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		timer.Reset(j.end(keys, err))
+		if err != nil && j.cfg.OnError != nil {
+			j.cfg.OnError(fmt.Errorf("auth: JWKS: %w", err))
+		}
+	}
+}
+
+// begin makes a round that others can wait for, if nobody has.
+func (j *JWKS) begin() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.round == nil {
+		j.round = make(chan struct{})
+	}
+}
+
+// end takes the keys, if some came, tells those who wait, and says when to fetch again.
+func (j *JWKS) end(keys KeySet, err error) time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tried, j.fault = time.Now(), err
+	j.stats.Fetches++
+	close(j.round)
+	j.round = nil
+	select { // who asked meanwhile has got this round
+	case <-j.wake:
+	default:
+	}
+	next := j.cfg.Refresh
+	if err != nil {
+		j.stats.Failed++
+		next = min(next, firstRetry<<min(j.failures, 10))
+		j.failures++
+	} else {
+		j.failures, j.keys, j.stats.Updated = 0, keys, j.tried
+	}
+	return next - rand.N(next*refreshJitter/100+1)
+}
+
+// fetch asks the provider. Keys that cannot be used are left out; none at all is an error, as an empty set is most
+// often a mistake and would lock everybody out.
+func (j *JWKS) fetch(ctx context.Context) (KeySet, error) {
+	ctx, cancel := context.WithTimeout(ctx, j.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, j.remote.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	b, err := j.remote.do(req, j.cfg.MaxBytes)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := splitJWKs(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", j.remote.host, err)
+	}
+	var set KeySet
+	for _, r := range raw {
+		k, err := parseJWK(r, false)
+		if err != nil {
+			continue
+		}
+		if key := k.public(); (KeySet{key}).check() == nil {
+			set = append(set, key)
+		}
+	}
+	if len(set) == 0 {
+		return nil, fmt.Errorf("%s has no key that can be used, of %d", j.remote.host, len(raw))
+	}
+	return set, nil
+}
+
+// Stats are the counters as they are now.
+func (j *JWKS) Stats() JWKSStats {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.stats
+	s.Keys = len(j.keys)
+	return s
+}
+
+var _ KeySource = (*JWKS)(nil)

@@ -1,0 +1,155 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Origins are the pages that may connect beside those of the server's own host: exact origins
+// (https://app.example.com), all sub-domains of a host at any depth, but not itself (https://*.example.com), null, or *
+// for every page. Make a list with ParseOrigins. The zero Origins is the own host only.
+//
+// A browser lets any page open a WebSocket to any server, and sends the server's cookies along; SameSite does not stop
+// a page on another port of the same host. The Origin header is what tells such a page apart. RFC 6455 §10.2.
+type Origins []string
+
+// anyOrigin and nullOrigin are entries that are no origins.
+const (
+	anyOrigin  = "*"
+	nullOrigin = "null"
+)
+
+// ParseOrigins reads a list of origins and gives them the form that Origins compares: lower case, without the default
+// port. An empty entry is an error, as it is most often an empty variable.
+func ParseOrigins(list []string) (Origins, error) {
+	origins := make(Origins, 0, len(list))
+	for _, entry := range list {
+		s := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(entry), "/"))
+		if s == anyOrigin || s == nullOrigin {
+			origins = append(origins, s)
+			continue
+		}
+		o, err := parseOrigin(s)
+		if err != nil {
+			return nil, fmt.Errorf("auth: origin %q: %w: want one like https://app.example.com, "+
+				"https://*.example.com or *", entry, err)
+		}
+		host, isWildcard := strings.CutPrefix(o.host, "*.")
+		if strings.Contains(host, "*") || isWildcard && !strings.Contains(host, ".") {
+			return nil, fmt.Errorf("auth: origin %q: * may stand for sub-domains only, as in https://*.example.com", entry)
+		}
+		origins = append(origins, o.String())
+	}
+	return origins, nil
+}
+
+// Allows says whether the page that made r may connect. A request without an Origin header is not from a browser, and
+// allowed. The page of the server's own host and port is allowed; another port is another origin. null, which sandboxed
+// frames and files send, is only allowed by name or by *.
+func (o Origins) Allows(r *http.Request) bool {
+	values := r.Header.Values("Origin")
+	return len(values) == 0 || slices.Contains(o, anyOrigin) || len(values) == 1 && o.match(values[0], r)
+}
+
+// Matches says whether r comes from a page that may use this server's cookies: an Origin header is there, and it is
+// that of the own host or of a listed origin. Neither * nor null count: whoever allows every page means clients that
+// bring their token themselves. With cookies it would let every page on the web act for whoever is logged in
+// (cross-site WebSocket hijacking), and a frame that sends null can be part of any page.
+func (o Origins) Matches(r *http.Request) bool {
+	values := r.Header.Values("Origin")
+	return len(values) == 1 && values[0] != nullOrigin && o.match(values[0], r)
+}
+
+// match looks for the origin of a page: the server's own, or a listed one.
+func (o Origins) match(value string, r *http.Request) bool {
+	if value == nullOrigin {
+		return slices.Contains(o, nullOrigin)
+	}
+	page, err := parseOrigin(strings.ToLower(value))
+	if err != nil || strings.Contains(page.host, "*") {
+		return false
+	}
+	return page.isHost(r) || slices.ContainsFunc(o, page.isListed)
+}
+
+// origin is scheme, host and port. RFC 6454 §4.
+type origin struct{ scheme, host, port string }
+
+// String is the serialization of RFC 6454 §6.2.
+func (o origin) String() string {
+	host := o.host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if o.port == defaultPort(o.scheme) {
+		return o.scheme + "://" + host
+	}
+	return o.scheme + "://" + host + ":" + o.port
+}
+
+// parseOrigin reads an origin in lower case.
+func parseOrigin(s string) (origin, error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	switch {
+	case !ok || scheme == "" || rest == "":
+		return origin{}, errors.New("no scheme or no host")
+	case strings.ContainsAny(rest, "/?#"):
+		return origin{}, errors.New("has a path")
+	case strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r > '~' || r == '@' || r == '\\' }):
+		return origin{}, errors.New("has characters that no host has")
+	}
+	u, err := url.Parse(scheme + "://" + rest)
+	if err != nil || u.Hostname() == "" {
+		return origin{}, errors.New("no valid host")
+	}
+	o := origin{scheme, u.Hostname(), u.Port()}
+	if o.port == "" {
+		o.port = defaultPort(scheme)
+	}
+	return o, nil
+}
+
+func defaultPort(scheme string) string {
+	switch scheme {
+	case "https", "wss":
+		return "443"
+	case "http", "ws":
+		return "80"
+	default:
+		return ""
+	}
+}
+
+// isHost says whether r was sent to this origin. Behind a proxy that ends TLS, the server does not know its own scheme:
+// a Host without a port then has the page's default port.
+func (o origin) isHost(r *http.Request) bool {
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host, port = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]"), defaultPort(o.scheme)
+		if r.TLS != nil {
+			port = defaultPort("https")
+		}
+	}
+	return host != "" && strings.EqualFold(host, o.host) && port == o.port && o.port != ""
+}
+
+// isListed says whether an entry stands for this origin.
+func (o origin) isListed(entry string) bool {
+	scheme, rest, ok := strings.Cut(entry, "://*.")
+	if !ok {
+		return entry == o.String()
+	}
+	parent := origin{scheme: o.scheme, host: rest, port: o.port}
+	if p := strings.LastIndexByte(rest, ':'); p >= 0 {
+		parent.host, parent.port = rest[:p], rest[p+1:]
+	} else {
+		parent.port = defaultPort(scheme)
+	}
+	return scheme == o.scheme && parent.port == o.port && strings.HasSuffix(o.host, "."+parent.host) &&
+		len(o.host) > len(parent.host)+1
+}

@@ -1,0 +1,179 @@
+package auth
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// SigningKey is a private key, or a secret, with which tokens are made. Printing it does not show it.
+type SigningKey struct {
+	alg string
+	id  string
+	key any // crypto.Signer or []byte
+}
+
+// GenerateKey makes a key for an algorithm, as two JWKs in JSON. The kid is the key's thumbprint (RFC 7638), and a
+// random one for a secret, which has no public half.
+func GenerateKey(alg string) (private, public []byte, err error) {
+	var key any
+	switch alg {
+	case "HS256", "HS384", "HS512":
+		secret := make([]byte, MinSecret+16*slices.Index(secretAlgorithms, alg))
+		_, _ = rand.Read(secret) // never fails
+		key = secret
+	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512":
+		key, err = rsa.GenerateKey(rand.Reader, minRSABits)
+	case "ES256":
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "ES384":
+		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "ES512":
+		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case "EdDSA", "Ed25519":
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+		alg = "EdDSA" // which more libraries know
+	default:
+		return nil, nil, fmt.Errorf("auth: algorithm %q: want one of %v", alg, slices.Sorted(maps.Keys(methods)))
+	}
+	if err == nil {
+		private, public, err = marshalPair(key, alg)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("auth: cannot make a key: %w", err)
+	}
+	return private, public, nil
+}
+
+// marshalPair writes a key and its public half, if it has one.
+func marshalPair(key any, alg string) (private, public []byte, err error) {
+	pub, asymmetric := key, false
+	if s, ok := key.(crypto.Signer); ok {
+		pub, asymmetric = s.Public(), true
+	}
+	id := rand.Text()[:16]
+	if asymmetric {
+		if id, err = thumbprint(pub); err != nil {
+			return nil, nil, err
+		}
+		if public, err = marshalJWK(pub, alg, id); err != nil {
+			return nil, nil, err
+		}
+	}
+	private, err = marshalJWK(key, alg, id)
+	return private, public, err
+}
+
+func marshalJWK(key any, alg, id string) ([]byte, error) {
+	jwk, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{
+		Marshal:  jwkset.JWKMarshalOptions{Private: true},
+		Metadata: jwkset.JWKMetadataOptions{ALG: jwkset.ALG(alg), KID: id, USE: jwkset.UseSig},
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := jwk.Marshal()
+	m.ALG = jwkset.ALG(alg)
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(b, '\n'), nil
+}
+
+// thumbprint is a name that follows from a public key. RFC 7638 §3.
+func thumbprint(public any) (string, error) {
+	jwk, err := jwkset.NewJWKFromKey(public, jwkset.JWKOptions{})
+	if err != nil {
+		return "", err
+	}
+	m := jwk.Marshal()
+	members := map[string]string{"kty": string(m.KTY)}
+	for name, value := range map[string]string{"crv": string(m.CRV), "x": m.X, "y": m.Y, "e": m.E, "n": m.N} {
+		if value != "" {
+			members[name] = value
+		}
+	}
+	b, err := json.Marshal(members) // sorts the names, as §3.3 wants it
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+}
+
+// ParsePrivateKey reads a key to sign with: a JWK, the first of a JWK set that can sign, a PEM file with a PRIVATE KEY,
+// or else a secret of at least 32 bytes. Line ends behind a secret do not belong to it.
+func ParsePrivateKey(b []byte) (SigningKey, error) {
+	trimmed := bytes.TrimSpace(b)
+	if !bytes.HasPrefix(trimmed, []byte("{")) && !bytes.Contains(trimmed, []byte("-----BEGIN ")) {
+		set, err := parseSecret(b)
+		if err != nil {
+			return SigningKey{}, err
+		}
+		return SigningKey{alg: "HS256", key: set[0].Public}, nil
+	}
+	keys, err := parseKeyFile(b)
+	if err != nil {
+		return SigningKey{}, fmt.Errorf("auth: private key: %w", err)
+	}
+	for _, k := range keys {
+		if _, isSecret := k.key.([]byte); !isSecret {
+			if _, ok := k.key.(crypto.Signer); !ok {
+				continue
+			}
+		}
+		algorithms := k.public().algorithms()
+		if len(algorithms) == 0 {
+			return SigningKey{}, fmt.Errorf("auth: private key: %w", KeySet{k.public()}.check())
+		}
+		return SigningKey{alg: algorithms[0], id: k.id, key: k.key}, nil
+	}
+	return SigningKey{}, errors.New("auth: private key: there are only public ones")
+}
+
+// Algorithm is what the key signs with: that of its JWK, else the first that it is good for.
+func (k SigningKey) Algorithm() string { return k.alg }
+
+// ID is the key's kid; empty if it has none.
+func (k SigningKey) ID() string { return k.id }
+
+// KeySet is what the key's signatures are checked with.
+func (k SigningKey) KeySet() KeySet { return KeySet{rawKey{k.id, k.alg, k.key}.public()} }
+
+// String is the algorithm and the kid.
+func (k SigningKey) String() string { return fmt.Sprintf("%s key %q", k.alg, k.id) }
+
+// GoString is String, for %#v.
+func (k SigningKey) GoString() string { return k.String() }
+
+// Sign makes a token that says claims. It judges none of them: iat and exp are the caller's. The zero SigningKey fails.
+func (k SigningKey) Sign(claims map[string]any) (string, error) {
+	method := methods[k.alg]
+	if method == nil {
+		return "", errors.New("auth: no key to sign with")
+	}
+	token := jwt.NewWithClaims(method, jwt.MapClaims(claims))
+	if k.id != "" {
+		token.Header["kid"] = k.id
+	}
+	signed, err := token.SignedString(k.key)
+	if err != nil {
+		return "", fmt.Errorf("auth: cannot sign: %w", err)
+	}
+	return signed, nil
+}
