@@ -1,0 +1,243 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// MemoryConfig is how much a Memory may hold. The zero MemoryConfig works.
+type MemoryConfig struct {
+	// MaxSessions is how many sessions it holds; 0 means 2,000,000.
+	MaxSessions int
+	// MaxTickets is how many tickets it holds; 0 means 100,000.
+	MaxTickets int
+	// MaxBytes is how large all values, names of users, parameters and tickets may be together; 0 means 256 MiB.
+	MaxBytes int
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Memory is a Store within one process: the primary's. Make one with [NewMemory]. It starts no goroutine: its owner
+// calls Sweep every second or so. Expired sessions are gone at once for all methods, but keep their room until then.
+type Memory struct {
+	config MemoryConfig
+
+	mu      sync.Mutex
+	slab    slab
+	index   map[secret]uint32
+	users   userTable
+	nodes   texts
+	params  texts // as appendParams makes them
+	values  map[uint32]*valueSet
+	tickets map[[32]byte]ticket
+	bytes   int    // what MaxBytes limits
+	hand    uint32 // where Sweep goes on
+	buffer  []byte // for one text
+	count   counts
+}
+
+// NewMemory makes an empty store.
+func NewMemory(config MemoryConfig) *Memory {
+	if config.MaxSessions <= 0 {
+		config.MaxSessions = 2_000_000
+	}
+	if config.MaxTickets <= 0 {
+		config.MaxTickets = 100_000
+	}
+	if config.MaxBytes <= 0 {
+		config.MaxBytes = 256 << 20
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	return &Memory{
+		config: config,
+		index:  make(map[secret]uint32),
+		users:  newUserTable(), nodes: newTexts(), params: newTexts(),
+		values: make(map[uint32]*valueSet), tickets: make(map[[32]byte]ticket),
+	}
+}
+
+// Close does nothing.
+func (m *Memory) Close() error { return nil }
+
+// Attach is Store's.
+func (m *Memory) Attach(_ context.Context, a Attach) (Attached, error) {
+	if err := a.check(); err != nil {
+		return Attached{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	if i := m.live(a.ID, now); i != 0 && m.userOf(i) == a.User {
+		return m.resume(i, a, now), nil
+	}
+	evicted, err := m.makeRoom(a, now)
+	if err != nil {
+		return Attached{}, err
+	}
+	s := Session{
+		ID: NewID(a.User), User: a.User, Params: a.Params, Created: fromMicros(now), Seen: fromMicros(now),
+		TTL: a.Policy.ttl(), Place: a.Place,
+	}
+	return Attached{Session: m.session(m.insert(s, now)), Evicted: evicted}, nil
+}
+
+func (m *Memory) resume(i uint32, a Attach, now int64) Attached {
+	r := m.slab.at(i)
+	before := Place{Node: m.nodes.at(r.node), Conn: r.conn}
+	m.place(i, a.Place)
+	if a.Params != nil {
+		m.setParams(r, a.Params)
+	}
+	r.seen, r.ttl = now, millis(a.Policy.ttl())
+	done := Attached{Session: m.session(i), Resumed: true}
+	if before != a.Place {
+		done.Replaced = before
+	}
+	return done
+}
+
+// makeRoom makes room for one more session and returns those that had to go.
+func (m *Memory) makeRoom(a Attach, now int64) (evicted []Session, err error) {
+	var victims []uint32
+	if a.User != "" && a.Policy.MaxPerUser > 0 {
+		if victims, err = m.victims(a.User, a.Policy, now); err != nil {
+			m.count.refused++
+			return nil, err
+		}
+	}
+	if m.size() >= m.config.MaxSessions+len(victims) {
+		m.sweepSessions(fullSweep, now)
+	}
+	if m.size() >= m.config.MaxSessions+len(victims) || m.bytes+len(a.User)+paramBytes(a.Params) > m.config.MaxBytes {
+		m.count.full++
+		return nil, fmt.Errorf("%w: %d sessions, %d bytes", ErrFull, m.size(), m.bytes)
+	}
+	for _, i := range victims {
+		evicted = append(evicted, m.session(i))
+		m.count.evicted++
+		m.remove(i)
+	}
+	return evicted, nil
+}
+
+// victims are the sessions of a user that go to make room for one more.
+func (m *Memory) victims(user string, p Policy, now int64) ([]uint32, error) {
+	var list []uint32
+	for i := range m.chain(user, now) {
+		list = append(list, i)
+	}
+	need := len(list) - p.MaxPerUser + 1
+	if need <= 0 {
+		return nil, nil
+	}
+	slices.Reverse(list) // the oldest first among equals
+	away := func(r *record) bool {
+		return r.conn == 0 || p.Refuse && p.Stale > 0 && r.seen+p.Stale.Microseconds() <= now
+	}
+	slices.SortStableFunc(list, func(i, j uint32) int {
+		a, b := m.slab.at(i), m.slab.at(j)
+		switch aAway, bAway := away(a), away(b); {
+		case aAway && bAway:
+			return compare(a.seen, b.seen)
+		case aAway:
+			return -1
+		case bAway:
+			return 1
+		default:
+			return compare(a.created, b.created)
+		}
+	})
+	if p.Refuse && !away(m.slab.at(list[need-1])) {
+		return nil, ErrTooManySessions
+	}
+	return list[:need], nil
+}
+
+// Detach is Store's.
+func (m *Memory) Detach(_ context.Context, refs []Ref) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	for _, ref := range refs {
+		i := m.live(ref.ID, now)
+		if i == 0 || ref.Conn == 0 || m.slab.at(i).conn != ref.Conn {
+			continue
+		}
+		m.place(i, Place{})
+		m.slab.at(i).seen = now
+	}
+	return nil
+}
+
+// Touch is Store's.
+func (m *Memory) Touch(_ context.Context, refs []Ref) (lost []Ref, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	for _, ref := range refs {
+		if i := m.live(ref.ID, now); i != 0 {
+			m.slab.at(i).seen = now
+		} else {
+			lost = append(lost, ref)
+		}
+	}
+	return lost, nil
+}
+
+// Restore is Store's.
+func (m *Memory) Restore(_ context.Context, list []Saved) (superseded []ID, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	for k := range list {
+		s := &list[k]
+		if err := s.check(); err != nil {
+			return superseded, err
+		}
+		ok, err := m.restore(s, now)
+		if err != nil {
+			return superseded, err
+		}
+		if !ok {
+			superseded = append(superseded, s.ID)
+		}
+	}
+	return superseded, nil
+}
+
+func (m *Memory) restore(s *Saved, now int64) (ok bool, err error) {
+	i := m.live(s.ID, now)
+	if i == 0 && m.index[s.ID.secret()] != 0 || !s.ID.mayBe(s.User) {
+		return false, nil // the random part is another session's
+	}
+	if i != 0 {
+		r := m.slab.at(i)
+		if m.userOf(i) != s.User || r.conn != 0 && m.placeOf(r) != s.Place {
+			return false, nil
+		}
+		if err := m.save(i, s.Values); err != nil {
+			return false, err
+		}
+		m.place(i, s.Place)
+		r.seen = now
+		return true, nil
+	}
+	if m.size() >= m.config.MaxSessions {
+		m.sweepSessions(fullSweep, now)
+	}
+	more := len(s.User) + paramBytes(s.Params) + valueBytes(s.Values)
+	if m.size() >= m.config.MaxSessions || m.bytes+more > m.config.MaxBytes {
+		m.count.full++
+		return false, fmt.Errorf("%w: %d sessions, %d bytes", ErrFull, m.size(), m.bytes)
+	}
+	fresh := s.Session
+	fresh.Seen = fromMicros(now)
+	return true, m.save(m.insert(fresh, now), s.Values)
+}
+
+var _ Store = (*Memory)(nil)

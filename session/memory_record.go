@@ -1,0 +1,155 @@
+package session
+
+import (
+	"cmp"
+	"iter"
+	"time"
+)
+
+// With m.mu held, all of these.
+
+func compare(a, b int64) int { return cmp.Compare(a, b) }
+
+// now is the time in microseconds.
+func (m *Memory) now() int64 { return m.config.Now().UnixMicro() }
+
+// millis is how a TTL is stored. MaxTTL fits.
+func millis(d time.Duration) uint32 { return uint32(d.Milliseconds()) }
+
+func (r *record) expired(now int64) bool { return r.seen+int64(r.ttl)*1000 <= now }
+
+// size is the number of sessions, expired ones that were not swept yet among them.
+func (m *Memory) size() int { return len(m.index) }
+
+// live returns the number of a session, or 0. One that has expired is removed.
+func (m *Memory) live(id ID, now int64) uint32 {
+	i := m.index[id.secret()]
+	if i == 0 || m.slab.at(i).id != id {
+		return 0
+	}
+	if m.slab.at(i).expired(now) {
+		m.expire(i)
+		return 0
+	}
+	return i
+}
+
+func (m *Memory) userOf(i uint32) string { return m.users.list[m.slab.at(i).user].name }
+
+func (m *Memory) placeOf(r *record) Place { return Place{Node: m.nodes.at(r.node), Conn: r.conn} }
+
+// session is what others see of a record.
+func (m *Memory) session(i uint32) Session {
+	r := m.slab.at(i)
+	params := reader{rest: []byte(m.params.at(r.params))}
+	s := Session{
+		ID: r.id, User: m.userOf(i), Created: fromMicros(r.created), Seen: fromMicros(r.seen),
+		TTL: time.Duration(r.ttl) * time.Millisecond, Place: m.placeOf(r),
+	}
+	if r.params != 0 {
+		s.Params = params.params()
+	}
+	return s
+}
+
+// chain yields the live sessions of a named user, the latest inserted first. Those that have expired are removed. What
+// it has yielded may be removed meanwhile.
+func (m *Memory) chain(user string, now int64) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		u := m.users.find(tagOf(user), user)
+		if user == "" || u == 0 {
+			return
+		}
+		for i := m.users.list[u].head; i != 0; {
+			at := i
+			i = m.slab.at(i).next
+			if m.slab.at(at).expired(now) {
+				m.expire(at)
+			} else if !yield(at) {
+				return
+			}
+		}
+	}
+}
+
+// insert stores a session that is not there. There is room.
+func (m *Memory) insert(s Session, seen int64) uint32 {
+	i := m.slab.take()
+	r := m.slab.at(i)
+	r.id, r.created, r.seen, r.ttl = s.ID, micros(s.Created), seen, millis(clampTTL(s.TTL))
+	m.index[s.ID.secret()] = i
+	if s.User != "" {
+		r.user = m.users.add(s.ID.tag(), s.User)
+		u := &m.users.list[r.user]
+		if r.next = u.head; r.next != 0 {
+			m.slab.at(r.next).prev = i
+		} else {
+			m.bytes += len(s.User)
+		}
+		u.head = i
+		u.count++
+	}
+	m.setParams(r, s.Params)
+	m.place(i, s.Place)
+	return i
+}
+
+// remove deletes a session.
+func (m *Memory) remove(i uint32) {
+	r := m.slab.at(i)
+	m.place(i, Place{})
+	m.setParams(r, nil)
+	if v := m.values[i]; v != nil {
+		m.bytes -= v.bytes
+		delete(m.values, i)
+	}
+	delete(m.index, r.id.secret())
+	if r.user != 0 {
+		u := &m.users.list[r.user]
+		if r.prev != 0 {
+			m.slab.at(r.prev).next = r.next
+		} else {
+			u.head = r.next
+		}
+		if r.next != 0 {
+			m.slab.at(r.next).prev = r.prev
+		}
+		if u.count--; u.count == 0 {
+			m.bytes -= len(u.name)
+			m.users.remove(r.id.tag(), r.user)
+		}
+	}
+	m.slab.give(i)
+}
+
+// expire deletes a session whose time is up.
+func (m *Memory) expire(i uint32) {
+	m.count.expired++
+	m.remove(i)
+}
+
+// place sets where a session's connection is.
+func (m *Memory) place(i uint32, p Place) {
+	r := m.slab.at(i)
+	if r.conn != 0 {
+		m.count.connected--
+	}
+	m.nodes.remove(r.node)
+	r.node, r.conn = 0, p.Conn
+	if p.Conn != 0 {
+		m.count.connected++
+		m.buffer = append(m.buffer[:0], p.Node...)
+		r.node, _ = m.nodes.add(m.buffer)
+	}
+}
+
+func (m *Memory) setParams(r *record, params map[string]string) {
+	m.bytes -= m.params.remove(r.params)
+	r.params = 0
+	if len(params) > 0 {
+		m.buffer = appendParams(m.buffer[:0], params)
+		var grown int
+		r.params, grown = m.params.add(m.buffer)
+		m.bytes += grown
+	}
+}

@@ -1,0 +1,250 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// maxChanges is how many values may be set or deleted at once.
+const maxChanges = 2 * MaxValues
+
+// valueSet are the values of a session.
+type valueSet struct {
+	values map[string][]byte
+	bytes  int
+}
+
+type ticket struct {
+	value   []byte
+	expires int64 // microseconds since 1970
+}
+
+// Load is Store's.
+func (m *Memory) Load(_ context.Context, id ID) (map[string][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.live(id, m.now())
+	if i == 0 {
+		return nil, ErrNotFound
+	}
+	values := make(map[string][]byte)
+	if v := m.values[i]; v != nil {
+		for k, b := range v.values {
+			values[k] = slices.Clone(b)
+		}
+	}
+	return values, nil
+}
+
+// Save is Store's.
+func (m *Memory) Save(_ context.Context, id ID, changes Changes) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.live(id, m.now())
+	if i == 0 {
+		return ErrNotFound
+	}
+	return m.save(i, changes)
+}
+
+// save changes values, all or none. With m.mu held.
+func (m *Memory) save(i uint32, changes map[string][]byte) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	if len(changes) > maxChanges {
+		return fmt.Errorf("%w: %d changes, the limit is %d", ErrTooLarge, len(changes), maxChanges)
+	}
+	set := m.values[i]
+	if set == nil {
+		set = &valueSet{values: make(map[string][]byte, len(changes))}
+	}
+	count, bytes := len(set.values), set.bytes
+	for k, v := range changes {
+		if old, ok := set.values[k]; ok {
+			count, bytes = count-1, bytes-len(k)-len(old)
+		}
+		if v != nil {
+			count, bytes = count+1, bytes+len(k)+len(v)
+		}
+	}
+	if err := checkValues(count, bytes); err != nil {
+		return err
+	}
+	if bytes > set.bytes && m.bytes+bytes-set.bytes > m.config.MaxBytes {
+		m.count.full++
+		return fmt.Errorf("%w: %d bytes", ErrFull, m.bytes)
+	}
+	for k, v := range changes {
+		if v == nil {
+			delete(set.values, k)
+		} else {
+			set.values[k] = append(make([]byte, 0, len(v)), v...) // not nil, even if empty
+		}
+	}
+	m.bytes += bytes - set.bytes
+	set.bytes = bytes
+	if len(set.values) == 0 {
+		delete(m.values, i)
+	} else {
+		m.values[i] = set
+	}
+	return nil
+}
+
+// Find is Store's.
+func (m *Memory) Find(_ context.Context, id ID) (Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := m.live(id, m.now())
+	if i == 0 {
+		return Session{}, ErrNotFound
+	}
+	return m.session(i), nil
+}
+
+// List is Store's.
+func (m *Memory) List(_ context.Context, user string) ([]Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := slices.Collect(m.chain(user, m.now()))
+	slices.SortStableFunc(list, func(i, j uint32) int {
+		return compare(m.slab.at(j).created, m.slab.at(i).created)
+	})
+	sessions := make([]Session, 0, min(len(list), MaxList))
+	for _, i := range list[:min(len(list), MaxList)] {
+		sessions = append(sessions, m.session(i))
+	}
+	return sessions, nil
+}
+
+// Drop is Store's.
+func (m *Memory) Drop(_ context.Context, ids ...ID) ([]Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	var dropped []Session
+	for _, id := range ids {
+		if i := m.live(id, now); i != 0 {
+			dropped = append(dropped, m.session(i))
+			m.remove(i)
+		}
+	}
+	return dropped, nil
+}
+
+// PutTicket is Store's.
+func (m *Memory) PutTicket(_ context.Context, key [32]byte, value []byte, ttl time.Duration) error {
+	if err := checkTicket(value); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	m.dropTicket(key)
+	if len(m.tickets) >= m.config.MaxTickets {
+		m.sweepTickets(fullSweep, now)
+	}
+	if len(m.tickets) >= m.config.MaxTickets || m.bytes+len(value) > m.config.MaxBytes {
+		m.count.full++
+		return fmt.Errorf("%w: %d tickets, %d bytes", ErrFull, len(m.tickets), m.bytes)
+	}
+	m.tickets[key] = ticket{slices.Clone(value), now + clampTTL(ttl).Microseconds()}
+	m.bytes += len(value)
+	return nil
+}
+
+// TakeTicket is Store's.
+func (m *Memory) TakeTicket(_ context.Context, key [32]byte) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.tickets[key]
+	m.dropTicket(key)
+	if !ok || t.expires <= m.now() {
+		return nil, ErrNotFound
+	}
+	return t.value, nil
+}
+
+func (m *Memory) dropTicket(key [32]byte) {
+	m.bytes -= len(m.tickets[key].value)
+	delete(m.tickets, key)
+}
+
+// fullSweep is how much is looked at to find room when there is none.
+const fullSweep = 1000
+
+// Sweep looks at the next n sessions and n tickets and removes those whose time is up. It returns how many it removed.
+// A call with 10,000 takes about a millisecond.
+func (m *Memory) Sweep(n int) (removed int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	return m.sweepSessions(n, now) + m.sweepTickets(n, now)
+}
+
+func (m *Memory) sweepSessions(n int, now int64) (removed int) {
+	for range min(n, int(m.slab.high)) {
+		if m.hand++; m.hand >= m.slab.high {
+			m.hand = 1
+		}
+		if m.hand < m.slab.high && m.slab.used(m.hand) && m.slab.at(m.hand).expired(now) {
+			m.expire(m.hand)
+			removed++
+		}
+	}
+	return removed
+}
+
+// sweepTickets looks at some tickets, each time at others: a map is walked from a random place.
+func (m *Memory) sweepTickets(n int, now int64) (removed int) {
+	for key, t := range m.tickets {
+		if n--; n < 0 {
+			break
+		}
+		if t.expires <= now {
+			m.dropTicket(key)
+			removed++
+		}
+	}
+	return removed
+}
+
+// counts are those of MemoryStats that are not sizes.
+type counts struct {
+	connected                       int
+	expired, evicted, refused, full uint64
+}
+
+// MemoryStats is what a Memory holds and has done. Counters only grow.
+type MemoryStats struct {
+	// Sessions are those that are stored, Connected those among them with a connection. Sessions whose time is up count
+	// until they are swept.
+	Sessions, Connected int
+	// Users are those with sessions.
+	Users int
+	// Tickets are those that are stored.
+	Tickets int
+	// Bytes are those of values, names of users, parameters and tickets.
+	Bytes int
+	// Expired counts sessions whose time was up.
+	Expired uint64
+	// Evicted counts sessions that were deleted to make room for others of their user.
+	Evicted uint64
+	// Refused counts sessions that were not made because their user had too many.
+	Refused uint64
+	// Full counts what was refused because the store was full.
+	Full uint64
+}
+
+// Stats returns a snapshot.
+func (m *Memory) Stats() MemoryStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return MemoryStats{
+		Sessions: m.size(), Connected: m.count.connected, Users: m.users.count, Tickets: len(m.tickets), Bytes: m.bytes,
+		Expired: m.count.expired, Evicted: m.count.evicted, Refused: m.count.refused, Full: m.count.full,
+	}
+}

@@ -1,0 +1,160 @@
+package session
+
+// The scripts of the Redis store. A session is a hash: u user, p parameters, c created, s seen, t TTL in ms, n node, k
+// connection ("0" is none), and the values under v and their keys. A user's sessions are a sorted set of their ids by the
+// time of their making. The keys of a user share a hash tag, so that scripts may name keys that they find in the set:
+// those lie in the same slot. Times are microseconds of Redis's own clock, so that all machines agree.
+
+// scriptCommon is in front of each script. KEYS[1] is a session.
+const scriptCommon = `
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local function str(n) return string.format('%.0f', n) end
+local function fields(key)
+  local f = redis.call('HMGET', key, 'u', 'p', 'c', 's', 't', 'n', 'k')
+  if f[3] then return f end
+end
+local function keep(key, list, ttl)
+  redis.call('PEXPIRE', key, ttl)
+  if list ~= '' and redis.call('PTTL', list) < tonumber(ttl) then redis.call('PEXPIRE', list, ttl) end
+end
+local function values(key, first)
+  local count, bytes = 0, 0
+  local all = redis.call('HGETALL', key)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 1) == 'v' then count = count + 1; bytes = bytes + #all[i] - 1 + #all[i + 1] end
+  end
+  for i = first, #ARGV, 3 do
+    local field = 'v' .. ARGV[i]
+    local old = redis.call('HGET', key, field)
+    if old then count = count - 1; bytes = bytes - #ARGV[i] - #old end
+    if ARGV[i + 1] == '1' then count = count + 1; bytes = bytes + #ARGV[i] + #ARGV[i + 2] end
+  end
+  return count, bytes
+end
+local function change(key, first)
+  for i = first, #ARGV, 3 do
+    if ARGV[i + 1] == '1' then redis.call('HSET', key, 'v' .. ARGV[i], ARGV[i + 2])
+    else redis.call('HDEL', key, 'v' .. ARGV[i]) end
+  end
+end
+`
+
+// scriptAttach: KEYS session wanted, session to be, list (or the session to be, for nobody); ARGV prefix of sessions, user,
+// id wanted (or empty), id to be (or empty: resume only), parameters, whether there are some, node, connection, ttl (ms),
+// most, refuse, stale (µs). It returns 0 (not there), 1 (too many), or the session, then what it replaces, then what
+// went.
+const scriptAttach = `
+local prefix, user, wanted, fresh = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local list = user ~= '' and KEYS[3] or ''
+local ttl, most = ARGV[9], tonumber(ARGV[10])
+if wanted ~= '' then
+  local f = fields(KEYS[1])
+  if f and f[1] == user then
+    redis.call('HSET', KEYS[1], 's', str(now), 't', ttl, 'n', ARGV[7], 'k', ARGV[8])
+    if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'p', ARGV[5]) end
+    if list ~= '' then redis.call('ZADD', list, f[3], wanted) end
+    keep(KEYS[1], list, ttl)
+    return {wanted, '1', fields(KEYS[1]), f[6], f[7]}
+  end
+end
+if fresh == '' then return 0 end
+local evicted = {}
+if list ~= '' and most > 0 then
+  local live = {}
+  for _, id in ipairs(redis.call('ZRANGE', list, 0, -1)) do
+    local f = fields(prefix .. id)
+    if f then
+      local away = f[7] == '0' or (ARGV[11] == '1' and tonumber(ARGV[12]) > 0 and tonumber(f[4]) + tonumber(ARGV[12]) <= now)
+      live[#live + 1] = {id = id, f = f, away = away, at = tonumber(away and f[4] or f[3]), n = #live}
+    else redis.call('ZREM', list, id) end
+  end
+  local need = #live - most + 1
+  if need > 0 then
+    table.sort(live, function(a, b)
+      if a.away ~= b.away then return a.away end
+      if a.at ~= b.at then return a.at < b.at end
+      return a.n < b.n
+    end)
+    if ARGV[11] == '1' and not live[need].away then return 1 end
+    for i = 1, need do
+      redis.call('DEL', prefix .. live[i].id)
+      redis.call('ZREM', list, live[i].id)
+      evicted[i] = {live[i].id, live[i].f}
+    end
+  end
+elseif list ~= '' then
+  for _, id in ipairs(redis.call('ZRANGE', list, 0, 9)) do
+    if redis.call('EXISTS', prefix .. id) == 0 then redis.call('ZREM', list, id) end
+  end
+end
+redis.call('HSET', KEYS[2], 'u', user, 'p', ARGV[5], 'c', str(now), 's', str(now), 't', ttl, 'n', ARGV[7], 'k', ARGV[8])
+if list ~= '' then redis.call('ZADD', list, str(now), fresh) end
+keep(KEYS[2], list, ttl)
+return {fresh, '0', fields(KEYS[2]), '', '0', unpack(evicted)}
+`
+
+// scriptDetach: ARGV connection.
+const scriptDetach = `
+local f = fields(KEYS[1])
+if f and f[7] == ARGV[1] and ARGV[1] ~= '0' then
+  redis.call('HSET', KEYS[1], 'n', '', 'k', '0', 's', str(now))
+  redis.call('PEXPIRE', KEYS[1], f[5])
+end
+return 0
+`
+
+// scriptTouch: ARGV prefix of lists. It returns 1 if the session is there.
+const scriptTouch = `
+local f = fields(KEYS[1])
+if not f then return 0 end
+redis.call('HSET', KEYS[1], 's', str(now))
+keep(KEYS[1], f[1] ~= '' and ARGV[1] .. f[1] or '', f[5])
+return 1
+`
+
+// scriptRestore: KEYS session, list (or the session, for nobody); ARGV id, user, parameters, created, ttl, node,
+// connection, most values, most bytes, then values. It returns 1, 0 if the session is another's, 2 if it is too large.
+const scriptRestore = `
+local f = fields(KEYS[1])
+if f and (f[1] ~= ARGV[2] or (f[7] ~= '0' and (f[7] ~= ARGV[7] or f[6] ~= ARGV[6]))) then return 0 end
+local count, bytes = values(KEYS[1], 10)
+if count > tonumber(ARGV[8]) or bytes > tonumber(ARGV[9]) then return 2 end
+local list = ARGV[2] ~= '' and KEYS[2] or ''
+local created = f and f[3] or ARGV[4]
+redis.call('HSET', KEYS[1], 'u', ARGV[2], 'c', created, 's', str(now), 't', ARGV[5], 'n', ARGV[6], 'k', ARGV[7])
+if not f then redis.call('HSET', KEYS[1], 'p', ARGV[3]) end
+if list ~= '' then redis.call('ZADD', list, created, ARGV[1]) end
+change(KEYS[1], 10)
+keep(KEYS[1], list, ARGV[5])
+return 1
+`
+
+// scriptSave: ARGV most values, most bytes, then values. It returns 1, 0 if there is no session, 2 if it is too large.
+const scriptSave = `
+if not fields(KEYS[1]) then return 0 end
+local count, bytes = values(KEYS[1], 3)
+if count > tonumber(ARGV[1]) or bytes > tonumber(ARGV[2]) then return 2 end
+change(KEYS[1], 3)
+return 1
+`
+
+// scriptList: KEYS list; ARGV prefix of sessions, most. It returns ids and sessions, the newest first.
+const scriptList = `
+local found = {}
+for _, id in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, -1)) do
+  if #found >= tonumber(ARGV[2]) then break end
+  local f = fields(ARGV[1] .. id)
+  if f then found[#found + 1] = {id, f} else redis.call('ZREM', KEYS[1], id) end
+end
+return found
+`
+
+// scriptDrop: ARGV id, prefix of lists. It returns the session that was there, or 0.
+const scriptDrop = `
+local f = fields(KEYS[1])
+if not f then return 0 end
+redis.call('DEL', KEYS[1])
+if f[1] ~= '' then redis.call('ZREM', ARGV[2] .. f[1], ARGV[1]) end
+return f
+`

@@ -1,0 +1,224 @@
+package sessiontest
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/session"
+)
+
+// testValues: values are set, changed, deleted and kept, whatever is in them.
+func testValues(b *bench) {
+	s := b.open("alice")
+	load := func(want map[string][]byte) {
+		b.t.Helper()
+		got, err := b.Load(b.ctx, s.ID)
+		b.must(err)
+		if len(got) != len(want) {
+			b.t.Errorf("got %q, want %q", got, want)
+		}
+		for k, v := range want {
+			if g, ok := got[k]; !ok || !bytes.Equal(g, v) {
+				b.t.Errorf("%q: got %q, %v, want %q", k, g, ok, v)
+			}
+		}
+	}
+	load(nil)
+	b.must(b.Save(b.ctx, s.ID, session.Changes{"a": []byte("1"), "b": {}, "ü\x00{}": {0, 255, 0}}))
+	load(map[string][]byte{"a": []byte("1"), "b": {}, "ü\x00{}": {0, 255, 0}})
+	b.must(b.Save(b.ctx, s.ID, session.Changes{"a": []byte("2"), "b": nil, "c": []byte("3"), "never": nil}))
+	load(map[string][]byte{"a": []byte("2"), "c": []byte("3"), "ü\x00{}": {0, 255, 0}})
+	b.detach(s)
+	b.attach(s.ID, "alice", session.Policy{})
+	load(map[string][]byte{"a": []byte("2"), "c": []byte("3"), "ü\x00{}": {0, 255, 0}})
+	b.must(b.Save(b.ctx, s.ID, nil))
+	_, err := b.Load(b.ctx, session.NewID("alice"))
+	b.want("Load of none", err, session.ErrNotFound)
+	b.want("Save to none", b.Save(b.ctx, session.NewID("alice"), session.Changes{"a": {1}}), session.ErrNotFound)
+}
+
+// testValueLimits: what would pass a limit changes nothing.
+func testValueLimits(b *bench) {
+	s := b.open("alice")
+	b.must(b.Save(b.ctx, s.ID, session.Changes{"a": []byte("1")}))
+	many := make(session.Changes)
+	for i := range session.MaxValues {
+		many[fmt.Sprint("key", i)] = []byte("v")
+	}
+	b.want("a value too many", b.Save(b.ctx, s.ID, many), session.ErrTooLarge)
+	large := session.Changes{"b": bytes.Repeat([]byte("x"), session.MaxValueBytes)}
+	b.want("a byte too many", b.Save(b.ctx, s.ID, large), session.ErrTooLarge)
+	got, err := b.Load(b.ctx, s.ID)
+	if err != nil || len(got) != 1 || string(got["a"]) != "1" {
+		b.t.Errorf("after both: got %d values, %v", len(got), err)
+	}
+	many["a"] = nil // in place of the one that is there
+	b.must(b.Save(b.ctx, s.ID, many))
+	if got, err := b.Load(b.ctx, s.ID); err != nil || len(got) != session.MaxValues {
+		b.t.Errorf("as many as may be: got %d, %v", len(got), err)
+	}
+}
+
+// testTooLarge: what is too large is refused and leaves nothing.
+func testTooLarge(b *bench) {
+	for name, a := range map[string]session.Attach{
+		"user":       {User: strings.Repeat("x", session.MaxUserBytes+1)},
+		"parameters": {User: "alice", Params: map[string]string{"a": strings.Repeat("x", session.MaxParamBytes)}},
+		"node":       {User: "alice", Place: session.Place{Node: strings.Repeat("x", session.MaxNodeBytes+1), Conn: 1}},
+	} {
+		_, err := b.Attach(b.ctx, a)
+		b.want(name, err, session.ErrTooLarge)
+	}
+	if list, err := b.List(b.ctx, "alice"); err != nil || len(list) != 0 {
+		b.t.Errorf("got %v, %v, want none", list, err)
+	}
+	err := b.PutTicket(b.ctx, [32]byte{1}, make([]byte, session.MaxTicketBytes+1), time.Minute)
+	b.want("ticket", err, session.ErrTooLarge)
+}
+
+// testExpiry: a session ends when nobody has touched it for its time, with its values, and its place in the list.
+func testExpiry(b *bench) {
+	p := session.Policy{TTL: 200 * time.Millisecond}
+	s := b.attach(session.ID{}, "alice", p).Session
+	long := b.open("alice")
+	if s.TTL != p.TTL {
+		b.t.Errorf("got a TTL of %v, want %v", s.TTL, p.TTL)
+	}
+	b.must(b.Save(b.ctx, s.ID, session.Changes{"a": {1}}))
+	b.until("it has expired", 50*time.Millisecond, func() bool { _, err := b.Find(b.ctx, s.ID); return err != nil })
+	_, err := b.Load(b.ctx, s.ID)
+	b.want("Load", err, session.ErrNotFound)
+	b.want("Save", b.Save(b.ctx, s.ID, session.Changes{"a": {1}}), session.ErrNotFound)
+	if list, err := b.List(b.ctx, "alice"); err != nil || len(list) != 1 || list[0].ID != long.ID {
+		b.t.Errorf("List: got %v, %v, want %v", list, err, long.ID)
+	}
+	if a := b.attach(s.ID, "alice", p); a.Resumed {
+		b.t.Error("an expired session is resumed")
+	}
+}
+
+// testSliding: touches, attaches and detaches make a session live on.
+func testSliding(b *bench) {
+	p := session.Policy{TTL: 400 * time.Millisecond}
+	a := b.attach(session.ID{}, "alice", p)
+	alive := func(what string) {
+		b.t.Helper()
+		if _, err := b.Find(b.ctx, a.Session.ID); err != nil {
+			b.t.Fatalf("after %s: %v", what, err)
+		}
+	}
+	for range 4 { // more than its time in all
+		b.pass(150 * time.Millisecond)
+		lost, err := b.Touch(b.ctx, []session.Ref{ref(a.Session)})
+		if err != nil || len(lost) > 0 {
+			b.t.Fatalf("Touch: %v, %v", lost, err)
+		}
+	}
+	alive("touches")
+	b.pass(150 * time.Millisecond)
+	b.detach(a.Session)
+	b.pass(300 * time.Millisecond)
+	alive("the end of its connection")
+	if again := b.attach(a.Session.ID, "alice", p); !again.Resumed {
+		b.t.Error("not resumed")
+	}
+	b.pass(300 * time.Millisecond)
+	alive("another connection")
+}
+
+// testTouchAndRestore: what the store has lost is told, and can be put back.
+func testTouchAndRestore(b *bench) {
+	known := b.open("alice")
+	lost := session.Saved{
+		Session: session.Session{
+			ID: session.NewID("bob"), User: "bob", Params: map[string]string{"a": "b"}, TTL: time.Hour,
+			Created: time.Now().Add(-time.Hour).Truncate(time.Millisecond), Place: b.place(),
+		},
+		Values: map[string][]byte{"k": []byte("v")},
+	}
+	refs := []session.Ref{ref(known), ref(lost.Session)}
+	got, err := b.Touch(b.ctx, refs)
+	if err != nil || len(got) != 1 || got[0] != refs[1] {
+		b.t.Fatalf("Touch: got %v, %v, want %v", got, err, refs[1])
+	}
+	superseded, err := b.Restore(b.ctx, []session.Saved{lost})
+	if err != nil || len(superseded) > 0 {
+		b.t.Fatalf("Restore: %v, %v", superseded, err)
+	}
+	s := b.find(lost.ID)
+	if s.User != "bob" || s.Place != lost.Place || s.Params["a"] != "b" || !s.Created.Equal(lost.Created) {
+		b.t.Errorf("got %+v, want %+v", s, lost.Session)
+	}
+	if v, err := b.Load(b.ctx, lost.ID); err != nil || string(v["k"]) != "v" {
+		b.t.Errorf("Load: got %q, %v", v, err)
+	}
+	if got, err := b.Touch(b.ctx, refs); err != nil || len(got) != 0 {
+		b.t.Errorf("Touch after it: got %v, %v", got, err)
+	}
+	if list, err := b.List(b.ctx, "bob"); err != nil || len(list) != 1 {
+		b.t.Errorf("List: got %v, %v", list, err)
+	}
+}
+
+// testRestoreLoses: what comes back does not take a session away from a newer connection, nor from another user.
+func testRestoreLoses(b *bench) {
+	s := b.open("alice")
+	b.must(b.Save(b.ctx, s.ID, session.Changes{"k": []byte("new")}))
+	old := session.Saved{Session: s, Values: map[string][]byte{"k": []byte("old")}}
+	old.Place = b.place()
+	superseded, err := b.Restore(b.ctx, []session.Saved{old})
+	if err != nil || len(superseded) != 1 || superseded[0] != s.ID {
+		b.t.Errorf("another connection's: got %v, %v, want %v", superseded, err, s.ID)
+	}
+	if got := b.find(s.ID).Place; got != s.Place {
+		b.t.Errorf("got %+v, want %+v", got, s.Place)
+	}
+	if v, err := b.Load(b.ctx, s.ID); err != nil || string(v["k"]) != "new" {
+		b.t.Errorf("got %q, %v, want the newer value", v, err)
+	}
+	b.detach(s)
+	superseded, err = b.Restore(b.ctx, []session.Saved{old})
+	if err != nil || len(superseded) != 0 || b.find(s.ID).Place != old.Place {
+		b.t.Errorf("without a connection: got %v, %v", superseded, err)
+	}
+}
+
+// testTickets: a ticket is good once, and for its time.
+func testTickets(b *bench) {
+	key := [32]byte{1, 2, 3}
+	b.must(b.PutTicket(b.ctx, key, []byte("value\x00"), time.Minute))
+	if v, err := b.TakeTicket(b.ctx, key); err != nil || string(v) != "value\x00" {
+		b.t.Errorf("got %q, %v", v, err)
+	}
+	_, err := b.TakeTicket(b.ctx, key)
+	b.want("the second time", err, session.ErrNotFound)
+	_, err = b.TakeTicket(b.ctx, [32]byte{9})
+	b.want("one that never was", err, session.ErrNotFound)
+	b.must(b.PutTicket(b.ctx, key, []byte("late"), 20*time.Millisecond))
+	b.pass(100 * time.Millisecond)
+	_, err = b.TakeTicket(b.ctx, key)
+	b.want("after its time", err, session.ErrNotFound)
+}
+
+// testTicketRace: of many that try at once, one gets it.
+func testTicketRace(b *bench) {
+	key := [32]byte{4}
+	b.must(b.PutTicket(b.ctx, key, []byte("one"), time.Minute))
+	var got atomic.Int32
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			if v, err := b.TakeTicket(b.ctx, key); err == nil && string(v) == "one" {
+				got.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if got.Load() != 1 {
+		b.t.Errorf("%d have got it, want 1", got.Load())
+	}
+}

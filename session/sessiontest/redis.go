@@ -1,0 +1,167 @@
+package sessiontest
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// RedisServer is a Redis server of a test's own.
+type RedisServer struct {
+	t    testing.TB
+	dir  string
+	port int
+	args []string
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+}
+
+// StartRedis starts redis-server on a Unix socket in a folder of its own, and on a free port of 127.0.0.1. Arguments are
+// added to its own, which save nothing. It ends with the test, which is skipped if there is no redis-server.
+func StartRedis(t testing.TB, args ...string) *RedisServer {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("there is no redis-server")
+	}
+	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long a path for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &RedisServer{t: t, dir: dir, port: freePort(t), args: args}
+	t.Cleanup(func() {
+		s.Kill()
+		_ = os.RemoveAll(dir)
+	})
+	s.Restart()
+	return s
+}
+
+// freePort is a port that nobody has now. Another may take it before the server does: then it is tried again.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Restart starts the server that was killed, on the same socket and port, and waits until it answers.
+func (s *RedisServer) Restart() {
+	s.t.Helper()
+	base := []string{
+		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(), "--dir", s.dir,
+		"--save", "", "--appendonly", "no", "--daemonize", "no",
+	}
+	s.log.Reset()
+	s.cmd = exec.Command("redis-server", append(base, s.args...)...)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		if answer, err := s.try("PING"); err == nil && (answer == "PONG" || strings.HasPrefix(answer, "NOAUTH")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Kill()
+			s.t.Fatalf("redis-server does not answer:\n%s", s.log.String())
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// Kill ends the server at once, by SIGKILL.
+func (s *RedisServer) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill() // it may be gone
+	_ = s.cmd.Wait()         // says that it was killed
+	s.cmd = nil
+}
+
+// URL is that of the Unix socket.
+func (s *RedisServer) URL() string { return "unix://" + s.socket() }
+
+// Addr is the address of the port.
+func (s *RedisServer) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+func (s *RedisServer) socket() string { return filepath.Join(s.dir, "s") }
+
+// Do sends a command and returns the answer as text: a string, a number, an error, or the lines of a list. It ends the
+// test if there is none.
+func (s *RedisServer) Do(command ...string) string {
+	s.t.Helper()
+	answer, err := s.try(command...)
+	if err != nil {
+		s.t.Fatalf("%v: %v", command, err)
+	}
+	return answer
+}
+
+func (s *RedisServer) try(command ...string) (string, error) {
+	c, err := net.Dial("unix", s.socket())
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	var b []byte
+	b = fmt.Appendf(b, "*%d\r\n", len(command))
+	for _, arg := range command {
+		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	if _, err := c.Write(b); err != nil {
+		return "", err
+	}
+	return readAnswer(bufio.NewReader(c))
+}
+
+// readAnswer reads one value of RESP2.
+func readAnswer(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	kind, rest := line[0], strings.TrimRight(line[1:], "\r\n")
+	if kind != '$' && kind != '*' {
+		return rest, nil
+	}
+	n, err := strconv.Atoi(rest)
+	if err != nil || n < 0 {
+		return "", err
+	}
+	if kind == '$' {
+		text := make([]byte, n+2)
+		for got := 0; got < len(text); {
+			k, err := r.Read(text[got:])
+			if err != nil {
+				return "", err
+			}
+			got += k
+		}
+		return string(text[:n]), nil
+	}
+	list := make([]string, 0, n)
+	for range n {
+		one, err := readAnswer(r)
+		if err != nil {
+			return "", err
+		}
+		list = append(list, one)
+	}
+	return strings.Join(list, "\n"), nil
+}

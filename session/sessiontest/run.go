@@ -1,0 +1,154 @@
+package sessiontest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/session"
+)
+
+// Subject is a store under test.
+type Subject struct {
+	session.Store
+	// Advance moves the store's clock forward. Nil: it is the real one, and the tests wait.
+	Advance func(d time.Duration)
+}
+
+// patience bounds every wait. Reaching it is a failure.
+const patience = 30 * time.Second
+
+// Run runs all tests. open makes an empty store, or one with a name space of its own, and closes it with the test.
+func Run(t *testing.T, open func(t *testing.T) Subject) {
+	for _, tt := range []struct {
+		name string
+		test func(*bench)
+	}{
+		{"Resume", testResume},
+		{"Replace", testReplace},
+		{"Params", testParams},
+		{"OddUsers", testOddUsers},
+		{"Values", testValues},
+		{"ValueLimits", testValueLimits},
+		{"EvictDisconnectedFirst", testEvictDisconnectedFirst},
+		{"EvictOldest", testEvictOldest},
+		{"Refuse", testRefuse},
+		{"ConcurrentAttach", testConcurrentAttach},
+		{"ListAndDrop", testListAndDrop},
+		{"Expiry", testExpiry},
+		{"Sliding", testSliding},
+		{"TouchAndRestore", testTouchAndRestore},
+		{"RestoreLoses", testRestoreLoses},
+		{"Tickets", testTickets},
+		{"TicketRace", testTicketRace},
+		{"TooLarge", testTooLarge},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.test(&bench{t: t, Subject: open(t), ctx: t.Context()}) })
+	}
+}
+
+// bench is a test of one rule.
+type bench struct {
+	Subject
+	t    *testing.T
+	ctx  context.Context
+	next uint64 // number of the latest connection
+}
+
+// place is that of a new connection.
+func (b *bench) place() session.Place {
+	b.next++
+	return session.Place{Node: "node", Conn: b.next}
+}
+
+// attach attaches a new connection, or ends the test.
+func (b *bench) attach(id session.ID, user string, p session.Policy) session.Attached {
+	b.t.Helper()
+	a, err := b.Attach(b.ctx, session.Attach{ID: id, User: user, Place: b.place(), Policy: p})
+	if err != nil {
+		b.t.Fatalf("Attach: %v", err)
+	}
+	return a
+}
+
+// open is attach for a new session.
+func (b *bench) open(user string) session.Session {
+	b.t.Helper()
+	return b.attach(session.ID{}, user, session.Policy{}).Session
+}
+
+// detach ends a session's connection.
+func (b *bench) detach(s session.Session) {
+	b.t.Helper()
+	b.must(b.Detach(b.ctx, []session.Ref{ref(s)}))
+}
+
+func ref(s session.Session) session.Ref { return session.Ref{ID: s.ID, Conn: s.Place.Conn} }
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// want checks an error.
+func (b *bench) want(what string, err, want error) {
+	b.t.Helper()
+	if !errors.Is(err, want) {
+		b.t.Errorf("%s: got %v, want %v", what, err, want)
+	}
+}
+
+// gone checks that there is no such session.
+func (b *bench) gone(what string, id session.ID) {
+	b.t.Helper()
+	_, err := b.Find(b.ctx, id)
+	b.want(what, err, session.ErrNotFound)
+}
+
+// find returns a session, or ends the test.
+func (b *bench) find(id session.ID) session.Session {
+	b.t.Helper()
+	s, err := b.Find(b.ctx, id)
+	if err != nil {
+		b.t.Fatalf("Find: %v", err)
+	}
+	return s
+}
+
+// tick lets a little of the store's time pass, so that what comes next is later.
+func (b *bench) tick() { b.pass(2 * time.Millisecond) }
+
+// pass lets time pass.
+func (b *bench) pass(d time.Duration) {
+	if b.Advance != nil {
+		b.Advance(d)
+		return
+	}
+	<-time.After(d)
+}
+
+// until waits until ok, which it asks for as the store's time passes.
+func (b *bench) until(what string, step time.Duration, ok func() bool) {
+	b.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("waited in vain until %s", what)
+		}
+		b.pass(step)
+	}
+}
+
+// ids are those of sessions, sorted.
+func ids(list []session.Session) []string {
+	var names []string
+	for _, s := range list {
+		names = append(names, s.ID.String())
+	}
+	slices.Sort(names)
+	return names
+}
