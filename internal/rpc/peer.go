@@ -1,0 +1,174 @@
+package rpc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// The kinds of messages. A message is four zero bytes, its kind, the operation, and for all but a notice a number (8,
+// little-endian); then the payload, of a failure the error's text.
+const (
+	kindRequest byte = iota + 1
+	kindAnswer
+	kindFailure
+	kindNotice
+)
+
+const (
+	markLen   = 4
+	noticeLen = markLen + 2
+	headerLen = noticeLen + 8
+)
+
+// MaxWaiting is the number of requests of one side that may wait for their answers.
+const MaxWaiting = 64 << 10
+
+// Errors of Call.
+var (
+	// ErrClosed says that the other side is gone, or this one was closed.
+	ErrClosed = errors.New("rpc: closed")
+	// ErrBusy says that MaxWaiting requests wait already.
+	ErrBusy = errors.New("rpc: too many requests wait")
+	// ErrFailed says that the other side has answered with an error, whose text it comes with.
+	ErrFailed = errors.New("rpc: refused")
+)
+
+// Serve acts on what the other side says. It must not block the one who calls Peer.Receive. reply sends the answer of a
+// request, once, from any goroutine and at any time; for a notice it does nothing. The payload is valid until Serve
+// returns.
+type Serve func(op byte, payload []byte, reply func(answer []byte, err error))
+
+// Peer is one side of a link. Any goroutine.
+type Peer struct {
+	send  func(m []byte) error
+	serve Serve
+	lost  atomic.Uint64
+
+	mu      sync.Mutex
+	last    uint64
+	waiting map[uint64]chan answer
+	closed  bool
+}
+
+type answer struct {
+	payload []byte
+	err     error
+}
+
+// NewPeer makes a side. send puts a message on the link: it must not block, and m may be used again when it returns.
+func NewPeer(send func(m []byte) error, serve Serve) *Peer {
+	return &Peer{send: send, serve: serve, waiting: make(map[uint64]chan answer)}
+}
+
+// Is says whether a message is one for a Peer.
+func Is(m []byte) bool { return len(m) >= noticeLen && binary.LittleEndian.Uint32(m) == 0 }
+
+func header(kind, op byte, number uint64, room int) []byte {
+	m := append(make([]byte, markLen, headerLen+room), kind, op)
+	if kind != kindNotice {
+		m = binary.LittleEndian.AppendUint64(m, number)
+	}
+	return m
+}
+
+// Call asks the other side and waits for its answer. It fails with the context's error, the link's, or one of this
+// package.
+func (p *Peer) Call(ctx context.Context, op byte, payload []byte) ([]byte, error) {
+	ch := make(chan answer, 1)
+	p.mu.Lock()
+	switch {
+	case p.closed:
+		p.mu.Unlock()
+		return nil, ErrClosed
+	case len(p.waiting) >= MaxWaiting:
+		p.mu.Unlock()
+		return nil, ErrBusy
+	}
+	p.last++
+	number := p.last
+	p.waiting[number] = ch
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.waiting, number)
+		p.mu.Unlock()
+	}()
+	if err := p.send(append(header(kindRequest, op, number, len(payload)), payload...)); err != nil {
+		return nil, fmt.Errorf("rpc: %w", err)
+	}
+	select {
+	case a := <-ch:
+		return a.payload, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("rpc: no answer: %w", ctx.Err())
+	}
+}
+
+// Tell gives the other side a notice.
+func (p *Peer) Tell(op byte, payload []byte) error {
+	if err := p.send(append(header(kindNotice, op, 0, len(payload)), payload...)); err != nil {
+		return fmt.Errorf("rpc: %w", err)
+	}
+	return nil
+}
+
+// Receive takes a message for which Is is true; it keeps nothing of it. What makes no sense is nothing.
+func (p *Peer) Receive(m []byte) {
+	if !Is(m) {
+		return
+	}
+	kind, op := m[markLen], m[markLen+1]
+	if kind == kindNotice {
+		p.serve(op, m[noticeLen:], func([]byte, error) {})
+		return
+	}
+	if len(m) < headerLen {
+		return
+	}
+	number, payload := binary.LittleEndian.Uint64(m[noticeLen:]), m[headerLen:]
+	switch kind {
+	case kindRequest:
+		p.serve(op, payload, func(b []byte, err error) { p.reply(op, number, b, err) })
+	case kindAnswer:
+		p.answered(number, answer{payload: append([]byte(nil), payload...)})
+	case kindFailure:
+		p.answered(number, answer{err: fmt.Errorf("%w: %s", ErrFailed, payload)})
+	}
+}
+
+func (p *Peer) reply(op byte, number uint64, b []byte, err error) {
+	m := append(header(kindAnswer, op, number, len(b)), b...)
+	if err != nil {
+		m = append(header(kindFailure, op, number, 0), err.Error()...)
+	}
+	if p.send(m) != nil {
+		p.lost.Add(1) // the one who asked stops waiting by itself
+	}
+}
+
+func (p *Peer) answered(number uint64, a answer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ch, ok := p.waiting[number]; ok {
+		delete(p.waiting, number)
+		ch <- a // it has room for the one answer
+	}
+}
+
+// Lost is the number of answers that the link did not take.
+func (p *Peer) Lost() uint64 { return p.lost.Load() }
+
+// Close lets all go who wait: with ErrClosed, as those who come later.
+func (p *Peer) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for number, ch := range p.waiting {
+		delete(p.waiting, number)
+		ch <- answer{err: ErrClosed}
+	}
+}
