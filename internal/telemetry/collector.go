@@ -14,6 +14,10 @@ import (
 const (
 	maxLabels  = 64      // values of one label: clients choose close codes
 	otherLabel = "other" // where the rest is counted
+
+	// Names of Worker.Session that are metrics of their own.
+	sessionDeferred = "deferred"
+	sessionRefused  = "refused"
 )
 
 // collector makes metrics of samples when it is asked. It holds no numbers but the totals.
@@ -27,6 +31,7 @@ type collector struct {
 	// families are counters with one more label, of values that are found at run time.
 	families                                        []labeled
 	restarts, handoff, handoffSeconds, state, build *prometheus.Desc
+	sessions, storeUp                               *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -48,25 +53,14 @@ func newCollector(source func() []Sample, primary func() Primary, totals *Totals
 	return &collector{
 		source: source, primary: primary, totals: totals,
 		gauges: gauges(), counters: counters(),
-		families: []labeled{
-			{
-				desc("disconnects_total", "Connections that ended, by close code.", "worker", "code"),
-				func(w *Worker) map[string]uint64 { return w.Closed }, &labelSet{},
-			},
-			{
-				desc("handshake_failures_total", "Handshakes that were refused, by HTTP status.", "worker", "reason"),
-				func(w *Worker) map[string]uint64 { return w.Refused }, &labelSet{},
-			},
-			{
-				desc("limit_hits_total", "How often a limit was hit.", "worker", "limit"),
-				func(w *Worker) map[string]uint64 { return w.Limits }, &labelSet{},
-			},
-		},
+		families:       families(),
 		restarts:       desc("worker_restarts_total", "Workers that ended unasked.", "worker"),
 		handoff:        desc("handoff_connections_total", "Connections that a handoff moved or failed to.", "result"),
 		handoffSeconds: desc("handoff_seconds", "How long the latest handoff took."),
 		state:          desc("worker_state", "Processes of a slot that are in this state.", "worker", "state"),
 		build:          desc("build_info", "Always 1; the labels tell.", "version", "goversion"),
+		sessions:       desc("sessions", "Sessions that the primary holds.", "state"),
+		storeUp:        desc("session_store_up", "Whether the session store outside answers: 1 or 0."),
 	}
 }
 
@@ -117,8 +111,36 @@ func counters() []family {
 		message("in", "binary", func(w *Worker) uint64 { return w.BinaryIn }),
 		message("out", "text", func(w *Worker) uint64 { return w.TextOut }),
 		message("out", "binary", func(w *Worker) uint64 { return w.BinaryOut }),
+		one("session_deferred_total", "Writes of sessions that wait until the store is back.",
+			func(w *Worker) uint64 { return w.Session[sessionDeferred] }),
+		one("session_refused_total", "Writes of sessions that were given up.",
+			func(w *Worker) uint64 { return w.Session[sessionRefused] }),
+		one("log_lines_left_out_total", "Log lines about clients that come and go that were too many.",
+			func(w *Worker) uint64 { return w.LogsLeftOut }),
 		{bytes, []string{"in"}, func(w *Worker) float64 { return float64(w.BytesIn) }},
 		{bytes, []string{"out"}, func(w *Worker) float64 { return float64(w.BytesOut) }},
+	}
+}
+
+// families lists the counters of which each key of a map is one.
+func families() []labeled {
+	of := func(name, help, label string, values func(*Worker) map[string]uint64) labeled {
+		return labeled{describe(name, help, "worker", label), values, &labelSet{}}
+	}
+	return []labeled{
+		of("disconnects_total", "Connections that ended, by close code.", "code",
+			func(w *Worker) map[string]uint64 { return w.Closed }),
+		of("handshake_failures_total", "Handshakes that were refused, by HTTP status, and once more by reason if it is one "+
+			"of identity.", "reason", func(w *Worker) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused, added) }),
+		of("limit_hits_total", "How often a limit was hit.", "limit",
+			func(w *Worker) map[string]uint64 { return w.Limits }),
+		of("session_operations_total", "What was done with sessions, by result.", "result",
+			func(w *Worker) map[string]uint64 {
+				others := maps.Clone(w.Session)
+				delete(others, sessionDeferred)
+				delete(others, sessionRefused)
+				return others
+			}),
 	}
 }
 
@@ -130,7 +152,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range c.families {
 		ch <- f.desc
 	}
-	for _, d := range []*prometheus.Desc{c.restarts, c.handoff, c.handoffSeconds, c.state, c.build} {
+	for _, d := range []*prometheus.Desc{
+		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp,
+	} {
 		ch <- d
 	}
 }
@@ -174,6 +198,15 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 	send(ch, c.handoff, prometheus.CounterValue, float64(p.HandoffMoved), "moved")
 	send(ch, c.handoff, prometheus.CounterValue, float64(p.HandoffFailed), "failed")
 	send(ch, c.handoffSeconds, prometheus.GaugeValue, p.HandoffSeconds)
+	send(ch, c.sessions, prometheus.GaugeValue, float64(p.SessionsConnected), "connected")
+	send(ch, c.sessions, prometheus.GaugeValue, float64(max(p.Sessions-p.SessionsConnected, 0)), "disconnected")
+	if p.HasStore {
+		up := 0.0
+		if p.StoreUp {
+			up = 1
+		}
+		send(ch, c.storeUp, prometheus.GaugeValue, up)
+	}
 	send(ch, c.build, prometheus.GaugeValue, 1, valid(p.Version), runtime.Version())
 }
 

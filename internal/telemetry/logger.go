@@ -5,7 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lmittmann/tint"
 )
@@ -17,7 +20,7 @@ const logTime = "15:04:05.000"
 // level is debug, info, warn or error. An empty format is auto, an empty level info. Text has colors if w is a terminal
 // and neither NO_COLOR nor TERM=dumb is in the environment.
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	least, err := parseLevel(level)
+	least, err := ParseLevel(level)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +35,9 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	switch format {
 	case "text":
 		plain := !terminal || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb"
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: logTime, NoColor: plain})), nil
+		return slog.New(tint.NewTextHandler(w, &tint.Options{
+			Level: least, TimeFormat: logTime, NoColor: plain, ReplaceAttr: harmless,
+		})), nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil
 	default:
@@ -40,8 +45,9 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	}
 }
 
-// parseLevel is stricter than slog's, which knows INFO+2.
-func parseLevel(level string) (slog.Level, error) {
+// ParseLevel reads a level: debug, info, warn or error, in any case; empty is info. It is stricter than slog, which
+// knows INFO+2.
+func ParseLevel(level string) (slog.Level, error) {
 	switch strings.ToLower(level) {
 	case "debug":
 		return slog.LevelDebug, nil
@@ -54,4 +60,43 @@ func parseLevel(level string) (slog.Level, error) {
 	default:
 		return 0, fmt.Errorf("telemetry: log-level %q: want debug, info, warn or error", level)
 	}
+}
+
+// harmless shows control characters instead of doing what they say: clients choose some of what is logged, and tint
+// leaves escape sequences to terminals. The lines of a message stay lines.
+func harmless(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		if s := a.Value.String(); strings.ContainsFunc(s, isHarmful) {
+			a.Value = slog.StringValue(shown(s))
+		}
+	case slog.KindAny:
+		if s := fmt.Sprintf("%+v", a.Value.Any()); strings.ContainsFunc(s, isHarmful) {
+			a.Value = slog.StringValue(shown(s))
+		}
+	}
+	if strings.ContainsFunc(a.Key, isHarmful) {
+		a.Key = shown(a.Key)
+	}
+	return a
+}
+
+func isHarmful(r rune) bool {
+	return unicode.IsControl(r) && r != '\n' && r != '\t' || r == utf8.RuneError
+}
+
+// shown is a text with escape sequences of Go in the place of control characters.
+func shown(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case !isHarmful(r):
+			b.WriteRune(r)
+		case r == utf8.RuneError:
+			b.WriteString(strings.Trim(strconv.Quote(s[i:i+1]), `"`)) // a byte that is no UTF-8, most often
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }

@@ -3,10 +3,15 @@ package telemetry
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/lmittmann/tint"
 )
 
 func TestLoggerFormat(t *testing.T) {
@@ -44,6 +49,35 @@ func TestLoggerFormat(t *testing.T) {
 				t.Errorf("got %q: colors where there is no terminal", b.String())
 			}
 		})
+	}
+}
+
+// TestTextIsHarmless: what clients choose does nothing to a terminal, with and without colors.
+func TestTextIsHarmless(t *testing.T) {
+	const harm = "a\x1b]0;title\x07b\u009bc\xffd\re\x00"
+	for _, plain := range []bool{false, true} {
+		var b bytes.Buffer
+		log := slog.New(tint.NewTextHandler(&b, &tint.Options{NoColor: plain, ReplaceAttr: harmless}))
+		log.With(harm, harm).Info(harm, "s", harm, "e", errors.New(harm), "l", []string{harm}, slog.Group("g", "s", harm, harm, 1))
+		got := b.String()
+		for _, color := range []string{"\x1b[0m", "\x1b[2m", "\x1b[22m", "\x1b[92m", "\x1b[2;91m", "\x1b[22;2m"} {
+			got = strings.ReplaceAll(got, color, "") // tint's own
+		}
+		if plain && got != b.String() || strings.ContainsAny(got, "\x1b\x07\u009b\r\x00") || !utf8.ValidString(got) {
+			t.Errorf("got %q", got)
+		}
+		if n := strings.Count(got, `title\x07b`) + strings.Count(got, `title\\x07b`) + strings.Count(got, `title\ab`) + strings.Count(got, `title\\ab`); n < 8 {
+			t.Errorf("got %q, want all of the text, 8 times", got)
+		}
+	}
+	var b bytes.Buffer
+	log, err := NewLogger(&b, "text", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Info("one\n\ttwo", "a", "b\nc")
+	if !strings.Contains(b.String(), "one\n\ttwo a=\"b\\nc\"") {
+		t.Errorf("got %q, want the lines of the message", b.String())
 	}
 }
 

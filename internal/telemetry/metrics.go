@@ -15,6 +15,11 @@ type Primary struct {
 	HandoffMoved   uint64         // connections that moved to a new process
 	HandoffFailed  uint64         // connections that could not
 	HandoffSeconds float64        // how long the latest handoff took; 0: there was none
+
+	Sessions          int64 // that the primary holds
+	SessionsConnected int64 // those of them with a connection
+	StoreUp           bool  // the store outside answers
+	HasStore          bool  // there is one
 }
 
 // Metrics shows all workers at once, in the text format of Prometheus. Make one with [NewMetrics].

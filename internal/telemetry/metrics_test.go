@@ -47,6 +47,7 @@ func TestMetricsGolden(t *testing.T) {
 		func() Primary {
 			return Primary{
 				Version: "v1", Restarts: map[int]uint64{1: 4}, HandoffMoved: 5, HandoffFailed: 6, HandoffSeconds: 0.25,
+				Sessions: 7, SessionsConnected: 3, StoreUp: true, HasStore: true,
 			}
 		},
 	)
@@ -163,6 +164,32 @@ func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
 	if got := len(scrape(t, m, "expedite_disconnects_total")); got != maxLabels+2 {
 		t.Errorf("got %d series, want %d", got, maxLabels+2)
 	}
+}
+
+// TestSessionMetrics: two of the names are metrics of their own, and a store that there is none is not down.
+func TestSessionMetrics(t *testing.T) {
+	var primary Primary
+	m := NewMetrics(func() []Sample {
+		return []Sample{{Slot: 1, Worker: Worker{
+			Session: map[string]uint64{"deferred": 2, "refused": 3, "restored": 4}, LogsLeftOut: 5,
+			Refused: map[string]uint64{"401": 6}, AuthRefused: map[string]uint64{"expired": 7},
+		}}}
+	}, func() Primary { return primary })
+	wantLines(
+		t, m, `expedite_session_deferred_total{worker="1"} 2`, `expedite_session_refused_total{worker="1"} 3`,
+		`expedite_session_operations_total{result="restored",worker="1"} 4`, `expedite_log_lines_left_out_total{worker="1"} 5`,
+		`expedite_handshake_failures_total{reason="401",worker="1"} 6`,
+		`expedite_handshake_failures_total{reason="expired",worker="1"} 7`,
+		`expedite_sessions{state="connected"} 0`,
+	)
+	if got := scrape(t, m, "expedite_session_operations_total"); len(got) != 1 {
+		t.Errorf("operations: got %q, want one", got)
+	}
+	if got := scrape(t, m, "expedite_session_store_up"); len(got) != 0 {
+		t.Errorf("without a store: got %q, want nothing", got)
+	}
+	primary = Primary{Sessions: 2, SessionsConnected: 3, HasStore: true} // counted at different moments
+	wantLines(t, m, "expedite_session_store_up 0", `expedite_sessions{state="connected"} 3`, `expedite_sessions{state="disconnected"} 0`)
 }
 
 func TestTwoMetricsInOneProcess(t *testing.T) {

@@ -37,6 +37,12 @@ type Worker struct {
 	Closed  map[string]uint64 `json:"closed,omitempty"`  // connections that ended, by close code
 	Refused map[string]uint64 `json:"refused,omitempty"` // handshakes that failed, by HTTP status
 	Limits  map[string]uint64 `json:"limits,omitempty"`  // hits, by the limit's name
+
+	AuthRefused map[string]uint64 `json:"auth,omitempty"` // handshakes that failed, by package auth's reason
+	// Session counts what was done with sessions, by name. What was put off until the store is back is deferred, what
+	// was given up refused; the other names are those of the label result.
+	Session     map[string]uint64 `json:"session,omitempty"`
+	LogsLeftOut uint64            `json:"logs_left_out,omitzero"` // log lines that a Sampler did not allow
 }
 
 // MessagesIn is the number of messages that came, of both types.
@@ -99,6 +105,10 @@ func (w Worker) merge(o Worker, op func(a, b uint64) uint64) Worker {
 		Closed:    mergeMaps(w.Closed, o.Closed, op),
 		Refused:   mergeMaps(w.Refused, o.Refused, op),
 		Limits:    mergeMaps(w.Limits, o.Limits, op),
+
+		AuthRefused: mergeMaps(w.AuthRefused, o.AuthRefused, op),
+		Session:     mergeMaps(w.Session, o.Session, op),
+		LogsLeftOut: op(w.LogsLeftOut, o.LogsLeftOut),
 	}
 }
 

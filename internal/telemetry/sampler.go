@@ -1,0 +1,51 @@
+package telemetry
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Sampler lets so many lines a second through and counts the others, so that a storm of clients does not become one of
+// log lines. Make one with [NewSampler]. Any goroutine.
+type Sampler struct {
+	limit uint32
+	now   func() time.Time
+	state atomic.Uint64 // the second in the upper half, the lines in it in the lower
+	left  atomic.Uint64
+}
+
+// NewSampler makes a Sampler that allows perSecond lines in each second of the clock; 0 or less allows none. A nil now
+// is time.Now.
+func NewSampler(perSecond int, now func() time.Time) *Sampler {
+	if now == nil {
+		now = time.Now
+	}
+	return &Sampler{limit: uint32(min(max(perSecond, 0), 1<<30)), now: now}
+}
+
+// Allow says whether one more line may be written now.
+func (s *Sampler) Allow() bool {
+	if s.limit == 0 {
+		s.left.Add(1)
+		return false
+	}
+	second := uint64(s.now().Unix()) << 32
+	for {
+		was := s.state.Load()
+		next := second + 1
+		if was>>32 == second>>32 {
+			if uint32(was) >= s.limit {
+				s.left.Add(1)
+				return false
+			}
+			next = was + 1
+		}
+		if s.state.CompareAndSwap(was, next) {
+			return true
+		}
+	}
+}
+
+// Left is how many lines were not allowed since it was asked last. Whoever owns the Sampler asks once a second or so,
+// and writes one line with the number if there are any.
+func (s *Sampler) Left() uint64 { return s.left.Swap(0) }
