@@ -118,6 +118,7 @@ type RollResult struct {
 const (
 	CodeBusy        = "busy"        // another operation is under way
 	CodeBadRequest  = "bad_request" // the request makes no sense
+	CodeNotFound    = "not_found"   // there is no such thing
 	CodeUnavailable = "unavailable" // not now, for instance because the server stops
 	CodeUnsupported = "unsupported" // never, as this server runs
 	CodeStart       = "start"       // a new worker does not start
@@ -127,7 +128,7 @@ const (
 )
 
 // RollError is why an operation did not succeed. Its JSON also has the type, a class of codes: invalid_request,
-// conflict, unavailable, unsupported, interrupted or server_error.
+// not_found, conflict, unavailable, unsupported, interrupted or server_error.
 type RollError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`          // for people, one line
@@ -153,6 +154,8 @@ func (e *RollError) class() (status int, class string) {
 	switch e.Code {
 	case CodeBadRequest:
 		return http.StatusBadRequest, "invalid_request"
+	case CodeNotFound:
+		return http.StatusNotFound, "not_found"
 	case CodeBusy:
 		return http.StatusConflict, "conflict"
 	case CodeUnsupported:

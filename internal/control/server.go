@@ -12,10 +12,11 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Target is the running server that is asked and told.
+// Target is the running server that is asked and told. It may be an [Operator], too.
 type Target interface {
 	Roller
 	// Status says how things stand. It should answer within a second.
@@ -46,7 +47,8 @@ type Server struct {
 	http     http.Server
 	done     chan struct{} // closed by Close: waiting requests end
 	closing  sync.Once
-	closed   error // of Close; after done
+	closed   error        // of Close; after done
+	readers  atomic.Int32 // of logs
 }
 
 // Listen takes the socket at path, with mode 0600. It refuses a path where a server answers or where something other
@@ -109,9 +111,11 @@ func (s *Server) Serve(target Target) error {
 	mux.HandleFunc("/status", only(http.MethodGet, func(w http.ResponseWriter, r *http.Request) { status(w, r, target) }))
 	mux.HandleFunc("/stop", only(http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.stop(w, r, target) }))
 	s.rollRoutes(mux, target)
+	s.operatorRoutes(mux, target)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "there is no "+r.URL.Path+
-			": there are /status, /stop, /reload, /scale and /rebalance")
+			": there are /status, /stop, /reload, /scale, /rebalance, /sessions, /kick, /revoke, /logs, /publish and "+
+			"/reopen-logs")
 	})
 	s.http.Handler = checkPeer(mux)
 	err := s.http.Serve(onceListener{s.listener, &sync.Once{}})

@@ -28,6 +28,23 @@ type Status struct {
 	Handoff       Handoff        `json:"handoff"`
 	// Rolling is the reload, or the like, that is under way. Nil: there is none.
 	Rolling *Progress `json:"rolling,omitempty"`
+	// Auth says who may come: off, optional or required, a token that is. Empty: not known.
+	Auth string `json:"auth,omitempty"`
+	// Sessions is how the session store is. Nil: there is none.
+	Sessions *SessionStatus `json:"sessions,omitempty"`
+	// Degraded names what does not work as it should, for people. Nil: all does.
+	Degraded []string `json:"degraded,omitempty"`
+}
+
+// SessionStatus is how the session store is.
+type SessionStatus struct {
+	Store     string `json:"store"`     // memory or redis
+	Sessions  int64  `json:"sessions"`  // that the primary holds
+	Connected int64  `json:"connected"` // those of them with a connection
+	// Degraded says that the store outside does not answer, Since when (RFC 3339) and because of what Cause.
+	Degraded bool   `json:"degraded,omitempty"`
+	Since    string `json:"since,omitempty"`
+	Cause    string `json:"cause,omitempty"`
 }
 
 // WorkerStatus is one worker as the primary sees it. Counts are of this process unless they say otherwise.

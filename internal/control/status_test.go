@@ -31,6 +31,12 @@ func example() Status {
 			Slot: 2, Step: StepMoving, Generation: 5, Moved: 812, Left: 120, Total: 932, RatePerSecond: 18_000.5,
 			SlotsDone: 1, Slots: 4,
 		},
+		Auth: "required",
+		Sessions: &SessionStatus{
+			Store: "redis", Sessions: 120, Connected: 80, Degraded: true, Since: "2026-01-02T15:04:05Z",
+			Cause: "dial tcp 127.0.0.1:6379: connection refused",
+		},
+		Degraded: []string{"sessions: redis does not answer"},
 	}
 }
 
@@ -66,7 +72,8 @@ func TestStatusJSON(t *testing.T) {
 func TestStatusText(t *testing.T) {
 	one := example()
 	one.Workers, one.Totals, one.Handoff = one.Workers[:1], Totals{Connections: 12034}, Handoff{}
-	one.Generation, one.Rolling = 1, nil
+	one.Generation, one.Rolling, one.Auth, one.Degraded = 1, nil, "", nil
+	one.Sessions = &SessionStatus{Store: "memory", Sessions: 3, Connected: 2}
 	for name, st := range map[string]Status{"status.txt": example(), "one.txt": one, "empty.txt": {}} {
 		var b strings.Builder
 		if err := st.WriteText(&b); err != nil {

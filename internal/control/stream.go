@@ -52,18 +52,8 @@ func (s *Server) roll(
 		failRoll(w, badRequest("the body is no request of %s: %v", r.URL.Path, err))
 		return
 	}
-	// Without the request's own end: what goes on must not stop half-way because somebody stopped watching.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	ctx, cancel := s.detached(r)
 	defer cancel()
-	wg.Go(func() {
-		select {
-		case <-s.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
 	stream := newStream(w)
 	defer stream.end()
 	result, err := run(ctx, stream)

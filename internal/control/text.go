@@ -31,6 +31,15 @@ func (s Status) WriteText(w io.Writer) error {
 	if s.Rolling != nil {
 		fmt.Fprintln(&b, s.Rolling)
 	}
+	if s.Auth != "" {
+		fmt.Fprintf(&b, "tokens %s\n", s.Auth)
+	}
+	if s.Sessions != nil {
+		fmt.Fprintln(&b, s.Sessions)
+	}
+	for _, what := range s.Degraded {
+		fmt.Fprintf(&b, "degraded: %s\n", what)
+	}
 	b.WriteByte('\n')
 	table(&b, s.rows())
 	if s.Totals.Restarts > 0 {
@@ -52,6 +61,22 @@ func (s Status) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// String is one line for people.
+func (s *SessionStatus) String() string {
+	text := fmt.Sprintf("sessions in %s: %d, %d connected", s.Store, s.Sessions, s.Connected)
+	if !s.Degraded {
+		return text
+	}
+	text += "; " + s.Store + " does not answer"
+	if s.Since != "" {
+		text += " since " + s.Since
+	}
+	if s.Cause != "" {
+		text += " (" + strings.Join(strings.Fields(s.Cause), " ") + ")"
+	}
+	return text
 }
 
 // rows is the table of the workers: a head, a row for each, and the sums when there is more than one.
@@ -85,11 +110,76 @@ func (s Status) rows() [][]string {
 	})
 }
 
-// leftColumns is how many columns hold words, which stand left; numbers stand right.
-const leftColumns = 2
+// WriteText writes the sessions as people read them: one row each. It is plain text, made in one Write; the error is
+// that of w. Ages are those at the given time.
+func (l SessionList) WriteText(w io.Writer, now time.Time) error {
+	rows := [][]string{{"USER", "SESSION", "CONNECTION", "NODE", "AGE", "SEEN", "PARAMETERS"}}
+	for _, s := range l.Sessions {
+		conn := "-"
+		if s.Connected {
+			conn = s.Conn
+		}
+		rows = append(rows, []string{
+			cell(s.User), cell(s.ID), cell(conn), cell(s.Node),
+			age(now, s.Created), age(now, s.Seen), parameters(s.Params),
+		})
+	}
+	var b strings.Builder
+	if len(l.Sessions) == 0 {
+		b.WriteString("no sessions\n")
+	} else {
+		columns(&b, rows, "llllrrl")
+	}
+	if l.More {
+		fmt.Fprintf(&b, "\nthese are the first %d: there are more\n", len(l.Sessions))
+	}
+	if l.Degraded {
+		fmt.Fprintf(&b, "\n%s does not answer: these are the sessions that this machine knows\n", l.Store)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
 
-// table writes rows in columns, two blanks apart, no blank at a line's end.
-func table(b *strings.Builder, rows [][]string) {
+// age is how long ago something was.
+func age(now, at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return duration(now.Sub(at).Seconds())
+}
+
+// maxCell is how many characters of what a client chose stand in a cell.
+const maxCell = 40
+
+// cell is text that a client chose: what could do something to a terminal is shown and not done.
+func cell(s string) string {
+	if s == "" {
+		return "-"
+	}
+	if q := strconv.Quote(s); q != `"`+s+`"` {
+		s = q
+	}
+	if utf8.RuneCountInString(s) > maxCell {
+		s = string([]rune(s)[:maxCell-1]) + "…"
+	}
+	return s
+}
+
+// parameters are those of a client: name=value each.
+func parameters(params map[string]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		list = append(list, cell(name)+"="+cell(params[name]))
+	}
+	return strings.Join(list, " ")
+}
+
+// table writes the rows of the workers: the first two columns hold words.
+func table(b *strings.Builder, rows [][]string) { columns(b, rows, "ll") }
+
+// columns writes rows in columns, two blanks apart, no blank at a line's end. Where sides has an l, as words want it,
+// they stand left, else right, as numbers do.
+func columns(b *strings.Builder, rows [][]string, sides string) {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
@@ -106,7 +196,7 @@ func table(b *strings.Builder, rows [][]string) {
 				line.WriteString("  ")
 			}
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i < leftColumns {
+			if i < len(sides) && sides[i] == 'l' {
 				line.WriteString(cell + pad)
 			} else {
 				line.WriteString(pad + cell)

@@ -1,0 +1,257 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Operator is what a [Target] implements that knows clients by their names. Without it the requests for it fail with
+// the code [CodeUnsupported].
+//
+// Errors travel as those of a [Roller] do, here with the code [CodeFailed] if they bring none. The contexts of Logs and
+// Sessions end when the requester goes away; the others are for what has begun and goes on. All end when the server
+// closes, and all but that of Logs after half a minute.
+type Operator interface {
+	// Sessions lists sessions, the latest first, if the store has an order.
+	Sessions(ctx context.Context, req SessionsRequest) (SessionList, error)
+	// Kick closes connections; their clients may come back.
+	Kick(ctx context.Context, req KickRequest) (KickResult, error)
+	// Revoke closes connections and keeps their clients out.
+	Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error)
+	// Logs gives log lines to write, one JSON object each and without a newline, until there are no more or the context
+	// ends. Write may be called by one goroutine at a time, and keeps nothing of the line. Without Follow it waits for
+	// the reader; with Follow it never does: what a slow reader does not take is dropped, and the reader told. Its
+	// error says that nobody reads any more.
+	Logs(ctx context.Context, req LogsRequest, write func(line []byte) error) error
+	// Publish sends a text message to all subscribers of a topic.
+	Publish(ctx context.Context, req PublishRequest) error
+	// ReopenLogs makes all processes go on in new log files.
+	ReopenLogs(ctx context.Context) error
+}
+
+const (
+	// DefaultSessions is how many sessions a request gets that says nothing.
+	DefaultSessions = 1000
+	maxSessions     = 10_000
+
+	maxWho     = 1024                  // bytes of the name of a user, session or token
+	maxReason  = 123                   // bytes; RFC 6455 §5.5.1, less two for the code
+	maxTopic   = 256                   // bytes, as in package broker
+	maxPublish = 1 << 20               // bytes of a text
+	maxDenial  = 10 * 365 * 24 * 3600  // seconds
+	maxText    = 6*maxPublish + 4*1024 // bytes of a request with a text, each byte of which JSON may write as \u00XX
+)
+
+// SessionsRequest says which sessions to list. The zero value is those of all users.
+type SessionsRequest struct {
+	User  string // empty: all
+	Limit int    // at most so many, up to 10,000; 0 is DefaultSessions
+}
+
+// Session is a client's session. Its JSON is a contract like that of [Status].
+type Session struct {
+	ID        string            `json:"id"`
+	User      string            `json:"user"` // empty: anonymous
+	Created   time.Time         `json:"created"`
+	Seen      time.Time         `json:"seen"` // last
+	Connected bool              `json:"connected"`
+	Conn      string            `json:"conn"`   // the latest connection
+	Node      string            `json:"node"`   // the machine that it is, or was, on
+	Params    map[string]string `json:"params"` // of the client
+}
+
+// SessionList is the answer to a SessionsRequest. Its JSON is a contract like that of [Status].
+type SessionList struct {
+	Sessions []Session `json:"sessions"`
+	Store    string    `json:"store"`    // memory or redis
+	Degraded bool      `json:"degraded"` // the store does not answer: these are those that this machine knows
+	More     bool      `json:"more"`     // there are more than the limit
+}
+
+// KickRequest says whose connections to close: exactly one of the first three is set.
+type KickRequest struct {
+	User    string `json:"user,omitempty"`
+	Session string `json:"session,omitempty"`
+	Conn    string `json:"conn,omitempty"`
+	Reason  string `json:"reason,omitempty"` // for the client, at most 123 bytes
+}
+
+// KickResult is what a Kick did.
+type KickResult struct {
+	Closed int `json:"closed"` // connections
+}
+
+// RevokeRequest says whom to keep out: exactly one of the first three is set.
+type RevokeRequest struct {
+	User    string `json:"user,omitempty"`
+	Session string `json:"session,omitempty"`
+	TokenID string `json:"token_id,omitempty"`
+	Seconds int64  `json:"seconds,omitempty"` // for how long; 0 is the server's default
+}
+
+// RevokeResult is what a Revoke did.
+type RevokeResult struct {
+	Closed int       `json:"closed"` // connections
+	Until  time.Time `json:"until"`  // the client is kept out
+	Stored bool      `json:"stored"` // it outlives this server, and other machines hear of it
+	// Warning is what the operator should know, such as that it is not stored. Empty: nothing.
+	Warning string `json:"warning"`
+}
+
+// LogsRequest says which log lines to send. The zero value asks for none, which is refused.
+type LogsRequest struct {
+	User    string `json:"user,omitempty"` // these empty: any
+	Session string `json:"session,omitempty"`
+	Conn    string `json:"conn,omitempty"`
+	Worker  int    `json:"worker,omitempty"` // a slot; 0: any
+	Level   string `json:"level,omitempty"`  // the lowest: debug, info, warn or error
+	Follow  bool   `json:"follow,omitempty"` // those that come
+	Recent  bool   `json:"recent,omitempty"` // those that were written last
+}
+
+// LostLines is a line between those of a log: some are missing here. Its JSON is a contract like that of [Status].
+type LostLines struct {
+	Lost   uint64 `json:"lost"`
+	Worker int    `json:"worker,omitempty"` // the slot where they were lost; 0: on the way to the reader
+}
+
+// PublishRequest is a message to all subscribers of a topic.
+type PublishRequest struct {
+	Topic string `json:"topic"` // 1 to 256 bytes
+	Text  string `json:"text"`  // UTF-8, at most 1 MiB
+}
+
+// MarshalJSON writes no parameters as {}, never as null.
+func (s Session) MarshalJSON() ([]byte, error) {
+	type plain Session // without this method
+	if s.Params == nil {
+		s.Params = map[string]string{}
+	}
+	return json.Marshal(plain(s))
+}
+
+// MarshalJSON writes an empty list as [], never as null: scripts iterate over it.
+func (l SessionList) MarshalJSON() ([]byte, error) {
+	type plain SessionList // without this method
+	if l.Sessions == nil {
+		l.Sessions = []Session{}
+	}
+	return json.Marshal(plain(l))
+}
+
+// query is the request as part of a URL.
+func (r SessionsRequest) query() string {
+	v := url.Values{}
+	if r.User != "" {
+		v.Set("user", r.User)
+	}
+	if r.Limit != 0 {
+		v.Set("limit", strconv.Itoa(r.Limit))
+	}
+	return v.Encode()
+}
+
+// parseSessionsRequest reads what query made.
+func parseSessionsRequest(query url.Values) (SessionsRequest, error) {
+	r := SessionsRequest{User: query.Get("user"), Limit: DefaultSessions}
+	if s := query.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxSessions {
+			return r, badRequest("limit %q: want 1 to %d", s, maxSessions)
+		}
+		r.Limit = n
+	}
+	return r, checkText("user", r.User, maxWho)
+}
+
+func (r KickRequest) check() error {
+	if err := exactlyOne("user", r.User, "session", r.Session, "conn", r.Conn); err != nil {
+		return err
+	}
+	return checkText("reason", r.Reason, maxReason)
+}
+
+func (r RevokeRequest) check() error {
+	if r.Seconds < 0 || r.Seconds > maxDenial {
+		return badRequest("seconds %d: want 1 to %d, or 0 for the default", r.Seconds, maxDenial)
+	}
+	return exactlyOne("user", r.User, "session", r.Session, "token_id", r.TokenID)
+}
+
+func (r LogsRequest) check() error {
+	switch {
+	case !r.Follow && !r.Recent:
+		return badRequest("want follow, recent or both")
+	case r.Worker < 0 || r.Worker > maxWorkers:
+		return badRequest("worker %d: want 1 to %d, or 0 for all", r.Worker, maxWorkers)
+	case r.Level != "" && !slices.Contains([]string{"debug", "info", "warn", "error"}, r.Level):
+		return badRequest("level %q: want debug, info, warn or error", r.Level)
+	}
+	for _, s := range []string{r.User, r.Session, r.Conn} {
+		if err := checkText("a name", s, maxWho); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r PublishRequest) check() error {
+	if r.Topic == "" {
+		return badRequest("no topic")
+	}
+	if err := checkText("topic", r.Topic, maxTopic); err != nil {
+		return err
+	}
+	return checkText("text", r.Text, maxPublish)
+}
+
+// exactlyOne wants one value of pairs of names and values.
+func exactlyOne(pairs ...string) error {
+	set := 0
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			set++
+		}
+		if err := checkText(pairs[i], pairs[i+1], maxWho); err != nil {
+			return err
+		}
+	}
+	if set != 1 {
+		return badRequest("want exactly one of %s, %s and %s", pairs[0], pairs[2], pairs[4])
+	}
+	return nil
+}
+
+func checkText(name, s string, most int) error {
+	switch {
+	case len(s) > most:
+		return badRequest("%s of %d bytes: want at most %d", name, len(s), most)
+	case !utf8.ValidString(s):
+		return badRequest("%s is no UTF-8", name)
+	}
+	return nil
+}
+
+// String is for people: "12 lines lost (worker 3)".
+func (l LostLines) String() string {
+	s := fmt.Sprintf("%d lines lost", l.Lost)
+	if l.Lost == 1 {
+		s = "1 line lost"
+	}
+	if l.Worker > 0 {
+		s += fmt.Sprintf(" (worker %d)", l.Worker)
+	}
+	return s
+}
+
+var (
+	_ json.Marshaler = Session{}
+	_ json.Marshaler = SessionList{}
+	_ fmt.Stringer   = LostLines{}
+)

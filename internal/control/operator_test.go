@@ -1,0 +1,322 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// operator is a target that knows clients: it answers as the test says, and tells what it was asked.
+type operator struct {
+	*fake
+	asked    chan any
+	list     SessionList
+	kicked   KickResult
+	revoked  RevokeResult
+	problem  error
+	logs     func(ctx context.Context, req LogsRequest, write func([]byte) error) error
+	whileAct func(ctx context.Context)
+}
+
+func newOperator() *operator { return &operator{fake: newFake(), asked: make(chan any, 100)} }
+
+func (o *operator) act(ctx context.Context, req any) {
+	o.asked <- req
+	if o.whileAct != nil {
+		o.whileAct(ctx)
+	}
+}
+
+func (o *operator) Sessions(ctx context.Context, req SessionsRequest) (SessionList, error) {
+	o.act(ctx, req)
+	return o.list, o.problem
+}
+
+func (o *operator) Kick(ctx context.Context, req KickRequest) (KickResult, error) {
+	o.act(ctx, req)
+	return o.kicked, o.problem
+}
+
+func (o *operator) Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error) {
+	o.act(ctx, req)
+	return o.revoked, o.problem
+}
+
+func (o *operator) Logs(ctx context.Context, req LogsRequest, write func([]byte) error) error {
+	o.asked <- req
+	return o.logs(ctx, req, write)
+}
+
+func (o *operator) Publish(ctx context.Context, req PublishRequest) error {
+	o.act(ctx, req)
+	return o.problem
+}
+
+func (o *operator) ReopenLogs(ctx context.Context) error {
+	o.act(ctx, nil)
+	return o.problem
+}
+
+var (
+	_ Target   = (*operator)(nil)
+	_ Operator = (*operator)(nil)
+)
+
+// calls are the requests of an operator but logs, as methods of a client.
+func calls(c *Client) map[string]func(context.Context) (any, error) {
+	return map[string]func(context.Context) (any, error){
+		"sessions": func(ctx context.Context) (any, error) {
+			return c.Sessions(ctx, SessionsRequest{User: "a&b=ü", Limit: 7})
+		},
+		"kick": func(ctx context.Context) (any, error) { return c.Kick(ctx, KickRequest{User: "alice", Reason: "bye"}) },
+		"revoke": func(ctx context.Context) (any, error) {
+			return c.Revoke(ctx, RevokeRequest{TokenID: "t1", Seconds: 60})
+		},
+		"publish": func(ctx context.Context) (any, error) {
+			return nil, c.Publish(ctx, PublishRequest{"lobby", "<hello>\n"})
+		},
+		"reopen-logs": func(ctx context.Context) (any, error) { return nil, c.ReopenLogs(ctx) },
+	}
+}
+
+// TestOperatorRequestsTravel: there and back, with all that is in them.
+func TestOperatorRequestsTravel(t *testing.T) {
+	path, target := socket(t), newOperator()
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	target.list = SessionList{Sessions: []Session{
+		{ID: "s1", User: "alice", Created: at, Seen: at, Connected: true, Conn: "00ab", Node: "n", Params: map[string]string{"v": "1"}},
+		{ID: "s2", Params: map[string]string{}},
+	}, Store: "redis", Degraded: true, More: true}
+	target.kicked = KickResult{Closed: 3}
+	target.revoked = RevokeResult{Closed: 2, Until: at, Stored: true, Warning: "w"}
+	start(t, path, target)
+	requests := map[string]any{
+		"sessions": SessionsRequest{User: "a&b=ü", Limit: 7}, "kick": KickRequest{User: "alice", Reason: "bye"},
+		"revoke": RevokeRequest{TokenID: "t1", Seconds: 60}, "publish": PublishRequest{"lobby", "<hello>\n"}, "reopen-logs": nil,
+	}
+	answers := map[string]any{"sessions": target.list, "kick": target.kicked, "revoke": target.revoked, "publish": nil, "reopen-logs": nil}
+	for name, call := range calls(dial(t, path)) {
+		got, err := call(t.Context())
+		if err != nil || !reflect.DeepEqual(got, answers[name]) {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, answers[name])
+		}
+		if asked := <-target.asked; !reflect.DeepEqual(asked, requests[name]) {
+			t.Errorf("%s: the target was asked %+v, want %+v", name, asked, requests[name])
+		}
+	}
+	if _, err := dial(t, path).Sessions(t.Context(), SessionsRequest{}); err != nil {
+		t.Error(err)
+	}
+	if asked := <-target.asked; asked != (SessionsRequest{Limit: DefaultSessions}) {
+		t.Errorf("sessions of everybody: the target was asked %+v", asked)
+	}
+}
+
+// TestOperatorErrorsTravel: with their codes, and with one of the server if they bring none.
+func TestOperatorErrorsTravel(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want RollError
+	}{
+		{"its own", &RollError{Code: CodeNotFound, Message: "no session s1"}, RollError{Code: CodeNotFound, Message: "no session s1"}},
+		{"wrapped", fmt.Errorf("x: %w", &RollError{Code: CodeUnavailable, Message: "m"}), RollError{Code: CodeUnavailable, Message: "m"}},
+		{"plain", errors.New("control: oh"), RollError{Code: CodeFailed, Message: "oh"}},
+	} {
+		path, target := socket(t), newOperator()
+		target.problem = tt.err
+		start(t, path, target)
+		for name, call := range calls(dial(t, path)) {
+			_, err := call(t.Context())
+			wantError(t, err, path, tt.want.Message)
+			if e, ok := errors.AsType[*RollError](err); !ok || *e != tt.want {
+				t.Errorf("%s, %s: got %#v, want %+v", tt.name, name, err, tt.want)
+			}
+			<-target.asked
+		}
+	}
+}
+
+// TestTargetThatIsNoOperator: its server says so.
+func TestTargetThatIsNoOperator(t *testing.T) {
+	path := socket(t)
+	start(t, path, newFake())
+	c := dial(t, path)
+	all := calls(c)
+	all["logs"] = func(ctx context.Context) (any, error) { return nil, c.Logs(ctx, LogsRequest{Recent: true}, nil) }
+	for name, call := range all {
+		_, err := call(t.Context())
+		if e, ok := errors.AsType[*RollError](err); !ok || e.Code != CodeUnsupported || !strings.Contains(e.Message, "/"+name) {
+			t.Errorf("%s: got %v, want the code %s", name, err, CodeUnsupported)
+		}
+	}
+}
+
+// TestOperatorRequestsAreChecked: before anybody is asked.
+func TestOperatorRequestsAreChecked(t *testing.T) {
+	path, target := socket(t), newOperator()
+	start(t, path, target)
+	long := strings.Repeat("x", maxPublish+1)
+	for _, tt := range []struct {
+		name, method, path, body string
+		status                   int
+		want                     string
+	}{
+		{"kick nobody", "POST", "/kick", "", 400, "exactly one of user, session and conn"},
+		{"kick two", "POST", "/kick", `{"user":"a","conn":"b"}`, 400, "exactly one"},
+		{"kick by another name", "POST", "/kick", `{"usr":"a"}`, 400, "exactly one"},
+		{"kick with a long reason", "POST", "/kick", `{"user":"a","reason":"` + long[:124] + `"}`, 400, "reason of 124 bytes: want at most 123"},
+		{"kick somebody with a long name", "POST", "/kick", `{"user":"` + long[:1025] + `"}`, 400, "user of 1025 bytes"},
+		{"kick by GET", "GET", "/kick", "", 405, "method_not_allowed"},
+		{"kick, no JSON", "POST", "/kick", "alice", 400, "no request of /kick"},
+		{"kick, too much", "POST", "/kick", `{"user":"` + strings.Repeat("x", maxText) + `"}`, 400, "no request of /kick"},
+		{"revoke nobody", "POST", "/revoke", "{}", 400, "exactly one of user, session and token_id"},
+		{"revoke for less than no time", "POST", "/revoke", `{"user":"a","seconds":-1}`, 400, "seconds -1"},
+		{"revoke for ever", "POST", "/revoke", `{"user":"a","seconds":99999999999}`, 400, "seconds 99999999999"},
+		{"publish nowhere", "POST", "/publish", `{"text":"a"}`, 400, "no topic"},
+		{"publish to a long name", "POST", "/publish", `{"topic":"` + long[:257] + `"}`, 400, "topic of 257 bytes"},
+		{"publish too much", "POST", "/publish", `{"topic":"a","text":"` + long + `"}`, 400, "text of 1048577 bytes"},
+		{"sessions without end", "GET", "/sessions?limit=10001", "", 400, "limit"},
+		{"sessions of no number", "GET", "/sessions?limit=many", "", 400, `limit \"many\"`},
+		{"sessions of no UTF-8", "GET", "/sessions?user=%ff", "", 400, "no UTF-8"},
+		{"logs of nothing", "POST", "/logs", "{}", 400, "want follow, recent or both"},
+		{"logs of a level", "POST", "/logs", `{"follow":true,"level":"loud"}`, 400, "debug, info, warn or error"},
+		{"logs of a worker", "POST", "/logs", `{"follow":true,"worker":1001}`, 400, "worker 1001"},
+		{"logs by GET", "GET", "/logs", "", 405, "method_not_allowed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			resp := request(t, path, tt.method, tt.path, tt.body)
+			b, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != tt.status || !strings.Contains(string(b), tt.want) {
+				t.Errorf("got %d %s, want %d and %q", resp.StatusCode, b, tt.status, tt.want)
+			}
+			var f failure
+			if err := json.Unmarshal(b, &f); err != nil || f.Error.Code == "" || f.Error.Message == "" {
+				t.Errorf("got %s, want a code and a message", b)
+			}
+		})
+	}
+	err := dial(t, path).Publish(t.Context(), PublishRequest{"a", "\xff"})
+	wantError(t, err, "no UTF-8")
+	if len(target.asked) > 0 {
+		t.Errorf("the target was asked %+v", <-target.asked)
+	}
+}
+
+// request makes one on a connection of its own.
+func request(t *testing.T, path, method, url, body string) *http.Response {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://x"+url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+// TestOperatorAnswersHaveNoNull: scripts iterate over them.
+func TestOperatorAnswersHaveNoNull(t *testing.T) {
+	for _, v := range []any{SessionList{}, SessionList{Sessions: []Session{{}}}, KickResult{}, RevokeResult{}} {
+		b, err := json.Marshal(v)
+		if err != nil || bytes.Contains(b, []byte("null")) {
+			t.Errorf("%T: got %s, %v", v, b, err)
+		}
+	}
+	b, err := json.MarshalIndent(SessionList{Sessions: []Session{{ID: "s1", User: "alice"}}, Store: "memory"}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "sessions.json", string(b)+"\n")
+}
+
+// TestWhatHasBegunGoesOn: a requester that leaves does not end a kick in the middle, but the list that it would get.
+func TestWhatHasBegunGoesOn(t *testing.T) {
+	path, target := socket(t), newOperator()
+	left, ended := make(chan struct{}), make(chan error, 1)
+	target.whileAct = func(ctx context.Context) {
+		<-left
+		ended <- ctx.Err()
+	}
+	start(t, path, target)
+	for name, call := range calls(dial(t, path)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-target.asked
+			cancel()
+		}()
+		if _, err := call(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v, want context.Canceled", name, err)
+		}
+		left <- struct{}{}
+		if err := <-ended; err != nil && name != "sessions" {
+			t.Errorf("%s: the target's context: got %v, want it to go on", name, err)
+		}
+	}
+}
+
+// TestOperationsEndWithTheServer: Close does not wait for them.
+func TestOperationsEndWithTheServer(t *testing.T) {
+	path, target := socket(t), newOperator()
+	target.whileAct = func(ctx context.Context) { <-ctx.Done() }
+	target.problem = errors.New("interrupted")
+	s := start(t, path, target)
+	c := dial(t, path)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			if _, err := c.Kick(t.Context(), KickRequest{Conn: "1"}); err == nil {
+				t.Error("got no error, want one")
+			}
+		})
+		<-target.asked
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}
+
+func TestSessionsText(t *testing.T) {
+	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	for name, l := range map[string]SessionList{
+		"sessions.txt": {Store: "redis", Degraded: true, More: true, Sessions: []Session{
+			{
+				ID: "0123456789abcdef0123456789abcdef", User: "alice", Created: now.Add(-26 * time.Hour), Seen: now.Add(-5 * time.Second),
+				Connected: true, Conn: "00ab", Node: "n1", Params: map[string]string{"v": "1.2", "device": "phone"},
+			},
+			{ID: "fedc", Created: now, Seen: now, Conn: "00cd", Node: "n2"},
+			{ID: "\x1b[2J", User: strings.Repeat("ü", 50), Params: map[string]string{"a b": "\x1b[31m\n"}},
+		}},
+		"nosessions.txt": {Store: "memory"},
+	} {
+		var b strings.Builder
+		if err := l.WriteText(&b, now); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, b.String())
+		if strings.ContainsAny(b.String(), "\x1b\r\t") {
+			t.Errorf("%s: what a client chose reaches the terminal: %q", name, b.String())
+		}
+	}
+}
