@@ -1,0 +1,174 @@
+package artillery
+
+import (
+	"bytes"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/expedite-go/expedite/internal/loadtest"
+)
+
+// Script is a script as it stands in its file, with an environment chosen. Make one with [Load].
+type Script struct {
+	file        string
+	environment string
+	root        *node
+	warnings    []string
+}
+
+// Load reads a script of artillery: YAML, JSON, or a program (.js, .cjs, .mjs) that exports one. environment names one
+// of the script's, whose settings lie over the others; empty is none. An error is an *Error.
+func Load(path, environment string) (*Script, error) {
+	b, err := readFile(path, maxScript)
+	if err != nil {
+		return nil, &Error{File: path, Reason: err.Error()}
+	}
+	return parse(path, b, environment)
+}
+
+// parse reads a script whose file holds b.
+func parse(path string, b []byte, environment string) (*Script, error) {
+	b = bytes.TrimPrefix(b, []byte("\ufeff"))
+	var root *node
+	var err error
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".js", ".cjs", ".mjs":
+		root, err = readProgram(path, b, defaultBounds())
+	case ".ts":
+		return nil, &Error{File: path, Reason: "TypeScript is not understood: want YAML, JSON or JavaScript"}
+	case ".json":
+		root, err = readJSON(path, b)
+	default:
+		root, err = readYAML(path, b)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range []string{"before", "after"} {
+		if n := root.get(key); n != nil {
+			return nil, n.fault("what runs once before and after the users is not done here")
+		}
+	}
+	if err := root.known("config", "scenarios"); err != nil {
+		return nil, err
+	}
+	s := &Script{file: path, environment: environment, root: root}
+	return s, s.choose()
+}
+
+// choose lays the environment over config.
+func (s *Script) choose() error {
+	if s.environment == "" {
+		return nil
+	}
+	known := s.Environments()
+	if !slices.Contains(known, s.environment) {
+		reason := "the script has no environments: leave --environment out"
+		if len(known) > 0 {
+			reason = "the script has no environment " + s.environment + hint(s.environment, known)
+		}
+		return &Error{File: s.file, Reason: reason}
+	}
+	config := s.root.get("config")
+	over := config.get("environments").get(s.environment)
+	if err := over.is(object); err != nil {
+		return err
+	}
+	s.root.set(field{"config", config.line, merge(config, over)})
+	return nil
+}
+
+// Environments are the names that Load may be given for this script.
+func (s *Script) Environments() []string { return s.root.get("config").get("environments").keys() }
+
+// Warnings are for the author of the script: what artillery does with it, and this package too, may not be what was
+// meant. They are known after Plan, one line each.
+func (s *Script) Warnings() []string { return s.warnings }
+
+// Plan makes of the script what the load generator does. Files that it names are read now. An error is an *Error.
+func (s *Script) Plan() (*loadtest.Plan, error) {
+	s.warnings = nil
+	c := &compiler{
+		script: s, file: s.file,
+		plan: &loadtest.Plan{Name: s.file},
+		config: &names{consts: map[string]any{
+			"$testId": "t" + randomString(16), "$scenarioFile": s.file, "$dirname": filepath.Dir(s.file),
+			"$environment": s.environment,
+		}},
+		users: make(map[string]bool), used: make(map[string]bool),
+	}
+	if err := c.compile(s.root); err != nil {
+		return nil, err
+	}
+	return c.plan, nil
+}
+
+// compiler makes a plan of a script.
+type compiler struct {
+	script *Script
+	file   string
+	plan   *loadtest.Plan
+	config *names // for what must be known now
+	// users are the variables that all users have; used are those that something speaks of, also in single scenarios.
+	users, used map[string]bool
+	sources     []source
+	inline      *inline
+	ws          connection
+	engine      string // of scenarios that name none
+	jitter      *node  // of thinks that have none of their own
+	loops       int
+}
+
+// warn tells the author something about a node.
+func (c *compiler) warn(n *node, format string, args ...any) {
+	c.script.warnings = append(c.script.warnings, n.fault(format, args...).Error())
+}
+
+func (c *compiler) compile(root *node) error {
+	config := root.get("config")
+	if config == nil {
+		return &Error{File: c.file, Line: root.line, Reason: "want config: with target and phases"}
+	}
+	if err := c.settings(config); err != nil {
+		return err
+	}
+	if root.get("scenarios") == nil {
+		return &Error{File: c.file, Line: root.line, Reason: "want scenarios: what the users do"}
+	}
+	if err := c.scenarios(root.get("scenarios")); err != nil {
+		return err
+	}
+	// Behind the scenarios: that a function is refused tells more than that there is no metric of it.
+	if err := c.plugins(config); err != nil {
+		return err
+	}
+	c.processor(config.get("processor"))
+	c.plan.Init = c.beginner()
+	return nil
+}
+
+// beginner sets what users have, as far as something speaks of it: there may be many users.
+func (c *compiler) beginner() func(int, *loadtest.Vars) error {
+	sources, used := c.sources, maps.Clone(c.used)
+	sources = slices.DeleteFunc(sources, func(s source) bool {
+		return !slices.ContainsFunc(s.names(), func(name string) bool { return used[name] })
+	})
+	if len(sources) == 0 {
+		return nil
+	}
+	return func(user int, v *loadtest.Vars) error {
+		for _, s := range sources {
+			s.begin(user, used, v)
+		}
+		return nil
+	}
+}
+
+// processor is a file with functions. None of them is called, or the script had been refused.
+func (c *compiler) processor(n *node) {
+	if n != nil {
+		c.warn(n, "no function of the processor is used: it is not loaded")
+	}
+}

@@ -1,0 +1,120 @@
+package doctor
+
+import (
+	"context"
+	"strconv"
+	"time"
+)
+
+const (
+	maxConnections = 1_000_000_000
+	maxUserBytes   = 1 << 24
+	probeTimeout   = time.Second
+)
+
+// Want is what the machine is to hold.
+type Want struct {
+	// Connections at one time, all workers together. Zero: as many as the memory allows.
+	Connections int
+	// Workers that will share them. Zero: as many as it takes, at least one per core, at most [MaxWorkers].
+	Workers int
+	// BytesPerConnection is memory of a worker for each. Zero: [DefaultUserBytes].
+	BytesPerConnection int
+	// Ports that are listened on.
+	Ports []int
+	// Redis names the server of sessions and topics, without secrets. Empty: none.
+	Redis string
+	// Probe asks that server; its result is that of INFO memory. It must return when its context ends, after a second.
+	// Nil: nobody asks.
+	Probe func(context.Context) (map[string]string, error)
+}
+
+// Examine says what a machine holds and what is wrong with it. It is pure, but for w.Probe.
+func Examine(m Machine, w Want) Report {
+	e := newExam(&m, w)
+	for _, check := range checks {
+		check(e)
+	}
+	e.report.sort()
+	return e.report
+}
+
+// checks are in the order of the report, within a level.
+var checks = [...]func(*exam){
+	(*exam).files, (*exam).filesUnderWay, (*exam).filesOfAll, (*exam).filesAtMost,
+	(*exam).memory, (*exam).cgroupMemory, (*exam).tcpMemory, (*exam).tcpBuffers, (*exam).tracking, (*exam).tasks,
+	(*exam).processors, (*exam).links,
+	(*exam).portRange, (*exam).outgoing, (*exam).privileged, (*exam).listenQueue, (*exam).synQueue, (*exam).cookies,
+	(*exam).migration, (*exam).timeWait, (*exam).keepAlive, (*exam).sockets,
+	(*exam).collector, (*exam).memoryLimit, (*exam).goProcessors, (*exam).hugePages, (*exam).swap, (*exam).overcommit,
+	(*exam).clockSource, (*exam).clockSync, (*exam).kernel, (*exam).container, (*exam).redis,
+}
+
+// exam is an examination under way.
+type exam struct {
+	sums
+	want    Want
+	n       int64 // connections that the findings are about
+	workers int64 // that share them
+	report  Report
+}
+
+func newExam(m *Machine, w Want) *exam {
+	w.Connections = min(max(w.Connections, 0), maxConnections)
+	w.Workers = min(max(w.Workers, 0), MaxWorkers)
+	if w.BytesPerConnection <= 0 {
+		w.BytesPerConnection = DefaultUserBytes
+	}
+	w.BytesPerConnection = min(w.BytesPerConnection, maxUserBytes)
+	e := &exam{sums: sums{m, int64(w.BytesPerConnection)}, want: w, n: int64(w.Connections)}
+	e.report.Capacity = e.capacity(w.Workers)
+	e.workers = int64(e.report.Capacity.Workers)
+	switch most, ok := e.report.Capacity.memory(); {
+	case e.n > 0 && w.Workers == 0:
+		e.workers = e.workersFor(e.n)
+	case e.n > 0:
+	case ok:
+		e.n = most
+	default:
+		e.n = e.report.Capacity.Connections
+	}
+	e.report.Wanted = Wanted{e.n, int(e.workers)}
+	e.report.asked, e.report.fits = w.Connections > 0, e.with(int(e.workers)).Connections >= e.n
+	return e
+}
+
+func (e *exam) add(f Finding) { e.report.Findings = append(e.report.Findings, f) }
+
+// unreadable adds that a fact is missing.
+func (e *exam) unreadable(name, why string) {
+	e.add(Finding{Name: name, Level: LevelInfo, Why: why})
+}
+
+// short is the level of a limit that is or is not below what is wanted. If nobody has said how much, nothing is wrong.
+func (e *exam) short(is bool) Level {
+	switch {
+	case !is:
+		return LevelOK
+	case e.report.asked:
+		return LevelError
+	}
+	return LevelWarn
+}
+
+// set makes a kernel setting the cure of a finding.
+func (e *exam) set(f *Finding, key, value, why string) {
+	s := setting{key, value, why}
+	f.settings = append(f.settings, s)
+	if f.Mend != "" {
+		f.Mend += "; "
+	}
+	f.Mend += s.command(e.Container)
+}
+
+// few are the wanted connections in words.
+func (e *exam) few() string { return count(e.n, "connection") }
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// roundUp is the next multiple.
+func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }

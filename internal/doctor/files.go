@@ -1,0 +1,140 @@
+package doctor
+
+import "fmt"
+
+// files compares RLIMIT_NOFILE with a worker's share of the connections.
+func (e *exam) files() {
+	if e.OpenFiles == nil {
+		e.unreadable(limitFiles, "each connection is a descriptor of its worker, and RLIMIT_NOFILE bounds these")
+		return
+	}
+	per := e.perWorker()
+	need := (e.n+e.workers-1)/e.workers + workerFiles
+	have := per + workerFiles
+	f := Finding{Name: limitFiles, Level: e.short(have < need), Value: decimal(have), Want: decimal(need)}
+	if soft := e.OpenFiles.Soft; soft != e.OpenFiles.Hard {
+		f.Value += fmt.Sprintf(" (raised at the start from %d)", soft)
+	}
+	f.Why = fmt.Sprintf("%s with %s are %s for each, and %d more for itself; in a reload the successor has its own",
+		e.few(), count(e.workers, "worker"), count(need-workerFiles, "descriptor"), workerFiles)
+	cores := int64(e.cores())
+	switch {
+	case f.Level != LevelOK:
+		f.Mend = e.raiseFiles(need)
+		if w := (e.n + per - 1) / max(per, 1); per > 0 && w <= int64(e.most()) && w != e.workers {
+			f.Mend = fmt.Sprintf("expedite serve --workers %d; or %s", w, f.Mend)
+		}
+	case e.want.Workers == 0 && e.workers > cores:
+		one := (e.n+cores-1)/cores + workerFiles
+		f.Level = LevelInfo
+		f.Want = fmt.Sprintf("%d for one worker per core", one)
+		f.Why = fmt.Sprintf("%s are more than the descriptors of %s: more workers, or more descriptors for each, hold them",
+			e.few(), count(cores, "worker"))
+		f.Mend = fmt.Sprintf("expedite serve --workers %d", e.workers)
+		if most, ok := e.number(nrOpen); !ok || one <= most {
+			f.Mend += "; or " + e.raiseFiles(one)
+		}
+	}
+	if most, ok := e.number(nrOpen); ok && f.Level != LevelOK && need > most {
+		e.set(&f, nrOpen, decimal(need), "descriptors of one process may not be raised beyond it")
+	}
+	e.add(f)
+}
+
+// raiseFiles is how a process gets more descriptors.
+func (e *exam) raiseFiles(n int64) string {
+	switch e.Container {
+	case "docker", "podman":
+		return fmt.Sprintf("%s run --ulimit nofile=%d:%d", e.Container, n, n)
+	case "kubernetes":
+		return fmt.Sprintf("LimitNOFILE=%d in the unit of the node's container runtime (pods have no field for it)", n)
+	}
+	return fmt.Sprintf("LimitNOFILE=%d in the systemd unit, or `ulimit -n %d`", n, n)
+}
+
+// filesUnderWay looks whether sockets fit that are between two processes: the kernel counts them per user against the
+// sender's limit of open files.
+func (e *exam) filesUnderWay() {
+	const name = "descriptors-under-way"
+	if e.OpenFiles == nil {
+		return // said above
+	}
+	have := e.OpenFiles.Hard // to which Go's runtime raises the soft one
+	f := Finding{Name: name, Level: LevelOK, Value: decimal(have), Want: decimal(inFlight)}
+	f.Why = fmt.Sprintf("sockets on their way from the primary to workers (256) and between two workers in a reload "+
+		"(256) count together, for all processes of a user, against the limit of open files, %d", have)
+	switch {
+	case e.User.can(capSysAdmin) || e.User.can(capSysResource):
+		f.Value = "not limited for this user"
+	case have < inFlight:
+		f.Level, f.Mend = LevelWarn, e.raiseFiles(inFlight*2)
+	}
+	e.add(f)
+}
+
+// filesOfAll compares fs.file-max with the connections.
+func (e *exam) filesOfAll() {
+	most, ok := e.number(fileMax)
+	if !ok {
+		e.unreadable(limitFileMax, fileMax+" bounds the open files of all processes together")
+		return
+	}
+	need := e.n + e.filesNow() + e.workers*workerFiles
+	f := Finding{Name: limitFileMax, Value: decimal(most), Want: decimal(need), Level: e.short(most < need)}
+	f.Why = fmt.Sprintf("%s, the %s open files that there are already, and %d for each worker",
+		e.few(), grouped(e.filesNow()), workerFiles)
+	switch {
+	case most == Unlimited:
+		f.Value = "not limited"
+	case f.Level == LevelOK:
+	case e.User.can(capSysAdmin):
+		f.Level = LevelInfo
+		f.Why += "; this user may exceed it, but others could not open files any more"
+	}
+	if most < need {
+		e.set(&f, fileMax, decimal(need), "open files of all processes: "+f.Why)
+	}
+	e.add(f)
+}
+
+// filesAtMost says how far the limit of one process may be raised.
+func (e *exam) filesAtMost() {
+	most, ok := e.number(nrOpen)
+	if !ok {
+		e.unreadable("nr-open", nrOpen+" is the most that the open files of one process may be raised to")
+		return
+	}
+	e.add(Finding{
+		Name: "nr-open", Level: LevelOK, Value: decimal(most),
+		Why: "the most that the open files of one process may be raised to; more connections want more workers",
+	})
+}
+
+// tasks compares what bounds processes and threads with what the workers want.
+func (e *exam) tasks() {
+	name, free, ok := e.sums.tasks()
+	if !ok {
+		e.unreadable(limitTasks, "pids.max, kernel.pid_max and kernel.threads-max bound the number of workers")
+		return
+	}
+	need := (e.workers+1)*e.threads() + primaryThreads
+	f := Finding{Name: limitTasks, Level: LevelOK, Value: fmt.Sprintf("room for %d (%s)", free, name), Want: decimal(need)}
+	f.Why = fmt.Sprintf("%s have about %d threads each, the primary %d, and in a reload there is one worker more",
+		count(e.workers, "worker"), e.threads(), primaryThreads)
+	if free < need {
+		f.Level = LevelError // a worker that cannot start a thread ends
+		switch {
+		case name == pidMax || name == threadsMax:
+			e.set(&f, name, decimal(need*2), f.Why)
+		case name == "RLIMIT_NPROC":
+			f.Mend = fmt.Sprintf("LimitNPROC=%d in the systemd unit, or `ulimit -u %d`", need*2, need*2)
+		case e.Container == "docker" || e.Container == "podman":
+			f.Mend = fmt.Sprintf("%s run --pids-limit %d", e.Container, need*2)
+		case e.Container == "kubernetes":
+			f.Mend = fmt.Sprintf("podPidsLimit: %d in the kubelet's configuration", need*2)
+		default:
+			f.Mend = fmt.Sprintf("TasksMax=%d in the systemd unit", need*2)
+		}
+	}
+	e.add(f)
+}

@@ -1,0 +1,209 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// processors compares the workers with the cores that there is time for.
+func (e *exam) processors() {
+	c := e.CPU
+	if c.Cores == 0 {
+		e.unreadable("processors", "the number of cores decides about the number of workers")
+		return
+	}
+	f := Finding{Name: "processors", Level: LevelOK, Value: count(int64(c.Cores), "core")}
+	f.Why = "one worker per core is what serve starts"
+	if c.Quota > 0 {
+		f.Value += fmt.Sprintf(", time for %.2g", c.Quota)
+	}
+	if c.Quota > 0 && c.Quota < float64(c.Cores) {
+		f.Level, f.Why = LevelInfo, "whoever has used up his time stands still until the next period, a tenth of a second: "+
+			"with more workers than that, all of them do"
+		f.Mend = fmt.Sprintf("expedite serve --workers %d", e.cores())
+		if c.Quota < 1 {
+			f.Level, f.Want = LevelWarn, "time for 1 core"
+			switch e.Container {
+			case "docker", "podman":
+				f.Mend = e.Container + " run --cpus 1"
+			case "kubernetes":
+				f.Mend = `resources.limits.cpu: "1", or no limit`
+			default:
+				f.Mend = "CPUQuota=100% in the systemd unit"
+			}
+		}
+	}
+	e.add(f)
+}
+
+// collector looks whether anything bounds the heap.
+func (e *exam) collector() {
+	g := e.Go
+	f := Finding{Name: "gogc", Level: LevelOK, Value: decimal(g.Percent)}
+	f.Why = "the heap is collected when it has grown by so many percent"
+	switch {
+	case g.Percent < 0 && g.MemoryLimit == Unlimited:
+		f.Level, f.Value, f.Want, f.Mend = LevelError, "off", "100, or a GOMEMLIMIT", "unset GOGC, or set GOMEMLIMIT"
+		f.Why = "nothing is collected until the memory is used up, and the worker is killed"
+	case g.Percent < 0:
+		f.Value, f.Why = "off", "the heap is collected when it reaches GOMEMLIMIT"
+	case g.Percent > 400:
+		f.Level, f.Want, f.Mend = LevelInfo, "100", "unset GOGC"
+		f.Why = fmt.Sprintf("the heap of a worker grows to %.3g times what is in use: more than is counted here",
+			1+float64(g.Percent)/100)
+	}
+	e.add(f)
+}
+
+// memoryLimit compares GOMEMLIMIT, which each worker has, with what there is for all.
+func (e *exam) memoryLimit() {
+	have, known := int64(Unlimited), false
+	if e.Memory != nil {
+		have, known = e.Memory.Available-e.Memory.Total/reserve, true
+	}
+	g, inGroup := e.tightest()
+	if inGroup {
+		have, known = min(have, g.room()), true
+	}
+	f := Finding{Name: "gomemlimit", Level: LevelOK, Value: "none"}
+	f.Why = "the collector works harder when a worker comes close to it"
+	limit := e.Go.MemoryLimit
+	if limit != Unlimited {
+		f.Value = size(limit) + " for each worker"
+	}
+	if !known {
+		e.add(f)
+		return
+	}
+	// What the kernel keeps for the connections is not a worker's.
+	per := (have - primaryBytes - e.n*KernelBytes) / (e.workers + 1)
+	switch {
+	case limit == Unlimited && inGroup && per > workerBytes:
+		f.Level, f.Want = LevelInfo, "at most "+size(per)
+		f.Why = "without one, a worker in a cgroup may be killed while it has garbage to collect"
+		f.Mend = fmt.Sprintf("GOMEMLIMIT=%dMiB expedite serve", per>>20)
+	case limit != Unlimited && limit > max(per, workerBytes):
+		f.Level, f.Want = LevelWarn, "at most "+size(max(per, workerBytes))
+		f.Why = fmt.Sprintf("%s may use more than there is, and be killed instead of collecting: in a reload there is one "+
+			"more, and the kernel needs %s", count(e.workers, "worker"), size(e.n*KernelBytes))
+		f.Mend = fmt.Sprintf("GOMEMLIMIT=%dMiB expedite serve", max(per, workerBytes)>>20)
+	}
+	e.add(f)
+}
+
+func (e *exam) goProcessors() {
+	f := Finding{Name: "gomaxprocs", Level: LevelOK, Value: strconv.Itoa(e.Go.Processors)}
+	f.Why = "a worker has one event loop; a second processor runs what else there is"
+	if e.Go.Processors == 1 && e.CPU.Cores > 1 {
+		f.Level, f.Want, f.Mend = LevelInfo, "2", "unset GOMAXPROCS"
+		f.Why = "the event loop of a worker shares its only processor with callbacks and the collector"
+	}
+	e.add(f)
+}
+
+// slowClocks are sources that each question about the time makes a system call of, or worse.
+var slowClocks = []string{"hpet", "acpi_pm", "jiffies", "xen", "refined-jiffies", "pit"}
+
+func (e *exam) clockSource() {
+	if e.Clock.Source == "" {
+		e.unreadable("clock-source", "an event loop asks for the time in every turn")
+		return
+	}
+	f := Finding{Name: "clock-source", Level: LevelOK, Value: e.Clock.Source}
+	f.Why = "an event loop asks for the time in every turn"
+	if slices.Contains(slowClocks, e.Clock.Source) {
+		f.Level, f.Want = LevelWarn, "tsc, kvm-clock or the like"
+		f.Why = "an event loop asks for the time in every turn, and with this source that is slow"
+		f.Mend = "echo tsc > /" + clockSource + ", if available_clocksource lists it"
+	}
+	e.add(f)
+}
+
+func (e *exam) clockSync() {
+	const why = "tokens and sessions end by this clock"
+	switch ok := e.Clock.Synchronized; {
+	case ok == nil:
+		e.unreadable("clock-sync", why)
+	case *ok:
+		e.add(Finding{Name: "clock-sync", Level: LevelOK, Value: "synchronized", Why: why})
+	default:
+		f := Finding{Name: "clock-sync", Level: LevelInfo, Value: "not synchronized", Want: "synchronized", Why: why}
+		f.Mend = "run chronyd, or timedatectl set-ntp true"
+		if e.Container != "" {
+			f.Mend = "on the host: " + f.Mend
+		}
+		e.add(f)
+	}
+}
+
+// kernel looks for what the cluster needs of it.
+func (e *exam) kernel() {
+	var major, minor int
+	if n, _ := fmt.Sscanf(e.Kernel, "%d.%d", &major, &minor); n != 2 {
+		e.unreadable("kernel", "5.3 or later has all that is used")
+		return
+	}
+	f := Finding{Name: "kernel", Level: LevelOK, Value: e.Kernel, Want: "5.3", Why: "has all that is used"}
+	switch version := major*1000 + minor; {
+	case version < 3017:
+		f.Level, f.Why = LevelWarn, "without memfd_create (3.17) a reload cannot replace the primary"
+	case version < 5003:
+		f.Level, f.Why = LevelInfo, "without pidfd_open (5.3) `expedite stop` returns when the server has closed its "+
+			"socket, not when its process has ended"
+	}
+	if f.Level != LevelOK {
+		f.Mend = "a newer kernel"
+	}
+	e.add(f)
+}
+
+func (e *exam) container() {
+	f := Finding{Name: "container", Level: LevelOK, Value: "none shows", Why: "the limits here are the machine's"}
+	if e.Container != "" {
+		f.Level, f.Value = LevelInfo, e.Container
+		f.Why = "settings of the network are those of this container, memory and cores those of the machine and its " +
+			"cgroup; open connections cannot move to another container"
+	}
+	e.add(f)
+}
+
+// redis asks the server of sessions and topics how it is set up.
+func (e *exam) redis() {
+	if e.want.Redis == "" && e.want.Probe == nil {
+		return
+	}
+	f := Finding{Name: "redis", Level: LevelInfo, Value: e.want.Redis, Why: "not asked"}
+	defer func() { e.add(f) }()
+	if e.want.Probe == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	info, err := e.want.Probe(ctx)
+	if err != nil {
+		f.Level, f.Value, f.Want = LevelError, fmt.Sprintf("%s: %v", e.want.Redis, err), "reachable"
+		f.Why = "without it sessions live in this machine only, and topics do not reach other machines"
+		f.Mend = "start it, or correct its address"
+		return
+	}
+	memory, policy := info["maxmemory"], info["maxmemory_policy"]
+	most, errMost := strconv.ParseInt(memory, 10, 64)
+	switch {
+	case errMost != nil || policy == "":
+		f.Value, f.Why = e.want.Redis+" reachable", "it does not tell its memory limit to strangers"
+	case most == 0:
+		f.Value, f.Want = e.want.Redis+" reachable, no maxmemory", "a maxmemory"
+		f.Why = "it can take all memory of its machine"
+		f.Mend = "redis-cli CONFIG SET maxmemory BYTES, and the same in redis.conf"
+	default:
+		f.Level, f.Want = LevelOK, "noeviction"
+		f.Value = fmt.Sprintf("%s reachable, maxmemory %s, %s", e.want.Redis, size(most), policy)
+		f.Why = "when its memory is used up, writes fail and sessions stay"
+		if policy != "noeviction" {
+			f.Level, f.Why = LevelWarn, "when its memory is used up, it throws sessions away"
+			f.Mend = "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf"
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package doctor
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Unlimited is a limit that there is not.
+const Unlimited = math.MaxInt64
+
+// Machine is what is known of a machine and of the process that looks at it. What was not readable is absent: a key is
+// missing, a pointer nil, a text empty.
+type Machine struct {
+	Kernel    string            // release, like 6.12.4
+	Container string            // docker, podman, kubernetes, lxc or container; empty: none that shows
+	Sysctl    map[string]string // by dotted name, as the kernel prints them
+	OpenFiles *Range            // RLIMIT_NOFILE of this process
+	Processes *Range            // RLIMIT_NPROC of this process
+	Memory    *Memory           // of the machine, beyond any container
+	Cgroups   []Cgroup          // that this process is in and that limit something, from the innermost
+	CPU       CPU
+	Sockets   map[string]int64 // of /proc/net/sockstat: TCP.inuse, TCP.tw, TCP.mem and so on
+	Links     []Link           // network interfaces that are up, without the loopback
+	HugePages string           // the setting of transparent ones: always, madvise or never
+	Clock     Clock
+	Go        GoSettings
+	User      User
+}
+
+// Range is a limit of a process: the one in force, and the one that it may be raised to.
+type Range struct{ Soft, Hard int64 }
+
+// Memory is in bytes.
+type Memory struct{ Total, Available, SwapTotal, SwapFree int64 }
+
+// Cgroup is one group of processes with limits. [Unlimited] where there is none.
+type Cgroup struct {
+	Path        string // from the mount point
+	Memory      int64  // bytes that it may have
+	MemoryUsed  int64  // bytes that it has and cannot give back
+	Tasks       int64  // threads that it may have
+	TasksUsed   int64
+	Quota       float64 // cores' worth of time; 0: as many as there are
+	MemoryKnown bool    // Memory and MemoryUsed were readable, and Memory is a limit
+	TasksKnown  bool    // Tasks and TasksUsed were readable, and Tasks is a limit
+}
+
+// CPU is what processes may run on.
+type CPU struct {
+	Cores int     // that this process may use; 0: not readable
+	Quota float64 // the smallest of all groups, in cores; 0: none
+}
+
+// Link is a network interface.
+type Link struct {
+	Name string
+	Mbit int64 // per second; 0: it does not say
+}
+
+// Clock is the machine's.
+type Clock struct {
+	Source       string
+	Synchronized *bool
+}
+
+// GoSettings are those of the Go runtime that a worker inherits.
+type GoSettings struct {
+	Processors  int
+	MemoryLimit int64 // bytes; Unlimited: none
+	Percent     int64 // GOGC; negative: off
+}
+
+// User is who runs the process.
+type User struct {
+	ID           int    // -1: not readable
+	Capabilities uint64 // in force, as bits
+	Mapped       bool   // its privileges are those of a user namespace, not of the machine
+}
+
+// Capabilities of linux/capability.h that lift a limit.
+const (
+	capNetBindService = 10
+	capSysAdmin       = 21
+	capSysResource    = 24
+)
+
+// can says whether the user has a capability towards the machine.
+func (u User) can(capability int) bool { return !u.Mapped && u.Capabilities&(1<<capability) != 0 }
+
+// numbers are the fields of a kernel setting; none if it is absent or not made of numbers.
+func (m *Machine) numbers(key string) []int64 {
+	var list []int64
+	for _, f := range strings.Fields(m.Sysctl[key]) {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			if u, err := strconv.ParseUint(f, 10, 64); err == nil && u > math.MaxInt64 {
+				n = Unlimited // fs.file-max of some distributions
+			} else {
+				return nil
+			}
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// number is a kernel setting that has one field, or the first of several.
+func (m *Machine) number(key string) (int64, bool) {
+	if n := m.numbers(key); len(n) > 0 {
+		return n[0], true
+	}
+	return 0, false
+}
+
+// isReserved says whether the kernel keeps a port from outgoing connections.
+func (m *Machine) isReserved(port int) bool {
+	for part := range strings.SplitSeq(strings.TrimSpace(m.Sysctl[reservedPorts]), ",") {
+		low, high, ok := strings.Cut(strings.TrimSpace(part), "-")
+		if !ok {
+			high = low
+		}
+		from, errFrom := strconv.Atoi(low)
+		to, errTo := strconv.Atoi(high)
+		if errFrom == nil && errTo == nil && from <= port && port <= to {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,249 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	// All clients are back within half a minute after a network or a balancer has failed, and accepting stands still
+	// for up to a tenth of a second meanwhile: n/300 wait in the queue.
+	stormPart  = 300
+	leastQueue = 128
+	mostQueue  = 1<<16 - 1 // Go does not listen with more on older kernels
+
+	fullPercent = 80 // of a table, from which on it counts as almost full
+)
+
+// tracking compares the firewall's table of connections with what is to come.
+func (e *exam) tracking() {
+	const name = limitConntrack
+	most, ok := e.number(conntrackMax)
+	if !ok {
+		e.add(Finding{Name: name, Level: LevelOK, Value: "none", Why: "no table of a firewall shows that could be full"})
+		return
+	}
+	now := e.tracked()
+	need := e.n + now
+	f := Finding{Name: name, Value: fmt.Sprintf("%d of %d", now, most), Want: fmt.Sprintf("%d in all", need)}
+	f.Why = fmt.Sprintf("when the table is full, packets of new clients are dropped; %s come to the %s entries there are",
+		e.few(), grouped(now))
+	switch {
+	case now == 0:
+		f.Level, f.Value, f.Want = LevelOK, fmt.Sprintf("nothing tracked, %d could be", most), ""
+		f.Why = "a rule of a firewall or of Docker that begins to track would bound the number of connections"
+		if most < e.n {
+			f.Level, f.Want = LevelInfo, fmt.Sprintf("%d if that happens", e.n)
+		}
+	default:
+		f.Level = e.short(most < need)
+		if f.Level == LevelOK && now >= most/100*fullPercent {
+			f.Level = LevelWarn
+		}
+	}
+	if now > 0 && f.Level != LevelOK {
+		e.set(&f, conntrackMax, decimal(max(need, most+most/4)), "entries of the table of tracked connections: "+f.Why)
+	}
+	e.add(f)
+}
+
+// links tells what bandwidth there is for each connection.
+func (e *exam) links() {
+	if len(e.Links) == 0 {
+		e.unreadable("links", "no network interface shows that is up")
+		return
+	}
+	for _, l := range e.Links {
+		f := Finding{Name: "link-" + l.Name, Level: LevelOK, Value: "up, speed not told"}
+		f.Why = "what the interface can carry is not known; virtual ones often do not say"
+		if l.Mbit > 0 {
+			f.Value = fmt.Sprintf("up, %d Mbit/s", l.Mbit)
+			f.Why = fmt.Sprintf("that is %s a second for each of %s", size(l.Mbit*1e6/8/max(e.n, 1)), e.few())
+		}
+		e.add(f)
+	}
+}
+
+// portRange looks whether an outgoing connection may take a port that is to be listened on.
+func (e *exam) portRange() {
+	n := e.numbers(portRange)
+	if len(n) != 2 {
+		e.unreadable("port-range", portRange+" are the ports that the kernel gives to outgoing connections")
+		return
+	}
+	f := Finding{Name: "port-range", Level: LevelOK, Value: fmt.Sprintf("%d-%d", n[0], n[1])}
+	f.Why = "outgoing connections get their ports from this range, and no port that is listened on lies in it unreserved"
+	var bad []string
+	for _, p := range e.want.Ports {
+		if int64(p) >= n[0] && int64(p) <= n[1] && !e.isReserved(p) {
+			bad = append(bad, fmt.Sprint(p))
+		}
+	}
+	if len(bad) > 0 {
+		f.Level, f.Want = LevelWarn, strings.Join(bad, " and ")+" outside or reserved"
+		f.Why = fmt.Sprintf("an outgoing connection may be given port %s while nobody listens on it; the next start then "+
+			"fails with \"address already in use\"", strings.Join(bad, " or "))
+		list := strings.Join(bad, ",")
+		if old := strings.TrimSpace(e.Sysctl[reservedPorts]); old != "" {
+			list = old + "," + list
+		}
+		e.set(&f, reservedPorts, list, "ports that no outgoing connection is given")
+	}
+	e.add(f)
+}
+
+// outgoing counts the ports for connections that are opened here: by a balancer, a load generator, to Redis.
+func (e *exam) outgoing() {
+	n := e.numbers(portRange)
+	if len(n) != 2 {
+		return // said above
+	}
+	ports := n[1] - n[0] + 1
+	e.add(Finding{
+		Name: "outgoing-ports", Level: LevelOK, Value: decimal(ports),
+		Why: fmt.Sprintf("a balancer or load generator on this machine reaches one address of Expedite by at most %s "+
+			"connections from each of its own; clients from outside are not bound by it", grouped(ports)),
+	})
+}
+
+// privileged looks whether this user may listen on the ports.
+func (e *exam) privileged() {
+	first, ok := e.number(freePorts)
+	if !ok {
+		first = 1024
+	}
+	f := Finding{Name: "privileged-ports", Level: LevelOK, Value: fmt.Sprintf("below %d", first)}
+	f.Why = "this user may listen on the wanted ports"
+	low := int64(0)
+	for _, p := range e.want.Ports {
+		if p > 0 && int64(p) < first {
+			low = int64(p)
+		}
+	}
+	if low > 0 && e.User.ID != 0 && e.User.ID != -1 && e.User.Capabilities&(1<<capNetBindService) == 0 {
+		f.Level, f.Want = LevelError, fmt.Sprintf("at most %d", low)
+		f.Why = fmt.Sprintf("user %d may not listen on port %d", e.User.ID, low)
+		if e.Container == "" {
+			f.Mend = "AmbientCapabilities=CAP_NET_BIND_SERVICE in the systemd unit"
+		}
+		e.set(&f, freePorts, decimal(low), "the first port that any user may listen on")
+	}
+	e.add(f)
+}
+
+// queue is how many clients may wait to be accepted.
+func (e *exam) queue() int64 { return min(max(roundUp(e.n/stormPart, 128), leastQueue), mostQueue) }
+
+// listenQueue compares the queue of a listening socket with what a return of all clients puts into it.
+func (e *exam) listenQueue() {
+	have, ok := e.number(somaxconn)
+	if !ok {
+		e.unreadable("listen-queue", somaxconn+" bounds the clients that wait to be accepted")
+		return
+	}
+	want := e.queue()
+	f := Finding{Name: "listen-queue", Level: LevelOK, Value: decimal(have), Want: decimal(want)}
+	f.Why = fmt.Sprintf("if %s come back within 30 s and accepting stands still for 0.1 s, %s wait; those beyond the "+
+		"queue wait a second longer, or give up", e.few(), grouped(e.n/stormPart))
+	if have < want {
+		f.Level = LevelWarn
+		e.set(&f, somaxconn, decimal(want), "clients that wait to be accepted: "+f.Why)
+	}
+	e.add(f)
+}
+
+// synQueue looks at handshakes of TCP that are not finished. With cookies none is lost.
+func (e *exam) synQueue() {
+	have, ok := e.number(synBacklog)
+	if !ok {
+		e.unreadable("syn-queue", synBacklog+" bounds the clients whose handshake of TCP is not finished")
+		return
+	}
+	want := e.queue()
+	f := Finding{Name: "syn-queue", Level: LevelOK, Value: decimal(have)}
+	f.Why = "clients whose handshake of TCP is not finished; beyond that, cookies stand in for the queue"
+	if cookies, ok := e.number(synCookies); ok && cookies == 0 && have < want {
+		f.Level, f.Want = LevelWarn, decimal(want)
+		f.Why = "clients whose handshake of TCP is not finished; beyond that they are dropped, because there are no cookies"
+		e.set(&f, synBacklog, decimal(want), f.Why)
+	}
+	e.add(f)
+}
+
+func (e *exam) cookies() {
+	mode, ok := e.number(synCookies)
+	if !ok {
+		e.unreadable("syn-cookies", synCookies+" keeps a server reachable in a flood of handshakes")
+		return
+	}
+	f := Finding{Name: "syn-cookies", Level: LevelOK, Value: decimal(mode), Want: "1"}
+	f.Why = "a flood of handshakes, or of clients that come back, does not shut others out"
+	if mode == 0 {
+		f.Level, f.Why = LevelWarn, "a flood of handshakes, or of clients that come back, shuts others out"
+		e.set(&f, synCookies, "1", "handshakes beyond the queue are answered all the same")
+	}
+	e.add(f)
+}
+
+func (e *exam) migration() {
+	mode, ok := e.number(migrateReq)
+	if !ok {
+		e.unreadable("listen-migration", migrateReq+" came with Linux 5.14")
+		return
+	}
+	e.add(Finding{
+		Name: "listen-migration", Level: LevelOK, Value: decimal(mode),
+		Why: "not needed: the primary keeps its listening sockets open, whichever worker accepts",
+	})
+}
+
+// timeWait looks at the sockets that linger after a close from this side.
+func (e *exam) timeWait() {
+	most, ok := e.number(timeWaitMax)
+	now, okNow := e.Sockets["TCP.tw"]
+	if !ok || !okNow {
+		e.unreadable("time-wait", timeWaitMax+" bounds the sockets that linger for a minute after a close from this side")
+		return
+	}
+	f := Finding{Name: "time-wait", Level: LevelOK, Value: fmt.Sprintf("%d of %d", now, most)}
+	if reuse, ok := e.number(timeWaitReuse); ok {
+		f.Value += fmt.Sprintf(", reuse %d", reuse)
+	}
+	if fin, ok := e.number(finTimeout); ok {
+		f.Value += fmt.Sprintf(", FIN timeout %d s", fin)
+	}
+	f.Why = "sockets linger for a minute after a close from this side, as in a drain; they need no descriptor"
+	if now >= most/100*fullPercent {
+		f.Level, f.Want = LevelWarn, fmt.Sprintf("%d", now*2)
+		f.Why = "beyond this number sockets do not linger, and late packets of old connections may meet new ones"
+		e.set(&f, timeWaitMax, decimal(now*2), f.Why)
+	}
+	e.add(f)
+}
+
+func (e *exam) keepAlive() {
+	seconds, ok := e.number(keepAliveTime)
+	if !ok {
+		e.unreadable("keep-alive", keepAliveTime+" is when the kernel asks a silent peer")
+		return
+	}
+	e.add(Finding{
+		Name: "keep-alive", Level: LevelOK, Value: fmt.Sprintf("%d s", seconds),
+		Why: "does not matter: Expedite pings silent clients itself, well before",
+	})
+}
+
+// sockets tells what is in use now.
+func (e *exam) sockets() {
+	n, ok := e.Sockets["TCP.inuse"]
+	if !ok {
+		e.unreadable("sockets", "/proc/net/sockstat counts what is in use")
+		return
+	}
+	e.add(Finding{
+		Name: "sockets", Level: LevelOK,
+		Value: fmt.Sprintf("%d in use, %d orphans, %s in buffers", n, e.Sockets["TCP.orphan"],
+			size(times(e.Sockets["TCP.mem"], pageBytes))),
+		Why: "sockets of TCP over IPv4 in this network namespace; their buffers count against tcp_mem",
+	})
+}

@@ -1,0 +1,117 @@
+package loadtest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// maxCause is the length of a cause in bytes.
+const maxCause = 100
+
+// cause is an error in a few words that many failures share: the name of the system's error, or what the protocol says.
+func cause(err error) string {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errnoName(errno)
+	}
+	if e, ok := errors.AsType[*ws.ResponseError](err); ok && e.Status == 101 {
+		return brief("handshake: " + e.Reason)
+	} else if ok {
+		return fmt.Sprintf("http %d", e.Status)
+	}
+	if e, ok := errors.AsType[*ws.ProtocolError](err); ok {
+		return brief(fmt.Sprintf("protocol %d: %s", e.Code, e.Reason))
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "dns: no such host"
+	}
+	if s := tlsCause(err); s != "" {
+		return brief("tls: " + s)
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "closed"
+	}
+	return brief(err.Error())
+}
+
+// tlsCause is what is wrong with TLS, or nothing.
+func tlsCause(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "unknown authority"
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return "certificate of another name"
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if e.Reason == x509.Expired {
+			return "certificate expired"
+		}
+		return "certificate invalid"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "the server does not speak TLS"
+	}
+	if e, ok := errors.AsType[tls.AlertError](err); ok {
+		return e.Error()
+	}
+	return ""
+}
+
+// brief makes a text short, and one line.
+func brief(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > maxCause {
+		s = strings.ToValidUTF8(s[:maxCause], "")
+	}
+	return s
+}
+
+// refusal is the cause of a handshake that was answered with another status than 101: the status, and the code of the
+// error if the body has one in JSON.
+func refusal(status int, body []byte) string {
+	text := fmt.Sprintf("http %d", status)
+	if code := errorCode(body); code != "" {
+		text += " " + code
+	}
+	return text
+}
+
+// codeWord is what may stand in a report as an error's code.
+var codeWord = regexp.MustCompile(`^[\w.-]{1,40}$`)
+
+// errorCode finds the code in {"error":{"code":…}}, {"error":{"type":…}}, {"error":…} or {"code":…}.
+func errorCode(body []byte) string {
+	var top map[string]any
+	if json.Unmarshal(body, &top) != nil {
+		return ""
+	}
+	candidates := []any{top["error"], top["code"]}
+	if inner, ok := top["error"].(map[string]any); ok {
+		candidates = []any{inner["code"], inner["type"], top["code"]}
+	}
+	for _, c := range candidates {
+		switch c := c.(type) {
+		case string:
+			if codeWord.MatchString(c) {
+				return c
+			}
+		case float64:
+			return fmt.Sprintf("%.0f", c)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,209 @@
+package loadtest
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"math"
+	"slices"
+)
+
+//go:embed report.html
+var reportPage string
+
+// page is what the template shows.
+type page struct {
+	Title, Subtitle string
+	Failures        []string
+	Tiles           []tile
+	Charts          []chart
+	Tables          []grid
+}
+
+type tile struct {
+	Name, Value string
+	Bad         bool
+}
+
+type grid struct {
+	Title string
+	Head  []string
+	Rows  [][]string
+	Note  string
+}
+
+// WriteHTML writes the report as one page that needs nothing else.
+func (r *Report) WriteHTML(w io.Writer) error {
+	t, err := template.New("report").Parse(reportPage)
+	if err != nil {
+		return fmt.Errorf("loadtest: %w", err)
+	}
+	p := page{Title: r.Target, Subtitle: r.subtitle(), Failures: r.Failures, Tiles: r.tiles(), Charts: r.charts()}
+	p.Tables = r.tables()
+	if err := t.Execute(w, p); err != nil {
+		return fmt.Errorf("loadtest: %w", err)
+	}
+	return nil
+}
+
+func (r *Report) subtitle() string {
+	s := "expedite bench, " + short(r.Seconds) + ", " + count1(r.Client.Processes, "client process", "client processes")
+	if r.Mode != "" {
+		s = string(r.Mode) + ", " + s
+	}
+	if r.Interrupted {
+		s += ", stopped before its time"
+	}
+	return s
+}
+
+func (r *Report) tiles() []tile {
+	c, m := &r.Connections, &r.Messages
+	list := []tile{
+		{"opened", number(c.Opened), c.Opened == 0},
+		{"failed", number(c.Failed), c.Failed > 0},
+		{"open at the peak", number(uint64(c.Peak)), false},
+		{"closed by the server", number(sum(c.Closed)), sum(c.Closed) > 0},
+	}
+	time := func(name string, v *float64) {
+		if v != nil {
+			list = append(list, tile{name, short(*v), false})
+		}
+	}
+	time("connect p99", r.ConnectSeconds.P99)
+	if m.Sent > 0 {
+		list = append(list, tile{"messages sent per second", number(uint64(m.SentPerSecond + 0.5)), false},
+			tile{"messages received per second", number(uint64(m.ReceivedPerSecond + 0.5)), false},
+			tile{"unanswered", number(m.Unanswered), m.Unanswered > 0})
+	}
+	time("round trip p50", r.RTTSeconds.P50)
+	time("round trip p99", r.RTTSeconds.P99)
+	if b := r.Broadcast; b != nil {
+		list = append(list, tile{"missing", number(b.Missing), b.Missing > 0})
+	}
+	if u := r.Users; u != nil {
+		list = append(list, tile{"users completed", number(u.Completed), false},
+			tile{"users failed", number(u.Failed), u.Failed > 0})
+	}
+	if s := r.Server; s != nil {
+		list = append(list, tile{"CPU of the server", short(s.CPUSeconds), false},
+			tile{"memory of the server", size(float64(s.RSSBytes)), false},
+			tile{"per connection", size(s.BytesPerConnection), false})
+	}
+	return list
+}
+
+func (r *Report) charts() (list []chart) {
+	n := len(r.Timeline)
+	times := make([]float64, n)
+	column := func(f func(i int) float64) []float64 {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = f(i)
+		}
+		return v
+	}
+	for i := range times {
+		times[i] = r.Timeline[i].T
+	}
+	at := r.Timeline
+	list = append(list, lineChart("Connections", times, amount,
+		series{"open", "a", column(func(i int) float64 { return float64(at[i].Open) })},
+		series{"failed", "c", column(func(i int) float64 { return float64(at[i].Failed) })},
+		series{"closed by the server", "b", column(func(i int) float64 { return float64(at[i].Closed) })}))
+	if r.Messages.Sent+r.Messages.Received > 0 {
+		rate := func(f func(p *Point) uint64) []float64 {
+			return column(func(i int) float64 {
+				if i == 0 || at[i].T-at[i-1].T < sampleTime.Seconds()/2 {
+					return math.NaN() // too short to tell
+				}
+				return float64(f(&at[i])-f(&at[i-1])) / (at[i].T - at[i-1].T)
+			})
+		}
+		list = append(list, lineChart("Messages per second", times, amount,
+			series{"received", "b", rate(func(p *Point) uint64 { return p.Received })},
+			series{"sent", "a", rate(func(p *Point) uint64 { return p.Sent })}))
+	}
+	if r.RTTSeconds.P50 != nil {
+		value := func(f func(p *Point) *float64) []float64 {
+			return column(func(i int) float64 {
+				if v := f(&at[i]); v != nil {
+					return *v
+				}
+				return math.NaN()
+			})
+		}
+		list = append(list, lineChart("Round trip over time", times, short,
+			series{"p99", "d", value(func(p *Point) *float64 { return p.RTT99 })},
+			series{"p50", "a", value(func(p *Point) *float64 { return p.RTT50 })}))
+	}
+	if h := r.histogram; h != nil && h.TotalCount() > 0 {
+		title := "Round trips by their time"
+		if r.RTTSeconds.P50 == nil {
+			title = "Connects by their time"
+		}
+		list = append(list, histogramChart(title, h))
+	}
+	return list
+}
+
+func (r *Report) tables() (list []grid) {
+	times := grid{Title: "Times", Head: []string{"", "p50", "p90", "p95", "p99", "p99.9", "max"}}
+	row := func(name string, q *Quantiles) {
+		if q == nil || q.P50 == nil {
+			return
+		}
+		cells := []string{name}
+		for _, v := range []*float64{q.P50, q.P90, q.P95, q.P99, q.P999, q.Max} {
+			cells = append(cells, short(*v))
+		}
+		times.Rows = append(times.Rows, cells)
+	}
+	row("connect", &r.ConnectSeconds)
+	row("round trip", &r.RTTSeconds)
+	row("uncorrected", r.SentRTTSeconds)
+	row("sent late", r.LateSeconds)
+	if r.Users != nil {
+		row("session", &r.Users.SessionSeconds)
+	}
+	switch {
+	case r.Corrected:
+		times.Note = "Round trips are timed from when a message was due: corrected for coordinated omission."
+	case r.RTTSeconds.P50 != nil:
+		times.Note = "Round trips are timed from when a message was sent: not corrected for coordinated omission."
+	}
+	if len(times.Rows) > 0 {
+		list = append(list, times)
+	}
+	counts := func(title, head string, m map[string]uint64) {
+		g := grid{Title: title, Head: []string{head, "number"}}
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			g.Rows = append(g.Rows, []string{name, number(m[name])})
+		}
+		if len(g.Rows) > 0 {
+			list = append(list, g)
+		}
+	}
+	counts("Errors", "cause", r.Errors)
+	counts("Closed by the server", "code", r.Connections.Closed)
+	if len(r.Storms) > 0 {
+		g := grid{Title: "Storms", Head: []string{"at", "all back in", "open", "failed"}}
+		for _, s := range r.Storms[:min(len(r.Storms), 100)] {
+			g.Rows = append(g.Rows, []string{short(s.T), short(s.Seconds), number(uint64(s.Open)), number(s.Failed)})
+		}
+		list = append(list, g)
+	}
+	if len(r.Custom) > 0 {
+		g := grid{Title: "Measures of the script", Head: []string{"", "count", "p50", "p95", "p99", "max"}}
+		for _, name := range slices.Sorted(maps.Keys(r.Custom)) {
+			c := r.Custom[name]
+			g.Rows = append(g.Rows, []string{
+				name, fmt.Sprint(c.Count), fmt.Sprint(c.P50), fmt.Sprint(c.P95), fmt.Sprint(c.P99), fmt.Sprint(c.Max),
+			})
+		}
+		list = append(list, g)
+	}
+	return list
+}

@@ -1,0 +1,249 @@
+package loadtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// totals is what a client process, or all of them, have counted. They only grow, but for Open and Pending.
+type totals struct {
+	Open                int    // connections
+	Peak                int    // the most that were open
+	Pending             int    // that are being opened
+	Opened, Failed      uint64 // connects
+	Dropped             uint64 // connections that a storm, or the end, has closed
+	Closed              map[string]uint64
+	Errors              map[string]uint64
+	Sent, Received      uint64 // messages
+	BytesSent, BytesIn  uint64 // of their payloads
+	Pings               uint64 // answered
+	Unanswered          uint64 // messages that had no reply, of connections that closed or when the time was over
+	Published           uint64 // messages for everyone
+	Delivered           uint64
+	Missing, Duplicates uint64
+	Arrived, Completed  uint64 // virtual users
+	UsersFailed         uint64
+	Skipped             uint64 // users that did not arrive, because too many were under way
+	Users               int    // under way
+	Custom              map[string]int64
+	CustomLost          uint64 // measures of a script that had too many names
+}
+
+// maxCauses bounds the number of different errors, codes and measures of scripts; what comes later is otherCause.
+const (
+	maxCauses  = 64
+	otherCause = "other"
+)
+
+// count adds one to a named number.
+func count(m *map[string]uint64, name string) {
+	if *m == nil {
+		*m = make(map[string]uint64)
+	}
+	if _, ok := (*m)[name]; !ok && len(*m) >= maxCauses {
+		name = otherCause
+	}
+	(*m)[name]++
+}
+
+func (t *totals) clone() totals {
+	c := *t
+	c.Closed, c.Errors, c.Custom = maps.Clone(t.Closed), maps.Clone(t.Errors), maps.Clone(t.Custom)
+	return c
+}
+
+// add adds what another process has counted.
+func (t *totals) add(o *totals) {
+	t.Open += o.Open
+	t.Peak += o.Peak // too much, if they were not at the same time
+	t.Pending += o.Pending
+	t.Users += o.Users
+	for _, p := range [][2]*uint64{
+		{&t.Opened, &o.Opened},
+		{&t.Failed, &o.Failed},
+		{&t.Dropped, &o.Dropped},
+		{&t.Sent, &o.Sent},
+		{&t.Received, &o.Received},
+		{&t.BytesSent, &o.BytesSent},
+		{&t.BytesIn, &o.BytesIn},
+		{&t.Pings, &o.Pings},
+		{&t.Unanswered, &o.Unanswered},
+		{&t.Published, &o.Published},
+		{&t.Delivered, &o.Delivered},
+		{&t.Missing, &o.Missing},
+		{&t.Duplicates, &o.Duplicates},
+		{&t.Arrived, &o.Arrived},
+		{&t.Completed, &o.Completed},
+		{&t.UsersFailed, &o.UsersFailed},
+		{&t.Skipped, &o.Skipped},
+		{&t.CustomLost, &o.CustomLost},
+	} {
+		*p[0] += *p[1]
+	}
+	t.Closed, t.Errors = merged(t.Closed, o.Closed), merged(t.Errors, o.Errors)
+	t.Custom = merged(t.Custom, o.Custom)
+}
+
+func merged[N int64 | uint64](to, from map[string]N) map[string]N {
+	if to == nil && len(from) > 0 {
+		to = make(map[string]N)
+	}
+	for name, n := range from {
+		to[name] += n
+	}
+	return to
+}
+
+// Times are recorded in nanoseconds, to within a thousandth, from a microsecond to five minutes.
+const (
+	leastTime  = int64(time.Microsecond)
+	mostTime   = int64(5 * time.Minute)
+	digitsKept = 3
+)
+
+func newTimes() *hdrhistogram.Histogram { return hdrhistogram.New(leastTime, mostTime, digitsKept) }
+
+// record adds a time. What is longer than the longest counts as that.
+func record(h *hdrhistogram.Histogram, ns int64) {
+	_ = h.RecordValue(min(max(ns, 0), mostTime)) // cannot fail within the bounds
+}
+
+// Measures of scripts are recorded in thousandths of their unit.
+const (
+	customScale = 1000
+	mostCustom  = int64(1e12)
+)
+
+func newCustom() *hdrhistogram.Histogram { return hdrhistogram.New(1, mostCustom, digitsKept) }
+
+// measures are the times of an interval, or of a whole run.
+type measures struct {
+	connect *hdrhistogram.Histogram // from the first SYN to the 101
+	rtt     *hdrhistogram.Histogram // from the time at which a message was due; of a broadcast, to each receiver
+	sent    *hdrhistogram.Histogram // from the time at which it was really sent
+	late    *hdrhistogram.Histogram // from due to sent
+	session *hdrhistogram.Histogram // of virtual users, from the first step to the last
+	custom  map[string]*hdrhistogram.Histogram
+}
+
+func newMeasures() *measures {
+	return &measures{connect: newTimes(), rtt: newTimes(), sent: newTimes(), late: newTimes(), session: newTimes()}
+}
+
+func (m *measures) all() []*hdrhistogram.Histogram {
+	return []*hdrhistogram.Histogram{m.connect, m.rtt, m.sent, m.late, m.session}
+}
+
+func (m *measures) reset() {
+	for _, h := range m.all() {
+		if h.TotalCount() > 0 {
+			h.Reset()
+		}
+	}
+	m.custom = nil
+}
+
+// merge adds o.
+func (m *measures) merge(o *measures) {
+	to := m.all()
+	for i, h := range o.all() {
+		if h.TotalCount() > 0 {
+			to[i].Merge(h)
+		}
+	}
+	for name, h := range o.custom {
+		m.observed(name).Merge(h)
+	}
+}
+
+// observed is the histogram of a script's measure.
+func (m *measures) observed(name string) *hdrhistogram.Histogram {
+	if m.custom == nil {
+		m.custom = make(map[string]*hdrhistogram.Histogram)
+	}
+	h := m.custom[name]
+	if h == nil {
+		h = newCustom()
+		m.custom[name] = h
+	}
+	return h
+}
+
+// sample is what a client process tells its parent once a second, and when something has come to an end.
+type sample struct {
+	Totals  totals
+	Settled bool // all clients have connected or failed; all users are through
+	Quiet   bool // no message is under way
+	Orders  int  // that were obeyed
+	Ended   bool // the last sample
+	CPU     time.Duration
+	RSS     int64     // bytes
+	times   *measures // since the last sample
+	done    func()    // gives times back; nil is nobody who wants them
+}
+
+// sampleWire is a sample between processes.
+type sampleWire struct {
+	sample
+	Times  [][]byte          // in the order of measures.all; nil is empty
+	Custom map[string][]byte `json:",omitempty"`
+}
+
+func (s *sample) encode() ([]byte, error) {
+	w := sampleWire{sample: *s, Custom: make(map[string][]byte)}
+	for _, h := range s.times.all() {
+		var b []byte
+		if h.TotalCount() > 0 {
+			var err error
+			if b, err = h.EncodeV2(); err != nil {
+				return nil, fmt.Errorf("loadtest: %w", err)
+			}
+		}
+		w.Times = append(w.Times, b)
+	}
+	for name, h := range s.times.custom {
+		b, err := h.EncodeV2()
+		if err != nil {
+			return nil, fmt.Errorf("loadtest: %w", err)
+		}
+		w.Custom[name] = b
+	}
+	return json.Marshal(w)
+}
+
+func decodeSample(b []byte) (*sample, error) {
+	var w sampleWire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return nil, fmt.Errorf("loadtest: %w", err)
+	}
+	s := &w.sample
+	s.times = newMeasures()
+	all := s.times.all()
+	for i, b := range w.Times[:min(len(w.Times), len(all))] {
+		if err := mergeEncoded(all[i], b); err != nil {
+			return nil, err
+		}
+	}
+	for name, b := range w.Custom {
+		if err := mergeEncoded(s.times.observed(name), b); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func mergeEncoded(to *hdrhistogram.Histogram, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	h, err := hdrhistogram.Decode(b)
+	if err != nil {
+		return fmt.Errorf("loadtest: %w", err)
+	}
+	to.Merge(h)
+	return nil
+}

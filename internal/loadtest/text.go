@@ -1,0 +1,211 @@
+package loadtest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	title := r.Target
+	if r.Mode != "" {
+		title += ": " + string(r.Mode)
+	}
+	fmt.Fprintf(b, "\n%s, %s", title, short(r.Seconds))
+	if r.Interrupted {
+		fmt.Fprint(b, ", stopped before its time")
+	}
+	fmt.Fprint(b, "\n\n")
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	row := func(name string, cells ...string) {
+		fmt.Fprintf(t, "%s\t%s\n", name, strings.Join(cells, "\t"))
+	}
+	r.writeCounts(row)
+	_ = t.Flush()
+	r.writeTimes(b)
+	r.writeErrors(b)
+	for _, f := range r.Failures {
+		fmt.Fprintf(b, "\nFAILED  %s", f)
+	}
+	if len(r.Failures) > 0 {
+		fmt.Fprintln(b)
+	}
+	return b.Flush()
+}
+
+func (r *Report) writeCounts(row func(name string, cells ...string)) {
+	c, m := &r.Connections, &r.Messages
+	row("connections", number(c.Opened)+" opened", number(c.Failed)+" failed", number(uint64(c.Peak))+" at the peak",
+		r.closed())
+	if m.Sent+m.Received > 0 {
+		row("messages", number(m.Sent)+" sent", number(m.Received)+" received", number(m.Unanswered)+" unanswered")
+		row("", number(uint64(m.SentPerSecond+0.5))+"/s", number(uint64(m.ReceivedPerSecond+0.5))+"/s")
+		row("", size(float64(m.BytesSent)), size(float64(m.BytesReceived)))
+	}
+	if b := r.Broadcast; b != nil {
+		row("broadcast", number(b.Published)+" published", number(b.Delivered)+" delivered", number(b.Missing)+" missing",
+			number(b.Duplicates)+" twice")
+	}
+	if u := r.Users; u != nil {
+		row("users", number(u.Arrived)+" arrived", number(u.Completed)+" completed", number(u.Failed)+" failed",
+			number(u.Skipped)+" skipped")
+	}
+	for i, s := range r.Storms {
+		if i == 10 {
+			row("", fmt.Sprintf("and %d more", len(r.Storms)-i))
+			break
+		}
+		row(fmt.Sprintf("storm %d", i+1), number(uint64(s.Open))+" back", number(s.Failed)+" failed", "in "+short(s.Seconds))
+	}
+	if s := r.Server; s != nil {
+		row("server", short(s.CPUSeconds)+" CPU", size(float64(s.RSSBytes))+" memory",
+			size(s.BytesPerConnection)+" per connection", count1(len(s.PIDs), "process", "processes"))
+	} else {
+		row("server", "not found on this machine")
+	}
+	row("clients", short(r.Client.CPUSeconds)+" CPU", size(float64(r.Client.RSSBytes))+" memory", "",
+		count1(r.Client.Processes, "process", "processes"))
+}
+
+// closed are the connections that the server has closed, by code.
+func (r *Report) closed() string {
+	var parts []string
+	for _, code := range slices.Sorted(maps.Keys(r.Connections.Closed)) {
+		parts = append(parts, fmt.Sprintf("%s: %s", code, number(r.Connections.Closed[code])))
+	}
+	text := number(sum(r.Connections.Closed)) + " closed by the server"
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return text
+}
+
+func (r *Report) writeTimes(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	begun := false
+	row := func(name string, q *Quantiles, note string) {
+		if q == nil || q.P50 == nil {
+			return
+		}
+		if !begun {
+			begun = true
+			fmt.Fprint(t, "\n\tp50\tp90\tp95\tp99\tp99.9\tmax\t\n")
+		}
+		fmt.Fprint(t, name)
+		for _, v := range []*float64{q.P50, q.P90, q.P95, q.P99, q.P999, q.Max} {
+			fmt.Fprintf(t, "\t%s", short(*v))
+		}
+		fmt.Fprintf(t, "\t%s\n", note)
+	}
+	row("connect", &r.ConnectSeconds, "")
+	name, note := "rtt", "  from the time of sending: not corrected"
+	if r.Broadcast != nil {
+		name = "delivery"
+	}
+	if r.Corrected {
+		note = "  from when it was due: corrected for coordinated omission"
+	}
+	row(name, &r.RTTSeconds, note)
+	row("uncorrected", r.SentRTTSeconds, "")
+	row("sent late", r.LateSeconds, "")
+	if r.Users != nil {
+		row("session", &r.Users.SessionSeconds, "")
+	}
+	_ = t.Flush()
+	if len(r.Custom) == 0 {
+		return
+	}
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\n\tcount\tp50\tp95\tp99\tmax\t\n")
+	for _, name := range slices.Sorted(maps.Keys(r.Custom)) {
+		c := r.Custom[name]
+		fmt.Fprintf(t, "%s\t%d\t%g\t%g\t%g\t%g\t\n", name, c.Count, c.P50, c.P95, c.P99, c.Max)
+	}
+	_ = t.Flush()
+}
+
+func (r *Report) writeErrors(w io.Writer) {
+	if len(r.Errors) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nerrors\n")
+	causes := slices.SortedFunc(maps.Keys(r.Errors), func(a, b string) int {
+		if d := int64(r.Errors[b]) - int64(r.Errors[a]); d != 0 {
+			return int(min(max(d, -1), 1))
+		}
+		return strings.Compare(a, b)
+	})
+	for _, c := range causes {
+		fmt.Fprintf(w, "  %s  %s\n", number(r.Errors[c]), c)
+		if hint := hints[c]; hint != "" {
+			fmt.Fprintf(w, "    %s\n", hint)
+		}
+	}
+}
+
+// hints say what can be done about some causes.
+var hints = map[string]string{
+	"EADDRNOTAVAIL": "no ports left: connect from more addresses, --local-addrs 127.0.0.0/24",
+	"EMFILE":        "no descriptors left: raise ulimit -n, or use more --processes",
+	"ENFILE":        "the machine has no descriptors left: raise fs.file-max",
+	"ECONNREFUSED":  "nobody listens there, or its queue is full",
+	"http 401":      "the server wants a token: --token, --token-file or --token-key",
+	"http 404":      "the server has no such path",
+	"tls: unknown authority": "a certificate that this machine does not trust: --insecure takes it, from loopback " +
+		"addresses",
+	"tls: the server does not speak TLS": "try ws:// in place of wss://",
+}
+
+// short is a time in a unit that fits, to three digits.
+func short(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < 10*time.Microsecond:
+		return d.Round(10 * time.Nanosecond).String()
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < 100*time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < 100*time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+// number is a number with commas.
+func number(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// size is a number of bytes in a unit that fits.
+func size(n float64) string {
+	for _, unit := range []string{"B", "KiB", "MiB", "GiB"} {
+		if n < 1024 {
+			return strconv.FormatFloat(n, 'f', min(len(unit)-1, 1), 64) + " " + unit
+		}
+		n /= 1024
+	}
+	return strconv.FormatFloat(n, 'f', 1, 64) + " TiB"
+}
+
+func count1(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(uint64(n)) + " " + many
+}

@@ -1,0 +1,453 @@
+package loadtest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
+
+const (
+	// maxSteps is the number of steps that a user takes in a turn before others have theirs.
+	maxSteps = 1000
+	// maxDepth bounds loops within loops.
+	maxDepth = 32
+	// maxCollected is the longest message, in bytes, that is put together of pieces for a Reply.
+	maxCollected = 16 << 20
+	// maxHosts bounds the servers of a plan.
+	maxHosts = 1000
+)
+
+// waiting is what a user waits for.
+type waiting uint8
+
+const (
+	waitNothing waiting = iota
+	waitTime
+	waitHost // the address of its server
+	waitOpen
+	waitReply
+)
+
+// user is one virtual user: a place in its scenario, and what it waits for there.
+type user struct {
+	vars    Vars
+	stack   []frame
+	key     reactor.Key // of its connection; zero is none
+	opening opening
+	reply   *Reply
+	began   int64
+	sentAt  int64
+	why     string // why it has no connection any more
+	index   uint32 // in users.list
+	gen     uint32 // grows with each wait, so that timers of others before are told apart; never 0
+	wait    waiting
+	running bool // in advance
+}
+
+// frame is a list of steps that are being taken: the scenario's, or those of a loop.
+type frame struct {
+	steps    []Step
+	next     int
+	loop     *Loop
+	turn     int
+	elements []any
+}
+
+// users are the virtual users of a plan: those of this process.
+type users struct {
+	g        *generator
+	plan     *Plan
+	arrivals arrivals
+	index    int
+	of       int
+	start    int64
+	over     bool // nobody arrives any more
+	list     []*user
+	free     []uint32
+	hosts    map[string]*host
+	payload  []byte
+}
+
+// host is a server of the plan.
+type host struct {
+	remotes []netip.AddrPort
+	locals  []netip.Addr
+	err     error
+	known   bool
+	waiting []*user
+}
+
+func newUsers(g *generator, o *order) *users {
+	return &users{
+		g: g, plan: g.cfg.Plan, arrivals: arrivals{phases: g.cfg.Plan.Phases}, index: o.Index, of: o.Of,
+		hosts: make(map[string]*host),
+	}
+}
+
+func (w *users) begin(o *order) {
+	w.start = o.At
+	w.arrive(reactor.Monotonic())
+}
+
+// arrive lets those come whose time it is.
+func (w *users) arrive(now int64) {
+	for n := 0; !w.over; {
+		a, ok := w.arrivals.peek()
+		if !ok {
+			w.over = true
+			return
+		}
+		at := w.start + int64(a.at)
+		if at > now || n == rampBatch {
+			w.g.timers.add(timer{at: at, ref: refRamp})
+			return
+		}
+		w.arrivals.pop()
+		if a.number%w.of != w.index {
+			continue
+		}
+		n++
+		if limit := a.phase.MaxUsers; limit > 0 && w.g.totals.Users >= (limit-w.index+w.of-1)/w.of {
+			w.g.totals.Skipped++
+			continue
+		}
+		w.enter(a.number)
+	}
+}
+
+// enter begins a user.
+func (w *users) enter(number int) {
+	u := &user{gen: 1, began: reactor.Monotonic()}
+	if n := len(w.free); n > 0 {
+		u.index = w.free[n-1]
+		w.free = w.free[:n-1]
+		u.gen = w.list[u.index].gen + 1
+		w.list[u.index] = u
+	} else {
+		u.index = uint32(len(w.list))
+		w.list = append(w.list, u)
+	}
+	w.g.totals.Users++
+	w.g.totals.Arrived++
+	u.vars.user = number
+	s := w.choose()
+	u.stack = append(u.stack, frame{steps: s.Steps})
+	if w.plan.Init != nil {
+		if err := w.plan.Init(number, &u.vars); err != nil {
+			w.leave(u, "script: "+brief(err.Error()))
+			return
+		}
+	}
+	w.advance(u)
+}
+
+// choose takes a scenario by weight.
+func (w *users) choose() *Scenario {
+	list := w.plan.Scenarios
+	total := 0.0
+	for i := range list {
+		total += list[i].weight()
+	}
+	x := float64(w.g.random.Uint64()>>11) / (1 << 53) * total
+	for i := range list {
+		if x -= list[i].weight(); x < 0 {
+			return &list[i]
+		}
+	}
+	return &list[len(list)-1]
+}
+
+func (s *Scenario) weight() float64 {
+	if s.Weight == 0 {
+		return 1
+	}
+	return max(s.Weight, 0)
+}
+
+// leave ends a user: empty is that it has taken all steps.
+func (w *users) leave(u *user, why string) {
+	if w.list[u.index] != u || u.stack == nil {
+		return // it has left
+	}
+	u.gen++
+	u.wait, u.stack = waitNothing, nil
+	w.free = append(w.free, u.index)
+	t := &w.g.totals
+	t.Users--
+	if why == "" {
+		t.Completed++
+		record(w.g.times.session, reactor.Monotonic()-u.began)
+	} else {
+		t.UsersFailed++
+		count(&t.Errors, why)
+	}
+	w.hangUp(u, ws.CloseNormal)
+}
+
+// hangUp closes the connection of a user, if it has one.
+func (w *users) hangUp(u *user, code ws.CloseCode) {
+	c := w.g.conns.get(u.key)
+	u.key = reactor.Key{}
+	if c == nil || c.user != u {
+		return
+	}
+	c.user = nil
+	w.g.end(c, code)
+}
+
+// pause lets a user wait until a time.
+func (w *users) pause(u *user, what waiting, until int64) {
+	u.gen++
+	u.wait = what
+	w.g.timers.add(timer{at: until, ref: u.index, gen: u.gen})
+}
+
+func (w *users) fire(t timer, now int64) {
+	if t.gen == 0 {
+		w.arrive(now)
+		return
+	}
+	u := w.list[t.ref]
+	if u.gen != t.gen {
+		return
+	}
+	switch u.wait {
+	case waitTime:
+		u.wait = waitNothing
+		w.advance(u)
+	case waitReply:
+		w.leave(u, "timeout of a reply")
+	}
+}
+
+func (w *users) order(o *order) {
+	switch o.Do {
+	case orderHush:
+		w.over = true
+	case orderEnd:
+		w.over = true
+		for _, u := range w.list {
+			if u.stack != nil {
+				u.gen++
+				u.stack, u.wait = nil, waitNothing
+				w.g.totals.Users--
+			}
+		}
+		w.g.conns.each(func(c *conn) { c.user = nil })
+	}
+}
+
+func (w *users) progress() (settled, quiet bool) {
+	return w.over && w.g.totals.Users == 0, true
+}
+
+func (w *users) opening(c *conn) *opening {
+	if c.user == nil {
+		return &opening{target: &target{}}
+	}
+	return &c.user.opening
+}
+
+func (w *users) opened(c *conn) {
+	if u := c.user; u != nil && u.wait == waitOpen {
+		u.wait = waitNothing
+		u.opening.header = nil
+		w.advance(u)
+	}
+}
+
+func (w *users) refused(u *user, cause string) {
+	if u != nil && u.wait == waitOpen {
+		u.key = reactor.Key{}
+		w.g.totals.UsersFailed++
+		w.drop(u)
+	}
+}
+
+// drop ends a user whose failure is counted already.
+func (w *users) drop(u *user) {
+	u.gen++
+	u.wait, u.stack = waitNothing, nil
+	w.free = append(w.free, u.index)
+	w.g.totals.Users--
+}
+
+func (*users) writable(*conn) {}
+
+func (w *users) closed(c *conn, why string) {
+	u := c.user
+	c.user = nil
+	if u == nil {
+		return
+	}
+	u.key, u.why = reactor.Key{}, why
+	if u.wait == waitReply && !u.running {
+		w.leave(u, why)
+	}
+}
+
+// connect begins to open a user's WebSocket, when the address of its server is known.
+func (w *users) connect(u *user, raw string) (why string) {
+	t, err := parseTarget(raw)
+	if err != nil {
+		return brief(err.Error())
+	}
+	u.opening.target = t
+	name := fmt.Sprintf("%s:%d", t.name, t.port)
+	h := w.hosts[name]
+	if h == nil {
+		if len(w.hosts) >= maxHosts {
+			return "too many different servers"
+		}
+		h = &host{}
+		w.hosts[name] = h
+		w.resolve(h, *t)
+	}
+	u.wait = waitHost
+	if !h.known {
+		h.waiting = append(h.waiting, u)
+		return ""
+	}
+	return w.dial(u, h)
+}
+
+// resolve finds the address of a server on a goroutine, which ends with the answer, its timeout or the generator.
+func (w *users) resolve(h *host, t target) {
+	cfg := *w.g.cfg
+	w.g.loop.Runnable()
+	w.g.aside.Go(func() {
+		ctx, cancel := context.WithTimeout(w.g.ctx, cfg.Timeout)
+		defer cancel()
+		err := t.resolve(ctx, &cfg)
+		w.g.loop.Post(func() {
+			h.remotes, h.locals, h.err, h.known = t.remotes, t.locals, err, true
+			list := h.waiting
+			h.waiting = nil
+			for _, u := range list {
+				if u.wait != waitHost {
+					continue
+				}
+				if why := w.dial(u, h); why != "" {
+					w.leave(u, why)
+				}
+			}
+		})
+	})
+}
+
+func (w *users) dial(u *user, h *host) (why string) {
+	if h.err != nil {
+		w.g.totals.Failed++
+		return cause(h.err)
+	}
+	t := u.opening.target
+	t.remotes, t.locals = h.remotes, h.locals
+	u.wait = waitOpen
+	if w.g.dial(t, uint32(u.vars.user)&mask24, u) != "" {
+		w.g.totals.UsersFailed++
+		w.drop(u)
+	}
+	return ""
+}
+
+// message takes a message or a piece of one, for a user who waits for a reply.
+func (w *users) message(c *conn, ev *ws.Event) {
+	u, i := c.user, c.key.Index
+	if ev.First {
+		c.bits &^= bitPieces
+		if u == nil || u.wait != waitReply {
+			return
+		}
+		if ev.Last {
+			w.judge(u, ev.Data)
+			return
+		}
+		c.bits |= bitPieces
+	}
+	if c.bits&bitPieces == 0 {
+		return
+	}
+	b := append(w.g.partial[i], ev.Data...)
+	w.g.partial[i] = b
+	if !ev.Last && len(b) <= maxCollected {
+		return
+	}
+	c.bits &^= bitPieces
+	delete(w.g.partial, i)
+	switch {
+	case u == nil || u.wait != waitReply:
+	case len(b) > maxCollected:
+		w.leave(u, "reply: too long")
+	default:
+		w.judge(u, b)
+	}
+}
+
+// judge takes the reply that a user has waited for.
+func (w *users) judge(u *user, b []byte) {
+	record(w.g.times.rtt, w.g.readAt-u.sentAt)
+	r := u.reply
+	u.wait, u.reply = waitNothing, nil
+	u.gen++
+	for i := range r.Match {
+		m := &r.Match[i]
+		got, ok := m.Part.Extract(b)
+		want, err := m.Value.Append(w.payload[:0], &u.vars)
+		if err != nil {
+			w.leave(u, "script: "+brief(err.Error()))
+			return
+		}
+		w.payload = want
+		if !ok || valueText(got) != string(want) {
+			w.leave(u, brief("no match: "+m.Name))
+			return
+		}
+	}
+	for i := range r.Capture {
+		c := &r.Capture[i]
+		got, ok := c.Part.Extract(b)
+		switch {
+		case ok:
+			u.vars.Set(c.As, got)
+		case !c.Optional:
+			w.leave(u, brief("no capture: "+c.Name))
+			return
+		}
+	}
+	w.advance(u)
+}
+
+// Count adds to a counter of the script.
+func (w *users) Count(name string, n int64) {
+	t := &w.g.totals
+	if t.Custom == nil {
+		t.Custom = make(map[string]int64)
+	}
+	if _, ok := t.Custom[name]; !ok && len(t.Custom) >= maxCauses {
+		t.CustomLost++
+		return
+	}
+	t.Custom[name] += n
+}
+
+// Observe adds to a histogram of the script.
+func (w *users) Observe(name string, value float64) {
+	m := w.g.times
+	if _, ok := m.custom[name]; !ok && len(m.custom) >= maxCauses {
+		w.g.totals.CustomLost++
+		return
+	}
+	scaled := min(max(value, 0)*customScale, float64(mostCustom))
+	if scaled != scaled {
+		scaled = 0
+	}
+	_ = m.observed(name).RecordValue(int64(scaled)) // cannot fail within the bounds
+}
+
+var (
+	_ behavior = (*users)(nil)
+	_ Recorder = (*users)(nil)
+)

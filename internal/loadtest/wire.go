@@ -1,0 +1,207 @@
+package loadtest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// maxUnsent is the number of bytes that may wait for a server that does not read, beside one message.
+const maxUnsent = 64 << 10
+
+// read takes bytes from the socket until it is empty, but not more than one buffer in a turn.
+func (g *generator) read(c *conn, hangup bool) {
+	k := c.key
+	for {
+		buf := g.loop.Buffer()
+		n, err := c.sock.Read(buf)
+		g.readAt = reactor.Monotonic()
+		if n > 0 {
+			g.feed(c, buf[:n])
+			if g.conns.get(k) != c {
+				return
+			}
+		}
+		switch {
+		case err == nil && n == len(buf):
+			g.loop.Again(k, reactor.Readable)
+			return
+		case err == nil && !hangup:
+			return // a short read took the socket empty; the next byte is a new edge
+		case err == nil:
+			continue // up to the end
+		case errors.Is(err, reactor.ErrAgain):
+			return
+		default:
+			g.broken(c, err)
+			return
+		}
+	}
+}
+
+func (g *generator) feed(c *conn, b []byte) {
+	switch c.state {
+	case stateHead:
+		g.feedHead(c, b)
+	case stateRefused:
+		g.feedRefusal(c, b, false)
+	case stateOpen, stateClosing:
+		g.feedFrames(c, b)
+	}
+}
+
+// feedFrames turns bytes into messages.
+func (g *generator) feedFrames(c *conn, b []byte) {
+	k := c.key
+	for len(b) > 0 {
+		ev, rest, err := c.reader.Next(b, &g.reader)
+		b = rest
+		if err != nil {
+			g.lost(c, cause(err))
+			return
+		}
+		switch ev.Kind {
+		case ws.KindData:
+			if ev.Last {
+				g.totals.Received++
+			}
+			g.totals.BytesIn += uint64(len(ev.Data))
+			if c.state == stateOpen {
+				g.behavior.message(c, &ev)
+			}
+		case ws.KindPing:
+			g.pong(c, ev.Data)
+		case ws.KindClose:
+			g.peerClosed(c, ev.Code)
+		}
+		if g.conns.get(k) != c {
+			return
+		}
+	}
+}
+
+// pong answers a ping. RFC 6455 §5.5.3. While the server does not read, only the last one would count.
+func (g *generator) pong(c *conn, payload []byte) {
+	if c.state != stateOpen || c.bits&bitFull != 0 {
+		return
+	}
+	g.totals.Pings++
+	g.scratch = ws.AppendMaskedFrame(g.scratch[:0], ws.OpPong, g.mask(), payload)
+	g.write(c, g.scratch)
+}
+
+// peerClosed answers the server's close frame, or takes note of its answer. RFC 6455 §5.5.1, §7.1.1: it is the server
+// that closes the socket.
+func (g *generator) peerClosed(c *conn, code ws.CloseCode) {
+	if c.state != stateOpen {
+		return // the answer to ours
+	}
+	name := strconv.Itoa(int(code))
+	count(&g.totals.Closed, name)
+	g.close(c, code, "closed "+name)
+}
+
+// close sends a close frame; the rest is the server's.
+func (g *generator) close(c *conn, code ws.CloseCode, why string) {
+	g.leave(c, why)
+	c.state = stateClosing
+	g.loop.SetDeadline(c.key, g.loop.Now()+int64(min(g.cfg.Timeout, closeTimeout)))
+	b, err := ws.AppendMaskedClose(g.scratch[:0], g.mask(), code, "")
+	if err == nil {
+		g.scratch = b
+		g.write(c, b)
+	}
+}
+
+// leave takes a connection out of the numbers of the open ones, and tells the behavior.
+func (g *generator) leave(c *conn, why string) {
+	g.totals.Open--
+	g.behavior.closed(c, why)
+}
+
+// end closes a connection from our side: going away, as a browser's page does, is without waiting for an answer.
+func (g *generator) end(c *conn, code ws.CloseCode) {
+	if c.state != stateOpen {
+		return
+	}
+	g.totals.Dropped++
+	k := c.key
+	g.close(c, code, "closed")
+	if code == ws.CloseGoingAway && g.conns.get(k) == c {
+		g.release(c)
+	}
+}
+
+// broken is told that the socket has ended.
+func (g *generator) broken(c *conn, err error) {
+	switch c.state {
+	case stateConnecting, stateHead:
+		why := cause(err)
+		if errors.Is(err, io.EOF) {
+			why = "closed before an answer"
+		}
+		g.fail(c, why)
+	case stateRefused:
+		g.feedRefusal(c, nil, true)
+	case stateOpen:
+		g.lost(c, "lost: "+cause(err))
+	default:
+		g.release(c)
+	}
+}
+
+// lost ends an open connection that has broken without a close frame.
+func (g *generator) lost(c *conn, why string) {
+	if c.state == stateOpen {
+		count(&g.totals.Closed, strconv.Itoa(int(ws.CloseAbnormal)))
+		count(&g.totals.Errors, why)
+		g.leave(c, why)
+	}
+	g.release(c)
+}
+
+// write sends bytes, or keeps what the socket does not take. They are the caller's again when it returns.
+func (g *generator) write(c *conn, b []byte) {
+	i := c.key.Index
+	if c.bits&bitFull != 0 {
+		if len(g.unsent[i]) < maxUnsent {
+			g.unsent[i] = append(g.unsent[i], b...)
+		}
+		return
+	}
+	n, err := c.sock.Write(b)
+	if err != nil && !errors.Is(err, reactor.ErrAgain) {
+		g.broken(c, err)
+		return
+	}
+	if n < len(b) {
+		c.bits |= bitFull
+		g.unsent[i] = bytes.Clone(b[n:])
+	}
+}
+
+// writable sends what has waited.
+func (g *generator) writable(c *conn) {
+	b := g.unsent[c.key.Index]
+	n, err := c.sock.Write(b)
+	if err != nil && !errors.Is(err, reactor.ErrAgain) {
+		g.broken(c, err)
+		return
+	}
+	if n < len(b) {
+		g.unsent[c.key.Index] = b[n:]
+		return
+	}
+	delete(g.unsent, c.key.Index)
+	c.bits &^= bitFull
+	if c.state == stateOpen {
+		g.behavior.writable(c)
+	}
+}
+
+// mask is a masking key. RFC 6455 §5.3.
+func (g *generator) mask() uint32 { return uint32(g.random.Uint64()) }
