@@ -22,6 +22,8 @@ type App struct {
 	http   http.Handler
 	faults []error // what was wrong before Run
 
+	journal atomic.Pointer[journal]
+
 	node atomic.Pointer[node] // in a process that serves connections
 	bus  atomic.Pointer[bus]
 	desk atomic.Pointer[desk] // in a process that operators ask

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// order is what a client of the obedient app asks it to do.
-type order struct {
+// wish is what a client of the obedient app asks it to do.
+type wish struct {
 	Send, Close ID
 	User, Topic string
 	Text        string
@@ -61,7 +61,7 @@ func obedient(cfg Config) *App {
 			c.Send(Text(fmt.Sprintf(`{"id":"%s","worker":%d}`, c.ID(), app.Slot())))
 		},
 		Message: func(c *Conn, m Message) {
-			var o order
+			var o wish
 			err := json.Unmarshal(m.Bytes(), &o)
 			switch {
 			case err != nil:
@@ -153,7 +153,7 @@ func visit(t *testing.T, addr, query string) *visitor {
 	return v
 }
 
-func (v *visitor) say(o order) {
+func (v *visitor) say(o wish) {
 	v.t.Helper()
 	b, err := json.Marshal(o)
 	if err != nil {
@@ -193,18 +193,18 @@ func TestReach(t *testing.T) {
 			if workers > 1 && (alice.Slot == bob.Slot || bob.Slot == again.Slot) {
 				t.Errorf("all in one worker: %d, %d, %d", alice.Slot, bob.Slot, again.Slot)
 			}
-			bob.say(order{Send: alice.ID, Text: "to alice"})
+			bob.say(wish{Send: alice.ID, Text: "to alice"})
 			alice.want("to alice")
-			bob.say(order{User: "alice", Text: "to both"})
+			bob.say(wish{User: "alice", Text: "to both"})
 			alice.want("to both")
 			again.want("to both")
-			again.say(order{Topic: "news", Text: "to all"})
+			again.say(wish{Topic: "news", Text: "to all"})
 			alice.want("to all")
 			bob.want("to all")
-			bob.say(order{Send: newTestID(), Text: "to nobody"}) // no error, no answer
-			bob.say(order{Topic: "\x00user:bob", Text: "forged"})
+			bob.say(wish{Send: newTestID(), Text: "to nobody"}) // no error, no answer
+			bob.say(wish{Topic: "\x00user:bob", Text: "forged"})
 			bob.want(ErrTopic.Error())
-			bob.say(order{Close: alice.ID, Text: "go"})
+			bob.say(wish{Close: alice.ID, Text: "go"})
 			_, _, err := alice.conn.Read(t.Context())
 			if got, ok := errors.AsType[websocket.CloseError](err); !ok || got.Code != 4000 || got.Reason != "go" {
 				t.Errorf("alice: %v, want close code 4000", err)
@@ -219,8 +219,8 @@ func newTestID() ID { return ID(newID(1)) }
 func TestTwoApps(t *testing.T) {
 	one, two := run(t, Config{Workers: -1}), run(t, Config{Workers: -1})
 	a, b := visit(t, one, "user=a&topic=x"), visit(t, two, "user=a&topic=x")
-	a.say(order{Topic: "x", Text: "one"})
-	b.say(order{Topic: "x", Text: "two"})
+	a.say(wish{Topic: "x", Text: "one"})
+	b.say(wish{Topic: "x", Text: "two"})
 	a.want("one")
 	b.want("two")
 }

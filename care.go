@@ -24,7 +24,7 @@ func (p *primary) care(w *cluster.Worker, r telemetry.Worker) {
 	}
 	p.cared.Store(time.Now().UnixNano())
 	go func() { // ends with the replacement
-		log := p.app.cfg.Logger.With("worker", w.Slot(), "pid", w.PID(), "rss_bytes", r.RSSBytes, "limit_bytes", limit)
+		log := p.app.Logger().With("worker", w.Slot(), "pid", w.PID(), "rss_bytes", r.RSSBytes, "limit_bytes", limit)
 		log.Warn("worker has grown too large: it is replaced")
 		group := p.group.Load()
 		if group == nil {

@@ -48,8 +48,25 @@ type Config struct {
 	// MaxSubscriptions is the number of topics per connection. 0 is 1024.
 	MaxSubscriptions int
 
+	// Auth is how clients identify themselves, and which pages may connect.
+	Auth Auth
+	// Sessions is how long, where and how many sessions are kept.
+	Sessions Sessions
+	// MaxAuthorizing is the number of handshakes per worker whose token is being verified, or that Authorize thinks
+	// about; past it a handshake gets 503. 0 is 1024.
+	MaxAuthorizing int
+
 	// Logger is where the App writes what an operator must know. Nil is slog.Default.
 	Logger *slog.Logger
+	// LogDir is a folder for log files, one of each process: primary.log, worker-1.log and so on. They hold JSON, of the
+	// levels of Logger, and are rotated: see App.ReopenLogs. Empty writes to Logger.
+	LogDir string
+	// LogQuery and LogHeaders are the parameters of the query, and the header fields of the handshake, that stand in log
+	// lines about a connection, and in its session. No token should be among them.
+	LogQuery, LogHeaders []string
+	// LogSample bounds the lines about clients that come and go, per worker and second. What is left out is counted. 0
+	// is 20, negative is none.
+	LogSample int
 	// WorkerOutput receives what workers write to their standard output and error. Nil is os.Stdout and os.Stderr.
 	WorkerOutput io.Writer
 	// OnStart is called once when everything serves: in the primary, or in the only process.

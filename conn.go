@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -14,21 +16,19 @@ import (
 type Conn struct {
 	conn  *engine.Conn
 	end   *endpoint
-	user  string
-	query string
+	query string // without tokens
 	data  any
+	who   atomic.Pointer[client] // nil if there is nothing to know
 }
 
 // ID names the connection for App.Send and App.CloseConn, in every worker.
 func (c *Conn) ID() ID { return ID(c.conn.ID()) }
 
-// User is the user that Authorize named, or empty.
-func (c *Conn) User() string { return c.user }
-
 // Path is the path of the endpoint.
 func (c *Conn) Path() string { return c.end.path }
 
-// Query is the query of the address that the client opened. A part that cannot be parsed is left out.
+// Query is the query of the address that the client opened, but for its token and session. A part that cannot be parsed
+// is left out.
 func (c *Conn) Query() url.Values {
 	v, _ := url.ParseQuery(c.query)
 	return v
@@ -61,10 +61,13 @@ func (c *Conn) Send(m Message) SendResult {
 func (c *Conn) Buffered() int { return c.conn.Buffered() }
 
 // Subscribe adds the connection to a topic, on which it hears what is published in any worker. It fails with ErrTopic,
-// ErrClosed, ErrMoved or ErrTooManySubscriptions. A second subscription to the same topic changes nothing.
+// ErrForbidden, ErrClosed, ErrMoved or ErrTooManySubscriptions. A second subscription to the same topic changes nothing.
 func (c *Conn) Subscribe(topic string) error {
 	if !validTopic(topic) {
 		return ErrTopic
+	}
+	if !c.permits(auth.ActionSubscribe, topic) {
+		return ErrForbidden
 	}
 	_, err := c.conn.Subscribe(topic)
 	return publicError(err)
@@ -73,8 +76,13 @@ func (c *Conn) Subscribe(topic string) error {
 // Unsubscribe takes the connection out of a topic and reports whether it was in it.
 func (c *Conn) Unsubscribe(topic string) bool { return validTopic(topic) && c.conn.Unsubscribe(topic) }
 
-// Publish is App.Publish.
-func (c *Conn) Publish(topic string, m Message) error { return c.end.app.Publish(topic, m) }
+// Publish is App.Publish in the client's name: it fails with ErrForbidden if Auth.Permit does not permit it.
+func (c *Conn) Publish(topic string, m Message) error {
+	if !c.permits(auth.ActionPublish, topic) {
+		return ErrForbidden
+	}
+	return c.end.app.Publish(topic, m)
+}
 
 // Close starts the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and a
 // reason of at most 123 bytes. Code 0 sends none. RFC 6455 §7.4.

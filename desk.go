@@ -25,8 +25,10 @@ type desk struct {
 	admin  net.Listener
 	web    *http.Server
 	totals *telemetry.Totals
-	stop   chan control.StopRequest
-	serves sync.WaitGroup
+
+	registry *registry
+	stop     chan control.StopRequest
+	serves   sync.WaitGroup
 
 	progress atomic.Pointer[control.Progress] // of the roll under way
 
@@ -44,8 +46,8 @@ type crew interface {
 
 // openDesk takes the control socket and the admin address, or fails: nothing starts half. It answers from now on. est
 // is what the program before has left; nil is nothing.
-func (a *App) openDesk(c crew, est *estate) (*desk, error) {
-	d := &desk{app: a, crew: c, began: time.Now(), stop: make(chan control.StopRequest, 1)}
+func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
+	d := &desk{app: a, crew: c, registry: reg, began: time.Now(), stop: make(chan control.StopRequest, 1)}
 	metrics := telemetry.NewMetrics(c.samples, func() telemetry.Primary {
 		h := handoffOf(c)
 		return telemetry.Primary{
@@ -69,7 +71,7 @@ func (a *App) openDesk(c crew, est *estate) (*desk, error) {
 		d.web = &http.Server{Handler: control.AdminHandler(metrics), ReadHeaderTimeout: httpHeadTimeout}
 		d.serves.Go(func() {
 			if err := d.web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-				a.cfg.Logger.Error("admin listener ended", "error", err)
+				a.Logger().Error("admin listener ended", "error", err)
 			}
 		})
 	}
@@ -82,7 +84,7 @@ func (a *App) openDesk(c crew, est *estate) (*desk, error) {
 		d.ctl = ctl
 		d.serves.Go(func() {
 			if err := ctl.Serve(d); err != nil {
-				a.cfg.Logger.Error("control socket ended", "error", err)
+				a.Logger().Error("control socket ended", "error", err)
 			}
 		})
 	}

@@ -2,11 +2,12 @@ package expedite
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
 
-	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -17,15 +18,26 @@ type endpoint struct {
 	path string
 }
 
-// authorize makes the connection's record, and asks the application if it wants to be asked.
+// authMode says whether clients have to identify themselves here.
+func (e *endpoint) authMode() AuthMode {
+	if e.Auth != AuthDefault {
+		return e.Auth
+	}
+	return e.app.cfg.Auth.mode()
+}
+
+// authorize makes the connection's record, and lets the client in or not.
 func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
 	c := &Conn{conn: u.Conn, end: e, query: u.Request.RawQuery}
-	if e.Authorize != nil {
-		var id auth.Identity
-		if err := e.Authorize(httpRequest(ctx, u), &id); err != nil {
-			return err
+	n := e.app.node.Load()
+	if err := n.gate.admit(ctx, e, u, c); err != nil {
+		he, reason := n.gate.refusal(err)
+		n.gate.count(reason)
+		if n.journal.sampled.Allow() {
+			n.log.Info("client refused", "reason", reason, "status", he.Status, "remote", u.Conn.Remote().String(),
+				"path", e.path, "error", err)
 		}
-		c.user = id.User
+		return he
 	}
 	u.Conn.SetOwner(c)
 	return nil
@@ -34,9 +46,15 @@ func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
 // Open is the engine's word that the handshake is done.
 func (e *endpoint) Open(ec *engine.Conn) {
 	c := owner(ec)
-	if c.user != "" {
-		_, _ = ec.Subscribe(userTopic(c.user)) // fails only if c is closed already
+	n := e.app.node.Load()
+	if user := c.User(); user != "" {
+		_, _ = ec.Subscribe(userTopic(user)) // fails only if c is closed already
 	}
+	n.gate.keeper.opened(c)
+	if n.journal.sampled.Allow() {
+		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client connected", c.attrs()...)
+	}
+	n.orders.recheck(c)
 	if e.Handler.Open != nil {
 		e.Handler.Open(c)
 	}
@@ -58,11 +76,19 @@ func (e *endpoint) Drain(ec *engine.Conn) {
 
 // Close is the engine's word that the connection has ended.
 func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
-	if n := e.app.node.Load(); n != nil {
-		n.moves.closed(ec.ID())
-	}
+	c := owner(ec)
 	if e.Handler.Close != nil {
-		e.Handler.Close(owner(ec), &CloseError{Code: code, Reason: reason})
+		defer e.Handler.Close(c, &CloseError{Code: code, Reason: reason})
+	}
+	n := e.app.node.Load()
+	if n == nil {
+		return
+	}
+	n.moves.closed(ec.ID())
+	n.gate.keeper.left(session.Ref{ID: c.who.Load().sessionID(), Conn: ec.ID()})
+	if n.journal.sampled.Allow() {
+		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client gone",
+			append(c.attrs(), slog.Int("code", int(code)), slog.String("reason", reason))...)
 	}
 }
 

@@ -46,5 +46,5 @@ func Refuse(status int, reason string) error {
 	if status < http.StatusBadRequest || status > 599 {
 		status = http.StatusForbidden
 	}
-	return &ws.HandshakeError{Status: status, Reason: reason}
+	return refused(status, "refused", reason)
 }

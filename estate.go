@@ -1,14 +1,17 @@
 package expedite
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
 
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/control"
@@ -25,6 +28,8 @@ type estate struct {
 	Reports map[uint64]telemetry.Worker `json:"reports"`
 	Control string                      `json:"control,omitempty"` // path of the file of that name
 	Admin   string                      `json:"admin,omitempty"`   // address of the file of that name
+	Node    string                      `json:"node,omitempty"`
+	Denials []auth.Denial               `json:"denials,omitempty"`
 
 	left *cluster.Inheritance
 }
@@ -33,12 +38,16 @@ const estateVersion = 1
 
 // The names of the files that go along.
 const (
-	fileControl = "control"
-	fileAdmin   = "admin"
+	fileControl  = "control"
+	fileAdmin    = "admin"
+	fileSessions = "sessions" // of session.Memory.WriteState
 )
 
-// state writes the estate.
-func (p *primary) state() ([]byte, error) {
+// state writes the estate, and the sessions into a file of their own: they may be many.
+func (p *primary) state(sessions *os.File) ([]byte, error) {
+	if err := p.reg.write(sessions); err != nil {
+		return nil, err
+	}
 	totals, err := json.Marshal(p.desk.totals)
 	if err != nil {
 		return nil, fmt.Errorf("expedite: %w", err)
@@ -47,7 +56,7 @@ func (p *primary) state() ([]byte, error) {
 	defer p.mu.Unlock()
 	e := estate{
 		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
-		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin,
+		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: p.reg.deny.All(time.Now()),
 	}
 	return json.Marshal(e)
 }
@@ -100,7 +109,49 @@ func (p *primary) inherit(left *cluster.Inheritance) (*estate, error) {
 	if e.Reports != nil {
 		p.reports = e.Reports
 	}
-	return e, nil
+	return e, p.reg.inherit(e)
+}
+
+// write writes the sessions of the memory store into f, from its beginning.
+func (r *registry) write(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	w := bufio.NewWriterSize(f, stateBuffer)
+	if err := r.memory.WriteState(w); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	return w.Flush()
+}
+
+const stateBuffer = 1 << 20
+
+// inherit goes on with the name, the revocations and the sessions of the program before. One that knew nothing of them
+// has left none.
+func (r *registry) inherit(e *estate) error {
+	if e.Node != "" {
+		r.node = e.Node
+	}
+	for _, d := range e.Denials {
+		if err := r.deny.Add(d, time.Now()); err != nil {
+			return fmt.Errorf("expedite: %w", err)
+		}
+	}
+	f := e.left.File(fileSessions)
+	if f == nil {
+		return nil
+	}
+	defer f.Close()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	if err := r.memory.ReadState(bufio.NewReaderSize(f, stateBuffer)); err != nil {
+		return fmt.Errorf("expedite: sessions of the program before: %w", err)
+	}
+	return nil
 }
 
 // adminListener is the listener that the program before had, if it is the one that is wanted.

@@ -44,8 +44,9 @@ func (r SendResult) String() string { return [...]string{"sent", "queued", "drop
 // Callbacks of one connection never overlap, those of different connections may. By default they run on a goroutine of
 // the connection's turn and may block: the connection is read on while they do, until MailboxLimit. See Inline.
 type Handler struct {
-	// Authorize is called before the upgrade, on its own goroutine, and may block until the request's context ends. It
-	// may fill in the client's identity. An error made by Refuse is the answer to the client; any other is a 403.
+	// Authorize is called before the upgrade, on its own goroutine, and may block until the request's context ends. The
+	// identity is that of the client's token, which is taken out of the request, or empty; it may be filled in. An error
+	// made by Refuse is the answer to the client; any other is a 403.
 	Authorize func(r *http.Request, id *auth.Identity) error
 	// Open is called first.
 	Open func(c *Conn)
@@ -63,6 +64,11 @@ type Handler struct {
 	// which called Suspend. The state is valid until it returns. An error closes the connection with 1012. Goroutines
 	// that a handler starts end with their worker: this is where to start them again.
 	Resume func(c *Conn, state []byte) error
+
+	// Session gives each connection a session: see Conn.Session.
+	Session bool
+	// Auth says whether clients of this endpoint have to identify themselves. The zero value is what Config says.
+	Auth AuthMode
 
 	// Inline runs the callbacks (but Authorize) on the event loop, for the last microsecond. They must not block: all
 	// connections of the worker wait meanwhile. A watchdog logs one that holds the loop for over 100 ms, with its
@@ -111,7 +117,7 @@ func (h *Handler) route(a *App, path string) *engine.Route {
 		Load:         e.load,
 		Inline:       h.Inline,
 		Authorize:    e.authorize,
-		Blocking:     h.Authorize != nil,
+		Blocking:     h.Authorize != nil || h.Session || e.authMode() != AuthOff,
 		Subprotocols: h.Subprotocols,
 		IdleTimeout:  h.IdleTimeout,
 		PingInterval: h.PingInterval,

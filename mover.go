@@ -106,6 +106,7 @@ func (m *mover) settle() {
 
 // over forgets a move.
 func (m *mover) over() {
+	m.n.orders.resweep()
 	m.end, m.since, m.order = nil, 0, cluster.Move{}
 	m.active.Store(false)
 }

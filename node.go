@@ -19,11 +19,16 @@ import (
 
 // node serves connections in this process: an event loop with its WebSockets, and net/http for the rest.
 type node struct {
+	app         *App
 	slot, slots int
 	build       string        // for the other side of a handoff
 	stall       time.Duration // of a handoff: 0 is the default
 	straggle    time.Duration // how long a handoff waits for callbacks that do not return
 	log         *slog.Logger
+	journal     *journal
+	gate        *gate
+	orders      *orders
+	uplink      *uplink
 	eng         *engine.Engine
 	in          *inbox
 	local       *broker.Local
@@ -35,15 +40,16 @@ type node struct {
 	moves       *mover
 	soon        chan struct{} // a report is wanted at once
 	beat        atomic.Bool   // the loop has answered the last pulse
+	leftOut     atomic.Uint64 // log lines about clients that come and go
 	ended       chan error    // the engine's end
 }
 
-// newNode makes the node of a slot. link is the way to the other workers.
+// newNode makes the node of a slot. link is the way to the other workers, and to the registry.
 func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, error) {
 	n := &node{
-		slot: slot, slots: slots,
+		app: a, slot: slot, slots: slots, journal: a.journal.Load(), gate: a.newGate(),
 		build: a.cfg.Version, stall: a.cfg.HandoffStall, straggle: a.cfg.DrainTimeout,
-		log:     a.cfg.Logger.With("worker", slot),
+		log:     a.Logger(),
 		handoff: newHandoffListener(addr), ended: make(chan error, 1), soon: make(chan struct{}, 1),
 	}
 	eng, err := engine.New(engine.Config{
@@ -55,6 +61,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		HandshakeTimeout: a.cfg.HandshakeTimeout,
 		MaxConnections:   a.cfg.MaxConnections,
 		MaxHandshakes:    a.cfg.MaxHandshakes,
+		MaxAuthorizing:   a.cfg.MaxAuthorizing,
 		MaxSubscriptions: a.cfg.MaxSubscriptions,
 	})
 	if err != nil {
@@ -66,6 +73,11 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	n.moves = newMover(n)
 	n.beat.Store(true)
 	n.in.receive = n.local.Receive
+	n.orders = &orders{n: n}
+	n.uplink = newUplink(n, link.Send)
+	if err := a.openKeeper(n); err != nil {
+		return nil, err
+	}
 	n.web = a.httpServer(eng)
 	n.web.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
 	return n, nil
@@ -104,14 +116,16 @@ func (n *node) deliver(e broker.Envelope) (found bool) {
 
 // start turns the loop, and makes the App's methods work in this process.
 func (n *node) start(a *App) {
+	a.node.Store(n)
+	a.bus.Store(&bus{n.local})
+	n.uplink.greet()
+	go n.gate.keeper.run() // ends with stop
 	go func() { n.ended <- n.eng.Run() }()
 	go func() { // ends with stop
 		if err := n.web.Serve(n.handoff); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			n.log.Error("net/http ended", "error", err)
 		}
 	}()
-	a.node.Store(n)
-	a.bus.Store(&bus{n.local})
 }
 
 // listen accepts connections from ln. Before start.
@@ -141,6 +155,10 @@ func (n *node) stop(ctx context.Context) error {
 	<-web
 	n.in.close()
 	n.eng.Stop()
+	defer func() {
+		n.gate.keeper.stop()
+		n.uplink.close()
+	}()
 	select {
 	case err := <-n.ended:
 		return err
@@ -152,6 +170,14 @@ func (n *node) stop(ctx context.Context) error {
 
 // callbackGrace is how long the end waits for callbacks that are running.
 const callbackGrace = time.Second
+
+// summarize writes how many lines about clients were left out since the last time.
+func (n *node) summarize() {
+	if left := n.journal.sampled.Left(); left > 0 {
+		n.leftOut.Add(left)
+		n.log.Info("lines about clients that come and go were left out", "lines", left)
+	}
+}
 
 // report is what this process has done.
 func (n *node) report() telemetry.Worker {
@@ -173,6 +199,9 @@ func (n *node) report() telemetry.Worker {
 	if r := n.handoff.refused.Load(); r > 0 {
 		w.Limits["http_queue"] = r
 	}
+	w.AuthRefused = n.gate.refusals()
+	w.Session = n.gate.keeper.counts()
+	w.LogsLeftOut = n.leftOut.Load()
 	w.ReadProcess()
 	return w
 }

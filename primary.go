@@ -9,6 +9,7 @@ import (
 
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -17,23 +18,31 @@ type primary struct {
 	app   *App
 	hub   *broker.Hub
 	desk  *desk
+	reg   *registry
 	cared atomic.Int64                    // when a worker was last replaced for its size
 	group atomic.Pointer[cluster.Primary] // nil before all workers are ready
 
 	mu      sync.Mutex
 	reports map[uint64]telemetry.Worker // the latest, by the worker's id
 	ports   map[uint64]*broker.Port
+	peers   map[uint64]*rpc.Peer
 }
 
 // runPrimary runs the workers until ctx ends or somebody says stop.
 func (a *App) runPrimary(ctx context.Context) error {
+	if err := a.openJournal(0); err != nil {
+		return err
+	}
 	p := &primary{
-		app: a, hub: broker.NewHub(slotHint),
-		reports: make(map[uint64]telemetry.Worker), ports: make(map[uint64]*broker.Port),
+		app: a, hub: broker.NewHub(slotHint), reports: make(map[uint64]telemetry.Worker),
+		ports: make(map[uint64]*broker.Port), peers: make(map[uint64]*rpc.Peer),
 	}
 	left, err := cluster.Inherit()
 	if err != nil {
 		return fmt.Errorf("expedite: %w", err)
+	}
+	if p.reg, err = a.newRegistry(ctx); err != nil {
+		return err
 	}
 	est, err := p.inherit(left)
 	if err != nil {
@@ -42,17 +51,20 @@ func (a *App) runPrimary(ctx context.Context) error {
 	if left != nil && left.Check {
 		os.Exit(0) // the trial is over, and what main does after Run is no part of it
 	}
-	if p.desk, err = a.openDesk(p, est); err != nil {
+	if p.desk, err = a.openDesk(p, p.reg, est); err != nil {
 		return err
 	}
 	defer p.desk.close()
+	p.reg.moving = func() bool { return p.desk.progress.Load() != nil }
+	p.reg.start()
+	defer p.reg.stop()
 	group, err := cluster.Start(ctx, cluster.Config{
-		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.cfg.Logger,
+		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
 		Heartbeat: max(a.cfg.HangTimeout, 0),
 		OnEvent:   p.event,
 		OnMove:    p.move,
-		OnMessage: func(w *cluster.Worker, m []byte) { p.port(w).Receive(m) },
+		OnMessage: p.hear,
 		OnReport:  p.report,
 	})
 	switch {
@@ -70,7 +82,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	drain, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	if killed := group.Drain(drain); killed > 0 {
-		a.cfg.Logger.Warn("workers had to be killed at the end of the drain", "workers", killed)
+		a.Logger().Warn("workers had to be killed at the end of the drain", "workers", killed)
 	}
 	return nil
 }
@@ -79,7 +91,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 func (p *primary) started(inherited bool) {
 	group, cfg := p.group.Load(), &p.app.cfg
 	if inherited {
-		cfg.Logger.Info("primary replaced", "pid", os.Getpid(), "generation", group.Generation(), "version", cfg.Version)
+		p.app.Logger().Info("primary replaced", "pid", os.Getpid(), "generation", group.Generation(), "version", cfg.Version)
 		return
 	}
 	if cfg.OnStart != nil {
@@ -92,12 +104,15 @@ func (p *primary) started(inherited bool) {
 
 // event keeps the hub's list of workers. It runs on the cluster's own goroutine, in order.
 func (p *primary) event(e cluster.Event) {
-	log := p.app.cfg.Logger
+	log := p.app.Logger()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch w := e.Worker; e.Kind {
-	case cluster.EventOnline, cluster.EventInherit:
+	case cluster.EventOnline:
 		p.portLocked(w)
+	case cluster.EventInherit:
+		p.portLocked(w)
+		_ = p.peers[w.ID()].Tell(opGreet, nil) // its queue is empty
 	case cluster.EventReady:
 		log.Info("worker ready", "worker", w.Slot(), "pid", w.PID(), "generation", w.Generation())
 	case cluster.EventExit:
@@ -105,8 +120,23 @@ func (p *primary) event(e cluster.Event) {
 			port.Detach()
 			delete(p.ports, w.ID())
 		}
+		p.reg.leave(w.ID())
+		delete(p.peers, w.ID())
 		delete(p.reports, w.ID())
 	}
+}
+
+// hear takes a message of a worker: for the registry, or for the other workers.
+func (p *primary) hear(w *cluster.Worker, m []byte) {
+	if !rpc.Is(m) {
+		p.port(w).Receive(m)
+		return
+	}
+	p.mu.Lock()
+	p.portLocked(w)
+	peer := p.peers[w.ID()]
+	p.mu.Unlock()
+	peer.Receive(m)
 }
 
 // port is the hub's side of a worker. It is made when the worker is first heard of: before it serves, so that nothing
@@ -120,6 +150,7 @@ func (p *primary) port(w *cluster.Worker) *broker.Port {
 func (p *primary) portLocked(w *cluster.Worker) *broker.Port {
 	port := p.ports[w.ID()]
 	if port == nil {
+		p.peers[w.ID()] = p.reg.join(w.ID(), w.Send)
 		port = p.hub.Attach(w.Slot(), w)
 		p.ports[w.ID()] = port
 	}
@@ -148,7 +179,7 @@ func (p *primary) move(m cluster.Moving) {
 func (p *primary) report(w *cluster.Worker, b []byte) {
 	r, err := telemetry.ParseWorker(b)
 	if err != nil {
-		p.app.cfg.Logger.Warn("report of a worker not understood", "worker", w.Slot(), "error", err)
+		p.app.Logger().Warn("report of a worker not understood", "worker", w.Slot(), "error", err)
 		return
 	}
 	p.mu.Lock()

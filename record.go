@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/session"
 )
 
 // A Conn's record is what goes along when it moves, beside what the engine keeps: tag (1), length (uvarint), value. An
@@ -13,6 +15,9 @@ const (
 	recordUser     = 0x01
 	recordQuery    = 0x02
 	recordOptional = 0x80
+	recordIdentity = 0x81 // of auth.Identity.Append; the user stands in recordUser, too, for builds that know no more
+	recordSession  = 0x82 // id (24), 1 if it was resumed (1)
+	recordHeaders  = 0x83
 )
 
 var errRecord = errors.New("expedite: bad connection record")
@@ -20,20 +25,36 @@ var errRecord = errors.New("expedite: bad connection record")
 // save is a Conn's record. On the loop.
 func save(ec *engine.Conn) []byte {
 	c := owner(ec)
-	var b []byte
-	for tag, s := range map[byte]string{recordUser: c.user, recordQuery: c.query} {
-		if s != "" {
-			b = append(b, tag)
-			b = binary.AppendUvarint(b, uint64(len(s)))
-			b = append(b, s...)
+	b := appendRecord(nil, recordQuery, c.query)
+	w := c.who.Load()
+	if w == nil {
+		return b
+	}
+	b = appendRecord(b, recordUser, w.user)
+	b = appendRecord(b, recordIdentity, w.ident)
+	b = appendRecord(b, recordHeaders, w.headers)
+	if !w.session.IsZero() {
+		resumed := byte(0)
+		if w.resumed {
+			resumed = 1
 		}
+		b = appendRecord(b, recordSession, string(append(w.session[:], resumed)))
 	}
 	return b
 }
 
+func appendRecord(b []byte, tag byte, s string) []byte {
+	if s == "" {
+		return b
+	}
+	b = binary.AppendUvarint(append(b, tag), uint64(len(s)))
+	return append(b, s...)
+}
+
 // load makes the Conn of a record. On the loop.
 func (e *endpoint) load(ec *engine.Conn, b []byte) error {
-	c := &Conn{conn: ec, end: e}
+	c, w := &Conn{conn: ec, end: e}, new(client)
+	user := ""
 	for len(b) > 0 {
 		length, n := binary.Uvarint(b[1:])
 		if n <= 0 || length > uint64(len(b)-1-n) {
@@ -43,13 +64,35 @@ func (e *endpoint) load(ec *engine.Conn, b []byte) error {
 		b = b[1+n+int(length):]
 		switch {
 		case tag == recordUser:
-			c.user = value
+			user = value
 		case tag == recordQuery:
 			c.query = value
+		case tag == recordIdentity:
+			w.ident = value
+		case tag == recordHeaders:
+			w.headers = value
+		case tag == recordSession:
+			if len(value) != len(session.ID{})+1 {
+				return errRecord
+			}
+			w.session = session.ID([]byte(value[:len(session.ID{})]))
+			w.resumed = value[len(session.ID{})] == 1
 		case tag < recordOptional:
 			return errRecord
 		}
 	}
+	if w.ident != "" {
+		w.user = auth.UserOf(w.ident)
+	}
+	if w.user != user { // of a build that knows users only
+		w.identify(&auth.Identity{User: user})
+	}
+	if !w.empty() {
+		c.who.Store(w)
+	}
 	ec.SetOwner(c)
+	if n := e.app.node.Load(); n != nil {
+		n.orders.arrived(c)
+	}
 	return nil
 }

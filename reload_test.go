@@ -28,7 +28,7 @@ func TestWhatCannotMoveIsDrained(t *testing.T) {
 	if got, ok := errors.AsType[websocket.CloseError](err); !ok || got.Code != websocket.StatusServiceRestart {
 		t.Errorf("bob: %v, want close code 1012", err)
 	}
-	alice.say(order{Send: alice.ID, Text: "still here"})
+	alice.say(wish{Send: alice.ID, Text: "still here"})
 	alice.want("still here")
 	st, err := app.desk.Load().Status(t.Context())
 	if err != nil || st.Handoff.Moved != 1 || st.Handoff.Failed != 1 {

@@ -38,11 +38,16 @@ func (d *desk) replacePrimary(ctx context.Context, res control.RollResult, rep c
 		return d.rollError(err)
 	}
 	defer closeFiles(files)
+	sessions, err := memoryFile()
+	if err != nil {
+		return d.rollError(err)
+	}
+	files[fileSessions] = sessions
 	err = group.Exec(ctx, cluster.ExecOptions{
-		State: p.state, Files: files,
+		State: func() ([]byte, error) { return p.state(sessions) }, Files: files,
 		Before: func() { rep.Replacing(group.Generation(), res) },
 	})
-	d.app.cfg.Logger.Error("primary not replaced", "error", err)
+	d.app.Logger().Error("primary not replaced", "error", err)
 	return &control.RollError{
 		Code: control.CodeExec, Message: "the workers were replaced, the primary was not: " + err.Error(),
 	}
@@ -92,7 +97,7 @@ func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f ro
 		Seconds: res.Took.Seconds(), Workers: res.Workers,
 		MoveSeconds: res.Moving.Seconds(), FreezeSeconds: res.Freeze.Seconds(), StateBytes: uint64(res.Bytes),
 	}
-	log := d.app.cfg.Logger.With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
+	log := d.app.Logger().With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
 		"seconds", res.Took.Seconds(), "longest_freeze", res.Freeze)
 	if err != nil {
 		log.Error("roll failed", "error", err)

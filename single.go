@@ -8,6 +8,7 @@ import (
 
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -22,9 +23,24 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	defer ln.Close()
 	const slot = 1
+	if err := a.openJournal(slot); err != nil {
+		return err
+	}
+	reg, err := a.newRegistry(ctx)
+	if err != nil {
+		return err
+	}
 	hub := broker.NewHub(func(uint64) int { return slot })
 	var port *broker.Port
-	toHub := broker.LinkFunc(func(m []byte) error { port.Receive(m); return nil })
+	var peer *rpc.Peer
+	toHub := broker.LinkFunc(func(m []byte) error {
+		if rpc.Is(m) {
+			peer.Receive(m)
+		} else {
+			port.Receive(m)
+		}
+		return nil
+	})
 	n, err := a.newNode(slot, 1, toHub, ln.Addr())
 	if err != nil {
 		return err
@@ -32,10 +48,14 @@ func (a *App) runSingle(ctx context.Context) error {
 	// The publisher may be a callback on the loop: it must not wait for the loop.
 	port = hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return n.in.put(m, false) }))
 	defer port.Detach()
+	peer = reg.join(slot, func(m []byte) error { n.uplink.peer.Receive(m); return nil })
+	defer reg.leave(slot)
+	reg.start()
+	defer reg.stop()
 	if err := n.listen(ln); err != nil {
 		return err
 	}
-	d, err := a.openDesk(&single{n}, nil)
+	d, err := a.openDesk(&single{n}, reg, nil)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/handoff"
+	"github.com/expedite-go/expedite/internal/rpc"
 )
 
 // reportEvery is how often a worker tells the primary how it is.
@@ -28,14 +29,12 @@ func (a *App) runWorker(ctx context.Context) error {
 	if ln := self.Listener(); ln != nil {
 		addr = ln.Addr()
 	}
+	if err := a.openJournal(self.Slot()); err != nil {
+		return err
+	}
 	n, err := a.newNode(self.Slot(), self.Slots(), self, addr)
 	if err != nil {
 		return err
-	}
-	if ln := self.Listener(); ln != nil {
-		if err := n.listen(ln); err != nil {
-			return err
-		}
 	}
 	leave := make(chan departure, 1)
 	depart := func(d departure) {
@@ -44,7 +43,6 @@ func (a *App) runWorker(ctx context.Context) error {
 		default: // the first word counts
 		}
 	}
-	n.start(a)
 	self.Serve(cluster.Hooks{
 		Conns: func(fds []int) int {
 			if n.draining.Load() || n.full.Load() || !n.eng.AddFDs(fds) {
@@ -53,7 +51,13 @@ func (a *App) runWorker(ctx context.Context) error {
 			return len(fds)
 		},
 		// Waiting here slows the primary's queue to this worker, which has a limit and counts.
-		Message: func(m []byte) { _ = n.in.put(m, true) },
+		Message: func(m []byte) {
+			if rpc.Is(m) {
+				n.uplink.peer.Receive(m)
+				return
+			}
+			_ = n.in.put(m, true)
+		},
 		Give: func(m cluster.Move, f *os.File) {
 			n.moves.give(f, m, func(o handoff.Outcome) {
 				_ = self.Given(m, moveResult(o))
@@ -71,6 +75,12 @@ func (a *App) runWorker(ctx context.Context) error {
 		Drain:  func(deadline time.Time) { depart(departure{deadline: deadline}) },
 		Lost:   func() { depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned}) },
 	})
+	if ln := self.Listener(); ln != nil {
+		if err := n.listen(ln); err != nil {
+			return err
+		}
+	}
+	n.start(a)
 	if err := self.Ready(); err != nil {
 		return fmt.Errorf("expedite: %w", err)
 	}
@@ -109,6 +119,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	for d.deadline.IsZero() {
 		select {
 		case <-tick.C:
+			n.summarize()
 			if n.pulse() {
 				_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
 			}

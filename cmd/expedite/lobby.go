@@ -2,10 +2,11 @@ package main
 
 import (
 	_ "embed"
-	"log/slog"
+	"errors"
 	"net/http"
 
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -18,7 +19,25 @@ type welcome struct {
 	Connection expedite.ID `json:"connection"`
 	Worker     int         `json:"worker"`
 	Workers    int         `json:"workers"`
+	Session    *session.ID `json:"session,omitempty"`
+	Resumed    bool        `json:"resumed"`
+	User       string      `json:"user,omitempty"`
 }
+
+// greeting is the welcome of a client.
+func greeting(app *expedite.App, c *expedite.Conn) (expedite.Message, error) {
+	w := welcome{
+		Type: "welcome", Connection: c.ID(), Worker: app.Slot(), Workers: app.Slots(),
+		Resumed: c.Session().Resumed(), User: c.User(),
+	}
+	if id := c.Session().ID(); !id.IsZero() {
+		w.Session = &id
+	}
+	return expedite.JSON(w)
+}
+
+// subprotocol is for browsers, which can bring a token as a subprotocol only beside one that the server speaks.
+const subprotocol = "expedite.v1"
 
 // lobbyTopic is what everyone in the lobby hears.
 const lobbyTopic = "lobby"
@@ -26,30 +45,36 @@ const lobbyTopic = "lobby"
 // lobby gives app the endpoints of `expedite serve`.
 func lobby(app *expedite.App) {
 	app.Handle("/", expedite.Handler{
-		Inline: true,
+		Inline:       true,
+		Session:      true,
+		Subprotocols: []string{subprotocol},
 		Open: func(c *expedite.Conn) {
-			m, err := expedite.JSON(welcome{Type: "welcome", Connection: c.ID(), Worker: app.Slot(), Workers: app.Slots()})
+			m, err := greeting(app, c)
 			if err != nil {
-				slog.Error("no welcome", "error", err)
+				c.Log().Error("no welcome", "error", err)
 			}
 			c.Send(m)
 			if err := c.Subscribe(lobbyTopic); err != nil {
-				slog.Warn("a client could not enter the lobby", "error", err)
+				c.Log().Warn("a client could not enter the lobby", "error", err)
 			}
 		},
 		Message: func(c *expedite.Conn, m expedite.Message) {
-			if err := app.Publish(lobbyTopic, m); err != nil {
-				// The message is lost for the others: its sender must know.
+			switch err := c.Publish(lobbyTopic, m); {
+			case errors.Is(err, expedite.ErrForbidden):
+				_ = c.Close(ws.ClosePolicyViolation, "the token does not permit to speak here")
+			case err != nil: // the message is lost for the others: its sender must know
 				_ = c.Close(ws.CloseTryAgainLater, "the lobby is overloaded")
 			}
 		},
 	})
 	app.Handle("/echo", expedite.Handler{
-		Inline:  true,
-		Message: func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
+		Inline:       true,
+		Subprotocols: []string{subprotocol},
+		Message:      func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", servePage)
+	mux.Handle("/ticket", app.Ticket())
 	mux.Handle("GET /healthz", app.Healthz())
 	mux.Handle("GET /readyz", app.Readyz())
 	app.HTTP(mux)

@@ -2,6 +2,11 @@
 //
 //	expedite serve        start it
 //	expedite status       what it does
+//	expedite logs         the log lines of all workers
+//	expedite sessions     who is connected
+//	expedite kick         close connections
+//	expedite revoke       close connections, and keep their clients out
+//	expedite publish      say something to a topic
 //	expedite reload       replace it by a new binary, the connections move over
 //	expedite scale N      change the number of workers
 //	expedite rebalance    even out the connections of the workers
@@ -32,6 +37,11 @@ const (
 type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Serve WebSockets: a primary process and a worker per core, on one port."`
 	Status    statusCmd    `cmd:"" help:"Show what a running Expedite does."`
+	Logs      logsCmd      `cmd:"" help:"Show the log lines of all workers."`
+	Sessions  sessionsCmd  `cmd:"" help:"List sessions: of a user, or the connected ones."`
+	Kick      kickCmd      `cmd:"" help:"Close the connections of a user, a session, or one."`
+	Revoke    revokeCmd    `cmd:"" help:"Let a user, a session or a token in no more, and close its connections."`
+	Publish   publishCmd   `cmd:"" help:"Send a text to all subscribers of a topic."`
 	Reload    reloadCmd    `cmd:"" help:"Replace a running Expedite by the binary on disk; connections move over."`
 	Scale     scaleCmd     `cmd:"" help:"Change the number of workers; connections move over."`
 	Rebalance rebalanceCmd `cmd:"" help:"Even out the connections of the workers."`

@@ -31,6 +31,13 @@ type serveCmd struct {
 	HangTimeout  time.Duration `help:"Replace a worker that stands still so long; 0: never." default:"30s"`
 	MaxMemory    string        `name:"max-worker-memory" help:"Replace a larger worker, like 512MiB." placeholder:"SIZE"`
 	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
+
+	identifyFlags
+	sessionFlags
+	LogDir    string   `help:"Folder for log files, one of each process; USR1 reopens them." placeholder:"DIR"`
+	LogQuery  []string `help:"Parameters of the address that log lines show." placeholder:"NAME"`
+	LogHeader []string `help:"Header fields of the handshake that log lines show." placeholder:"NAME"`
+	LogSample int      `help:"Lines a second about clients that come and go; -1: none." default:"20" placeholder:"20"`
 }
 
 // Help is shown by `expedite serve --help`.
@@ -41,11 +48,15 @@ func (serveCmd) Help() string {
   /healthz  200 while the process lives
   /readyz   200 while it takes new clients
 
+  /ticket   POST with an Authorization header: a one-time ?ticket= for the address
+
 Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, HUP reloads as expedite
-reload does: the workers and the primary become the binary that is on disk now, and no client is dropped.
+reload does: the workers and the primary become the binary that is on disk now, and no client is dropped. USR1 reopens
+the log files.
 
 Examples:
   expedite serve
+  EXPEDITE_AUTH_SECRET=… expedite serve --auth required --redis redis://127.0.0.1:6379
   expedite serve --addr 127.0.0.1:8080 --workers 4 --scheduling least-connections
   EXPEDITE_LOG_LEVEL=debug expedite serve --control /run/expedite.sock --admin off`
 }
@@ -58,9 +69,18 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 	}
 	ctx, stop := terminated(context.Background())
 	defer stop()
+	identity, keys, err := s.identifyFlags.config(cfg.Logger)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
+	cfg.Auth = identity
+	if cfg.Sessions, err = s.sessionFlags.config(); err != nil {
+		return err
+	}
 	app := expedite.New(cfg)
 	lobby(app)
-	defer onHangup(ctx, app, cfg.Logger)()
+	defer onSignals(ctx, app)()
 	return app.Run(ctx)
 }
 
@@ -106,6 +126,7 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 		Control: controlPath(s.Control), Admin: admin,
 		HangTimeout: hang, MaxWorkerMemory: memory,
 		DrainTimeout: s.DrainTimeout, Logger: logger, Version: version(),
+		LogDir: s.LogDir, LogQuery: s.LogQuery, LogHeaders: s.LogHeader, LogSample: s.LogSample,
 		OnStart: func(st expedite.Started) { banner(stdout, st, controlPath(s.Control)) },
 	}, nil
 }
@@ -135,20 +156,28 @@ func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { signal.Stop(signals); cancel(nil) }
 }
 
-// onHangup reloads at each HUP, until stop.
-func onHangup(ctx context.Context, app *expedite.App, log *slog.Logger) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
+// onSignals reloads at each HUP, and reopens the log files at each USR1, until stop.
+func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
+	reload, reopen := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	notifyReopen(reopen)
 	go func() { // ends with the process
-		for range signals {
+		for range reload {
 			switch err := app.Reload(ctx); {
 			case errors.Is(err, expedite.ErrNotRunning): // a worker, or not yet
 			case err != nil:
-				log.Error("reload failed", "error", err)
+				app.Logger().Error("reload failed", "error", err)
 			}
 		}
 	}()
-	return func() { signal.Stop(signals) }
+	go func() { // ends with the process
+		for range reopen {
+			if err := app.ReopenLogs(ctx); err != nil {
+				app.Logger().Error("log files not reopened", "error", err)
+			}
+		}
+	}()
+	return func() { signal.Stop(reload); signal.Stop(reopen) }
 }
 
 func checkAddr(flag, addr string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -161,7 +162,7 @@ func (s *server) dial(ctx context.Context, path string) (*client, error) {
 	}
 	conn.SetReadLimit(-1)
 	c := &client{Conn: conn}
-	if path != "/" {
+	if path != "/" && !strings.HasPrefix(path, "/?") {
 		return c, nil
 	}
 	_, b, err := conn.Read(ctx)

@@ -24,3 +24,21 @@ func (e *Engine) sweep(from int, f func(c *Conn), done func()) {
 		done()
 	}
 }
+
+// Slots is the number of places for connections, those included that are free. On the loop.
+func (e *Engine) Slots() int { return len(e.conns) }
+
+// Walk calls f for the open connections in count places from one on, and returns the place where the next walk begins:
+// walks of a share each come to every connection in turn. On the loop.
+func (e *Engine) Walk(from, count int, f func(c *Conn)) (next int) {
+	if from >= len(e.conns) {
+		from = 0
+	}
+	to := min(from+count, len(e.conns))
+	for _, c := range e.conns[from:to] {
+		if c != nil && c.phase.Load() == phaseOpen {
+			f(c)
+		}
+	}
+	return to
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/loadtest"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// benchCmd is `expedite bench`.
+type benchCmd struct {
+	Target string `arg:"" name:"url" help:"Where to: ws:// or wss://, or an artillery script."`
+
+	Connections int           `help:"How many clients." default:"100" short:"c"`
+	Ramp        string        `help:"Time in which they connect, or how many do per second: 5s, 500/s." default:"5s"`
+	Mode        string        `help:"What they do: ${enum}." enum:"auto,idle,echo,broadcast,storm" default:"auto"`
+	Rate        *float64      `help:"Messages per second of a client that sends; 0: the next at once." placeholder:"1"`
+	Size        string        `help:"Length of a message." default:"64" placeholder:"BYTES"`
+	Duration    time.Duration `help:"How long, after the ramp; 0s: until Ctrl-C." default:"10s"`
+	Pause       time.Duration `help:"How long all are connected between two storms." default:"1s"`
+	Timeout     time.Duration `help:"How long a connect or a reply may take." default:"10s"`
+
+	benchHandshake
+	benchMachine
+
+	JSON bool     `name:"json" help:"Print the report as JSON."`
+	HTML string   `name:"html" help:"Write the report as one HTML file." placeholder:"FILE"`
+	Fail []string `help:"Exit with 1 if this is so: rtt.p99>50ms; repeatable." sep:"none" placeholder:"WHAT" env:"-"`
+
+	Environment string `help:"Environment of an artillery script." short:"e" placeholder:"NAME"`
+	// Load reads a script. Nil: there are none.
+	Load func(path, environment string) (*loadtest.Plan, error) `kong:"-"`
+}
+
+// benchHandshake are the flags about what clients send when they connect.
+type benchHandshake struct {
+	Header      []string `help:"Field to send; repeatable." sep:"none" short:"H" placeholder:"NAME:VALUE" env:"-"`
+	Subprotocol []string `help:"Subprotocol to offer; repeatable." placeholder:"NAME" env:"-"`
+	Token       string   `help:"Access token of all clients." xor:"token" placeholder:"TOKEN"`
+	TokenFile   string   `help:"File with the access token of all clients." xor:"token" placeholder:"FILE"`
+	TokenKey    string   `help:"Sign one per client: key file, or EXPEDITE_AUTH_SECRET." xor:"token" placeholder:"FILE"`
+	Insecure    bool     `help:"Take any certificate, of a server on a loopback address."`
+	Mine        bool     `name:"yes-this-is-my-server" help:"Permit a target that is not on a loopback address." env:"-"`
+}
+
+// benchMachine are the flags about where clients and server are.
+type benchMachine struct {
+	LocalAddrs  string `help:"Addresses to connect from, so that ports do not run out." placeholder:"127.0.0.0/24"`
+	TargetAddrs string `help:"Addresses to connect to, in place of what the URL names." placeholder:"127.0.1.0/28"`
+	Processes   string `help:"Client processes; auto is as many as descriptors and cores ask for." default:"auto"`
+	ServerPID   int    `name:"server-pid" help:"Process of the server to measure; 0: who listens there." placeholder:"PID"`
+}
+
+// Help is shown by `expedite bench --help`.
+func (benchCmd) Help() string {
+	return `Modes (auto is echo if there is a --rate, else idle):
+  idle       hold the connections
+  echo       send on each, and take the time until the message is back (the path /echo of expedite serve)
+  broadcast  publish on one, and take the time until the message is at everyone (the path / of expedite serve)
+  storm      disconnect all at once, connect all at once, again and again
+
+Times are from when a message was due (no coordinated omission), unless --rate is 0. Conditions of --fail are about
+rtt, connect, late, uncorrected_rtt (.p50 .p90 .p95 .p99 .p999 .max), failed, opened, peak, closed, closed.CODE,
+errors, sent, received, unanswered, missing; shares too: failed>1%. Ctrl-C ends it with the report so far.
+
+Examples:
+  expedite bench ws://127.0.0.1:8080/echo --mode echo --connections 1000 --rate 10
+  expedite bench ws://127.0.0.1:8080/ --mode broadcast -c 5000 --rate 20 --fail 'missing>0' --fail 'rtt.p99>50ms'
+  expedite bench ws://127.0.0.1:8080/ -c 100000 --ramp 5000/s --html report.html
+  expedite bench artillery-test.yml --json`
+}
+
+// Run runs the clients and prints the report.
+func (b *benchCmd) Run(c *console) error {
+	cfg, checks, err := b.config()
+	if err != nil {
+		return err
+	}
+	if cluster.IsWorker() {
+		signal.Ignore(os.Interrupt) // the terminal sends it to all; the parent decides
+		return loadtest.Work(cfg)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second one ends the process
+	w := newBenchWatch(c.err)
+	cfg.Progress = w.show
+	r, err := loadtest.Run(ctx, cfg)
+	w.end()
+	if errors.Is(err, loadtest.ErrRemote) {
+		return usageError{fmt.Errorf("%w; --yes-this-is-my-server permits it", unprefixed(err))}
+	}
+	if err != nil {
+		return unprefixed(err)
+	}
+	for _, check := range checks {
+		if s := check.Failed(r); s != "" {
+			r.Failures = append(r.Failures, s)
+		}
+	}
+	if err := b.print(c.out, r); err != nil {
+		return err
+	}
+	return verdict(r)
+}
+
+// verdict is the error of a run that does not count as a success.
+func verdict(r *loadtest.Report) error {
+	switch {
+	case r.Connections.Opened == 0 && r.Connections.Failed > 0:
+		return errors.New("no connection could be opened")
+	case len(r.Failures) > 0:
+		return errors.New("failed: " + strings.Join(r.Failures, "; "))
+	}
+	return nil
+}
+
+func (b *benchCmd) print(stdout io.Writer, r *loadtest.Report) error {
+	if b.HTML != "" {
+		f, err := os.Create(b.HTML)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(r.WriteHTML(f), f.Close()); err != nil {
+			return err
+		}
+	}
+	if b.JSON {
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	return r.WriteText(stdout)
+}
+
+// unprefixed is an error without the name of a package that users do not know.
+func unprefixed(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "loadtest: ")) }
+
+// config makes sense of the flags.
+func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err error) {
+	usage := func(err error) (loadtest.Config, []loadtest.Check, error) {
+		return cfg, nil, usageError{unprefixed(err)}
+	}
+	cfg = loadtest.Config{
+		Connections: b.Connections, Mode: loadtest.Mode(b.Mode), Rate: 1, Duration: b.Duration, Timeout: b.Timeout,
+		Pause: b.Pause, Subprotocols: b.Subprotocol, ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
+	}
+	if b.Mode == "auto" {
+		cfg.Mode = loadtest.ModeIdle
+	}
+	if b.Rate != nil {
+		cfg.Rate = *b.Rate
+		if b.Mode == "auto" {
+			cfg.Mode = loadtest.ModeEcho
+		}
+	}
+	if err := b.target(&cfg); err != nil {
+		return cfg, nil, err
+	}
+	if cfg.Ramp, cfg.RampRate, err = loadtest.ParseRamp(b.Ramp); err != nil {
+		return usage(err)
+	}
+	if b.Processes != "auto" {
+		if cfg.Processes, err = strconv.Atoi(b.Processes); err != nil || cfg.Processes < 1 {
+			return usage(fmt.Errorf("--processes %q: want auto or a number", b.Processes))
+		}
+	}
+	length, err := parseSize("--size", b.Size)
+	if err != nil {
+		return cfg, nil, err
+	}
+	cfg.Size = int(min(length, loadtest.MaxSize+1))
+	if b.LocalAddrs != "" {
+		if cfg.LocalAddrs, err = loadtest.ParseAddrs(b.LocalAddrs); err != nil {
+			return usage(err)
+		}
+	}
+	if b.TargetAddrs != "" {
+		if cfg.TargetAddrs, err = loadtest.ParseAddrs(b.TargetAddrs); err != nil {
+			return usage(err)
+		}
+	}
+	for _, h := range b.Header {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return usage(fmt.Errorf("--header %q: want a name, a colon and a value", name))
+		}
+		cfg.Header = append(cfg.Header, ws.Field{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
+	}
+	for _, s := range b.Fail {
+		check, err := loadtest.ParseCheck(s)
+		if err != nil {
+			return usage(err)
+		}
+		checks = append(checks, check)
+	}
+	if cfg.Token, err = b.tokens(); err != nil {
+		return cfg, nil, err
+	}
+	if err := cfg.Check(); err != nil {
+		return usage(err)
+	}
+	return cfg, checks, nil
+}
+
+// target tells a URL from a script, which it reads.
+func (b *benchCmd) target(cfg *loadtest.Config) (err error) {
+	if u, err := url.Parse(b.Target); err == nil && strings.Contains(b.Target, "://") && u.Scheme != "file" {
+		cfg.URL = b.Target
+		return nil
+	}
+	if _, err := os.Stat(b.Target); err != nil {
+		return usageError{fmt.Errorf("%q is neither a URL like ws://127.0.0.1:8080/echo nor a script: %w", b.Target, err)}
+	}
+	if b.Load == nil {
+		return usageError{fmt.Errorf("%s: this build reads no scripts; want a URL like ws://127.0.0.1:8080/echo", b.Target)}
+	}
+	if cfg.Plan, err = b.Load(b.Target, b.Environment); err != nil {
+		return usageError{err}
+	}
+	return nil
+}

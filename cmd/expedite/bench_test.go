@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/loadtest"
+)
+
+// benched is the outcome of an `expedite bench --json`.
+type benched struct {
+	loadtest.Report
+	code   int
+	stderr string
+}
+
+// benchmark runs the command to its end.
+func benchmark(t *testing.T, args ...string) benched {
+	t.Helper()
+	return finish(t, startBench(t, args...))
+}
+
+type benching struct {
+	cmd         *exec.Cmd
+	out, errors *syncBuffer
+}
+
+func startBench(t *testing.T, args ...string) *benching {
+	t.Helper()
+	r := &benching{cmd: exec.Command(command, append([]string{"bench", "--json"}, args...)...), out: &syncBuffer{}, errors: &syncBuffer{}}
+	r.cmd.Dir = t.TempDir()
+	r.cmd.Stdout, r.cmd.Stderr = r.out, r.errors
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func finish(t *testing.T, r *benching) (b benched) {
+	t.Helper()
+	timer := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = r.cmd.Wait()
+	b.code, b.stderr = r.cmd.ProcessState.ExitCode(), r.errors.String()
+	if out := r.out.String(); out != "" {
+		if err := json.Unmarshal([]byte(out), &b.Report); err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+	}
+	return b
+}
+
+// wantFine wants n clients without any trouble.
+func (b *benched) wantFine(t *testing.T, n uint64) {
+	t.Helper()
+	if b.code != exitFine {
+		t.Errorf("exit code: got %d, want 0; %s", b.code, b.stderr)
+	}
+	if c := b.Connections; c.Opened != n || c.Failed != 0 || len(c.Closed) != 0 || len(b.Errors) != 0 {
+		t.Errorf("got %+v, errors %v, want %d opened and no trouble", c, b.Errors, n)
+	}
+}
+
+// TestBenchModes: each mode does its work with a server in worker processes, and finds these processes.
+func TestBenchModes(t *testing.T) {
+	s := serve(t, "--workers", "2")
+	short := []string{"--ramp", "100ms", "--duration", "1s", "-c", "60"}
+	t.Run("idle", func(t *testing.T) {
+		b := benchmark(t, append(short, "ws://"+s.addr+"/")...)
+		b.wantFine(t, 60)
+		if b.Server == nil || len(b.Server.PIDs) != 3 || b.Server.RSSBytes == 0 {
+			t.Errorf("server: got %+v, want a primary and two workers", b.Server)
+		}
+		if b.Messages.Received != 60 {
+			t.Errorf("received: got %d, want a welcome for each of 60", b.Messages.Received)
+		}
+	})
+	t.Run("echo", func(t *testing.T) {
+		b := benchmark(t, append(short, "ws://"+s.addr+"/echo", "--rate", "10", "--size", "4KiB")...)
+		b.wantFine(t, 60)
+		if m := b.Messages; m.Sent == 0 || m.Received != m.Sent || m.BytesSent != 4096*m.Sent {
+			t.Errorf("messages: got %+v, want some 600 of 4 KiB, all back", m)
+		}
+		if !b.Corrected || b.RTTSeconds.P99 == nil {
+			t.Errorf("times: got %+v, corrected %t", b.RTTSeconds, b.Corrected)
+		}
+	})
+	t.Run("broadcast", func(t *testing.T) {
+		b := benchmark(t, append(short, "ws://"+s.addr+"/", "--mode", "broadcast", "--rate", "20", "--fail", "missing>0")...)
+		b.wantFine(t, 60)
+		if x := b.Broadcast; x == nil || x.Published == 0 || x.Delivered != 60*x.Published {
+			t.Errorf("broadcast: got %+v, want each at each of 60", x)
+		}
+	})
+	t.Run("storm", func(t *testing.T) {
+		b := benchmark(t, append(short, "ws://"+s.addr+"/echo", "--mode", "storm", "--pause", "100ms")...)
+		b.wantFine(t, 60*uint64(len(b.Storms)+1))
+		if len(b.Storms) == 0 {
+			t.Error("no storm")
+		}
+	})
+}
+
+// TestBenchReload: a reload in the middle loses no connection and no message, and bench would tell.
+func TestBenchReload(t *testing.T) {
+	s := serve(t, "--workers", "2")
+	r := startBench(t, "ws://"+s.addr+"/echo", "--mode", "echo", "--rate", "20", "-c", "50", "--ramp", "0s", "--duration", "0s",
+		"--fail", "closed>0", "--fail", "unanswered>0")
+	s.await("the clients are there", clientsAre(50))
+	if out, err := exec.Command(command, "reload", "--control", s.control, "--canary", "0s").CombinedOutput(); err != nil {
+		t.Errorf("reload: %v: %s", err, out)
+	}
+	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	b := finish(t, r)
+	b.wantFine(t, 50)
+	if b.Messages.Sent == 0 || b.Messages.Received != b.Messages.Sent {
+		t.Errorf("messages: got %+v", b.Messages)
+	}
+}
+
+// TestBenchProcesses: several client processes are the same program again, and end with it.
+func TestBenchProcesses(t *testing.T) {
+	s := serve(t, "--workers", "2")
+	b := benchmark(t, "ws://"+s.addr+"/echo", "-c", "2000", "--ramp", "2000/s", "--processes", "3", "--duration", "1s",
+		"--local-addrs", "127.0.0.2,127.0.0.3")
+	b.wantFine(t, 2000)
+	if b.Client.Processes != 3 || b.Connections.Peak != 2000 {
+		t.Errorf("got %d processes and %d at the peak", b.Client.Processes, b.Connections.Peak)
+	}
+}
+
+// TestBenchInterrupt: Ctrl-C, which comes to all processes of a terminal, ends the run with its report.
+func TestBenchInterrupt(t *testing.T) {
+	s := serve(t, "--workers", "1")
+	for _, processes := range []string{"1", "2"} {
+		t.Run(processes, func(t *testing.T) {
+			r := &benching{out: &syncBuffer{}, errors: &syncBuffer{}}
+			r.cmd = exec.Command(command, "bench", "--json", "ws://"+s.addr+"/", "-c", "20", "--ramp", "0s", "--duration", "0s",
+				"--processes", processes)
+			r.cmd.Stdout, r.cmd.Stderr = r.out, r.errors
+			r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := r.cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			s.await("the clients are there", clientsAre(20))
+			if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+			b := finish(t, r)
+			b.wantFine(t, 20)
+			if !b.Interrupted || len(b.Failures) > 0 {
+				t.Errorf("got %+v", b.Report)
+			}
+			s.await("the clients are gone", clientsAre(0))
+		})
+	}
+}
+
+// TestBenchServerDies: a server that is killed in the middle is told of, and the run ends.
+func TestBenchServerDies(t *testing.T) {
+	s := serve(t, "--workers", "1")
+	r := startBench(t, "ws://"+s.addr+"/echo", "-c", "20", "--ramp", "0s", "--duration", "1h", "--fail", "closed.1006>0")
+	st := s.await("the clients are there", clientsAre(20))
+	if err := syscall.Kill(st.Workers[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b := finish(t, r)
+	if b.code != exitFailed || b.Connections.Closed["1006"] != 20 || !strings.Contains(b.stderr, "closed.1006>0: it is 20") {
+		t.Errorf("got code %d, %+v, %s", b.code, b.Connections, b.stderr)
+	}
+}
+
+// TestBenchErrors: what goes wrong ends with one clear line and the right code.
+func TestBenchErrors(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := ln.Addr().String()
+	_ = ln.Close()
+	s := serve(t, "--workers", "1")
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"nobody listens", []string{"ws://" + closed + "/"}, 1, "no connection could be opened"},
+		{"no such path", []string{"ws://" + s.addr + "/nowhere"}, 1, "no connection could be opened"},
+		{"a condition that holds", []string{"ws://" + s.addr + "/echo", "--fail", "opened>1"}, 1, "failed: opened>1: it is 3"},
+		{"a time that was not measured", []string{"ws://" + s.addr + "/echo", "--fail", "rtt.p99>1h"}, 1, "nothing was measured"},
+		{"a condition with an error", []string{"ws://" + s.addr + "/echo", "--fail", "rtt.p99>50"}, 2, "want a time with its unit, like rtt.p99>50ms"},
+		{"another machine", []string{"ws://192.0.2.1/"}, 2, "--yes-this-is-my-server"},
+		{"no URL", []string{"127.0.0.1:8080"}, 2, "neither a URL like ws://127.0.0.1:8080/echo nor a script"},
+		{"another scheme", []string{"http://127.0.0.1:8080"}, 2, "neither ws:// nor wss://"},
+		{"a short message", []string{"ws://" + s.addr + "/", "--size", "3"}, 2, "messages of 3 bytes"},
+		{"a size with an error", []string{"ws://" + s.addr + "/", "--size", "big"}, 2, "--size"},
+		{"a ramp with an error", []string{"ws://" + s.addr + "/", "--ramp", "fast"}, 2, "want a time like 5s, or a rate like 500/s"},
+		{"a header without a colon", []string{"ws://" + s.addr + "/", "--header", "x"}, 2, "--header"},
+		{"an address with an error", []string{"ws://" + s.addr + "/", "--local-addrs", "x"}, 2, "127.0.0.2"},
+		{"processes with an error", []string{"ws://" + s.addr + "/", "--processes", "0"}, 2, "--processes"},
+		{"an empty token file", []string{"ws://" + s.addr + "/", "--token-file", empty}, 2, "is empty"},
+		{"a key that is not set", []string{"ws://" + s.addr + "/", "--token-key", authSecretEnv}, 2, "is not set"},
+		{"two tokens", []string{"ws://" + s.addr + "/", "--token", "a", "--token-file", empty}, 2, "--token"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := benchmark(t, append([]string{"-c", "3", "--ramp", "0s", "--duration", "100ms"}, tt.args...)...)
+			if b.code != tt.code || !strings.Contains(b.stderr, tt.want) {
+				t.Errorf("got code %d and %q, want %d and %q in it", b.code, b.stderr, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+// TestBenchHTML: the page is written beside the report.
+func TestBenchHTML(t *testing.T) {
+	s := serve(t, "--workers", "1")
+	file := filepath.Join(t.TempDir(), "report.html")
+	b := benchmark(t, "ws://"+s.addr+"/echo", "-c", "3", "--ramp", "0s", "--duration", "100ms", "--html", file)
+	b.wantFine(t, 3)
+	page, err := os.ReadFile(file)
+	if err != nil || !bytes.Contains(page, []byte("</html>")) {
+		t.Errorf("got %d bytes, %v", len(page), err)
+	}
+}
+
+// TestBenchTokens: each client has a token of its own.
+func TestBenchTokens(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("a key of thirty-two bytes or more\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := (&benchCmd{benchHandshake: benchHandshake{TokenKey: file}}).tokens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		var c jwt.RegisteredClaims
+		_, err := jwt.ParseWithClaims(tokens(i), &c, func(*jwt.Token) (any, error) {
+			return []byte("a key of thirty-two bytes or more"), nil
+		}, jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired())
+		if err != nil || c.Subject != fmt.Sprint("bench-", i) {
+			t.Errorf("client %d: got %q, %v", i, c.Subject, err)
+		}
+	}
+	for name, h := range map[string]benchHandshake{"flag": {Token: "abc"}, "file": {TokenFile: file}} {
+		tokens, err := (&benchCmd{benchHandshake: h}).tokens()
+		if err != nil || tokens(1) == "" || tokens(1) != tokens(2) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if tokens, err := (&benchCmd{}).tokens(); tokens != nil || err != nil {
+		t.Errorf("without: got some, %v", err)
+	}
+}
+
+// TestBenchLines: progress on a terminal fits into its line, elsewhere a line comes now and then.
+func TestBenchLines(t *testing.T) {
+	p := loadtest.Progress{
+		Phase: "waiting for replies", Seconds: 86400, Wanted: 1_000_000, Open: 900_000, Opened: 1_000_000, Failed: 100_000,
+		Closed: 100_000, SentRate: 1e6, ReceivedRate: 1e6, P50: 0.001234, P99: 0.123456, HasRTT: true,
+	}
+	var b bytes.Buffer
+	now := time.Unix(0, 0)
+	w := &benchWatch{w: &b, live: true, now: func() time.Time { return now }}
+	w.show(p)
+	w.end()
+	line := strings.TrimSuffix(strings.TrimPrefix(b.String(), "\r"), "\x1b[K\r\x1b[K")
+	if n := utf8.RuneCountInString(line); n > lineWidth {
+		t.Errorf("%q has %d columns, want %d at most", line, n, lineWidth)
+	}
+	b.Reset()
+	w = &benchWatch{w: &b, now: w.now}
+	p = loadtest.Progress{Phase: "running", Open: 5, Opened: 5, SentRate: 10, ReceivedRate: 10, P50: 0.001, P99: 0.002, HasRTT: true}
+	for range 12 {
+		w.show(p)
+		now = now.Add(time.Second)
+		p.Seconds++
+	}
+	p.Phase = "closing"
+	w.show(p)
+	w.end()
+	const rest = ", 5 open, 0 failed, 0 closed, 10/s out 10/s in, rtt 1ms p99 2ms\n"
+	want := "0s running" + rest + "5s running" + rest + "10s running" + rest + "12s closing" + rest
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// clientsAre wants the server to have n clients.
+func clientsAre(n int) func(control.Status) bool {
+	return func(st control.Status) bool { return allReady(st) && int(st.Totals.Connections) == n }
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/expedite-go/expedite/internal/doctor"
+)
+
+// examine runs `expedite doctor` in this process and returns its exit code.
+func examine(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux can be examined")
+	}
+	t.Setenv("REDIS_URL", "")
+	t.Setenv("PORT", "")
+	var c struct {
+		Doctor doctorCmd `cmd:""`
+	}
+	var out, errs bytes.Buffer
+	parser, err := kong.New(&c, kong.Name("expedite"), kong.Writers(&out, &errs), kong.Exit(func(int) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(append([]string{"doctor"}, args...)); err != nil {
+		return exitUsage, out.String(), err.Error()
+	}
+	if err := c.Doctor.Run(&console{&out, &errs}); err != nil {
+		return exitCode(err), out.String(), errs.String() + err.Error()
+	}
+	return exitFine, out.String(), errs.String()
+}
+
+// TestDoctor: the exit code is 1 if what was asked for does not fit, and 2 for wrong use.
+func TestDoctor(t *testing.T) {
+	dir := t.TempDir()
+	taken := filepath.Join(dir, "taken")
+	if err := os.WriteFile(taken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		says string // on either output
+	}{
+		{"a few fit", []string{"--connections", "1", "--workers", "1"}, exitFine, "1 connection fit"},
+		{"more than any machine holds", []string{"--connections", "1000000000"}, exitFailed, "are more than that"},
+		{"no such number", []string{"--connections=-1"}, exitUsage, "--connections"},
+		{"no such number of workers", []string{"--workers", "0"}, exitUsage, "--workers"},
+		{"no address", []string{"--addr", "8080"}, exitUsage, "--addr"},
+		{"no URL of a Redis", []string{"--redis", "http://user:secret@host"}, exitUsage, "--redis"},
+		{"a file that exists", []string{"--write-sysctl", taken}, exitUsage, "--force"},
+		{"a file that exists, by force", []string{"--write-sysctl", taken, "--force"}, exitFine, "sysctl --load"},
+		{"a folder that does not exist", []string{"--write-sysctl", filepath.Join(dir, "no", "file")}, exitFailed, "no such file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, stdout, stderr := examine(t, tt.args...)
+			if code != tt.code || !strings.Contains(stdout+stderr, tt.says) {
+				t.Errorf("got %d, %q, %q, want %d and %q", code, stdout, stderr, tt.code, tt.says)
+			}
+			if strings.Contains(stdout+stderr, "secret") {
+				t.Error("the output has the secret of the URL")
+			}
+		})
+	}
+	got, err := os.ReadFile(taken)
+	if err != nil || !bytes.HasPrefix(got, []byte("# Written by expedite doctor")) {
+		t.Errorf("got %q, %v, want what is loaded by sysctl", got, err)
+	}
+}
+
+// TestDoctorJSON: the fields of the contract are there, and nothing else is on the output.
+func TestDoctorJSON(t *testing.T) {
+	code, stdout, _ := examine(t, "--json", "--connections", "1000", "--workers", "2")
+	var got struct {
+		Capacity struct {
+			Connections int64  `json:"connections"`
+			Workers     int    `json:"workers"`
+			BoundBy     string `json:"bound_by"`
+		} `json:"capacity"`
+		Findings []map[string]string `json:"findings"`
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	if got.Capacity.Connections < 1 || got.Capacity.Workers != 2 || got.Capacity.BoundBy == "" || len(got.Findings) < 20 {
+		t.Errorf("got %d, %+v, want a capacity and findings", code, got)
+	}
+	for _, f := range got.Findings {
+		for _, key := range []string{"name", "level", "value", "want", "why", "mend"} {
+			if _, ok := f[key]; !ok {
+				t.Errorf("%v has no %q", f, key)
+			}
+		}
+	}
+}
+
+// TestDoctorAsksRedis: a real one answers, and what else listens is recognized.
+func TestDoctorAsksRedis(t *testing.T) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("no redis-server here")
+	}
+	socket := filepath.Join(t.TempDir(), "redis")
+	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--maxmemory", "100mb",
+		"--maxmemory-policy", "allkeys-lru", "--requirepass", "opensesame", "--loglevel", "notice", "--dir", filepath.Dir(socket))
+	log, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
+	awaitLine(t, log, "ready to accept connections")
+	for _, tt := range []struct{ name, url, says, level string }{
+		{"with its password", "unix://:opensesame@" + socket, "maxmemory 100 MiB, allkeys-lru", "warn"},
+		{"without", "unix://" + socket, "reachable", "info"},
+		{"with a wrong one", "unix://:wrong-secret@" + socket, "refuses the password", "error"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, stdout, stderr := examine(t, "--json", "--redis", tt.url)
+			var r doctor.Report
+			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+				t.Fatal(err)
+			}
+			f := findingOf(t, r, "redis")
+			if string(f.Level) != tt.level || !strings.Contains(f.Value, tt.says) {
+				t.Errorf("got %+v, want %s with %q", f, tt.level, tt.says)
+			}
+			for _, secret := range []string{"opensesame", "wrong-secret"} {
+				if strings.Contains(stdout+stderr, secret) {
+					t.Errorf("the output has %q", secret)
+				}
+			}
+		})
+	}
+}
+
+// awaitLine reads until a line that has a text; the end of the output is a failure.
+func awaitLine(t *testing.T, r io.Reader, text string) {
+	t.Helper()
+	var seen bytes.Buffer
+	b := make([]byte, 4096)
+	for !strings.Contains(seen.String(), text) {
+		n, err := r.Read(b)
+		seen.Write(b[:n])
+		if err != nil {
+			t.Fatalf("%v after %s", err, &seen)
+		}
+	}
+}
+
+func findingOf(t *testing.T, r doctor.Report, name string) doctor.Finding {
+	t.Helper()
+	for _, f := range r.Findings {
+		if f.Name == name {
+			return f
+		}
+	}
+	t.Fatalf("no finding %s", name)
+	return doctor.Finding{}
+}
+
+// TestDoctorProbe: what answers otherwise than a Redis, or not at all, is an error in few words, within the context.
+func TestDoctorProbe(t *testing.T) {
+	for _, tt := range []struct{ name, answer, says string }{
+		{"a web server", "HTTP/1.1 400 Bad Request\r\n\r\n", "no Redis"},
+		{"nothing", "", "closed the connection"},
+		{"half an answer", "$100\r\nmaxmem", "closed the connection"},
+		{"a length below 0", "$-5\r\n", "no Redis"},
+		{"a length beyond all bounds", "$99999999999999999999\r\n", "no Redis"},
+		{"a large length", "$1000000\r\n", "no Redis"},
+		{"a line without an end", strings.Repeat("+", 2*maxRedisReply), "closed the connection"},
+		{"a refusal", "-NOAUTH Authentication required.\r\n", ""},
+		{"what was asked for", "$36\r\nmaxmemory:0\r\nmaxmemory_policy:a\r\n\r\n\r\n\r\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			ended := make(chan struct{})
+			go func() { // ends with the listener
+				defer close(ended)
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_, _ = conn.Read(make([]byte, 100))
+				_, _ = io.WriteString(conn, tt.answer)
+			}()
+			r, err := parseRedis(ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_, err = r.memory(ctx)
+			switch {
+			case tt.says == "" && err != nil:
+				t.Errorf("got %v, want no error", err)
+			case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
+				t.Errorf("got %v, want %q", err, tt.says)
+			}
+			_ = ln.Close()
+			<-ended
+		})
+	}
+	t.Run("silence", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		r, err := parseRedis("redis://" + ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := doctor.Want{Redis: r.address, Probe: r.memory}
+		f := findingOf(t, doctor.Examine(doctor.Machine{}, w), "redis")
+		if f.Level != doctor.LevelError || !strings.Contains(f.Value, "does not answer") {
+			t.Errorf("got %+v, want an error that says that it does not answer", f)
+		}
+	})
+}
+
+// TestParseRedis: the addresses that serve takes as well.
+func TestParseRedis(t *testing.T) {
+	for _, tt := range []struct{ url, network, address string }{
+		{"redis://host:1234/3", "tcp", "host:1234"},
+		{"redis://host", "tcp", "host:6379"},
+		{"rediss://user:p@host", "tcp", "host:6379"},
+		{"redis://[::1]:1", "tcp", "[::1]:1"},
+		{"host:1", "tcp", "host:1"},
+		{"unix:///run/redis.sock", "unix", "/run/redis.sock"},
+		{"unix://", "", ""},
+		{"redis://", "", ""},
+		{"http://host", "", ""},
+		{"redis://host:port", "", ""},
+		{"redis://\x00", "", ""},
+	} {
+		r, err := parseRedis(tt.url)
+		if r.network != tt.network || r.address != tt.address || (err == nil) != (tt.network != "") {
+			t.Errorf("%q: got %q %q %v, want %q %q", tt.url, r.network, r.address, err, tt.network, tt.address)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// revokeCmd is `expedite revoke`.
+type revokeCmd struct {
+	Control string        `help:"Unix socket of the running server." placeholder:"PATH"`
+	User    string        `help:"All tokens of this user." xor:"who" required:"" placeholder:"USER" env:"-"`
+	Session string        `help:"This session." xor:"who" required:"" placeholder:"ID" env:"-"`
+	TokenID string        `help:"The token with this id (jti)." xor:"who" required:"" placeholder:"ID" env:"-"`
+	For     time.Duration `help:"How long to keep the client out. Default: the server's." placeholder:"24h" env:"-"`
+	JSON    bool          `help:"Print JSON." name:"json"`
+}
+
+// Help is shown by `expedite revoke --help`.
+func (revokeCmd) Help() string {
+	return `The connections are closed, in all workers and on all machines, and the tokens are refused from now on. Refuse
+them for at least as long as they would be good.
+
+Examples:
+  expedite revoke --user alice --for 24h
+  expedite revoke --token-id 7f9c24e8`
+}
+
+// Run asks and prints.
+func (r *revokeCmd) Run(c *console) error {
+	if r.For < 0 || (r.For > 0 && r.For < time.Second) {
+		return usageError{fmt.Errorf("--for %v: want at least 1s", r.For)}
+	}
+	req := control.RevokeRequest{
+		User: r.User, Session: r.Session, TokenID: r.TokenID,
+		Seconds: int64((r.For + time.Second - 1) / time.Second), // rather too long than too short
+	}
+	res, err := operate(r.Control, func(ctx context.Context, to *control.Client) (control.RevokeResult, error) {
+		return to.Revoke(ctx, req)
+	})
+	if err != nil {
+		return err
+	}
+	if r.JSON {
+		return printJSON(c.out, res)
+	}
+	if res.Warning != "" {
+		fmt.Fprintln(c.err, "expedite: warning:", res.Warning)
+	}
+	_, err = fmt.Fprintf(c.out, "%s; kept out until %s\n", closedText(res.Closed), res.Until.Local().Format(time.RFC3339))
+	return err
+}

@@ -1,0 +1,310 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// keeper joins the connections of a worker to their sessions. Any goroutine, unless a method says otherwise.
+type keeper struct {
+	store   session.Store
+	guard   *session.Guard         // nil if the store is the primary's
+	require bool                   // without the store there are no clients
+	node    atomic.Pointer[string] // the machine's name
+	policy  session.Policy
+	query   []string // parameters of the query that a session keeps
+	log     *slog.Logger
+	eng     *engine.Engine
+
+	ended chan session.Ref // of connections that are gone
+	done  chan struct{}
+	idle  chan struct{} // closed when run has ended
+
+	cursor   int         // of touches. On the loop
+	touching atomic.Bool // a batch is with the store
+
+	closeConn func(place session.Place, code ws.CloseCode, reason string)
+
+	sessionless, forgotten, touchesSkipped, restored atomic.Uint64
+}
+
+const (
+	// endedQueue is the number of connections whose end the store has not heard of. Beyond it a session lives on until
+	// its time is over.
+	endedQueue = 64 << 10
+	// endedPause is how long ends are gathered for a batch.
+	endedPause = 100 * time.Millisecond
+	// storeTimeout bounds what the keeper asks the store for.
+	storeTimeout = 5 * time.Second
+	// touchEvery is the time between two batches of touches.
+	touchEvery = time.Second
+	// staleTouch is how often sessions are touched where it matters which ones are connected.
+	staleTouch = time.Minute
+)
+
+// newKeeper makes a keeper over a store.
+func (a *App) newKeeper(store session.Store, guard *session.Guard) *keeper {
+	s := &a.cfg.Sessions
+	k := &keeper{
+		store: store, guard: guard, require: s.RequireRedis, query: a.cfg.LogQuery,
+		policy: session.Policy{TTL: s.TTL, MaxPerUser: s.MaxPerUser, Refuse: s.RefuseNew},
+		ended:  make(chan session.Ref, endedQueue), done: make(chan struct{}), idle: make(chan struct{}),
+	}
+	k.node.Store(new(string)) // until the registry has told
+	if k.policy.TTL == 0 {
+		k.policy.TTL = session.DefaultTTL
+	}
+	if s.RefuseNew && s.MaxPerUser > 0 {
+		k.policy.Stale = 2*k.period() + touchEvery
+	}
+	return k
+}
+
+// period is the time in which all sessions are touched once.
+func (k *keeper) period() time.Duration {
+	if k.policy.Refuse && k.policy.MaxPerUser > 0 {
+		return min(k.policy.TTL/3, staleTouch)
+	}
+	return k.policy.TTL / 3
+}
+
+// attach gives a connection to be its session.
+func (k *keeper) attach(
+	ctx context.Context, w *client, wanted session.ID, u *engine.Upgrade, params map[string]string,
+) error {
+	at, err := k.store.Attach(ctx, session.Attach{
+		ID: wanted, User: w.user, Params: params,
+		Place: session.Place{Node: *k.node.Load(), Conn: u.ID}, Policy: k.policy,
+	})
+	switch {
+	case errors.Is(err, session.ErrTooManySessions):
+		return tooMany()
+	case err != nil && k.require:
+		return &auth.Error{Reason: auth.ReasonUnavailable, Message: "sessions are not available now", Err: err}
+	case err != nil: // it is served all the same
+		k.sessionless.Add(1)
+		k.log.Warn("client has no session", "error", err)
+		return nil
+	}
+	w.session, w.resumed = at.Session.ID, at.Resumed
+	if at.Replaced.Conn != 0 || len(at.Evicted) > 0 {
+		w.begun = &at
+	}
+	return nil
+}
+
+// tooMany is the answer to a client whose user has as many sessions as it may. RFC 6585 §4.
+func tooMany() *ws.HandshakeError {
+	return refused(http.StatusTooManyRequests, "too_many_sessions", "this user has as many sessions as it may")
+}
+
+// opened closes the connections to whose sessions, or in whose place, this one is open now.
+func (k *keeper) opened(c *Conn) {
+	w := c.who.Load()
+	if w == nil || w.begun == nil {
+		return
+	}
+	at := w.begun
+	next := *w
+	next.begun = nil
+	c.who.Store(&next)
+	if at.Replaced.Conn != 0 {
+		k.closeConn(at.Replaced, CloseReplaced, "the session was resumed by another connection")
+	}
+	for _, s := range at.Evicted {
+		if s.Place.Conn != 0 {
+			k.closeConn(s.Place, CloseTooMany, "too many sessions of this user")
+		}
+	}
+}
+
+// left takes note that a connection has ended. It never blocks.
+func (k *keeper) left(ref session.Ref) {
+	if ref.ID.IsZero() {
+		return
+	}
+	select {
+	case k.ended <- ref:
+	default:
+		k.forgotten.Add(1)
+	}
+}
+
+// run tells the store of ends, and of life, until stop.
+func (k *keeper) run() {
+	defer close(k.idle)
+	gather, touch := time.NewTicker(endedPause), time.NewTicker(touchEvery)
+	defer gather.Stop()
+	defer touch.Stop()
+	for {
+		select {
+		case <-gather.C:
+			k.flush()
+		case <-touch.C:
+			k.touch()
+		case <-k.done:
+			k.flush()
+			return
+		}
+	}
+}
+
+// flush tells the store of connections that have ended.
+func (k *keeper) flush() {
+	for {
+		batch := make([]session.Ref, 0, min(len(k.ended), session.MaxBatch))
+		for len(batch) < cap(batch) {
+			batch = append(batch, <-k.ended)
+		}
+		if len(batch) == 0 {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		err := k.store.Detach(ctx, batch)
+		cancel()
+		if err != nil {
+			k.forgotten.Add(uint64(len(batch)))
+			k.log.Warn("the end of connections is not noted in their sessions", "connections", len(batch), "error", err)
+			return // the store is in trouble: the rest has time
+		}
+	}
+}
+
+// touch lets the sessions of the next share of connections live on. Each has its turn once in a period.
+func (k *keeper) touch() {
+	if !k.touching.CompareAndSwap(false, true) {
+		k.touchesSkipped.Add(1)
+		return
+	}
+	posted := k.eng.Post(func() {
+		var refs []session.Saved
+		share := int(touchEvery * time.Duration(k.eng.Slots()) / k.period())
+		k.cursor = k.eng.Walk(k.cursor, share+1, func(ec *engine.Conn) {
+			if c, ok := ec.Owner().(*Conn); ok {
+				if w := c.who.Load(); w != nil && !w.session.IsZero() {
+					refs = append(refs, k.saved(c, w))
+				}
+			}
+		})
+		go func() { // ends with the store's timeout
+			defer k.touching.Store(false)
+			k.touchAll(refs)
+		}()
+	})
+	if !posted {
+		k.touching.Store(false)
+	}
+}
+
+// saved is a session as its connection knows it.
+func (k *keeper) saved(c *Conn, w *client) session.Saved {
+	return session.Saved{Session: session.Session{
+		ID: w.session, User: w.user, TTL: k.policy.TTL, Created: time.Now(),
+		Place: session.Place{Node: *k.node.Load(), Conn: uint64(c.ID())},
+	}}
+}
+
+// touchAll touches sessions, and puts those back that the store has lost.
+func (k *keeper) touchAll(list []session.Saved) {
+	for len(list) > 0 {
+		batch := list[:min(len(list), session.MaxBatch)]
+		list = list[len(batch):]
+		refs := make([]session.Ref, len(batch))
+		by := make(map[session.ID]session.Saved, len(batch))
+		for i, s := range batch {
+			refs[i] = session.Ref{ID: s.ID, Conn: s.Place.Conn}
+			by[s.ID] = s
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		lost, err := k.store.Touch(ctx, refs)
+		if err == nil && len(lost) > 0 {
+			back := make([]session.Saved, len(lost))
+			for i, ref := range lost {
+				back[i] = by[ref.ID]
+			}
+			_, err = k.store.Restore(ctx, back)
+			k.restored.Add(uint64(len(back)))
+		}
+		cancel()
+		if err != nil {
+			k.touchesSkipped.Add(1)
+			k.log.Warn("sessions not touched", "sessions", len(batch), "error", err)
+			return
+		}
+	}
+}
+
+// stop ends run, after the ends that are known.
+func (k *keeper) stop() {
+	close(k.done)
+	<-k.idle
+	_ = k.store.Close()
+}
+
+// degraded says that the store is away, and what stands in for it is used.
+func (k *keeper) degraded() bool {
+	if k.guard == nil {
+		return false
+	}
+	down, _, _ := k.guard.State()
+	return down
+}
+
+// counts are what the keeper has done, by name.
+func (k *keeper) counts() map[string]uint64 {
+	list := map[string]uint64{
+		"sessionless": k.sessionless.Load(), "detach_lost": k.forgotten.Load(),
+		"touches_skipped": k.touchesSkipped.Load(), "restored": k.restored.Load(),
+	}
+	for name, n := range list {
+		if n == 0 {
+			delete(list, name)
+		}
+	}
+	return list
+}
+
+// openKeeper makes the keeper of a node, over the primary's store or Redis.
+func (a *App) openKeeper(n *node) error {
+	s := &a.cfg.Sessions
+	store, guard := n.uplink.store(), (*session.Guard)(nil)
+	if s.Redis != "" {
+		redis, err := session.NewRedis(context.Background(), s.Redis, session.RedisConfig{})
+		if err != nil {
+			return fmt.Errorf("expedite: %w", err)
+		}
+		guard = session.NewGuard(session.GuardConfig{Main: redis, Spare: store, Require: s.RequireRedis, Log: n.log})
+		store = guard
+	}
+	k := a.newKeeper(store, guard)
+	k.log, k.eng = n.log, n.eng
+	k.closeConn = func(at session.Place, code ws.CloseCode, reason string) {
+		if at.Node == *k.node.Load() {
+			_ = a.CloseConn(ID(at.Conn), code, reason) // an overload is counted, and the client knows better
+			return
+		}
+		go func() { // ends with the order's timeout
+			ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+			defer cancel()
+			o, err := Who{Conn: ID(at.Conn)}.order(code, reason)
+			if err == nil {
+				_, err = a.command(ctx, command{Order: o})
+			}
+			if err != nil {
+				k.log.Warn("connection on another machine not closed", "error", err)
+			}
+		}()
+	}
+	n.gate.keeper = k
+	return nil
+}

@@ -1,0 +1,147 @@
+package expedite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/session"
+)
+
+// Sessions lists the sessions of a user, or the connected ones of this machine.
+func (d *desk) Sessions(ctx context.Context, req control.SessionsRequest) (control.SessionList, error) {
+	r := d.registry
+	out := control.SessionList{Store: d.storeName()}
+	var list []session.Session
+	var err error
+	if req.User != "" {
+		list, err = r.store.List(ctx, req.User)
+	} else {
+		list, err = r.live(ctx, req.Limit+1)
+	}
+	if errors.Is(err, session.ErrUnavailable) && r.store != session.Store(r.memory) {
+		out.Degraded = true
+		list, err = r.memory.List(ctx, req.User)
+	}
+	if err != nil {
+		return out, err
+	}
+	for _, s := range list {
+		if len(out.Sessions) == req.Limit {
+			out.More = true
+			break
+		}
+		one := control.Session{
+			ID: s.ID.String(), User: s.User, Created: s.Created, Seen: s.Seen,
+			Connected: s.Place.Conn != 0, Node: s.Place.Node, Params: s.Params,
+		}
+		if s.Place.Conn != 0 {
+			one.Conn = ID(s.Place.Conn).String()
+		}
+		out.Sessions = append(out.Sessions, one)
+	}
+	return out, nil
+}
+
+// storeName says where sessions are.
+func (d *desk) storeName() string {
+	if d.app.cfg.Sessions.Redis != "" {
+		return "redis"
+	}
+	return "memory"
+}
+
+// Kick closes connections.
+func (d *desk) Kick(ctx context.Context, req control.KickRequest) (control.KickResult, error) {
+	who, err := whoOf(req.User, req.Session, "")
+	if err == nil && req.Conn != "" {
+		who.Conn, err = ParseID(req.Conn)
+	}
+	if err != nil {
+		return control.KickResult{}, wrongName(err)
+	}
+	closed, err := d.app.Kick(ctx, who, req.Reason)
+	return control.KickResult{Closed: closed}, err
+}
+
+// Revoke closes connections and keeps their clients out.
+func (d *desk) Revoke(ctx context.Context, req control.RevokeRequest) (control.RevokeResult, error) {
+	who, err := whoOf(req.User, req.Session, req.TokenID)
+	if err != nil {
+		return control.RevokeResult{}, wrongName(err)
+	}
+	span := time.Duration(req.Seconds) * time.Second
+	if span == 0 {
+		span = DefaultRevocation
+	}
+	done, until, err := d.app.revoke(ctx, who, span)
+	return control.RevokeResult{Closed: done.Closed, Until: until, Stored: done.Stored, Warning: done.Warning}, err
+}
+
+// whoOf names whom an operator means.
+func whoOf(user, id, token string) (who Who, err error) {
+	who.User, who.TokenID = user, token
+	if id != "" {
+		who.Session, err = session.ParseID(id)
+	}
+	return who, err
+}
+
+// wrongName is what the operator hears of a name that cannot be one.
+func wrongName(err error) error {
+	return &control.RollError{Code: control.CodeBadRequest, Message: err.Error()}
+}
+
+// Publish sends a text to all subscribers of a topic.
+func (d *desk) Publish(_ context.Context, req control.PublishRequest) error {
+	return d.app.Publish(req.Topic, Text(req.Text))
+}
+
+// ReopenLogs makes all processes go on in new log files.
+func (d *desk) ReopenLogs(ctx context.Context) error { return d.app.ReopenLogs(ctx) }
+
+// Logs gives the lines of all processes that are wanted. A session may be named by its id or as log lines do.
+func (d *desk) Logs(ctx context.Context, req control.LogsRequest, write func([]byte) error) error {
+	if id, err := session.ParseID(req.Session); err == nil {
+		req.Session = id.Short()
+	}
+	want := follow{
+		Live: req.Follow, Recent: req.Recent,
+		Match: telemetry.Match{
+			User: req.User, Session: req.Session, Conn: req.Conn, Worker: req.Worker, Level: req.Level,
+		},
+	}
+	return d.registry.logs.read(ctx, d.app.journal.Load(), want, write)
+}
+
+// live lists connected sessions of this machine.
+func (r *registry) live(ctx context.Context, limit int) ([]session.Session, error) {
+	b, err := json.Marshal(liveRequest{Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	var list []session.Session
+	for _, a := range r.ask(ctx, opLive, b) {
+		var some []liveConn
+		if a.err == nil && a.payload != nil {
+			a.err = json.Unmarshal(a.payload, &some)
+		}
+		if a.err != nil {
+			return nil, fmt.Errorf("expedite: not every worker has told: %w", a.err)
+		}
+		for _, c := range some {
+			s := session.Session{ID: c.Session, User: c.User, Place: session.Place{Node: r.node, Conn: uint64(c.Conn)}}
+			if known, err := r.store.Find(ctx, c.Session); err == nil {
+				s = known
+			}
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+var _ control.Operator = (*desk)(nil)

@@ -1,0 +1,249 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Who names connections: exactly one field is set, beside Except.
+type Who struct {
+	User    string
+	Session session.ID
+	Conn    ID
+	// TokenID is that of auth.Identity.
+	TokenID string
+	// Except is a connection that is left alone.
+	Except ID
+}
+
+// errWho says that a Who names nobody, or too much.
+var errWho = errors.New("expedite: want one of a user, a session, a connection and a token id")
+
+// order is what every worker is told to do: close connections and, until a time, let nobody like them in. It is written
+// as JSON; fields may be added.
+type order struct {
+	Kind   string    `json:"kind"` // user, session, token or conn
+	Value  string    `json:"value"`
+	Except ID        `json:"except,omitzero"`
+	Until  time.Time `json:"until,omitzero"` // zero is no denial
+	Code   uint16    `json:"code"`
+	Reason string    `json:"reason"`
+	Node   string    `json:"node,omitempty"` // that has said it to the others
+	Said   int64     `json:"said,omitempty"` // when, in ns: so that the same order can be given again
+}
+
+// orderDone is a worker's answer.
+type orderDone struct {
+	Closed int `json:"closed"`
+}
+
+const kindConn = "conn"
+
+// order makes the order to close the connections that w names.
+func (w Who) order(code ws.CloseCode, reason string) (order, error) {
+	o := order{Except: w.Except, Code: uint16(code), Reason: reason}
+	named := 0
+	set := func(kind, value string, is bool) {
+		if is {
+			named++
+			o.Kind, o.Value = kind, value
+		}
+	}
+	set(string(auth.DenyUser), w.User, w.User != "")
+	set(string(auth.DenySession), w.Session.String(), !w.Session.IsZero())
+	set(string(auth.DenyToken), w.TokenID, w.TokenID != "")
+	set(kindConn, w.Conn.String(), w.Conn != 0)
+	if named != 1 {
+		return o, errWho
+	}
+	return o, ws.CheckClose(code, reason)
+}
+
+// denial is the entry of the deny list that an order asks for.
+func (o *order) denial() (auth.Denial, bool) {
+	return auth.Denial{Kind: auth.DenyKind(o.Kind), Value: o.Value, Until: o.Until}, o.Kind != kindConn && !o.Until.IsZero()
+}
+
+// orders carries out what the primary says. Any goroutine, unless a method says otherwise.
+type orders struct {
+	n *node
+
+	mu       sync.Mutex
+	waiting  []*errand
+	sweeping bool
+}
+
+// errand is an order that waits for its sweep, or is in it.
+type errand struct {
+	order
+	closed int // on the loop
+	done   func(closed int)
+}
+
+// obey carries an order out; done is told how many connections it has closed.
+func (o *orders) obey(ord order, done func(closed int)) {
+	if d, ok := ord.denial(); ok {
+		if err := o.n.gate.deny.Add(d, time.Now()); err != nil {
+			o.n.log.Error("revocation is not on the deny list", "error", err)
+		}
+	}
+	e := &errand{order: ord, done: done}
+	if ord.Kind == kindConn {
+		o.n.eng.Post(func() { o.closeOne(e) })
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting = append(o.waiting, e)
+	if !o.sweeping {
+		o.sweeping = true
+		o.sweep()
+	}
+}
+
+// closeOne closes one connection. On the loop.
+func (o *orders) closeOne(e *errand) {
+	id, err := ParseID(e.Value)
+	if c := o.n.eng.Lookup(uint64(id)); err == nil && c != nil && c.Close(ws.CloseCode(e.Code), e.Reason) == nil {
+		e.closed++
+	}
+	e.done(e.closed)
+}
+
+// sweep looks at all connections once, for all errands that wait. With o.mu held.
+func (o *orders) sweep() {
+	batch := o.waiting
+	o.waiting = nil
+	by := make(map[[2]string]*errand, len(batch))
+	for _, e := range batch {
+		by[[2]string{e.Kind, e.Value}] = e
+	}
+	look := func(ec *engine.Conn) {
+		c, ok := ec.Owner().(*Conn)
+		if !ok {
+			return
+		}
+		for _, name := range c.names() {
+			if e := by[name]; e != nil && e.Except != c.ID() && ec.Close(ws.CloseCode(e.Code), e.Reason) == nil {
+				e.closed++
+				return
+			}
+		}
+	}
+	posted := o.n.eng.Sweep(look, func() {
+		for _, e := range batch {
+			if same := by[[2]string{e.Kind, e.Value}]; same != e {
+				e.closed = same.closed
+			}
+			e.done(e.closed)
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.sweeping = len(o.waiting) > 0; o.sweeping {
+			o.sweep()
+		}
+	})
+	if !posted { // the engine is at its end, and its connections with it
+		o.sweeping = false
+	}
+}
+
+// names are the words by which orders may mean a connection; those that mean nothing are empty.
+func (c *Conn) names() (list [3][2]string) {
+	w := c.who.Load()
+	if w == nil {
+		return list
+	}
+	if w.user != "" {
+		list[0] = [2]string{string(auth.DenyUser), w.user}
+	}
+	if id := auth.TokenIDOf(w.ident); id != "" {
+		list[1] = [2]string{string(auth.DenyToken), id}
+	}
+	if !w.session.IsZero() {
+		list[2] = [2]string{string(auth.DenySession), w.session.String()}
+	}
+	return list
+}
+
+// recheck closes a connection that has been revoked since the gate had looked: before it opened, or while it moved. On
+// the loop, or a goroutine of the connection.
+func (o *orders) recheck(c *Conn) {
+	w := c.who.Load()
+	if w == nil || o.n.gate.deny.Len() == 0 {
+		return
+	}
+	if o.n.gate.denied(w.user, auth.TokenIDOf(w.ident), w.session) != nil {
+		_ = c.conn.Close(CloseUnauthorized, "revoked") // or it has ended
+	}
+}
+
+// arrived rechecks a connection that comes from another worker, as soon as it is live. On the loop.
+func (o *orders) arrived(c *Conn) {
+	if o.n.gate.deny.Len() > 0 {
+		o.n.eng.Post(func() { o.recheck(c) })
+	}
+}
+
+// resweep rechecks all connections: some may have been under way when an order came. Any goroutine.
+func (o *orders) resweep() {
+	if o.n.gate.deny.Len() == 0 {
+		return
+	}
+	o.n.eng.Sweep(func(ec *engine.Conn) {
+		if c, ok := ec.Owner().(*Conn); ok {
+			o.recheck(c)
+		}
+	}, nil)
+}
+
+// Kick closes the connections that who names, in every worker and on every machine, with CloseKicked. With a session,
+// and with a user, the sessions are deleted, too. It returns how many connections of this machine it has closed. It may
+// block. Any goroutine.
+func (a *App) Kick(ctx context.Context, who Who, reason string) (closed int, err error) {
+	o, err := who.order(CloseKicked, reason)
+	if err != nil {
+		return 0, publicError(err)
+	}
+	r, err := a.command(ctx, command{Order: o, Drop: true})
+	return r.Closed, err
+}
+
+// DefaultRevocation is how long App.Revoke denies if it is not told.
+const DefaultRevocation = 24 * time.Hour
+
+// Revoke denies a user, a token or a session for a time, by which the token should have expired, and closes its
+// connections with CloseUnauthorized, in every worker and on every machine. 0 is DefaultRevocation. With an error that
+// is session.ErrUnavailable it holds on this machine, and others do not know. It may block. Any goroutine.
+func (a *App) Revoke(ctx context.Context, who Who, d time.Duration) (closed int, err error) {
+	r, _, err := a.revoke(ctx, who, d)
+	if err == nil && r.Warning != "" {
+		err = fmt.Errorf("%w: %s", session.ErrUnavailable, r.Warning)
+	}
+	return r.Closed, err
+}
+
+// revoke is Revoke, and tells until when.
+func (a *App) revoke(ctx context.Context, who Who, d time.Duration) (commandDone, time.Time, error) {
+	o, err := who.order(CloseUnauthorized, "revoked")
+	if err == nil && who.Conn != 0 {
+		err = fmt.Errorf("%w: a connection cannot be revoked", errWho)
+	}
+	if err != nil {
+		return commandDone{}, time.Time{}, publicError(err)
+	}
+	if d <= 0 {
+		d = DefaultRevocation
+	}
+	o.Until = time.Now().Add(d)
+	r, err := a.command(ctx, command{Order: o, Drop: who.Session != session.ID{}})
+	return r, o.Until, err
+}

@@ -1,0 +1,128 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Sessions is how long, where and how many sessions are kept, for the connections of handlers with Handler.Session.
+// Every field may be zero.
+type Sessions struct {
+	// Redis is the URL of the Redis that keeps the sessions: see session.NewRedis. Empty keeps them in the primary.
+	Redis string
+	// RequireRedis refuses clients with 503 while Redis is away. Without it they get a session that lives in the primary
+	// until Redis is back.
+	RequireRedis bool
+	// TTL is how long a session lives without a connection. 0 is an hour.
+	TTL time.Duration
+	// MaxPerUser is how many sessions a user may have: when there are as many, disconnected ones go first, and then the
+	// connection of the oldest is closed with CloseTooMany. 0 is any number.
+	MaxPerUser int
+	// RefuseNew refuses the new client instead of closing the oldest connection.
+	RefuseNew bool
+	// MaxSessions bounds the sessions that the primary keeps. 0 is 2 million.
+	MaxSessions int
+	// Cookie is the name of a cookie that holds the session to resume, beside the parameter session of the query. The
+	// application sets it; it counts on pages of the origins that Auth.Origins allows only. Empty is none.
+	Cookie string
+}
+
+// Close codes of sessions and orders.
+const (
+	// CloseReplaced is for a connection whose session was resumed by another: do not come back with it.
+	CloseReplaced ws.CloseCode = 4409
+	// CloseTooMany is for the connection of a session that had to go because its user has too many.
+	CloseTooMany ws.CloseCode = 4429
+	// CloseKicked is for a connection that App.Kick has closed.
+	CloseKicked ws.CloseCode = 4403
+)
+
+// ErrNoSession says that a connection has no session: its handler wants none, or no store could give one.
+var ErrNoSession = errors.New("expedite: the connection has no session")
+
+// Session is the session of a connection: values that outlive it, and its worker. Its methods ask the store, which may
+// take its time: an Inline handler calls them on a goroutine. The errors are those of package session:
+// session.ErrDeferred is no loss, the value is stored when the store is back. Any goroutine.
+type Session struct{ c *Conn }
+
+// Session is the connection's session. A connection without one has a Session whose methods fail with ErrNoSession.
+func (c *Conn) Session() Session { return Session{c} }
+
+// ID is the session's id: what a client shows as ?session= when it comes back. Zero if there is none.
+func (s Session) ID() session.ID { return s.c.who.Load().sessionID() }
+
+// Resumed says that the session was there before this connection.
+func (s Session) Resumed() bool {
+	w := s.c.who.Load()
+	return w != nil && w.resumed
+}
+
+// store is where the session is kept.
+func (s Session) store() (session.Store, session.ID, error) {
+	id, n := s.ID(), s.c.end.app.node.Load()
+	switch {
+	case id.IsZero():
+		return nil, id, ErrNoSession
+	case n == nil:
+		return nil, id, ErrNotRunning
+	}
+	return n.gate.keeper.store, id, nil
+}
+
+// Values are all values of the session.
+func (s Session) Values(ctx context.Context) (map[string][]byte, error) {
+	store, id, err := s.store()
+	if err != nil {
+		return nil, err
+	}
+	return store.Load(ctx, id)
+}
+
+// Get is one value; nil if there is none.
+func (s Session) Get(ctx context.Context, key string) ([]byte, error) {
+	values, err := s.Values(ctx)
+	return values[key], err
+}
+
+// Set sets one value.
+func (s Session) Set(ctx context.Context, key string, value []byte) error {
+	if value == nil {
+		value = []byte{}
+	}
+	return s.Update(ctx, session.Changes{key: value})
+}
+
+// Delete deletes one value.
+func (s Session) Delete(ctx context.Context, key string) error {
+	return s.Update(ctx, session.Changes{key: nil})
+}
+
+// Update sets several values at once, or deletes those that are nil: all or none.
+func (s Session) Update(ctx context.Context, changes session.Changes) error {
+	store, id, err := s.store()
+	if err != nil {
+		return err
+	}
+	return store.Save(ctx, id, changes)
+}
+
+// stripParameter takes a parameter out of a query and leaves the rest as it stands.
+func stripParameter(query, name string) string {
+	if !strings.Contains(query, name) && !strings.Contains(query, "%") {
+		return query
+	}
+	var kept []string
+	for part := range strings.SplitSeq(query, "&") {
+		key, _, _ := strings.Cut(part, "=")
+		if k, err := url.QueryUnescape(key); err != nil || k != name {
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, "&")
+}

@@ -1,0 +1,209 @@
+package expedite
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/rpc"
+	"github.com/expedite-go/expedite/session"
+)
+
+// uplink is a worker's way to the registry of its machine. Any goroutine.
+type uplink struct {
+	n    *node
+	peer *rpc.Peer
+	// greeted says that the primary has told what must be known. One of an earlier release does not; the one that comes
+	// in its place says so.
+	greeted atomic.Bool
+
+	mu      sync.Mutex
+	readers map[uint64]func() // ends of follows
+}
+
+const (
+	// helloTimeout bounds the first question to the primary. One of an earlier release has no answer.
+	helloTimeout = time.Second
+	// memoryTimeout bounds a question to the memory store, which answers in microseconds.
+	memoryTimeout = 2 * time.Second
+)
+
+func newUplink(n *node, send func([]byte) error) *uplink {
+	u := &uplink{n: n, readers: make(map[uint64]func())}
+	u.peer = rpc.NewPeer(send, u.told)
+	return u
+}
+
+var errNoRegistry = errors.New("expedite: the primary keeps no sessions")
+
+// store is the memory store in the primary.
+func (u *uplink) store() session.Store {
+	return session.NewClient(func(ctx context.Context, request []byte) ([]byte, error) {
+		if !u.greeted.Load() {
+			return nil, errNoRegistry
+		}
+		ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
+		defer cancel()
+		return u.peer.Call(ctx, opSession, request)
+	})
+}
+
+// greet asks the primary what this worker must know before it serves.
+func (u *uplink) greet() {
+	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
+	defer cancel()
+	var h hello
+	b, err := u.peer.Call(ctx, opHello, nil)
+	if err == nil {
+		err = json.Unmarshal(b, &h)
+	}
+	if err != nil {
+		u.n.log.Warn("the primary does not tell what was revoked: it may be of an earlier release", "error", err)
+		return
+	}
+	u.n.gate.keeper.node.Store(&h.Node)
+	u.greeted.Store(true)
+	for _, d := range h.Denials {
+		if err := u.n.gate.deny.Add(d, time.Now()); err != nil {
+			u.n.log.Error("revocation is not on the deny list", "error", err)
+		}
+	}
+	for _, f := range h.Follows {
+		f.Recent = false
+		if _, err := u.follow(f); err != nil {
+			u.n.log.Warn("log lines are not followed", "error", err)
+		}
+	}
+}
+
+// told does what the primary says.
+func (u *uplink) told(op byte, payload []byte, reply func([]byte, error)) {
+	switch op {
+	case opGreet:
+		if !u.greeted.Load() {
+			go u.greet() // ends with its timeout
+		}
+	case opOrder:
+		var o order
+		if err := json.Unmarshal(payload, &o); err != nil {
+			reply(nil, err)
+			return
+		}
+		u.n.orders.obey(o, func(closed int) { reply(json.Marshal(orderDone{closed})) })
+	case opLive:
+		var req liveRequest
+		if err := json.Unmarshal(payload, &req); err != nil {
+			reply(nil, err)
+			return
+		}
+		u.n.live(req, func(list []liveConn) { reply(json.Marshal(list)) })
+	case opFollow:
+		var f follow
+		if err := json.Unmarshal(payload, &f); err != nil {
+			reply(nil, err)
+			return
+		}
+		reply(u.follow(f))
+	case opReopen:
+		go func() { // ends with the file system's answer
+			reply(nil, u.n.app.ReopenLogs(context.Background()))
+		}()
+	default:
+		reply(nil, errors.New("unknown request"))
+	}
+}
+
+// follow begins or ends to send log lines, and returns the latest if they are wanted.
+func (u *uplink) follow(f follow) ([]byte, error) {
+	if f.Stop {
+		u.mu.Lock()
+		stop := u.readers[f.ID]
+		delete(u.readers, f.ID)
+		u.mu.Unlock()
+		if stop != nil {
+			stop()
+		}
+		return nil, nil
+	}
+	stop, recent, err := u.n.app.journal.Load().follow(f, func(b []byte) error { return u.peer.Tell(opLines, b) })
+	if err != nil {
+		return nil, err
+	}
+	if f.Live {
+		u.mu.Lock()
+		u.readers[f.ID] = stop
+		u.mu.Unlock()
+	}
+	return bytes.Join(recent, []byte("\n")), nil
+}
+
+// close lets those go who wait for the primary.
+func (u *uplink) close() {
+	u.peer.Close()
+	u.mu.Lock()
+	readers := u.readers
+	u.readers = nil
+	u.mu.Unlock()
+	for _, stop := range readers {
+		stop()
+	}
+}
+
+// command has the registry carry a command out.
+func (a *App) command(ctx context.Context, c command) (commandDone, error) {
+	if d := a.desk.Load(); d != nil {
+		return d.registry.command(ctx, c)
+	}
+	n := a.node.Load()
+	if n == nil {
+		return commandDone{}, ErrNotRunning
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		return commandDone{}, fmt.Errorf("expedite: %w", err)
+	}
+	var done commandDone
+	b, err = n.uplink.peer.Call(ctx, opCommand, b)
+	if err == nil {
+		err = json.Unmarshal(b, &done)
+	}
+	if err != nil {
+		return done, fmt.Errorf("expedite: %w", err)
+	}
+	return done, nil
+}
+
+// liveRequest asks for connections that have sessions.
+type liveRequest struct {
+	Limit int `json:"limit"`
+}
+
+// liveConn is one of them.
+type liveConn struct {
+	Session session.ID `json:"session"`
+	User    string     `json:"user"`
+	Conn    ID         `json:"conn"`
+}
+
+// live lists connections that have sessions.
+func (n *node) live(req liveRequest, done func([]liveConn)) {
+	list := []liveConn{}
+	posted := n.eng.Sweep(func(ec *engine.Conn) {
+		c, ok := ec.Owner().(*Conn)
+		if !ok || len(list) >= req.Limit {
+			return
+		}
+		if w := c.who.Load(); w != nil && !w.session.IsZero() {
+			list = append(list, liveConn{w.session, w.user, c.ID()})
+		}
+	}, func() { done(list) })
+	if !posted {
+		done(nil)
+	}
+}
