@@ -83,6 +83,8 @@ type Started struct {
 	Workers int
 	// Scheduling is the policy in use.
 	Scheduling cluster.Policy
+	// Auth is whether clients have to identify themselves.
+	Auth AuthMode
 }
 
 // Defaults of Config.

@@ -53,6 +53,8 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 		return telemetry.Primary{
 			Version: a.cfg.Version, Restarts: c.restarts(),
 			HandoffMoved: h.Moved, HandoffFailed: h.Failed, HandoffSeconds: h.LastSeconds,
+			Sessions: int64(reg.memory.Stats().Sessions), SessionsConnected: int64(reg.memory.Stats().Connected),
+			HasStore: a.cfg.Sessions.Redis != "", StoreUp: reg.reachable(),
 		}
 	})
 	d.totals = metrics.Totals()
@@ -153,6 +155,7 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 		st.Generation = group.Generation()
 	}
 	st.Handoff = handoffOf(d.crew)
+	d.identities(&st)
 	restarts := d.crew.restarts()
 	for _, s := range d.crew.samples() {
 		d.totals.Report(s)
@@ -171,6 +174,20 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 	st.Totals.MessagesIn, st.Totals.MessagesOut = sum.MessagesIn(), sum.MessagesOut()
 	st.Totals.BytesIn, st.Totals.BytesOut, st.Totals.Limits = sum.BytesIn, sum.BytesOut, sum.Limits
 	return st, nil
+}
+
+// identities tells how clients identify themselves, and how their sessions are.
+func (d *desk) identities(st *control.Status) {
+	memory := d.registry.memory.Stats()
+	st.Auth = d.app.cfg.Auth.mode().String()
+	st.Sessions = &control.SessionStatus{
+		Store: d.storeName(), Sessions: int64(memory.Sessions), Connected: int64(memory.Connected),
+	}
+	if !d.registry.reachable() {
+		since, cause := d.registry.outage()
+		st.Sessions.Degraded, st.Sessions.Since, st.Sessions.Cause = true, since.Format(time.RFC3339), cause
+		st.Degraded = append(st.Degraded, "redis")
+	}
 }
 
 // handoffOf is how many connections have moved.

@@ -266,6 +266,12 @@ func (k *keeper) counts() map[string]uint64 {
 		"sessionless": k.sessionless.Load(), "detach_lost": k.forgotten.Load(),
 		"touches_skipped": k.touchesSkipped.Load(), "restored": k.restored.Load(),
 	}
+	if k.guard != nil {
+		s := k.guard.Stats()
+		list["deferred"], list["refused"], list["replayed"] = s.Deferred, s.Refused, s.Replayed
+		list["outages"], list["provisional"], list["moved"] = s.Outages, s.Provisional, s.Restored
+		list["detach_lost"] += s.DetachLost
+	}
 	for name, n := range list {
 		if n == 0 {
 			delete(list, name)

@@ -97,7 +97,7 @@ func (p *primary) started(inherited bool) {
 	if cfg.OnStart != nil {
 		cfg.OnStart(Started{
 			Addresses: []string{group.Addr().String()}, Admin: p.desk.adminAddr(),
-			Workers: len(group.Workers()), Scheduling: cfg.Scheduling,
+			Workers: len(group.Workers()), Scheduling: cfg.Scheduling, Auth: cfg.Auth.mode(),
 		})
 	}
 }

@@ -71,10 +71,13 @@ type registry struct {
 	moving func() bool // connections are under way
 	logs   *follows
 
-	mu    sync.Mutex
-	peers map[uint64]*rpc.Peer // workers
-	done  chan struct{}
-	tasks sync.WaitGroup
+	mu     sync.Mutex
+	down   time.Time // since when the store does not answer; zero: it does
+	cause  string    // why
+	missed []missedEntry
+	peers  map[uint64]*rpc.Peer // workers
+	done   chan struct{}
+	tasks  sync.WaitGroup
 }
 
 // newRegistry makes the registry of a process that just begins.
@@ -122,7 +125,52 @@ func (r *registry) start() {
 	})
 	if r.feed != nil {
 		r.tasks.Go(func() { r.feed.Follow(r.done, r.heard) })
+		r.tasks.Go(r.watch)
 	}
+}
+
+// watch asks the store every second whether it is there, and tells it what it has missed.
+func (r *registry) watch() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		_, err := r.store.Find(context.Background(), session.NewID(""))
+		r.noteStore(err)
+		if err == nil || errors.Is(err, session.ErrNotFound) {
+			r.publishMissed()
+		}
+		select {
+		case <-tick.C:
+		case <-r.done:
+			return
+		}
+	}
+}
+
+// noteStore keeps how the store is.
+func (r *registry) noteStore(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !errors.Is(err, session.ErrUnavailable):
+		r.down, r.cause = time.Time{}, ""
+	case r.down.IsZero():
+		r.down, r.cause = time.Now(), err.Error()
+	}
+}
+
+// reachable says whether the store answers. That of this process always does.
+func (r *registry) reachable() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.down.IsZero()
+}
+
+// outage is since when the store does not answer, and why.
+func (r *registry) outage() (since time.Time, cause string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.down, r.cause
 }
 
 // stop ends what start began.
@@ -224,7 +272,44 @@ func (r *registry) publish(ctx context.Context, o order) error {
 	if err != nil {
 		return err
 	}
-	return r.feed.Publish(ctx, b, o.Until)
+	err = r.feed.Publish(ctx, b, o.Until)
+	if err != nil && !o.Until.IsZero() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.missed) < maxMissed {
+			r.missed = append(r.missed, missedEntry{b, o.Until})
+		}
+	}
+	return err
+}
+
+// missedEntry is a revocation that the other machines have not heard of.
+type missedEntry struct {
+	entry []byte
+	until time.Time
+}
+
+// maxMissed is how many of them wait for Redis. Those beyond it hold on this machine only, and whoever gave them was told
+// so.
+const maxMissed = 10_000
+
+// publishMissed tells the other machines what they could not be told.
+func (r *registry) publishMissed() {
+	r.mu.Lock()
+	missed := r.missed
+	r.missed = nil
+	r.mu.Unlock()
+	for i, m := range missed {
+		ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+		err := r.feed.Publish(ctx, m.entry, m.until)
+		cancel()
+		if err != nil {
+			r.mu.Lock()
+			r.missed = append(missed[i:], r.missed...)
+			r.mu.Unlock()
+			return
+		}
+	}
 }
 
 // heard carries out what another machine, or this one, has said.

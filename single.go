@@ -65,7 +65,10 @@ func (a *App) runSingle(ctx context.Context) error {
 	defer a.node.Store(nil)
 	d.open(ln.Addr().String())
 	if a.cfg.OnStart != nil {
-		a.cfg.OnStart(Started{Addresses: []string{ln.Addr().String()}, Admin: d.adminAddr(), Scheduling: a.cfg.Scheduling})
+		a.cfg.OnStart(Started{
+			Addresses: []string{ln.Addr().String()}, Admin: d.adminAddr(), Scheduling: a.cfg.Scheduling,
+			Auth: a.cfg.Auth.mode(),
+		})
 	}
 	drain, cancel := context.WithDeadline(context.Background(), d.awaitStop(ctx))
 	defer cancel()

@@ -199,13 +199,7 @@ func TestIntrospectionStorm(t *testing.T) {
 		_, err := i.Verify(impatient, "token")
 		first <- err
 	}()
-	for p.asked.Load() == 0 {
-		select {
-		case <-t.Context().Done():
-			t.Fatal("nobody asked")
-		default:
-		}
-	}
+	p.await(t, 1)
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() { want(t, i, "one of many", "token", "") })

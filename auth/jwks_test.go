@@ -40,6 +40,16 @@ func newProvider(t testing.TB, h http.HandlerFunc) *provider {
 
 func (p *provider) set(h http.HandlerFunc) { p.handler.Store(&h) }
 
+// await waits until it was asked n times.
+func (p *provider) await(t testing.TB, n int64) {
+	t.Helper()
+	for end := time.Now().Add(patience); p.asked.Load() < n; <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("asked %d times, want %d", p.asked.Load(), n)
+		}
+	}
+}
+
 // says answers with a body.
 func says(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
@@ -53,6 +63,7 @@ func fails(status int) http.HandlerFunc {
 // hangs answers when the client has gone, or the test has ended.
 func hangs(t testing.TB) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // before it, the server does not notice that the client goes
 		select {
 		case <-r.Context().Done():
 		case <-t.Context().Done():
@@ -157,13 +168,7 @@ func TestJWKSStorm(t *testing.T) {
 	for range 100 {
 		wg.Go(func() { want(t, v, "a key that is new", tok, "") })
 	}
-	for p.asked.Load() < 2 { // the fetch is under way, and waits
-		select {
-		case <-t.Context().Done():
-			t.Fatal("nobody asked")
-		default:
-		}
-	}
+	p.await(t, 2) // the fetch is under way, and waits
 	want(t, v, "a known key meanwhile", a.token(t), "")
 	close(release)
 	wg.Wait()
@@ -342,13 +347,7 @@ func TestJWKSClose(t *testing.T) {
 		_, err := v.Verify(context.Background(), tok)
 		ended <- err
 	}()
-	for p.asked.Load() == 0 {
-		select {
-		case <-time.After(patience):
-			t.Fatal("nobody asked")
-		case <-time.After(time.Millisecond):
-		}
-	}
+	p.await(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := v.Verify(ctx, tok); reason(err) != auth.ReasonUnavailable || !errors.Is(err, context.Canceled) {

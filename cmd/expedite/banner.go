@@ -5,11 +5,13 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/doctor"
 )
 
 // banner tells a person where the server is and what limits it.
@@ -24,12 +26,15 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 		row("lobby", "ws://%s/      a page to try it: http://%s/", host, host)
 		row("echo", "ws://%s/echo", host)
 	}
+	row("tokens", "%s", tokens(st.Auth))
 	if st.Workers > 0 {
 		row("workers", "%d processes, %s", st.Workers, explain(st.Scheduling))
 	} else {
 		row("workers", "none: everything in this process")
 	}
-	row("limits", "%s", limits(max(st.Workers, 1)))
+	for i, line := range limits(st) {
+		row(map[bool]string{true: "limits"}[i == 0], "%s", line)
+	}
 	if st.Admin != "" {
 		row("admin", "http://%s/  (metrics, pprof)", st.Admin)
 	}
@@ -38,6 +43,18 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
+}
+
+// tokens says whether clients have to identify themselves.
+func tokens(m expedite.AuthMode) string {
+	switch m {
+	case expedite.AuthRequired:
+		return "required"
+	case expedite.AuthOptional:
+		return "optional: clients without one are let in as nobody"
+	default:
+		return "off: everyone is let in; a key turns them on (" + secretEnv + ", --auth-keys, --auth-jwks)"
+	}
 }
 
 // browsable is an address that a browser on this machine can open.
@@ -57,8 +74,25 @@ func explain(p cluster.Policy) string {
 	}[p]
 }
 
-// limits names what bounds the number of connections on this machine.
-func limits(workers int) string {
+// limits names what bounds the number of connections on this machine, as `expedite doctor` does at length.
+func limits(st expedite.Started) []string {
+	m, err := doctor.Read("", doctor.Options{})
+	if err != nil { // another system
+		return []string{openFilesLimit(max(st.Workers, 1))}
+	}
+	want := doctor.Want{Workers: max(st.Workers, 1)}
+	for _, a := range st.Addresses {
+		if _, port, err := net.SplitHostPort(a); err == nil {
+			if n, err := strconv.Atoi(port); err == nil {
+				want.Ports = append(want.Ports, n)
+			}
+		}
+	}
+	return doctor.Examine(m, want).Summary()
+}
+
+// openFilesLimit is what the descriptors of a process allow.
+func openFilesLimit(workers int) string {
 	parts := []string{fmt.Sprintf("%d cores", runtime.NumCPU())}
 	if n := openFiles(); n > 0 {
 		// A worker needs few descriptors for itself.

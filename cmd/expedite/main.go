@@ -11,6 +11,8 @@
 //	expedite scale N      change the number of workers
 //	expedite rebalance    even out the connections of the workers
 //	expedite stop         end it gracefully
+//	expedite bench        open many clients to a server, and measure
+//	expedite doctor       what this machine can hold, and what limits it
 package main
 
 import (
@@ -23,7 +25,10 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/artillery"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
 // Exit codes.
@@ -37,6 +42,8 @@ const (
 type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Serve WebSockets: a primary process and a worker per core, on one port."`
 	Status    statusCmd    `cmd:"" help:"Show what a running Expedite does."`
+	Bench     benchCmd     `cmd:"" help:"Open many clients, and measure."`
+	Doctor    doctorCmd    `cmd:"" help:"Say what this machine can hold, what limits it, and what mends that."`
 	Logs      logsCmd      `cmd:"" help:"Show the log lines of all workers."`
 	Sessions  sessionsCmd  `cmd:"" help:"List sessions: of a user, or the connected ones."`
 	Kick      kickCmd      `cmd:"" help:"Close the connections of a user, a session, or one."`
@@ -56,6 +63,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is main without the process.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
+	c.Bench.Load = loadScript
 	code, exited := exitFine, false
 	parser, err := kong.New(&c,
 		kong.Name("expedite"),
@@ -93,6 +101,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitCode(err)
 	}
 	return exitFine
+}
+
+// loadScript reads a script of artillery for the bench.
+func loadScript(path, environment string) (*loadtest.Plan, error) {
+	s, err := artillery.Load(path, environment)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.Plan()
+	if err == nil && !cluster.IsWorker() {
+		for _, w := range s.Warnings() {
+			fmt.Fprintln(os.Stderr, "expedite:", w)
+		}
+	}
+	return plan, err
 }
 
 // usageError is wrong use that only the command itself can see.

@@ -44,7 +44,7 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	return s
 }
 
-// freePort is a port that nobody has now. Another may take it before the server does: then it is tried again.
+// freePort is a port that nobody has now.
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
