@@ -39,7 +39,7 @@ type door struct {
 }
 
 // openDoor serves: / greets with user, session and whether it was resumed, and does what it is told; /open asks nobody.
-func openDoor(t *testing.T, cfg Config) *door {
+func openDoor(t *testing.T, cfg Config, more ...func(*App)) *door {
 	t.Helper()
 	d := &door{t: t}
 	started := make(chan Started, 1)
@@ -50,6 +50,9 @@ func openDoor(t *testing.T, cfg Config) *door {
 	d.app = New(cfg)
 	d.app.Handle("/", Handler{Session: true, Open: d.greet, Message: d.do})
 	d.app.Handle("/open", Handler{Auth: AuthOff, Open: d.greet})
+	for _, add := range more {
+		add(d.app)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/ticket", d.app.Ticket())
 	d.app.HTTP(mux)

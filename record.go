@@ -23,8 +23,9 @@ const (
 var errRecord = errors.New("expedite: bad connection record")
 
 // save is a Conn's record. On the loop.
-func save(ec *engine.Conn) []byte {
-	c := owner(ec)
+func save(ec *engine.Conn) []byte { return owner(ec).record() }
+
+func (c *Conn) record() []byte {
 	b := appendRecord(nil, recordQuery, c.query)
 	w := c.who.Load()
 	if w == nil {
@@ -53,7 +54,20 @@ func appendRecord(b []byte, tag byte, s string) []byte {
 
 // load makes the Conn of a record. On the loop.
 func (e *endpoint) load(ec *engine.Conn, b []byte) error {
-	c, w := &Conn{conn: ec, end: e}, new(client)
+	c := &Conn{conn: ec, end: e}
+	if err := c.parse(b); err != nil {
+		return err
+	}
+	ec.SetOwner(c)
+	if n := e.app.node.Load(); n != nil {
+		n.orders.arrived(c)
+	}
+	return nil
+}
+
+// parse reads a record.
+func (c *Conn) parse(b []byte) error {
+	w := new(client)
 	user := ""
 	for len(b) > 0 {
 		length, n := binary.Uvarint(b[1:])
@@ -89,10 +103,6 @@ func (e *endpoint) load(ec *engine.Conn, b []byte) error {
 	}
 	if !w.empty() {
 		c.who.Store(w)
-	}
-	ec.SetOwner(c)
-	if n := e.app.node.Load(); n != nil {
-		n.orders.arrived(c)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ const (
 	// helloTimeout bounds the first question to the primary. One of an earlier release has no answer.
 	helloTimeout = time.Second
 	// memoryTimeout bounds a question to the memory store, which answers in microseconds.
-	memoryTimeout = 2 * time.Second
+	memoryTimeout = time.Second
 )
 
 func newUplink(n *node, send func([]byte) error) *uplink {
@@ -48,10 +48,18 @@ func (u *uplink) store() session.Store {
 		if !u.greeted.Load() {
 			return nil, errNoRegistry
 		}
-		ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
-		defer cancel()
-		return u.peer.Call(ctx, opSession, request)
+		answer, err := u.askMemory(ctx, request)
+		if err != nil && ctx.Err() == nil { // the primary may have replaced itself just then, and the answer is lost
+			answer, err = u.askMemory(ctx, request)
+		}
+		return answer, err
 	})
+}
+
+func (u *uplink) askMemory(ctx context.Context, request []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
+	defer cancel()
+	return u.peer.Call(ctx, opSession, request)
 }
 
 // greet asks the primary what this worker must know before it serves.

@@ -1,12 +1,16 @@
 package traffic
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/auth"
 )
 
 // The endpoints of the application.
@@ -27,7 +31,8 @@ const failure = "error: "
 //   - /topic?topic=T subscribes to T, and publishes to T what the client sends;
 //   - /user tells the client its id first, and sends on each message to the connection named in its field "to";
 //   - /count answers a message with "<number> opens=<Open callbacks> <message>". Both numbers are the application's own
-//     state of the connection, which it carries from one process to the next by Suspend and Resume.
+//     state of the connection, which it carries from one process to the next by Suspend and Resume. The client's token,
+//     see Verify, must still name the user of its query, and its session must hold what Open has written.
 //
 // It must be called in each process before Run. Open and Close callbacks are noted as AuditVariable says.
 func Routes(app *expedite.App) {
@@ -82,12 +87,75 @@ func pass(app *expedite.App, m expedite.Message) error {
 // count is the application's own state of a connection on /count.
 type count struct{ opens, messages uint64 }
 
+// Verify knows the tokens of the clients of /count: "token-" and the user, or "brief-" and the user for a token that
+// expires soon. Config.Auth.Verifier.
+func Verify(_ context.Context, token string) (*auth.Identity, error) {
+	kind, user, _ := strings.Cut(token, "-")
+	switch kind {
+	case "token":
+		return &auth.Identity{User: user, TokenID: token, Expiry: time.Now().Add(time.Hour)}, nil
+	case "brief":
+		return &auth.Identity{User: user, TokenID: token, Expiry: time.Now().Add(briefLife)}, nil
+	default:
+		return nil, &auth.Error{Reason: auth.ReasonBadSignature}
+	}
+}
+
+// briefLife is that of a brief token: longer than a reload.
+const briefLife = 3 * time.Second
+
+// sessionTimeout bounds what a session is asked for, and sessionShare is how many messages there are to each question.
+const (
+	sessionTimeout = 10 * time.Second
+	sessionShare   = 8
+)
+
+// greet writes into the session of a connection who it is.
+func greet(c *expedite.Conn) error {
+	if c.Query().Get("user") == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sessionTimeout)
+	defer cancel()
+	return c.Session().Set(ctx, "conn", []byte(c.ID().String()))
+}
+
+// recognize says whether a connection is still whose it was. A client without a user has nothing to lose, and one that
+// the build before has let in is not known.
+func recognize(c *expedite.Conn, messages uint64) error {
+	q := c.Query()
+	if q.Get("user") == "" || q.Has("access_token") {
+		return nil
+	}
+	if id := c.Identity(); c.User() != q.Get("user") || id == nil || id.TokenID != "token-"+c.User() {
+		return fmt.Errorf("user %q, want %q", c.User(), q.Get("user"))
+	}
+	if messages%sessionShare != 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sessionTimeout)
+	defer cancel()
+	got, err := c.Session().Get(ctx, "conn")
+	if err == nil && string(got) != c.ID().String() {
+		err = fmt.Errorf("its session is of connection %q, want %v", got, c.ID())
+	}
+	return err
+}
+
 func countHandler() expedite.Handler {
 	return expedite.Handler{
-		Open: func(c *expedite.Conn) { countOf(c).opens++ },
+		Session: true,
+		Open: func(c *expedite.Conn) {
+			countOf(c).opens++
+			complain(c, greet(c))
+		},
 		Message: func(c *expedite.Conn, m expedite.Message) {
 			n := countOf(c)
 			n.messages++
+			if err := recognize(c, n.messages); err != nil {
+				complain(c, err)
+				return
+			}
 			b := appendCount(nil, n.messages, n.opens)
 			c.Send(expedite.TextBytes(append(b, m.Bytes()...)))
 		},

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -38,6 +39,8 @@ var sabotages = []sabotage{
 	// Without it the last sign of life is of the machine's start, longer ago than IdleTimeout.
 	{name: "times", variable: "0x04", cfg: Config{Small: 20}, scene: reloads},
 	{name: "owner", variable: "0x06", cfg: Config{Topics: 5, SubscribersPerTopic: 1}, scene: reloads},
+	{name: "nothing, expiry", variable: noSabotage, cfg: Config{Small: 1}, scene: expires},
+	{name: "expiry", variable: "0x81", cfg: Config{Small: 1}, scene: expires},
 	{name: "topics", variable: "0x07", cfg: Config{Topics: 5, SubscribersPerTopic: 1}, scene: reloads},
 	{name: "reader", variable: "0x08", cfg: Config{Dribbling: 20}, scene: reloads},
 	{name: "inbound", variable: "0x09", cfg: Config{Fragmented: 20}, scene: reloads},
@@ -144,6 +147,26 @@ func reloads(s *server, run *Run) error {
 		})
 		if run.Snapshot().Err() != nil || time.Now().After(late) { // it may be that nobody hears anything any more
 			break
+		}
+	}
+	return nil
+}
+
+// expires moves clients whose token expires soon, and wants them closed for it.
+func expires(s *server, _ *Run) error {
+	brief := s.call(5, func(i int) string { return fmt.Sprintf("%s?access_token=brief-%d", pathCount, i) })
+	if _, err := s.reload(quiet); err != nil {
+		return err
+	}
+	late := time.After(3 * briefLife)
+	for i, c := range brief.list {
+		select {
+		case <-c.gone:
+		case <-late:
+			return fmt.Errorf("client %d outlives its token", i)
+		}
+		if c.told != expedite.CloseUnauthorized {
+			return fmt.Errorf("client %d was closed with %d", i, c.told)
 		}
 	}
 	return nil

@@ -203,10 +203,15 @@ func (s *slow) pace(c *client) int {
 	return 1 + c.slowly.IntN(readRoom)
 }
 
-// counting sends short messages, which the server numbers.
-type counting struct{ echoes }
+// counting sends short messages, which the server numbers, in the name of a user.
+type counting struct {
+	echoes
+	user string
+}
 
-func (k *counting) target() string { return pathCount }
+func (k *counting) target() string {
+	return fmt.Sprintf("%s?user=%s&access_token=token-%s", pathCount, k.user, k.user)
+}
 
 func (k *counting) play(c *client) error {
 	for c.rest() {

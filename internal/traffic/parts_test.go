@@ -149,7 +149,7 @@ func TestCount(t *testing.T) {
 		{"no count", nil, 1},
 		{"failure", []byte(failure), 1},
 	} {
-		k := &counting{newEchoes(0, smallWindow, 0)}
+		k := &counting{newEchoes(0, smallWindow, 0), ""}
 		c := idle(k)
 		for n, count := range [][]byte{appendCount(nil, 1, 1), tt.count} {
 			k.sent++

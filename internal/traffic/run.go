@@ -63,10 +63,11 @@ func (r *Run) invite() {
 		c := r.newClient("slow", &slow{newEchoes(i, slowFlying/slowLeast, slowFlying)})
 		c.control = narrow
 	}
-	for range cfg.Counting {
-		r.newClient("counting", &counting{newEchoes(0, smallWindow, 0)})
-	}
 	tag := rand.Uint64() // another crowd may have the same seed and the same server
+	for i := range cfg.Counting {
+		user := fmt.Sprintf("counting-%x-%d", tag, i)
+		r.newClient("counting", &counting{newEchoes(0, smallWindow, 0), user})
+	}
 	for i := range cfg.Topics {
 		t := &topic{name: fmt.Sprintf("traffic-%x-%d", tag, i)}
 		t.publisher = r.newClient("publisher", &listener{topic: t, as: "publisher", seq: sequence{next: 1}}).sender

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/control"
 )
@@ -44,6 +45,7 @@ func runServer() int {
 	defer stop()
 	app := expedite.New(expedite.Config{
 		Addr: "127.0.0.1:0", Workers: c.Workers, Scheduling: c.Scheduling, Control: c.Control, DrainTimeout: 10 * time.Second,
+		Auth:         expedite.Auth{Verifier: auth.VerifierFunc(Verify)},
 		HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})

@@ -1,0 +1,51 @@
+package expedite
+
+import (
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/session"
+)
+
+// TestRecord: what a connection is to the next worker is what it was, record by record; what a later build has added is
+// passed over, and what it cannot do without is an error.
+func TestRecord(t *testing.T) {
+	e := &endpoint{Handler: &Handler{}, app: New(Config{}), path: "/"}
+	id := auth.Identity{
+		User: "alice", TokenID: "t1", Scopes: []string{"a", "b"}, Expiry: time.Unix(2_000_000_000, 0),
+		Claims: map[string]any{"plan": "gold"}, Source: auth.SourceQuery,
+	}
+	w := newClient(&id)
+	w.session, w.resumed, w.headers = session.NewID("alice"), true, "User-Agent=x"
+	c := &Conn{end: e, query: "a=1"}
+	c.who.Store(w)
+	b := c.record()
+	got := &Conn{end: e}
+	if err := got.parse(append(b, 0xf0, 2, 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	g := got.who.Load()
+	if got.query != "a=1" || g.user != "alice" || g.session != w.session || !g.resumed || g.headers != w.headers {
+		t.Errorf("got %+v of query %q, want %+v", g, got.query, w)
+	}
+	back := got.Identity()
+	if back.TokenID != "t1" || len(back.Scopes) != 2 || back.Claims["plan"] != "gold" || !back.Expiry.Equal(id.Expiry) {
+		t.Errorf("got %+v, want %+v", back, id)
+	}
+	old := &Conn{end: e} // of a build that knew users only
+	if err := old.parse(appendRecord(nil, recordUser, "bob")); err != nil || old.User() != "bob" {
+		t.Errorf("of an old build: got %q, %v", old.User(), err)
+	}
+	plain := &Conn{end: e}
+	if err := plain.parse(nil); err != nil || plain.who.Load() != nil || plain.User() != "" || plain.Identity() != nil {
+		t.Errorf("nobody: got %+v, %v", plain.who.Load(), err)
+	}
+	for name, bad := range map[string][]byte{
+		"cut off": b[:len(b)-1], "unknown and needed": {0x70, 0}, "session of a wrong length": {recordSession, 1, 0},
+	} {
+		if err := new(Conn).parse(bad); err == nil {
+			t.Errorf("%s: got no error", name)
+		}
+	}
+}
