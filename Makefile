@@ -6,7 +6,7 @@ STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
 SOAK ?= 10m
 
-.PHONY: run test check soak fuzz bench bench-peers bench-handoff tools
+.PHONY: run test check soak fuzz bench bench-peers bench-handoff million tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -65,6 +65,12 @@ bench:
 # Expedite beside other servers, in the same minutes on the same cores.
 bench-peers:
 	cd benchmarks && go run .
+
+# A million connections on this machine, both ends: open, identified, with sessions; published to, moved, closed. N is how
+# many; only a whole million is written down.
+N ?= 1000000
+million:
+	cd benchmarks && go run . million -n $(N) $(if $(filter 1000000,$(N)),-o ../docs/million.md)
 
 # Live connections that move between workers: how many per second, what the others notice.
 bench-handoff:

@@ -69,7 +69,7 @@ func (a *App) HTTP(h http.Handler) { a.http = h }
 // In the process that was started by hand Run is the primary, which starts the same program again for each worker. In a
 // worker it serves connections. What stands before Run in main therefore runs in every process.
 func (a *App) Run(ctx context.Context) error {
-	if err := errors.Join(a.faults...); err != nil {
+	if err := errors.Join(append(a.faults, a.cfg.Tuning.check())...); err != nil {
 		return err
 	}
 	switch {

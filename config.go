@@ -3,6 +3,7 @@ package expedite
 import (
 	"io"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
@@ -48,6 +49,8 @@ type Config struct {
 	// MaxSubscriptions is the number of topics per connection. 0 is 1024.
 	MaxSubscriptions int
 
+	// Tuning is what the App may take of the machine.
+	Tuning Tuning
 	// Auth is how clients identify themselves, and which pages may connect.
 	Auth Auth
 	// Sessions is how long, where and how many sessions are kept.
@@ -111,4 +114,12 @@ func (c Config) withDefaults() Config {
 		c.Version = "devel"
 	}
 	return c
+}
+
+// workers is the number of worker processes that the App begins with.
+func (c Config) workers() int {
+	if c.Workers > 0 {
+		return c.Workers
+	}
+	return min(runtime.NumCPU(), cluster.MaxWorkers)
 }

@@ -60,8 +60,9 @@ func (c *Conn) Send(m Message) SendResult {
 // Buffered is the number of bytes that wait for the client.
 func (c *Conn) Buffered() int { return c.conn.Buffered() }
 
-// Subscribe adds the connection to a topic, on which it hears what is published in any worker. It fails with ErrTopic,
-// ErrForbidden, ErrClosed, ErrMoved or ErrTooManySubscriptions. A second subscription to the same topic changes nothing.
+// Subscribe adds the connection to a topic, on which it hears what is published in any worker. It fails with
+// ErrTopic, ErrForbidden, ErrClosed, ErrMoved or ErrTooManySubscriptions. A second subscription to the same topic
+// changes nothing.
 func (c *Conn) Subscribe(topic string) error {
 	if !validTopic(topic) {
 		return ErrTopic

@@ -45,6 +45,7 @@ func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
 
 // Open is the engine's word that the handshake is done.
 func (e *endpoint) Open(ec *engine.Conn) {
+	e.stir()
 	c := owner(ec)
 	n := e.app.node.Load()
 	if user := c.User(); user != "" {
@@ -62,8 +63,16 @@ func (e *endpoint) Open(ec *engine.Conn) {
 
 // Message is the engine's word that a message came.
 func (e *endpoint) Message(ec *engine.Conn, op ws.Opcode, payload []byte) {
+	e.stir()
 	if e.Handler.Message != nil {
 		e.Handler.Message(owner(ec), messageOf(op, payload))
+	}
+}
+
+// stir notes that something happens.
+func (e *endpoint) stir() {
+	if n := e.app.node.Load(); n != nil {
+		n.pace.stir()
 	}
 }
 
@@ -76,6 +85,7 @@ func (e *endpoint) Drain(ec *engine.Conn) {
 
 // Close is the engine's word that the connection has ended.
 func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
+	e.stir()
 	c := owner(ec)
 	if e.Handler.Close != nil {
 		defer e.Handler.Close(c, &CloseError{Code: code, Reason: reason})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +27,9 @@ type keeper struct {
 	log     *slog.Logger
 	eng     *engine.Engine
 
-	ended chan session.Ref // of connections that are gone
+	mu    sync.Mutex
+	ended []session.Ref // of connections that are gone
+	wake  chan struct{} // told when there are some
 	done  chan struct{}
 	idle  chan struct{} // closed when run has ended
 
@@ -46,8 +49,8 @@ const (
 	endedPause = 100 * time.Millisecond
 	// storeTimeout bounds what the keeper asks the store for.
 	storeTimeout = 5 * time.Second
-	// touchEvery is the time between two batches of touches.
-	touchEvery = time.Second
+	// touchLeast and touchMost bound the time between two batches of touches.
+	touchLeast, touchMost = time.Second, 30 * time.Second
 	// staleTouch is how often sessions are touched where it matters which ones are connected.
 	staleTouch = time.Minute
 )
@@ -58,14 +61,14 @@ func (a *App) newKeeper(store session.Store, guard *session.Guard) *keeper {
 	k := &keeper{
 		store: store, guard: guard, require: s.RequireRedis, query: a.cfg.LogQuery,
 		policy: session.Policy{TTL: s.TTL, MaxPerUser: s.MaxPerUser, Refuse: s.RefuseNew},
-		ended:  make(chan session.Ref, endedQueue), done: make(chan struct{}), idle: make(chan struct{}),
+		wake:   make(chan struct{}, 1), done: make(chan struct{}), idle: make(chan struct{}),
 	}
 	k.node.Store(new(string)) // until the registry has told
 	if k.policy.TTL == 0 {
 		k.policy.TTL = session.DefaultTTL
 	}
 	if s.RefuseNew && s.MaxPerUser > 0 {
-		k.policy.Stale = 2*k.period() + touchEvery
+		k.policy.Stale = 2*k.period() + touchMost
 	}
 	return k
 }
@@ -77,6 +80,9 @@ func (k *keeper) period() time.Duration {
 	}
 	return k.policy.TTL / 3
 }
+
+// touchEvery is the time between two batches of touches.
+func (k *keeper) touchEvery() time.Duration { return min(max(k.period()/40, touchLeast), touchMost) }
 
 // attach gives a connection to be its session.
 func (k *keeper) attach(
@@ -133,22 +139,32 @@ func (k *keeper) left(ref session.Ref) {
 	if ref.ID.IsZero() {
 		return
 	}
-	select {
-	case k.ended <- ref:
-	default:
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.ended) >= endedQueue {
 		k.forgotten.Add(1)
+		return
+	}
+	if k.ended = append(k.ended, ref); len(k.ended) == 1 {
+		select {
+		case k.wake <- struct{}{}:
+		default: // it is told already
+		}
 	}
 }
 
 // run tells the store of ends, and of life, until stop.
 func (k *keeper) run() {
 	defer close(k.idle)
-	gather, touch := time.NewTicker(endedPause), time.NewTicker(touchEvery)
-	defer gather.Stop()
+	touch := time.NewTicker(k.touchEvery())
 	defer touch.Stop()
 	for {
 		select {
-		case <-gather.C:
+		case <-k.wake:
+			select { // others often come with it
+			case <-time.After(endedPause):
+			case <-k.done:
+			}
 			k.flush()
 		case <-touch.C:
 			k.touch()
@@ -161,21 +177,20 @@ func (k *keeper) run() {
 
 // flush tells the store of connections that have ended.
 func (k *keeper) flush() {
-	for {
-		batch := make([]session.Ref, 0, min(len(k.ended), session.MaxBatch))
-		for len(batch) < cap(batch) {
-			batch = append(batch, <-k.ended)
-		}
-		if len(batch) == 0 {
-			return
-		}
+	k.mu.Lock()
+	ended := k.ended
+	k.ended = nil
+	k.mu.Unlock()
+	for len(ended) > 0 {
+		batch := ended[:min(len(ended), session.MaxBatch)]
+		ended = ended[len(batch):]
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		err := k.store.Detach(ctx, batch)
 		cancel()
 		if err != nil {
-			k.forgotten.Add(uint64(len(batch)))
+			k.forgotten.Add(uint64(len(batch) + len(ended)))
 			k.log.Warn("the end of connections is not noted in their sessions", "connections", len(batch), "error", err)
-			return // the store is in trouble: the rest has time
+			return
 		}
 	}
 }
@@ -188,7 +203,7 @@ func (k *keeper) touch() {
 	}
 	posted := k.eng.Post(func() {
 		var refs []session.Saved
-		share := int(touchEvery * time.Duration(k.eng.Slots()) / k.period())
+		share := int(k.touchEvery() * time.Duration(k.eng.Slots()) / k.period())
 		k.cursor = k.eng.Walk(k.cursor, share+1, func(ec *engine.Conn) {
 			if c, ok := ec.Owner().(*Conn); ok {
 				if w := c.who.Load(); w != nil && !w.session.IsZero() {

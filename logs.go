@@ -80,8 +80,8 @@ func (l leveled) WithGroup(name string) slog.Handler {
 	return leveled{l.Handler.WithGroup(name), l.level}
 }
 
-// Logger is where this process logs: its lines are shown by `expedite logs`, and tokens are left out of them. Before Run
-// it is Config.Logger.
+// Logger is where this process logs: its lines are shown by `expedite logs`, and tokens are left out of them. Before
+// Run it is Config.Logger.
 func (a *App) Logger() *slog.Logger {
 	if j := a.journal.Load(); j != nil {
 		return j.Logger

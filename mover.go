@@ -15,14 +15,15 @@ import (
 // mover is the node as one whose connections move. Its methods are for the loop, unless they say otherwise.
 type mover struct {
 	n      *node
-	active atomic.Bool  // there is something for look; any goroutine
-	end    *handoff.End // nil while nothing moves
-	order  cluster.Move // of the primary, at the giver
-	cross  bool         // arrivals change their slot: the hub has to know
-	come   []uint64     // those arrivals, until the end of the move
-	leaves bool         // accepting is off
-	moved  int          // at the last look that saw progress
-	since  int64        // ns, of that look
+	active atomic.Bool   // there is something for look; any goroutine
+	begun  chan struct{} // told when it becomes so
+	end    *handoff.End  // nil while nothing moves
+	order  cluster.Move  // of the primary, at the giver
+	cross  bool          // arrivals change their slot: the hub has to know
+	come   []uint64      // those arrivals, until the end of the move
+	leaves bool          // accepting is off
+	moved  int           // at the last look that saw progress
+	since  int64         // ns, of that look
 
 	token  uint64 // of the latest fence
 	fences []fence
@@ -35,7 +36,7 @@ type fence struct {
 	done        []func()
 }
 
-func newMover(n *node) *mover { return &mover{n: n} }
+func newMover(n *node) *mover { return &mover{n: n, begun: make(chan struct{}, 1)} }
 
 // options are those of a move; count as in handoff.Options.
 func (m *mover) options(count int) handoff.Options {
@@ -89,6 +90,10 @@ func (m *mover) begin(f *os.File, start func() (*handoff.End, error), failed fun
 		}
 		m.end = end
 		m.active.Store(true)
+		select {
+		case m.begun <- struct{}{}:
+		default:
+		}
 	})
 	if !posted {
 		_ = f.Close()

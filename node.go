@@ -27,6 +27,8 @@ type node struct {
 	log         *slog.Logger
 	journal     *journal
 	gate        *gate
+	pace        *pace
+	admission   *admission
 	orders      *orders
 	uplink      *uplink
 	eng         *engine.Engine
@@ -47,12 +49,14 @@ type node struct {
 // newNode makes the node of a slot. link is the way to the other workers, and to the registry.
 func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, error) {
 	n := &node{
-		app: a, slot: slot, slots: slots, journal: a.journal.Load(), gate: a.newGate(),
+		app: a, slot: slot, slots: slots, journal: a.journal.Load(), gate: a.newGate(), pace: newPace(a.cfg.HangTimeout),
 		build: a.cfg.Version, stall: a.cfg.HandoffStall, straggle: a.cfg.DrainTimeout,
 		log:     a.Logger(),
 		handoff: newHandoffListener(addr), ended: make(chan error, 1), soon: make(chan struct{}, 1),
 	}
+	each, all := a.cfg.Tuning.rates(slots)
 	eng, err := engine.New(engine.Config{
+		ConnRate: each, Rate: all,
 		Route:            func(path string) *engine.Route { return a.routes[path] },
 		HTTP:             func(c net.Conn) { n.handoff.push(c) },
 		NewID:            func() uint64 { return newID(slot) },
@@ -68,6 +72,9 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		return nil, fmt.Errorf("expedite: %w", err)
 	}
 	n.eng = eng
+	if n.admission = newAdmission(a.cfg.Tuning, eng.SetShort, n.log); n.admission != nil {
+		n.admission.idle = n.pace.asleep.Load
+	}
 	n.in = newInbox(eng)
 	n.local = broker.NewLocal(link, n.deliver)
 	n.moves = newMover(n)
@@ -94,6 +101,7 @@ func (n *node) pulse() bool {
 
 // deliver brings what other workers, or this one, have sent to its connections. On the loop.
 func (n *node) deliver(e broker.Envelope) (found bool) {
+	n.pace.stir()
 	switch e.Kind {
 	case broker.Publish:
 		n.eng.Publish(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload)
@@ -120,6 +128,8 @@ func (n *node) start(a *App) {
 	a.bus.Store(&bus{n.local})
 	n.uplink.greet()
 	go n.gate.keeper.run() // ends with stop
+	go n.admission.run()   // ends with stop
+	logTuned(n.log, a.Tuned())
 	go func() { n.ended <- n.eng.Run() }()
 	go func() { // ends with stop
 		if err := n.web.Serve(n.handoff); err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -156,6 +166,7 @@ func (n *node) stop(ctx context.Context) error {
 	n.in.close()
 	n.eng.Stop()
 	defer func() {
+		n.admission.stop()
 		n.gate.keeper.stop()
 		n.uplink.close()
 	}()

@@ -69,7 +69,8 @@ func (w Who) order(code ws.CloseCode, reason string) (order, error) {
 
 // denial is the entry of the deny list that an order asks for.
 func (o *order) denial() (auth.Denial, bool) {
-	return auth.Denial{Kind: auth.DenyKind(o.Kind), Value: o.Value, Until: o.Until}, o.Kind != kindConn && !o.Until.IsZero()
+	d := auth.Denial{Kind: auth.DenyKind(o.Kind), Value: o.Value, Until: o.Until}
+	return d, o.Kind != kindConn && !o.Until.IsZero()
 }
 
 // orders carries out what the primary says. Any goroutine, unless a method says otherwise.

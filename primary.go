@@ -62,6 +62,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
 		Heartbeat: max(a.cfg.HangTimeout, 0),
+		Env:       workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()),
 		OnEvent:   p.event,
 		OnMove:    p.move,
 		OnMessage: p.hear,

@@ -113,11 +113,13 @@ func (r *registry) start() {
 	r.tasks.Go(func() {
 		tick := time.NewTicker(sweepEvery)
 		defer tick.Stop()
+		var trim trimmer
 		for {
 			select {
-			case <-tick.C:
+			case now := <-tick.C:
 				r.memory.Sweep(sweepShare)
-				r.deny.Sweep(time.Now())
+				r.deny.Sweep(now)
+				trim.look(now)
 			case <-r.done:
 				return
 			}
@@ -289,8 +291,8 @@ type missedEntry struct {
 	until time.Time
 }
 
-// maxMissed is how many of them wait for Redis. Those beyond it hold on this machine only, and whoever gave them was told
-// so.
+// maxMissed is how many of them wait for Redis. Those beyond it hold on this machine only, and whoever gave them was
+// told so.
 const maxMissed = 10_000
 
 // publishMissed tells the other machines what they could not be told.

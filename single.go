@@ -41,6 +41,7 @@ func (a *App) runSingle(ctx context.Context) error {
 		}
 		return nil
 	})
+	tuneProcess(a.cfg.Tuning, thisHost(), os.Environ())
 	n, err := a.newNode(slot, 1, toHub, ln.Addr())
 	if err != nil {
 		return err

@@ -13,9 +13,6 @@ import (
 	"github.com/expedite-go/expedite/internal/rpc"
 )
 
-// reportEvery is how often a worker tells the primary how it is.
-const reportEvery = time.Second
-
 // errOrphaned is how a worker ends whose primary is gone.
 var errOrphaned = errors.New("expedite: the primary is gone")
 
@@ -45,6 +42,7 @@ func (a *App) runWorker(ctx context.Context) error {
 	}
 	self.Serve(cluster.Hooks{
 		Conns: func(fds []int) int {
+			n.pace.stir()
 			if n.draining.Load() || n.full.Load() || !n.eng.AddFDs(fds) {
 				return 0
 			}
@@ -112,21 +110,36 @@ type departure struct {
 
 // work reports until it is time to leave.
 func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-chan departure) error {
-	tick, move := time.NewTicker(reportEvery), time.NewTicker(handoffTick)
+	tick, move := time.NewTimer(reportEvery), time.NewTicker(handoffTick)
 	defer tick.Stop()
 	defer move.Stop()
+	move.Stop()
 	var d departure
+	var before uint64
+	var trim trimmer
 	for d.deadline.IsZero() {
 		select {
 		case <-tick.C:
 			n.summarize()
+			now := n.eng.Activity()
+			tick.Reset(n.pace.next(now != before))
+			before = now
+			trim.look(time.Now())
 			if n.pulse() {
 				_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
 			}
+		case <-n.pace.wake:
+			n.admission.stir()
+			tick.Reset(reportEvery)
 		case <-n.soon:
 			_ = self.Report(n.eng.Len(), n.report().Encode())
+		case <-n.moves.begun:
+			move.Reset(handoffTick)
 		case <-move.C:
 			n.moves.look(self)
+			if !n.moves.active.Load() {
+				move.Stop()
+			}
 		case d = <-leave:
 		case <-ctx.Done():
 			d.deadline = a.stopDeadline(ctx)
@@ -137,6 +150,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	if ln := self.Listener(); ln != nil {
 		_ = ln.Close() // the last copy: new clients are refused at once
 	}
+	move.Reset(handoffTick)
 	n.finishMove(self, move.C, d.deadline)
 	n.in.close() // whoever reads for us must not wait for a loop that ends
 	drain, cancel := context.WithDeadline(context.Background(), beforeKill(d.deadline))

@@ -129,6 +129,8 @@ func TestChain(t *testing.T) {
 		{"JWT of another issuer", []auth.Verifier{other, rs}, rsToken, ""},
 		{"JWT of another issuer, at the end", []auth.Verifier{other, secret}, rsToken, auth.ReasonWrongIssuer},
 		{"JWT with a bad signature is final", []auth.Verifier{rs, alice}, rsToken[:len(rsToken)-8] + "AAAAAAAA", auth.ReasonBadSignature},
+		{"unsigned JWT with something behind it is final", []auth.Verifier{rs, alice}, b64(`{"alg":"None"}`) + "." + b64(genuine) + ".AAAA", auth.ReasonBadSignature},
+		{"JWT with its signature stripped is final", []auth.Verifier{secret, alice}, b64(`{"alg":"RS256"}`) + "." + b64(genuine) + ".", auth.ReasonBadSignature},
 		{"unsigned JWT is final", []auth.Verifier{rs, alice}, b64(`{"alg":"none"}`) + "." + b64(genuine) + ".", auth.ReasonBadSignature},
 		{"nothing that anybody knows", []auth.Verifier{secret, says(auth.ReasonUnknown)}, "opaque", auth.ReasonUnknown},
 		{"a chain in a chain", []auth.Verifier{auth.Chain(says(auth.ReasonUnknown), other), alice}, rsToken, ""},

@@ -271,8 +271,12 @@ func TestCache(t *testing.T) {
 			return id
 		}
 		alice := `{"User":"alice","Scopes":["a"],"Claims":{"x":1}}`
-		expect("first", alice, "", 1)
+		first := expect("first", alice, "", 1)
+		first.Scopes[0], first.Claims["x"] = "b", 2
 		id := expect("again", alice, "", 0)
+		if id.Scopes[0] != "a" || id.Claims["x"] != 1.0 {
+			t.Errorf("after a change of what the verifier returned: got %+v", id)
+		}
 		id.User, id.Scopes[0], id.Claims["x"] = "mallory", "b", 2
 		if id = expect("after a change of the caller's copy", alice, "", 0); id.User != "alice" || id.Scopes[0] != "a" || id.Claims["x"] != 1.0 {
 			t.Errorf("got %+v", id)

@@ -25,9 +25,6 @@ func decodeObject(b []byte) (map[string]any, error) {
 	if !utf8.Valid(b) {
 		return nil, errUTF8
 	}
-	if !json.Valid(b) { // Decoder.Token lets some errors pass
-		return nil, errJSON
-	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil, errJSON
@@ -58,8 +55,10 @@ func decodeMembers(dec *json.Decoder, depth int) (map[string]any, error) {
 			return nil, err
 		}
 	}
-	_, err := dec.Token() // the closing brace
-	return object, err
+	if _, err := dec.Token(); err != nil { // the closing brace
+		return nil, errJSON
+	}
+	return object, nil
 }
 
 func decodeValue(dec *json.Decoder, depth int) (any, error) {
@@ -85,6 +84,8 @@ func decodeValue(dec *json.Decoder, depth int) (any, error) {
 		}
 		list = append(list, v)
 	}
-	_, err = dec.Token() // the closing bracket
-	return list, err
+	if _, err := dec.Token(); err != nil { // the closing bracket
+		return nil, errJSON
+	}
+	return list, nil
 }

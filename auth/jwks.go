@@ -101,8 +101,9 @@ func (j *JWKS) Close() error {
 	return nil
 }
 
-// Keys is part of KeySource. It waits for a fetch if there are no keys yet, or none with the ID kid. Keys without an ID
-// are not taken for a kid: a provider names its keys. It fails if there never were keys.
+// Keys is part of KeySource. It waits for a fetch if there are no keys yet, or none with the ID kid. A key without an
+// ID is taken for a kid only if it is the only one. A token without a kid is tried with the keys that are there: a new
+// one is found when they are refreshed. It fails if there never were keys.
 func (j *JWKS) Keys(ctx context.Context, kid string) ([]Key, error) {
 	found, round := j.lookUp(kid, time.Now())
 	if round == nil {

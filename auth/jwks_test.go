@@ -282,12 +282,31 @@ func TestJWKSOverTime(t *testing.T) {
 	a, b, c := newSigner(t, "a"), newSigner(t, "b"), newSigner(t, "c")
 	down := errors.New("connection refused")
 	synctest.Test(t, func(t *testing.T) {
+		// The goroutine of the JWKS asks for what the test says.
+		var mu sync.Mutex
 		var body string
-		fault, fetches, heard := down, 0, 0
+		fault, fetched, failures := down, 0, 0
+		provide := func(b string, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			body, fault = b, err
+		}
+		counts := func() (fetches, heard int) {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return fetched, failures
+		}
 		j, err := auth.NewJWKS(auth.JWKSConfig{
-			URL: "https://issuer.test/keys", OnError: func(error) { heard++ },
+			URL: "https://issuer.test/keys", OnError: func(error) {
+				mu.Lock()
+				defer mu.Unlock()
+				failures++
+			},
 			Client: &http.Client{Transport: trip(func() (string, error) {
-				fetches++
+				mu.Lock()
+				defer mu.Unlock()
+				fetched++
 				return body, fault
 			})},
 		})
@@ -301,38 +320,36 @@ func TestJWKSOverTime(t *testing.T) {
 		for range 50 {
 			want(t, v, "down, and asked again at once", a.token(t), auth.ReasonUnavailable)
 		}
-		if fetches != 1 || heard != 1 {
+		if fetches, heard := counts(); fetches != 1 || heard != 1 {
 			t.Errorf("down: got %d fetches and %d errors, want 1 and 1", fetches, heard)
 		}
-		body, fault = jwkSet(a), nil
+		provide(jwkSet(a), nil)
 		later(time.Second)
 		want(t, v, "up: the first use tries again", a.token(t), "")
-		if fetches != 2 {
+		if fetches, _ := counts(); fetches != 2 {
 			t.Errorf("up: got %d fetches, want 2", fetches)
 		}
 
-		body, fault = "", down
+		provide("", down)
 		later(time.Hour)
-		synctest.Wait()
 		want(t, v, "down for an hour: the keys stay", a.token(t), "")
-		if n := fetches - 2; n < 5 || n > 20 {
-			t.Errorf("down for an hour: got %d fetches, want some, further and further apart", n)
+		if n, _ := counts(); n-2 < 5 || n-2 > 20 {
+			t.Errorf("down for an hour: got %d fetches, want some, further and further apart", n-2)
 		}
 		want(t, v, "down, unknown key", b.token(t), auth.ReasonBadSignature)
 
-		body, fault = jwkSet(b), nil
+		provide(jwkSet(b), nil)
 		later(16 * time.Minute)
-		synctest.Wait()
 		want(t, v, "rotated: the new key", b.token(t), "")
 		want(t, v, "rotated: the old key is gone", a.token(t), auth.ReasonBadSignature)
 
-		before := fetches
-		for range 600 { // ten minutes of made up keys, ten in a second
+		before, _ := counts()
+		for range 600 { // ten minutes of made up keys
 			want(t, v, "made up", c.token(t), auth.ReasonBadSignature)
 			later(time.Second)
 		}
-		if n := fetches - before; n > 12 {
-			t.Errorf("made up keys for ten minutes: got %d fetches, want at most one in a minute and the regular one", n)
+		if n, _ := counts(); n-before > 12 {
+			t.Errorf("made up keys for ten minutes: got %d fetches, want at most one in a minute and the regular one", n-before)
 		}
 	})
 }

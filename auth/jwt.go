@@ -111,9 +111,6 @@ func (j *JWT) checkSignature(ctx context.Context, t *jwtToken) error {
 		}
 	}
 	keys, err := j.keys.Keys(ctx, t.kid)
-	if err != nil {
-		return refuse(ReasonUnavailable, err)
-	}
 	tried := false
 	for _, k := range keys {
 		if !k.allows(t.alg) {
@@ -123,6 +120,9 @@ func (j *JWT) checkSignature(ctx context.Context, t *jwtToken) error {
 		if method.Verify(t.signed, t.signature, k.Public) == nil {
 			return nil
 		}
+	}
+	if err != nil { // the right key may be one of those that are not there
+		return refuse(ReasonUnavailable, err)
 	}
 	if !tried {
 		return &Error{

@@ -98,7 +98,7 @@ func (s KeySet) check() error {
 func Secret(b []byte) KeySet { return KeySet{{Public: bytes.Clone(b)}} }
 
 // JoinKeys makes one source of several: a token may be signed by a key of any of them. One that cannot tell matters
-// only if the others have no key.
+// only if none of the others' keys fits.
 func JoinKeys(sources ...KeySource) KeySource { return joined(sources) }
 
 type joined []KeySource
@@ -114,10 +114,7 @@ func (j joined) Keys(ctx context.Context, kid string) ([]Key, error) {
 		}
 		all = append(all, keys...)
 	}
-	if len(all) > 0 {
-		return all, nil
-	}
-	return nil, errors.Join(errs...)
+	return all, errors.Join(errs...)
 }
 
 // check says what is wrong with those that are fixed.

@@ -205,6 +205,9 @@ func TestJoinKeys(t *testing.T) {
 	if _, err := verify(t, v, token(t, `{"alg":"EdDSA","kid":"ed"}`, genuine, "EdDSA", k.ed)); err != nil {
 		t.Errorf("a key that is there: got %v", err)
 	}
+	both := mustJWT(t, auth.JWTConfig{Keys: auth.JoinKeys(auth.Secret([]byte(testSecret)), dead), NoExpiry: true})
+	want(t, both, "a token of the source that is there", signHS(t, map[string]any{"sub": "alice"}), "")
+	want(t, both, "a token that may be of the other", token(t, `{"alg":"EdDSA","kid":"x"}`, genuine, "EdDSA", k.ed), auth.ReasonUnavailable)
 	if _, err := verify(t, v, token(t, `{"alg":"EdDSA","kid":"x"}`, genuine, "EdDSA", k.ed)); reason(err) != auth.ReasonUnavailable {
 		t.Errorf("a key that may be in the other: got %v, want unavailable", err)
 	}
@@ -223,8 +226,11 @@ func TestKeysAreSilent(t *testing.T) {
 	}
 }
 
-// later lets time pass in a bubble of synctest.
-func later(d time.Duration) { <-time.After(d) }
+// later lets time pass in a bubble of synctest, and what it brings about happen.
+func later(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
@@ -307,6 +313,16 @@ func TestSecretFile(t *testing.T) {
 	write(t, path, "short\n")
 	if _, err := auth.SecretFile(path); err == nil || !strings.Contains(err.Error(), "5 bytes") {
 		t.Errorf("a short secret: got %v", err)
+	}
+	_, public := pair(t, "ES256")
+	for _, bad := range []string{public, `{"keys":[]}`, `{`, "-----BEGIN PUBLIC KEY-----\nAAAAAAAAAAAAAAAAAAAAAAAAA"} {
+		if set, err := auth.ParseSecret([]byte(bad)); err == nil || !strings.HasPrefix(err.Error(), "auth: ") {
+			t.Errorf("%s: got %v, %v", bad, set, err)
+		}
+	}
+	jwk, _ := pair(t, "HS512")
+	if set, err := auth.ParseSecret([]byte(jwk)); err != nil || len(set) != 1 || set[0].ID == "" {
+		t.Errorf("a JWK: got %v, %v", set, err)
 	}
 	write(t, path, testSecret+"\r\n")
 	f, err := auth.SecretFile(path)

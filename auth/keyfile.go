@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,12 +36,24 @@ type File struct {
 // KeyFile reads a file in one of the forms of ParseKeys, and follows it.
 func KeyFile(path string) (*File, error) { return openFile(path, ParseKeys) }
 
-// SecretFile reads a file that holds a secret for HS256, HS384 or HS512, and follows it. Line ends behind the secret do
-// not belong to it.
-func SecretFile(path string) (*File, error) { return openFile(path, parseSecret) }
+// SecretFile reads a file that holds what ParseSecret reads, and follows it.
+func SecretFile(path string) (*File, error) { return openFile(path, ParseSecret) }
 
-func parseSecret(b []byte) (KeySet, error) {
+// ParseSecret reads a secret for HS256, HS384 or HS512: a text of at least 32 bytes, without the line ends behind it,
+// or what GenerateKey makes of one, a JWK of kty oct or a set of them.
+func ParseSecret(b []byte) (KeySet, error) {
 	set := Secret(trimSecret(b))
+	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) {
+		var err error
+		if set, err = ParseKeys(b); err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range set {
+		if _, ok := k.Public.([]byte); !ok {
+			return nil, errors.New("auth: secret: a key that is none")
+		}
+	}
 	if err := set.check(); err != nil {
 		return nil, fmt.Errorf("auth: secret: %w", err)
 	}

@@ -105,6 +105,7 @@ func TestOrigins(t *testing.T) {
 		{"sub-domain, another port", "app.example.com", []string{"https://a.example.org:8443"}, false, list, false, false},
 		{"sub-domain with its port", "app.example.com", []string{"https://a.ports.example:8443"}, false, list, true, true},
 		{"sub-domain without its port", "app.example.com", []string{"https://a.ports.example"}, false, list, false, false},
+		{"sub-domain with its port, another scheme", "app.example.com", []string{"http://a.ports.example:8443"}, false, list, false, false},
 		{"the entry itself", "app.example.com", []string{"https://*.example.org"}, false, list, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -121,7 +121,7 @@ func thumbprint(public any) (string, error) {
 func ParsePrivateKey(b []byte) (SigningKey, error) {
 	trimmed := bytes.TrimSpace(b)
 	if !bytes.HasPrefix(trimmed, []byte("{")) && !bytes.Contains(trimmed, []byte("-----BEGIN ")) {
-		set, err := parseSecret(b)
+		set, err := ParseSecret(b)
 		if err != nil {
 			return SigningKey{}, err
 		}

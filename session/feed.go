@@ -3,85 +3,101 @@ package session
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
 )
 
 const (
-	// MaxFeed is how many entries a Feed keeps; the next ones are refused with ErrFull.
+	// MaxFeed is how many entries a Feed keeps; those that are over first make room.
 	MaxFeed = 100_000
-	// feedRead is how often the entries that are kept are read again, in case that one was missed.
+	// MaxFeedEntry is how long an entry may be, in bytes.
+	MaxFeedEntry = 16 << 10
+	// feedRead is how often what is kept is looked at again, in case that something was missed.
 	feedRead = 10 * time.Second
+	// feedPage is how many entries are read at once.
+	feedPage = 1000
 )
 
 // Feed is what the machines that share a Redis tell each other: entries that all who listen hear, and those who come
-// later, too, until their time is over. Any goroutine.
+// later, too, until their time is over. Any goroutine. The channel is a plain one, not a shard's: any node of a
+// cluster serves who listens, whichever moves or fails, and entries are few.
 type Feed struct {
-	redis *Redis
-	key   string // of the entries that are kept, and of the channel
+	redis   *Redis
+	key     string // of the entries that are kept, and of the channel
+	mark    string // of what tells one state of them from another
+	publish script
 }
 
 // Feed returns the feed of a name.
 func (r *Redis) Feed(name string) *Feed {
-	return &Feed{redis: r, key: r.prefix + "{feed:" + name + "}"}
+	key := r.prefix + "{feed:" + name + "}"
+	return &Feed{redis: r, key: key, mark: key + ":mark", publish: newScript(scriptPublish)}
 }
 
-// scriptPublish: KEYS the entries; ARGV entry, until (s; 0 is not kept), most. Entries whose time is over go.
+// scriptPublish: KEYS the entries, the mark; ARGV entry, until (ms; 0 is not kept), most, a new mark. Who listens
+// hears it in any case. The first write needs no memory: then Redis takes the rest even if it is full. Entries whose
+// time is over go.
 const scriptPublish = `
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. time[1])
-if ARGV[2] ~= '0' then
-  if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
-  redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
-  redis.call('EXPIREAT', KEYS[1], redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] + 1)
-end
-redis.call('PUBLISH', KEYS[1], ARGV[1])
+redis.call('PUBLISH', KEYS[1], ARGV[2] .. ':' .. ARGV[1])
+if ARGV[2] == '0' then return 1 end
+local ms = math.floor(now / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', str(ms))
+if tonumber(ARGV[2]) <= ms then return 1 end
+redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[3]) - 1)
+local last = str(tonumber(redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]))
+redis.call('PEXPIREAT', KEYS[1], last)
+redis.call('SET', KEYS[2], ARGV[4])
+redis.call('PEXPIREAT', KEYS[2], last)
 return 1
 `
 
 // Publish tells an entry to all who follow, and to those who will before until, which may be zero. It fails with
-// ErrUnavailable and ErrFull.
+// ErrTooLarge and ErrUnavailable.
 func (f *Feed) Publish(ctx context.Context, entry []byte, until time.Time) error {
+	if len(entry) > MaxFeedEntry {
+		return fmt.Errorf("%w: an entry of %d bytes, the limit is %d", ErrTooLarge, len(entry), MaxFeedEntry)
+	}
 	at := "0"
 	if !until.IsZero() {
-		at = strconv.FormatInt(until.Unix()+1, 10)
+		at = strconv.FormatInt(max(until.UnixMilli(), 1), 10)
 	}
-	res, err := f.redis.call(ctx, run{
-		newScript(scriptPublish), []string{f.key}, []string{string(entry), at, strconv.Itoa(MaxFeed)},
-	})
-	if err != nil {
-		return err
-	}
-	if n, err := res.AsInt64(); err != nil || n == 0 {
-		return fmt.Errorf("%w: %d entries", ErrFull, MaxFeed)
-	}
-	return nil
+	_, err := f.redis.call(ctx, run{f.publish, []string{f.key, f.mark}, []string{
+		string(entry), at, strconv.Itoa(MaxFeed), strconv.FormatUint(rand.Uint64(), 36),
+	}})
+	return err
 }
 
 // follower is one who follows.
 type follower struct {
 	*Feed
 	heard func(entry []byte)
-	known map[[32]byte]time.Time // entries that are kept, and until when they are remembered
+	known map[[sha256.Size]byte]int64 // entries that are kept, and until when (ms)
+	seen  string                      // the mark of what was read last
 }
 
-// Follow calls heard with the entries that are kept and those that come, one after the other, until stop is closed. One
-// that is kept is heard once. What comes while Redis is away, and is not kept, is missed.
+// Follow calls heard with the entries that are kept and those that come, one after the other, until stop is closed.
+// heard may block. One that is kept is heard once, unless it is published again for longer. What comes while Redis is
+// away, and is not kept, is missed.
 func (f *Feed) Follow(stop <-chan struct{}, heard func(entry []byte)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() { // ends with stop
-		<-stop
-		cancel()
+	go func() { // ends with Follow
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
 	}()
-	l := &follower{Feed: f, heard: heard, known: make(map[[32]byte]time.Time)}
+	l := &follower{Feed: f, heard: heard, known: make(map[[sha256.Size]byte]int64)}
 	for pause := redisFirstPause; ctx.Err() == nil; pause = min(2*pause, redisLastPause) {
-		began := time.Now()
-		l.listen(ctx)
-		if time.Since(began) > redisLastPause {
+		if l.listen(ctx) {
 			pause = redisFirstPause
 		}
 		select {
@@ -91,69 +107,132 @@ func (f *Feed) Follow(stop <-chan struct{}, heard func(entry []byte)) {
 	}
 }
 
-// listen hears entries until the connection is lost.
-func (l *follower) listen(ctx context.Context) {
+// listen hears entries until the connection is lost. It says whether there was one.
+func (l *follower) listen(ctx context.Context) (begun bool) {
 	c, err := l.redis.conn()
 	if err != nil {
-		return
+		return false
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	entries := make(chan []byte, feedQueue)
-	ended := make(chan struct{})
+	entries, joined, ended := make(chan string), make(chan struct{}, 1), make(chan struct{})
 	go func() { // ends with the subscription
 		defer close(ended)
-		_ = c.Receive(ctx, c.B().Subscribe().Channel(l.key).Build(), func(m rueidis.PubSubMessage) {
-			select {
-			case entries <- []byte(m.Message):
-			case <-ctx.Done():
-			}
-		})
+		l.subscribe(ctx, c, entries, joined)
 	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	select {
+	case <-joined: // from here on, nothing comes unheard
+	case <-ended:
+		return false
+	}
+	if l.read(ctx, c) != nil {
+		return false
+	}
 	tick := time.NewTicker(feedRead)
 	defer tick.Stop()
-	// The subscription may begin a moment later than this: what comes between is read at the first tick.
-	l.read(ctx, c)
 	for {
 		select {
 		case e := <-entries:
-			l.hear(e)
+			l.take(e)
 		case <-tick.C:
-			l.read(ctx, c)
+			if l.read(ctx, c) != nil {
+				return true
+			}
 		case <-ended:
-			return
+			return true
 		}
 	}
 }
 
-// feedQueue is how many entries wait for one who follows.
-const feedQueue = 256
+// subscribe passes on what comes on the channel until the connection is lost. It has a connection of its own: who
+// listens slowly holds nothing else up.
+func (l *follower) subscribe(ctx context.Context, c rueidis.Client, entries chan<- string, joined chan<- struct{}) {
+	own, release := c.Dedicate()
+	defer release()
+	defer own.Close()
+	ctx = rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) {
+		select {
+		case joined <- struct{}{}:
+		default:
+		}
+	})
+	command := own.B().Subscribe().Channel(l.key).Build()
+	_ = own.Receive(ctx, command, func(m rueidis.PubSubMessage) { // whatever its reason to end, it is tried again
+		select {
+		case entries <- m.Message:
+		case <-ctx.Done():
+		}
+	})
+}
 
-// read hears the entries that are kept.
-func (l *follower) read(ctx context.Context, c rueidis.Client) {
-	ctx, cancel := context.WithTimeout(ctx, l.redis.timeout)
-	defer cancel()
-	now := time.Now()
-	list, err := c.Do(ctx, c.B().Zrangebyscore().Key(l.key).Min(strconv.FormatInt(now.Unix(), 10)).Max("+inf").Build()).AsStrSlice()
-	if err != nil {
+var errFeedScan = errors.New("session: Redis: a scan that does not end")
+
+// read hears the entries that are kept, unless they are those that it has read before.
+func (l *follower) read(ctx context.Context, c rueidis.Client) error {
+	ask := func(command rueidis.Completed) rueidis.RedisResult {
+		ctx, cancel := context.WithTimeout(ctx, l.redis.timeout)
+		defer cancel()
+		return c.Do(ctx, command)
+	}
+	mark, err := ask(c.B().Get().Key(l.mark).Build()).ToString()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return err
+	}
+	if mark != "" && mark == l.seen {
+		return nil
+	}
+	// A scan has all that is there from its beginning to its end, in parts that hold nobody up.
+	cursor := uint64(0)
+	for range 10 * MaxFeed / feedPage {
+		page, err := ask(c.B().Zscan().Key(l.key).Cursor(cursor).Count(feedPage).Build()).AsScanEntry()
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(page.Elements); i += 2 {
+			if until, err := strconv.ParseFloat(page.Elements[i+1], 64); err == nil {
+				l.keep(page.Elements[i], int64(until))
+			}
+		}
+		if cursor = page.Cursor; cursor == 0 {
+			l.seen = mark
+			return nil
+		}
+	}
+	return errFeedScan
+}
+
+// take hears what came on the channel: until, a colon, the entry.
+func (l *follower) take(message string) {
+	head, entry, ok := strings.Cut(message, ":")
+	until, err := strconv.ParseInt(head, 10, 64)
+	switch {
+	case !ok || err != nil: // it is no entry
+	case until == 0:
+		l.heard([]byte(entry))
+	default:
+		l.keep(entry, until)
+	}
+}
+
+// keep hears an entry that is kept, if it was not heard before.
+func (l *follower) keep(entry string, until int64) {
+	sum, now := sha256.Sum256([]byte(entry)), time.Now().UnixMilli()
+	if until <= now || l.known[sum] >= until {
 		return
 	}
-	for _, e := range list {
-		l.hear([]byte(e))
-	}
-	for sum, until := range l.known {
-		if now.After(until) {
-			delete(l.known, sum)
+	if len(l.known) >= 2*MaxFeed {
+		for sum, until := range l.known {
+			if until <= now {
+				delete(l.known, sum)
+			}
+		}
+		if len(l.known) >= 2*MaxFeed {
+			clear(l.known) // they are heard again
 		}
 	}
-}
-
-// hear passes on an entry that was not heard before.
-func (l *follower) hear(entry []byte) {
-	sum := sha256.Sum256(entry)
-	_, known := l.known[sum]
-	l.known[sum] = time.Now().Add(3 * feedRead)
-	if !known {
-		l.heard(entry)
-	}
+	l.known[sum] = until
+	l.heard([]byte(entry))
 }

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -19,15 +18,16 @@ type GuardConfig struct {
 	QueueLimit int
 	// Require lets nothing in while Main is away.
 	Require bool
-	// Timeout bounds every call; 0 means 2 s.
+	// Timeout bounds every call; 0 means 2 s. Main has half of it, so that the rest is left for Spare.
 	Timeout time.Duration
 	// Log gets a line at the beginning and the end of each outage; nil means slog.Default.
 	Log *slog.Logger
 }
 
-// Guard is a Store for one worker that makes an outage of another store harmless. While that is away, new connections get
-// their session in the spare store, writes are queued and fail with ErrDeferred, and what cannot be known fails with
-// ErrUnavailable. When it is back, the spare's sessions move there, and then the queue. Make one with [NewGuard].
+// Guard is a Store for one worker that makes an outage of another store harmless. While that is away, new connections
+// get their session in the spare store, writes are queued and fail with ErrDeferred, and what cannot be known fails
+// with ErrUnavailable. When it is back, the spare's sessions move there, and then the queue. Make one with
+// [NewGuard].
 type Guard struct {
 	main, spare Store
 	limit       int
@@ -37,14 +37,19 @@ type Guard struct {
 
 	mu          sync.Mutex
 	state       guardState
-	since       time.Time // of the outage
+	epoch       uint64 // outages so far
+	since       time.Time
 	cause       error
+	told        bool          // the log has the outage, and not its end
+	upAt        time.Time     // when the latest outage ended
 	pause       time.Duration // before the next probe
-	provisional map[ID]bool   // sessions in the spare store; true: on its way to the main one
-	queue       []deferred
-	queued      int        // bytes in queue
-	ended       map[ID]Ref // connections whose end the main store has not heard of
-	tickets     bool       // there may be some in the spare store
+	provisional map[ID]*resident
+	moved       chan struct{} // closed when those that move have moved
+	idle        chan struct{} // told when one in the spare store is not busy any more
+	queue       []deferred    // the oldest first; one that is being replayed is still there
+	queued      int           // bytes in queue
+	behind      map[ID]int    // how many writes of a session are in queue
+	ended       map[ID]Ref    // connections whose end the main store has not heard of
 	count       GuardStats
 	closing     bool
 
@@ -61,21 +66,11 @@ const (
 	guardRecovering // it is back, and does not have everything yet
 )
 
-// deferred is a write that waits.
-type deferred struct {
-	id      ID
-	changes Changes
-	size    int
-}
-
-// maxEnded is how many ends of connections wait for the main store.
-const maxEnded = 64 << 10
-
 // GuardStats is what a Guard has done. Counters only grow.
 type GuardStats struct {
 	Outages, Probes uint64
 	Deferred        uint64 // writes that were queued
-	Refused         uint64 // writes that found the queue full, or that the main store did not take later
+	Refused         uint64 // what there was no room for, or what the main store did not take later
 	Replayed        uint64 // writes that were queued and are stored
 	Provisional     uint64 // sessions that were made in the spare store
 	Restored        uint64 // of these: that moved to the main store
@@ -87,7 +82,8 @@ type GuardStats struct {
 func NewGuard(c GuardConfig) *Guard {
 	g := &Guard{
 		main: c.Main, spare: c.Spare, limit: c.QueueLimit, require: c.Require, timeout: c.Timeout, log: c.Log,
-		provisional: make(map[ID]bool), ended: make(map[ID]Ref), done: make(chan struct{}),
+		provisional: make(map[ID]*resident), moved: make(chan struct{}), idle: make(chan struct{}, 1),
+		behind: make(map[ID]int), ended: make(map[ID]Ref), done: make(chan struct{}),
 	}
 	if g.limit <= 0 {
 		g.limit = 1 << 20
@@ -101,7 +97,7 @@ func NewGuard(c GuardConfig) *Guard {
 	return g
 }
 
-// State says whether the main store is away, since when, and why.
+// State says whether the main store is away or does not have everything yet, since when, and why.
 func (g *Guard) State() (down bool, since time.Time, cause error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -125,11 +121,15 @@ func (g *Guard) Close() error {
 	g.mu.Lock()
 	first := !g.closing
 	g.closing = true
+	writes, ends := len(g.queue), len(g.ended)
 	g.mu.Unlock()
 	if first {
 		close(g.done)
 	}
 	g.tasks.Wait()
+	if first && writes+ends > 0 {
+		g.log.Warn("the session store was not back in time", "writes_lost", writes, "ends_lost", ends)
+	}
 	return g.main.Close()
 }
 
@@ -138,328 +138,66 @@ func isAway(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// ask calls the main store, unless it is away. It reports false if it is: the caller does without.
+// bound is the time that a call has.
+func (g *Guard) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, g.timeout)
+}
+
+// ask calls the main store, unless it is away. It reports false if it is: the caller does without. Callers that do
+// not want to know any more say nothing about the store, nor do those that had hardly any time.
 func (g *Guard) ask(ctx context.Context, call func(context.Context) error) (asked bool, err error) {
 	g.mu.Lock()
-	down, cause := g.state == guardDown, g.cause
+	down, cause, epoch := g.state == guardDown, g.cause, g.epoch
 	g.mu.Unlock()
 	if down {
 		return false, unavailable(cause)
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.timeout)
+	part, cancel := context.WithTimeout(ctx, g.timeout/2)
 	defer cancel()
-	err = call(ctx)
-	if !isAway(err) {
+	began := time.Now()
+	err = call(part)
+	hasty := ctx.Err() != nil && (errors.Is(ctx.Err(), context.Canceled) || time.Since(began) < g.timeout/4)
+	if err == nil || hasty || !isAway(err) {
 		return true, err
 	}
-	g.trip(err)
+	g.trip(epoch, err)
 	return false, unavailable(err)
 }
 
-// trip notes that the main store is away, and begins to look for it.
-func (g *Guard) trip(cause error) {
+// trip notes that the main store is away, and begins to look for it. What failed and began before the latest outage
+// is no news.
+func (g *Guard) trip(epoch uint64, cause error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.state == guardDown || epoch != g.epoch {
+		return
+	}
 	was := g.state
 	g.state, g.cause = guardDown, cause
-	if was != guardUp || g.closing {
-		return // whoever looks for it goes on
-	}
-	g.since = time.Now()
+	g.epoch++
 	g.count.Outages++
-	g.log.Warn("the session store is away: new sessions live in the primary, writes are queued", "error", cause)
-	g.tasks.Go(g.recover)
+	if was == guardUp {
+		g.since = time.Now()
+	}
+	if g.since.Sub(g.upAt) > probeLast {
+		g.pause = probeFirst // else it comes and goes, and is asked ever more seldom
+	}
+	if !g.told {
+		g.told = true
+		g.log.Warn("the session store is away: new sessions live in the primary, writes are queued", "error", cause)
+	}
+	if was == guardUp && !g.closing {
+		g.tasks.Go(g.recover)
+	}
 }
 
-// isProvisional says whether a session is in the spare store, and whether it is about to leave it.
-func (g *Guard) isProvisional(id ID) (yes, moving bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	moving, yes = g.provisional[id]
-	return yes, moving
-}
-
-// Attach is Store's.
-func (g *Guard) Attach(ctx context.Context, a Attach) (done Attached, err error) {
-	if yes, _ := g.isProvisional(a.ID); !yes {
-		asked, err := g.ask(ctx, func(ctx context.Context) (err error) {
-			done, err = g.main.Attach(ctx, a)
-			return err
-		})
-		if asked || g.require {
-			return done, err
-		}
-	}
-	done, err = g.spare.Attach(ctx, a)
-	if err != nil {
-		return done, err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if _, known := g.provisional[done.Session.ID]; !known {
-		g.provisional[done.Session.ID] = false
-		g.count.Provisional++
-		g.lookLocked() // it may be back already
-	}
-	return done, nil
-}
-
-// split divides refs by where their sessions are: in the main store, in the spare one, or between the two.
-func (g *Guard) split(refs []Ref) (main, spare, moving []Ref) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, ref := range refs {
-		switch between, yes := g.provisional[ref.ID]; {
-		case !yes:
-			main = append(main, ref)
-		case between:
-			moving = append(moving, ref)
-		default:
-			spare = append(spare, ref)
-		}
-	}
-	return main, spare, moving
-}
-
-// remember keeps ends of connections until the main store can hear of them.
-func (g *Guard) remember(refs []Ref) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, ref := range refs {
-		if _, known := g.ended[ref.ID]; !known && len(g.ended) >= maxEnded {
-			g.count.DetachLost++
-			continue
-		}
-		g.ended[ref.ID] = ref
-	}
-	g.lookLocked()
-}
-
-// Detach is Store's. Without the main store it remembers the ends.
-func (g *Guard) Detach(ctx context.Context, refs []Ref) error {
-	main, spare, moving := g.split(refs)
-	var err error
-	if len(moving) > 0 {
-		g.remember(moving)
-	}
-	if len(spare) > 0 {
-		err = g.spare.Detach(ctx, spare)
-	}
-	if len(main) == 0 {
-		return err
-	}
-	asked, merr := g.ask(ctx, func(ctx context.Context) error { return g.main.Detach(ctx, main) })
-	if asked {
-		return errors.Join(err, merr)
-	}
-	g.remember(main)
-	return err
-}
-
-// Touch is Store's. Without the main store nothing is lost.
-func (g *Guard) Touch(ctx context.Context, refs []Ref) (lost []Ref, err error) {
-	main, spare, _ := g.split(refs)
-	if len(spare) > 0 {
-		_, err = g.spare.Touch(ctx, spare)
-	}
-	if len(main) == 0 {
-		return nil, err
-	}
-	asked, merr := g.ask(ctx, func(ctx context.Context) (err error) {
-		lost, err = g.main.Touch(ctx, main)
-		return err
-	})
-	if !asked {
-		return nil, err
-	}
-	return lost, errors.Join(err, merr)
-}
-
-// Restore is Store's.
-func (g *Guard) Restore(ctx context.Context, list []Saved) (superseded []ID, err error) {
-	_, err = g.ask(ctx, func(ctx context.Context) (err error) {
-		superseded, err = g.main.Restore(ctx, list)
-		return err
-	})
-	return superseded, err
-}
-
-// Load is Store's: with the writes that are still queued.
-func (g *Guard) Load(ctx context.Context, id ID) (values map[string][]byte, err error) {
-	if yes, _ := g.isProvisional(id); yes {
-		values, err = g.spare.Load(ctx, id)
-	} else {
-		_, err = g.ask(ctx, func(ctx context.Context) (err error) {
-			values, err = g.main.Load(ctx, id)
-			return err
-		})
-	}
-	if err != nil {
-		return nil, err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, d := range g.queue {
-		if d.id != id {
-			continue
-		}
-		for k, v := range d.changes {
-			if v == nil {
-				delete(values, k)
-			} else {
-				values[k] = append([]byte{}, v...)
-			}
-		}
-	}
-	return values, nil
-}
-
-// Save is Store's.
-func (g *Guard) Save(ctx context.Context, id ID, changes Changes) error {
-	yes, moving := g.isProvisional(id)
-	if yes && !moving {
-		return g.spare.Save(ctx, id, changes)
-	}
-	g.mu.Lock()
-	behind := len(g.queue) > 0 // it must not overtake
-	g.mu.Unlock()
-	if !moving && !behind {
-		asked, err := g.ask(ctx, func(ctx context.Context) error { return g.main.Save(ctx, id, changes) })
-		if asked {
-			return err
-		}
-	}
-	return g.put(id, changes)
-}
-
-// put queues a write.
-func (g *Guard) put(id ID, changes Changes) error {
-	if err := checkValues(len(changes)/2, valueBytes(changes)); err != nil {
-		return err
-	}
-	size := len(id) + valueBytes(changes)
-	own := make(Changes, len(changes))
-	for k, v := range changes {
-		if v != nil {
-			v = append([]byte{}, v...)
-		}
-		own[k] = v
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.queued+size > g.limit {
-		g.count.Refused++
-		return unavailable(g.causeLocked())
-	}
-	g.queue = append(g.queue, deferred{id, own, size})
-	g.queued += size
-	g.count.Deferred++
-	g.lookLocked()
-	return ErrDeferred
-}
-
-var errQueueFull = errors.New("session: too many writes wait for the store")
-
-func (g *Guard) causeLocked() error {
-	if g.cause == nil {
-		return errQueueFull
-	}
-	return errors.Join(errQueueFull, g.cause)
-}
-
-// lookLocked makes sure that somebody brings to the main store what waits for it. With g.mu held.
+// lookLocked makes sure that somebody brings to the main store what waits for it: a call that was under way when it
+// failed may end when it is back. With g.mu held.
 func (g *Guard) lookLocked() {
 	if g.state == guardUp && !g.closing {
 		g.state, g.since = guardRecovering, time.Now()
 		g.tasks.Go(g.recover)
 	}
-}
-
-// Find is Store's.
-func (g *Guard) Find(ctx context.Context, id ID) (s Session, err error) {
-	if yes, _ := g.isProvisional(id); yes {
-		return g.spare.Find(ctx, id)
-	}
-	_, err = g.ask(ctx, func(ctx context.Context) (err error) {
-		s, err = g.main.Find(ctx, id)
-		return err
-	})
-	return s, err
-}
-
-// List is Store's.
-func (g *Guard) List(ctx context.Context, user string) (list []Session, err error) {
-	_, err = g.ask(ctx, func(ctx context.Context) (err error) {
-		list, err = g.main.List(ctx, user)
-		return err
-	})
-	return list, err
-}
-
-// Drop is Store's.
-func (g *Guard) Drop(ctx context.Context, ids ...ID) (dropped []Session, err error) {
-	var main, spare []ID
-	for _, id := range ids {
-		if yes, _ := g.isProvisional(id); yes {
-			spare = append(spare, id)
-		} else {
-			main = append(main, id)
-		}
-	}
-	if len(spare) > 0 {
-		if dropped, err = g.spare.Drop(ctx, spare...); err != nil {
-			return dropped, err
-		}
-	}
-	if len(main) == 0 {
-		return dropped, nil
-	}
-	_, err = g.ask(ctx, func(ctx context.Context) error {
-		more, err := g.main.Drop(ctx, main...)
-		dropped = append(dropped, more...)
-		return err
-	})
-	return dropped, err
-}
-
-// PutTicket is Store's.
-func (g *Guard) PutTicket(ctx context.Context, key [32]byte, value []byte, ttl time.Duration) error {
-	asked, err := g.ask(ctx, func(ctx context.Context) error { return g.main.PutTicket(ctx, key, value, ttl) })
-	if asked || g.require {
-		return err
-	}
-	g.mu.Lock()
-	g.tickets = true
-	g.mu.Unlock()
-	return g.spare.PutTicket(ctx, key, value, ttl)
-}
-
-// TakeTicket is Store's. One that was put while the main store was away is found, too.
-func (g *Guard) TakeTicket(ctx context.Context, key [32]byte) (value []byte, err error) {
-	asked, err := g.ask(ctx, func(ctx context.Context) (err error) {
-		value, err = g.main.TakeTicket(ctx, key)
-		return err
-	})
-	g.mu.Lock()
-	some := g.tickets
-	g.mu.Unlock()
-	if asked && (!errors.Is(err, ErrNotFound) || !some) || g.require {
-		return value, err
-	}
-	value, serr := g.spare.TakeTicket(ctx, key)
-	if errors.Is(serr, ErrNotFound) {
-		return nil, err // it may be in the main store
-	}
-	return value, serr
-}
-
-// probe asks the main store for a write that leaves nothing.
-func (g *Guard) probe() error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
-	defer cancel()
-	var key [32]byte
-	_, _ = rand.Read(key[:]) // never fails: crypto/rand ends the process instead
-	return g.main.PutTicket(ctx, key, nil, time.Second)
 }
 
 var _ Store = (*Guard)(nil)

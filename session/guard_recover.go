@@ -2,179 +2,250 @@ package session
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"math/rand/v2"
 	"time"
 )
 
-// Pauses between probes, of which a random part is taken.
+// Pauses before probes, of which a random part is taken.
 const (
 	probeFirst = 100 * time.Millisecond
 	probeLast  = 10 * time.Second
 )
 
+// What moves to the main store at once.
+const (
+	moveSessions = 64
+	moveBytes    = 1 << 20 // of values
+)
+
 // recover looks for the main store until it is back and has everything. It ends then, or with Close.
 func (g *Guard) recover() {
-	pause := probeFirst
-	for {
-		g.mu.Lock()
-		g.count.Probes++
-		g.mu.Unlock()
-		err := g.probe()
-		if err == nil {
-			if err = g.bringBack(); err == nil && g.settled() {
-				return
-			}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // ends with recover
+		select {
+		case <-g.done:
+			cancel()
+		case <-ctx.Done():
 		}
-		if err != nil {
+	}()
+	for ctx.Err() == nil {
+		if g.isDown() {
+			if !g.rest(ctx) || g.probe(ctx) != nil {
+				continue
+			}
 			g.mu.Lock()
-			g.state, g.cause = guardDown, err
+			g.state = guardRecovering // it is asked again, and others fail again
 			g.mu.Unlock()
 		}
-		select {
-		case <-time.After(rand.N(pause) + time.Millisecond):
-		case <-g.done:
+		if err := g.bringBack(ctx); err != nil {
+			if !g.isDown() { // it is the spare store that fails
+				g.rest(ctx)
+			}
+		} else if g.settled() {
 			return
 		}
-		if err == nil {
-			pause = probeFirst // something came meanwhile
-		} else {
-			pause = min(2*pause, probeLast)
-		}
 	}
+}
+
+func (g *Guard) isDown() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == guardDown
+}
+
+// rest waits, each time longer, and says whether it was to the end.
+func (g *Guard) rest(ctx context.Context) bool {
+	g.mu.Lock()
+	pause := max(g.pause, probeFirst)
+	g.pause = min(2*pause, probeLast)
+	g.mu.Unlock()
+	select {
+	case <-time.After(rand.N(pause) + time.Millisecond):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// probe asks the main store for a write that leaves nothing: one that can only be read is away.
+func (g *Guard) probe(ctx context.Context) error {
+	ctx, cancel := g.bound(ctx)
+	defer cancel()
+	g.mu.Lock()
+	g.count.Probes++
+	g.mu.Unlock()
+	var key [32]byte
+	_, _ = crand.Read(key[:]) // never fails: crypto/rand ends the process instead
+	if err := g.main.PutTicket(ctx, key, nil, time.Second); isAway(err) {
+		return err
+	}
+	return ctx.Err()
 }
 
 // settled ends the outage if nothing waits any more.
 func (g *Guard) settled() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.queue) > 0 || len(g.provisional) > 0 || len(g.ended) > 0 {
+	if g.state == guardDown || len(g.queue) > 0 || len(g.provisional) > 0 || len(g.ended) > 0 {
 		return false
 	}
-	if g.cause != nil {
+	if g.told {
 		g.log.Info("the session store is back", "away", time.Since(g.since).Round(time.Millisecond),
 			"sessions_moved", g.count.Restored, "writes_replayed", g.count.Replayed, "writes_refused", g.count.Refused)
 	}
-	g.state, g.cause, g.since = guardUp, nil, time.Time{}
+	g.state, g.cause, g.since, g.told, g.upAt = guardUp, nil, time.Time{}, false, time.Now()
 	return true
 }
 
 // bringBack brings to the main store what waits for it: sessions of the spare store, then writes, then ends of
-// connections. The error is that it is away again.
-func (g *Guard) bringBack() error {
-	g.mu.Lock()
-	g.state = guardRecovering // new connections go to it again
-	g.mu.Unlock()
-	if err := g.moveAll(); err != nil {
-		return err
-	}
-	if err := g.replay(); err != nil {
-		return err
-	}
-	return g.detachEnded()
-}
-
-// moveAll moves the sessions of the spare store, a batch at a time.
-func (g *Guard) moveAll() error {
+// connections. The error is that one of the two is away.
+func (g *Guard) bringBack(ctx context.Context) error {
 	for {
-		batch := make([]ID, 0, MaxBatch)
-		g.mu.Lock()
-		for id := range g.provisional {
-			if len(batch) < cap(batch) {
-				g.provisional[id] = true // what is written from now on waits in the queue
-				batch = append(batch, id)
-			}
-		}
-		g.mu.Unlock()
+		batch := g.depart(ctx)
 		if len(batch) == 0 {
-			return nil
+			break
 		}
-		if err := g.move(batch); err != nil {
-			g.mu.Lock()
-			for _, id := range batch {
-				if _, there := g.provisional[id]; there {
-					g.provisional[id] = false
-				}
-			}
-			g.mu.Unlock()
-			return err
-		}
-	}
-}
-
-// move moves some sessions.
-func (g *Guard) move(batch []ID) error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
-	defer cancel()
-	list := make([]Saved, 0, len(batch))
-	for _, id := range batch {
-		s, err := g.spare.Find(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			continue // it was dropped, or its time is over
-		}
-		var values map[string][]byte
-		if err == nil {
-			values, err = g.spare.Load(ctx, id)
-		}
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
+		gone, err := g.move(ctx, batch)
+		g.arrive(batch, gone)
 		if err != nil {
 			return err
 		}
-		list = append(list, Saved{Session: s, Values: values})
 	}
-	superseded, err := g.main.Restore(ctx, list)
-	if isAway(err) {
-		return err
+	for {
+		d, ok := g.first()
+		if !ok {
+			break
+		}
+		asked, err := g.ask(ctx, func(ctx context.Context) error { return g.main.Save(ctx, d.id, d.changes) })
+		if !asked || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		g.doneFirst(err)
 	}
-	if err != nil {
-		g.log.Error("sessions could not move to the store", "sessions", len(list), "error", err)
+	return g.detachEnded(ctx)
+}
+
+// depart marks sessions that move next. It waits while all are busy.
+func (g *Guard) depart(ctx context.Context) map[ID]Place {
+	for {
+		batch := make(map[ID]Place, moveSessions)
+		g.mu.Lock()
+		for id, p := range g.provisional {
+			if p.busy == 0 && len(batch) < moveSessions {
+				p.moving = true
+				batch[id] = p.place
+			}
+		}
+		none := len(g.provisional) == 0
+		g.mu.Unlock()
+		if len(batch) > 0 || none {
+			return batch
+		}
+		select {
+		case <-g.idle:
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	_, _ = g.spare.Drop(ctx, batch...) // else they expire there
+}
+
+// arrive ends the move of a batch: those that are gone are provisional no more, the others are still where they were.
+func (g *Guard) arrive(batch map[ID]Place, gone []ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, id := range batch {
+	for _, id := range gone {
 		delete(g.provisional, id)
 	}
-	if err == nil {
-		g.count.Restored += uint64(len(list) - len(superseded))
+	for id := range batch {
+		if p := g.provisional[id]; p != nil {
+			p.moving = false
+		}
 	}
+	close(g.moved)
+	g.moved = make(chan struct{})
+}
+
+// move moves sessions, and returns those that are not the spare store's any more, or not this Guard's.
+func (g *Guard) move(ctx context.Context, batch map[ID]Place) (gone []ID, err error) {
+	list := make([]Saved, 0, len(batch))
+	size := 0
+	for id, place := range batch {
+		if size >= moveBytes {
+			break // the rest is in the next batch
+		}
+		s, err := g.fetch(ctx, id)
+		switch {
+		case errors.Is(err, ErrNotFound): // it was dropped, or its time is over
+			gone = append(gone, id)
+		case err != nil:
+			return gone, err
+		case !s.Place.IsZero() && s.Place != place: // another worker has it
+			gone = append(gone, id)
+		default:
+			list = append(list, s)
+			size += valueBytes(s.Values)
+		}
+	}
+	if err := g.restore(ctx, list); err != nil {
+		return gone, err
+	}
+	ids := make([]ID, len(list))
+	for i, s := range list {
+		ids[i] = s.ID
+	}
+	part, cancel := g.bound(ctx)
+	defer cancel()
+	_, _ = g.spare.Drop(part, ids...) // else they expire there
+	return append(gone, ids...), nil
+}
+
+// fetch reads a session of the spare store.
+func (g *Guard) fetch(ctx context.Context, id ID) (s Saved, err error) {
+	ctx, cancel := g.bound(ctx)
+	defer cancel()
+	if s.Session, err = g.spare.Find(ctx, id); err == nil {
+		s.Values, err = g.spare.Load(ctx, id)
+	}
+	return s, err
+}
+
+// restore puts sessions into the main store. If one of them is refused, the others are not.
+func (g *Guard) restore(ctx context.Context, list []Saved) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var superseded []ID
+	asked, err := g.ask(ctx, func(ctx context.Context) (err error) {
+		superseded, err = g.main.Restore(ctx, list)
+		return err
+	})
+	if !asked || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	if err != nil && len(list) > 1 {
+		for i := range list {
+			if err := g.restore(ctx, list[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil {
+		g.count.Refused++
+		g.log.Error("a session could not move to the store", "session", list[0].ID.Short(), "error", err)
+		return nil
+	}
+	g.count.Restored += uint64(len(list) - len(superseded))
 	return nil
 }
 
-// replay writes what is queued, in order.
-func (g *Guard) replay() error {
-	for {
-		g.mu.Lock()
-		if len(g.queue) == 0 {
-			g.queue = nil
-			g.mu.Unlock()
-			return nil
-		}
-		d := g.queue[0]
-		g.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
-		err := g.main.Save(ctx, d.id, d.changes)
-		cancel()
-		if isAway(err) {
-			return err
-		}
-		g.mu.Lock()
-		g.queue = g.queue[1:]
-		g.queued -= d.size
-		if err == nil {
-			g.count.Replayed++
-		} else {
-			g.count.Refused++
-			g.log.Error("a queued write is lost", "session", d.id.Short(), "error", err)
-		}
-		g.mu.Unlock()
-	}
-}
-
 // detachEnded tells of connections that have ended meanwhile.
-func (g *Guard) detachEnded() error {
+func (g *Guard) detachEnded(ctx context.Context) error {
 	for {
 		g.mu.Lock()
 		refs := make([]Ref, 0, min(len(g.ended), MaxBatch))
@@ -187,17 +258,18 @@ func (g *Guard) detachEnded() error {
 		if len(refs) == 0 {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), g.timeout)
-		err := g.main.Detach(ctx, refs)
-		cancel()
-		if isAway(err) {
-			return err
+		asked, err := g.ask(ctx, func(ctx context.Context) error { return g.main.Detach(ctx, refs) })
+		if !asked || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
 		}
 		g.mu.Lock()
 		for _, ref := range refs {
 			if g.ended[ref.ID] == ref {
 				delete(g.ended, ref.ID)
 			}
+		}
+		if err != nil {
+			g.count.DetachLost += uint64(len(refs))
 		}
 		g.mu.Unlock()
 	}

@@ -19,10 +19,13 @@ type RedisConfig struct {
 	Prefix string
 	// Timeout bounds every call; 0 means 1 s.
 	Timeout time.Duration
+	// OnState is told when Redis goes, and why, and when it is there, one call after the other. It must not block.
+	// Nil is nobody.
+	OnState func(up bool, err error)
 }
 
-// Redis is a Store in a Redis server, its Sentinels' master, or a Cluster, of version 6 or later. Any number of machines
-// may use it at once. Make one with [NewRedis].
+// Redis is a Store in a Redis server, its Sentinels' master, or a Cluster, of version 6.2 or later. Any number of
+// machines may use it at once. Make one with [NewRedis].
 type Redis struct {
 	prefix  string
 	timeout time.Duration
@@ -31,10 +34,21 @@ type Redis struct {
 
 	client atomic.Pointer[rueidis.Client]
 	fault  atomic.Pointer[error] // of the latest attempt to connect
+	tried  chan struct{}         // closed after the first one
+	slots  chan struct{}         // one for each call under way
 	done   chan struct{}
 	close  sync.Once
 	tasks  sync.WaitGroup
+
+	onState func(up bool, err error)
+	state   atomic.Int32 // redisUp, redisDown, or 0 for neither yet
+	stateMu sync.Mutex   // held while onState is told
 }
+
+const (
+	redisUp int32 = iota + 1
+	redisDown
+)
 
 // Pauses between attempts to connect, of which a random part is taken.
 const (
@@ -45,17 +59,30 @@ const (
 // Buffers of a connection to Redis: requests are small, and there are many workers.
 const (
 	redisBuffer = 32 << 10
-	redisRing   = 9 // 2^9 commands under way
+	redisRing   = 10 // 2^10 commands under way
+	redisSlots  = 512
+)
+
+const (
+	redisRefresh   = 2 * time.Second // between two looks at the Sentinels: an announcement can be missed
+	redisRedirects = 5               // of one command in a cluster
 )
 
 // errConnecting says that there is no connection yet.
 var errConnecting = errors.New("session: not connected to Redis yet")
 
 // NewRedis makes a store of the Redis that a URL names: redis://user:password@host:6379/0, rediss:// with TLS,
-// unix:///path, redis+sentinel://host:26379,host:26379/master/0, redis+cluster://host:6379,host:6379. It fails if the URL
-// makes no sense, never because Redis is away: until it is there, everything fails with ErrUnavailable. Close it.
-func NewRedis(_ context.Context, rawURL string, c RedisConfig) (*Redis, error) {
-	r := &Redis{prefix: c.Prefix, timeout: c.Timeout, scripts: newScripts(), done: make(chan struct{})}
+// unix:///path, redis+sentinel://host:26379,host:26379/master/0, redis+cluster://host:6379,host:6379. It fails if the
+// URL makes no sense, never because Redis is away: it waits for the first attempt to connect at most as long as a
+// call may take, and until one succeeds, everything fails with ErrUnavailable. Close it.
+func NewRedis(ctx context.Context, rawURL string, c RedisConfig) (*Redis, error) {
+	r := &Redis{
+		prefix: c.Prefix, timeout: c.Timeout, onState: c.OnState, scripts: newScripts(),
+		tried: make(chan struct{}), slots: make(chan struct{}, redisSlots), done: make(chan struct{}),
+	}
+	if strings.ContainsAny(r.prefix, "{}") {
+		return nil, errors.New("session: Redis: a prefix with braces, which tell a cluster where a key is")
+	}
 	if r.prefix == "" {
 		r.prefix = "expedite:"
 	}
@@ -66,22 +93,53 @@ func NewRedis(_ context.Context, rawURL string, c RedisConfig) (*Redis, error) {
 	if r.option, err = parseRedisURL(rawURL); err != nil {
 		return nil, fmt.Errorf("session: Redis: %w", err)
 	}
-	r.option.DisableCache, r.option.DisableRetry, r.option.PipelineMultiplex = true, true, -1
-	r.option.RingScaleEachConn, r.option.ReadBufferEachConn, r.option.WriteBufferEachConn = redisRing, redisBuffer, redisBuffer
-	r.option.Dialer.Timeout, r.option.ConnWriteTimeout = r.timeout, max(r.timeout, time.Second)
-	r.tasks.Go(r.connect)
+	r.setOptions()
+	r.tasks.Go(r.connect) // ends with its success, or with Close
+	wait := time.NewTimer(r.timeout)
+	defer wait.Stop()
+	select {
+	case <-r.tried:
+	case <-wait.C:
+	case <-ctx.Done():
+	}
 	return r, nil
+}
+
+func (r *Redis) setOptions() {
+	o := &r.option
+	o.ClientName, o.ClientSetInfo = "expedite", []string{}
+	// An Attach that is sent again would make a second session.
+	o.DisableCache, o.DisableRetry, o.PipelineMultiplex = true, true, -1
+	// Else nobody notices the end of an idle connection, and the next call fails.
+	o.AlwaysPipelining = true
+	o.RingScaleEachConn, o.ReadBufferEachConn, o.WriteBufferEachConn = redisRing, redisBuffer, redisBuffer
+	o.Dialer.Timeout, o.ConnWriteTimeout = r.timeout, max(r.timeout, time.Second)
+	o.Sentinel.Dialer.Timeout, o.Sentinel.ClientName = r.timeout, o.ClientName
+	if o.Sentinel.MasterSet != "" {
+		o.Sentinel.TopologyRefreshInterval = redisRefresh
+	}
+	o.ClusterOption.MaxMovedRedirections = redisRedirects
 }
 
 // connect makes the client, which looks after its connections from then on. It ends then, or with Close.
 func (r *Redis) connect() {
+	first := true
 	for pause := redisFirstPause; ; pause = min(2*pause, redisLastPause) {
 		client, err := rueidis.NewClient(r.option)
+		err = withoutArgs(err)
 		if err == nil {
 			r.client.Store(&client)
+		} else {
+			r.fault.Store(&err)
+		}
+		r.note(err)
+		if first {
+			close(r.tried)
+			first = false
+		}
+		if err == nil {
 			return
 		}
-		r.fault.Store(&err)
 		select {
 		case <-time.After(rand.N(pause) + time.Millisecond):
 		case <-r.done:
@@ -113,10 +171,38 @@ func (r *Redis) conn() (rueidis.Client, error) {
 	return nil, unavailable(errConnecting)
 }
 
-// away are the beginnings of what a server says that is there and cannot do its work. The rest of its errors are ours.
+// away are the beginnings of what a server says that is there and cannot do its work. The rest of its errors are
+// ours.
 var away = []string{
 	"OOM ", "READONLY ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN", "TRYAGAIN ", "NOREPLICAS ", "MISCONF ", "NOAUTH ",
-	"WRONGPASS ", "NOPERM ", "BUSY ", "ERR max number of clients",
+	"WRONGPASS ", "NOPERM ", "BUSY ", "DENIED ", "MOVED ", "ASK ", "ERR max number of clients", "ERR unknown command",
+}
+
+// note tells OnState how Redis is, if that is news.
+func (r *Redis) note(err error) {
+	now := redisUp
+	if err != nil {
+		now = redisDown
+	}
+	if r.onState == nil || r.state.Load() == now {
+		return
+	}
+	r.stateMu.Lock()
+	defer r.stateMu.Unlock()
+	if r.state.Swap(now) != now {
+		r.onState(err == nil, err)
+	}
+}
+
+// withoutArgs leaves out of an error what Redis repeats of a command that it does not know: it may hold a password.
+func withoutArgs(err error) error {
+	if err == nil {
+		return nil
+	}
+	if text, _, found := strings.Cut(err.Error(), ", with args"); found {
+		return errors.New(text)
+	}
+	return err
 }
 
 // redisError makes an error of the store of one of Redis.
@@ -132,16 +218,16 @@ func redisError(err error) error {
 	for _, a := range away {
 		// Inside of a script, the error is quoted.
 		if strings.HasPrefix(text, a) || strings.Contains(text, "-"+a) || strings.Contains(text, " "+a) {
-			return unavailable(err)
+			return unavailable(withoutArgs(err))
 		}
 	}
-	return fmt.Errorf("session: Redis: %w", err)
+	return fmt.Errorf("session: Redis: %w", withoutArgs(err))
 }
 
 func (r *Redis) hashTag(t tag) string { return r.prefix + "{" + fmt.Sprintf("%x", t[:]) + "}:" }
 
-// sessionKey is the key of a session, sessionPrefix what stands in front of its id, and listPrefix what stands in front of
-// a user's name in the key of its list.
+// sessionKey is the key of a session, sessionPrefix what stands in front of its id, and listPrefix what stands in
+// front of a user's name in the key of its list.
 func (r *Redis) sessionKey(id ID) string    { return r.sessionPrefix(id.tag()) + id.String() }
 func (r *Redis) sessionPrefix(t tag) string { return r.hashTag(t) + "s:" }
 func (r *Redis) listPrefix(t tag) string    { return r.hashTag(t) + "u:" }

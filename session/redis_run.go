@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
+	"fmt"
 
 	"github.com/redis/rueidis"
 )
@@ -44,17 +46,19 @@ func (r *Redis) call(ctx context.Context, one run) (rueidis.RedisResult, error) 
 
 // callAll runs many at once, each on its own. The error is that there is no connection.
 func (r *Redis) callAll(ctx context.Context, all []run) ([]rueidis.RedisResult, error) {
-	c, err := r.conn()
+	ctx, cancel := context.WithTimeoutCause(ctx, r.timeout, errSlow)
+	defer cancel()
+	results, err := r.send(ctx, func(b rueidis.Builder) rueidis.Commands {
+		commands := make(rueidis.Commands, len(all))
+		for i, one := range all {
+			n := int64(len(one.keys))
+			commands[i] = b.Evalsha().Sha1(one.hash).Numkeys(n).Key(one.keys...).Arg(one.args...).Build()
+		}
+		return commands
+	})
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	commands := make(rueidis.Commands, len(all))
-	for i, one := range all {
-		commands[i] = c.B().Evalsha().Sha1(one.hash).Numkeys(int64(len(one.keys))).Key(one.keys...).Arg(one.args...).Build()
-	}
-	results := c.DoMulti(ctx, commands...)
 	var unknown []int
 	for i, res := range results {
 		if said, ok := rueidis.IsRedisErr(res.Error()); ok && said.IsNoScript() {
@@ -64,16 +68,75 @@ func (r *Redis) callAll(ctx context.Context, all []run) ([]rueidis.RedisResult, 
 	if len(unknown) == 0 {
 		return results, nil
 	}
-	commands = commands[:0]
-	for _, i := range unknown {
-		one := all[i]
-		commands = append(commands,
-			c.B().Eval().Script(one.text).Numkeys(int64(len(one.keys))).Key(one.keys...).Arg(one.args...).Build())
+	again, err := r.send(ctx, func(b rueidis.Builder) rueidis.Commands {
+		commands := make(rueidis.Commands, len(unknown))
+		for k, i := range unknown {
+			one := all[i]
+			n := int64(len(one.keys))
+			commands[k] = b.Eval().Script(one.text).Numkeys(n).Key(one.keys...).Arg(one.args...).Build()
+		}
+		return commands
+	})
+	if err != nil {
+		return nil, err
 	}
-	for k, res := range c.DoMulti(ctx, commands...) {
+	for k, res := range again {
 		results[unknown[k]] = res
 	}
 	return results, nil
+}
+
+// do sends one command.
+func (r *Redis) do(ctx context.Context, build func(b rueidis.Builder) rueidis.Completed) rueidis.RedisResult {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.timeout, errSlow)
+	defer cancel()
+	results, err := r.send(ctx, func(b rueidis.Builder) rueidis.Commands { return rueidis.Commands{build(b)} })
+	if err != nil {
+		return rueidis.NewErrorResult(err)
+	}
+	return results[0]
+}
+
+// send sends commands and waits for the answers, as long as ctx lets it. The client's own queue knows no such end: so
+// it is called by another goroutine, and never has more to do than it has room for.
+func (r *Redis) send(
+	ctx context.Context, build func(b rueidis.Builder) rueidis.Commands,
+) ([]rueidis.RedisResult, error) {
+	c, err := r.conn()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, r.late(ctx)
+	}
+	answers := make(chan []rueidis.RedisResult, 1)
+	commands := build(c.B())
+	go func() { // ends with the answers, or the connection: pings find one that is silent
+		answers <- c.DoMulti(context.Background(), commands...)
+		<-r.slots
+	}()
+	select {
+	case results := <-answers:
+		err := redisError(results[0].NonRedisError())
+		r.note(err)
+		return results, err
+	case <-ctx.Done():
+		return nil, r.late(ctx)
+	}
+}
+
+// errSlow says that it was not the caller who had no more time.
+var errSlow = fmt.Errorf("Redis does not answer in time: %w", context.DeadlineExceeded)
+
+// late is the error of a call whose time is over.
+func (r *Redis) late(ctx context.Context) error {
+	err := unavailable(context.Cause(ctx))
+	if errors.Is(err, errSlow) {
+		r.note(err)
+	}
+	return err
 }
 
 // resultsError is the first error of many results.

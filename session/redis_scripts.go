@@ -1,9 +1,14 @@
 package session
 
-// The scripts of the Redis store. A session is a hash: u user, p parameters, c created, s seen, t TTL in ms, n node, k
-// connection ("0" is none), and the values under v and their keys. A user's sessions are a sorted set of their ids by the
-// time of their making. The keys of a user share a hash tag, so that scripts may name keys that they find in the set:
-// those lie in the same slot. Times are microseconds of Redis's own clock, so that all machines agree.
+// The scripts of the Redis store. A session is a hash: u user, p parameters, c created, s seen, t TTL in ms, n node,
+// k connection ("0" is none), and the values under v and their keys. A user's sessions are a sorted set of their ids
+// by the time of their making. The keys of a user share a hash tag, so that scripts may name keys that they find in
+// the set: those lie in the same slot. Times are microseconds of Redis's own clock, so that all machines agree.
+
+// A server that is full refuses the first write of a script if that needs memory, and takes all if it does not. So
+// what makes a session begins with what may be refused: all of it or nothing happens. What keeps one begins with
+// keep, whose first write needs none. keep puts it into the list again, too, in case that was evicted, and makes the
+// list live longer than all in it.
 
 // scriptCommon is in front of each script. KEYS[1] is a session.
 const scriptCommon = `
@@ -14,9 +19,11 @@ local function fields(key)
   local f = redis.call('HMGET', key, 'u', 'p', 'c', 's', 't', 'n', 'k')
   if f[3] then return f end
 end
-local function keep(key, list, ttl)
+local function keep(key, list, id, created, ttl)
   redis.call('PEXPIRE', key, ttl)
-  if list ~= '' and redis.call('PTTL', list) < tonumber(ttl) then redis.call('PEXPIRE', list, ttl) end
+  if list == '' then return end
+  redis.call('ZADD', list, created, id)
+  if redis.call('PTTL', list) < tonumber(ttl) then redis.call('PEXPIRE', list, str(2 * ttl)) end
 end
 local function values(key, first)
   local count, bytes = 0, 0
@@ -40,10 +47,10 @@ local function change(key, first)
 end
 `
 
-// scriptAttach: KEYS session wanted, session to be, list (or the session to be, for nobody); ARGV prefix of sessions, user,
-// id wanted (or empty), id to be (or empty: resume only), parameters, whether there are some, node, connection, ttl (ms),
-// most, refuse, stale (µs). It returns 0 (not there), 1 (too many), or the session, then what it replaces, then what
-// went.
+// scriptAttach: KEYS session wanted, session to be, list (or the session to be, for nobody); ARGV prefix of sessions,
+// user, id wanted (or empty), id to be (or empty: resume only), parameters, whether there are some, node, connection,
+// ttl (ms), most, refuse, stale (µs). It returns 0 (not there), 1 (too many), or the session, then what it replaces,
+// then what went.
 const scriptAttach = `
 local prefix, user, wanted, fresh = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local list = user ~= '' and KEYS[3] or ''
@@ -51,23 +58,23 @@ local ttl, most = ARGV[9], tonumber(ARGV[10])
 if wanted ~= '' then
   local f = fields(KEYS[1])
   if f and f[1] == user then
+    keep(KEYS[1], list, wanted, f[3], ttl)
     redis.call('HSET', KEYS[1], 's', str(now), 't', ttl, 'n', ARGV[7], 'k', ARGV[8])
     if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'p', ARGV[5]) end
-    if list ~= '' then redis.call('ZADD', list, f[3], wanted) end
-    keep(KEYS[1], list, ttl)
     return {wanted, '1', fields(KEYS[1]), f[6], f[7]}
   end
 end
 if fresh == '' then return 0 end
-local evicted = {}
+local evicted, gone = {}, {}
 if list ~= '' and most > 0 then
   local live = {}
   for _, id in ipairs(redis.call('ZRANGE', list, 0, -1)) do
     local f = fields(prefix .. id)
     if f then
-      local away = f[7] == '0' or (ARGV[11] == '1' and tonumber(ARGV[12]) > 0 and tonumber(f[4]) + tonumber(ARGV[12]) <= now)
+      local stale = tonumber(ARGV[12])
+      local away = f[7] == '0' or (ARGV[11] == '1' and stale > 0 and tonumber(f[4]) + stale <= now)
       live[#live + 1] = {id = id, f = f, away = away, at = tonumber(away and f[4] or f[3]), n = #live}
-    else redis.call('ZREM', list, id) end
+    else gone[#gone + 1] = id end
   end
   local need = #live - most + 1
   if need > 0 then
@@ -77,44 +84,46 @@ if list ~= '' and most > 0 then
       return a.n < b.n
     end)
     if ARGV[11] == '1' and not live[need].away then return 1 end
-    for i = 1, need do
-      redis.call('DEL', prefix .. live[i].id)
-      redis.call('ZREM', list, live[i].id)
-      evicted[i] = {live[i].id, live[i].f}
-    end
+    for i = 1, need do evicted[i] = {live[i].id, live[i].f} end
   end
 elseif list ~= '' then
-  for _, id in ipairs(redis.call('ZRANGE', list, 0, 9)) do
-    if redis.call('EXISTS', prefix .. id) == 0 then redis.call('ZREM', list, id) end
+  -- Any of them, so that no part of a long list is never looked at.
+  for _, id in ipairs(redis.call('ZRANDMEMBER', list, 3)) do
+    if redis.call('EXISTS', prefix .. id) == 0 then gone[#gone + 1] = id end
   end
 end
 redis.call('HSET', KEYS[2], 'u', user, 'p', ARGV[5], 'c', str(now), 's', str(now), 't', ttl, 'n', ARGV[7], 'k', ARGV[8])
-if list ~= '' then redis.call('ZADD', list, str(now), fresh) end
-keep(KEYS[2], list, ttl)
+keep(KEYS[2], list, fresh, str(now), ttl)
+for _, id in ipairs(gone) do redis.call('ZREM', list, id) end
+for _, e in ipairs(evicted) do
+  redis.call('DEL', prefix .. e[1])
+  redis.call('ZREM', list, e[1])
+end
 return {fresh, '0', fields(KEYS[2]), '', '0', unpack(evicted)}
 `
 
-// scriptDetach: ARGV connection.
+// scriptDetach: ARGV connection, prefix of lists, id.
 const scriptDetach = `
 local f = fields(KEYS[1])
 if f and f[7] == ARGV[1] and ARGV[1] ~= '0' then
+  keep(KEYS[1], f[1] ~= '' and ARGV[2] .. f[1] or '', ARGV[3], f[3], f[5])
   redis.call('HSET', KEYS[1], 'n', '', 'k', '0', 's', str(now))
-  redis.call('PEXPIRE', KEYS[1], f[5])
 end
 return 0
 `
 
-// scriptTouch: ARGV prefix of lists. It returns 1 if the session is there.
+// scriptTouch: ARGV prefix of lists, id. It returns 1 if the session is there.
 const scriptTouch = `
 local f = fields(KEYS[1])
 if not f then return 0 end
+keep(KEYS[1], f[1] ~= '' and ARGV[1] .. f[1] or '', ARGV[2], f[3], f[5])
 redis.call('HSET', KEYS[1], 's', str(now))
-keep(KEYS[1], f[1] ~= '' and ARGV[1] .. f[1] or '', f[5])
 return 1
 `
 
 // scriptRestore: KEYS session, list (or the session, for nobody); ARGV id, user, parameters, created, ttl, node,
-// connection, most values, most bytes, then values. It returns 1, 0 if the session is another's, 2 if it is too large.
+// connection, most values, most bytes, then values. It returns 1, 0 if the session is another's, 2 if it is too
+// large.
 const scriptRestore = `
 local f = fields(KEYS[1])
 if f and (f[1] ~= ARGV[2] or (f[7] ~= '0' and (f[7] ~= ARGV[7] or f[6] ~= ARGV[6]))) then return 0 end
@@ -124,13 +133,13 @@ local list = ARGV[2] ~= '' and KEYS[2] or ''
 local created = f and f[3] or ARGV[4]
 redis.call('HSET', KEYS[1], 'u', ARGV[2], 'c', created, 's', str(now), 't', ARGV[5], 'n', ARGV[6], 'k', ARGV[7])
 if not f then redis.call('HSET', KEYS[1], 'p', ARGV[3]) end
-if list ~= '' then redis.call('ZADD', list, created, ARGV[1]) end
 change(KEYS[1], 10)
-keep(KEYS[1], list, ARGV[5])
+keep(KEYS[1], list, ARGV[1], created, ARGV[5])
 return 1
 `
 
-// scriptSave: ARGV most values, most bytes, then values. It returns 1, 0 if there is no session, 2 if it is too large.
+// scriptSave: ARGV most values, most bytes, then values. It returns 1, 0 if there is no session, 2 if it is too
+// large.
 const scriptSave = `
 if not fields(KEYS[1]) then return 0 end
 local count, bytes = values(KEYS[1], 3)

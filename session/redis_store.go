@@ -60,7 +60,8 @@ func (r *Redis) attach(ctx context.Context, a Attach, wanted, fresh ID) (done At
 	res, err := r.call(ctx, run{r.scripts.attach, []string{r.sessionKey(first), r.sessionKey(at), list}, []string{
 		r.sessionPrefix(at.tag()), a.User, text(wanted), text(fresh), string(appendParams(nil, a.Params)),
 		flag(a.Params != nil), a.Place.Node, strconv.FormatUint(a.Place.Conn, 10), millisText(a.Policy.ttl()),
-		strconv.Itoa(max(a.Policy.MaxPerUser, 0)), flag(a.Policy.Refuse), strconv.FormatInt(a.Policy.Stale.Microseconds(), 10),
+		strconv.Itoa(max(a.Policy.MaxPerUser, 0)), flag(a.Policy.Refuse),
+		strconv.FormatInt(a.Policy.Stale.Microseconds(), 10),
 	}})
 	if err != nil {
 		return done, false, err
@@ -108,7 +109,9 @@ func (r *Redis) Detach(ctx context.Context, refs []Ref) error {
 	return batches(refs, func(refs []Ref) error {
 		runs := make([]run, len(refs))
 		for i, ref := range refs {
-			runs[i] = run{r.scripts.detach, []string{r.sessionKey(ref.ID)}, []string{strconv.FormatUint(ref.Conn, 10)}}
+			runs[i] = run{r.scripts.detach, []string{r.sessionKey(ref.ID)}, []string{
+				strconv.FormatUint(ref.Conn, 10), r.listPrefix(ref.ID.tag()), ref.ID.String(),
+			}}
 		}
 		results, err := r.callAll(ctx, runs)
 		if err != nil {
@@ -123,7 +126,9 @@ func (r *Redis) Touch(ctx context.Context, refs []Ref) (lost []Ref, err error) {
 	err = batches(refs, func(refs []Ref) error {
 		runs := make([]run, len(refs))
 		for i, ref := range refs {
-			runs[i] = run{r.scripts.touch, []string{r.sessionKey(ref.ID)}, []string{r.listPrefix(ref.ID.tag())}}
+			runs[i] = run{r.scripts.touch, []string{r.sessionKey(ref.ID)}, []string{
+				r.listPrefix(ref.ID.tag()), ref.ID.String(),
+			}}
 		}
 		results, err := r.callAll(ctx, runs)
 		if err != nil {
@@ -192,13 +197,9 @@ func appendChangeArgs(args []string, changes map[string][]byte) []string {
 
 // Load is Store's.
 func (r *Redis) Load(ctx context.Context, id ID) (map[string][]byte, error) {
-	c, err := r.conn()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	all, err := c.Do(ctx, c.B().Hgetall().Key(r.sessionKey(id)).Build()).AsStrMap()
+	all, err := r.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Hgetall().Key(r.sessionKey(id)).Build()
+	}).AsStrMap()
 	switch {
 	case err != nil:
 		return nil, redisError(err)
@@ -237,14 +238,9 @@ func (r *Redis) Save(ctx context.Context, id ID, changes Changes) error {
 
 // Find is Store's.
 func (r *Redis) Find(ctx context.Context, id ID) (Session, error) {
-	c, err := r.conn()
-	if err != nil {
-		return Session{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	command := c.B().Hmget().Key(r.sessionKey(id)).Field("u", "p", "c", "s", "t", "n", "k").Build()
-	fields, err := c.Do(ctx, command).ToArray()
+	fields, err := r.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Hmget().Key(r.sessionKey(id)).Field("u", "p", "c", "s", "t", "n", "k").Build()
+	}).ToArray()
 	switch {
 	case err != nil:
 		return Session{}, redisError(err)
@@ -318,25 +314,16 @@ func (r *Redis) PutTicket(ctx context.Context, key [32]byte, value []byte, ttl t
 	if err := checkTicket(value); err != nil {
 		return err
 	}
-	c, err := r.conn()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	command := c.B().Set().Key(r.ticketKey(key)).Value(string(value)).PxMilliseconds(clampTTL(ttl).Milliseconds()).Build()
-	return redisError(c.Do(ctx, command).Error())
+	return redisError(r.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Set().Key(r.ticketKey(key)).Value(string(value)).PxMilliseconds(clampTTL(ttl).Milliseconds()).Build()
+	}).Error())
 }
 
 // TakeTicket is Store's.
 func (r *Redis) TakeTicket(ctx context.Context, key [32]byte) ([]byte, error) {
-	c, err := r.conn()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	value, err := c.Do(ctx, c.B().Getdel().Key(r.ticketKey(key)).Build()).AsBytes()
+	value, err := r.do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Getdel().Key(r.ticketKey(key)).Build()
+	}).AsBytes()
 	if rueidis.IsRedisNil(err) {
 		return nil, ErrNotFound
 	}

@@ -22,8 +22,8 @@ const introspectSecretEnv = "EXPEDITE_AUTH_INTROSPECT_SECRET"
 
 // identifyFlags are how clients identify themselves.
 type identifyFlags struct {
-	Auth       string   `help:"off, optional or required tokens. Default: optional with a key, else off." placeholder:"MODE"`
-	SecretFile string   `name:"auth-secret-file" help:"Secret of HS256 tokens; or EXPEDITE_AUTH_SECRET." placeholder:"FILE"`
+	Auth       string   `help:"Tokens: off, optional, required. Default: optional with a key." placeholder:"MODE"`
+	SecretFile string   `name:"auth-secret-file" help:"Secret of HS256 tokens." placeholder:"FILE"`
 	Keys       string   `name:"auth-keys" help:"Keys of tokens: PEM or a JWK set." placeholder:"FILE"`
 	JWKS       string   `name:"auth-jwks" help:"Address of the keys of tokens." placeholder:"URL"`
 	Introspect string   `name:"auth-introspect" help:"Ask here about opaque tokens (RFC 7662)." placeholder:"URL"`
@@ -33,11 +33,15 @@ type identifyFlags struct {
 	Origins    []string `help:"Pages of other hosts that may connect, like https://*.example.com." placeholder:"ORIGIN"`
 }
 
-// verifiedTokens is how many verified tokens are kept for clients that come back, and for how long.
+// verifiedTokens is how many verified tokens are kept for clients that come back, and for how long. Half a KiB each.
 const (
-	verifiedTokens = 100_000
+	verifiedTokens = 20_000
 	verifiedTime   = 5 * time.Minute
 )
+
+// slow says whether tokens are verified by public keys or by somebody else: it is worth memory not to do so twice. A
+// secret is checked in ten microseconds.
+func (f *identifyFlags) slow() bool { return f.Keys != "" || f.JWKS != "" || f.Introspect != "" }
 
 // config makes sense of the flags. closer ends what the verifiers run; it is never nil.
 func (f *identifyFlags) config(log *slog.Logger) (cfg expedite.Auth, closer io.Closer, err error) {
@@ -54,8 +58,10 @@ func (f *identifyFlags) config(log *slog.Logger) (cfg expedite.Auth, closer io.C
 		return cfg, closer, err
 	}
 	switch {
-	case len(list) > 0:
+	case len(list) > 0 && f.slow():
 		cfg.Verifier = auth.NewCache(auth.Chain(list...), verifiedTokens, verifiedTime)
+	case len(list) > 0:
+		cfg.Verifier = auth.Chain(list...)
 	case cfg.Mode == expedite.AuthRequired:
 		return cfg, closer, usageError{errors.New("--auth required wants a key: " + secretEnv +
 			", --auth-secret-file, --auth-keys, --auth-jwks or --auth-introspect")}
@@ -110,10 +116,11 @@ func (f *identifyFlags) keys(log *slog.Logger) (keys []auth.KeySource, ends clos
 		return func(err error) { log.Error(what+" not read again: the keys of before stay in force", "error", err) }
 	}
 	if s := os.Getenv(secretEnv); s != "" {
-		if len(s) < auth.MinSecret {
-			return nil, nil, usageError{fmt.Errorf("%s: want at least %d bytes", secretEnv, auth.MinSecret)}
+		set, err := auth.ParseSecret([]byte(s))
+		if err != nil {
+			return nil, nil, usageError{fmt.Errorf("%s: %w", secretEnv, err)}
 		}
-		keys = append(keys, auth.Secret([]byte(s)))
+		keys = append(keys, set)
 	}
 	if f.SecretFile != "" {
 		file, err := auth.SecretFile(f.SecretFile)

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/session"
@@ -43,11 +44,13 @@ const subprotocol = "expedite.v1"
 const lobbyTopic = "lobby"
 
 // lobby gives app the endpoints of `expedite serve`.
-func lobby(app *expedite.App) {
+func lobby(app *expedite.App, ping, idle time.Duration) {
 	app.Handle("/", expedite.Handler{
 		Inline:       true,
 		Session:      true,
 		Subprotocols: []string{subprotocol},
+		PingInterval: ping,
+		IdleTimeout:  idle,
 		Open: func(c *expedite.Conn) {
 			m, err := greeting(app, c)
 			if err != nil {
@@ -70,6 +73,8 @@ func lobby(app *expedite.App) {
 	app.Handle("/echo", expedite.Handler{
 		Inline:       true,
 		Subprotocols: []string{subprotocol},
+		PingInterval: ping,
+		IdleTimeout:  idle,
 		Message:      func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
 	})
 	mux := http.NewServeMux()

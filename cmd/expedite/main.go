@@ -7,6 +7,7 @@
 //	expedite kick         close connections
 //	expedite revoke       close connections, and keep their clients out
 //	expedite publish      say something to a topic
+//	expedite token        make and read access tokens
 //	expedite reload       replace it by a new binary, the connections move over
 //	expedite scale N      change the number of workers
 //	expedite rebalance    even out the connections of the workers
@@ -48,6 +49,7 @@ type cli struct {
 	Sessions  sessionsCmd  `cmd:"" help:"List sessions: of a user, or the connected ones."`
 	Kick      kickCmd      `cmd:"" help:"Close the connections of a user, a session, or one."`
 	Revoke    revokeCmd    `cmd:"" help:"Let a user, a session or a token in no more, and close its connections."`
+	Token     tokenCmd     `cmd:"" help:"Make and read access tokens."`
 	Publish   publishCmd   `cmd:"" help:"Send a text to all subscribers of a topic."`
 	Reload    reloadCmd    `cmd:"" help:"Replace a running Expedite by the binary on disk; connections move over."`
 	Scale     scaleCmd     `cmd:"" help:"Change the number of workers; connections move over."`
@@ -134,7 +136,7 @@ func commandOf(err error) string {
 	if !ok || pe.Context == nil || pe.Context.Selected() == nil {
 		return ""
 	}
-	return pe.Context.Selected().Name + " "
+	return strings.TrimPrefix(pe.Context.Selected().FullPath(), "expedite ") + " "
 }
 
 // version is what the build knows about itself.

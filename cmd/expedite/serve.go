@@ -32,8 +32,12 @@ type serveCmd struct {
 	MaxMemory    string        `name:"max-worker-memory" help:"Replace a larger worker, like 512MiB." placeholder:"SIZE"`
 	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
 
+	PingInterval time.Duration `help:"Silence after which a client is pinged; 0: never." default:"50s"`
+	IdleTimeout  time.Duration `help:"Silence until a client is given up; 0: never." default:"120s"`
+
 	identifyFlags
 	sessionFlags
+	tuneFlags
 	LogDir    string   `help:"Folder for log files, one of each process; USR1 reopens them." placeholder:"DIR"`
 	LogQuery  []string `help:"Parameters of the address that log lines show." placeholder:"NAME"`
 	LogHeader []string `help:"Header fields of the handshake that log lines show." placeholder:"NAME"`
@@ -78,8 +82,11 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 	if cfg.Sessions, err = s.sessionFlags.config(); err != nil {
 		return err
 	}
+	if cfg.Tuning, err = s.tuneFlags.config(); err != nil {
+		return err
+	}
 	app := expedite.New(cfg)
-	lobby(app)
+	lobby(app, orNever(s.PingInterval), orNever(s.IdleTimeout))
 	defer onSignals(ctx, app)()
 	return app.Run(ctx)
 }
@@ -129,6 +136,14 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 		LogDir: s.LogDir, LogQuery: s.LogQuery, LogHeaders: s.LogHeader, LogSample: s.LogSample,
 		OnStart: func(st expedite.Started) { banner(stdout, st, controlPath(s.Control)) },
 	}, nil
+}
+
+// orNever is a time as expedite.Handler wants it.
+func orNever(d time.Duration) time.Duration {
+	if d <= 0 {
+		return -1
+	}
+	return d
 }
 
 // address is --addr, or the port that the environment names, as hosting platforms do.

@@ -78,6 +78,10 @@ func (c *Conn) settle(empty bool) {
 		c.loopBits |= bitSettling
 		c.lastPing = c.eng.loop.Now()
 		c.eng.loop.SetDeadline(c.key, c.lastPing+int64(c.settleLimit()))
+		c.releaseInput()
+	}
+	if c.eng.pace != nil {
+		c.settlePaced()
 	}
 	if !empty {
 		return

@@ -49,7 +49,7 @@ type Conn struct {
 }
 
 // loopBits are flags that only the loop touches.
-type loopBits uint8
+type loopBits uint16
 
 const (
 	bitPaused      loopBits = 1 << iota // not read: the mailbox is full, or Authorize is thinking
@@ -60,6 +60,7 @@ const (
 	bitFailed                           // the peer broke a rule: shut our side after the last word
 	bitShut                             // our side is shut
 	bitSettling                         // the deadline is that of the end
+	bitHeld                             // not read: a rate is reached
 )
 
 // connBits are flags guarded by Conn.mu.
@@ -129,6 +130,7 @@ func (e *Engine) teardown(c *Conn) {
 
 	e.loop.Close(c.key, c.sock)
 	e.conns[c.key.Index] = nil
+	c.forgetPace()
 	e.release(c.in)
 	c.in = nil
 	if was < phaseOpen {

@@ -304,6 +304,7 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 	c.phase.Store(phaseAway)
 	c.mu.Unlock()
 	e.conns[c.key.Index] = nil
+	c.forgetPace()
 	e.topicsMu.Lock()
 	for topic := range e.topics.Topics(c.key.Index) {
 		z.topics = append(z.topics, topic)
@@ -401,7 +402,7 @@ func (e *Engine) settleIn(c *Conn, topics []string) {
 		e.conns = append(e.conns, nil)
 	}
 	e.conns[c.key.Index] = c
-	c.loopBits &^= bitPaused | bitReadPending
+	c.loopBits &^= bitPaused | bitReadPending | bitHeld
 	e.topicsMu.Lock()
 	for _, topic := range topics {
 		e.topics.Subscribe(topic, c.key.Index)

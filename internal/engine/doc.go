@@ -18,6 +18,6 @@
 //
 // # Locks
 //
-// Engine.topicsMu before Conn.mu before the engine's small leaf locks (dirtyMu, idsMu). No system call but a
+// Engine.topicsMu before Conn.mu before the engine's small leaf locks (dirtyMu, idsMu, pacer.mu). No system call but a
 // non-blocking write happens under a lock.
 package engine

@@ -51,6 +51,10 @@ type Config struct {
 	// WatchdogLimit is how long a callback may hold the loop before it is logged with its stack; 0 is
 	// DefaultWatchdogLimit, negative is never.
 	WatchdogLimit time.Duration
+	// ConnRate bounds what each connection sends and receives once it is open, and Rate what all together do. The zero
+	// value is no bound. Beyond it a connection is not read, or its queue waits: see Route.QueueLimit for what then
+	// happens to messages.
+	ConnRate, Rate Rate
 	// Reactor tunes the event loop; the zero value is right for servers.
 	Reactor reactor.Options
 }
@@ -122,11 +126,13 @@ type Engine struct {
 	// What connections borrow while they have something incomplete, unsent or undelivered.
 	inbounds, outboxes, mailboxes sync.Pool
 
+	pace       *pacer // nil if there are no rates
 	count      counters
 	watch      watchdog
 	handshakes atomic.Int64 // sockets that are not yet, or never will be, WebSockets
 	deciding   atomic.Int64 // goroutines in Route.Authorize
 	draining   atomic.Bool
+	short      atomic.Bool    // see SetShort
 	leaving    atomic.Bool    // between Depart and Stay
 	tasks      sync.WaitGroup // mailbox and authorization goroutines
 }
@@ -137,6 +143,7 @@ func New(cfg Config) (*Engine, error) {
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }
+	e.pace = newPacer(cfg.ConnRate, cfg.Rate)
 	loop, err := reactor.New(e, e.cfg.Reactor)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
@@ -214,6 +221,9 @@ func (e *Engine) Ready(k reactor.Key, ev reactor.Events) {
 
 // Flush is called by the loop once per turn: everything queued in the turn leaves, one write per connection.
 func (e *Engine) Flush() {
+	if e.pace != nil {
+		e.serve()
+	}
 	// A Drain callback may send again; what that queues leaves in this turn too, but not for ever.
 	for range 4 {
 		e.dirtyMu.Lock()

@@ -34,6 +34,10 @@ var (
 		Status: http.StatusServiceUnavailable, Reason: "too many clients are being authorized",
 		Header: []ws.Field{{Name: "Retry-After", Value: "1"}},
 	}
+	errShort = &ws.HandshakeError{
+		Status: http.StatusServiceUnavailable, Reason: "not enough memory",
+		Header: []ws.Field{{Name: "Retry-After", Value: "5"}},
+	}
 	errNotUpgrade = &ws.HandshakeError{
 		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
 		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}},
@@ -129,8 +133,16 @@ func (e *Engine) room() error {
 		e.count.limit(limitConnections)
 		return errFull
 	}
+	if e.short.Load() {
+		e.count.limit(limitMemory)
+		return errShort
+	}
 	return nil
 }
+
+// SetShort says whether memory is short: handshakes are then refused with 503, and the client is told to come back in
+// some seconds. Connections that are open, and sockets before their handshake, stay. Any goroutine.
+func (e *Engine) SetShort(short bool) { e.short.Store(short) }
 
 // authorize asks the application, on a goroutine if it may block.
 func (c *Conn) authorize(route *Route, u *Upgrade) {

@@ -52,6 +52,17 @@ func (o *outbox) addPinned(b []byte) {
 	o.size += len(b)
 }
 
+// addUrgent inserts a whole frame in front of those that have not begun to leave.
+func (o *outbox) addUrgent(frame []byte) {
+	o.split()
+	at := slices.IndexFunc(o.chunks, func(ch chunk) bool { return ch.kind != chunkPinned })
+	if at < 0 {
+		at = len(o.chunks)
+	}
+	o.chunks = slices.Insert(o.chunks, at, chunk{buf: frame, kind: chunkPinned})
+	o.size += len(frame)
+}
+
 // addFrame appends a frame made of op and payload. With apart it gets a chunk of its own, so that it can be dropped.
 func (o *outbox) addFrame(op ws.Opcode, payload []byte, apart bool) {
 	t := o.tail(len(payload), apart)
@@ -104,6 +115,22 @@ func (o *outbox) writeTo(s reactor.Socket, tail ...[]byte) (n int, full bool, er
 	}
 	o.advance(min(n, o.size))
 	return n, full, err
+}
+
+// writeUpTo is writeTo of at most limit bytes, without a tail.
+func (o *outbox) writeUpTo(s reactor.Socket, limit int) (n int, full bool, err error) {
+	var parts [maxParts][]byte
+	list, offered := o.parts(parts[:0]), 0
+	for i, p := range list {
+		if rest := limit - offered; len(p) >= rest {
+			list[i], list, offered = p[:rest], list[:i+1], limit
+			break
+		}
+		offered += len(p)
+	}
+	n, err = s.Writev(list)
+	o.advance(n)
+	return n, n < offered, err
 }
 
 func (o *outbox) parts(list [][]byte) [][]byte {

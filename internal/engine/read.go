@@ -15,13 +15,21 @@ func (c *Conn) read(hangup bool) {
 	if hangup {
 		c.loopBits |= bitHangup
 	}
-	if c.loopBits&bitPaused != 0 {
+	if c.loopBits&(bitPaused|bitHeld) != 0 {
 		c.loopBits |= bitReadPending
 		return
 	}
 	for {
-		buf := e.loop.Buffer()
+		buf, reserved := e.loop.Buffer(), 0
+		if e.pace != nil {
+			if buf, reserved = c.mayRead(buf); len(buf) == 0 {
+				return
+			}
+		}
 		n, err := c.sock.Read(buf)
+		if e.pace != nil {
+			c.hasRead(reserved, n)
+		}
 		if n > 0 {
 			e.count.bytesIn.Add(uint64(n))
 			c.lastRead = e.loop.Now()
@@ -128,9 +136,10 @@ func (c *Conn) deliver(ev *ws.Event) {
 }
 
 // control answers a ping. RFC 6455 §5.5.3: a pong carries the ping's payload. While the peer does not read, further
-// pongs are dropped instead of queued: it may answer the most recent ping only.
+// pongs are dropped instead of queued: it may answer the most recent ping only. While a rate holds them back, one is
+// queued at a time.
 func (c *Conn) control(op ws.Opcode, payload []byte) {
-	if c.blocked.Load() {
+	if c.blocked.Load() && (c.eng.pace == nil || !c.eng.pace.pong(c.key.Index)) {
 		c.eng.count.limit(limitPongs)
 		return
 	}

@@ -30,6 +30,9 @@ const (
 	limitCloseTime
 	limitExpiry
 	limitHistory
+	limitMemory
+	limitRateIn
+	limitRateOut
 	numLimits
 )
 
@@ -37,7 +40,7 @@ func (l limit) String() string {
 	return [numLimits]string{
 		"head_size", "head_time", "handshakes", "connections", "authorizing", "message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
-		"expiry", "handoff_history",
+		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
 	}[l]
 }
 

@@ -42,3 +42,10 @@ func (e *Engine) Walk(from, count int, f func(c *Conn)) (next int) {
 	}
 	return to
 }
+
+// Activity is a number that changes whenever sockets come, or messages come or go. Any goroutine.
+func (e *Engine) Activity() uint64 {
+	n := &e.count
+	return n.accepted.Load() + n.textIn.Load() + n.binaryIn.Load() + n.textOut.Load() + n.binaryOut.Load() +
+		n.movedIn.Load() + n.movedOut.Load() + uint64(e.handshakes.Load())
+}

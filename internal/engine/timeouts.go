@@ -18,6 +18,9 @@ func (e *Engine) Timeout(k reactor.Key) {
 	case phaseRefused:
 		e.teardown(c)
 	case phaseClosing:
+		if c.endsLater() {
+			return
+		}
 		e.count.limit(limitCloseTime)
 		e.teardown(c)
 	case phaseOpen:
@@ -53,20 +56,24 @@ func (c *Conn) Extend(at int64, done func(error)) bool {
 // keepAlive pings a silent peer and gives up one that has been silent for too long.
 func (c *Conn) keepAlive() {
 	now := c.eng.loop.Now()
+	if c.eng.pace != nil {
+		c.goOn()
+	}
 	if c.expires != 0 && now >= c.expires {
 		c.eng.count.limit(limitExpiry)
 		c.beginClose(ending{code: CloseExpired, reason: "token expired"}, "token expired")
 		return
 	}
-	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.lastRead >= idle && c.loopBits&bitPaused == 0 {
+	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.lastRead >= idle && c.loopBits&(bitPaused|bitHeld) == 0 {
 		c.eng.count.limit(limitIdle)
 		c.beginClose(ending{code: ws.CloseGoingAway, reason: "idle timeout"}, "idle timeout")
 		return
 	}
 	if every := int64(c.route.PingInterval); every > 0 && now-max(c.lastRead, c.lastPing) >= every {
 		c.lastPing = now
-		// A peer that does not read needs no ping: what it has to read already keeps the connection alive.
-		if !c.blocked.Load() {
+		// A peer that does not read needs no ping: what it has to read already keeps the connection alive. If it is us
+		// who do not write, it does; if it is us who do not read, its answer would not be seen.
+		if c.loopBits&bitHeld == 0 && (!c.blocked.Load() || c.heldOutput()) {
 			c.sendControl(ws.OpPing, nil)
 		}
 	}
@@ -91,6 +98,11 @@ func (c *Conn) schedule() {
 	}
 	if c.expires != 0 && (due == 0 || c.expires < due) {
 		due = c.expires
+	}
+	if c.eng.pace != nil {
+		if at := c.paceDue(); at != 0 && (due == 0 || at < due) {
+			due = at
+		}
 	}
 	if due == 0 {
 		c.eng.loop.ClearDeadline(c.key)

@@ -36,7 +36,7 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
 		return c.refusal()
 	}
 	c.eng.count.sent(op)
-	if len(payload) >= writeNow && !c.blocked.Load() {
+	if len(payload) >= writeNow && !c.blocked.Load() && c.eng.pace == nil {
 		c.writeThrough(op, payload)
 	} else {
 		before := c.outbox().size
@@ -81,7 +81,7 @@ func (c *Conn) sendControl(op ws.Opcode, payload []byte) {
 		return
 	}
 	before := c.outbox().size
-	c.out.addFrame(op, payload, c.apart())
+	c.addControl(op, payload)
 	c.eng.count.queued(c.out.size - before)
 	c.markDirty()
 }
@@ -96,9 +96,9 @@ func (c *Conn) admit(size int) bool {
 	if c.fits(size) {
 		return true
 	}
-	if !c.blocked.Load() {
+	if !c.blocked.Load() || c.heldOutput() {
 		// Much was sent in one turn; the peer is not slow, it was not asked yet.
-		c.writeOut()
+		c.makeRoom()
 		if c.fits(size) {
 			return c.bits&bitBroken == 0
 		}
@@ -121,6 +121,17 @@ func (c *Conn) admit(size int) bool {
 		c.closeLocked(ending{code: ws.CloseTryAgainLater, reason: "too slow: the send queue is full"}, "too slow")
 		return false
 	}
+}
+
+// makeRoom writes what can be written now.
+func (c *Conn) makeRoom() {
+	if c.eng.pace == nil {
+		c.writeOut()
+		return
+	}
+	c.blocked.Store(false)
+	c.writePaced(true)
+	c.markDirty() // the loop knows when to go on
 }
 
 func (c *Conn) fits(size int) bool {
@@ -247,6 +258,11 @@ func (c *Conn) writeOut() {
 			}
 		}
 	}
+	c.wroteAll()
+}
+
+// wroteAll gives the outbox back if nothing waits.
+func (c *Conn) wroteAll() {
 	if c.out != nil && c.out.size == 0 {
 		c.blocked.Store(false)
 		c.out.release()
@@ -267,7 +283,11 @@ func (c *Conn) flush(writable bool) {
 	if writable {
 		c.blocked.Store(false)
 	}
-	if !c.blocked.Load() {
+	switch {
+	case c.blocked.Load():
+	case c.eng.pace != nil:
+		c.writePaced(false)
+	default:
 		c.writeOut()
 	}
 	broken, empty := c.bits&bitBroken != 0, c.out == nil
@@ -277,6 +297,9 @@ func (c *Conn) flush(writable bool) {
 	}
 	c.mu.Unlock()
 
+	if c.eng.pace != nil {
+		c.arm(ph)
+	}
 	switch {
 	case broken:
 		c.eng.count.resets.Add(1)

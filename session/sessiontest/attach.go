@@ -36,7 +36,8 @@ func testResume(b *bench) {
 			b.t.Errorf("%s: got %+v", tt.name, a.Session)
 		}
 	}
-	if got := b.find(s.ID); got.User != "alice" || got.Place.Conn == 0 || got.Created.IsZero() || got.Seen.Before(got.Created) {
+	got := b.find(s.ID)
+	if got.User != "alice" || got.Place.Conn == 0 || got.Created.IsZero() || got.Seen.Before(got.Created) {
 		b.t.Errorf("got %+v", got)
 	}
 }
@@ -87,7 +88,8 @@ func testParams(b *bench) {
 
 // testOddUsers: any text is a user.
 func testOddUsers(b *bench) {
-	for _, user := range []string{"{}", "a}b{c", "ünïcödé", "nul\x00nul", "a:b:c", " ", "*", strings.Repeat("x", session.MaxUserBytes)} {
+	long := strings.Repeat("x", session.MaxUserBytes)
+	for _, user := range []string{"{}", "a}b{c", "ünïcödé", "nul\x00nul", "a:b:c", " ", "*", long} {
 		s := b.open(user)
 		list, err := b.List(b.ctx, user)
 		if err != nil || len(list) != 1 || list[0].ID != s.ID || list[0].User != user {
@@ -200,7 +202,8 @@ func testConcurrentAttach(b *bench) {
 	list, err := b.List(b.ctx, "alice")
 	b.must(err)
 	if len(list) != most || len(made) != clients || len(evicted) != clients-most {
-		b.t.Errorf("%d made, %d evicted, %d left; want %d, %d, %d", len(made), len(evicted), len(list), clients, clients-most, most)
+		b.t.Errorf("%d made, %d evicted, %d left; want %d, %d, %d",
+			len(made), len(evicted), len(list), clients, clients-most, most)
 	}
 	for _, s := range list {
 		if evicted[s.ID] || !made[s.ID] {

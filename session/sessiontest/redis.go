@@ -19,13 +19,13 @@ type RedisServer struct {
 	t    testing.TB
 	dir  string
 	port int
-	args []string
+	args []string // all of them
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 }
 
-// StartRedis starts redis-server on a Unix socket in a folder of its own, and on a free port of 127.0.0.1. Arguments are
-// added to its own, which save nothing. It ends with the test, which is skipped if there is no redis-server.
+// StartRedis starts redis-server on a Unix socket in a folder of its own, and on a free port of 127.0.0.1. Arguments
+// are added to its own, which save nothing. It ends with the test, which is skipped if there is no redis-server.
 func StartRedis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -35,13 +35,23 @@ func StartRedis(t testing.TB, args ...string) *RedisServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &RedisServer{t: t, dir: dir, port: freePort(t), args: args}
-	t.Cleanup(func() {
+	s := &RedisServer{t: t, dir: dir, port: freePort(t)}
+	s.args = append([]string{
+		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(), "--dir", s.dir,
+		"--save", "", "--appendonly", "no", "--daemonize", "no",
+	}, args...)
+	s.begin()
+	return s
+}
+
+// begin starts a server that ends with the test.
+func (s *RedisServer) begin() {
+	s.t.Helper()
+	s.t.Cleanup(func() {
 		s.Kill()
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(s.dir)
 	})
 	s.Restart()
-	return s
 }
 
 // freePort is a port that nobody has now.
@@ -58,12 +68,8 @@ func freePort(t testing.TB) int {
 // Restart starts the server that was killed, on the same socket and port, and waits until it answers.
 func (s *RedisServer) Restart() {
 	s.t.Helper()
-	base := []string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(), "--dir", s.dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no",
-	}
 	s.log.Reset()
-	s.cmd = exec.Command("redis-server", append(base, s.args...)...)
+	s.cmd = exec.Command("redis-server", s.args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -99,8 +105,8 @@ func (s *RedisServer) Addr() string { return net.JoinHostPort("127.0.0.1", strco
 
 func (s *RedisServer) socket() string { return filepath.Join(s.dir, "s") }
 
-// Do sends a command and returns the answer as text: a string, a number, an error, or the lines of a list. It ends the
-// test if there is none.
+// Do sends a command and returns the answer as text: a string, a number, an error, or the lines of a list. It ends
+// the test if there is none.
 func (s *RedisServer) Do(command ...string) string {
 	s.t.Helper()
 	answer, err := s.try(command...)

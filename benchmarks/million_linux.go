@@ -1,0 +1,366 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// million is a run of that benchmark: one machine, both ends.
+type million struct {
+	connections, perProcess int
+	rate                    int
+	report                  string
+
+	dir, command, control, addr string
+	server, clients             *exec.Cmd
+	clientOut                   *bytes.Buffer
+	workers                     int
+	began                       time.Time
+	base                        usage // of the server before the first client
+	res                         millionResult
+}
+
+// millionResult is what the benchmark finds.
+type millionResult struct {
+	Connections, Workers     int
+	Open                     time.Duration
+	OpenCPU                  time.Duration // of the server
+	BasePerWorker            float64       // bytes of private memory, before the first client
+	UserPerConnection        float64       // bytes of private memory beyond that: workers and primary
+	PrimaryPerConnection     float64       // of these: the primary's
+	KernelPerSocket          float64       // bytes of slab
+	Idle                     float64       // cores of the server
+	IdleTime                 time.Duration
+	Publish                  time.Duration
+	Reload                   time.Duration
+	Moved, Failed, Drained   int
+	AfterReload              float64 // UserPerConnection again
+	Lost                     int
+	Received                 int
+	ClientCPU, ServerCPU     time.Duration
+	ClientFailed, ClientPeak int
+	Free                     float64 // least MemAvailable seen, GiB
+}
+
+// status is what `expedite status --json` says, as far as it matters here.
+type status struct {
+	PID       int      `json:"pid"`
+	Addresses []string `json:"addresses"`
+	Workers   []struct {
+		PID         int    `json:"pid"`
+		State       string `json:"state"`
+		Connections int    `json:"connections"`
+	} `json:"workers"`
+	Totals struct {
+		Connections int    `json:"connections"`
+		MessagesOut uint64 `json:"messages_out"`
+	} `json:"totals"`
+}
+
+const (
+	millionPatience = 20 * time.Minute
+	idleTime        = 20 * time.Second
+	// settleTime is until the workers have seen that nothing happens any more, and have given memory back.
+	settleTime   = 45 * time.Second
+	millionTopic = "lobby"
+)
+
+// runMillion opens as many connections as are wanted, identified, with sessions and subscribed to a topic; publishes to
+// all of them; moves all of them; closes them.
+func runMillion(args []string) error {
+	m := &million{clientOut: new(bytes.Buffer)}
+	flags := flag.NewFlagSet("million", flag.ExitOnError)
+	flags.IntVar(&m.connections, "n", 1_000_000, "connections")
+	flags.IntVar(&m.perProcess, "per-worker", 18_900, "connections of a worker, or of a process of clients")
+	flags.IntVar(&m.rate, "rate", 9000, "connections opened per second")
+	flags.StringVar(&m.report, "o", "", "file for the report; empty prints only")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	m.workers = max((m.connections+m.perProcess-1)/m.perProcess, 2)
+	m.res.Connections, m.res.Workers, m.res.Free = m.connections, m.workers, 1e9
+	dir, err := os.MkdirTemp("", "million")
+	if err != nil {
+		return err
+	}
+	m.dir, m.command, m.control = dir, filepath.Join(dir, "expedite"), filepath.Join(dir, "c")
+	defer os.RemoveAll(dir)
+	defer m.end()
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"build", m.build}, {"serve", m.serve}, {"open", m.open}, {"measure", m.measure}, {"publish", m.publish},
+		{"reload", m.reload}, {"close", m.close},
+	} {
+		m.say("%s", step.name)
+		if err := step.do(); err != nil {
+			return fmt.Errorf("million: %s: %w", step.name, err)
+		}
+	}
+	text := m.res.text()
+	fmt.Print(text)
+	if m.report != "" {
+		if err := os.WriteFile(m.report, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return m.res.verdict()
+}
+
+// say tells a person how far it is.
+func (m *million) say(format string, args ...any) {
+	if m.began.IsZero() {
+		m.began = time.Now()
+	}
+	fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(m.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (m *million) build() error {
+	build := exec.Command("go", "build", "-C", "..", "-o", m.command, "./cmd/expedite") // of its own module
+	build.Stderr = os.Stderr
+	return build.Run()
+}
+
+// serve starts the server, and looks what it needs for itself.
+func (m *million) serve() error {
+	var secret [32]byte
+	_, _ = rand.Read(secret[:]) // never fails: crypto/rand ends the process instead
+	env := append(os.Environ(), "EXPEDITE_AUTH_SECRET="+hex.EncodeToString(secret[:]))
+	m.server = exec.Command(m.command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--control", m.control,
+		"--workers", strconv.Itoa(m.workers), "--auth", "required", "--log-level", "warn", "--ping-interval", "0s",
+		"--idle-timeout", "0s")
+	m.server.Env, m.server.Dir = env, m.dir
+	m.server.Stderr = os.Stderr
+	if err := m.server.Start(); err != nil {
+		return err
+	}
+	m.clients = exec.Command(m.command)
+	m.clients.Env, m.clients.Dir = env, m.dir
+	st, err := m.await("all workers are ready", func(st status) bool {
+		for _, w := range st.Workers {
+			if w.State != "ready" {
+				return false
+			}
+		}
+		return len(st.Workers) == m.workers && len(st.Addresses) > 0
+	})
+	if err != nil {
+		return err
+	}
+	m.addr = st.Addresses[0]
+	if m.base, err = m.usage(); err != nil {
+		return err
+	}
+	m.res.BasePerWorker = m.base.workers / float64(m.workers)
+	return nil
+}
+
+// open starts the clients, and waits until all are connected.
+func (m *million) open() error {
+	m.clients.Args = append(m.clients.Args, "bench", "ws://"+m.addr+"/", "--connections", strconv.Itoa(m.connections),
+		"--ramp", fmt.Sprint(m.rate, "/s"), "--mode", "idle", "--duration", "0s", "--timeout", "60s",
+		"--token-key", "EXPEDITE_AUTH_SECRET", "--json",
+		"--processes", strconv.Itoa((m.connections+m.perProcess-1)/m.perProcess))
+	m.clients.Stdout = m.clientOut
+	progress, err := m.clients.StderrPipe()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := m.clients.Start(); err != nil {
+		return err
+	}
+	go func() { // ends with the clients
+		lines := bufio.NewScanner(progress)
+		for lines.Scan() {
+			m.say("clients: %s", lines.Text())
+		}
+	}()
+	last := time.Now()
+	_, err = m.await("all are connected", func(st status) bool {
+		if time.Since(last) > 10*time.Second {
+			last = time.Now()
+			m.say("%d connected", st.Totals.Connections)
+		}
+		return st.Totals.Connections >= m.connections
+	})
+	m.res.Open = time.Since(start)
+	if err == nil {
+		m.res.OpenCPU, err = m.cpu()
+	}
+	return err
+}
+
+// measure looks at memory and at the processors while nothing happens.
+func (m *million) measure() error {
+	time.Sleep(settleTime)
+	u, err := m.usage()
+	if err != nil {
+		return err
+	}
+	n := float64(m.connections)
+	m.res.UserPerConnection = (u.workers + u.primary - m.base.workers - m.base.primary) / n
+	m.res.PrimaryPerConnection = (u.primary - m.base.primary) / n
+	m.res.KernelPerSocket = (u.slab - m.base.slab) / n / 2
+	before, err := m.cpu()
+	if err != nil {
+		return err
+	}
+	time.Sleep(idleTime)
+	after, err := m.cpu()
+	m.res.Idle, m.res.IdleTime = (after-before).Seconds()/idleTime.Seconds(), idleTime
+	return err
+}
+
+// publish says one thing to all.
+func (m *million) publish() error {
+	st, err := m.status()
+	if err != nil {
+		return err
+	}
+	want := st.Totals.MessagesOut + uint64(m.connections)
+	start := time.Now()
+	if err := m.run("publish", millionTopic, "one message to all"); err != nil {
+		return err
+	}
+	_, err = m.await("all have got the message", func(st status) bool { return st.Totals.MessagesOut >= want })
+	m.res.Publish = time.Since(start)
+	return err
+}
+
+// reload moves all of them.
+func (m *million) reload() error {
+	start := time.Now()
+	out, err := exec.Command(m.command, "reload", "--json", "--control", m.control).Output()
+	m.res.Reload = time.Since(start)
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	var r struct{ Moved, Failed, Drained int }
+	if err := json.Unmarshal(bytes.TrimSpace(out), &r); err != nil {
+		if err := json.Unmarshal(lines[len(lines)-1], &r); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+	}
+	m.res.Moved, m.res.Failed, m.res.Drained = r.Moved, r.Failed, r.Drained
+	time.Sleep(settleTime)
+	u, err := m.usage()
+	m.res.AfterReload = (u.workers + u.primary - m.base.workers - m.base.primary) / float64(m.connections)
+	return err
+}
+
+// close ends the clients, and asks them what they have seen.
+func (m *million) close() error {
+	var err error
+	if m.res.ServerCPU, err = m.cpu(); err != nil {
+		return err
+	}
+	if err := m.clients.Process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	err = m.clients.Wait()
+	if m.clients.ProcessState != nil {
+		m.res.ClientCPU = m.clients.ProcessState.SystemTime() + m.clients.ProcessState.UserTime()
+	}
+	if err != nil {
+		return fmt.Errorf("the clients: %w: %s", err, m.clientOut)
+	}
+	var r struct {
+		Connections struct {
+			Failed, Peak int
+			Closed       map[string]int
+		}
+		Messages struct{ Received int }
+	}
+	if err := json.Unmarshal(m.clientOut.Bytes(), &r); err != nil {
+		return fmt.Errorf("the clients: %w: %s", err, m.clientOut)
+	}
+	for _, n := range r.Connections.Closed {
+		m.res.Lost += n
+	}
+	m.res.ClientFailed, m.res.ClientPeak, m.res.Received = r.Connections.Failed, r.Connections.Peak, r.Messages.Received
+	return nil
+}
+
+// end ends what was started.
+func (m *million) end() {
+	for _, c := range []*exec.Cmd{m.clients, m.server} {
+		if c == nil || c.Process == nil || c.ProcessState != nil {
+			continue
+		}
+		_ = c.Process.Signal(os.Interrupt)
+		stop := time.AfterFunc(time.Minute, func() { _ = c.Process.Signal(syscall.SIGKILL) })
+		_ = c.Wait()
+		stop.Stop()
+	}
+}
+
+func (m *million) run(args ...string) error {
+	out, err := exec.Command(m.command, append(args, "--control", m.control)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+func (m *million) status() (st status, err error) {
+	out, err := exec.Command(m.command, "status", "--json", "--control", m.control).Output()
+	if err != nil {
+		return st, err
+	}
+	return st, json.Unmarshal(out, &st)
+}
+
+// await asks for the status until it is as it should be.
+func (m *million) await(what string, ok func(status) bool) (st status, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), millionPatience)
+	defer cancel()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if st, err = m.status(); err == nil && ok(st) {
+			return st, nil
+		}
+		m.res.Free = min(m.res.Free, available())
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return st, errors.Join(fmt.Errorf("waited in vain until %s; %d are connected", what, st.Totals.Connections), err)
+		}
+	}
+}
+
+// available is the memory that is left, in GiB.
+func available() float64 { return memoryInfo("MemAvailable") / (1 << 30) }
+
+// memoryInfo is a line of /proc/meminfo in bytes; 0 if there is none.
+func memoryInfo(name string) float64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) > 1 && f[0] == name+":" {
+			kib, _ := strconv.ParseFloat(f[1], 64)
+			return kib * 1024
+		}
+	}
+	return 0
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// usage is memory in bytes: what belongs to the processes alone, and the kernel's slab.
+type usage struct{ workers, primary, slab float64 }
+
+// usage measures the server.
+func (m *million) usage() (u usage, err error) {
+	st, err := m.status()
+	if err != nil {
+		return u, err
+	}
+	if u.primary, err = privateMemory(st.PID); err != nil {
+		return u, err
+	}
+	for _, w := range st.Workers {
+		b, err := privateMemory(w.PID)
+		if err != nil {
+			return u, err
+		}
+		u.workers += b
+	}
+	u.slab = memoryInfo("Slab")
+	return u, nil
+}
+
+// privateMemory is what a process does not share with others.
+func privateMemory(pid int) (bytes float64, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) > 1 && (f[0] == "Private_Clean:" || f[0] == "Private_Dirty:") {
+			kib, err := strconv.ParseFloat(f[1], 64)
+			if err != nil {
+				return 0, err
+			}
+			bytes += kib * 1024
+		}
+	}
+	return bytes, nil
+}
+
+// cpu is what the server's processes have used since their start. Those that a reload has ended do not count any more.
+func (m *million) cpu() (sum time.Duration, err error) {
+	st, err := m.status()
+	if err != nil {
+		return 0, err
+	}
+	pids := []int{st.PID}
+	for _, w := range st.Workers {
+		pids = append(pids, w.PID)
+	}
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0, err
+		}
+		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		for _, text := range f[11:13] { // utime and stime, in ticks of 10 ms
+			ticks, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += time.Duration(ticks) * 10 * time.Millisecond
+		}
+	}
+	return sum, nil
+}
+
+// The figures that are wanted.
+const (
+	wantUser    = 1229 // bytes: 1.2 KiB
+	wantBase    = 12 << 20
+	wantIdle    = 0.02
+	wantPublish = 15 * time.Second
+)
+
+// text is the result for people.
+func (r *millionResult) text() string {
+	var b strings.Builder
+	var name unix.Utsname
+	_ = unix.Uname(&name) // the report goes without, else
+	fmt.Fprintf(&b, "# %d connections on one machine, both ends\n\n", r.Connections)
+	fmt.Fprintf(&b, "`N=%d make million` on %s, Linux %s, %d cores, %.0f GiB.\nEach client "+
+		"has a token of its own (HS256), a session in the primary, and a subscription to the topic of the lobby.\n"+
+		"%d workers; pings are off.\n\n",
+		r.Connections, time.Now().Format("2006-01-02"), unix.ByteSliceToString(name.Release[:]), cores(),
+		memoryInfo("MemTotal")/(1<<30), r.Workers)
+	fmt.Fprintf(&b, "| | | wanted |\n|---|---|---|\n")
+	row := func(what, got, want string) { fmt.Fprintf(&b, "| %s | %s | %s |\n", what, got, want) }
+	row("time to open all", fmt.Sprintf("%.0f s (%.0f CPU-s of the server)", r.Open.Seconds(), r.OpenCPU.Seconds()), "")
+	row("user memory per connection, workers and primary", fmt.Sprintf("%.0f bytes (%.0f of them in the primary)",
+		r.UserPerConnection, r.PrimaryPerConnection), "1,229 (1.2 KiB)")
+	row("the same after the reload", fmt.Sprintf("%.0f bytes", r.AfterReload), "")
+	row("base of a worker, before the first client", fmt.Sprintf("%.1f MiB", r.BasePerWorker/(1<<20)), "12 MiB")
+	row("kernel memory (slab) per socket", fmt.Sprintf("%.0f bytes", r.KernelPerSocket), "")
+	row("processors while idle", fmt.Sprintf("%.1f %% of one core, over %.0f s", 100*r.Idle, r.IdleTime.Seconds()), "2 %")
+	row("one message to all", fmt.Sprintf("%.1f s", r.Publish.Seconds()), "15 s")
+	row("reload that moves all", fmt.Sprintf("%.0f s: %d moved, %d failed, %d drained",
+		r.Reload.Seconds(), r.Moved, r.Failed, r.Drained), "0 failed")
+	row("connections lost", fmt.Sprint(r.Lost), "0")
+	row("messages that clients received", fmt.Sprintf("%d of %d", r.Received, 2*r.Connections), "all")
+	row("clients", fmt.Sprintf("%.0f CPU-s; %d failed, %d open at most",
+		r.ClientCPU.Seconds(), r.ClientFailed, r.ClientPeak), "")
+	row("least memory available", fmt.Sprintf("%.1f GiB", r.Free), "")
+	return b.String()
+}
+
+// verdict is an error if something was lost. Memory and times are for people to judge.
+func (r *millionResult) verdict() error {
+	switch {
+	case r.Lost > 0 || r.ClientFailed > 0 || r.Failed+r.Drained > 0:
+		return errors.New("million: connections were lost")
+	case r.Moved < r.Connections:
+		return fmt.Errorf("million: %d of %d connections moved", r.Moved, r.Connections)
+	case r.Received < 2*r.Connections:
+		return fmt.Errorf("million: the clients have got %d messages, want %d", r.Received, 2*r.Connections)
+	case r.UserPerConnection > wantUser || r.BasePerWorker > wantBase || r.Idle > wantIdle || r.Publish > wantPublish:
+		fmt.Fprintln(os.Stderr, "million: some figure is beyond what is wanted, see the table")
+	}
+	return nil
+}
+
+func cores() int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return 0
+	}
+	return set.Count()
+}

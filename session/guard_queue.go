@@ -1,0 +1,130 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+)
+
+const (
+	// maxEnded is how many ends of connections wait for the main store.
+	maxEnded = 64 << 10
+	// writeBytes is what a write counts for in the queue, beside its values.
+	writeBytes = 128
+)
+
+// deferred is a write that waits.
+type deferred struct {
+	id      ID
+	changes Changes
+	size    int
+}
+
+var errQueueFull = errors.New("session: too many writes wait for the store")
+
+// checkChanges says whether any store might take changes.
+func checkChanges(changes Changes) error {
+	if len(changes) > maxChanges {
+		return fmt.Errorf("%w: %d changes, the limit is %d", ErrTooLarge, len(changes), maxChanges)
+	}
+	return checkValues(len(changes)/2, valueBytes(changes))
+}
+
+// put queues a write.
+func (g *Guard) put(id ID, changes Changes) error {
+	size := writeBytes + valueBytes(changes)
+	own := make(Changes, len(changes))
+	for k, v := range changes {
+		if v != nil {
+			v = append([]byte{}, v...)
+		}
+		own[k] = v
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.queued+size > g.limit {
+		g.count.Refused++
+		return unavailable(g.causeLocked())
+	}
+	g.queue = append(g.queue, deferred{id, own, size})
+	g.queued += size
+	g.behind[id]++
+	g.count.Deferred++
+	g.lookLocked()
+	return ErrDeferred
+}
+
+func (g *Guard) causeLocked() error {
+	if g.cause == nil {
+		return errQueueFull
+	}
+	return fmt.Errorf("%w, which is away: %w", errQueueFull, g.cause)
+}
+
+// first is the oldest write.
+func (g *Guard) first() (d deferred, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) == 0 {
+		g.queue = nil
+		return d, false
+	}
+	return g.queue[0], true
+}
+
+// doneFirst takes the oldest write off the queue, and notes what became of it.
+func (g *Guard) doneFirst(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := g.queue[0]
+	g.queue[0] = deferred{}
+	g.queue = g.queue[1:]
+	g.queued -= d.size
+	if g.behind[d.id]--; g.behind[d.id] == 0 {
+		delete(g.behind, d.id)
+	}
+	if err == nil {
+		g.count.Replayed++
+		return
+	}
+	g.count.Refused++
+	g.log.Error("a queued write is lost", "session", d.id.Short(), "error", err)
+}
+
+// isBehind says whether writes of a session wait, which later ones must not overtake.
+func (g *Guard) isBehind(id ID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.behind[id] > 0
+}
+
+// waitingOf are the writes of a session that wait, the oldest first.
+func (g *Guard) waitingOf(id ID) (list []Changes) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.behind[id] == 0 {
+		return nil
+	}
+	for _, d := range g.queue {
+		if d.id == id {
+			list = append(list, d.changes) // nobody changes them
+		}
+	}
+	return list
+}
+
+// remember keeps ends of connections until the main store can hear of them.
+func (g *Guard) remember(refs []Ref) {
+	if len(refs) == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, ref := range refs {
+		if _, known := g.ended[ref.ID]; !known && len(g.ended) >= maxEnded {
+			g.count.DetachLost++
+			continue
+		}
+		g.ended[ref.ID] = ref
+	}
+	g.lookLocked()
+}

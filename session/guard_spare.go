@@ -1,0 +1,120 @@
+package session
+
+import (
+	"context"
+	"errors"
+)
+
+// maxProvisional is how many sessions a Guard knows in the spare store.
+const maxProvisional = 1 << 20
+
+// resident is a session in the spare store, to be moved.
+type resident struct {
+	place  Place
+	busy   int  // calls that are under way there
+	moving bool // it is on its way: nothing may happen to it there
+}
+
+var errProvisional = errors.New("session: too many sessions wait for the store")
+
+// enter returns a session that is in the spare store, where it stays until leave; nil if it is not. One that is on
+// its way is waited for.
+func (g *Guard) enter(ctx context.Context, id ID) (*resident, error) {
+	for {
+		g.mu.Lock()
+		p := g.provisional[id]
+		if p == nil || !p.moving {
+			if p != nil {
+				p.busy++
+			}
+			g.mu.Unlock()
+			return p, nil
+		}
+		moved := g.moved
+		g.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, unavailable(ctx.Err())
+		}
+	}
+}
+
+// leave ends what enter began.
+func (g *Guard) leave(all ...*resident) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range all {
+		p.busy--
+	}
+	select {
+	case g.idle <- struct{}{}:
+	default:
+	}
+}
+
+// inSpare calls the spare store if the session is there. It reports false if it is not, or not any more: another
+// worker has moved it.
+func (g *Guard) inSpare(ctx context.Context, id ID, call func(context.Context) error) (was bool, err error) {
+	p, err := g.enter(ctx, id)
+	if p == nil {
+		return err != nil, err
+	}
+	defer g.leave(p)
+	if err = call(ctx); !errors.Is(err, ErrNotFound) {
+		return true, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.provisional, id)
+	return false, nil
+}
+
+// split divides refs by where their sessions are: in the main store, in the spare one, where they stay until leave,
+// or between the two.
+func (g *Guard) split(refs []Ref) (main, spare, moving []Ref, stay []*resident) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, ref := range refs {
+		switch p := g.provisional[ref.ID]; {
+		case p == nil:
+			main = append(main, ref)
+		case p.moving:
+			moving = append(moving, ref)
+		default:
+			p.busy++
+			spare, stay = append(spare, ref), append(stay, p)
+		}
+	}
+	return main, spare, moving, stay
+}
+
+// attachSpare makes or resumes a session in the spare store.
+func (g *Guard) attachSpare(ctx context.Context, a Attach) (Attached, error) {
+	g.mu.Lock()
+	full := len(g.provisional) >= maxProvisional
+	if full {
+		g.count.Refused++
+	}
+	g.mu.Unlock()
+	if full {
+		return Attached{}, unavailable(errProvisional)
+	}
+	done, err := g.spare.Attach(ctx, a)
+	if err != nil {
+		return done, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range done.Evicted {
+		delete(g.provisional, s.ID)
+	}
+	if p := g.provisional[done.Session.ID]; p != nil {
+		p.place = a.Place
+	} else {
+		g.provisional[done.Session.ID] = &resident{place: a.Place}
+		g.count.Provisional++
+	}
+	g.lookLocked()
+	return done, nil
+}

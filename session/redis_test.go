@@ -1,0 +1,110 @@
+package session_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/session/sessiontest"
+)
+
+// patience bounds every wait. Reaching it is a failure.
+const patience = 20 * time.Second
+
+// openRedis makes a store that has a connection, and closes it with the test.
+func openRedis(t *testing.T, url string, c session.RedisConfig) *session.Redis {
+	t.Helper()
+	r, err := session.NewRedis(t.Context(), url, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	untilAnswers(t, r)
+	return r
+}
+
+// untilAnswers waits until a store answers.
+func untilAnswers(t *testing.T, s session.Store) {
+	t.Helper()
+	until(t, "the store answers", func() bool {
+		_, err := s.Find(t.Context(), session.NewID("nobody"))
+		return errors.Is(err, session.ErrNotFound)
+	})
+}
+
+// until waits until ok.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// numbered makes prefixes that differ.
+func numbered(name string) func() string {
+	var n atomic.Int64
+	return func() string { return fmt.Sprint(name, n.Add(1), ":") }
+}
+
+// TestRedisStore: the Redis store keeps to the contract.
+func TestRedisStore(t *testing.T) {
+	server, prefix := sessiontest.StartRedis(t), numbered("t")
+	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
+		return sessiontest.Subject{Store: openRedis(t, server.URL(), session.RedisConfig{Prefix: prefix()})}
+	})
+}
+
+// TestGuardStore: so does a guard in front of it, while nothing is wrong.
+func TestGuardStore(t *testing.T) {
+	server, prefix := sessiontest.StartRedis(t), numbered("t")
+	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
+		main := openRedis(t, server.URL(), session.RedisConfig{Prefix: prefix()})
+		g := session.NewGuard(session.GuardConfig{Main: main, Spare: session.NewMemory(session.MemoryConfig{})})
+		t.Cleanup(func() { _ = g.Close() })
+		return sessiontest.Subject{Store: g}
+	})
+}
+
+// TestRedisAtomic: of 64 that resume one session at once, each replaces exactly one other, and one has it in the end.
+func TestRedisAtomic(t *testing.T) {
+	const clients = 64
+	ctx, r := t.Context(), openRedis(t, sessiontest.StartRedis(t).URL(), session.RedisConfig{Timeout: patience})
+	first, err := r.Attach(ctx, session.Attach{User: "alice", Place: session.Place{Node: "n", Conn: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	replaced := make(map[uint64]int)
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			a, err := r.Attach(ctx, session.Attach{
+				ID: first.Session.ID, User: "alice", Place: session.Place{Node: "n", Conn: uint64(i + 2)},
+			})
+			if err != nil || !a.Resumed {
+				t.Errorf("got %+v, %v", a, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			replaced[a.Replaced.Conn]++
+		})
+	}
+	wg.Wait()
+	last, err := r.Find(ctx, first.Session.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced[last.Place.Conn]++
+	for conn := uint64(1); conn <= clients+1; conn++ {
+		if replaced[conn] != 1 {
+			t.Errorf("connection %d was replaced, or is the last, %d times", conn, replaced[conn])
+		}
+	}
+}
