@@ -6,7 +6,7 @@ STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
 SOAK ?= 10m
 
-.PHONY: run test check soak fuzz bench bench-peers bench-handoff million tools
+.PHONY: run test check nightly soak fuzz bench bench-peers bench-handoff million tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -42,6 +42,12 @@ $(TOOLS)/.gofumpt-$(GOFUMPT):
 $(TOOLS)/.staticcheck-$(STATICCHECK):
 	GOBIN=$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
 	@touch $@
+
+# What takes longer than a change should wait for.
+nightly: check
+	$(MAKE) soak
+	$(MAKE) fuzz
+	$(MAKE) million N=50000
 
 # Reloads, scales and rebalances for SOAK, under a crowd of clients that checks every byte.
 soak:

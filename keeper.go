@@ -12,6 +12,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -25,6 +26,7 @@ type keeper struct {
 	policy  session.Policy
 	query   []string // parameters of the query that a session keeps
 	log     *slog.Logger
+	sampled *telemetry.Sampler
 	eng     *engine.Engine
 
 	mu    sync.Mutex
@@ -99,7 +101,9 @@ func (k *keeper) attach(
 		return &auth.Error{Reason: auth.ReasonUnavailable, Message: "sessions are not available now", Err: err}
 	case err != nil: // it is served all the same
 		k.sessionless.Add(1)
-		k.log.Warn("client has no session", "error", err)
+		if k.sampled.Allow() { // an outage is not to flood the log
+			k.log.Warn("client has no session", "error", err)
+		}
 		return nil
 	}
 	w.session, w.resumed = at.Session.ID, at.Resumed
@@ -308,7 +312,7 @@ func (a *App) openKeeper(n *node) error {
 		store = guard
 	}
 	k := a.newKeeper(store, guard)
-	k.log, k.eng = n.log, n.eng
+	k.log, k.eng, k.sampled = n.log, n.eng, n.journal.sampled
 	k.closeConn = func(at session.Place, code ws.CloseCode, reason string) {
 		if at.Node == *k.node.Load() {
 			_ = a.CloseConn(ID(at.Conn), code, reason) // an overload is counted, and the client knows better

@@ -86,7 +86,7 @@ func runMillion(args []string) error {
 	flags := flag.NewFlagSet("million", flag.ExitOnError)
 	flags.IntVar(&m.connections, "n", 1_000_000, "connections")
 	flags.IntVar(&m.perProcess, "per-worker", 18_900, "connections of a worker, or of a process of clients")
-	flags.IntVar(&m.rate, "rate", 9000, "connections opened per second")
+	flags.IntVar(&m.rate, "rate", 3500, "connections opened per second")
 	flags.StringVar(&m.report, "o", "", "file for the report; empty prints only")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -331,7 +331,7 @@ func (m *million) status() (st status, err error) {
 func (m *million) await(what string, ok func(status) bool) (st status, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), millionPatience)
 	defer cancel()
-	tick := time.NewTicker(250 * time.Millisecond)
+	tick := time.NewTicker(m.patience())
 	defer tick.Stop()
 	for {
 		if st, err = m.status(); err == nil && ok(st) {
@@ -344,6 +344,14 @@ func (m *million) await(what string, ok func(status) bool) (st status, err error
 			return st, errors.Join(fmt.Errorf("waited in vain until %s; %d are connected", what, st.Totals.Connections), err)
 		}
 	}
+}
+
+// patience is the time between two questions, each of which is a process: with a million on two cores that shows.
+func (m *million) patience() time.Duration {
+	if m.connections > 100_000 {
+		return 2 * time.Second
+	}
+	return 250 * time.Millisecond
 }
 
 // available is the memory that is left, in GiB.

@@ -17,6 +17,12 @@ const (
 	maxInFlight = 256
 	// maxWaiting is the number of accepted sockets that may wait for a worker. The next wait in the kernel's queue.
 	maxWaiting = batchSize
+	// manyLanes is where workers do not take turns with every socket any more: of more than can run at once each would
+	// have to wake for each of them. One takes burst sockets in a row then, if it has room for them.
+	manyLanes = 8
+	burst     = 512
+	// least is the least share of what may be under way that a worker has.
+	least = 16
 	// maxDeaths is the number of workers that may die over one socket: it may be what kills them.
 	maxDeaths = 2
 )
@@ -47,6 +53,7 @@ type dispatcher struct {
 	waiting  []socket
 	lanes    []*lane
 	next     int // lane whose turn it is
+	row      int // sockets that it has had in a row, if there are many
 	inFlight int
 	stopped  bool
 	stats    Stats
@@ -121,6 +128,10 @@ func (d *dispatcher) assign() (progress bool) {
 func (d *dispatcher) pick(s socket) *lane {
 	var best *lane
 	share := maxInFlight / max(len(d.lanes), 1)
+	many := len(d.lanes) > manyLanes
+	if many {
+		share = max(share, least)
+	}
 	for i := range d.lanes {
 		at := (d.next + i) % len(d.lanes)
 		l := d.lanes[at]
@@ -130,8 +141,13 @@ func (d *dispatcher) pick(s socket) *lane {
 		if slices.Contains(s.refused, l.w.id) {
 			continue
 		}
-		if d.policy != LeastConnections {
-			d.next = at + 1
+		switch {
+		case d.policy == LeastConnections:
+		case many && i == 0 && d.row < burst-1:
+			d.next, d.row = at, d.row+1
+			return l
+		default:
+			d.next, d.row = at+1, 0
 			return l
 		}
 		if best == nil || l.load() < best.load() {

@@ -27,6 +27,7 @@ type crowd struct {
 	gap   float64 // nanoseconds between two clients of all processes
 	next  int     // which client of this process connects next
 	total int
+	block int  // clients of a process that connects them in a row; 0 is one that takes turns
 	armed bool // a timer of the ramp is set
 
 	talking  bool
@@ -46,6 +47,10 @@ func newCrowd(g *generator, o *order) *crowd {
 	t.remotes, t.locals = o.Remotes, o.Locals
 	w.first = opening{target: t, header: g.cfg.Header, subprotocols: g.cfg.Subprotocols}
 	w.total = (g.cfg.Connections - w.index + w.of - 1) / w.of
+	if w.of > fewProcesses {
+		w.block = (g.cfg.Connections + w.of - 1) / w.of
+		w.total = min(max(g.cfg.Connections-w.index*w.block, 0), w.block)
+	}
 	w.payload = bytes.Repeat([]byte("x"), g.cfg.Size)
 	if g.cfg.Rate > 0 {
 		w.interval = int64(1e9 / g.cfg.Rate)
@@ -64,8 +69,17 @@ func (w *crowd) begin(o *order) {
 	w.connect(reactor.Monotonic())
 }
 
-// number is the client of a place in this process, among all.
-func (w *crowd) number(i int) int { return w.index + i*w.of }
+// number is the client of a place in this process, among all. Few processes take turns; of many, one connects its
+// clients after the other: a process that connects now and then has to wake for each of them.
+func (w *crowd) number(i int) int {
+	if w.block > 0 {
+		return w.index*w.block + i
+	}
+	return w.index + i*w.of
+}
+
+// fewProcesses is how many may connect at the same time.
+const fewProcesses = 4
 
 // connect begins the connects that are due, while there is room for them.
 func (w *crowd) connect(now int64) {
