@@ -18,7 +18,7 @@ type Config struct {
 	Workers int
 	// Scheduling is how connections find their worker. The zero value is round-robin.
 	Scheduling cluster.Policy
-	// Control is the path of the Unix socket for `expedite status` and `expedite stop`. Empty is none.
+	// Control is the path of the Unix socket for the other commands of expedite. Empty is none.
 	Control string
 	// Admin is the TCP address of the listener for /metrics and /debug/pprof. Empty is none. Keep it private.
 	Admin string

@@ -80,14 +80,19 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 		g.auth.Extractor.Strip(r)
 		c.query = g.auth.Extractor.StripQuery(c.query)
 	}
+	if err := g.denied(id.User, id.TokenID, wanted); err != nil {
+		return err
+	}
+	user := id.User
 	if e.Authorize != nil {
 		if err := e.Authorize(r, id); err != nil {
 			return err
 		}
 	}
-	w.identify(id)
-	if err := g.denied(w.user, id.TokenID, wanted); err != nil {
-		return err
+	if w.identify(id); w.user != user { // the application has named another one
+		if err := g.denied(w.user, "", session.ID{}); err != nil {
+			return err
+		}
 	}
 	if e.Session {
 		c.query = stripParameter(c.query, sessionParameter)

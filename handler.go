@@ -46,7 +46,7 @@ func (r SendResult) String() string { return [...]string{"sent", "queued", "drop
 type Handler struct {
 	// Authorize is called before the upgrade, on its own goroutine, and may block until the request's context ends. The
 	// identity is that of the client's token, which is taken out of the request, or empty; it may be filled in. An error
-	// made by Refuse is the answer to the client; any other is a 403.
+	// made by Refuse, or an *auth.Error, is the answer to the client; any other is a 403.
 	Authorize func(r *http.Request, id *auth.Identity) error
 	// Open is called first.
 	Open func(c *Conn)

@@ -86,7 +86,9 @@ func (d *desk) Revoke(ctx context.Context, req control.RevokeRequest) (control.R
 func whoOf(user, id, token string) (who Who, err error) {
 	who.User, who.TokenID = user, token
 	if id != "" {
-		who.Session, err = session.ParseID(id)
+		if who.Session, err = session.ParseID(id); err != nil {
+			err = fmt.Errorf("%w: log lines show a short hash, expedite sessions shows the id", err)
+		}
 	}
 	return who, err
 }

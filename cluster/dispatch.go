@@ -18,7 +18,7 @@ const (
 	// maxWaiting is the number of accepted sockets that may wait for a worker. The next wait in the kernel's queue.
 	maxWaiting = batchSize
 	// manyLanes is where workers do not take turns with every socket any more: of more than can run at once each would
-	// have to wake for each of them. One takes burst sockets in a row then, if it has room for them.
+	// have to wake for each of them. One takes burst sockets in a row then, if it has room for them; then the emptiest.
 	manyLanes = 8
 	burst     = 512
 	// least is the least share of what may be under way that a worker has.
@@ -142,17 +142,20 @@ func (d *dispatcher) pick(s socket) *lane {
 			continue
 		}
 		switch {
-		case d.policy == LeastConnections:
 		case many && i == 0 && d.row < burst-1:
-			d.next, d.row = at, d.row+1
+			d.row++
 			return l
-		default:
-			d.next, d.row = at+1, 0
+		case !many && d.policy != LeastConnections:
+			d.next = at + 1
 			return l
 		}
 		if best == nil || l.load() < best.load() {
 			best = l
 		}
+	}
+	if many && best != nil { // the emptiest has the next row
+		d.next, d.row = slices.Index(d.lanes, best), 0
+		return best
 	}
 	d.next++ // equals take turns
 	return best

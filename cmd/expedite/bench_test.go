@@ -220,7 +220,7 @@ func TestBenchErrors(t *testing.T) {
 		{"an address with an error", []string{"ws://" + s.addr + "/", "--local-addrs", "x"}, 2, "127.0.0.2"},
 		{"processes with an error", []string{"ws://" + s.addr + "/", "--processes", "0"}, 2, "--processes"},
 		{"an empty token file", []string{"ws://" + s.addr + "/", "--token-file", empty}, 2, "is empty"},
-		{"a key that is not set", []string{"ws://" + s.addr + "/", "--token-key", authSecretEnv}, 2, "is not set"},
+		{"a key that is not set", []string{"ws://" + s.addr + "/", "--token-key", secretEnv}, 2, "is not set"},
 		{"two tokens", []string{"ws://" + s.addr + "/", "--token", "a", "--token-file", empty}, 2, "--token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,15 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/expedite-go/expedite/auth"
 )
 
-const (
-	// authSecretEnv is where the server's secret stands, too.
-	authSecretEnv = "EXPEDITE_AUTH_SECRET"
-	// benchTokenLife is how long a signed token lasts: it is made when its client connects.
-	benchTokenLife = 24 * time.Hour
-)
+// benchTokenLife is how long a signed token lasts: it is made when its client connects.
+const benchTokenLife = 24 * time.Hour
 
 // tokens is how clients get their access token; nil is that they have none.
 func (b *benchCmd) tokens() (func(client int) string, error) {
@@ -24,45 +20,45 @@ func (b *benchCmd) tokens() (func(client int) string, error) {
 	case b.Token != "":
 		return func(int) string { return b.Token }, nil
 	case b.TokenFile != "":
-		token, err := secretFile("--token-file", b.TokenFile)
-		return func(int) string { return token }, err
-	case b.TokenKey == authSecretEnv:
-		key := os.Getenv(authSecretEnv)
-		if key == "" {
-			return nil, usageError{errors.New("--token-key: " + authSecretEnv + " is not set")}
+		text, err := os.ReadFile(b.TokenFile)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--token-file: %w", err)}
 		}
-		return signer(key), nil
+		token := strings.TrimSpace(string(text))
+		if token == "" {
+			return nil, usageError{fmt.Errorf("--token-file: %s is empty", b.TokenFile)}
+		}
+		return func(int) string { return token }, nil
+	case b.TokenKey == secretEnv:
+		key := os.Getenv(secretEnv)
+		if key == "" {
+			return nil, usageError{errors.New("--token-key: " + secretEnv + " is not set")}
+		}
+		return signer([]byte(key))
 	case b.TokenKey != "":
-		key, err := secretFile("--token-key", b.TokenKey)
-		return signer(key), err
+		key, err := os.ReadFile(b.TokenKey)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--token-key: %w", err)}
+		}
+		return signer(key)
 	}
 	return nil, nil
 }
 
-// secretFile reads a file that holds one word.
-func secretFile(flag, path string) (string, error) {
-	text, err := os.ReadFile(path)
+// signer makes a token of its own for each client, with a secret or a private key as expedite token keygen makes them.
+func signer(key []byte) (func(client int) string, error) {
+	k, err := auth.ParsePrivateKey(key)
 	if err != nil {
-		return "", usageError{fmt.Errorf("%s: %w", flag, err)}
+		return nil, usageError{fmt.Errorf("--token-key: %w", err)}
 	}
-	s := strings.TrimSpace(string(text))
-	if s == "" {
-		return "", usageError{fmt.Errorf("%s: %s is empty", flag, path)}
-	}
-	return s, nil
-}
-
-// signer makes a token of its own for each client.
-func signer(key string) func(client int) string {
 	return func(client int) string {
 		now := time.Now()
-		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-			Subject: "bench-" + strconv.Itoa(client), IssuedAt: jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(now.Add(benchTokenLife)),
-		}).SignedString([]byte(key))
+		token, err := k.Sign(map[string]any{
+			"sub": "bench-" + strconv.Itoa(client), "iat": now.Unix(), "exp": now.Add(benchTokenLife).Unix(),
+		})
 		if err != nil {
-			return "" // HS256 signs with any key
+			return "" // the server says what it thinks of that
 		}
 		return token
-	}
+	}, nil
 }

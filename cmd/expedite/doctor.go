@@ -24,7 +24,7 @@ type doctorCmd struct {
 	Connections int    `help:"How many shall fit. Default: as many as the memory allows." placeholder:"N"`
 	Workers     string `help:"How many share them; auto is as many as it takes." default:"auto" placeholder:"auto"`
 	Addr        string `help:"Address that is served on." default:":8080" placeholder:":8080"`
-	Redis       string `help:"Look whether this Redis, or that of REDIS_URL, can be reached." placeholder:"URL"`
+	Redis       string `help:"Look whether this server, or that of REDIS_URL, can be reached." placeholder:"URL"`
 	JSON        bool   `help:"Print JSON." name:"json"`
 	WriteSysctl string `help:"Write the kernel settings that are too low to this file." placeholder:"FILE" env:"-"`
 	Force       bool   `help:"Overwrite that file." env:"-"`
@@ -102,6 +102,9 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 	}
 	if address == "" {
 		return w, nil
+	}
+	if scheme, _, _ := strings.Cut(address, "://"); strings.Contains(scheme, "+") {
+		return w, nil // Sentinels and Clusters are not asked
 	}
 	r, err := parseRedis(address)
 	if err != nil {

@@ -96,12 +96,28 @@ func (r *fileResolver) load(name string, known []string) error {
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("configuration file %s, line %d: unknown key %q%s", name, node.Line, key, hint(key, known))
 		}
-		if node.Kind != yaml.ScalarNode {
-			return fmt.Errorf("configuration file %s, line %d: %s wants a single value", name, node.Line, key)
+		value, ok := scalars(&node)
+		if !ok {
+			return fmt.Errorf("configuration file %s, line %d: %s wants a value, or a list of values", name, node.Line, key)
 		}
-		r.values[key] = node.Value
+		r.values[key] = value
 	}
 	return nil
+}
+
+// scalars is a value, or those of a list with commas between them, as flags take them.
+func scalars(node *yaml.Node) (string, bool) {
+	if node.Kind == yaml.ScalarNode {
+		return node.Value, true
+	}
+	var list []string
+	for _, item := range node.Content {
+		if node.Kind != yaml.SequenceNode || item.Kind != yaml.ScalarNode {
+			return "", false
+		}
+		list = append(list, item.Value)
+	}
+	return strings.Join(list, ","), node.Kind == yaml.SequenceNode
 }
 
 // hint names the known key that looks most like key, or all of them.

@@ -21,8 +21,9 @@ type kickCmd struct {
 
 // Help is shown by `expedite kick --help`.
 func (kickCmd) Help() string {
-	return `The connections are closed, in all workers and on all machines. Their clients may come back: to keep them out
-use expedite revoke.
+	return `The connections are closed, in all workers and on all machines; those of this machine are counted. With --user and
+--session the sessions are deleted with their values, too, with --conn they stay. The clients may come back: to keep them
+out use expedite revoke.
 
 Examples:
   expedite kick --user alice --reason "please log in again"
@@ -46,7 +47,9 @@ func (k *kickCmd) Run(stdout io.Writer) error {
 }
 
 // closedText is a number of connections that were closed.
-func closedText(n int) string { return "closed " + count(uint64(max(n, 0)), "connection") }
+func closedText(n int) string {
+	return "closed " + count(uint64(max(n, 0)), "connection") + " on this machine"
+}
 
 // misuse makes an error one of wrong use if the server says that it is.
 func misuse(err error) error {

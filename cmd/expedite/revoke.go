@@ -11,17 +11,17 @@ import (
 // revokeCmd is `expedite revoke`.
 type revokeCmd struct {
 	Control string        `help:"Unix socket of the running server." placeholder:"PATH"`
-	User    string        `help:"All tokens of this user." xor:"who" required:"" placeholder:"USER" env:"-"`
+	User    string        `help:"This user, whatever the token, also one that is made later." xor:"who" required:"" placeholder:"USER" env:"-"`
 	Session string        `help:"This session." xor:"who" required:"" placeholder:"ID" env:"-"`
 	TokenID string        `help:"The token with this id (jti)." xor:"who" required:"" placeholder:"ID" env:"-"`
-	For     time.Duration `help:"How long to keep the client out. Default: the server's." placeholder:"24h" env:"-"`
+	For     time.Duration `help:"How long to keep the client out. Default: 24h." placeholder:"24h" env:"-"`
 	JSON    bool          `help:"Print JSON." name:"json"`
 }
 
 // Help is shown by `expedite revoke --help`.
 func (revokeCmd) Help() string {
-	return `The connections are closed, in all workers and on all machines, and the tokens are refused from now on. Refuse
-them for at least as long as they would be good.
+	return `The connections are closed, in all workers and on all machines, and whoever comes with the same is refused from now
+on, for at least as long as the tokens would be good. It cannot be taken back before.
 
 Examples:
   expedite revoke --user alice --for 24h

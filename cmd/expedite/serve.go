@@ -24,7 +24,7 @@ type serveCmd struct {
 	Addr         string        `help:"Address to serve on. PORT counts too." default:":8080" placeholder:":8080"`
 	Workers      string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
 	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
-	Control      string        `help:"Unix socket for status and stop, or off. Default: ${control}." placeholder:"PATH"`
+	Control      string        `help:"Unix socket for the other commands, or off. Default: ${control}." placeholder:"PATH"`
 	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
 	LogFormat    string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
 	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
@@ -51,8 +51,10 @@ func (serveCmd) Help() string {
   /echo     sends back what you send
   /healthz  200 while the process lives
   /readyz   200 while it takes new clients
-
   /ticket   POST with an Authorization header: a one-time ?ticket= for the address
+
+Environment, beside EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (HS256 and longer),
+EXPEDITE_AUTH_INTROSPECT_SECRET, REDIS_URL, PORT; GOMEMLIMIT, GOGC and GOMAXPROCS of each worker.
 
 Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, HUP reloads as expedite
 reload does: the workers and the primary become the binary that is on disk now, and no client is dropped. USR1 reopens

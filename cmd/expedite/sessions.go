@@ -19,12 +19,13 @@ type sessionsCmd struct {
 
 // Help is shown by `expedite sessions --help`.
 func (sessionsCmd) Help() string {
-	return `A client's session outlives its connections, and moves with them between workers.
+	return `A client's session outlives its connections. With --user these are all of a user's sessions, without it those that
+are connected to this machine.
 
 Examples:
   expedite sessions
   expedite sessions --user alice
-  expedite sessions --json | jq '.sessions[] | select(.connected) | .id'`
+  expedite sessions --user alice --json | jq '.sessions[] | select(.connected) | .id'`
 }
 
 // Run asks and prints.

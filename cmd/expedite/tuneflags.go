@@ -10,7 +10,7 @@ import (
 type tuneFlags struct {
 	Memory  string `help:"What all heaps may hold, like 4GiB. Default: 80 % of the memory." placeholder:"SIZE"`
 	Reserve string `name:"memory-reserve" help:"Refuse clients when less is left; off: never." placeholder:"SIZE"`
-	GOGC    int    `name:"gogc" help:"How much a heap grows until it is collected, in percent." placeholder:"100"`
+	GOGC    int    `name:"gogc" help:"How much a heap grows until it is collected, in percent; -1: off." placeholder:"100"`
 	Procs   int    `help:"Processors that each worker uses at once." placeholder:"N"`
 	ConnIn  string `name:"conn-rate-in" help:"Bytes per second that one client may send, like 64KiB." placeholder:"RATE"`
 	ConnOut string `name:"conn-rate-out" help:"Bytes per second that are sent to one client." placeholder:"RATE"`

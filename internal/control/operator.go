@@ -48,7 +48,7 @@ const (
 	maxText    = 6*maxPublish + 4*1024 // bytes of a request with a text, each byte of which JSON may write as \u00XX
 )
 
-// SessionsRequest says which sessions to list. The zero value is those of all users.
+// SessionsRequest says which sessions to list. The zero value is those that are connected to this machine.
 type SessionsRequest struct {
 	User  string // empty: all
 	Limit int    // at most so many, up to 10,000; 0 is DefaultSessions

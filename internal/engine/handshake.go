@@ -25,24 +25,23 @@ type Upgrade struct {
 
 // refusals that the engine itself gives. RFC 9110 §15.
 var (
-	errHeadTooLarge  = &ws.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "request head too large"}
-	errHeadTooSlow   = &ws.HandshakeError{Status: http.StatusRequestTimeout, Reason: "request head took too long"}
-	errDecideTooSlow = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "authorization took too long"}
-	errFull          = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "too many connections"}
-	errDraining      = &ws.HandshakeError{Status: http.StatusServiceUnavailable, Reason: "this server is draining"}
-	errBusy          = &ws.HandshakeError{
-		Status: http.StatusServiceUnavailable, Reason: "too many clients are being authorized",
-		Header: []ws.Field{{Name: "Retry-After", Value: "1"}},
-	}
-	errShort = &ws.HandshakeError{
-		Status: http.StatusServiceUnavailable, Reason: "not enough memory",
-		Header: []ws.Field{{Name: "Retry-After", Value: "5"}},
-	}
-	errNotUpgrade = &ws.HandshakeError{
+	errHeadTooLarge = &ws.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "request head too large"}
+	errHeadTooSlow  = &ws.HandshakeError{Status: http.StatusRequestTimeout, Reason: "request head took too long"}
+	errNotUpgrade   = &ws.HandshakeError{
 		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
 		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}},
 	}
 )
+
+// unavailable is a 503 that tells, in seconds, when to come again.
+func unavailable(reason, after string) *ws.HandshakeError {
+	return &ws.HandshakeError{
+		Status: http.StatusServiceUnavailable, Reason: reason,
+		Header:      []ws.Field{{Name: "Retry-After", Value: after}},
+		Body:        []byte(`{"error":{"type":"temporarily_unavailable","code":"overloaded","message":"` + reason + `"}}` + "\n"),
+		ContentType: "application/json",
+	}
+}
 
 // feedHead collects the request head and acts on it when it is complete.
 func (c *Conn) feedHead(b []byte) {
@@ -127,15 +126,15 @@ func (c *Conn) keepRest(rest []byte) {
 // room says whether one more WebSocket may be opened.
 func (e *Engine) room() error {
 	if e.draining.Load() {
-		return errDraining
+		return unavailable("this server is draining", "1")
 	}
 	if e.cfg.MaxConnections > 0 && e.Len() >= e.cfg.MaxConnections {
 		e.count.limit(limitConnections)
-		return errFull
+		return unavailable("too many connections", "5")
 	}
 	if e.short.Load() {
 		e.count.limit(limitMemory)
-		return errShort
+		return unavailable("not enough memory", "5")
 	}
 	return nil
 }
@@ -155,7 +154,7 @@ func (c *Conn) authorize(route *Route, u *Upgrade) {
 		c.decided(route, u, e.guardAuthorize(context.Background(), route, u))
 	case e.deciding.Load() >= int64(e.cfg.MaxAuthorizing):
 		e.count.limit(limitAuthorizing)
-		c.refuse(errBusy)
+		c.refuse(unavailable("too many clients are being authorized", "1"))
 	default:
 		e.deciding.Add(1)
 		c.phase.Store(phaseDecide)
@@ -313,7 +312,7 @@ func (p *prefixConn) Read(b []byte) (int, error) {
 func (c *Conn) headTimeout() {
 	c.eng.count.limit(limitHeadTime)
 	if c.phase.Load() == phaseDecide {
-		c.refuse(errDecideTooSlow)
+		c.refuse(unavailable("authorization took too long", "1"))
 		return
 	}
 	if c.in == nil {

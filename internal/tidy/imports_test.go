@@ -34,7 +34,7 @@ var policy = map[string]string{
 	"internal/telemetry":  "github.com/prometheus/client_golang github.com/lmittmann/tint golang.org/x/sys",
 	"cluster":             "internal/fdpass golang.org/x/sys",
 	".":                   "ws auth session broker cluster internal/engine internal/handoff internal/reactor internal/control internal/telemetry internal/memory internal/rpc golang.org/x/sys",
-	"cmd/expedite":        ". ws auth session cluster internal/control internal/telemetry internal/doctor internal/loadtest internal/artillery github.com/alecthomas/kong go.yaml.in/yaml/v3 github.com/golang-jwt/jwt/v5 github.com/lmittmann/tint",
+	"cmd/expedite":        ". ws auth session cluster internal/control internal/telemetry internal/doctor internal/loadtest internal/artillery github.com/alecthomas/kong go.yaml.in/yaml/v3 github.com/lmittmann/tint",
 	"examples/chat":       ". auth",
 	"benchmarks":          ". ws github.com/lxzan/gws golang.org/x/sys",
 }
