@@ -37,8 +37,9 @@ var (
 func unavailable(reason, after string) *ws.HandshakeError {
 	return &ws.HandshakeError{
 		Status: http.StatusServiceUnavailable, Reason: reason,
-		Header:      []ws.Field{{Name: "Retry-After", Value: after}},
-		Body:        []byte(`{"error":{"type":"temporarily_unavailable","code":"overloaded","message":"` + reason + `"}}` + "\n"),
+		Header: []ws.Field{{Name: "Retry-After", Value: after}},
+		Body: []byte(`{"error":{"type":"temporarily_unavailable","code":"overloaded","message":"` +
+			reason + `"}}` + "\n"),
 		ContentType: "application/json",
 	}
 }
