@@ -134,9 +134,8 @@ var ErrSubject = errors.New("expedite: the token is another user's")
 var ErrForbidden = errors.New("expedite: not permitted")
 
 // Refresh gives the connection a new token of the same user: it lives on until that one expires. It fails with an
-// *auth.Error if the token is not good, with ErrSubject, ErrClosed or ErrMoved; for an Inline handler nil says that it was
-// asked for. It may block as Auth.Verifier does: an
-// Inline handler calls it on a goroutine.
+// *auth.Error if the token is not good, with ErrSubject, ErrClosed or ErrMoved; for an Inline handler nil says that
+// it was asked for. It may block as Auth.Verifier does: an Inline handler calls it on a goroutine.
 func (c *Conn) Refresh(token string) error {
 	n := c.end.app.node.Load()
 	verifier := c.end.app.cfg.Auth.Verifier

@@ -21,9 +21,9 @@ type kickCmd struct {
 
 // Help is shown by `expedite kick --help`.
 func (kickCmd) Help() string {
-	return `The connections are closed, in all workers and on all machines; those of this machine are counted. With --user and
---session the sessions are deleted with their values, too, with --conn they stay. The clients may come back: to keep them
-out use expedite revoke.
+	return `The connections are closed, in all workers and on all machines; those of this machine are counted. With --user
+and --session the sessions are deleted with their values, too, with --conn they stay. The clients may come back: to
+keep them out use expedite revoke.
 
 Examples:
   expedite kick --user alice --reason "please log in again"

@@ -70,7 +70,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&c,
 		kong.Name("expedite"),
 		kong.Description("A WebSocket server made for scale.\n\n"+
-			"Every flag of serve can also stand in the environment (EXPEDITE_ADDR for --addr) and, by its name, in expedite.yaml. "+
+			"Every flag of serve can stand in the environment (EXPEDITE_ADDR for --addr) and, by its name, in expedite.yaml. "+
 			"Flags win over the environment, which wins over the file."),
 		kong.Vars{
 			"version": version(), "control": control.DefaultPath(), "policies": "round-robin,least-connections,none",

@@ -11,7 +11,7 @@ import (
 // revokeCmd is `expedite revoke`.
 type revokeCmd struct {
 	Control string        `help:"Unix socket of the running server." placeholder:"PATH"`
-	User    string        `help:"This user, whatever the token, also one that is made later." xor:"who" required:"" placeholder:"USER" env:"-"`
+	User    string        `help:"This user, with any token." xor:"who" required:"" placeholder:"USER" env:"-"`
 	Session string        `help:"This session." xor:"who" required:"" placeholder:"ID" env:"-"`
 	TokenID string        `help:"The token with this id (jti)." xor:"who" required:"" placeholder:"ID" env:"-"`
 	For     time.Duration `help:"How long to keep the client out. Default: 24h." placeholder:"24h" env:"-"`
@@ -20,8 +20,8 @@ type revokeCmd struct {
 
 // Help is shown by `expedite revoke --help`.
 func (revokeCmd) Help() string {
-	return `The connections are closed, in all workers and on all machines, and whoever comes with the same is refused from now
-on, for at least as long as the tokens would be good. It cannot be taken back before.
+	return `The connections are closed, in all workers and on all machines, and whoever comes with the same is refused, a
+user with tokens made later, too. Let it last as long as the tokens would be good. It cannot be taken back before.
 
 Examples:
   expedite revoke --user alice --for 24h

@@ -14,8 +14,8 @@ type sessionFlags struct {
 	Redis    string        `help:"Redis for sessions; with a password better in REDIS_URL." placeholder:"URL"`
 	Require  bool          `name:"require-redis" help:"Refuse clients with 503 while Redis is away."`
 	TTL      time.Duration `name:"session-ttl" help:"How long a session lives without a client." default:"1h"`
-	Max      int           `name:"max-sessions-per-user" help:"How many sessions a user may have; 0: any." placeholder:"N"`
-	Overflow string        `name:"session-overflow" help:"When a user has so many: ${enum}." enum:"close-oldest,refuse-new" default:"close-oldest"`
+	Max      int           `name:"max-sessions-per-user" help:"Sessions that a user may have; 0: any." placeholder:"N"`
+	Overflow string        `name:"session-overflow" help:"${enum}." enum:"close-oldest,refuse-new" default:"close-oldest"`
 	Cookie   string        `name:"session-cookie" help:"Cookie that holds the session to resume." placeholder:"NAME"`
 }
 

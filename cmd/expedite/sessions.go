@@ -19,8 +19,8 @@ type sessionsCmd struct {
 
 // Help is shown by `expedite sessions --help`.
 func (sessionsCmd) Help() string {
-	return `A client's session outlives its connections. With --user these are all of a user's sessions, without it those that
-are connected to this machine.
+	return `A client's session outlives its connections. With --user these are all of a user's sessions, without it those
+that are connected to this machine.
 
 Examples:
   expedite sessions
