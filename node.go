@@ -126,7 +126,7 @@ func (n *node) deliver(e broker.Envelope) (found bool) {
 func (n *node) start(a *App) {
 	a.node.Store(n)
 	a.bus.Store(&bus{n.local})
-	n.uplink.greet()
+	n.uplink.meet()
 	go n.gate.keeper.run() // ends with stop
 	go n.admission.run()   // ends with stop
 	logTuned(n.log, a.Tuned())

@@ -23,19 +23,22 @@ type uplink struct {
 	// in its place says so.
 	greeted atomic.Bool
 
+	done    chan struct{}
 	mu      sync.Mutex
-	readers map[uint64]func() // ends of follows
+	readers map[uint64]func() // ends of follows; nil after close
 }
 
 const (
 	// helloTimeout bounds the first question to the primary. One of an earlier release has no answer.
 	helloTimeout = time.Second
+	// helloAgain is the time until it is asked again.
+	helloAgain = 5 * time.Second
 	// memoryTimeout bounds a question to the memory store, which answers in microseconds.
 	memoryTimeout = time.Second
 )
 
 func newUplink(n *node, send func([]byte) error) *uplink {
-	u := &uplink{n: n, readers: make(map[uint64]func())}
+	u := &uplink{n: n, readers: make(map[uint64]func()), done: make(chan struct{})}
 	u.peer = rpc.NewPeer(send, u.told)
 	return u
 }
@@ -62,8 +65,28 @@ func (u *uplink) askMemory(ctx context.Context, request []byte) ([]byte, error) 
 	return u.peer.Call(ctx, opSession, request)
 }
 
-// greet asks the primary what this worker must know before it serves.
-func (u *uplink) greet() {
+// meet asks the primary what this worker must know before it serves. A primary that is too busy to answer is asked again
+// meanwhile.
+func (u *uplink) meet() {
+	if u.greet() {
+		return
+	}
+	go func() { // ends with an answer, or with close
+		tick := time.NewTicker(helloAgain)
+		defer tick.Stop()
+		for !u.greeted.Load() {
+			select {
+			case <-tick.C:
+				u.greet()
+			case <-u.done:
+				return
+			}
+		}
+	}()
+}
+
+// greet asks the primary once, and says whether it has answered.
+func (u *uplink) greet() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
 	defer cancel()
 	var h hello
@@ -73,7 +96,7 @@ func (u *uplink) greet() {
 	}
 	if err != nil {
 		u.n.log.Warn("the primary does not tell what was revoked: it may be of an earlier release", "error", err)
-		return
+		return false
 	}
 	u.n.gate.keeper.node.Store(&h.Node)
 	u.greeted.Store(true)
@@ -82,12 +105,14 @@ func (u *uplink) greet() {
 			u.n.log.Error("revocation is not on the deny list", "error", err)
 		}
 	}
+	u.n.orders.resweep() // clients may have come before the answer
 	for _, f := range h.Follows {
 		f.Recent = false
 		if _, err := u.follow(f); err != nil {
 			u.n.log.Warn("log lines are not followed", "error", err)
 		}
 	}
+	return true
 }
 
 // told does what the primary says.
@@ -145,14 +170,21 @@ func (u *uplink) follow(f follow) ([]byte, error) {
 	}
 	if f.Live {
 		u.mu.Lock()
-		u.readers[f.ID] = stop
+		closed := u.readers == nil
+		if !closed {
+			u.readers[f.ID] = stop
+		}
 		u.mu.Unlock()
+		if closed {
+			stop()
+		}
 	}
 	return bytes.Join(recent, []byte("\n")), nil
 }
 
 // close lets those go who wait for the primary.
 func (u *uplink) close() {
+	close(u.done)
 	u.peer.Close()
 	u.mu.Lock()
 	readers := u.readers
