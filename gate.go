@@ -99,7 +99,7 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 		if err := g.keeper.attach(ctx, w, wanted, u, g.params(r)); err != nil {
 			return err
 		}
-		u.Dropped = func() { g.keeper.left(session.Ref{ID: w.session, Conn: u.ID}) }
+		u.Dropped = func() { g.keeper.dropped(w, u.ID) }
 	}
 	if !w.empty() {
 		c.who.Store(w)

@@ -163,6 +163,7 @@ func (c *Conn) Refresh(token string) error {
 	if !c.conn.Extend(deadlineOf(id.Expiry), func(err error) {
 		if err == nil {
 			c.who.Store(&next)
+			n.orders.recheck(c) // it may have been revoked since
 		}
 		result <- err
 	}) {

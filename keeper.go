@@ -124,10 +124,23 @@ func (k *keeper) opened(c *Conn) {
 	if w == nil || w.begun == nil {
 		return
 	}
-	at := w.begun
 	next := *w
 	next.begun = nil
 	c.who.Store(&next)
+	k.closeOthers(w.begun)
+}
+
+// dropped is opened and left for a connection that does not open after all: the store has given its session away
+// already.
+func (k *keeper) dropped(w *client, conn uint64) {
+	if w.begun != nil {
+		k.closeOthers(w.begun)
+	}
+	k.left(session.Ref{ID: w.session, Conn: conn})
+}
+
+// closeOthers closes the connections that an attachment has taken sessions from.
+func (k *keeper) closeOthers(at *session.Attached) {
 	if at.Replaced.Conn != 0 {
 		k.closeConn(at.Replaced, CloseReplaced, "the session was resumed by another connection")
 	}

@@ -123,9 +123,10 @@ func (o *orders) closeOne(e *errand) {
 func (o *orders) sweep() {
 	batch := o.waiting
 	o.waiting = nil
-	by := make(map[[2]string]*errand, len(batch))
+	by := make(map[[2]string][]*errand, len(batch))
 	for _, e := range batch {
-		by[[2]string{e.Kind, e.Value}] = e
+		name := [2]string{e.Kind, e.Value}
+		by[name] = append(by[name], e) // each has its own exception
 	}
 	look := func(ec *engine.Conn) {
 		c, ok := ec.Owner().(*Conn)
@@ -133,17 +134,16 @@ func (o *orders) sweep() {
 			return
 		}
 		for _, name := range c.names() {
-			if e := by[name]; e != nil && e.Except != c.ID() && ec.Close(ws.CloseCode(e.Code), e.Reason) == nil {
-				e.closed++
-				return
+			for _, e := range by[name] {
+				if e.Except != c.ID() && ec.Close(ws.CloseCode(e.Code), e.Reason) == nil {
+					e.closed++
+					return
+				}
 			}
 		}
 	}
 	posted := o.n.eng.Sweep(look, func() {
 		for _, e := range batch {
-			if same := by[[2]string{e.Kind, e.Value}]; same != e {
-				e.closed = same.closed
-			}
 			e.done(e.closed)
 		}
 		o.mu.Lock()

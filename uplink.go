@@ -31,10 +31,13 @@ type uplink struct {
 const (
 	// helloTimeout bounds the first question to the primary. One of an earlier release has no answer.
 	helloTimeout = time.Second
+	// commandTimeout bounds what the registry is asked to have done.
+	commandTimeout = 3 * orderTimeout
 	// helloAgain is the time until it is asked again.
 	helloAgain = 5 * time.Second
-	// memoryTimeout bounds a question to the memory store, which answers in microseconds.
-	memoryTimeout = time.Second
+	// memoryTimeout bounds a question to the memory store, which answers in microseconds, unless its primary replaces
+	// itself.
+	memoryTimeout = 5 * time.Second
 )
 
 func newUplink(n *node, send func([]byte) error) *uplink {
@@ -51,22 +54,15 @@ func (u *uplink) store() session.Store {
 		if !u.greeted.Load() {
 			return nil, errNoRegistry
 		}
-		answer, err := u.askMemory(ctx, request)
-		if err != nil && ctx.Err() == nil { // the primary may have replaced itself just then, and the answer is lost
-			answer, err = u.askMemory(ctx, request)
-		}
-		return answer, err
+		// Once: a question that comes to a primary which replaces itself waits in the socket, and is answered.
+		ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
+		defer cancel()
+		return u.peer.Call(ctx, opSession, request)
 	})
 }
 
-func (u *uplink) askMemory(ctx context.Context, request []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, memoryTimeout)
-	defer cancel()
-	return u.peer.Call(ctx, opSession, request)
-}
-
-// meet asks the primary what this worker must know before it serves. A primary that is too busy to answer is asked again
-// meanwhile.
+// meet asks the primary what this worker must know before it serves. A primary that is too busy to answer is asked
+// again meanwhile.
 func (u *uplink) meet() {
 	if u.greet() {
 		return
@@ -74,10 +70,12 @@ func (u *uplink) meet() {
 	go func() { // ends with an answer, or with close
 		tick := time.NewTicker(helloAgain)
 		defer tick.Stop()
-		for !u.greeted.Load() {
+		for {
 			select {
 			case <-tick.C:
-				u.greet()
+				if u.greet() {
+					return
+				}
 			case <-u.done:
 				return
 			}
@@ -118,10 +116,8 @@ func (u *uplink) greet() bool {
 // told does what the primary says.
 func (u *uplink) told(op byte, payload []byte, reply func([]byte, error)) {
 	switch op {
-	case opGreet:
-		if !u.greeted.Load() {
-			go u.greet() // ends with its timeout
-		}
+	case opGreet: // it may have heard, on its way, of revocations that nobody was told
+		go u.meet() // ends with its timeout
 	case opOrder:
 		var o order
 		if err := json.Unmarshal(payload, &o); err != nil {
@@ -170,13 +166,16 @@ func (u *uplink) follow(f follow) ([]byte, error) {
 	}
 	if f.Live {
 		u.mu.Lock()
-		closed := u.readers == nil
+		before, closed := u.readers[f.ID], u.readers == nil
 		if !closed {
 			u.readers[f.ID] = stop
 		}
 		u.mu.Unlock()
 		if closed {
 			stop()
+		}
+		if before != nil { // of a primary that was replaced, or told twice
+			before()
 		}
 	}
 	return bytes.Join(recent, []byte("\n")), nil
@@ -209,6 +208,11 @@ func (a *App) command(ctx context.Context, c command) (commandDone, error) {
 		return commandDone{}, fmt.Errorf("expedite: %w", err)
 	}
 	var done commandDone
+	if !n.uplink.greeted.Load() {
+		return done, fmt.Errorf("expedite: %w", errNoRegistry)
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout) // a primary that replaces itself forgets whom it answers
+	defer cancel()
 	b, err = n.uplink.peer.Call(ctx, opCommand, b)
 	if err == nil {
 		err = json.Unmarshal(b, &done)

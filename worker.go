@@ -130,7 +130,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 			}
 		case <-n.pace.wake:
 			n.admission.stir()
-			tick.Reset(reportEvery)
+			tick.Reset(min(reportEvery, n.pace.idle))
 		case <-n.soon:
 			_ = self.Report(n.eng.Len(), n.report().Encode())
 		case <-n.moves.begun:

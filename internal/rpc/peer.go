@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
@@ -61,7 +62,8 @@ type answer struct {
 
 // NewPeer makes a side. send puts a message on the link: it must not block, and m may be used again when it returns.
 func NewPeer(send func(m []byte) error, serve Serve) *Peer {
-	return &Peer{send: send, serve: serve, waiting: make(map[uint64]chan answer)}
+	// What is still on its way to a side that was here before must not answer this one.
+	return &Peer{send: send, serve: serve, last: rand.Uint64(), waiting: make(map[uint64]chan answer)}
 }
 
 // Is says whether a message is one for a Peer.
