@@ -168,11 +168,14 @@ func (p *primary) move(m cluster.Moving) {
 		to.Lead()
 	case m.Step == cluster.MoveTaken && m.Whole && to != nil:
 		to.Lead()
-	case from == nil: // its end has put things right
-	case m.Step == cluster.MoveGiven:
+	case m.Step != cluster.MoveGiven:
+		for _, port := range []*broker.Port{from, to} { // of one slot, perhaps: either may end what holds it
+			if port != nil {
+				port.Resume()
+			}
+		}
+	case from != nil:
 		from.Hold()
-	default:
-		from.Lead()
 	}
 }
 

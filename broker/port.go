@@ -59,8 +59,8 @@ func (p *Port) Receive(m []byte) {
 	}
 }
 
-// Hold holds messages to the connections of the port's slot in the Hub, in order, until one of its ports leads: see
-// Lead. What is more than MaxHeld is dropped and counted. It does nothing after Detach.
+// Hold holds messages to the connections of the port's slot in the Hub, in order, until Resume or Lead. What is more
+// than MaxHeld is dropped and counted. It does nothing after Detach.
 func (p *Port) Hold() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
@@ -80,6 +80,15 @@ func (p *Port) Lead() {
 	}
 	p.slot.leader = p
 	p.hub.release(p.slot)
+}
+
+// Resume ends Hold, and leaves the slot to the port that leads it. It does nothing after Detach.
+func (p *Port) Resume() {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if !p.gone {
+		p.hub.release(p.slot)
+	}
 }
 
 // Detach ends what Attach began. If the port led its slot, the latest of the others there leads now, as if by Lead. If

@@ -130,7 +130,7 @@ func (w *player) hooks(play string) Hooks {
 		if play == "short" {
 			h.Conns = w.takeAsFiles
 		}
-	case "move", "unwilling", "unwilling-last", "takerdies", "giverdies", "stuck-taker", "pretend":
+	case "move", "reluctant", "unwilling", "unwilling-last", "takerdies", "giverdies", "stuck-taker", "pretend":
 		w.moves(&h, play)
 	case "number":
 		w.numbers(&h)

@@ -134,7 +134,8 @@ func (m *mover) give(o Move, f *os.File) {
 	}
 	defer conn.Close()
 	switch {
-	case m.play == "unwilling" && m.self.Slot() == 1, m.play == "unwilling-last" && m.self.Slot() == 2:
+	case m.play == "reluctant" && m.self.Generation() == 1,
+		m.play == "unwilling" && m.self.Slot() == 1, m.play == "unwilling-last" && m.self.Slot() == 2:
 		_ = m.self.Given(o, MoveResult{Error: "will not", Staying: len(m.open)})
 		return
 	case m.play == "pretend":

@@ -19,6 +19,9 @@ var (
 // errGone says that a slot was given up meanwhile.
 var errGone = errors.New("cluster: the worker was disconnected meanwhile")
 
+// letGo is how long the taker of a failed move may need to notice.
+const letGo = 10 * time.Second
+
 // progressEvery is how often Roll.Progress hears of a move under way.
 const progressEvery = 200 * time.Millisecond
 
@@ -41,6 +44,9 @@ func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 	}
 	given := r.awaitGiven(m)
 	if given.Error != "" && (o.Count < 0 || from.IsDead() || to.IsDead() || given.Unsupported) {
+		if !from.IsDead() && !given.Unsupported {
+			r.awaitLetGo(m)
+		}
 		return given, r.failed(m, given)
 	}
 	p.doNow(func() {
@@ -111,6 +117,17 @@ func (r *roll) awaitTaken(m *move) MoveResult {
 			return MoveResult{Error: fmt.Sprintf("worker %d died while connections were moved to it", m.to.slot)}
 		}
 	}
+}
+
+// awaitLetGo waits until the taker of a move that has failed knows it, and is free for another. One that does not hear
+// is ended.
+func (r *roll) awaitLetGo(m *move) {
+	t := time.AfterFunc(letGo, func() {
+		r.p.doNow(func() { m.to.why = "it did not answer after a failed move" })
+		m.to.proc.kill()
+	})
+	defer t.Stop()
+	r.awaitTaken(m)
 }
 
 // failed puts the routes of a move back.
@@ -216,7 +233,8 @@ func (w *Worker) startError() *StartError {
 	return &StartError{Slot: w.slot, Err: w.exit, Reason: w.why, Stderr: w.stderr.String()}
 }
 
-// abandon ends a successor that could not take over: the old worker goes on.
+// abandon ends a successor that could not take over: the old worker goes on. Clients that came to the successor
+// meanwhile move to the old one; those that cannot are drained.
 func (r *roll) abandon(old, next *Worker, why error) error {
 	p := r.p
 	p.doNow(func() {
@@ -225,8 +243,13 @@ func (r *roll) abandon(old, next *Worker, why error) error {
 		p.disp.resume(old)
 		_ = old.link.send(kindStay, nil) // one that is gone does not
 	})
-	next.proc.kill() // it may be gone
-	<-next.done
+	if next.IsDead() {
+		return why
+	}
+	res, _ := r.move(Move{Count: everything, Leave: true}, next, old)
+	r.result.Drained += res.Staying
+	r.report(StepDraining, nil)
+	r.retire(next)
 	return why
 }
 

@@ -75,6 +75,33 @@ func TestReloadOfBadBinary(t *testing.T) {
 	s.audited()
 }
 
+// TestSuccessorGivesItsClientsBack: those that came to a worker before it turned out that it cannot take over.
+func TestSuccessorGivesItsClientsBack(t *testing.T) {
+	t.Parallel()
+	s := launch(t, "", serverConfig{Workers: 1})
+	stay := s.echoers(100)
+	s.installBytes([]byte("#!/bin/sh\nulimit -n 60\nexec '" + self(t) + "' \"$@\"\n"))
+	end := s.reloading(control.ReloadRequest{CanarySeconds: 3})
+	old, next := s.pair()
+	successor := func(is func(control.WorkerStatus) bool) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(s.status().Workers, func(w control.WorkerStatus) bool { return w.PID == next && is(w) })
+		}
+	}
+	until(t, "a successor that serves", successor(func(w control.WorkerStatus) bool { return w.State == "ready" }))
+	came := s.echoers(12)
+	until(t, "its clients", successor(func(w control.WorkerStatus) bool { return w.Connections >= 4 }))
+	if r := <-end; r.err == nil || !strings.Contains(r.err.Error(), "too few free descriptors") {
+		t.Errorf("got %v, want too few free descriptors", r.err)
+	}
+	if pids := s.pids(); !slices.Equal(pids, []int{old}) {
+		t.Errorf("workers %v, want %d alone", pids, old)
+	}
+	stay.all()
+	came.all()
+	s.audited()
+}
+
 // TestOneRollAtATime: a second operation is refused while one is under way, and not after it.
 func TestOneRollAtATime(t *testing.T) {
 	t.Parallel()
