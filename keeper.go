@@ -170,6 +170,36 @@ func (k *keeper) left(ref session.Ref) {
 	}
 }
 
+// carry is what the next worker must know of a session beside its id.
+func (k *keeper) carry(w *client) []byte {
+	if k.guard == nil || w == nil || w.session.IsZero() {
+		return nil
+	}
+	return k.guard.Carry(w.session)
+}
+
+// moved forgets what was carried: the connection has a new worker.
+func (k *keeper) moved(owner any) {
+	if c, ok := owner.(*Conn); ok && k.guard != nil {
+		k.guard.Released(c.who.Load().sessionID())
+	}
+}
+
+// adopt goes on with what was carried here.
+func (k *keeper) adopt(c *Conn, carried []byte) {
+	if len(carried) == 0 {
+		return
+	}
+	if k.guard == nil { // this build keeps sessions in the primary: it was told another place to keep them
+		k.log.Warn("writes that wait for the session store are lost with it", "conn", c.ID().String())
+		return
+	}
+	place := session.Place{Node: *k.node.Load(), Conn: uint64(c.ID())}
+	if err := k.guard.Adopt(c.who.Load().sessionID(), place, carried); err != nil {
+		k.log.Error("writes of a session that has moved here are lost", "conn", c.ID().String(), "error", err)
+	}
+}
+
 // run tells the store of ends, and of life, until stop.
 func (k *keeper) run() {
 	defer close(k.idle)
@@ -276,10 +306,13 @@ func (k *keeper) touchAll(list []session.Saved) {
 	}
 }
 
-// stop ends run, after the ends that are known.
-func (k *keeper) stop() {
+// stop ends run, after the ends that are known. Until ctx ends it waits for a store that is away.
+func (k *keeper) stop(ctx context.Context) {
 	close(k.done)
 	<-k.idle
+	if k.guard != nil {
+		k.guard.Settle(ctx)
+	}
 	_ = k.store.Close()
 }
 

@@ -225,7 +225,11 @@ func (m *mover) Freeze(count int) (handoff.Batch, handoff.Cargo, int) {
 }
 
 // Release forgets a batch.
-func (m *mover) Release(b handoff.Batch) { m.n.eng.Release(b.(*engine.Batch)) }
+func (m *mover) Release(b handoff.Batch) {
+	batch := b.(*engine.Batch)
+	batch.Owners(m.n.gate.keeper.moved)
+	m.n.eng.Release(batch)
+}
 
 // Thaw puts a batch back.
 func (m *mover) Thaw(b handoff.Batch) { m.n.eng.Thaw(b.(*engine.Batch)) }

@@ -167,7 +167,7 @@ func (n *node) stop(ctx context.Context) error {
 	n.eng.Stop()
 	defer func() {
 		n.admission.stop()
-		n.gate.keeper.stop()
+		n.gate.keeper.stop(ctx)
 		n.uplink.close()
 	}()
 	select {

@@ -18,12 +18,20 @@ const (
 	recordIdentity = 0x81 // of auth.Identity.Append; the user stands in recordUser, too, for builds that know no more
 	recordSession  = 0x82 // id (24), 1 if it was resumed (1)
 	recordHeaders  = 0x83
+	recordCarried  = 0x84 // of session.Guard.Carry
 )
 
 var errRecord = errors.New("expedite: bad connection record")
 
 // save is a Conn's record. On the loop.
-func save(ec *engine.Conn) []byte { return owner(ec).record() }
+func save(ec *engine.Conn) []byte {
+	c := owner(ec)
+	b := c.record()
+	if n := c.end.app.node.Load(); n != nil {
+		b = appendRecord(b, recordCarried, string(n.gate.keeper.carry(c.who.Load())))
+	}
+	return b
+}
 
 func (c *Conn) record() []byte {
 	b := appendRecord(nil, recordQuery, c.query)
@@ -55,24 +63,26 @@ func appendRecord(b []byte, tag byte, s string) []byte {
 // load makes the Conn of a record. On the loop.
 func (e *endpoint) load(ec *engine.Conn, b []byte) error {
 	c := &Conn{conn: ec, end: e}
-	if err := c.parse(b); err != nil {
+	carried, err := c.parse(b)
+	if err != nil {
 		return err
 	}
 	ec.SetOwner(c)
 	if n := e.app.node.Load(); n != nil {
+		n.gate.keeper.adopt(c, carried)
 		n.orders.arrived(c)
 	}
 	return nil
 }
 
-// parse reads a record.
-func (c *Conn) parse(b []byte) error {
+// parse reads a record, and returns what it says of the session beside.
+func (c *Conn) parse(b []byte) (carried []byte, err error) {
 	w := new(client)
 	user := ""
 	for len(b) > 0 {
 		length, n := binary.Uvarint(b[1:])
 		if n <= 0 || length > uint64(len(b)-1-n) {
-			return errRecord
+			return nil, errRecord
 		}
 		tag, value := b[0], string(b[1+n:1+n+int(length)])
 		b = b[1+n+int(length):]
@@ -83,16 +93,18 @@ func (c *Conn) parse(b []byte) error {
 			c.query = value
 		case tag == recordIdentity:
 			w.ident = value
+		case tag == recordCarried:
+			carried = []byte(value)
 		case tag == recordHeaders:
 			w.headers = value
 		case tag == recordSession:
 			if len(value) != len(session.ID{})+1 {
-				return errRecord
+				return nil, errRecord
 			}
 			w.session = session.ID([]byte(value[:len(session.ID{})]))
 			w.resumed = value[len(session.ID{})] == 1
 		case tag < recordOptional:
-			return errRecord
+			return nil, errRecord
 		}
 	}
 	if w.ident != "" {
@@ -104,5 +116,5 @@ func (c *Conn) parse(b []byte) error {
 	if !w.empty() {
 		c.who.Store(w)
 	}
-	return nil
+	return carried, nil
 }

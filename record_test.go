@@ -22,8 +22,9 @@ func TestRecord(t *testing.T) {
 	c.who.Store(w)
 	b := c.record()
 	got := &Conn{end: e}
-	if err := got.parse(append(b, 0xf0, 2, 1, 2)); err != nil {
-		t.Fatal(err)
+	carried, err := got.parse(append(b, recordCarried, 1, 9, 0xf0, 2, 1, 2))
+	if err != nil || string(carried) != "\t" {
+		t.Fatalf("got %q, %v", carried, err)
 	}
 	g := got.who.Load()
 	if got.query != "a=1" || g.user != "alice" || g.session != w.session || !g.resumed || g.headers != w.headers {
@@ -34,17 +35,17 @@ func TestRecord(t *testing.T) {
 		t.Errorf("got %+v, want %+v", back, id)
 	}
 	old := &Conn{end: e} // of a build that knew users only
-	if err := old.parse(appendRecord(nil, recordUser, "bob")); err != nil || old.User() != "bob" {
+	if _, err := old.parse(appendRecord(nil, recordUser, "bob")); err != nil || old.User() != "bob" {
 		t.Errorf("of an old build: got %q, %v", old.User(), err)
 	}
 	plain := &Conn{end: e}
-	if err := plain.parse(nil); err != nil || plain.who.Load() != nil || plain.User() != "" || plain.Identity() != nil {
+	if _, err := plain.parse(nil); err != nil || plain.who.Load() != nil || plain.User() != "" || plain.Identity() != nil {
 		t.Errorf("nobody: got %+v, %v", plain.who.Load(), err)
 	}
 	for name, bad := range map[string][]byte{
 		"cut off": b[:len(b)-1], "unknown and needed": {0x70, 0}, "session of a wrong length": {recordSession, 1, 0},
 	} {
-		if err := new(Conn).parse(bad); err == nil {
+		if _, err := new(Conn).parse(bad); err == nil {
 			t.Errorf("%s: got no error", name)
 		}
 	}

@@ -48,6 +48,7 @@ type Guard struct {
 	idle        chan struct{} // told when one in the spare store is not busy any more
 	queue       []deferred    // the oldest first; one that is being replayed is still there
 	queued      int           // bytes in queue
+	number      uint64        // of the latest write in queue
 	behind      map[ID]int    // how many writes of a session are in queue
 	ended       map[ID]Ref    // connections whose end the main store has not heard of
 	count       GuardStats
@@ -115,6 +116,27 @@ func (g *Guard) Stats() GuardStats {
 	s.Waiting = g.queued
 	return s
 }
+
+// Settle waits until the main store has everything, or until ctx ends.
+func (g *Guard) Settle(ctx context.Context) {
+	tick := time.NewTicker(settlePause)
+	defer tick.Stop()
+	for {
+		g.mu.Lock()
+		waits := len(g.queue) + len(g.ended)
+		g.mu.Unlock()
+		if waits == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const settlePause = 20 * time.Millisecond
 
 // Close ends what the Guard runs, and closes the main store. What is still queued is lost.
 func (g *Guard) Close() error {

@@ -22,10 +22,14 @@ func (g *Guard) Attach(ctx context.Context, a Attach) (done Attached, err error)
 		done, err = g.main.Attach(ctx, a)
 		return err
 	})
-	if asked || g.require {
+	switch {
+	case asked && err == nil && !a.ID.IsZero() && !done.Resumed && !g.require:
+		return g.attachLeft(ctx, a, done)
+	case asked || g.require:
 		return done, err
+	default:
+		return g.attachSpare(ctx, a)
 	}
-	return g.attachSpare(ctx, a)
 }
 
 // Detach is Store's. Without the main store it remembers the ends.

@@ -17,6 +17,8 @@ type deferred struct {
 	id      ID
 	changes Changes
 	size    int
+	number  uint64
+	carried bool // another Guard may have it already
 }
 
 var errQueueFull = errors.New("session: too many writes wait for the store")
@@ -45,12 +47,27 @@ func (g *Guard) put(id ID, changes Changes) error {
 		g.count.Refused++
 		return unavailable(g.causeLocked())
 	}
-	g.queue = append(g.queue, deferred{id, own, size})
-	g.queued += size
-	g.behind[id]++
+	g.putLocked(id, own)
 	g.count.Deferred++
 	g.lookLocked()
 	return ErrDeferred
+}
+
+// putLocked queues a write, which nobody else has, in any case. With g.mu held.
+func (g *Guard) putLocked(id ID, changes Changes) {
+	size := writeBytes + valueBytes(changes)
+	g.number++
+	g.queue = append(g.queue, deferred{id: id, changes: changes, size: size, number: g.number})
+	g.queued += size
+	g.behind[id]++
+}
+
+// forgetLocked does the books for a write that leaves the queue. With g.mu held.
+func (g *Guard) forgetLocked(d deferred) {
+	g.queued -= d.size
+	if g.behind[d.id]--; g.behind[d.id] == 0 {
+		delete(g.behind, d.id)
+	}
 }
 
 func (g *Guard) causeLocked() error {
@@ -71,16 +88,14 @@ func (g *Guard) first() (d deferred, ok bool) {
 	return g.queue[0], true
 }
 
-// doneFirst takes the oldest write off the queue, and notes what became of it.
-func (g *Guard) doneFirst(err error) {
+// replayed takes a write off the queue, where it is the oldest, and notes what became of it.
+func (g *Guard) replayed(d deferred, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := g.queue[0]
-	g.queue[0] = deferred{}
-	g.queue = g.queue[1:]
-	g.queued -= d.size
-	if g.behind[d.id]--; g.behind[d.id] == 0 {
-		delete(g.behind, d.id)
+	if len(g.queue) > 0 && g.queue[0].number == d.number { // else it was Released meanwhile
+		g.queue[0] = deferred{}
+		g.queue = g.queue[1:]
+		g.forgetLocked(d)
 	}
 	if err == nil {
 		g.count.Replayed++

@@ -123,7 +123,7 @@ func (g *Guard) bringBack(ctx context.Context) error {
 		if !asked || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
-		g.doneFirst(err)
+		g.replayed(d, err)
 	}
 	return g.detachEnded(ctx)
 }

@@ -89,6 +89,23 @@ func (g *Guard) split(refs []Ref) (main, spare, moving []Ref, stay []*resident) 
 	return main, spare, moving, stay
 }
 
+// attachLeft resumes a session that the main store does not know if the spare one does: a worker that ended before the
+// main store was back has left it there. What the main store made of it, made, is taken back.
+func (g *Guard) attachLeft(ctx context.Context, a Attach, made Attached) (Attached, error) {
+	if s, err := g.spare.Find(ctx, a.ID); err != nil || s.User != a.User {
+		return made, nil
+	}
+	done, err := g.attachSpare(ctx, a)
+	if err != nil || !done.Resumed {
+		return made, nil
+	}
+	done.Evicted = append(done.Evicted, made.Evicted...)
+	if _, err := g.main.Drop(ctx, made.Session.ID); err != nil {
+		g.log.Warn("a session that is not needed is still in the store", "error", err)
+	}
+	return done, nil
+}
+
 // attachSpare makes or resumes a session in the spare store.
 func (g *Guard) attachSpare(ctx context.Context, a Attach) (Attached, error) {
 	g.mu.Lock()

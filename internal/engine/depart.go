@@ -44,6 +44,15 @@ func (b *Batch) IDs(f func(id uint64)) {
 	}
 }
 
+// Owners calls f with the owner of each connection that has one.
+func (b *Batch) Owners(f func(owner any)) {
+	for _, z := range b.conns {
+		if o := z.conn.Owner(); o != nil {
+			f(o)
+		}
+	}
+}
+
 // frozen is a connection of a batch, with what it must have back if it does not leave.
 type frozen struct {
 	conn    *Conn

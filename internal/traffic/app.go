@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/session"
 )
 
 // The endpoints of the application.
@@ -20,6 +22,7 @@ const (
 	pathTopic = "/topic"
 	pathUser  = "/user"
 	pathCount = "/count"
+	pathNote  = "/note"
 )
 
 // failure begins what the application answers when it could not do what it was asked. No client expects that.
@@ -33,6 +36,8 @@ const failure = "error: "
 //   - /count answers a message with "<number> opens=<Open callbacks> <message>". Both numbers are the application's own
 //     state of the connection, which it carries from one process to the next by Suspend and Resume. The client's token,
 //     see Verify, must still name the user of its query, and its session must hold what Open has written.
+//   - /note sets the value "note" of the session to each message, and answers with what became of that; an empty message
+//     is answered with the value.
 //
 // It must be called in each process before Run. Open and Close callbacks are noted as AuditVariable says.
 func Routes(app *expedite.App) {
@@ -51,6 +56,7 @@ func Routes(app *expedite.App) {
 		Message: func(c *expedite.Conn, m expedite.Message) { complain(c, pass(app, m)) },
 	}))
 	app.Handle(pathCount, a.handler(countHandler()))
+	app.Handle(pathNote, a.handler(expedite.Handler{Session: true, Message: note}))
 }
 
 // handler makes h note its Open and Close.
@@ -194,6 +200,32 @@ func countOf(c *expedite.Conn) *count {
 }
 
 const opensField = " opens="
+
+// note is the Message callback of /note.
+func note(c *expedite.Conn, m expedite.Message) {
+	ctx, cancel := context.WithTimeout(context.Background(), sessionTimeout)
+	defer cancel()
+	if len(m.Bytes()) == 0 {
+		b, err := c.Session().Get(ctx, "note")
+		complain(c, err)
+		c.Send(expedite.TextBytes(b))
+		return
+	}
+	switch err := c.Session().Set(ctx, "note", m.Bytes()); {
+	case err == nil:
+		c.Send(expedite.Text(noteStored))
+	case errors.Is(err, session.ErrDeferred):
+		c.Send(expedite.Text(noteDeferred))
+	default:
+		complain(c, err)
+	}
+}
+
+// What becomes of a note.
+const (
+	noteStored   = "stored"
+	noteDeferred = "deferred"
+)
 
 // appendCount appends what stands before the message in an answer of /count.
 func appendCount(dst []byte, messages, opens uint64) []byte {

@@ -32,6 +32,7 @@ type serverConfig struct {
 	Stall      time.Duration
 	Hang       time.Duration
 	Memory     int64
+	Redis      string
 }
 
 // runServer is main of a server for tests.
@@ -46,6 +47,7 @@ func runServer() int {
 	app := expedite.New(expedite.Config{
 		Addr: "127.0.0.1:0", Workers: c.Workers, Scheduling: c.Scheduling, Control: c.Control, DrainTimeout: 10 * time.Second,
 		Auth:         expedite.Auth{Verifier: auth.VerifierFunc(Verify)},
+		Sessions:     expedite.Sessions{Redis: c.Redis},
 		HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})

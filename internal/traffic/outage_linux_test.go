@@ -1,0 +1,56 @@
+package traffic
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/session/sessiontest"
+)
+
+// TestReloadWhileRedisIsAway: what a session was given in an outage is there after it, though the worker that took it
+// has been replaced meanwhile; so are sessions that began in the outage.
+func TestReloadWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	redis := sessiontest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := launch(t, "", serverConfig{Workers: 2, Redis: redis.URL()})
+	before := s.call(6, func(int) string { return pathNote })
+	redis.Kill()
+	meanwhile := s.call(6, func(int) string { return pathNote })
+	write := func(f *callers, which, want string) {
+		t.Helper()
+		for i, c := range f.list {
+			if err := c.exchange(fmt.Sprintf("%s of %d", which, i), want); err != nil {
+				t.Errorf("the %s note of %d: %v", which, i, err)
+			}
+		}
+	}
+	write(before, "first", noteDeferred)
+	write(meanwhile, "first", noteStored) // in the primary
+	write(before, "second", noteDeferred)
+	for range 2 {
+		if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Moved != 12 || res.Failed+res.Drained != 0 {
+			t.Errorf("reload: got %+v, %v, want 12 moved", res, err)
+		}
+	}
+	write(meanwhile, "last", noteStored)
+	redis.Restart()
+	until(t, "Redis is back", func() bool { return !s.status().Sessions.Degraded })
+	for i, c := range before.list {
+		until(t, "the note is stored", func() bool {
+			if err := c.say(""); err != nil {
+				t.Fatal(err)
+			}
+			got, err := c.hear()
+			return err == nil && got == fmt.Sprintf("second of %d", i)
+		})
+	}
+	for i, c := range meanwhile.list {
+		if err := c.exchange("", fmt.Sprintf("last of %d", i)); err != nil {
+			t.Errorf("the session %d that began meanwhile: %v", i, err)
+		}
+	}
+	if keys := redis.Do("KEYS", "*:s:*"); keys == "" {
+		t.Error("no session is in Redis")
+	}
+}
