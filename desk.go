@@ -101,8 +101,9 @@ func (d *desk) open(addr string) {
 	d.addr = []string{addr}
 }
 
-// close closes both ways in.
+// close closes all ways in.
 func (d *desk) close() {
+	d.app.desk.CompareAndSwap(d, nil)
 	if d.ctl != nil {
 		_ = d.ctl.Close()
 	}

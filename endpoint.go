@@ -30,6 +30,9 @@ func (e *endpoint) authMode() AuthMode {
 func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
 	c := &Conn{conn: u.Conn, end: e, query: u.Request.RawQuery}
 	n := e.app.node.Load()
+	if n == nil { // the end of a process that serves alone
+		return refused(http.StatusServiceUnavailable, "stopping", "the server stops")
+	}
 	if err := n.gate.admit(ctx, e, u, c); err != nil {
 		he, reason := n.gate.refusal(err)
 		n.gate.count(reason)
@@ -48,6 +51,9 @@ func (e *endpoint) Open(ec *engine.Conn) {
 	e.stir()
 	c := owner(ec)
 	n := e.app.node.Load()
+	if n == nil {
+		return
+	}
 	if user := c.User(); user != "" {
 		_, _ = ec.Subscribe(userTopic(user)) // fails only if c is closed already
 	}

@@ -30,6 +30,7 @@ type estate struct {
 	Admin   string                      `json:"admin,omitempty"`   // address of the file of that name
 	Node    string                      `json:"node,omitempty"`
 	Denials []auth.Denial               `json:"denials,omitempty"`
+	Missed  []missedEntry               `json:"missed,omitempty"`
 
 	left *cluster.Inheritance
 }
@@ -57,6 +58,7 @@ func (p *primary) state(sessions *os.File) ([]byte, error) {
 	e := estate{
 		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
 		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: p.reg.deny.All(time.Now()),
+		Missed: p.reg.missing(),
 	}
 	return json.Marshal(e)
 }
@@ -109,7 +111,7 @@ func (p *primary) inherit(left *cluster.Inheritance) (*estate, error) {
 	if e.Reports != nil {
 		p.reports = e.Reports
 	}
-	return e, p.reg.inherit(e)
+	return e, p.reg.inherit(e, left.File(fileSessions))
 }
 
 // write writes the sessions of the memory store into f, from its beginning.
@@ -130,8 +132,8 @@ func (r *registry) write(f *os.File) error {
 const stateBuffer = 1 << 20
 
 // inherit goes on with the name, the revocations and the sessions of the program before. One that knew nothing of them
-// has left none.
-func (r *registry) inherit(e *estate) error {
+// has left none, and no file.
+func (r *registry) inherit(e *estate, sessions *os.File) error {
 	if e.Node != "" {
 		r.node = e.Node
 	}
@@ -140,15 +142,15 @@ func (r *registry) inherit(e *estate) error {
 			return fmt.Errorf("expedite: %w", err)
 		}
 	}
-	f := e.left.File(fileSessions)
-	if f == nil {
+	r.missed = e.Missed
+	if sessions == nil {
 		return nil
 	}
-	defer f.Close()
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+	defer sessions.Close()
+	if _, err := sessions.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("expedite: %w", err)
 	}
-	if err := r.memory.ReadState(bufio.NewReaderSize(f, stateBuffer)); err != nil {
+	if err := r.memory.ReadState(bufio.NewReaderSize(sessions, stateBuffer)); err != nil {
 		return fmt.Errorf("expedite: sessions of the program before: %w", err)
 	}
 	return nil

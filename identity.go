@@ -133,7 +133,9 @@ var ErrSubject = errors.New("expedite: the token is another user's")
 // ErrForbidden says that Auth.Permit has said no.
 var ErrForbidden = errors.New("expedite: not permitted")
 
-// Refresh gives the connection a new token of the same user: it lives on until that one expires. It fails with an
+// Refresh gives the connection a new token of the same user: it lives on until that one expires, and is who the token
+// says. Where the handler has an Authorize, it stays who that has let in, scopes and claims included, and only expiry,
+// token id and issuer are the new token's; a user whom Authorize has renamed is not the token's. It fails with an
 // *auth.Error if the token is not good, with ErrSubject, ErrClosed or ErrMoved; for an Inline handler nil says that
 // it was asked for. It may block as Auth.Verifier does: an Inline handler calls it on a goroutine.
 func (c *Conn) Refresh(token string) error {
@@ -155,10 +157,8 @@ func (c *Conn) Refresh(token string) error {
 	if err := n.gate.denied(id.User, id.TokenID, old.session); err != nil {
 		return err
 	}
-	was := old.identity()
-	id.Source = was.Source
 	next := *old
-	next.identify(id)
+	next.identify(refreshed(old.identity(), id, c.end.Authorize != nil))
 	result := make(chan error, 1)
 	if !c.conn.Extend(deadlineOf(id.Expiry), func(err error) {
 		if err == nil {
@@ -178,6 +178,17 @@ func (c *Conn) Refresh(token string) error {
 	case <-ctx.Done():
 		return ErrClosed
 	}
+}
+
+// refreshed is who a client is that was somebody, and has a new token.
+func refreshed(was, token *auth.Identity, authorized bool) *auth.Identity {
+	next := *token
+	if authorized {
+		next = *was
+		next.Expiry, next.TokenID, next.Issuer = token.Expiry, token.TokenID, token.Issuer
+	}
+	next.Source = was.Source
+	return &next
 }
 
 // deadlineOf is the loop's time of a token's expiry.

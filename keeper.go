@@ -252,7 +252,7 @@ func (k *keeper) touch() {
 		var refs []session.Saved
 		share := int(k.touchEvery() * time.Duration(k.eng.Slots()) / k.period())
 		k.cursor = k.eng.Walk(k.cursor, share+1, func(ec *engine.Conn) {
-			if c, ok := ec.Owner().(*Conn); ok {
+			if c, ok := ec.Owner().(*Conn); ok && ec.Open() {
 				if w := c.who.Load(); w != nil && !w.session.IsZero() {
 					refs = append(refs, k.saved(c, w))
 				}
@@ -289,6 +289,9 @@ func (k *keeper) touchAll(list []session.Saved) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		lost, err := k.store.Touch(ctx, refs)
+		if err == nil {
+			lost = k.open(ctx, lost)
+		}
 		if err == nil && len(lost) > 0 {
 			back := make([]session.Saved, len(lost))
 			for i, ref := range lost {
@@ -303,6 +306,32 @@ func (k *keeper) touchAll(list []session.Saved) {
 			k.log.Warn("sessions not touched", "sessions", len(batch), "error", err)
 			return
 		}
+	}
+}
+
+// open are those whose connections are open here. Who was kicked is not: connections close before their sessions go.
+func (k *keeper) open(ctx context.Context, refs []session.Ref) (open []session.Ref) {
+	if len(refs) == 0 {
+		return nil
+	}
+	looked := make(chan []session.Ref, 1)
+	posted := k.eng.Post(func() {
+		var open []session.Ref
+		for _, ref := range refs {
+			if ec := k.eng.Lookup(ref.Conn); ec != nil && ec.Open() {
+				open = append(open, ref)
+			}
+		}
+		looked <- open
+	})
+	if !posted {
+		return nil
+	}
+	select {
+	case open = <-looked:
+		return open
+	case <-ctx.Done():
+		return nil
 	}
 }
 

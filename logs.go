@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -138,7 +139,10 @@ type reader struct {
 	lines chan []byte
 }
 
-func newFollows(r *registry) *follows { return &follows{r: r, readers: make(map[uint64]*reader)} }
+// newFollows makes the list. Numbers begin anywhere: workers may still know those of the primary before.
+func newFollows(r *registry) *follows {
+	return &follows{r: r, last: rand.Uint64() >> 1, readers: make(map[uint64]*reader)}
+}
 
 // all are those that go on: what a new worker must know.
 func (f *follows) all() []follow {

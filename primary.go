@@ -55,14 +55,17 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return err
 	}
 	defer p.desk.close()
-	p.reg.moving = func() bool { return p.desk.progress.Load() != nil }
+	p.reg.moving = func() bool {
+		g := p.group.Load()
+		return g != nil && g.Rolling()
+	}
 	p.reg.start()
 	defer p.reg.stop()
 	group, err := cluster.Start(ctx, cluster.Config{
 		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
 		Heartbeat: max(a.cfg.HangTimeout, 0),
-		Env:       workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()),
+		Env:       append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registryVariable+"=1"),
 		OnEvent:   p.event,
 		OnMove:    p.move,
 		OnMessage: p.hear,

@@ -287,8 +287,8 @@ func (r *registry) publish(ctx context.Context, o order) error {
 
 // missedEntry is a revocation that the other machines have not heard of.
 type missedEntry struct {
-	entry []byte
-	until time.Time
+	Entry []byte    `json:"entry"`
+	Until time.Time `json:"until"`
 }
 
 // maxMissed is how many of them wait for Redis. Those beyond it hold on this machine only, and whoever gave them was
@@ -297,21 +297,28 @@ const maxMissed = 10_000
 
 // publishMissed tells the other machines what they could not be told.
 func (r *registry) publishMissed() {
-	r.mu.Lock()
-	missed := r.missed
-	r.missed = nil
-	r.mu.Unlock()
-	for i, m := range missed {
-		ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
-		err := r.feed.Publish(ctx, m.entry, m.until)
-		cancel()
-		if err != nil {
-			r.mu.Lock()
-			r.missed = append(missed[i:], r.missed...)
-			r.mu.Unlock()
+	for {
+		missed := r.missing()
+		if len(missed) == 0 {
 			return
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+		err := r.feed.Publish(ctx, missed[0].Entry, missed[0].Until)
+		cancel()
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.missed = r.missed[1:] // others only append
+		r.mu.Unlock()
 	}
+}
+
+// missing are the revocations that the other machines have not heard of.
+func (r *registry) missing() []missedEntry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.missed[:len(r.missed):len(r.missed)]
 }
 
 // heard carries out what another machine, or this one, has said.
@@ -344,7 +351,7 @@ func (r *registry) heard(entry []byte) {
 func (r *registry) obeyed(ctx context.Context, o order) (closed int, err error) {
 	moving := r.moving()
 	closed, err = r.tell(ctx, o)
-	if !moving {
+	if !moving && !r.moving() {
 		return closed, err
 	}
 	select {

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +26,7 @@ type uplink struct {
 	// in its place says so.
 	greeted atomic.Bool
 
+	waits   bool // the primary has a registry: nothing is served before it has told
 	done    chan struct{}
 	mu      sync.Mutex
 	readers map[uint64]func() // ends of follows; nil after close
@@ -41,7 +45,9 @@ const (
 )
 
 func newUplink(n *node, send func([]byte) error) *uplink {
-	u := &uplink{n: n, readers: make(map[uint64]func()), done: make(chan struct{})}
+	u := &uplink{
+		n: n, readers: make(map[uint64]func()), done: make(chan struct{}), waits: os.Getenv(registryVariable) != "",
+	}
 	u.peer = rpc.NewPeer(send, u.told)
 	return u
 }
@@ -61,10 +67,20 @@ func (u *uplink) store() session.Store {
 	})
 }
 
-// meet asks the primary what this worker must know before it serves. A primary that is too busy to answer is asked
-// again meanwhile.
+// registryVariable is set for workers whose primary has a registry; those before it had none.
+const registryVariable = "EXPEDITE_REGISTRY"
+
+// meet asks the primary what this worker must know before it serves, for as long as the primary waits for workers to be
+// ready. One of an earlier release, which may have no answer, is asked again meanwhile.
 func (u *uplink) meet() {
-	if u.greet() {
+	for !u.greet() && u.waits {
+		select {
+		case <-u.done:
+			return
+		default:
+		}
+	}
+	if u.waits || u.greeted.Load() {
 		return
 	}
 	go func() { // ends with an answer, or with close
@@ -87,6 +103,7 @@ func (u *uplink) meet() {
 func (u *uplink) greet() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
 	defer cancel()
+	before := u.followed()
 	var h hello
 	b, err := u.peer.Call(ctx, opHello, nil)
 	if err == nil {
@@ -105,12 +122,23 @@ func (u *uplink) greet() bool {
 	}
 	u.n.orders.resweep() // clients may have come before the answer
 	for _, f := range h.Follows {
+		before = slices.DeleteFunc(before, func(id uint64) bool { return id == f.ID })
 		f.Recent = false
 		if _, err := u.follow(f); err != nil {
 			u.n.log.Warn("log lines are not followed", "error", err)
 		}
 	}
+	for _, id := range before { // their readers went with the primary before
+		_, _ = u.follow(follow{ID: id, Stop: true})
+	}
 	return true
+}
+
+// followed are the numbers of those who read log lines.
+func (u *uplink) followed() []uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.readers))
 }
 
 // told does what the primary says.

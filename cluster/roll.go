@@ -193,6 +193,9 @@ func (p *Primary) Replace(ctx context.Context, slot int, o RollOptions) (RollRes
 	return r.end(), err
 }
 
+// Rolling says whether Reload, Replace, Scale, Rebalance or Exec is under way.
+func (p *Primary) Rolling() bool { return p.rolling.Load() }
+
 // slotList are the slots that there are.
 func (p *Primary) slotList() (list []*slot) {
 	p.doNow(func() { list = append(list, p.slots...) })

@@ -90,6 +90,9 @@ func (c *Conn) SetOwner(o any) { c.owner = o }
 // Away says that c is under way to another worker, or has arrived there. On the loop.
 func (c *Conn) Away() bool { return c.phase.Load() == phaseAway }
 
+// Open says that c is open: neither closing nor under way. Any goroutine.
+func (c *Conn) Open() bool { return c.phase.Load() == phaseOpen }
+
 // Remote is the peer's address.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 

@@ -26,7 +26,7 @@ var policy = map[string]string{
 	"internal/engine":     "ws internal/reactor internal/topic",
 	"internal/handoff":    "internal/fdpass",
 	"internal/control":    "golang.org/x/sys",
-	"internal/traffic":    ". ws auth",
+	"internal/traffic":    ". ws auth session",
 	"examples/cluster":    "cluster",
 	"internal/artillery":  "internal/loadtest go.yaml.in/yaml/v3 github.com/dop251/goja",
 	"internal/doctor":     "golang.org/x/sys",

@@ -36,7 +36,7 @@ const failure = "error: "
 //   - /count answers a message with "<number> opens=<Open callbacks> <message>". Both numbers are the application's own
 //     state of the connection, which it carries from one process to the next by Suspend and Resume. The client's token,
 //     see Verify, must still name the user of its query, and its session must hold what Open has written.
-//   - /note sets the value "note" of the session to each message, and answers with what became of that; an empty message
+//   - /note sets the value "note" of the session to each message, and says what became of that; an empty message
 //     is answered with the value.
 //
 // It must be called in each process before Run. Open and Close callbacks are noted as AuditVariable says.
