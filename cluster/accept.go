@@ -13,6 +13,10 @@ import (
 // acceptPause is how long a listener is left alone when accepting fails, mostly because descriptors have run out.
 const acceptPause = 100 * time.Millisecond
 
+// gatherPause is how long an acceptor lets connections gather in the kernel's queue when they come one after the other
+// and the workers are many: taken one by one, each wakes the primary, and a worker that must first be switched to.
+const gatherPause = 10 * time.Millisecond
+
 // acceptor takes connections from a listening socket while it is on. The socket stays open when it is off.
 type acceptor struct {
 	ln   *net.TCPListener
@@ -40,6 +44,7 @@ func newAcceptor(ln *net.TCPListener, d *dispatcher) (*acceptor, error) {
 
 // run accepts until close.
 func (a *acceptor) run() {
+	var last time.Time
 	for a.wait() {
 		a.busy.Lock()
 		fds, err := acceptBatch(a.file, batchSize)
@@ -47,14 +52,25 @@ func (a *acceptor) run() {
 			a.disp.put(fds)
 		}
 		a.busy.Unlock()
+		if now := time.Now(); 0 < len(fds) && len(fds) < batchSize/2 && a.disp.many() {
+			if now.Sub(last) < 2*gatherPause {
+				a.rest(gatherPause)
+			}
+			last = now
+		}
 		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || a.isClosed() {
 			continue
 		}
 		a.disp.acceptFailed()
-		select {
-		case <-time.After(acceptPause):
-		case <-a.done:
-		}
+		a.rest(acceptPause)
+	}
+}
+
+// rest waits, but not beyond close.
+func (a *acceptor) rest(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-a.done:
 	}
 }
 

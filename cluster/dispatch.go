@@ -14,7 +14,7 @@ const (
 	window = 2
 	// maxInFlight is the number of sockets that may be under way to all workers: the kernel counts them against the
 	// limit of open files of the user.
-	maxInFlight = 256
+	maxInFlight = 512
 	// maxWaiting is the number of accepted sockets that may wait for a worker. The next wait in the kernel's queue.
 	maxWaiting = batchSize
 	// manyLanes is where workers do not take turns with every socket any more: of more than can run at once each would
@@ -22,7 +22,7 @@ const (
 	manyLanes = 8
 	burst     = 512
 	// least is the least share of what may be under way that a worker has.
-	least = 16
+	least = 64
 	// maxDeaths is the number of workers that may die over one socket: it may be what kills them.
 	maxDeaths = 2
 )
@@ -253,6 +253,13 @@ func (d *dispatcher) hopeless(s socket) bool {
 		}
 	}
 	return asked > 0
+}
+
+// many says whether workers do not take turns with every socket: see manyLanes.
+func (d *dispatcher) many() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.lanes) > manyLanes
 }
 
 // add makes a worker known as ready.

@@ -20,7 +20,7 @@ const (
 	workerBytes    = 12 << 20 // of a worker without connections
 	primaryBytes   = 24 << 20
 	reserve        = 20  // a twentieth of the memory stays free, for messages under way
-	inFlight       = 512 // descriptors under way between processes: 256 of a handoff, 256 of new connections
+	inFlight       = 768 // descriptors under way between processes: 256 of a handoff, 512 of new connections
 	activeShare    = 10  // one in ten connections has data in the kernel's buffers, at a time
 	workerThreads  = 8   // of a worker, beside those for its processors
 	primaryThreads = 16
