@@ -15,6 +15,8 @@ const (
 	admissionSoon  = 100 * time.Millisecond
 	// admissionNear is where it is looked more often, in reserves.
 	admissionNear = 4
+	// admissionAsleep is how often it is looked if nobody stirs.
+	admissionAsleep = 6 * reportIdle
 )
 
 // admission has new connections refused while memory is short: who is open should not be killed for who would like to
@@ -25,8 +27,8 @@ type admission struct {
 	log     *slog.Logger
 	reserve int64
 	short   bool
-	idle    func() bool   // nothing happens in this worker: it is looked seldom; nil is that something always does
-	wake    chan struct{} // something happens again
+	idle    func() bool   // nothing happens in this worker: others stir; nil is that something always does
+	wake    chan struct{} // it is to be looked at once
 	quit    chan struct{}
 	ended   chan struct{}
 }
@@ -57,20 +59,19 @@ func (a *admission) run() {
 	for {
 		select {
 		case <-timer.C:
-			next := a.look()
-			if !a.short && a.idle != nil && a.idle() {
-				next = reportIdle
-			}
-			timer.Reset(next)
 		case <-a.wake:
-			timer.Reset(a.look())
 		case <-a.quit:
 			return
 		}
+		next := a.look()
+		if !a.short && a.idle != nil && a.idle() {
+			next = admissionAsleep
+		}
+		timer.Reset(next)
 	}
 }
 
-// stir has it looked at once: something happens again.
+// stir has it looked at once: something happens again, or the process is awake anyway.
 func (a *admission) stir() {
 	if a == nil {
 		return

@@ -42,9 +42,14 @@ func (e *CloseError) Error() string {
 }
 
 // Refuse makes an error for Authorize: the client's handshake is answered with an HTTP status (400 to 599) and reason.
+// With 401 goes the challenge that RFC 9110 §11.6.1 wants.
 func Refuse(status int, reason string) error {
 	if status < http.StatusBadRequest || status > 599 {
 		status = http.StatusForbidden
 	}
-	return refused(status, "refused", reason)
+	he := refused(status, "refused", reason)
+	if status == http.StatusUnauthorized {
+		he.Header = append(he.Header, ws.Field{Name: "WWW-Authenticate", Value: "Bearer"})
+	}
+	return he
 }

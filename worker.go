@@ -124,6 +124,9 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 			now := n.eng.Activity()
 			tick.Reset(n.pace.next(now != before))
 			before = now
+			if n.pace.asleep.Load() {
+				n.admission.stir()
+			}
 			trim.look(time.Now())
 			if n.pulse() {
 				_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same

@@ -27,7 +27,6 @@ const (
 	ReasonUnavailable   Reason = "unavailable"    // whoever could tell does not answer
 	ReasonUnknown       Reason = "unknown"        // nobody knows such a token
 	ReasonOverloaded    Reason = "overloaded"     // too many ask at once
-	ReasonSession       Reason = "session"        // the session is not the client's, or is no more
 )
 
 // The types of Error.Body.
@@ -213,8 +212,6 @@ func (r Reason) sentence() string {
 		return "the access token cannot be checked at the moment"
 	case ReasonOverloaded:
 		return "too many access tokens are being checked at the moment"
-	case ReasonSession:
-		return "the session is not available to this client"
 	default:
 		return "the access token is not known"
 	}

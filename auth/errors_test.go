@@ -30,7 +30,6 @@ func TestErrorAnswers(t *testing.T) {
 		{auth.ReasonBadSignature, 401, "invalid_token", `error="invalid_token"`, false},
 		{auth.ReasonRevoked, 401, "invalid_token", `error="invalid_token"`, false},
 		{auth.ReasonUnknown, 401, "invalid_token", `error="invalid_token"`, false},
-		{auth.ReasonSession, 401, "invalid_token", `error="invalid_token"`, false},
 		{auth.ReasonForbidden, 403, "insufficient_scope", `error="insufficient_scope"`, false},
 		{auth.ReasonOrigin, 403, "forbidden_origin", "-", false},
 		{auth.ReasonUnavailable, 503, "temporarily_unavailable", "-", true},

@@ -73,9 +73,9 @@ type status struct {
 
 const (
 	millionPatience = 20 * time.Minute
-	idleTime        = 20 * time.Second
+	idleTime        = 2 * time.Minute // in which the runtime collects garbage once, even if there is none
 	// settleTime is until the workers have seen that nothing happens any more, and have given memory back.
-	settleTime   = 45 * time.Second
+	settleTime   = time.Minute
 	millionTopic = "lobby"
 )
 
@@ -86,7 +86,7 @@ func runMillion(args []string) error {
 	flags := flag.NewFlagSet("million", flag.ExitOnError)
 	flags.IntVar(&m.connections, "n", 1_000_000, "connections")
 	flags.IntVar(&m.perProcess, "per-worker", 18_900, "connections of a worker, or of a process of clients")
-	flags.IntVar(&m.rate, "rate", 3500, "connections opened per second")
+	flags.IntVar(&m.rate, "rate", 2200, "connections opened per second")
 	flags.StringVar(&m.report, "o", "", "file for the report; empty prints only")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,9 +61,7 @@ func (d *doctorCmd) Run(c *console) error {
 		return err
 	}
 	if d.JSON {
-		enc := json.NewEncoder(c.out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(report)
+		err = printJSON(c.out, report)
 	} else {
 		err = report.WriteText(c.out, inColor(c.out))
 	}

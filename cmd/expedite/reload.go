@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -122,10 +121,8 @@ func (f *rollFlags) print(ctx context.Context, w io.Writer, done string, r resul
 		_, err := fmt.Fprintln(w, summary(done, r))
 		return err
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
 	if err == nil {
-		return enc.Encode(r)
+		return printJSON(w, r)
 	}
 	e, ok := errors.AsType[*control.RollError](err)
 	switch {
@@ -142,7 +139,7 @@ func (f *rollFlags) print(ctx context.Context, w io.Writer, done string, r resul
 	if !none {
 		out.Result = &r
 	}
-	return enc.Encode(out)
+	return printJSON(w, out)
 }
 
 // summary is the result in one line.

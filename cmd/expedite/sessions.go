@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"time"
 
@@ -57,10 +56,4 @@ func operate[R any](socket string, ask func(context.Context, *control.Client) (R
 	defer client.Close()
 	res, err := ask(ctx, client)
 	return res, misuse(err)
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"time"
 
@@ -39,9 +38,7 @@ func (s *statusCmd) Run(stdout io.Writer) error {
 		return err
 	}
 	if s.JSON {
-		enc := json.NewEncoder(stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(st)
+		return printJSON(stdout, st)
 	}
 	return st.WriteText(stdout)
 }

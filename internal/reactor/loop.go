@@ -36,7 +36,7 @@ type Loop struct {
 	runnable atomic.Bool
 	lastGo   int64 // when the loop last let other goroutines run
 	lonely   bool  // GOMAXPROCS is 1
-	hot      bool  // the last wait ended with an event, and not with time
+	hot      bool  // the last wait ended with an event, and soon
 
 	count counters
 }

@@ -5,6 +5,10 @@ import "runtime"
 // lonelyTurn is how long a loop that has the only processor keeps it from other goroutines, in nanoseconds.
 const lonelyTurn = 1e6
 
+// coldAfter is how long a sleep lasts after which another event is not expected soon, in nanoseconds. While a loop
+// waits unseen, the runtime's monitor thread looks at it every 20 us.
+const coldAfter = 50e6
+
 // lookEvery is the number of turns after which a loop that never sleeps looks at the number of processors.
 const lookEvery = 4096
 
@@ -41,8 +45,9 @@ func (l *Loop) wait() (n int, err error) {
 		mode = waitRaw
 	}
 	l.count.sleeps.Add(1)
+	began := Monotonic()
 	n, _, err = l.poller.wait(mode, l.timeLeft())
-	l.hot = n > 0
+	l.hot = n > 0 && Monotonic()-began < coldAfter
 	l.look()
 	return n, err
 }

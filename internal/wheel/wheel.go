@@ -16,6 +16,8 @@ type Wheel struct {
 	origin int64  // the time of tick 0
 	now    int64  // of the last Advance
 	cur    uint64 // the last tick that was walked
+	next   uint64 // nothing is due before this tick
+	exact  bool   // something is due at it, unless that was cleared
 	size   int
 }
 
@@ -39,7 +41,7 @@ const (
 // ticks; entries beyond it are passed over once per revolution, so it should be longer than most deadlines are away.
 // A tick below one nanosecond counts as one, and so does a number of slots below one.
 func New(tick time.Duration, slots int, now int64) *Wheel {
-	w := &Wheel{slots: uint32(max(slots, 1)), tick: uint64(max(tick, 1)), origin: now, now: now}
+	w := &Wheel{slots: uint32(max(slots, 1)), tick: uint64(max(tick, 1)), origin: now, now: now, next: math.MaxUint64}
 	w.nodes = make([]node, w.slots+numExtra)
 	for i := range w.nodes {
 		w.nodes[i] = node{next: uint32(i), prev: uint32(i), at: unset}
@@ -66,6 +68,7 @@ func (w *Wheel) Set(i uint32, at int64) {
 	if at > w.now {
 		if t := w.due(at); t > w.cur {
 			list = uint32(t % uint64(w.slots))
+			w.next = min(w.next, t)
 		}
 	}
 	w.link(list, n)
@@ -96,8 +99,11 @@ func (w *Wheel) Advance(now int64, fire func(i uint32)) {
 	w.now = max(w.now, now)
 	to := (uint64(w.now) - uint64(w.origin)) / w.tick
 	w.collect(w.slots+overdue, math.MaxUint64)
-	for t := w.cur + 1; t <= to && t <= w.cur+uint64(w.slots); t++ {
-		w.collect(uint32(t%uint64(w.slots)), to)
+	if to >= w.next {
+		for t := w.cur + 1; t <= to && t <= w.cur+uint64(w.slots); t++ {
+			w.collect(uint32(t%uint64(w.slots)), to)
+		}
+		w.next, w.exact = to+1, false
 	}
 	w.cur = to
 	head := w.slots + firing
@@ -110,7 +116,7 @@ func (w *Wheel) Advance(now int64, fire func(i uint32)) {
 }
 
 // Wait is the number of nanoseconds after now until an Advance may have something to fire, or -1 if no deadline is set.
-// It ends with a tick, and may be too short when the only entries of a slot are for a later revolution.
+// It ends with a tick, and is too short only for a deadline that was cleared or set anew meanwhile.
 func (w *Wheel) Wait(now int64) int64 {
 	if w.size == 0 {
 		return -1
@@ -118,12 +124,30 @@ func (w *Wheel) Wait(now int64) int64 {
 	if head := w.slots + overdue; w.nodes[head].next != head {
 		return 0
 	}
+	if !w.exact {
+		w.next, w.exact = w.earliest(), true
+	}
+	if w.next == math.MaxUint64 {
+		return 0 // only while Advance fires: what is left is due
+	}
+	return max(w.origin+int64(w.next*w.tick)-now, 0)
+}
+
+// earliest is the first tick at which something in a slot is due. It goes through all entries if none is due within a
+// revolution, but then it is far away.
+func (w *Wheel) earliest() uint64 {
+	first := uint64(math.MaxUint64)
 	for t := w.cur + 1; t <= w.cur+uint64(w.slots); t++ {
-		if head := uint32(t % uint64(w.slots)); w.nodes[head].next != head {
-			return max(w.origin+int64(t*w.tick)-now, 0)
+		head := uint32(t % uint64(w.slots))
+		for n := w.nodes[head].next; n != head; n = w.nodes[n].next {
+			d := w.due(w.nodes[n].at)
+			if d <= t {
+				return t
+			}
+			first = min(first, d)
 		}
 	}
-	return 0 // only while Advance fires: what is left is due
+	return first
 }
 
 // due is the first tick at which at has passed. At must be after the origin.

@@ -135,7 +135,7 @@ func TestWait(t *testing.T) {
 		{"the first of several", []int64{750, 320}, 0, at(400)},
 		{"a passed deadline does not wait", []int64{-1}, 0, 0},
 		{"a tick that was missed does not wait", []int64{150}, 333, 0},
-		{"a later revolution waits for its slot", []int64{1050}, 0, at(300)},
+		{"a later revolution waits for its time", []int64{1050}, 0, at(1100)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -165,5 +165,35 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	turn()
 	if got := testing.AllocsPerRun(100, turn); got != 0 {
 		t.Errorf("%v allocations per turn, want 0", got)
+	}
+}
+
+// TestWaitBeyondARevolution: what is due in many revolutions wakes nobody before.
+func TestWaitBeyondARevolution(t *testing.T) {
+	w := wheel.New(10, 8, 0)
+	for i := range uint32(20) {
+		w.Set(i, 5000+int64(i)) // in every slot, if it were due sooner
+		w.Set(100+i, 9000+10*int64(i))
+	}
+	if got := w.Wait(0); got != 5000 {
+		t.Errorf("waits %d, want 5000", got)
+	}
+	w.Advance(4999, func(i uint32) { t.Errorf("%d fired early", i) })
+	w.Set(200, 4999+15)
+	if got := w.Wait(4999); got != 1 {
+		t.Errorf("waits %d, want 1", got)
+	}
+	fired := 0
+	w.Advance(5030, func(uint32) { fired++ })
+	if got := w.Wait(5030); fired != 21 || got != 9000-5030 {
+		t.Errorf("fired %d, waits %d; want 21 and %d", fired, got, 9000-5030)
+	}
+	w.Clear(100) // the first of what is left
+	if got := w.Wait(5030); got > 9010-5030 {
+		t.Errorf("waits %d, beyond the next", got)
+	}
+	w.Advance(9000, func(i uint32) { t.Errorf("%d fired early", i) })
+	if got := w.Wait(9000); got != 10 {
+		t.Errorf("waits %d, want 10", got)
 	}
 }
