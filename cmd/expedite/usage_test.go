@@ -127,9 +127,9 @@ func TestConfiguration(t *testing.T) {
 		t.Errorf("got %d workers and scheduling %q, want 2 of the environment and least-connections of the flag",
 			len(st.Workers), st.Scheduling)
 	}
-	if !strings.Contains(s.output.String(), "least-connections") {
-		t.Errorf("the banner does not name the policy:\n%s", s.output)
-	}
+	eventually(t, "the banner names the policy", func() bool {
+		return strings.Contains(s.output.String(), "least-connections")
+	})
 }
 
 // TestInterrupt: INT ends at once.
