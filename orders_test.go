@@ -3,6 +3,7 @@ package expedite
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -107,8 +108,8 @@ func TestGreetedAgainEndsFollows(t *testing.T) {
 	if list := u.followed(); len(list) != 1 {
 		t.Fatalf("got %d, want a reader", list)
 	}
-	if !u.greet() {
-		t.Fatal("no answer")
+	if err := u.greet(); err != nil {
+		t.Fatal(err)
 	}
 	if list := u.followed(); len(list) != 0 {
 		t.Errorf("got %d, want none", list)
@@ -190,5 +191,33 @@ func TestRefreshedIdentity(t *testing.T) {
 		if id.TokenID != "2" || id.Issuer != "new" || !id.Expiry.Equal(token.Expiry) || id.Source != auth.SourceCookie {
 			t.Errorf("authorized %v: got %+v, want the new token's", tt.authorized, id)
 		}
+	}
+}
+
+// TestWorkerWaitsForItsPrimary: before it serves, as long as there is one.
+func TestWorkerWaitsForItsPrimary(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	u := newUplink(&node{log: slog.New(slog.DiscardHandler)}, func([]byte) error {
+		asked <- struct{}{}
+		return errors.New("the queue is full")
+	})
+	u.waits = true
+	met := make(chan struct{})
+	go func() {
+		u.meet()
+		close(met)
+	}()
+	<-asked
+	<-asked
+	select {
+	case <-met:
+		t.Error("it serves without an answer")
+	default:
+	}
+	u.lose()
+	select {
+	case <-met:
+	case <-time.After(patience):
+		t.Error("it waits for a primary that is gone")
 	}
 }

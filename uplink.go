@@ -37,8 +37,8 @@ const (
 	helloTimeout = time.Second
 	// commandTimeout bounds what the registry is asked to have done.
 	commandTimeout = 3 * orderTimeout
-	// helloAgain is the time until it is asked again.
-	helloAgain = 5 * time.Second
+	// helloAgain is the time until it is asked again, and helloPause the same while nothing is served before its answer.
+	helloAgain, helloPause = 5 * time.Second, 200 * time.Millisecond
 	// memoryTimeout bounds a question to the memory store, which answers in microseconds, unless its primary replaces
 	// itself.
 	memoryTimeout = 5 * time.Second
@@ -70,37 +70,37 @@ func (u *uplink) store() session.Store {
 // registryVariable is set for workers whose primary has a registry; those before it had none.
 const registryVariable = "EXPEDITE_REGISTRY"
 
-// meet asks the primary what this worker must know before it serves, for as long as the primary waits for workers to be
-// ready. One of an earlier release, which may have no answer, is asked again meanwhile.
+// meet asks the primary what this worker must know before it serves, until it has answered or is lost. One of an
+// earlier release, which may have no answer, is asked again while this worker serves.
 func (u *uplink) meet() {
-	for !u.greet() && u.waits {
-		select {
-		case <-u.done:
-			return
-		default:
-		}
+	err := u.greet()
+	switch {
+	case err == nil:
+	case u.waits:
+		u.ask(err, helloPause)
+	default:
+		go u.ask(err, helloAgain) // ends with an answer, or with the link
 	}
-	if u.waits || u.greeted.Load() {
-		return
-	}
-	go func() { // ends with an answer, or with close
-		tick := time.NewTicker(helloAgain)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				if u.greet() {
-					return
-				}
-			case <-u.done:
-				return
-			}
-		}
-	}()
 }
 
-// greet asks the primary once, and says whether it has answered.
-func (u *uplink) greet() bool {
+// ask greets again and again until there is an answer, or no link.
+func (u *uplink) ask(err error, pause time.Duration) {
+	for err != nil && !errors.Is(err, rpc.ErrClosed) {
+		u.n.log.Warn("the primary does not tell what was revoked: it is busy, or of an earlier release", "error", err)
+		select {
+		case <-time.After(pause):
+			err = u.greet()
+		case <-u.done:
+			return
+		}
+	}
+}
+
+// lose lets those go who wait for a primary that is gone.
+func (u *uplink) lose() { u.peer.Close() }
+
+// greet asks the primary once.
+func (u *uplink) greet() error {
 	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
 	defer cancel()
 	before := u.followed()
@@ -110,8 +110,7 @@ func (u *uplink) greet() bool {
 		err = json.Unmarshal(b, &h)
 	}
 	if err != nil {
-		u.n.log.Warn("the primary does not tell what was revoked: it may be of an earlier release", "error", err)
-		return false
+		return err
 	}
 	u.n.gate.keeper.node.Store(&h.Node)
 	u.greeted.Store(true)
@@ -131,7 +130,7 @@ func (u *uplink) greet() bool {
 	for _, id := range before { // their readers went with the primary before
 		_, _ = u.follow(follow{ID: id, Stop: true})
 	}
-	return true
+	return nil
 }
 
 // followed are the numbers of those who read log lines.

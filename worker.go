@@ -71,7 +71,10 @@ func (a *App) runWorker(ctx context.Context) error {
 		Settle: func(cluster.Move) { n.eng.Post(n.moves.settle) },
 		Stay:   func() { n.eng.Post(n.moves.stayOpen) },
 		Drain:  func(deadline time.Time) { depart(departure{deadline: deadline}) },
-		Lost:   func() { depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned}) },
+		Lost: func() {
+			n.uplink.lose()
+			depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned})
+		},
 	})
 	if ln := self.Listener(); ln != nil {
 		if err := n.listen(ln); err != nil {

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -180,6 +184,56 @@ func TestKilledPrimary(t *testing.T) {
 	for _, w := range st.Workers {
 		awaitGone(ctx, t, w.PID)
 	}
+}
+
+// TestKilledPrimaryOfStartingWorkers: nobody waits for it for ever, however far the workers are.
+func TestKilledPrimaryOfStartingWorkers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("children are looked up in /proc")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, born := range []int{1, 4, 8} {
+		cmd := exec.Command(command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--workers", "8",
+			"--control", filepath.Join(t.TempDir(), "c"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cmd.Process.Kill() }() // if it is still there
+		var workers []int
+		eventually(t, fmt.Sprintf("%d workers are born", born), func() bool {
+			workers = children(t, cmd.Process.Pid)
+			return len(workers) >= born
+		})
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // says that it was killed
+		for _, pid := range workers {
+			awaitGone(ctx, t, pid)
+		}
+	}
+}
+
+// children are the processes that any thread of a process has started.
+func children(t *testing.T, pid int) (list []int) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, f := range strings.Fields(string(b)) {
+			child, err := strconv.Atoi(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, child)
+		}
+	}
+	return list
 }
 
 // awaitGone waits until no process has the pid.
