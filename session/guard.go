@@ -117,13 +117,14 @@ func (g *Guard) Stats() GuardStats {
 	return s
 }
 
-// Settle waits until the main store has everything, or until ctx ends.
+// Settle waits until the main store has all writes, or until ctx ends. Ends of connections are not waited for: a
+// session that is taken for connected lives on until its time is over.
 func (g *Guard) Settle(ctx context.Context) {
 	tick := time.NewTicker(settlePause)
 	defer tick.Stop()
 	for {
 		g.mu.Lock()
-		waits := len(g.queue) + len(g.ended)
+		waits := len(g.queue)
 		g.mu.Unlock()
 		if waits == 0 {
 			return
