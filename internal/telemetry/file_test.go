@@ -220,7 +220,7 @@ func TestRotationOfARenamedFile(t *testing.T) {
 func TestRotationRenamesTheFileAndNotALinkToIt(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4})
 	if err := os.Symlink("x.log", filepath.Join(l.dir, "link")); err != nil {
-		t.Skip(err)
+		t.Skip("no right to make symbolic links: ", err)
 	}
 	l.open(FileOptions{MaxBytes: 4}, "link")
 	l.write("abc")
@@ -258,7 +258,7 @@ func TestFolderRemoved(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	l.write("a")
 	if err := os.RemoveAll(l.dir); err != nil {
-		t.Skip(err) // a system that does not remove open files
+		t.Skip("this system does not remove open files: ", err)
 	}
 	if err := l.Reopen(); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "reopen") {
 		t.Errorf("reopen: got %v, want fs.ErrNotExist", err)
@@ -286,7 +286,7 @@ func TestFolderRemoved(t *testing.T) {
 func TestFileRemoved(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	if err := os.Remove(l.path); err != nil {
-		t.Skip(err)
+		t.Skip("this system does not remove open files: ", err)
 	}
 	l.clock = l.clock.Add(lookEvery)
 	l.write("a")

@@ -328,7 +328,7 @@ func FuzzRedactor(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, before, behind string) {
 		if strings.Contains(before+behind, planted) {
-			t.Skip()
+			return // it stands there by itself
 		}
 		for _, form := range []string{
 			"?access_token=" + planted, "&ticket=" + planted, " token=" + planted, "?key=" + planted, " Bearer " + planted,
