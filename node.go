@@ -159,7 +159,7 @@ func (n *node) stop(ctx context.Context) error {
 		defer close(web)
 		_ = n.web.Shutdown(ctx) // of a request that takes longer, the end is the process's
 	}()
-	if err := n.eng.Drain(ctx, ws.CloseServiceRestart, "the server restarts"); err != nil {
+	if err := n.eng.Drain(ctx, ws.CloseServiceRestart, "the server restarts"); err != nil && n.eng.Len() > 0 {
 		n.log.Info("connections cut off at the end of the drain", "connections", n.eng.Len())
 	}
 	<-web

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
@@ -82,13 +83,20 @@ func (a *App) runPrimary(ctx context.Context) error {
 	defer a.bus.Store(nil)
 	p.desk.open(group.Addr().String())
 	p.started(left != nil)
-	deadline := p.desk.awaitStop(ctx)
-	drain, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	if killed := group.Drain(drain); killed > 0 {
-		a.Logger().Warn("workers had to be killed at the end of the drain", "workers", killed)
+	if killed := end(group, p.desk.awaitStop(ctx)); killed > 0 {
+		a.Logger().Warn("workers had to be killed", "workers", killed)
 	}
 	return nil
+}
+
+// end drains the workers until deadline. A stop without a drain leaves them the time to end by themselves.
+func end(group *cluster.Primary, deadline time.Time) (killed int) {
+	if !time.Now().Before(deadline) {
+		return group.Stop()
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	return group.Drain(ctx)
 }
 
 // started tells that everything serves.

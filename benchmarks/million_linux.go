@@ -37,6 +37,7 @@ type million struct {
 // millionResult is what the benchmark finds.
 type millionResult struct {
 	Connections, Workers     int
+	Opened                   int // of the connections: less if some failed
 	Open                     time.Duration
 	OpenCPU                  time.Duration // of the server
 	BasePerWorker            float64       // bytes of private memory, before the first client
@@ -73,6 +74,7 @@ type status struct {
 
 const (
 	millionPatience = 20 * time.Minute
+	stuckTime       = time.Minute     // without one more connection: the rest has failed
 	idleTime        = 2 * time.Minute // in which the runtime collects garbage once, even if there is none
 	// settleTime is until the workers have seen that nothing happens any more, and have given memory back.
 	settleTime   = time.Minute
@@ -82,7 +84,7 @@ const (
 // runMillion opens as many connections as are wanted, identified, with sessions and subscribed to a topic; publishes to
 // all of them; moves all of them; closes them.
 func runMillion(args []string) error {
-	m := &million{clientOut: new(bytes.Buffer)}
+	m := &million{clientOut: new(bytes.Buffer), began: time.Now()}
 	flags := flag.NewFlagSet("million", flag.ExitOnError)
 	flags.IntVar(&m.connections, "n", 1_000_000, "connections")
 	flags.IntVar(&m.perProcess, "per-worker", 18_900, "connections of a worker, or of a process of clients")
@@ -100,6 +102,7 @@ func runMillion(args []string) error {
 	m.dir, m.command, m.control = dir, filepath.Join(dir, "expedite"), filepath.Join(dir, "c")
 	defer os.RemoveAll(dir)
 	defer m.end()
+	go m.watch()
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -124,10 +127,20 @@ func runMillion(args []string) error {
 
 // say tells a person how far it is.
 func (m *million) say(format string, args ...any) {
-	if m.began.IsZero() {
-		m.began = time.Now()
-	}
 	fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(m.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// watch tells when the machine gives this process, which does nothing, no time. It ends with the process.
+func (m *million) watch() {
+	const period, late = 100 * time.Millisecond, time.Second
+	for last := time.Now(); ; {
+		time.Sleep(period)
+		now := time.Now()
+		if gap := now.Sub(last) - period; gap > late {
+			m.say("the machine has held this process for %.1f s", gap.Seconds())
+		}
+		last = now
+	}
 }
 
 func (m *million) build() error {
@@ -191,18 +204,26 @@ func (m *million) open() error {
 			m.say("clients: %s", lines.Text())
 		}
 	}()
-	last := time.Now()
+	said, grown, open := start, start, 0
 	_, err = m.await("all are connected", func(st status) bool {
-		if time.Since(last) > 10*time.Second {
-			last = time.Now()
+		now := time.Now()
+		if now.Sub(said) > 10*time.Second {
+			said = now
 			m.say("%d connected", st.Totals.Connections)
 		}
-		return st.Totals.Connections >= m.connections
+		if st.Totals.Connections != open {
+			open, grown = st.Totals.Connections, now
+		}
+		return open >= m.connections || now.Sub(grown) > stuckTime
 	})
-	m.res.Open = time.Since(start)
-	if err == nil {
-		m.res.OpenCPU, err = m.cpu()
+	if err != nil {
+		return err
 	}
+	m.res.Opened, m.res.Open = open, grown.Sub(start)
+	if open < m.connections {
+		m.say("no more than %d have come: on with these", open)
+	}
+	m.res.OpenCPU, err = m.cpu()
 	return err
 }
 
@@ -213,7 +234,7 @@ func (m *million) measure() error {
 	if err != nil {
 		return err
 	}
-	n := float64(m.connections)
+	n := float64(m.res.Opened)
 	m.res.UserPerConnection = (u.workers + u.primary - m.base.workers - m.base.primary) / n
 	m.res.PrimaryPerConnection = (u.primary - m.base.primary) / n
 	m.res.KernelPerSocket = (u.slab - m.base.slab) / n / 2
@@ -233,7 +254,7 @@ func (m *million) publish() error {
 	if err != nil {
 		return err
 	}
-	want := st.Totals.MessagesOut + uint64(m.connections)
+	want := st.Totals.MessagesOut + uint64(m.res.Opened)
 	start := time.Now()
 	if err := m.run("publish", millionTopic, "one message to all"); err != nil {
 		return err
@@ -261,7 +282,7 @@ func (m *million) reload() error {
 	m.res.Moved, m.res.Failed, m.res.Drained = r.Moved, r.Failed, r.Drained
 	time.Sleep(settleTime)
 	u, err := m.usage()
-	m.res.AfterReload = (u.workers + u.primary - m.base.workers - m.base.primary) / float64(m.connections)
+	m.res.AfterReload = (u.workers + u.primary - m.base.workers - m.base.primary) / float64(m.res.Opened)
 	return err
 }
 
@@ -287,12 +308,16 @@ func (m *million) close() error {
 			Closed       map[string]int
 		}
 		Messages struct{ Received int }
+		Errors   map[string]int
 	}
 	if err := json.Unmarshal(m.clientOut.Bytes(), &r); err != nil {
 		return fmt.Errorf("the clients: %w: %s", err, m.clientOut)
 	}
 	for _, n := range r.Connections.Closed {
 		m.res.Lost += n
+	}
+	for cause, n := range r.Errors {
+		m.say("clients: %d failed: %s", n, cause)
 	}
 	m.res.ClientFailed, m.res.ClientPeak, m.res.Received = r.Connections.Failed, r.Connections.Peak, r.Messages.Received
 	return nil

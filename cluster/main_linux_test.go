@@ -183,7 +183,7 @@ func start(t *testing.T, cfg Config, play string) *group {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(g.Stop)
+	t.Cleanup(func() { g.Stop() })
 	return g
 }
 

@@ -212,12 +212,12 @@ func (p *Primary) Drain(ctx context.Context) (killed int) {
 // stopGrace is the time that Stop gives the workers.
 const stopGrace = 2 * time.Second
 
-// Stop ends everything without waiting for connections.
-func (p *Primary) Stop() {
+// Stop ends everything without waiting for connections. It returns the number of workers that had to be killed.
+func (p *Primary) Stop() (killed int) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
 	p.do(func() { p.retire(0) })
-	p.Drain(ctx)
+	return p.Drain(ctx)
 }
 
 // do runs f on the run loop, after what was asked for before.

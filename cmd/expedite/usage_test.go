@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"github.com/expedite-go/expedite/internal/control"
 )
 
@@ -132,13 +134,20 @@ func TestConfiguration(t *testing.T) {
 	})
 }
 
-// TestInterrupt: INT ends at once.
+// TestInterrupt: INT ends without a drain, but clients are told, and workers end by themselves.
 func TestInterrupt(t *testing.T) {
 	s := serve(t, "--workers", "1")
-	s.raw(t, handshake("/echo"))
+	client := s.mustDial(t.Context(), "/echo")
+	s.raw(t, handshake("/echo")) // answers nothing
 	s.signal(syscall.SIGINT)
+	if _, _, err := client.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("got %v, want close code 1012", err)
+	}
 	if code := s.waitEnd(); code != 0 {
 		t.Errorf("exit code: got %d, want 0", code)
+	}
+	if out := s.output.String(); strings.Contains(out, "killed") {
+		t.Errorf("a worker had no time to end:\n%s", out)
 	}
 }
 
