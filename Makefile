@@ -6,7 +6,7 @@ STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
 SOAK ?= 10m
 
-.PHONY: run test check nightly soak fuzz bench bench-peers bench-handoff million tools
+.PHONY: run test check nightly soak fuzz bench bench-peers bench-handoff bench-tuning million tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -81,3 +81,7 @@ million:
 # Live connections that move between workers: how many per second, what the others notice.
 bench-handoff:
 	cd benchmarks && go run . handoff
+
+# What the settings of docs/tuning.md do. Its part "ram" makes a cgroup, and wants the right to.
+bench-tuning:
+	cd benchmarks && go run . tuning

@@ -15,8 +15,8 @@ const (
 	admissionSoon  = 100 * time.Millisecond
 	// admissionNear is where it is looked more often, in reserves.
 	admissionNear = 4
-	// admissionAsleep is how often it is looked if nobody stirs.
-	admissionAsleep = 6 * reportIdle
+	// admissionTicks is the number of reports after which a worker in which nothing happens looks.
+	admissionTicks = 6
 )
 
 // admission has new connections refused while memory is short: who is open should not be killed for who would like to
@@ -65,7 +65,8 @@ func (a *admission) run() {
 		}
 		next := a.look()
 		if !a.short && a.idle != nil && a.idle() {
-			next = admissionAsleep
+			timer.Stop() // until somebody stirs
+			continue
 		}
 		timer.Reset(next)
 	}

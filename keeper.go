@@ -203,8 +203,7 @@ func (k *keeper) adopt(c *Conn, carried []byte) {
 // run tells the store of ends, and of life, until stop.
 func (k *keeper) run() {
 	defer close(k.idle)
-	touch := time.NewTicker(k.touchEvery())
-	defer touch.Stop()
+	touch := k.eng.NewTicker(k.touchEvery())
 	for {
 		select {
 		case <-k.wake:

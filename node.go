@@ -41,7 +41,6 @@ type node struct {
 	full        atomic.Bool // no sockets are taken: all connections move away
 	moves       *mover
 	soon        chan struct{} // a report is wanted at once
-	beat        atomic.Bool   // the loop has answered the last pulse
 	leftOut     atomic.Uint64 // log lines about clients that come and go
 	ended       chan error    // the engine's end
 }
@@ -78,7 +77,6 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	n.in = newInbox(eng)
 	n.local = broker.NewLocal(link, n.deliver)
 	n.moves = newMover(n)
-	n.beat.Store(true)
 	n.in.receive = n.local.Receive
 	n.orders = &orders{n: n}
 	n.uplink = newUplink(n, link.Send)
@@ -88,15 +86,6 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	n.web = a.httpServer(eng)
 	n.web.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
 	return n, nil
-}
-
-// pulse asks the loop for a sign of life, and says whether it has given one since the last time.
-func (n *node) pulse() bool {
-	if !n.beat.Swap(false) {
-		return false
-	}
-	n.eng.Post(func() { n.beat.Store(true) })
-	return true
 }
 
 // deliver brings what other workers, or this one, have sent to its connections. On the loop.

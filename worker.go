@@ -113,30 +113,34 @@ type departure struct {
 
 // work reports until it is time to leave.
 func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-chan departure) error {
-	tick, move := time.NewTimer(reportEvery), time.NewTicker(handoffTick)
-	defer tick.Stop()
+	every := reportEvery
+	tick, move := n.eng.NewTicker(every), time.NewTicker(handoffTick)
 	defer move.Stop()
 	move.Stop()
 	var d departure
 	var before uint64
+	var ticks int
 	var trim trimmer
 	for d.deadline.IsZero() {
 		select {
 		case <-tick.C:
 			n.summarize()
 			now := n.eng.Activity()
-			tick.Reset(n.pace.next(now != before))
+			next := n.pace.next(now != before)
 			before = now
-			if n.pace.asleep.Load() {
+			if next != every {
+				every = next
+				tick.Reset(every)
+			}
+			if ticks++; ticks%admissionTicks == 0 {
 				n.admission.stir()
 			}
 			trim.look(time.Now())
-			if n.pulse() {
-				_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
-			}
+			_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
 		case <-n.pace.wake:
 			n.admission.stir()
-			tick.Reset(min(reportEvery, n.pace.idle))
+			every = min(reportEvery, n.pace.idle)
+			tick.Reset(every)
 		case <-n.soon:
 			_ = self.Report(n.eng.Len(), n.report().Encode())
 		case <-n.moves.begun:

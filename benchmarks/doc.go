@@ -5,6 +5,7 @@
 //	go run . idle         memory per idle connection, 15,000 of them
 //	go run . handoff      live connections that move from one worker to the next, 15,000 of them
 //	go run . million      a million connections, identified, with sessions; published to, moved, closed
+//	go run . tuning       what the settings of docs/tuning.md do, as "expedite bench" shows it
 //
 // Each server is a process of its own with GOMAXPROCS=1 on one core; the clients are one event loop on another. Rounds
 // of the servers alternate, so that both see the same weather. What counts is the ratio of their CPU time per message:

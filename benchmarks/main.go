@@ -25,7 +25,7 @@ var broadcasts = []scenario{{"broadcast 20 B", 1000, 1}, {"broadcast 20 B", 1000
 // roles are what this program is beside a benchmark, as a process of one, and what has flags of its own.
 var roles = map[string]func(args []string) error{
 	"server": runServer, "handoff": runHandoff, "handoff-server": serveHandoff, "handoff-clients": runClients,
-	"million": runMillion,
+	"million": runMillion, "tuning": runTuning, "tuning-server": serveTuning,
 }
 
 func main() {
@@ -52,7 +52,7 @@ func main() {
 		case "idle":
 			exit(idleMemory(*idle))
 		default:
-			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast, idle, handoff or million", w))
+			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast, idle, handoff, million or tuning", w))
 		}
 	}
 }

@@ -39,7 +39,7 @@ type millionResult struct {
 	Connections, Workers     int
 	Opened                   int // of the connections: less if some failed
 	Open                     time.Duration
-	OpenCPU                  time.Duration // of the server
+	OpenCPU, OpenClientCPU   time.Duration // of the server, and of the clients
 	BasePerWorker            float64       // bytes of private memory, before the first client
 	UserPerConnection        float64       // bytes of private memory beyond that: workers and primary
 	PrimaryPerConnection     float64       // of these: the primary's
@@ -52,7 +52,7 @@ type millionResult struct {
 	AfterReload              float64 // UserPerConnection again
 	Lost                     int
 	Received                 int
-	ClientCPU, ServerCPU     time.Duration
+	ClientCPU                time.Duration
 	ClientFailed, ClientPeak int
 	Free                     float64 // least MemAvailable seen, GiB
 }
@@ -223,7 +223,10 @@ func (m *million) open() error {
 	if open < m.connections {
 		m.say("no more than %d have come: on with these", open)
 	}
-	m.res.OpenCPU, err = m.cpu()
+	if m.res.OpenCPU, err = m.cpu(); err != nil {
+		return err
+	}
+	m.res.OpenClientCPU, err = m.clientCPU()
 	return err
 }
 
@@ -288,14 +291,10 @@ func (m *million) reload() error {
 
 // close ends the clients, and asks them what they have seen.
 func (m *million) close() error {
-	var err error
-	if m.res.ServerCPU, err = m.cpu(); err != nil {
-		return err
-	}
 	if err := m.clients.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
-	err = m.clients.Wait()
+	err := m.clients.Wait()
 	if m.clients.ProcessState != nil {
 		m.res.ClientCPU = m.clients.ProcessState.SystemTime() + m.clients.ProcessState.UserTime()
 	}

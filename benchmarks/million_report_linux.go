@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +56,7 @@ func privateMemory(pid int) (bytes float64, err error) {
 }
 
 // cpu is what the server's processes have used since their start. Those that a reload has ended do not count any more.
-func (m *million) cpu() (sum time.Duration, err error) {
+func (m *million) cpu() (time.Duration, error) {
 	st, err := m.status()
 	if err != nil {
 		return 0, err
@@ -63,12 +65,45 @@ func (m *million) cpu() (sum time.Duration, err error) {
 	for _, w := range st.Workers {
 		pids = append(pids, w.PID)
 	}
-	for _, pid := range pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return processorTime(pids)
+}
+
+// clientCPU is what the processes of the clients have used since their start.
+func (m *million) clientCPU() (time.Duration, error) {
+	parent := m.clients.Process.Pid
+	pids := []int{parent}
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, dir := range all {
+		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil {
 			return 0, err
 		}
-		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		if f, err := processStat(pid); err == nil && f[1] == strconv.Itoa(parent) { // others end meanwhile
+			pids = append(pids, pid)
+		}
+	}
+	return processorTime(pids)
+}
+
+// processStat is /proc/PID/stat behind the name: state, parent, and so on.
+func processStat(pid int) ([]string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])), nil
+}
+
+// processorTime is what processes have used since their start.
+func processorTime(pids []int) (sum time.Duration, err error) {
+	for _, pid := range pids {
+		f, err := processStat(pid)
+		if err != nil {
+			return 0, err
+		}
 		for _, text := range f[11:13] { // utime and stime, in ticks of 10 ms
 			ticks, err := strconv.ParseInt(text, 10, 64)
 			if err != nil {
@@ -102,7 +137,8 @@ func (r *millionResult) text() string {
 	fmt.Fprintf(&b, "| | | wanted |\n|---|---|---|\n")
 	row := func(what, got, want string) { fmt.Fprintf(&b, "| %s | %s | %s |\n", what, got, want) }
 	row("opened", fmt.Sprint(r.Opened), fmt.Sprint(r.Connections))
-	row("time to open them", fmt.Sprintf("%.0f s (%.0f CPU-s of the server)", r.Open.Seconds(), r.OpenCPU.Seconds()), "")
+	row("time to open them", fmt.Sprintf("%.0f s (%.0f CPU-s of the server, %.0f of the clients)",
+		r.Open.Seconds(), r.OpenCPU.Seconds(), r.OpenClientCPU.Seconds()), "")
 	row("user memory per connection, workers and primary", fmt.Sprintf("%.0f bytes (%.0f of them in the primary)",
 		r.UserPerConnection, r.PrimaryPerConnection), "1,229 (1.2 KiB)")
 	row("the same after the reload", fmt.Sprintf("%.0f bytes", r.AfterReload), "")

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -101,6 +102,35 @@ func TestWatchdog(t *testing.T) {
 	until(t, "the loop goes on", func() bool { return f.Stats().TextIn == 2 })
 	if got := f.Stats().Stalls; got != 1 {
 		t.Errorf("stalls: got %d, want 1", got)
+	}
+}
+
+// TestWatchdogBlamesTheMachine: a callback that could run and got no processor does not hold the loop.
+func TestWatchdogBlamesTheMachine(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	tests := []struct {
+		state string
+		used  time.Duration
+		stall bool
+	}{
+		{"runnable", limit / 10, false},
+		{"running", 0, false},
+		{"running, locked to thread", limit, true},
+		{"runnable", limit, true},
+		{"chan receive", 0, true},
+		{"syscall", 0, true},
+	}
+	for _, tt := range tests {
+		var logs bytes.Buffer
+		var w watchdog
+		w.init(limit, slog.New(slog.NewTextHandler(&logs, nil)))
+		w.report("goroutine 7 ["+tt.state+"]:\nmain.work()", tt.used)
+		if blamed := strings.Contains(logs.String(), "main.work"); blamed != tt.stall || (w.stalls.Load() == 1) != tt.stall {
+			t.Errorf("%s, %v: the callback is blamed: %v, want %v", tt.state, tt.used, blamed, tt.stall)
+		}
+		if !tt.stall && !strings.Contains(logs.String(), "too much to do") {
+			t.Errorf("%s: the machine is not blamed: %s", tt.state, &logs)
+		}
 	}
 }
 

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/reactor"
 )
 
 // watchdog notices callbacks that hold the loop. The loop pays two atomic additions per callback; a goroutine samples
@@ -18,10 +21,15 @@ type watchdog struct {
 	asleep atomic.Bool
 	wake   chan struct{}
 	stalls atomic.Uint64
+
+	starved time.Time // when it was last told, by the watching goroutine
 }
 
 // watchdogIdle is the number of samples without a callback after which the watching goroutine goes to sleep.
 const watchdogIdle = 20
+
+// starvedPause is the least time between two complaints about the machine.
+const starvedPause = 10 * time.Second
 
 func (w *watchdog) init(limit time.Duration, log *slog.Logger) {
 	w.limit, w.log, w.wake = limit, log, make(chan struct{}, 1)
@@ -53,12 +61,14 @@ func (w *watchdog) start() (stop func()) {
 	}
 }
 
-// watch samples until done. A callback that is seen running in samples a whole limit apart is reported once.
+// watch samples until done. A callback that is seen running in samples a whole limit apart is reported once. It is not
+// to blame if it could run and the process got no processor: then the machine has too much to do.
 func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 	tick := time.NewTicker(max(w.limit/4, time.Millisecond))
 	defer tick.Stop()
 	var last uint64
 	var seen, reported, idle int
+	var began int64 // processor time at the first of the samples
 	for {
 		select {
 		case <-done:
@@ -69,6 +79,7 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 		switch {
 		case now != last:
 			last, seen, reported, idle = now, 0, 0, 0
+			began = reactor.ProcessorTime()
 		case now%2 == 0:
 			idle++
 		default:
@@ -76,8 +87,7 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 		}
 		if seen >= 4 && reported == 0 {
 			reported = 1
-			w.stalls.Add(1)
-			w.log.Error("a callback holds the event loop", "longer_than", w.limit, "stack", stackOf(name))
+			w.report(stackOf(name), time.Duration(reactor.ProcessorTime()-began))
 		}
 		if idle < watchdogIdle {
 			continue
@@ -95,6 +105,21 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 		idle = 0
 		tick.Reset(max(w.limit/4, time.Millisecond))
 	}
+}
+
+// report tells of a callback that has held the loop for the limit, in which the process has used some processor time.
+func (w *watchdog) report(stack string, used time.Duration) {
+	_, state, _ := strings.Cut(stack, "[")
+	couldRun := strings.HasPrefix(state, "runnable") || strings.HasPrefix(state, "running")
+	if couldRun && used < w.limit/4 {
+		if now := time.Now(); now.Sub(w.starved) > starvedPause {
+			w.starved = now
+			w.log.Warn("the machine has too much to do: the event loop could run and did not", "longer_than", w.limit)
+		}
+		return
+	}
+	w.stalls.Add(1)
+	w.log.Error("a callback holds the event loop", "longer_than", w.limit, "stack", stack)
 }
 
 // goroutineName is how the calling goroutine is called in stack traces.

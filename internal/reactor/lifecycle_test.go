@@ -187,3 +187,40 @@ func TestReadTellsThatNothingIsThere(t *testing.T) {
 		})
 	})
 }
+
+// TestAlarms: one rings once, not before its time unless another one rings, and another time when it is set again.
+func TestAlarms(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		r := newRig(t, kd, &script{})
+		r.start()
+		type ring struct {
+			who     string
+			at, due int64
+		}
+		rings := make(chan ring, 16)
+		r.do(func() {
+			now := r.loop.Now()
+			var first, early, never *reactor.Alarm
+			again := now + 30e6
+			first = r.loop.NewAlarm(func() {
+				rings <- ring{"first", r.loop.Now(), now + 10e6}
+				if again != 0 {
+					first.Set(again, 0)
+					again = 0
+				}
+			})
+			early = r.loop.NewAlarm(func() { rings <- ring{"early", r.loop.Now(), now + 10e6} })
+			never = r.loop.NewAlarm(func() { rings <- ring{who: "never"} })
+			first.Set(now+10e6, 0)
+			early.Set(now+3600e9, 3600e9)
+			never.Set(now+5e6, 0)
+			never.Set(0, 0)
+		})
+		for _, want := range []string{"first", "early", "first"} {
+			got := await(t, rings, "the alarm "+want)
+			if got.who != want || got.at < got.due {
+				t.Errorf("%s rang at %d, want %s, not before %d", got.who, got.at, want, got.due)
+			}
+		}
+	})
+}

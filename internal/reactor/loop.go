@@ -24,6 +24,7 @@ type Loop struct {
 	again     []readiness // for the next turn
 	againOld  []readiness // storage of the turn before
 	listeners []*listener
+	alarms    []*Alarm
 	retries   int // listeners that wait for retryAt
 	acceptOff bool
 
@@ -213,6 +214,7 @@ func (l *Loop) turn() error {
 		l.retryListeners()
 	}
 	l.wheel.Advance(l.now, l.timeout)
+	l.ring()
 	l.state.Store(stateAwake)
 	l.handler.Flush()
 	l.count.turned(Monotonic() - l.now)
@@ -273,14 +275,19 @@ func (l *Loop) timeout(i uint32) { l.handler.Timeout(l.keys.at(i)) }
 func (l *Loop) timeLeft() int64 {
 	now := Monotonic()
 	ns := l.wheel.Wait(now)
-	if l.retries == 0 {
-		return ns
-	}
 	next := int64(math.MaxInt64)
-	for _, ln := range l.listeners {
-		if ln != nil && ln.retryAt > 0 {
-			next = min(next, ln.retryAt)
+	if at, set := l.firstAlarm(); set {
+		next = at
+	}
+	if l.retries > 0 {
+		for _, ln := range l.listeners {
+			if ln != nil && ln.retryAt > 0 {
+				next = min(next, ln.retryAt)
+			}
 		}
+	}
+	if next == math.MaxInt64 {
+		return ns
 	}
 	next = max(next-now, 0)
 	if ns < 0 {

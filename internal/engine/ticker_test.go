@@ -1,0 +1,20 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+// TestTicker: it goes on, and at another period when that is set.
+func TestTicker(t *testing.T) {
+	f := start(t, Config{}, nil)
+	tick := f.NewTicker(time.Hour)
+	tick.Reset(time.Millisecond)
+	for range 3 {
+		select {
+		case <-tick.C:
+		case <-time.After(patience):
+			t.Fatal("no tick")
+		}
+	}
+}
