@@ -119,7 +119,7 @@ func (r *registry) start() {
 			case now := <-tick.C:
 				r.memory.Sweep(sweepShare)
 				r.deny.Sweep(now)
-				trim.look(now)
+				trim.look(now, false)
 			case <-r.done:
 				return
 			}

@@ -8,9 +8,16 @@ import (
 
 // trimmer gives memory back to the system that a storm of connects or a reload has left behind. The runtime would
 // keep as much again as is live, for the next storm: with a million idle connections, that is a gigabyte.
+//
+// It has the collector rest, too, while nothing happens. The runtime would go through all that is live every two
+// minutes: with a million idle connections, that was most of what the processors had to do.
 type trimmer struct {
 	last   time.Time // when it has done so
 	before uint64    // bytes allocated up to the last look
+
+	resting bool
+	gogc    int   // of the process, while the collector rests
+	limit   int64 // the same: its GOMEMLIMIT
 }
 
 const (
@@ -20,13 +27,17 @@ const (
 	trimQuiet = 1 << 20
 	// trimLeast is the least gain, in bytes, and trimPart the least part of what is live.
 	trimLeast, trimPart = 4 << 20, 4
+	// restRoom is how many bytes more a process may take while its collector rests, until that works again.
+	restRoom = 16 << 20
 )
 
-// look trims if that is worth it. It may take as long as a collection, on the calling goroutine.
-func (t *trimmer) look(now time.Time) (trimmed bool) {
+// look trims if that is worth it, and has the collector rest if the process is asleep. It may take as long as a
+// collection, on the calling goroutine.
+func (t *trimmer) look(now time.Time, asleep bool) (trimmed bool) {
 	s := [...]metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
 	}
 	metrics.Read(s[:])
 	value := func(i int) uint64 {
@@ -38,6 +49,11 @@ func (t *trimmer) look(now time.Time) (trimmed bool) {
 	allocs, live := value(0), value(1)
 	quiet := allocs-t.before < trimQuiet
 	t.before = allocs
+	if asleep && quiet {
+		t.rest(int64(value(5) - value(6)))
+	} else {
+		t.rise()
+	}
 	gain := value(3) + value(4)
 	if garbage := value(2); garbage > live {
 		gain += garbage - live
@@ -48,4 +64,27 @@ func (t *trimmer) look(now time.Time) (trimmed bool) {
 	t.last = now
 	debug.FreeOSMemory()
 	return true
+}
+
+// rest stops collections, which look makes from now on where they gain something, and bounds what the process may take
+// beyond what it has.
+func (t *trimmer) rest(taken int64) {
+	if t.resting {
+		return
+	}
+	t.resting = true
+	t.gogc = debug.SetGCPercent(-1)
+	if t.limit = debug.SetMemoryLimit(-1); taken+restRoom < t.limit {
+		debug.SetMemoryLimit(taken + restRoom)
+	}
+}
+
+// rise has the collector work as before: something happens again.
+func (t *trimmer) rise() {
+	if !t.resting {
+		return
+	}
+	t.resting = false
+	debug.SetMemoryLimit(t.limit)
+	debug.SetGCPercent(t.gogc)
 }

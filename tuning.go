@@ -89,7 +89,8 @@ func (t Tuning) check() error {
 	return nil
 }
 
-// Tuned is what this process runs with; in the primary, what its workers do. Any goroutine.
+// Tuned is what this process runs with; in the primary, what its workers do. In a worker in which nothing happens,
+// HeapLimit is a little more than what it has. Any goroutine.
 func (a *App) Tuned() Tuned {
 	if n := a.node.Load(); n != nil {
 		return a.cfg.Tuning.running(thisHost(), n.slots, os.Environ())

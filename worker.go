@@ -135,15 +135,17 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 			if ticks++; ticks%admissionTicks == 0 {
 				n.admission.stir()
 			}
-			trim.look(time.Now())
+			trim.look(time.Now(), n.pace.asleep.Load())
 			_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
 		case <-n.pace.wake:
+			trim.rise()
 			n.admission.stir()
 			every = min(reportEvery, n.pace.idle)
 			tick.Reset(every)
 		case <-n.soon:
 			_ = self.Report(n.eng.Len(), n.report().Encode())
 		case <-n.moves.begun:
+			trim.rise()
 			move.Reset(handoffTick)
 		case <-move.C:
 			n.moves.look(self)

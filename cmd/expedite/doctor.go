@@ -1,21 +1,17 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/expedite-go/expedite/internal/doctor"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/session"
 )
 
 // doctorCmd is `expedite doctor`.
@@ -100,14 +96,14 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 	if address == "" {
 		return w, nil
 	}
-	if scheme, _, _ := strings.Cut(address, "://"); strings.Contains(scheme, "+") {
-		return w, nil // Sentinels and Clusters are not asked
+	if !strings.Contains(address, "://") {
+		address = "redis://" + address
 	}
-	r, err := parseRedis(address)
+	probe, err := session.NewRedisProbe(address)
 	if err != nil {
-		return w, err
+		return w, usageError{fmt.Errorf("--redis: %w", err)}
 	}
-	w.Redis, w.Probe = r.address, r.memory
+	w.Redis, w.Probe = probe.Address, probe.Memory
 	return w, nil
 }
 
@@ -139,133 +135,4 @@ func (d *doctorCmd) writeSysctl(c *console, r doctor.Report) error {
 func inColor(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && telemetry.IsTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-}
-
-const (
-	maxRedisReply = 64 << 10 // bytes; INFO memory has some two thousand
-	redisPort     = "6379"
-)
-
-// redisServer is the one that an URL names. Its secrets go nowhere but to it.
-type redisServer struct {
-	network, address string
-	user, password   string
-	tls              *tls.Config
-}
-
-// parseRedis reads redis://, rediss:// and unix:// URLs, or host:port. Errors do not repeat it: it may hold a secret.
-func parseRedis(s string) (redisServer, error) {
-	bad := usageError{errors.New("--redis: want redis://host:port, rediss://host:port or unix:///path")}
-	if !strings.Contains(s, "://") {
-		s = "redis://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return redisServer{}, bad
-	}
-	r := redisServer{network: "tcp", user: u.User.Username()}
-	r.password, _ = u.User.Password()
-	switch {
-	case u.Scheme == "unix" && u.Path != "":
-		r.network, r.address = "unix", u.Path
-		return r, nil
-	case u.Scheme != "redis" && u.Scheme != "rediss", u.Hostname() == "":
-		return redisServer{}, bad
-	case u.Scheme == "rediss":
-		r.tls = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
-	}
-	port := u.Port()
-	if port == "" {
-		port = redisPort
-	}
-	r.address = net.JoinHostPort(u.Hostname(), port)
-	return r, nil
-}
-
-// memory connects and asks for INFO memory. A server that refuses to tell is reachable all the same, and tells nothing.
-func (r redisServer) memory(ctx context.Context) (map[string]string, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, r.network, r.address)
-	if err != nil {
-		return nil, withoutAddress(err)
-	}
-	defer func() { conn.Close() }()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
-	if r.tls != nil {
-		conn = tls.Client(conn, r.tls)
-	}
-	in := bufio.NewReader(io.LimitReader(conn, maxRedisReply))
-	if r.password != "" {
-		auth := []string{"AUTH", r.user, r.password}
-		if r.user == "" {
-			auth = []string{"AUTH", r.password}
-		}
-		if _, err := askRedis(conn, in, auth...); err != nil {
-			return nil, err
-		}
-	}
-	text, err := askRedis(conn, in, "INFO", "memory")
-	if err != nil {
-		return nil, err
-	}
-	info := make(map[string]string)
-	for line := range strings.Lines(text) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			info[key] = value
-		}
-	}
-	return info, nil
-}
-
-// askRedis sends a command and reads its answer, a text. An error that Redis answers is an empty text, but for those
-// about a wrong password.
-func askRedis(w io.Writer, in *bufio.Reader, command ...string) (string, error) {
-	request := fmt.Appendf(nil, "*%d\r\n", len(command))
-	for _, s := range command {
-		request = fmt.Appendf(request, "$%d\r\n%s\r\n", len(s), s)
-	}
-	if _, err := w.Write(request); err != nil {
-		return "", withoutAddress(err)
-	}
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return "", withoutAddress(err)
-	}
-	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
-	switch {
-	case strings.HasPrefix(line, "+"):
-		return line[1:], nil
-	case strings.HasPrefix(line, "-WRONGPASS"), strings.HasPrefix(line, "-ERR") && command[0] == "AUTH":
-		return "", errors.New("refuses the password")
-	case strings.HasPrefix(line, "-"):
-		return "", nil
-	case !strings.HasPrefix(line, "$"):
-		return "", errors.New("what listens there is no Redis")
-	}
-	n, err := strconv.Atoi(line[1:])
-	if err != nil || n < 0 || n > maxRedisReply {
-		return "", errors.New("what listens there is no Redis")
-	}
-	text := make([]byte, n+2) // the line's end
-	if _, err := io.ReadFull(in, text); err != nil {
-		return "", withoutAddress(err)
-	}
-	return string(text[:n]), nil
-}
-
-// withoutAddress is what a network error is about, in few words.
-func withoutAddress(err error) error {
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
-		return errors.New("does not answer within a second")
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("closed the connection: what listens there is no Redis, or wants TLS (rediss://)")
-	}
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return e.Err
-	}
-	return err
 }

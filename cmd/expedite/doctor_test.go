@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,7 +126,7 @@ func TestDoctorAsksRedis(t *testing.T) {
 	awaitLine(t, log, "ready to accept connections")
 	for _, tt := range []struct{ name, url, says, level string }{
 		{"with its password", "unix://:opensesame@" + socket, "maxmemory 100 MiB, allkeys-lru", "warn"},
-		{"without", "unix://" + socket, "reachable", "info"},
+		{"without", "unix://" + socket, "wants a password", "error"},
 		{"with a wrong one", "unix://:wrong-secret@" + socket, "refuses the password", "error"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,91 +171,4 @@ func findingOf(t *testing.T, r doctor.Report, name string) doctor.Finding {
 	}
 	t.Fatalf("no finding %s", name)
 	return doctor.Finding{}
-}
-
-// TestDoctorProbe: what answers otherwise than a Redis, or not at all, is an error in few words, within the context.
-func TestDoctorProbe(t *testing.T) {
-	for _, tt := range []struct{ name, answer, says string }{
-		{"a web server", "HTTP/1.1 400 Bad Request\r\n\r\n", "no Redis"},
-		{"nothing", "", "closed the connection"},
-		{"half an answer", "$100\r\nmaxmem", "closed the connection"},
-		{"a length below 0", "$-5\r\n", "no Redis"},
-		{"a length beyond all bounds", "$99999999999999999999\r\n", "no Redis"},
-		{"a large length", "$1000000\r\n", "no Redis"},
-		{"a line without an end", strings.Repeat("+", 2*maxRedisReply), "closed the connection"},
-		{"a refusal", "-NOAUTH Authentication required.\r\n", ""},
-		{"what was asked for", "$36\r\nmaxmemory:0\r\nmaxmemory_policy:a\r\n\r\n\r\n\r\n", ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ln.Close()
-			ended := make(chan struct{})
-			go func() { // ends with the listener
-				defer close(ended)
-				conn, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				defer conn.Close()
-				_, _ = conn.Read(make([]byte, 100))
-				_, _ = io.WriteString(conn, tt.answer)
-			}()
-			r, err := parseRedis(ln.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			_, err = r.memory(ctx)
-			switch {
-			case tt.says == "" && err != nil:
-				t.Errorf("got %v, want no error", err)
-			case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
-				t.Errorf("got %v, want %q", err, tt.says)
-			}
-			_ = ln.Close()
-			<-ended
-		})
-	}
-	t.Run("silence", func(t *testing.T) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		r, err := parseRedis("redis://" + ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := doctor.Want{Redis: r.address, Probe: r.memory}
-		f := findingOf(t, doctor.Examine(doctor.Machine{}, w), "redis")
-		if f.Level != doctor.LevelError || !strings.Contains(f.Value, "does not answer") {
-			t.Errorf("got %+v, want an error that says that it does not answer", f)
-		}
-	})
-}
-
-// TestParseRedis: the addresses that serve takes as well.
-func TestParseRedis(t *testing.T) {
-	for _, tt := range []struct{ url, network, address string }{
-		{"redis://host:1234/3", "tcp", "host:1234"},
-		{"redis://host", "tcp", "host:6379"},
-		{"rediss://user:p@host", "tcp", "host:6379"},
-		{"redis://[::1]:1", "tcp", "[::1]:1"},
-		{"host:1", "tcp", "host:1"},
-		{"unix:///run/redis.sock", "unix", "/run/redis.sock"},
-		{"unix://", "", ""},
-		{"redis://", "", ""},
-		{"http://host", "", ""},
-		{"redis://host:port", "", ""},
-		{"redis://\x00", "", ""},
-	} {
-		r, err := parseRedis(tt.url)
-		if r.network != tt.network || r.address != tt.address || (err == nil) != (tt.network != "") {
-			t.Errorf("%q: got %q %q %v, want %q %q", tt.url, r.network, r.address, err, tt.network, tt.address)
-		}
-	}
 }

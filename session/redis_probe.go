@@ -1,0 +1,83 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// RedisProbe asks the Redis that [NewRedis] would use how it is set up, once and for people.
+type RedisProbe struct {
+	// Address is where it is, without secrets: hosts with ports, or a path.
+	Address string
+
+	option rueidis.ClientOption
+}
+
+// NewRedisProbe makes sense of an URL; see [NewRedis]. Its errors do not repeat it.
+func NewRedisProbe(rawURL string) (*RedisProbe, error) {
+	o, err := parseRedisURL(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("session: Redis: %w", err)
+	}
+	o.ClientName, o.ClientSetInfo, o.DisableCache, o.DisableRetry = "expedite", []string{}, true, true
+	o.AlwaysPipelining, o.PipelineMultiplex = false, -1
+	o.ReadBufferEachConn, o.WriteBufferEachConn = redisBuffer, redisBuffer
+	return &RedisProbe{Address: strings.Join(o.InitAddress, ","), option: o}, nil
+}
+
+// Memory connects and returns what INFO memory says; of a Cluster, what one of its servers does. It is empty if Redis
+// answers and does not tell this user. Errors are in few words.
+func (p *RedisProbe) Memory(ctx context.Context) (map[string]string, error) {
+	o := p.option
+	if deadline, ok := ctx.Deadline(); ok {
+		left := max(time.Until(deadline), time.Millisecond)
+		o.Dialer.Timeout, o.ConnWriteTimeout, o.Sentinel.Dialer.Timeout = left, left, left
+	}
+	client, err := rueidis.NewClient(o)
+	if err != nil {
+		return nil, inFewWords(err)
+	}
+	defer client.Close()
+	text, err := client.Do(ctx, client.B().Arbitrary("INFO", "memory").ReadOnly()).ToString()
+	if e, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(e.Error(), "NOPERM") {
+		return map[string]string{}, nil
+	}
+	if err != nil {
+		return nil, inFewWords(err)
+	}
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[key] = value
+		}
+	}
+	return info, nil
+}
+
+// inFewWords is what kept a probe from its answer.
+func inFewWords(err error) error {
+	if said, ok := rueidis.IsRedisErr(err); ok {
+		switch text := said.Error(); {
+		case strings.HasPrefix(text, "WRONGPASS"):
+			return errors.New("refuses the password")
+		case strings.HasPrefix(text, "NOAUTH"):
+			return errors.New("wants a password")
+		}
+		return withoutArgs(err)
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("does not answer in time")
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e.Err
+	}
+	return fmt.Errorf("what listens there is no Redis, or wants TLS (rediss://): %w", err)
+}

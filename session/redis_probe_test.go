@@ -1,0 +1,75 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestRedisProbeOfOthers: what answers otherwise than a Redis, or not at all, is an error in few words.
+func TestRedisProbeOfOthers(t *testing.T) {
+	for _, tt := range []struct{ name, answer, says string }{
+		{"a web server", "HTTP/1.1 400 Bad Request\r\n\r\n", "no Redis"},
+		{"nothing", "", "no Redis"},
+		{"half an answer", "$100\r\nmaxmem", "no Redis"},
+		{"a wrong password", "-WRONGPASS invalid username-password pair\r\n", "refuses the password"},
+		{"no password", "-NOAUTH Authentication required.\r\n", "wants a password"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() { // ends with the listener
+				defer close(ended)
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					b := make([]byte, 1024)
+					n, _ := conn.Read(b)
+					commands := bytes.Count(append([]byte("\n"), b[:n]...), []byte("\n*")) // each has an answer
+					_, _ = io.WriteString(conn, strings.Repeat(tt.answer, commands))
+					_ = conn.Close()
+				}
+			}()
+			defer func() { _ = ln.Close(); <-ended }()
+			p, err := NewRedisProbe("redis://" + ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Address != ln.Addr().String() {
+				t.Errorf("address %q, want %q", p.Address, ln.Addr())
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if _, err := p.Memory(ctx); err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want %q", err, tt.says)
+			}
+		})
+	}
+}
+
+// TestRedisProbeOfSilence: who does not answer is waited for as long as the context says.
+func TestRedisProbeOfSilence(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	p, err := NewRedisProbe("redis://:secret@" + ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := p.Memory(ctx); err == nil || err.Error() != "does not answer in time" {
+		t.Errorf("got %v, want that it does not answer", err)
+	}
+}
