@@ -14,6 +14,7 @@ import (
 type trimmer struct {
 	last   time.Time // when it has done so
 	before uint64    // bytes allocated up to the last look
+	stays  uint64    // bytes that looked like a gain after the last trim: they cannot be had
 
 	resting bool
 	gogc    int   // of the process, while the collector rests
@@ -34,6 +35,32 @@ const (
 // look trims if that is worth it, and has the collector rest if the process is asleep. It may take as long as a
 // collection, on the calling goroutine.
 func (t *trimmer) look(now time.Time, asleep bool) (trimmed bool) {
+	h := lookAtHeap()
+	quiet := h.allocs-t.before < trimQuiet
+	t.before = h.allocs
+	if asleep && quiet {
+		t.rest(h.taken)
+	} else {
+		t.rise()
+	}
+	t.stays = min(t.stays, h.gain)
+	if !quiet || now.Sub(t.last) < trimEvery || h.gain-t.stays < max(trimLeast, h.live/trimPart) {
+		return false
+	}
+	t.last = now
+	debug.FreeOSMemory()
+	t.stays = lookAtHeap().gain
+	return true
+}
+
+// heapUse is what the runtime says of it, in bytes.
+type heapUse struct {
+	allocs, live uint64
+	gain         uint64 // what a collection may give back, and some more that it cannot: gaps between objects
+	taken        int64  // from the system, as GOMEMLIMIT counts
+}
+
+func lookAtHeap() heapUse {
 	s := [...]metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
@@ -46,24 +73,11 @@ func (t *trimmer) look(now time.Time, asleep bool) (trimmed bool) {
 		}
 		return s[i].Value.Uint64()
 	}
-	allocs, live := value(0), value(1)
-	quiet := allocs-t.before < trimQuiet
-	t.before = allocs
-	if asleep && quiet {
-		t.rest(int64(value(5) - value(6)))
-	} else {
-		t.rise()
+	h := heapUse{allocs: value(0), live: value(1), gain: value(3) + value(4), taken: int64(value(5) - value(6))}
+	if objects := value(2); objects > h.live {
+		h.gain += objects - h.live
 	}
-	gain := value(3) + value(4)
-	if garbage := value(2); garbage > live {
-		gain += garbage - live
-	}
-	if !quiet || now.Sub(t.last) < trimEvery || gain < max(trimLeast, live/trimPart) {
-		return false
-	}
-	t.last = now
-	debug.FreeOSMemory()
-	return true
+	return h
 }
 
 // rest stops collections, which look makes from now on where they gain something, and bounds what the process may take
