@@ -42,6 +42,7 @@ func (p *pace) stir() {
 // next is how long to wait, after a time in which something has happened or not.
 func (p *pace) next(busy bool) time.Duration {
 	if busy {
+		p.asleep.Store(false)
 		return min(reportEvery, p.idle)
 	}
 	p.asleep.Store(true)

@@ -113,7 +113,7 @@ func (r *registry) start() {
 	r.tasks.Go(func() {
 		tick := time.NewTicker(sweepEvery)
 		defer tick.Stop()
-		var trim trimmer
+		trim := newTrimmer()
 		for {
 			select {
 			case now := <-tick.C:

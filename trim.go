@@ -1,6 +1,7 @@
 package expedite
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -16,10 +17,13 @@ type trimmer struct {
 	before uint64    // bytes allocated up to the last look
 	stays  uint64    // bytes that looked like a gain after the last trim: they cannot be had
 
-	resting bool
-	gogc    int   // of the process, while the collector rests
-	limit   int64 // the same: its GOMEMLIMIT
+	resting   bool
+	gogc      int           // of the process, while the collector rests
+	limit     int64         // the same: its GOMEMLIMIT
+	collected chan struct{} // there was a collection after rest
 }
+
+func newTrimmer() *trimmer { return &trimmer{collected: make(chan struct{}, 1)} }
 
 const (
 	// trimEvery is the least time between two trims: each is a whole collection.
@@ -28,8 +32,9 @@ const (
 	trimQuiet = 1 << 20
 	// trimLeast is the least gain, in bytes, and trimPart the least part of what is live.
 	trimLeast, trimPart = 4 << 20, 4
-	// restRoom is how many bytes more a process may take while its collector rests, until that works again.
-	restRoom = 16 << 20
+	// restRoom is how many bytes more a process may take while its collector rests, and restPart the least part of what
+	// it has: beyond that there is a collection, and with it the rest ends.
+	restRoom, restPart = 16 << 20, 8
 )
 
 // look trims if that is worth it, and has the collector rest if the process is asleep. It may take as long as a
@@ -38,19 +43,20 @@ func (t *trimmer) look(now time.Time, asleep bool) (trimmed bool) {
 	h := lookAtHeap()
 	quiet := h.allocs-t.before < trimQuiet
 	t.before = h.allocs
+	t.stays = min(t.stays, h.gain)
+	if quiet && now.Sub(t.last) >= trimEvery && h.gain-t.stays >= max(trimLeast, h.live/trimPart) {
+		t.last = now
+		runtime.GC() // what pools have kept goes with the second collection
+		debug.FreeOSMemory()
+		h = lookAtHeap()
+		t.stays, trimmed = h.gain, true
+	}
 	if asleep && quiet {
 		t.rest(h.taken)
 	} else {
 		t.rise()
 	}
-	t.stays = min(t.stays, h.gain)
-	if !quiet || now.Sub(t.last) < trimEvery || h.gain-t.stays < max(trimLeast, h.live/trimPart) {
-		return false
-	}
-	t.last = now
-	debug.FreeOSMemory()
-	t.stays = lookAtHeap().gain
-	return true
+	return trimmed
 }
 
 // heapUse is what the runtime says of it, in bytes.
@@ -87,11 +93,24 @@ func (t *trimmer) rest(taken int64) {
 		return
 	}
 	t.resting = true
-	t.gogc = debug.SetGCPercent(-1)
-	if t.limit = debug.SetMemoryLimit(-1); taken+restRoom < t.limit {
-		debug.SetMemoryLimit(taken + restRoom)
+	select {
+	case <-t.collected: // after an earlier rest
+	default:
 	}
+	t.gogc = debug.SetGCPercent(-1)
+	if t.limit = debug.SetMemoryLimit(-1); taken+max(restRoom, taken/restPart) < t.limit {
+		debug.SetMemoryLimit(taken + max(restRoom, taken/restPart))
+	}
+	runtime.AddCleanup(&garbage{}, func(collected chan<- struct{}) {
+		select {
+		case collected <- struct{}{}:
+		default:
+		}
+	}, t.collected)
 }
+
+// garbage is freed by the next collection. It has a pointer, so that it shares its place with nothing.
+type garbage struct{ _ *garbage }
 
 // rise has the collector work as before: something happens again.
 func (t *trimmer) rise() {

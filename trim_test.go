@@ -11,7 +11,7 @@ import (
 
 // TestTrim: garbage goes back to the system when nothing happens any more, and not too often.
 func TestTrim(t *testing.T) {
-	var tr trimmer
+	tr := newTrimmer()
 	start := time.Now()
 	tr.look(start, false)
 	garbage := make([][]byte, 64)
@@ -38,7 +38,7 @@ func TestTrimRests(t *testing.T) {
 	const gogc, limit = 150, 1 << 40
 	defer debug.SetGCPercent(debug.SetGCPercent(gogc))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(limit))
-	var tr trimmer
+	tr := newTrimmer()
 	defer tr.rise()
 	now := time.Now()
 	tr.look(now, true) // it may not be quiet yet
@@ -55,6 +55,11 @@ func TestTrimRests(t *testing.T) {
 	runtime.KeepAlive(kept)
 	if collections() == before {
 		t.Error("256 MiB of garbage, and no collection")
+	}
+	select {
+	case <-tr.collected:
+	case <-time.After(30 * time.Second):
+		t.Error("the collection does not end the rest")
 	}
 	tr.look(now.Add(2*time.Second), true)
 	if got := collectorSettings(); got != [2]uint64{gogc, limit} {

@@ -120,19 +120,21 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	var d departure
 	var before uint64
 	var ticks int
-	var trim trimmer
+	trim := newTrimmer()
+	_ = self.Report(n.eng.Len(), n.report().Encode()) // from here on the primary knows if the loop does not turn
 	for d.deadline.IsZero() {
 		select {
 		case <-tick.C:
 			n.summarize()
 			now := n.eng.Activity()
-			next := n.pace.next(now != before)
+			busy := now != before
+			next := n.pace.next(busy)
 			before = now
 			if next != every {
 				every = next
 				tick.Reset(every)
 			}
-			if ticks++; ticks%admissionTicks == 0 {
+			if ticks++; busy || ticks%admissionTicks == 0 {
 				n.admission.stir()
 			}
 			trim.look(time.Now(), n.pace.asleep.Load())
@@ -142,6 +144,8 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 			n.admission.stir()
 			every = min(reportEvery, n.pace.idle)
 			tick.Reset(every)
+		case <-trim.collected:
+			trim.rise()
 		case <-n.soon:
 			_ = self.Report(n.eng.Len(), n.report().Encode())
 		case <-n.moves.begun:
@@ -159,6 +163,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 			return fmt.Errorf("expedite: the event loop ended: %w", err)
 		}
 	}
+	trim.rise()
 	if ln := self.Listener(); ln != nil {
 		_ = ln.Close() // the last copy: new clients are refused at once
 	}

@@ -43,6 +43,10 @@ func newMemoryGroup(limit int64) (*memoryGroup, error) {
 		if os.Mkdir(g.dir, 0o755) != nil {
 			continue
 		}
+		if _, err := os.Stat(filepath.Join(g.dir, "cgroup.procs")); err != nil { // a plain folder
+			_ = os.Remove(g.dir)
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(g.dir, file), []byte(strconv.FormatInt(limit, 10)), 0o644); err == nil {
 			return &g, nil
 		}

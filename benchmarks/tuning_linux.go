@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -235,6 +236,8 @@ func (b *tuningBench) try(f factor, t trial) (*benchReport, error) {
 	go func() { _ = cmd.Wait(); close(ended) }()
 	defer func() {
 		_ = cmd.Process.Signal(os.Interrupt)
+		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
 		<-ended
 	}()
 	addr, err := b.address(control, ended)
@@ -242,7 +245,9 @@ func (b *tuningBench) try(f factor, t trial) (*benchReport, error) {
 		return nil, err
 	}
 	args := append([]string{"bench", "ws://" + addr + f.path, "--json", "--duration", b.length.String()}, f.load...)
-	bench := exec.Command(b.command, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), b.length+2*time.Minute)
+	defer cancel()
+	bench := exec.CommandContext(ctx, b.command, args...)
 	var progress bytes.Buffer
 	bench.Stderr = &progress
 	out, err := bench.Output()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -40,7 +41,7 @@ func (p *RedisProbe) Memory(ctx context.Context) (map[string]string, error) {
 		left := max(time.Until(deadline), time.Millisecond)
 		o.Dialer.Timeout, o.ConnWriteTimeout, o.Sentinel.Dialer.Timeout = left, left, left
 	}
-	client, err := rueidis.NewClient(o)
+	client, err := dialRedis(ctx, o)
 	if err != nil {
 		return nil, inFewWords(err)
 	}
@@ -61,6 +62,31 @@ func (p *RedisProbe) Memory(ctx context.Context) (map[string]string, error) {
 	return info, nil
 }
 
+// dialRedis connects until ctx ends, of which the library knows nothing: Sentinels have their time one after the other.
+func dialRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	type result struct {
+		client rueidis.Client
+		err    error
+	}
+	dialed := make(chan result)
+	go func() { // ends with the attempt, which has its time
+		client, err := rueidis.NewClient(o)
+		select {
+		case dialed <- result{client, err}:
+		case <-ctx.Done():
+			if err == nil {
+				client.Close()
+			}
+		}
+	}()
+	select {
+	case r := <-dialed:
+		return r.client, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // inFewWords is what kept a probe from its answer.
 func inFewWords(err error) error {
 	if said, ok := rueidis.IsRedisErr(err); ok {
@@ -75,6 +101,9 @@ func inFewWords(err error) error {
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) ||
 		errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("does not answer in time")
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		return e.Err

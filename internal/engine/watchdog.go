@@ -86,8 +86,10 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 			seen++
 		}
 		if seen >= 4 && reported == 0 {
-			reported = 1
-			w.report(stackOf(name), time.Duration(reactor.ProcessorTime()-began))
+			if w.report(stackOf(name), time.Duration(reactor.ProcessorTime()-began)) {
+				reported = 1
+			}
+			seen = 0 // what it gets from now on adds up
 		}
 		if idle < watchdogIdle {
 			continue
@@ -108,7 +110,8 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 }
 
 // report tells of a callback that has held the loop for the limit, in which the process has used some processor time.
-func (w *watchdog) report(stack string, used time.Duration) {
+// It says whether the callback is to blame.
+func (w *watchdog) report(stack string, used time.Duration) (blamed bool) {
 	_, state, _ := strings.Cut(stack, "[")
 	couldRun := strings.HasPrefix(state, "runnable") || strings.HasPrefix(state, "running")
 	if couldRun && used < w.limit/4 {
@@ -116,10 +119,11 @@ func (w *watchdog) report(stack string, used time.Duration) {
 			w.starved = now
 			w.log.Warn("the machine has too much to do: the event loop could run and did not", "longer_than", w.limit)
 		}
-		return
+		return false
 	}
 	w.stalls.Add(1)
 	w.log.Error("a callback holds the event loop", "longer_than", w.limit, "stack", stack)
+	return true
 }
 
 // goroutineName is how the calling goroutine is called in stack traces.
