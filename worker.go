@@ -127,14 +127,14 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 		case <-tick.C:
 			n.summarize()
 			now := n.eng.Activity()
-			busy := now != before
+			busy, asleep := now != before, n.pace.asleep.Load()
 			next := n.pace.next(busy)
 			before = now
 			if next != every {
 				every = next
 				tick.Reset(every)
 			}
-			if ticks++; busy || ticks%admissionTicks == 0 {
+			if ticks++; asleep && (busy || ticks%admissionTicks == 0) { // awake, it looks by itself
 				n.admission.stir()
 			}
 			trim.look(time.Now(), n.pace.asleep.Load())

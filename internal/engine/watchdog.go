@@ -69,6 +69,7 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 	var last uint64
 	var seen, reported, idle int
 	var began int64 // processor time at the first of the samples
+	enough := 4     // samples until the stack is looked at
 	for {
 		select {
 		case <-done:
@@ -79,17 +80,17 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 		switch {
 		case now != last:
 			last, seen, reported, idle = now, 0, 0, 0
-			began = reactor.ProcessorTime()
+			began, enough = reactor.ProcessorTime(), 4
 		case now%2 == 0:
 			idle++
 		default:
 			seen++
 		}
-		if seen >= 4 && reported == 0 {
+		if seen >= enough && reported == 0 {
 			if w.report(stackOf(name), time.Duration(reactor.ProcessorTime()-began)) {
 				reported = 1
 			}
-			seen = 0 // what it gets from now on adds up
+			seen, enough = 0, 2*enough // what it gets from now on adds up; a look stops the world
 		}
 		if idle < watchdogIdle {
 			continue
