@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,17 @@ func NewRedisProbe(rawURL string) (*RedisProbe, error) {
 	o.ClientName, o.ClientSetInfo, o.DisableCache, o.DisableRetry = "expedite", []string{}, true, true
 	o.AlwaysPipelining, o.PipelineMultiplex = false, -1
 	o.ReadBufferEachConn, o.WriteBufferEachConn = redisBuffer, redisBuffer
+	dial := o.DialCtxFn
+	if dial == nil {
+		dial = dialTCP
+	}
+	o.DialCtxFn = func(ctx context.Context, to string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+		conn, err := dial(ctx, to, d, secure)
+		if err != nil {
+			return nil, err
+		}
+		return &strangerConn{Conn: conn}, nil
+	}
 	return &RedisProbe{Address: strings.Join(o.InitAddress, ","), option: o}, nil
 }
 
@@ -61,6 +73,40 @@ func (p *RedisProbe) Memory(ctx context.Context) (map[string]string, error) {
 	}
 	return info, nil
 }
+
+func dialTCP(ctx context.Context, to string, d *net.Dialer, secure *tls.Config) (net.Conn, error) {
+	if secure != nil {
+		return (&tls.Dialer{NetDialer: d, Config: secure}).DialContext(ctx, "tcp", to)
+	}
+	return d.DialContext(ctx, "tcp", to)
+}
+
+// strangerConn is a connection to what may be no Redis. The library takes the length of an answer for granted, and has
+// no way to recover: the first answer, to HELLO, must begin as one of Redis does.
+type strangerConn struct {
+	net.Conn
+	known bool
+}
+
+// Read is part of net.Conn.
+func (c *strangerConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.known || n == 0 {
+		return n, err
+	}
+	c.known = true
+	line, _, _ := strings.Cut(string(b[:n]), "\r\n")
+	if strings.ContainsAny(line[:1], "+-") {
+		return n, err
+	}
+	fields, notNumber := strconv.Atoi(line[1:])
+	if !strings.ContainsAny(line[:1], "*%") || notNumber != nil || fields < 1 || fields > 100 {
+		return 0, errStranger
+	}
+	return n, err
+}
+
+var errStranger = errors.New("its first answer is none of Redis")
 
 // dialRedis connects until ctx ends, of which the library knows nothing: Sentinels have their time one after the other.
 func dialRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {

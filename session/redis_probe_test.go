@@ -16,6 +16,9 @@ func TestRedisProbeOfOthers(t *testing.T) {
 		{"a web server", "HTTP/1.1 400 Bad Request\r\n\r\n", "no Redis"},
 		{"nothing", "", "no Redis"},
 		{"half an answer", "$100\r\nmaxmem", "no Redis"},
+		{"a length below 0", "$-5\r\n", "no Redis"},
+		{"a length beyond all bounds", "$99999999999999999999\r\n", "no Redis"},
+		{"an endless list", "*99999999999\r\n", "no Redis"},
 		{"a wrong password", "-WRONGPASS invalid username-password pair\r\n", "refuses the password"},
 		{"no password", "-NOAUTH Authentication required.\r\n", "wants a password"},
 	} {
