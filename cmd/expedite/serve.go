@@ -38,6 +38,7 @@ type serveCmd struct {
 	identifyFlags
 	sessionFlags
 	tuneFlags
+	limitFlags
 	LogDir    string   `help:"Folder for log files, one of each process; USR1 reopens them." placeholder:"DIR"`
 	LogQuery  []string `help:"Parameters of the address that log lines show." placeholder:"NAME"`
 	LogHeader []string `help:"Header fields of the handshake that log lines show." placeholder:"NAME"`
@@ -85,6 +86,9 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 		return err
 	}
 	if cfg.Tuning, err = s.tuneFlags.config(); err != nil {
+		return err
+	}
+	if err := s.limitFlags.apply(&cfg); err != nil {
 		return err
 	}
 	app := expedite.New(cfg)
