@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/doctor"
 	"github.com/expedite-go/expedite/internal/loadtest"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -94,6 +95,14 @@ func (b *benchCmd) Run(c *console) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second one ends the process
+	page, err := createReport(b.HTML)
+	if err != nil {
+		return err
+	}
+	defer page.close()
+	if m, err := doctor.Read("", doctor.Options{}); err == nil {
+		cfg.Machine = m.String()
+	}
 	w := newBenchWatch(c.err)
 	cfg.Progress = w.show
 	r, err := loadtest.Run(ctx, cfg)
@@ -109,10 +118,7 @@ func (b *benchCmd) Run(c *console) error {
 			r.Failures = append(r.Failures, s)
 		}
 	}
-	if err := b.print(c.out, r); err != nil {
-		return err
-	}
-	return verdict(r)
+	return errors.Join(b.print(c.out, r), page.write(r), verdict(r))
 }
 
 // verdict is the error of a run that does not count as a success.
@@ -127,15 +133,6 @@ func verdict(r *loadtest.Report) error {
 }
 
 func (b *benchCmd) print(stdout io.Writer, r *loadtest.Report) error {
-	if b.HTML != "" {
-		f, err := os.Create(b.HTML)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(r.WriteHTML(f), f.Close()); err != nil {
-			return err
-		}
-	}
 	if b.JSON {
 		return printJSON(stdout, r)
 	}
@@ -150,9 +147,12 @@ func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err e
 	usage := func(err error) (loadtest.Config, []loadtest.Check, error) {
 		return cfg, nil, usageError{unprefixed(err)}
 	}
+	if b.Connections < 1 {
+		return usage(fmt.Errorf("--connections %d: want 1 or more", b.Connections))
+	}
 	cfg = loadtest.Config{
 		Connections: b.Connections, Mode: loadtest.Mode(b.Mode), Rate: 1, Duration: b.Duration, Timeout: b.Timeout,
-		Pause: b.Pause, Subprotocols: b.Subprotocol, ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
+		Version: version(), Pause: b.Pause, Subprotocols: b.Subprotocol, ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
 	}
 	if b.Mode == "auto" {
 		cfg.Mode = loadtest.ModeIdle

@@ -211,6 +211,9 @@ func TestBenchErrors(t *testing.T) {
 		{"a time that was not measured", []string{"ws://" + s.addr + "/echo", "--fail", "rtt.p99>1h"}, 1, "nothing was measured"},
 		{"a condition with an error", []string{"ws://" + s.addr + "/echo", "--fail", "rtt.p99>50"}, 2, "want a time with its unit, like rtt.p99>50ms"},
 		{"another machine", []string{"ws://192.0.2.1/"}, 2, "--yes-this-is-my-server"},
+		{"no clients", []string{"ws://" + s.addr + "/", "-c", "0"}, 2, "--connections 0: want 1 or more"},
+		{"a report that cannot be written", []string{"ws://" + s.addr + "/", "--html", filepath.Join(dir, "missing", "x.html")}, 2,
+			"--html: open"},
 		{"no URL", []string{"127.0.0.1:8080"}, 2, "neither a URL like ws://127.0.0.1:8080/echo nor a script"},
 		{"another scheme", []string{"http://127.0.0.1:8080"}, 2, "neither ws:// nor wss://"},
 		{"a short message", []string{"ws://" + s.addr + "/", "--size", "3"}, 2, "messages of 3 bytes"},
@@ -229,6 +232,41 @@ func TestBenchErrors(t *testing.T) {
 				t.Errorf("got code %d and %q, want %d and %q in it", b.code, b.stderr, tt.code, tt.want)
 			}
 		})
+	}
+}
+
+// TestBenchKeepsResults: a report that cannot be written in the end takes no results along.
+func TestBenchKeepsResults(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	s := serve(t, "--workers", "1")
+	b := benchmark(t, "ws://"+s.addr+"/echo", "-c", "3", "--ramp", "0s", "--duration", "100ms", "--html", "/dev/full")
+	if b.code != exitFailed || !strings.Contains(b.stderr, "the report is not written whole") {
+		t.Errorf("got code %d and %q, want 1 and the cause", b.code, b.stderr)
+	}
+	if b.Connections.Opened != 3 {
+		t.Errorf("opened: got %d, want the results of 3 clients on the standard output", b.Connections.Opened)
+	}
+}
+
+// TestBenchLeavesNothing: a run that fails before its end leaves an older report as it was, and no empty one.
+func TestBenchLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	old, none := filepath.Join(dir, "old.html"), filepath.Join(dir, "none.html")
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{old, none} {
+		if b := benchmark(t, "ws://192.0.2.1/", "-c", "1", "--html", file); b.code != exitUsage {
+			t.Errorf("got code %d, %s", b.code, b.stderr)
+		}
+	}
+	if got, err := os.ReadFile(old); string(got) != "old" {
+		t.Errorf("older report: got %q, %v", got, err)
+	}
+	if _, err := os.Stat(none); !os.IsNotExist(err) {
+		t.Errorf("an empty report: got %v, want none", err)
 	}
 }
 

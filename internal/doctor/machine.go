@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"math"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,21 @@ type Machine struct {
 	Clock     Clock
 	Go        GoSettings
 	User      User
+}
+
+// String names the machine in a line: its system, kernel, cores and memory, as far as they are known.
+func (m Machine) String() string {
+	parts := []string{strings.TrimSpace(runtime.GOOS + "/" + runtime.GOARCH + " " + m.Kernel)}
+	if m.CPU.Cores > 0 {
+		parts = append(parts, count(int64(m.CPU.Cores), "core"))
+	}
+	if m.Memory != nil {
+		parts = append(parts, size(m.Memory.Total)+" of memory")
+	}
+	if m.Container != "" {
+		parts = append(parts, "in "+m.Container)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Range is a limit of a process: the one in force, and the one that it may be raised to.

@@ -285,6 +285,29 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
+// TestPortsKeepTheirDigits: numbers are grouped for readers, but not those in addresses, ranges and paths.
+func TestPortsKeepTheirDigits(t *testing.T) {
+	up := func(context.Context) (map[string]string, error) {
+		return map[string]string{"maxmemory": "0", "maxmemory_policy": "noeviction"}, nil
+	}
+	m := doctor.Machine{
+		OpenFiles: &doctor.Range{Soft: 20_000, Hard: 20_000},
+		Sysctl:    map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"},
+	}
+	var b strings.Builder
+	if err := doctor.Examine(m, doctor.Want{Redis: "127.0.0.1:55845", Probe: up}).WriteText(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"127.0.0.1:55845", "20,000"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "32,768-") {
+		t.Errorf("a range of ports is grouped in\n%s", b.String())
+	}
+}
+
 // TestRedis: the probe is asked once, within a second, and its answer judged.
 func TestRedis(t *testing.T) {
 	for _, tt := range []struct {

@@ -216,15 +216,16 @@ func wrap(text string, width int) (lines []string) {
 	return lines
 }
 
-// digits are numbers that are hard to read, and what belongs to them.
-var digits = regexp.MustCompile(`[\d-]*\d{5,18}[\d-]*`)
+// words are what stands between spaces and brackets.
+var words = regexp.MustCompile(`[^\s(),;]+`)
 
-// readable groups the digits of all numbers of a text, but for those of ranges.
+// readable groups the digits of the numbers in a text. A number that is part of a longer word keeps its digits: a port
+// behind its host, a range, an address, a path.
 func readable(s string) string {
-	return digits.ReplaceAllStringFunc(s, func(d string) string {
-		n, err := strconv.ParseInt(d, 10, 64)
-		if err != nil {
-			return d
+	return words.ReplaceAllStringFunc(s, func(word string) string {
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || n > -10_000 && n < 10_000 {
+			return word
 		}
 		return grouped(n)
 	})

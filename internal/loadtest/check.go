@@ -132,6 +132,9 @@ func (c Check) measure(r *Report) (got, whole float64, err error) {
 		if r.Server == nil {
 			return 0, 0, errors.New("the server's processes were not found")
 		}
+		if tail == "bytes_per_connection" && r.Server.BytesPerConnection == 0 {
+			return 0, 0, errNotMeasured
+		}
 		return map[string]float64{
 			"cpu_seconds": r.Server.CPUSeconds, "rss_bytes": float64(r.Server.RSSBytes),
 			"bytes_per_connection": r.Server.BytesPerConnection,

@@ -94,6 +94,8 @@ type Config struct {
 	// ServerPID is a process of the server, which is measured together with those it has started. 0 is whoever listens
 	// on the port, if that is on this machine; negative is none.
 	ServerPID int
+	// Version and Machine name the program, and what it runs on, in the report. Empty leaves them out.
+	Version, Machine string
 	// Progress is told once a second how far the run is, by the goroutine of Run. Nil is nobody.
 	Progress func(Progress)
 }

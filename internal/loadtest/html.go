@@ -89,8 +89,10 @@ func (r *Report) tiles() []tile {
 	}
 	if s := r.Server; s != nil {
 		list = append(list, tile{"CPU of the server", short(s.CPUSeconds), false},
-			tile{"memory of the server", size(float64(s.RSSBytes)), false},
-			tile{"per connection", size(s.BytesPerConnection), false})
+			tile{"memory of the server", size(float64(s.RSSBytes)), false})
+		if s.BytesPerConnection >= 1 {
+			list = append(list, tile{"per connection", size(s.BytesPerConnection), false})
+		}
 	}
 	return list
 }
@@ -112,7 +114,7 @@ func (r *Report) charts() (list []chart) {
 	list = append(list, lineChart("Connections", times, amount,
 		series{"open", "a", column(func(i int) float64 { return float64(at[i].Open) })},
 		series{"failed", "c", column(func(i int) float64 { return float64(at[i].Failed) })},
-		series{"closed by the server", "b", column(func(i int) float64 { return float64(at[i].Closed) })}))
+		series{"closed by the server", "e", column(func(i int) float64 { return float64(at[i].Closed) })}))
 	if r.Messages.Sent+r.Messages.Received > 0 {
 		rate := func(f func(p *Point) uint64) []float64 {
 			return column(func(i int) float64 {
@@ -149,6 +151,22 @@ func (r *Report) charts() (list []chart) {
 	return list
 }
 
+// origin tells when, where and with which settings the figures were measured.
+func (r *Report) origin() grid {
+	g := grid{Title: "This run"}
+	for _, row := range [][]string{
+		{"started", r.Started.Format("2006-01-02 15:04:05 MST")}, {"version", r.Version}, {"machine", r.Machine},
+	} {
+		if row[1] != "" {
+			g.Rows = append(g.Rows, row)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Parameters)) {
+		g.Rows = append(g.Rows, []string{name, r.Parameters[name]})
+	}
+	return g
+}
+
 func (r *Report) tables() (list []grid) {
 	times := grid{Title: "Times", Head: []string{"", "p50", "p90", "p95", "p99", "p99.9", "max"}}
 	row := func(name string, q *Quantiles) {
@@ -177,6 +195,7 @@ func (r *Report) tables() (list []grid) {
 	if len(times.Rows) > 0 {
 		list = append(list, times)
 	}
+	list = append(list, r.origin())
 	counts := func(title, head string, m map[string]uint64) {
 		g := grid{Title: title, Head: []string{head, "number"}}
 		for _, name := range slices.Sorted(maps.Keys(m)) {

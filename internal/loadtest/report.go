@@ -8,10 +8,16 @@ import (
 
 // Report is what a run has measured.
 type Report struct {
-	Target      string  `json:"target"`
-	Mode        Mode    `json:"mode,omitempty"`
-	Seconds     float64 `json:"seconds"`
-	Interrupted bool    `json:"interrupted"` // it was stopped before its time
+	Target string `json:"target"`
+	// Started is when the run began, Version the program that ran it, and Machine what it ran on, for people.
+	Started time.Time `json:"started"`
+	Version string    `json:"version,omitempty"`
+	Machine string    `json:"machine,omitempty"`
+	// Parameters are the settings of the run, by the name of their flag. No secret is among them.
+	Parameters  map[string]string `json:"parameters,omitempty"`
+	Mode        Mode              `json:"mode,omitempty"`
+	Seconds     float64           `json:"seconds"`
+	Interrupted bool              `json:"interrupted"` // it was stopped before its time
 	// Corrected says that the times of round trips begin when a message was due, and not when it was sent: what waits
 	// because the server or this program stood still is not left out (coordinated omission).
 	Corrected   bool        `json:"corrected"`
@@ -106,8 +112,8 @@ type Server struct {
 	PIDs       []int   `json:"pids"`
 	CPUSeconds float64 `json:"cpu_seconds"`
 	RSSBytes   int64   `json:"rss_bytes"` // of all, when most connections were open
-	// BytesPerConnection is by how much RSSBytes had grown until then, per connection. Memory of the kernel is not in
-	// it.
+	// BytesPerConnection is by how much RSSBytes had grown until then, per connection; 0 if it had not grown. Memory of
+	// the kernel is not in it.
 	BytesPerConnection float64 `json:"bytes_per_connection"`
 }
 
@@ -197,6 +203,7 @@ func quantiles(h *hdrhistogram.Histogram) (q Quantiles) {
 func (r *run) report() *Report {
 	t, m := r.totals(), r.whole
 	p := &Report{
+		Started: r.began, Version: r.cfg.Version, Machine: r.cfg.Machine, Parameters: r.cfg.parameters(),
 		Mode: r.cfg.Mode, Seconds: time.Since(r.began).Seconds(), Interrupted: r.stopped,
 		Connections:    Connections{Opened: t.Opened, Failed: t.Failed, Peak: r.peak, Closed: orEmpty(t.Closed)},
 		Messages:       r.messages(&t),

@@ -3,9 +3,11 @@ package loadtest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestTextReport: the table for people names what was asked for.
@@ -25,6 +27,21 @@ func TestTextReport(t *testing.T) {
 	}
 }
 
+// TestMemoryThatDidNotGrow: no figure is shown where none was measured.
+func TestMemoryThatDidNotGrow(t *testing.T) {
+	var text, page bytes.Buffer
+	r := sampleReport()
+	r.Server.BytesPerConnection = 0
+	if err := errors.Join(r.WriteText(&text), r.WriteHTML(&page)); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []*bytes.Buffer{&text, &page} {
+		if strings.Contains(b.String(), "per connection") {
+			t.Errorf("a figure per connection in\n%s", b)
+		}
+	}
+}
+
 // TestHTMLReport: the page needs nothing from elsewhere, and text from outside is text.
 func TestHTMLReport(t *testing.T) {
 	var b bytes.Buffer
@@ -34,7 +51,8 @@ func TestHTMLReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := b.String()
-	for _, part := range []string{"<svg", "</html>", "too slow", "&lt;script&gt;", "4001"} {
+	for _, part := range []string{"<svg", "</html>", "too slow", "&lt;script&gt;", "4001", "2026-01-02 03:04:05 UTC", "v1.2.3",
+		"linux/amd64, 2 cores", "1003"} {
 		if !strings.Contains(page, part) {
 			t.Errorf("%q is missing", part)
 		}
@@ -53,7 +71,8 @@ func sampleReport() *Report {
 	record(h, 12_300_000)
 	record(h, 40_000)
 	return &Report{
-		Target: "ws://127.0.0.1:1/", Mode: ModeEcho, Seconds: 12, Corrected: true,
+		Target: "ws://127.0.0.1:1/", Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Version: "v1.2.3",
+		Machine: "linux/amd64, 2 cores", Parameters: map[string]string{"connections": "1003"}, Mode: ModeEcho, Seconds: 12, Corrected: true,
 		Connections:    Connections{Wanted: 1003, Opened: 1000, Failed: 3, Peak: 1000, Closed: map[string]uint64{"1006": 2, "4001": 1}},
 		Messages:       Messages{Sent: 100, Received: 98, Unanswered: 2, SentPerSecond: 10, ReceivedPerSecond: 9.8},
 		ConnectSeconds: q, RTTSeconds: q, SentRTTSeconds: &q, LateSeconds: &q,
@@ -102,7 +121,7 @@ func TestJSON(t *testing.T) {
 		path []string
 		want string
 	}{
-		{nil, "broadcast client connect_seconds connections corrected custom errors failures interrupted late_seconds messages mode rtt_seconds seconds server storms target timeline uncorrected_rtt_seconds users"},
+		{nil, "broadcast client connect_seconds connections corrected custom errors failures interrupted late_seconds machine messages mode parameters rtt_seconds seconds server started storms target timeline uncorrected_rtt_seconds users version"},
 		{[]string{"connections"}, "closed failed opened peak wanted"},
 		{[]string{"messages"}, "bytes_received bytes_sent received received_per_second sent sent_per_second unanswered"},
 		{[]string{"connect_seconds"}, times},

@@ -66,8 +66,12 @@ func (r *Report) writeCounts(row func(name string, cells ...string)) {
 		row(fmt.Sprintf("storm %d", i+1), number(uint64(s.Open))+" back", number(s.Failed)+" failed", "in "+short(s.Seconds))
 	}
 	if s := r.Server; s != nil {
-		row("server", short(s.CPUSeconds)+" CPU", size(float64(s.RSSBytes))+" memory",
-			size(s.BytesPerConnection)+" per connection", count1(len(s.PIDs), "process", "processes"))
+		each := ""
+		if s.BytesPerConnection >= 1 {
+			each = size(s.BytesPerConnection) + " per connection"
+		}
+		row("server", short(s.CPUSeconds)+" CPU", size(float64(s.RSSBytes))+" memory", each,
+			count1(len(s.PIDs), "process", "processes"))
 	} else {
 		row("server", "not found on this machine")
 	}

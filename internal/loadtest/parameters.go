@@ -1,0 +1,54 @@
+package loadtest
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// parameters are the settings of a run as people wrote them: by flag, without those that were left alone. Tokens and
+// header fields stay out, because both may be secrets.
+func (c *Config) parameters() map[string]string {
+	list := make(map[string]string)
+	set := func(name, value string, is bool) {
+		if is {
+			list[name] = value
+		}
+	}
+	script := c.Plan != nil
+	ramp := c.Ramp.String()
+	switch {
+	case c.RampRate > 0:
+		ramp = strconv.FormatFloat(c.RampRate, 'g', -1, 64) + "/s"
+	case c.Ramp < 0:
+		ramp = "0s"
+	}
+	duration := c.Duration.String()
+	if c.Duration == 0 {
+		duration = "until stopped"
+	}
+	talks := c.Mode == ModeEcho || c.Mode == ModeBroadcast
+	set("connections", number(uint64(c.Connections)), !script)
+	set("ramp", ramp, !script)
+	set("duration", duration, !script)
+	set("rate", strconv.FormatFloat(c.Rate, 'g', -1, 64)+"/s", !script && talks && c.Rate > 0)
+	set("rate", "the next at once", !script && talks && c.Rate == 0)
+	set("size", size(float64(c.Size)), !script && talks)
+	set("pause", c.Pause.String(), !script && c.Mode == ModeStorm)
+	set("timeout", c.Timeout.String(), c.Timeout != time.Duration(0))
+	set("processes", strconv.Itoa(c.Processes), c.Processes > 0)
+	set("subprotocol", strings.Join(c.Subprotocols, ", "), len(c.Subprotocols) > 0)
+	set("local-addrs", prefixes(c.LocalAddrs), len(c.LocalAddrs) > 0)
+	set("target-addrs", prefixes(c.TargetAddrs), len(c.TargetAddrs) > 0)
+	set("insecure", "yes", c.Insecure)
+	return list
+}
+
+func prefixes(list []netip.Prefix) string {
+	parts := make([]string, len(list))
+	for i, p := range list {
+		parts[i] = p.String()
+	}
+	return strings.Join(parts, ",")
+}
