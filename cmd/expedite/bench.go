@@ -152,7 +152,8 @@ func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err e
 	}
 	cfg = loadtest.Config{
 		Connections: b.Connections, Mode: loadtest.Mode(b.Mode), Rate: 1, Duration: b.Duration, Timeout: b.Timeout,
-		Version: version(), Pause: b.Pause, Subprotocols: b.Subprotocol, ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
+		Version: version(),
+		Pause:   b.Pause, Subprotocols: b.Subprotocol, ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
 	}
 	if b.Mode == "auto" {
 		cfg.Mode = loadtest.ModeIdle
