@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,7 +39,7 @@ func NewRedisProbe(rawURL string) (*RedisProbe, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &strangerConn{Conn: conn}, nil
+		return &probeConn{Conn: conn}, nil
 	}
 	return &RedisProbe{Address: strings.Join(o.InitAddress, ","), option: o}, nil
 }
@@ -80,33 +79,6 @@ func dialTCP(ctx context.Context, to string, d *net.Dialer, secure *tls.Config) 
 	}
 	return d.DialContext(ctx, "tcp", to)
 }
-
-// strangerConn is a connection to what may be no Redis. The library takes the length of an answer for granted, and has
-// no way to recover: the first answer, to HELLO, must begin as one of Redis does.
-type strangerConn struct {
-	net.Conn
-	known bool
-}
-
-// Read is part of net.Conn.
-func (c *strangerConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if c.known || n == 0 {
-		return n, err
-	}
-	c.known = true
-	line, _, _ := strings.Cut(string(b[:n]), "\r\n")
-	if strings.ContainsAny(line[:1], "+-") {
-		return n, err
-	}
-	fields, notNumber := strconv.Atoi(line[1:])
-	if !strings.ContainsAny(line[:1], "*%") || notNumber != nil || fields < 1 || fields > 100 {
-		return 0, errStranger
-	}
-	return n, err
-}
-
-var errStranger = errors.New("its first answer is none of Redis")
 
 // dialRedis connects until ctx ends, of which the library knows nothing: Sentinels have their time one after the other.
 func dialRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {

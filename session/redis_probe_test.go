@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,14 @@ func TestRedisProbeOfOthers(t *testing.T) {
 		{"a length below 0", "$-5\r\n", "no Redis"},
 		{"a length beyond all bounds", "$99999999999999999999\r\n", "no Redis"},
 		{"an endless list", "*99999999999\r\n", "no Redis"},
+		{"an empty line first", "\r\n+OK\r\n", "no Redis"},
+		{"empty lines only", "\r\n", "no Redis"},
+		{"a line feed only", "\n", "no Redis"},
+		{"a map with a length below 0", "%1\r\n$-5\r\n", "no Redis"},
+		{"a map with an endless value", "%1\r\n+a\r\n$9999999999\r\n", "no Redis"},
+		{"a map of less than nothing", "%-1\r\n", "no Redis"},
+		{"a value hidden behind a null", "*2\r\n_$$$-5\r\n", "no Redis"},
+		{"a list in a list without end", strings.Repeat("*1\r\n", 50_000), "no Redis"},
 		{"a wrong password", "-WRONGPASS invalid username-password pair\r\n", "refuses the password"},
 		{"no password", "-NOAUTH Authentication required.\r\n", "wants a password"},
 	} {
@@ -75,4 +84,29 @@ func TestRedisProbeOfSilence(t *testing.T) {
 	if _, err := p.Memory(ctx); err == nil || err.Error() != "does not answer in time" {
 		t.Errorf("got %v, want that it does not answer", err)
 	}
+}
+
+// FuzzRESP: a stream is judged alike however it is cut, and nothing makes the checker panic.
+func FuzzRESP(f *testing.F) {
+	for _, s := range []string{
+		"\r\n", "%1\r\n+a\r\n:1\r\n", "*2\r\n$3\r\nabc\r\n_\r\n", "-ERR\r\n", "*-1\r\n", "+OK\r\n$-5\r\n", "%99999999999999999999\r\n",
+	} {
+		f.Add([]byte(s), 1)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, size int) {
+		var whole, pieces respChecker
+		want := whole.next(b)
+		var got error
+		for piece := range slices.Chunk(b, max(size, 1)) {
+			if got = pieces.next(piece); got != nil {
+				break
+			}
+		}
+		if (got == nil) != (want == nil) {
+			t.Errorf("in pieces of %d: %v, at once: %v", size, got, want)
+		}
+		if whole.skip < 0 || whole.elements > maxProbeElements {
+			t.Errorf("skips %d, %d elements", whole.skip, whole.elements)
+		}
+	})
 }

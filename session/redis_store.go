@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -208,8 +209,8 @@ func (r *Redis) Load(ctx context.Context, id ID) (map[string][]byte, error) {
 	}
 	values := make(map[string][]byte)
 	for k, v := range all {
-		if k[0] == 'v' {
-			values[k[1:]] = []byte(v)
+		if name, ok := strings.CutPrefix(k, "v"); ok {
+			values[name] = []byte(v)
 		}
 	}
 	return values, nil

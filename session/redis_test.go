@@ -108,3 +108,23 @@ func TestRedisAtomic(t *testing.T) {
 		}
 	}
 }
+
+// TestRedisForeignField: a field that somebody else has put into a session's hash, with or without a name, is no value.
+func TestRedisForeignField(t *testing.T) {
+	server := sessiontest.StartRedis(t)
+	r := openRedis(t, server.URL(), session.RedisConfig{Prefix: "odd:"})
+	a, err := r.Attach(t.Context(), session.Attach{User: "alice", Place: session.Place{Node: "n", Conn: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Save(t.Context(), a.Session.ID, session.Changes{"x": []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("EVAL", `for _, k in ipairs(redis.call('KEYS', 'odd:*')) do
+		if redis.call('TYPE', k).ok == 'hash' then redis.call('HSET', k, '', 'y', 'other', 'z') end
+	end return 1`, "0")
+	values, err := r.Load(t.Context(), a.Session.ID)
+	if err != nil || len(values) != 1 || string(values["x"]) != "1" {
+		t.Errorf("got %q, %v, want x only", values, err)
+	}
+}
