@@ -35,10 +35,8 @@ func (c *ClientRequest) AppendRequest(dst []byte) ([]byte, error) {
 	dst = fmt.Appendf(dst, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", target, c.Host, c.key())
 	if len(c.Subprotocols) > 0 {
-		if list, err := subprotocolList(c.Subprotocols); err != nil {
+		if err := checkSubprotocols(c.Subprotocols); err != nil {
 			return dst[:before], fmt.Errorf("ws: %w", err)
-		} else if len(list) != len(c.Subprotocols) {
-			return dst[:before], errHeader // one of them was a list
 		}
 		dst = fmt.Appendf(dst, "Sec-WebSocket-Protocol: %s\r\n", strings.Join(c.Subprotocols, ", "))
 	}
@@ -119,7 +117,7 @@ func (c *ClientRequest) judge(fields []Field) (subprotocol string, err error) {
 	if v := values(fields, "Sec-WebSocket-Accept"); len(v) != 1 || v[0] != accept(c.key()) {
 		return fault("wrong Sec-WebSocket-Accept")
 	}
-	if len(values(fields, "Sec-WebSocket-Extensions")) > 0 {
+	if len(list(fields, "Sec-WebSocket-Extensions")) > 0 {
 		return fault("extension that was not offered")
 	}
 	switch v := values(fields, "Sec-WebSocket-Protocol"); {

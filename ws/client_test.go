@@ -80,6 +80,7 @@ func TestParseResponseAccepts(t *testing.T) {
 		{"offered subprotocol", answer101 + "Sec-WebSocket-Protocol: chat\r\n", "chat"},
 		{"tokens in any case", strings.NewReplacer("websocket\r", "WebSocket\r", ": Upgrade", ": keep-alive, UPGRADE").
 			Replace(answer101), ""},
+		{"an empty list of extensions", answer101 + "Sec-WebSocket-Extensions: ,\r\n", ""},
 		{"no reason phrase", strings.Replace(answer101, " Switching Protocols", " ", 1), ""},
 		{"no space after the status", strings.Replace(answer101, " Switching Protocols", "", 1), ""},
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // HandshakeError is why an opening handshake is refused: what a server answers.
@@ -50,7 +49,7 @@ func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 		}
 	case !hasToken(r.Header, "Connection", "upgrade"):
 		return h, badRequest("want Connection: Upgrade")
-	case r.hasBody():
+	case r.ContentLength != 0:
 		return h, badRequest("want no body")
 	}
 	if v := r.Values("Sec-WebSocket-Version"); len(v) != 1 || v[0] != "13" { // §4.2.2, §4.4
@@ -67,8 +66,8 @@ func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 	if raw, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(raw) != 16 {
 		return h, badRequest("want 16 bytes of base64 as Sec-WebSocket-Key")
 	}
-	offered, err := subprotocolList(r.Values("Sec-WebSocket-Protocol"))
-	if err != nil {
+	offered := list(r.Header, "Sec-WebSocket-Protocol")
+	if err := checkSubprotocols(offered); err != nil {
 		return h, badRequest(err.Error())
 	}
 	for _, p := range offered {
@@ -81,35 +80,17 @@ func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 	return h, nil
 }
 
-// hasBody says whether bytes follow the head that are no frames.
-func (r *Request) hasBody() bool {
-	if len(r.Values("Transfer-Encoding")) > 0 {
-		return true
-	}
-	for _, v := range r.Values("Content-Length") {
-		if v != "0" {
-			return true
+// checkSubprotocols refuses names that are no tokens, or that come twice. RFC 6455 §4.1.
+func checkSubprotocols(offered []string) error {
+	for i, p := range offered {
+		switch {
+		case !isToken(p):
+			return errors.New("malformed Sec-WebSocket-Protocol")
+		case slices.Contains(offered[:i], p):
+			return errors.New("subprotocol offered twice")
 		}
 	}
-	return false
-}
-
-// subprotocolList reads the lists of all Sec-WebSocket-Protocol fields: unique tokens. RFC 6455 §4.1.
-func subprotocolList(fields []string) ([]string, error) {
-	var list []string
-	for _, f := range fields {
-		for p := range strings.SplitSeq(f, ",") {
-			p = strings.Trim(p, " \t")
-			switch {
-			case !isToken(p):
-				return nil, errors.New("malformed Sec-WebSocket-Protocol")
-			case slices.Contains(list, p):
-				return nil, errors.New("subprotocol offered twice")
-			}
-			list = append(list, p)
-		}
-	}
-	return list, nil
+	return nil
 }
 
 // accept is the answer to a key. RFC 6455 §4.2.2.
@@ -145,8 +126,12 @@ func AppendRefusal(dst []byte, e *HandshakeError) []byte {
 	if e.Body != nil && isFieldValue(e.ContentType) {
 		body, kind = e.Body, e.ContentType
 	}
-	dst = fmt.Appendf(dst, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: %s\r\n"+
-		"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n", e.Status, statusText(e.Status), kind, len(body))
+	connection := "close"
+	if len(values(e.Header, "Upgrade")) > 0 {
+		connection = "Upgrade, close" // RFC 9110 §7.8
+	}
+	dst = fmt.Appendf(dst, "HTTP/1.1 %d %s\r\nConnection: %s\r\nContent-Type: %s\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Length: %d\r\n", e.Status, statusText(e.Status), connection, kind, len(body))
 	for _, f := range e.Header {
 		if with, err := appendFields(dst, []Field{f}); err == nil {
 			dst = with

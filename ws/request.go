@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,8 @@ type Request struct {
 	Minor    int     // of HTTP/1.x
 	Host     string  // of the target if it has one, else of the field
 	Header   []Field // in order, Host included
+	// ContentLength is the number of bytes in the body, or -1 if it comes in chunks.
+	ContentLength int64
 }
 
 // maxFields bounds the number of header fields, whatever their length.
@@ -34,6 +37,34 @@ func HeadEnd(b []byte, from int) int {
 	return from + i + 4
 }
 
+// EmptyLines returns the length of the empty lines at the start of b, which a server ignores. RFC 9112 §2.2.
+func EmptyLines(b []byte) int {
+	n := 0
+	for bytes.HasPrefix(b[n:], []byte("\r\n")) {
+		n += 2
+	}
+	return n
+}
+
+// CheckHead reports, as a *HandshakeError, what is wrong with the beginning of a request head, so that a server does
+// not wait for its end: a byte that cannot begin a request line, a line end that is not CRLF, or a control character.
+// The first from bytes were checked before.
+func CheckHead(b []byte, from int) error {
+	for i := max(from-1, 0); i < len(b); i++ {
+		switch c := b[i]; {
+		case i == 0 && c != '\r' && !isTokenByte(c):
+			return badRequest("malformed request line")
+		case c == '\n' && (i == 0 || b[i-1] != '\r'):
+			return badRequest("line feed without a carriage return")
+		case c == '\r' && i+1 < len(b) && b[i+1] != '\n':
+			return badRequest("carriage return without a line feed")
+		case c < ' ' && c != '\t' && c != '\r' && c != '\n', c == 0x7f:
+			return badRequest("control character in the request head")
+		}
+	}
+	return nil
+}
+
 // headText is a copy of head without its end, if it ends there and not before.
 func headText(head []byte) (string, bool) {
 	if len(head) == 0 || HeadEnd(head, 0) != len(head) {
@@ -43,8 +74,8 @@ func headText(head []byte) (string, bool) {
 }
 
 // ParseRequest reads a whole request head, as HeadEnd delimits it. It is stricter than servers for browsers: no folded
-// lines, no bare line feeds, no space before a colon, exactly one Host. RFC 9112 §2.2, §3, §5. An error is a
-// *HandshakeError, which says what to answer.
+// lines, no bare line feeds, no space before a colon, exactly one Host unless it is HTTP/1.0, and a body of one length.
+// RFC 9112 §2.2, §3, §5, §6. An error is a *HandshakeError, which says what to answer.
 func ParseRequest(head []byte) (Request, error) {
 	var r Request
 	text, ok := headText(head)
@@ -68,16 +99,17 @@ func ParseRequest(head []byte) (Request, error) {
 		r.Header = append(r.Header, Field{Name: name, Value: value})
 	}
 	hosts := r.Values("Host")
-	if len(hosts) != 1 { // RFC 9112 §3.2
+	switch { // RFC 9112 §3.2
+	case len(hosts) > 1, len(hosts) == 0 && r.Minor > 0:
 		return r, badRequest("want one Host")
-	}
-	if !isHost(hosts[0]) {
+	case len(hosts) == 0:
+		return r, r.parseFraming()
+	case !isHost(hosts[0]):
 		return r, badRequest("malformed Host")
-	}
-	if r.Host == "" { // else the target has named it
+	case r.Host == "": // else the target has named it
 		r.Host = hosts[0]
 	}
-	return r, nil
+	return r, r.parseFraming()
 }
 
 // parseLine reads the request line. RFC 9112 §3.
@@ -159,29 +191,44 @@ func values(fields []Field, name string) []string {
 	return v
 }
 
-// hasToken says whether the comma-separated lists of all fields with a name hold a token, in any case.
-func hasToken(fields []Field, name, token string) bool {
+// list returns the elements of the comma-separated lists in all fields with a name. It ignores empty elements.
+// RFC 9110 §5.6.1.2.
+func list(fields []Field, name string) []string {
+	var elements []string
 	for _, v := range values(fields, name) {
-		for t := range strings.SplitSeq(v, ",") {
-			if strings.EqualFold(strings.Trim(t, " \t"), token) {
-				return true
+		for e := range strings.SplitSeq(v, ",") {
+			if e = strings.Trim(e, " \t"); e != "" {
+				elements = append(elements, e)
 			}
 		}
 	}
-	return false
+	return elements
+}
+
+// hasToken says whether the comma-separated lists of all fields with a name hold a token, in any case.
+func hasToken(fields []Field, name, token string) bool {
+	return slices.ContainsFunc(list(fields, name), func(e string) bool { return strings.EqualFold(e, token) })
 }
 
 // isToken says whether s is a token. RFC 9110 §5.6.2.
 func isToken(s string) bool {
 	for i := range len(s) {
-		c := s[i]
-		alnum := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if !isTokenByte(s[i]) {
 			return false
 		}
 	}
 	return s != ""
 }
+
+func isTokenByte(c byte) bool {
+	return isAlphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}
+
+func isAlphanumeric(c byte) bool {
+	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // isTarget says whether s may stand as the target of a request: visible ASCII without a fragment. RFC 6455 §3.
 func isTarget(s string) bool {
@@ -192,9 +239,6 @@ func isTarget(s string) bool {
 	}
 	return s != ""
 }
-
-// isHost says whether s can be host and port: nothing that would end them in a URI. RFC 9110 §7.2.
-func isHost(s string) bool { return isFieldValue(s) && !strings.ContainsAny(s, " \t,/?#@") }
 
 // isFieldValue says whether s may be the value of a field. RFC 9110 §5.5.
 func isFieldValue(s string) bool {

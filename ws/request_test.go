@@ -89,10 +89,24 @@ func TestParseRequestRefuses(t *testing.T) {
 	}{
 		{"nothing", "", 400},
 		{"no Host", "GET / HTTP/1.1", 400},
+		{"no Host in a later version", "GET / HTTP/1.2", 400},
+		{"two Hosts in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nHost: a", 400},
 		{"two Hosts", line + "Host: a\r\nHost: a", 400},
 		{"Host with a space", line + "Host: a b", 400},
 		{"Host with a user", line + "Host: u@a", 400},
 		{"Host with a path", line + "Host: a/b", 400},
+		{"Content-Length that is no number", line + "Host: a\r\nContent-Length: x", 400},
+		{"Content-Length with a sign", line + "Host: a\r\nContent-Length: +1", 400},
+		{"empty Content-Length", line + "Host: a\r\nContent-Length:", 400},
+		{"Content-Length beyond 63 bits", line + "Host: a\r\nContent-Length: 9223372036854775808", 400},
+		{"list of Content-Lengths", line + "Host: a\r\nContent-Length: 1, 1", 400},
+		{"two Content-Lengths", line + "Host: a\r\nContent-Length: 1\r\nContent-Length: 1", 400},
+		{"Content-Length and Transfer-Encoding", line + "Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked", 400},
+		{"Transfer-Encoding and Content-Length", line + "Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1", 400},
+		{"Transfer-Encoding in HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked", 400},
+		{"two Transfer-Encodings", line + "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400},
+		{"Transfer-Encoding that is not chunked", line + "Host: a\r\nTransfer-Encoding: gzip, chunked", 501},
+		{"empty Transfer-Encoding", line + "Host: a\r\nTransfer-Encoding:", 501},
 		{"folded line", line + "Host: a\r\nX: a\r\n b", 400},       // RFC 9112 §5.2
 		{"folded first line", line + " Host: a", 400},              // RFC 9112 §2.2
 		{"space before the colon", line + "Host: a\r\nX : b", 400}, // RFC 9112 §5.1
@@ -140,6 +154,84 @@ func TestParseRequestRefuses(t *testing.T) {
 	}
 }
 
+func TestHosts(t *testing.T) {
+	rows := []struct {
+		host string
+		want bool
+	}{
+		{"", true}, {"a", true}, {"a:80", true}, {"a:", true}, {"a.example.", true}, {"A_b-1~!$&'()*+;=", true},
+		{"a%2Fb", true}, {"127.0.0.1:8080", true}, {"[::1]", true}, {"[::1]:80", true}, {"[::ffff:1.2.3.4]", true},
+		{"[::1", false}, {"::1", false}, {"::1]", false}, {"a:b", false}, {"a:-1", false}, {"a:+1", false}, {"a:1:2", false},
+		{"a%zz", false}, {"a%2", false}, {"[]", false}, {"[a]", false}, {"[127.0.0.1]", false}, {"[fe80::1%eth0]", false},
+		{"[::1]a", false}, {"[::1]:a", false}, {"[[::1]]", false}, {"a]", false}, {"a[", false}, {"a,b", false},
+		{"a b", false},
+		{"u@a", false}, {"a/b", false}, {"a?b", false}, {"a#b", false}, {"a\\b", false}, {"a\"b", false}, {"ä", false},
+	}
+	for _, row := range rows {
+		t.Run(row.host, func(t *testing.T) {
+			_, err := ParseRequest([]byte("GET / HTTP/1.1\r\nHost: " + row.host + "\r\n\r\n"))
+			if got := err == nil; got != row.want {
+				t.Errorf("got %v, want valid: %v", err, row.want)
+			}
+		})
+	}
+}
+
+func TestHTTP10NeedsNoHost(t *testing.T) {
+	r, err := ParseRequest([]byte("GET /healthz HTTP/1.0\r\n\r\n")) // RFC 9112 §3.2
+	if err != nil || r.Path != "/healthz" || r.Minor != 0 {
+		t.Errorf("got %+v, %v, want the request", r, err)
+	}
+}
+
+func TestContentLength(t *testing.T) {
+	for field, want := range map[string]int64{
+		"X: y": 0, "Content-Length: 0": 0, "Content-Length: 0012": 12, "Transfer-Encoding: Chunked": -1,
+		"Content-Length: 9223372036854775807": 1<<63 - 1,
+	} {
+		r, err := ParseRequest([]byte("POST / HTTP/1.1\r\nHost: a\r\n" + field + "\r\n\r\n"))
+		if err != nil || r.ContentLength != want {
+			t.Errorf("%s: got %d, %v, want %d", field, r.ContentLength, err, want)
+		}
+	}
+}
+
+func TestEmptyLines(t *testing.T) {
+	for b, want := range map[string]int{
+		"": 0, "\r": 0, "\r\n": 2, "\r\n\r": 2, "\r\n\r\nGET": 4, "GET\r\n": 0, "\nGET": 0,
+	} {
+		if got := EmptyLines([]byte(b)); got != want {
+			t.Errorf("%q: got %d, want %d", b, got, want)
+		}
+	}
+}
+
+// TestCheckHead: the beginning of a good head is good, and a fault is found with the byte that is wrong.
+func TestCheckHead(t *testing.T) {
+	good := []byte("GET / HTTP/1.1\r\nHost: a\r\nX: a\tb\xff\r\n\r\n")
+	for n := range good {
+		for from := range n + 1 {
+			if err := CheckHead(good[:n], from); err != nil {
+				t.Fatalf("%q from %d: got %v, want no error", good[:n], from, err)
+			}
+		}
+	}
+	for _, bad := range []string{
+		"\n", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\nHost: a\n", "\x16", "\x00", " ", "\rG", "GET\rX", "GET \x00", "GET \x7f", "(",
+		"GET / HTTP/1.1\r\n\n",
+	} {
+		for from := range len(bad) {
+			if err := CheckHead([]byte(bad[:len(bad)-1]), 0); err != nil {
+				t.Errorf("%q: got %v one byte too early", bad, err)
+			}
+			var he *HandshakeError
+			if err := CheckHead([]byte(bad), from); !errors.As(err, &he) || he.Status != 400 {
+				t.Errorf("%q from %d: got %v, want 400", bad, from, err)
+			}
+		}
+	}
+}
+
 func TestWantsUpgrade(t *testing.T) {
 	rows := []struct {
 		name, method, field string
@@ -175,6 +267,9 @@ func FuzzParseRequest(f *testing.F) {
 				t.Fatalf("got %v, want a *HandshakeError with a status", err)
 			}
 			return
+		}
+		if err := CheckHead(head, 0); err != nil {
+			t.Fatalf("got a request from %q, which has a fault: %v", head, err)
 		}
 		if HeadEnd(head, 0) != len(head) {
 			t.Fatalf("got a request from %q, which is not one head", head)

@@ -6,6 +6,7 @@ const (
 	statusMethodNotAllowed = 405
 	statusUpgradeRequired  = 426
 	statusFieldsTooLarge   = 431
+	statusNotImplemented   = 501
 	statusVersion          = 505
 )
 
@@ -32,6 +33,8 @@ func statusText(code int) string {
 		return "Request Header Fields Too Large"
 	case 500:
 		return "Internal Server Error"
+	case statusNotImplemented:
+		return "Not Implemented"
 	case 503:
 		return "Service Unavailable"
 	case statusVersion:

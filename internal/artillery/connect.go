@@ -196,7 +196,7 @@ func (f *flow) header(step *loadtest.Connect, n *node) error {
 		b, _ := t.Append(nil, nil)
 		step.Subprotocols = slices.Clone(step.Subprotocols)
 		for p := range strings.SplitSeq(string(b), ",") {
-			if p = strings.TrimSpace(p); !slices.Contains(step.Subprotocols, p) {
+			if p = strings.TrimSpace(p); p != "" && !slices.Contains(step.Subprotocols, p) {
 				step.Subprotocols = append(step.Subprotocols, p)
 			}
 		}
