@@ -56,6 +56,9 @@ func (a *App) Handle(path string, h Handler) {
 	case a.routes[path] != nil:
 		a.faults = append(a.faults, fmt.Errorf("expedite: path %q has a handler already", path))
 	default:
+		if h.State != nil {
+			a.faults = append(a.faults, h.State.check())
+		}
 		a.routes[path] = h.route(a, path)
 	}
 }

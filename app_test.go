@@ -43,7 +43,7 @@ type wish struct {
 
 // obedient is an app that does what its clients say, by the methods of App.
 func obedient(cfg Config) *App {
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	app := New(cfg)
 	app.Handle("/", Handler{
 		Authorize: func(r *http.Request, id *auth.Identity) error {
@@ -91,6 +91,7 @@ func obedient(cfg Config) *App {
 			return nil
 		},
 	})
+	handleData(app)
 	return app
 }
 

@@ -18,6 +18,7 @@ type Conn struct {
 	end   *endpoint
 	query string // without tokens
 	data  any
+	state *[]byte                // Data as Handler.State has written it, while the connection moves; else nil
 	who   atomic.Pointer[client] // nil if there is nothing to know
 }
 
@@ -37,12 +38,19 @@ func (c *Conn) Query() url.Values {
 // Remote is the client's address as the socket knows it.
 func (c *Conn) Remote() netip.AddrPort { return c.conn.Remote() }
 
-// Data is what SetData left: the application's own record of this connection. In callbacks only.
+// Data is the application's own record of this connection: what SetData left or, with Handler.State, a value that moves
+// with the connection. In callbacks only.
 func (c *Conn) Data() any { return c.data }
 
-// SetData keeps the application's own record with the connection. It does not move with it: see Handler.Suspend. In
-// callbacks only.
-func (c *Conn) SetData(v any) { c.data = v }
+// SetData keeps the application's own record with the connection; with Handler.State, a pointer of that type. If the
+// handler has none of State, Suspend and Resume, a connection that holds a record cannot move: when its worker is
+// replaced, it is closed with 1012 instead. In callbacks only.
+func (c *Conn) SetData(v any) {
+	c.data = v
+	if v != nil && !c.end.carries() {
+		c.end.warnStays()
+	}
+}
 
 // Send sends a message. It never blocks; the message's bytes may be reused when it returns. A Conn that was kept in the
 // worker which its connection has left still works: the message is queued on its way to where the connection is now.

@@ -2,9 +2,11 @@ package expedite
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/session"
@@ -16,6 +18,8 @@ type endpoint struct {
 	*Handler
 	app  *App
 	path string
+
+	warned atomic.Bool // of data that does not move
 }
 
 // authMode says whether clients have to identify themselves here.
@@ -29,6 +33,9 @@ func (e *endpoint) authMode() AuthMode {
 // authorize makes the connection's record, and lets the client in or not.
 func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
 	c := &Conn{conn: u.Conn, end: e, query: u.Request.RawQuery}
+	if e.State != nil {
+		c.data = e.State.fresh()
+	}
 	n := e.app.node.Load()
 	if n == nil { // the end of a process that serves alone
 		return refused(http.StatusServiceUnavailable, "stopping", "the server stops")
@@ -110,18 +117,59 @@ func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
 
 // Suspend is the engine's word that the connection is about to move.
 func (e *endpoint) Suspend(ec *engine.Conn) ([]byte, error) {
-	if e.Handler.Suspend == nil {
-		return nil, nil
+	c := owner(ec)
+	var carried []byte
+	var err error
+	if e.Handler.Suspend != nil {
+		if carried, err = e.Handler.Suspend(c); err != nil {
+			return nil, err
+		}
 	}
-	return e.Handler.Suspend(owner(ec))
+	if e.State == nil {
+		return carried, nil
+	}
+	b, err := e.State.encode(c.data)
+	if err == nil {
+		c.state = &b
+		return carried, nil
+	}
+	if e.Handler.Suspend != nil && e.Handler.Resume != nil { // it goes on here
+		err = errors.Join(err, e.Handler.Resume(c, carried))
+	}
+	return nil, err
 }
 
 // Resume is the engine's word that the connection has arrived.
 func (e *endpoint) Resume(ec *engine.Conn, state []byte) error {
+	c := owner(ec)
+	if c.state != nil && e.State != nil && c.data == nil { // else it has not left
+		v, err := e.State.decode(*c.state)
+		if err != nil {
+			c.data = e.State.fresh() // for the callbacks of the end
+			return err
+		}
+		c.data = v
+	}
+	c.state = nil
 	if e.Handler.Resume == nil {
 		return nil
 	}
-	return e.Handler.Resume(owner(ec), state)
+	return e.Handler.Resume(c, state)
+}
+
+// stays says whether a connection holds data that would be lost if it moved. While no callback runs.
+func (e *endpoint) stays(ec *engine.Conn) bool {
+	c, ok := ec.Owner().(*Conn)
+	return ok && c.data != nil && !e.carries()
+}
+
+// warnStays tells once that connections of this endpoint do not survive a reload. A process by itself has none.
+func (e *endpoint) warnStays() {
+	if e.warned.Load() || e.app.desk.Load() != nil || !e.warned.CompareAndSwap(false, true) {
+		return
+	}
+	e.app.Logger().Warn("connections that hold data cannot move: a reload closes them with 1012. "+
+		"Set Handler.State (or Suspend and Resume) so that Conn.Data moves with them", "path", e.path)
 }
 
 func owner(ec *engine.Conn) *Conn { return ec.Owner().(*Conn) }

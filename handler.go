@@ -56,6 +56,13 @@ type Handler struct {
 	Drain func(c *Conn)
 	// Close is called last, once.
 	Close func(c *Conn, err *CloseError)
+	// State makes Conn.Data a value that moves with the connection, to the next worker and to the next release:
+	//
+	//	State: expedite.Carry[player]()
+	//
+	// Data is then a *player before Open is called, one for each connection. It is written after Suspend and read before
+	// Resume, both of which may be there, too. Nil: Data does not move, see Conn.SetData.
+	State State
 	// Suspend is called before the connection moves to another worker, as its last callback in this one: what it
 	// returns is given to Resume over there. An error keeps the connection here; if the worker ends, it is closed
 	// with 1012.
@@ -106,13 +113,17 @@ const (
 	defaultMaxFragments = 1024
 )
 
+// carries says whether the application takes part in a move of its connections.
+func (h *Handler) carries() bool { return h.Suspend != nil || h.Resume != nil || h.State != nil }
+
 // route makes the engine's form of h.
 func (h *Handler) route(a *App, path string) *engine.Route {
 	e := &endpoint{Handler: h, app: a, path: path}
 	r := &engine.Route{
 		Path:         path,
 		Handler:      e,
-		Carries:      h.Suspend != nil || h.Resume != nil,
+		Carries:      h.carries(),
+		Stays:        e.stays,
 		Save:         save,
 		Load:         e.load,
 		Inline:       h.Inline,

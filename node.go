@@ -188,7 +188,7 @@ func (n *node) report() telemetry.Worker {
 		Accepted: s.Accepted, Opened: s.Opened, HTTP: s.HTTP, Resets: s.Resets, Panics: s.Panics, Stalls: s.Stalls,
 		TextIn: s.TextIn, BinaryIn: s.BinaryIn, TextOut: s.TextOut, BinaryOut: s.BinaryOut,
 		BytesIn: s.BytesIn, BytesOut: s.BytesOut,
-		Closed: s.Closed, Limits: s.Limits, Refused: make(map[string]uint64, len(s.Refused)),
+		Closed: s.Closed, Limits: s.Limits, Stays: s.Stays, Refused: make(map[string]uint64, len(s.Refused)),
 	}
 	for status, count := range s.Refused {
 		w.Refused[strconv.Itoa(status)] = count

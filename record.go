@@ -19,6 +19,7 @@ const (
 	recordSession  = 0x82 // id (24), 1 if it was resumed (1)
 	recordHeaders  = 0x83
 	recordCarried  = 0x84 // of session.Guard.Carry
+	recordState    = 0x85 // of State.encode
 )
 
 var errRecord = errors.New("expedite: bad connection record")
@@ -35,6 +36,9 @@ func save(ec *engine.Conn) []byte {
 
 func (c *Conn) record() []byte {
 	b := appendRecord(nil, recordQuery, c.query)
+	if c.state != nil {
+		b = appendRecord(b, recordState, string(*c.state))
+	}
 	w := c.who.Load()
 	if w == nil {
 		return b
@@ -67,12 +71,23 @@ func (e *endpoint) load(ec *engine.Conn, b []byte) error {
 	if err != nil {
 		return err
 	}
+	c.settleState()
 	ec.SetOwner(c)
 	if n := e.app.node.Load(); n != nil {
 		n.gate.keeper.adopt(c, carried)
 		n.orders.arrived(c)
 	}
 	return nil
+}
+
+// settleState makes what has come along of Data fit the handler that this release has. Resume reads it.
+func (c *Conn) settleState() {
+	switch {
+	case c.end.State == nil:
+		c.state = nil
+	case c.state == nil: // it comes from a release without State
+		c.data = c.end.State.fresh()
+	}
 }
 
 // parse reads a record, and returns what it says of the session beside.
@@ -97,6 +112,9 @@ func (c *Conn) parse(b []byte) (carried []byte, err error) {
 			carried = []byte(value)
 		case tag == recordHeaders:
 			w.headers = value
+		case tag == recordState:
+			state := []byte(value)
+			c.state = &state
 		case tag == recordSession:
 			if len(value) != len(session.ID{})+1 {
 				return nil, errRecord

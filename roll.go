@@ -81,6 +81,7 @@ func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f ro
 	if group == nil {
 		return control.RollResult{}, control.ErrUnsupported
 	}
+	before := d.totals.Sum().Stays
 	res, err := f(group, cluster.RollOptions{
 		Drain: d.app.cfg.DrainTimeout,
 		Progress: func(p cluster.Progress) {
@@ -97,14 +98,34 @@ func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f ro
 		Seconds: res.Took.Seconds(), Workers: res.Workers,
 		MoveSeconds: res.Moving.Seconds(), FreezeSeconds: res.Freeze.Seconds(), StateBytes: uint64(res.Bytes),
 	}
+	if res.Drained > 0 { // what the workers said last was heard before f returned
+		out.DrainedWhy = since(before, d.totals.Sum().Stays)
+	}
 	log := d.app.Logger().With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
 		"seconds", res.Took.Seconds(), "longest_freeze", res.Freeze)
 	if err != nil {
 		log.Error("roll failed", "error", err)
 		return out, d.rollError(err)
 	}
+	if len(out.DrainedWhy) > 0 {
+		log = log.With("drained_why", control.StayReasons(out.DrainedWhy))
+	}
 	log.Info("roll done", "workers", res.Workers)
 	return out, nil
+}
+
+// since is by how much counts have grown; nil if none has.
+func since(before, now map[string]uint64) map[string]uint64 {
+	var grown map[string]uint64
+	for name, n := range now {
+		if n > before[name] {
+			if grown == nil {
+				grown = make(map[string]uint64)
+			}
+			grown[name] = n - before[name]
+		}
+	}
+	return grown
 }
 
 func progressOf(kind string, p cluster.Progress) control.Progress {

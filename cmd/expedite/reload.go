@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"strings"
 	"syscall"
 	"time"
@@ -86,8 +87,12 @@ func (f *rollFlags) run(c *console, done string, ask rollFunc) error {
 		return usageError{err}
 	}
 	if err == nil && (res.Drained > 0 || res.Failed > 0) {
-		return fmt.Errorf("not all connections moved: %s drained (closed with 1012), %s failed",
-			grouped(res.Drained), grouped(res.Failed))
+		why := ""
+		if len(res.DrainedWhy) > 0 {
+			why = ": " + control.StayReasons(res.DrainedWhy)
+		}
+		return fmt.Errorf("not all connections moved: %s drained (closed with 1012%s), %s failed",
+			grouped(res.Drained), why, grouped(res.Failed))
 	}
 	return err
 }
@@ -113,7 +118,7 @@ func (f *rollFlags) follow(ctx context.Context, c *console, ask rollFunc) (resul
 
 // print writes the result. With an error there is one only if the workers were replaced all the same.
 func (f *rollFlags) print(ctx context.Context, w io.Writer, done string, r result, err error) error {
-	none := err != nil && r == result{}
+	none := err != nil && reflect.ValueOf(r).IsZero()
 	if !f.JSON {
 		if none {
 			return nil

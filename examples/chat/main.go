@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log"
 	"net/http"
 	"os/signal"
@@ -30,8 +31,14 @@ func main() {
 			}
 			say(c, " came in")
 		},
-		Message: func(c *expedite.Conn, m expedite.Message) { say(c, ": "+m.String()) },
-		Close:   func(c *expedite.Conn, _ *expedite.CloseError) { say(c, " left") },
+		State: expedite.Carry[guest](),
+		Message: func(c *expedite.Conn, m expedite.Message) {
+			c.Data().(*guest).Said++
+			say(c, ": "+m.String())
+		},
+		Close: func(c *expedite.Conn, _ *expedite.CloseError) {
+			say(c, fmt.Sprintf(" left; messages: %d", c.Data().(*guest).Said))
+		},
 	})
 	if err := app.Run(ctx); err != nil {
 		log.Fatal(err)
@@ -45,5 +52,8 @@ func say(c *expedite.Conn, what string) {
 	}
 }
 
-// room is the topic that c hears. The query moves with the connection when its worker is replaced; SetData would not.
+// guest is what the chat keeps of a connection: Handler.State moves it along when the worker is replaced.
+type guest struct{ Said int }
+
+// room is the topic that c hears. The query moves with the connection, too.
 func room(c *expedite.Conn) string { return "room:" + c.Query().Get("room") }

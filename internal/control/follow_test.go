@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestClientErrorInTheMiddle(t *testing.T) {
 		start(t, path, target)
 		got, err := dial(t, path).Reload(t.Context(), ReloadRequest{}, nil)
 		wantError(t, err, path, want.Message)
-		if e, ok := errors.AsType[*RollError](err); !ok || *e != want || got != announced {
+		if e, ok := errors.AsType[*RollError](err); !ok || *e != want || !reflect.DeepEqual(got, announced) {
 			t.Errorf("got %+v, %#v, want %+v, %+v", got, err, announced, want)
 		}
 	}
@@ -194,7 +195,7 @@ func TestPrimaryReplaced(t *testing.T) {
 		}
 	})
 	want := RollResult{Moved: 5, Workers: 2, PrimaryReplaced: true, Version: "v2"}
-	if got := <-done; got.err != nil || got.result != want {
+	if got := <-done; got.err != nil || !reflect.DeepEqual(got.result, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if err := next.Close(); err != nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -100,10 +102,12 @@ func (p Progress) String() string {
 
 // RollResult is what an operation did. Its JSON is a contract like that of [Status].
 type RollResult struct {
-	Moved   uint64  `json:"moved"`   // connections that went over
-	Drained uint64  `json:"drained"` // connections that cannot move, closed with 1012
-	Failed  uint64  `json:"failed"`  // connections that were lost or left behind
-	Seconds float64 `json:"seconds"`
+	Moved   uint64 `json:"moved"`   // connections that went over
+	Drained uint64 `json:"drained"` // connections that cannot move, closed with 1012
+	// DrainedWhy counts them by reason: see StayReasons. Nil: there were none, or the workers did not tell.
+	DrainedWhy map[string]uint64 `json:"drained_why,omitempty"`
+	Failed     uint64            `json:"failed"` // connections that were lost or left behind
+	Seconds    float64           `json:"seconds"`
 	// MoveSeconds is the part of Seconds in which connections moved, FreezeSeconds the longest time that one stood still.
 	MoveSeconds   float64 `json:"move_seconds"`
 	FreezeSeconds float64 `json:"freeze_seconds"`
@@ -112,6 +116,27 @@ type RollResult struct {
 	// PrimaryReplaced says that the primary, too, is a new one.
 	PrimaryReplaced bool   `json:"primary_replaced"`
 	Version         string `json:"version,omitempty"` // of the new one
+}
+
+// StayReasons tells people why connections could not move: "3 hold data that Handler.State does not carry". The reasons
+// are those of the metric expedite_handoff_stays_total; one that this build does not know is shown by its name.
+func StayReasons(counts map[string]uint64) string {
+	texts := map[string]string{
+		"data":            "hold data that no State, Suspend or Resume carries",
+		"suspend_failed":  "could not be suspended",
+		"callback_runs":   "wait for a callback that does not return",
+		"state_too_large": "have too large a state",
+		"no_descriptor":   "have no socket of their own",
+	}
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		text := texts[name]
+		if text == "" {
+			text = name
+		}
+		list = append(list, fmt.Sprintf("%d %s", counts[name], text))
+	}
+	return strings.Join(list, ", ")
 }
 
 // Codes of a [RollError]. There may be more.

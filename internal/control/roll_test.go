@@ -243,7 +243,7 @@ func TestClientRolls(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var seen []Progress
 			got, err := tt.ask(func(p Progress) { seen = append(seen, p) })
-			if err != nil || got != result || asked != tt.want || !reflect.DeepEqual(seen, progress) {
+			if err != nil || !reflect.DeepEqual(got, result) || asked != tt.want || !reflect.DeepEqual(seen, progress) {
 				t.Errorf("got %+v, %v, asked %+v, progress %+v", got, err, asked, seen)
 			}
 			if _, err := tt.ask(nil); err != nil {

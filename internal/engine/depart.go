@@ -69,7 +69,8 @@ type departures struct {
 	budget  int                // connections that are still to be frozen; negative is all
 	asked   map[*Conn]struct{} // their callbacks have been told to pause
 	paused  []frozen           // their callbacks have paused
-	staying map[*Conn]struct{} // they cannot move
+	staying map[*Conn]stay     // they cannot move, and why
+	told    [numStays]bool     // the log has one of these
 	ready   func()
 }
 
@@ -79,7 +80,7 @@ func (e *Engine) Depart(count int, ready func()) {
 	e.leaving.Store(true)
 	e.dep = departures{
 		budget: count, window: maxAsked, ready: ready,
-		asked: make(map[*Conn]struct{}), staying: make(map[*Conn]struct{}),
+		asked: make(map[*Conn]struct{}), staying: make(map[*Conn]stay),
 	}
 }
 
@@ -97,9 +98,10 @@ func (e *Engine) Stay() (staying int) {
 	for _, z := range d.paused {
 		e.unpark(z.conn, z.carried)
 	}
-	for c := range d.staying {
+	for c, why := range d.staying {
 		if e.conn(c.key) == c {
 			staying++
+			e.count.stays[why].Add(1)
 		}
 	}
 	return staying
@@ -132,7 +134,7 @@ func (e *Engine) Freeze(n int) (b *Batch, left int) {
 		}
 		carried, err := c.suspendInline()
 		if err != nil {
-			e.remain(c, err)
+			e.remain(c, staySuspend, err)
 			continue
 		}
 		e.freeze(b, c, carried)
@@ -158,7 +160,7 @@ func (e *Engine) Forsake() {
 			continue
 		}
 		if _, asked := e.dep.asked[c]; asked || c.phase.Load() == phaseDecide {
-			e.remain(c, errors.New("engine: its callback does not return"))
+			e.remain(c, stayCallback, errors.New("engine: its callback does not return"))
 		}
 	}
 }
@@ -186,7 +188,7 @@ func (e *Engine) prepare(c *Conn) bool {
 		return false
 	}
 	if c.sock.FD() < 0 {
-		e.dep.staying[c] = struct{}{}
+		e.dep.staying[c] = stayDescriptor
 		return false
 	}
 	if c.route == nil || c.route.Inline {
@@ -237,7 +239,7 @@ func (e *Engine) parked(c *Conn, carried []byte, err error) {
 	case !asked || c.phase.Load() >= phaseClosed:
 		e.unpark(c, carried)
 	case err != nil:
-		e.remain(c, err)
+		e.remain(c, staySuspend, err)
 		e.unpark(c, nil)
 	default:
 		e.dep.paused = append(e.dep.paused, frozen{conn: c, carried: carried})
@@ -260,10 +262,13 @@ func (e *Engine) unpark(c *Conn, carried []byte) {
 	c.resume()
 }
 
-// remain keeps a connection that cannot move.
-func (e *Engine) remain(c *Conn, err error) {
-	e.dep.staying[c] = struct{}{}
-	e.cfg.Logger.Warn("connection cannot move", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+// remain keeps a connection that cannot move. Of those that have the same reason, the first is logged.
+func (e *Engine) remain(c *Conn, why stay, err error) {
+	e.dep.staying[c] = why
+	if !e.dep.told[why] {
+		e.dep.told[why] = true
+		e.cfg.Logger.Warn("connection cannot move", "conn", fmt.Sprintf("%016x", c.id), "reason", why.String(), "error", err)
+	}
 }
 
 // suspend asks the application what c carries. A panic keeps c here.
@@ -293,6 +298,13 @@ func (c *Conn) suspendInline() ([]byte, error) {
 
 // freeze takes c off the loop and adds it to b.
 func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
+	if c.route != nil && c.route.Stays != nil && c.route.Stays(c) {
+		e.remain(c, stayData, errStays)
+		if c.box != nil {
+			e.unpark(c, carried)
+		}
+		return
+	}
 	z := frozen{conn: c, phase: c.phase.Load(), carried: carried}
 	at := len(b.States)
 	c.mu.Lock()
@@ -301,9 +313,11 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 	if len(b.States)-at > maxStateBytes {
 		b.States = b.States[:at]
 		c.mu.Unlock()
-		e.remain(c, fmt.Errorf("%w: too large", ErrState))
+		e.remain(c, stayLarge, fmt.Errorf("%w: too large", ErrState))
 		if c.box != nil {
 			e.unpark(c, carried)
+		} else if carried != nil {
+			c.dispatch(event{kind: eventResume, data: carried})
 		}
 		return
 	}

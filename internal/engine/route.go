@@ -54,6 +54,9 @@ type Route struct {
 	Handler Handler
 	// Carries says that Suspend and Resume are to be called.
 	Carries bool
+	// Stays says of a connection whether it cannot move, because its owner holds what would be lost. It is called on the
+	// loop while no callback of c runs. Nil says no.
+	Stays func(c *Conn) bool
 	// Save makes the form in which a connection's owner moves, and Load the owner from it; its bytes are not valid for
 	// longer. Both are called on the loop and must not block. Nil moves no owner.
 	Save func(c *Conn) []byte

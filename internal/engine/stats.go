@@ -59,6 +59,8 @@ type Stats struct {
 	Stalls   uint64 // callbacks that held the loop beyond Config.WatchdogLimit
 	MovedIn  uint64 // connections that came from another worker
 	MovedOut uint64
+	// Stays counts connections that could not move, by reason, once for each move in which they were to.
+	Stays map[string]uint64
 
 	TextIn, BinaryIn   uint64 // messages
 	TextOut, BinaryOut uint64
@@ -83,6 +85,7 @@ type counters struct {
 	textOut, binaryOut, bytesOut           atomic.Uint64
 	queuedBytes                            atomic.Int64
 	limits                                 [numLimits]atomic.Uint64
+	stays                                  [numStays]atomic.Uint64
 	closes                                 [closeSlots]atomic.Uint64
 
 	refusedMu sync.Mutex
@@ -166,7 +169,7 @@ func (e *Engine) Stats() Stats {
 		TextOut: n.textOut.Load(), BinaryOut: n.binaryOut.Load(),
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(),
 		Closed: make(map[string]uint64), Refused: make(map[int]uint64), Limits: make(map[string]uint64),
-		LoopLag: e.loop.Lag(),
+		Stays: make(map[string]uint64), LoopLag: e.loop.Lag(),
 	}
 	for slot := range n.closes {
 		if v := n.closes[slot].Load(); v > 0 {
@@ -176,6 +179,11 @@ func (e *Engine) Stats() Stats {
 	for l := range n.limits {
 		if v := n.limits[l].Load(); v > 0 {
 			s.Limits[limit(l).String()] = v
+		}
+	}
+	for why := range n.stays {
+		if v := n.stays[why].Load(); v > 0 {
+			s.Stays[stay(why).String()] = v
 		}
 	}
 	n.refusedMu.Lock()

@@ -134,6 +134,8 @@ func families() []labeled {
 			"of identity.", "reason", func(w *Worker) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused, added) }),
 		of("limit_hits_total", "How often a limit was hit.", "limit",
 			func(w *Worker) map[string]uint64 { return w.Limits }),
+		of("handoff_stays_total", "Connections that were to move and cannot, by reason.", "reason",
+			func(w *Worker) map[string]uint64 { return w.Stays }),
 		of("session_operations_total", "What was done with sessions, by result.", "result",
 			func(w *Worker) map[string]uint64 {
 				others := maps.Clone(w.Session)

@@ -38,6 +38,8 @@ type Worker struct {
 	Refused map[string]uint64 `json:"refused,omitempty"` // handshakes that failed, by HTTP status
 	Limits  map[string]uint64 `json:"limits,omitempty"`  // hits, by the limit's name
 
+	Stays map[string]uint64 `json:"stays,omitempty"` // connections that were to move and cannot, by reason
+
 	AuthRefused map[string]uint64 `json:"auth,omitempty"` // handshakes that failed, by package auth's reason
 	// Session counts what was done with sessions, by name. What was put off until the store is back is deferred, what
 	// was given up refused; the other names are those of the label result.
@@ -105,6 +107,8 @@ func (w Worker) merge(o Worker, op func(a, b uint64) uint64) Worker {
 		Closed:    mergeMaps(w.Closed, o.Closed, op),
 		Refused:   mergeMaps(w.Refused, o.Refused, op),
 		Limits:    mergeMaps(w.Limits, o.Limits, op),
+
+		Stays: mergeMaps(w.Stays, o.Stays, op),
 
 		AuthRefused: mergeMaps(w.AuthRefused, o.AuthRefused, op),
 		Session:     mergeMaps(w.Session, o.Session, op),

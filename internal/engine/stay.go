@@ -1,0 +1,22 @@
+package engine
+
+import "errors"
+
+// stay is why a connection cannot move.
+type stay uint8
+
+const (
+	stayDescriptor stay = iota // its socket has no descriptor of its own
+	staySuspend                // Suspend has failed
+	stayCallback               // its callback does not return
+	stayLarge                  // its state is too large
+	stayData                   // Route.Stays
+	numStays
+)
+
+// String is the reason's name in results and metrics.
+func (s stay) String() string {
+	return [numStays]string{"no_descriptor", "suspend_failed", "callback_runs", "state_too_large", "data"}[s]
+}
+
+var errStays = errors.New("engine: it holds data that its handler does not carry")
