@@ -67,7 +67,7 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 	if a.cfg.Admin != "" {
 		ln, err := est.adminListener(a.cfg.Admin)
 		if err != nil {
-			return nil, fmt.Errorf("expedite: admin listener: %w", err)
+			return nil, fmt.Errorf("expedite: Config.Admin: %w", err)
 		}
 		d.admin = ln
 		d.web = &http.Server{Handler: control.AdminHandler(metrics), ReadHeaderTimeout: httpHeadTimeout}
@@ -81,7 +81,7 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 		ctl, err := est.controlServer(a.cfg.Control)
 		if err != nil {
 			d.close()
-			return nil, fmt.Errorf("expedite: %w", err)
+			return nil, fmt.Errorf("expedite: Config.Control: %w", err)
 		}
 		d.ctl = ctl
 		d.serves.Go(func() {

@@ -3,6 +3,7 @@ package expedite
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/expedite-go/expedite/ws"
@@ -52,4 +53,12 @@ func Refuse(status int, reason string) error {
 		he.Header = append(he.Header, ws.Field{Name: "WWW-Authenticate", Value: "Bearer"})
 	}
 	return he
+}
+
+// startError names the field of Config behind an error of the beginning, if it is one of the public address.
+func startError(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "listen" {
+		return fmt.Errorf("expedite: Config.Addr: %w", err)
+	}
+	return fmt.Errorf("expedite: %w", err)
 }

@@ -62,7 +62,7 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 	if !g.auth.Origins.Allows(r) {
 		return &auth.Error{
 			Reason:  auth.ReasonOrigin,
-			Message: "pages of this origin may not connect: the server's --origins names those that may",
+			Message: "pages of this origin may not connect: it is not among the origins that this server allows",
 		}
 	}
 	w := new(client)

@@ -380,7 +380,7 @@ func (a *App) openKeeper(n *node) error {
 	if s.Redis != "" {
 		redis, err := session.NewRedis(context.Background(), s.Redis, session.RedisConfig{})
 		if err != nil {
-			return fmt.Errorf("expedite: %w", err)
+			return fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}
 		guard = session.NewGuard(session.GuardConfig{Main: redis, Spare: store, Require: s.RequireRedis, Log: n.log})
 		store = guard

@@ -41,7 +41,7 @@ func (a *App) openJournal(slot int) error {
 		}
 		f, err := telemetry.OpenFile(filepath.Join(a.cfg.LogDir, name), telemetry.FileOptions{})
 		if err != nil {
-			return fmt.Errorf("expedite: %w", err)
+			return fmt.Errorf("expedite: Config.LogDir: %w", err)
 		}
 		j.file = f
 		base = leveled{slog.NewJSONHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}), base}

@@ -76,7 +76,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	case err != nil && ctx.Err() != nil:
 		return nil // told to stop before it had begun
 	case err != nil:
-		return fmt.Errorf("expedite: %w", err)
+		return startError(err)
 	}
 	p.group.Store(group)
 	a.bus.Store(&bus{p.hub})

@@ -94,7 +94,7 @@ func (a *App) newRegistry(ctx context.Context) (*registry, error) {
 	if s.Redis != "" {
 		redis, err := session.NewRedis(ctx, s.Redis, session.RedisConfig{})
 		if err != nil {
-			return nil, fmt.Errorf("expedite: %w", err)
+			return nil, fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}
 		r.store = redis
 		r.feed = redis.Feed("orders")

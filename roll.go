@@ -102,7 +102,7 @@ func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f ro
 		out.DrainedWhy = since(before, d.totals.Sum().Stays)
 	}
 	log := d.app.Logger().With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
-		"seconds", res.Took.Seconds(), "longest_freeze", res.Freeze)
+		"seconds", res.Took.Seconds(), "longest_freeze_seconds", res.Freeze.Seconds())
 	if err != nil {
 		log.Error("roll failed", "error", err)
 		return out, d.rollError(err)

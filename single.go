@@ -2,7 +2,6 @@ package expedite
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 
@@ -19,7 +18,7 @@ type single struct{ node *node }
 func (a *App) runSingle(ctx context.Context) error {
 	ln, err := net.Listen("tcp", a.cfg.Addr)
 	if err != nil {
-		return fmt.Errorf("expedite: %w", err)
+		return startError(err)
 	}
 	defer ln.Close()
 	const slot = 1

@@ -83,7 +83,7 @@ func (t Tuning) check() error {
 		{"Procs", int64(t.Procs)},
 	} {
 		if f.value < 0 {
-			return fmt.Errorf("expedite: Tuning.%s is %d: want 0 or more", f.name, f.value)
+			return fmt.Errorf("expedite: Config.Tuning.%s is %d: want 0 or more", f.name, f.value)
 		}
 	}
 	return nil

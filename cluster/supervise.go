@@ -227,10 +227,11 @@ func (p *Primary) crashed(s *slot, began time.Time, end *StartError) {
 	s.crashes.Add(1)
 	wait, dead := s.history.crashed(p.cfg.Restart, began, time.Now())
 	if dead {
-		p.cfg.Logger.Error("worker crashes again and again", "worker", s.number, "end", why, "next_try", wait)
+		p.cfg.Logger.Error("worker crashes again and again", "worker", s.number, "end", why,
+			"restart_in_seconds", wait.Seconds())
 		p.tell(Event{Kind: EventDead, Worker: p.roster.last(s.number), Err: end})
 	} else {
-		p.cfg.Logger.Warn("worker ended", "worker", s.number, "end", why, "restart_in", wait)
+		p.cfg.Logger.Warn("worker ended", "worker", s.number, "end", why, "restart_in_seconds", wait.Seconds())
 	}
 	if wait == 0 {
 		p.spawn(s)

@@ -93,7 +93,7 @@ func (g *Guard) settled() bool {
 		return false
 	}
 	if g.told {
-		g.log.Info("the session store is back", "away", time.Since(g.since).Round(time.Millisecond),
+		g.log.Info("the session store is back", "away_seconds", time.Since(g.since).Seconds(),
 			"sessions_moved", g.count.Restored, "writes_replayed", g.count.Replayed, "writes_refused", g.count.Refused)
 	}
 	g.state, g.cause, g.since, g.told, g.upAt = guardUp, nil, time.Time{}, false, time.Now()

@@ -28,7 +28,7 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 	}
 	row("tokens", "%s", tokens(st.Auth))
 	if st.Workers > 0 {
-		row("workers", "%d processes, %s", st.Workers, explain(st.Scheduling))
+		row("workers", "%s, %s", count(uint64(st.Workers), "process"), explain(st.Scheduling))
 	} else {
 		row("workers", "none: everything in this process")
 	}
@@ -93,10 +93,11 @@ func limits(st expedite.Started) []string {
 
 // openFilesLimit is what the descriptors of a process allow.
 func openFilesLimit(workers int) string {
-	parts := []string{fmt.Sprintf("%d cores", runtime.NumCPU())}
+	parts := []string{count(uint64(runtime.NumCPU()), "core")}
 	if n := openFiles(); n > 0 {
 		// A worker needs few descriptors for itself.
-		parts = append(parts, fmt.Sprintf("%d open files per process: about %d connections in all", n, (n-64)*workers))
+		parts = append(parts, fmt.Sprintf("%s per process: about %s in all",
+			count(uint64(n), "open file"), count(uint64((n-64)*workers), "connection")))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -98,7 +98,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if err := ctx.Run(); err != nil {
-		fmt.Fprintln(stderr, "expedite:", strings.TrimPrefix(err.Error(), "expedite: "))
+		fmt.Fprintln(stderr, "expedite:", inFlags(strings.TrimPrefix(err.Error(), "expedite: ")))
 		printOutput(stderr, err)
 		return exitCode(err)
 	}

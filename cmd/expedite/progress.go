@@ -5,10 +5,12 @@ import (
 	"io"
 	"math"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -148,22 +150,11 @@ func cut(s string, columns int) string {
 	return string([]rune(s)[:columns-1]) + "…"
 }
 
-// grouped is a number with commas: 18,000.
-func grouped(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+// grouped returns a number with commas: 18,000.
+func grouped(n uint64) string { return humanize.Comma(int64(min(n, math.MaxInt64))) }
 
-// count is a number of things: 1 worker, 18,000 connections.
-func count(n uint64, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return grouped(n) + " " + thing
-}
+// count returns a number of things: 1 worker, 18,000 connections.
+func count(n uint64, thing string) string { return english.Plural(int(min(n, math.MaxInt)), thing, "") }
 
 // took is a time in a unit that fits: 340ms, 1.2s, 2m3.4s.
 func took(seconds float64) string {

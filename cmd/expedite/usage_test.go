@@ -60,14 +60,16 @@ func TestWrongUse(t *testing.T) {
 		{"file with a bad value", []string{"serve", "--config", file("c.yaml", "workers: 0\n")}, 2, []string{"workers", `"0"`}},
 		{
 			"port taken", append([]string{"serve", "--workers", "1", "--admin", "off", "--control", "off", "--addr"}, taken.Addr().String()), 1,
-			[]string{taken.Addr().String(), "address already in use"},
+			[]string{"--addr", taken.Addr().String(), "address already in use"},
 		},
 		{
 			"admin port taken", append([]string{"serve", "--workers", "1"}, append(free[:2:2], "--control", "off", "--admin", taken.Addr().String())...), 1,
-			[]string{taken.Addr().String(), "address already in use"},
+			[]string{"--admin", taken.Addr().String(), "address already in use"},
 		},
 		{"control socket in a folder that is not there", append([]string{"serve", "--workers", "1"},
-			"--addr", "127.0.0.1:0", "--admin", "off", "--control", filepath.Join(dir, "no", "control")), 1, []string{filepath.Join(dir, "no")}},
+			"--addr", "127.0.0.1:0", "--admin", "off", "--control", filepath.Join(dir, "no", "control")), 1, []string{"--control", filepath.Join(dir, "no")}},
+		{"logs in a folder that cannot be", append([]string{"serve", "--log-dir", "/dev/null/logs"}, free...), 1, []string{"--log-dir"}},
+		{"a rate below zero", append([]string{"serve", "--procs=-1"}, free...), 2, []string{"--procs"}},
 		{"status of nobody", []string{"status", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
 		{"stop of nobody", []string{"stop", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
 	}

@@ -17,7 +17,7 @@ const claimTries = 5
 // claim listens on path, after removing the socket of a dead server.
 func claim(path string) (net.Listener, error) {
 	if path == "" {
-		return nil, errors.New("control: the socket has no path: name one with --control")
+		return nil, errors.New("control: the socket has no path")
 	}
 	if strings.HasPrefix(path, "@") {
 		return nil, fmt.Errorf("control: socket %s: a name without a file has no mode to protect it: name a file", path)
@@ -53,7 +53,7 @@ func evict(path string) error {
 		return fmt.Errorf("control: %w", err)
 	}
 	if !isSocket(seen) {
-		return fmt.Errorf("control: %s is there and is no socket: choose another path with --control", path)
+		return fmt.Errorf("control: %s is there and is no socket: choose another path", path)
 	}
 	conn, err := net.Dial("unix", path)
 	if err == nil {
@@ -79,7 +79,7 @@ func inUse(path string, pid int) error {
 	if pid > 0 {
 		by = fmt.Sprintf("pid %d", pid)
 	}
-	return fmt.Errorf("control: socket %s is in use by %s: choose another with --control", path, by)
+	return fmt.Errorf("control: socket %s is in use by %s: choose another path", path, by)
 }
 
 // isSocket says whether a file may be what a server left. Windows shows sockets as irregular files.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // Operator is what a [Target] implements that knows clients by their names. Without it the requests for it fail with
@@ -240,10 +243,7 @@ func checkText(name, s string, most int) error {
 
 // String is for people: "12 lines lost (worker 3)".
 func (l LostLines) String() string {
-	s := fmt.Sprintf("%d lines lost", l.Lost)
-	if l.Lost == 1 {
-		s = "1 line lost"
-	}
+	s := english.Plural(int(min(l.Lost, math.MaxInt)), "line", "") + " lost"
 	if l.Worker > 0 {
 		s += fmt.Sprintf(" (worker %d)", l.Worker)
 	}

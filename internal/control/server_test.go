@@ -110,7 +110,7 @@ func TestListenRefusesTheSocketOfALiveServer(t *testing.T) {
 	path := socket(t)
 	start(t, path, newFake())
 	_, err := Listen(path)
-	wantError(t, err, path, "in use", "--control")
+	wantError(t, err, path, "in use", "another path")
 	if _, err := dial(t, path).Status(t.Context()); err != nil {
 		t.Errorf("the first server does not answer any more: %v", err)
 	}
@@ -154,10 +154,10 @@ func TestListenRefuses(t *testing.T) {
 		name, path string
 		want       []string
 	}{
-		{"a file that is no socket", path, []string{path, "no socket", "--control"}},
+		{"a file that is no socket", path, []string{path, "no socket", "another path"}},
 		{"a folder that is not there", filepath.Join(filepath.Dir(path), "no", "s"), []string{"no", "s"}},
 		{"a path that is too long", filepath.Join(filepath.Dir(path), strings.Repeat("x", 200)), []string{"xxx"}},
-		{"no path", "", []string{"--control"}},
+		{"no path", "", []string{"no path"}},
 		{"a name without a file", "@expedite", []string{"@expedite", "name a file"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

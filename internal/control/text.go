@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // WriteText writes the status as people read it: one row per worker, then the sums. It is plain text without colors,
@@ -46,8 +48,9 @@ func (s Status) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "\nworkers that ended unasked: %d\n", s.Totals.Restarts)
 	}
 	if s.Handoff != (Handoff{}) {
-		fmt.Fprintf(&b, "\nhandoff: %d connections moved, %d failed, the last took %s\n",
-			s.Handoff.Moved, s.Handoff.Failed, brief(s.Handoff.LastSeconds))
+		fmt.Fprintf(&b, "\nhandoff: %s moved, %d failed, the last took %s\n",
+			english.Plural(int(min(s.Handoff.Moved, math.MaxInt)), "connection", ""),
+			s.Handoff.Failed, brief(s.Handoff.LastSeconds))
 	}
 	if len(s.Totals.Limits) > 0 {
 		b.WriteString("\nlimits hit:")

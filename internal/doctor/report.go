@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 )
 
 // Level says how much a finding matters.
@@ -231,29 +235,15 @@ func readable(s string) string {
 	})
 }
 
-// grouped is a number as people read it: 18,000.
-func grouped(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > len(s)-len(strings.TrimPrefix(s, "-")); i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+// grouped returns a number as people read it: 18,000.
+func grouped(n int64) string { return humanize.Comma(n) }
 
-// count is a number of things: 1 worker, 18,000 connections.
-func count(n int64, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return grouped(n) + " " + thing
-}
+// count returns a number of things: 1 worker, 18,000 connections.
+func count(n int64, thing string) string { return english.Plural(int(n), thing, "") }
 
 // connections is count, about.
 func connections(n int64) string {
-	if n == 1 {
-		return "1 connection"
-	}
-	return about(n) + " connections"
+	return about(n) + " " + english.PluralWord(int(min(n, math.MaxInt32)), "connection", "")
 }
 
 // about is a number to three digits, rounded down: 39,800, or 2.1 million.

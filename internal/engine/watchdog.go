@@ -118,12 +118,13 @@ func (w *watchdog) report(stack string, used time.Duration) (blamed bool) {
 	if couldRun && used < w.limit/4 {
 		if now := time.Now(); now.Sub(w.starved) > starvedPause {
 			w.starved = now
-			w.log.Warn("the machine has too much to do: the event loop could run and did not", "longer_than", w.limit)
+			w.log.Warn("the machine has too much to do: the event loop could run and did not",
+				"longer_than_seconds", w.limit.Seconds())
 		}
 		return false
 	}
 	w.stalls.Add(1)
-	w.log.Error("a callback holds the event loop", "longer_than", w.limit, "stack", stack)
+	w.log.Error("a callback holds the event loop", "longer_than_seconds", w.limit.Seconds(), "stack", stack)
 	return true
 }
 

@@ -49,7 +49,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 }
 
 func (r *Report) subtitle() string {
-	s := "expedite bench, " + short(r.Seconds) + ", " + count1(r.Client.Processes, "client process", "client processes")
+	s := "expedite bench, " + short(r.Seconds) + ", " + countOf(r.Client.Processes, "client process")
 	if r.Mode != "" {
 		s = string(r.Mode) + ", " + s
 	}

@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 )
 
 // WriteText writes the report for people.
@@ -71,12 +75,12 @@ func (r *Report) writeCounts(row func(name string, cells ...string)) {
 			each = size(s.BytesPerConnection) + " per connection"
 		}
 		row("server", short(s.CPUSeconds)+" CPU", size(float64(s.RSSBytes))+" memory", each,
-			count1(len(s.PIDs), "process", "processes"))
+			countOf(len(s.PIDs), "process"))
 	} else {
 		row("server", "not found on this machine")
 	}
 	row("clients", short(r.Client.CPUSeconds)+" CPU", size(float64(r.Client.RSSBytes))+" memory", "",
-		count1(r.Client.Processes, "process", "processes"))
+		countOf(r.Client.Processes, "process"))
 }
 
 // closed are the connections that the server has closed, by code.
@@ -187,14 +191,8 @@ func short(seconds float64) string {
 	}
 }
 
-// number is a number with commas.
-func number(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+// number returns n with commas.
+func number(n uint64) string { return humanize.Comma(int64(min(n, math.MaxInt64))) }
 
 // size is a number of bytes in a unit that fits.
 func size(n float64) string {
@@ -207,9 +205,5 @@ func size(n float64) string {
 	return strconv.FormatFloat(n, 'f', 1, 64) + " TiB"
 }
 
-func count1(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return number(uint64(n)) + " " + many
-}
+// countOf returns a number of things: 1 process, 18,000 processes.
+func countOf(n int, thing string) string { return english.Plural(n, thing, "") }
