@@ -97,7 +97,19 @@ const (
 	defaultHangTimeout  = 30 * time.Second
 )
 
+// maxDuration bounds every duration that comes from outside before it is added to a time: a century. Sums of
+// nanoseconds overflow after three.
+const maxDuration = 100 * 365 * 24 * time.Hour
+
+// clamp makes d one that can be added.
+func clamp(d time.Duration) time.Duration { return min(max(d, -maxDuration), maxDuration) }
+
 func (c Config) withDefaults() Config {
+	for _, d := range []*time.Duration{
+		&c.DrainTimeout, &c.HandoffStall, &c.HangTimeout, &c.HandshakeTimeout, &c.Auth.TicketTTL,
+	} {
+		*d = clamp(*d)
+	}
 	if c.Addr == "" {
 		c.Addr = defaultAddr
 	}

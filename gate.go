@@ -104,7 +104,7 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 	if !w.empty() {
 		c.who.Store(w)
 	}
-	u.Conn.SetExpiry(deadlineOf(id.Expiry))
+	u.Conn.SetExpiry(deadlineOf(id))
 	return nil
 }
 
@@ -266,7 +266,7 @@ func (g *gate) redeem(ctx context.Context, ticket string) (*auth.Identity, error
 	if err != nil {
 		return nil, &auth.Error{Reason: auth.ReasonMalformed, Message: "the ticket is not understood", Err: err}
 	}
-	if !id.Expiry.IsZero() && time.Now().After(id.Expiry) {
+	if id.Ended(time.Now()) {
 		return nil, &auth.Error{Reason: auth.ReasonExpired, Message: "the token behind the ticket has expired"}
 	}
 	id.Source = auth.SourceTicket

@@ -160,7 +160,7 @@ func (c *Conn) Refresh(token string) error {
 	next := *old
 	next.identify(refreshed(old.identity(), id, c.end.Authorize != nil))
 	result := make(chan error, 1)
-	if !c.conn.Extend(deadlineOf(id.Expiry), func(err error) {
+	if !c.conn.Extend(deadlineOf(id), func(err error) {
 		if err == nil {
 			c.who.Store(&next)
 			n.orders.recheck(c) // it may have been revoked since
@@ -185,18 +185,20 @@ func refreshed(was, token *auth.Identity, authorized bool) *auth.Identity {
 	next := *token
 	if authorized {
 		next = *was
-		next.Expiry, next.TokenID, next.Issuer = token.Expiry, token.TokenID, token.Issuer
+		next.Expiry, next.Leeway = token.Expiry, token.Leeway
+		next.TokenID, next.Issuer = token.TokenID, token.Issuer
 	}
 	next.Source = was.Source
 	return &next
 }
 
-// deadlineOf is the loop's time of a token's expiry.
-func deadlineOf(expiry time.Time) int64 {
-	if expiry.IsZero() {
+// deadlineOf is the loop's time of the end of id's token.
+func deadlineOf(id *auth.Identity) int64 {
+	end := id.End()
+	if end.IsZero() {
 		return 0
 	}
-	return max(reactor.Monotonic()+int64(time.Until(expiry)), 1)
+	return max(reactor.Monotonic()+int64(clamp(time.Until(end))), 1)
 }
 
 // permits says whether the client may.

@@ -255,28 +255,30 @@ func TestWaysOfATokens(t *testing.T) {
 	}
 }
 
+// ticket asks for one, and returns the answer's status.
+func (d *door) ticket(token string) (status int, ticket string) {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, "http://"+d.addr+"/ticket", nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var a ticketAnswer
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+		d.t.Fatal(err)
+	}
+	return resp.StatusCode, a.Ticket
+}
+
 // TestTicket: a ticket opens one connection for its token's user.
 func TestTicket(t *testing.T) {
 	d := openDoor(t, Config{Auth: Auth{Mode: AuthRequired}})
-	ask := func(token string) (int, string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+d.addr+"/ticket", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		var a ticketAnswer
-		if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, a.Ticket
-	}
-	status, ticket := ask("alice/1/99")
+	status, ticket := d.ticket("alice/1/99")
 	if status != http.StatusOK || ticket == "" {
 		t.Fatalf("got %d, %q", status, ticket)
 	}
@@ -286,7 +288,7 @@ func TestTicket(t *testing.T) {
 	if _, resp, err := d.dial("/?ticket="+ticket, nil); err == nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("the second time: got %v, want 401", err)
 	}
-	if status, _ := ask("nonsense"); status != http.StatusUnauthorized {
+	if status, _ := d.ticket("nonsense"); status != http.StatusUnauthorized {
 		t.Errorf("a ticket for a wrong token: got %d, want 401", status)
 	}
 }

@@ -29,7 +29,7 @@ type CacheStats struct {
 	Entries      int
 }
 
-// NewCache makes a Cache of at most limit tokens, each kept for ttl and never beyond its expiry; 0 is 10,000 and 30 s.
+// NewCache makes a Cache of at most limit tokens, each kept for ttl and never beyond its End; 0 is 10,000 and 30 s.
 // For so long a token stays good although its key is gone; whether it was revoked is for the caller to look up.
 func NewCache(v Verifier, limit int, ttl time.Duration) *Cache {
 	if limit <= 0 {
@@ -54,16 +54,16 @@ func (c *Cache) Verify(ctx context.Context, token string) (*Identity, error) {
 		return id, err
 	}
 	now := time.Now()
-	if until := earlier(now.Add(c.ttl), id.Expiry); now.Before(until) {
+	if until := earlier(now.Add(c.ttl), id.End()); now.Before(until) {
 		c.known.put(key, id.Clone(), until)
 	}
 	return id, nil
 }
 
-// earlier is the end of what was to last until then, but no longer than expiry; a zero expiry is never.
-func earlier(until, expiry time.Time) time.Time {
-	if !expiry.IsZero() && expiry.Before(until) {
-		return expiry
+// earlier is the end of what was to last until then, but no longer than end; a zero end is never.
+func earlier(until, end time.Time) time.Time {
+	if !end.IsZero() && end.Before(until) {
+		return end
 	}
 	return until
 }

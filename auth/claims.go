@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// defaultLeeway is how far clocks may differ.
-const defaultLeeway = 30 * time.Second
+// DefaultLeeway is how far clocks may differ where a configuration names nothing else.
+const DefaultLeeway = 5 * time.Second
 
 // maxSeconds is the last second of the year 9999: a later time is a mistake, or an attempt to find an overflow.
 const maxSeconds = 253402300799
@@ -34,7 +34,7 @@ type claimRules struct {
 func (r *claimRules) prepare() {
 	switch {
 	case r.leeway == 0:
-		r.leeway = defaultLeeway
+		r.leeway = DefaultLeeway
 	case r.leeway < 0:
 		r.leeway = 0
 	}
@@ -70,15 +70,15 @@ func (r *claimRules) identity(claims map[string]any, size int, token string) (*I
 	if err := r.checkAudience(claims); err != nil {
 		return nil, err
 	}
-	expiry, err := r.checkTimes(claims)
-	if err != nil {
+	id := new(Identity)
+	if err := r.checkTimes(id, claims); err != nil {
 		return nil, err
 	}
-	id := &Identity{Expiry: expiry}
 	id.Issuer, _ = claims["iss"].(string)
 	if id.User, _ = claims[r.userClaim].(string); !isName(id.User, MaxUser) {
 		return nil, malformed("the access token does not name a user as it should", nil)
 	}
+	var err error
 	if id.Scopes, err = r.scopes(claims); err != nil {
 		return nil, err
 	}
@@ -131,8 +131,8 @@ func texts(claim any) ([]string, bool) {
 	}
 }
 
-// checkTimes: exp, nbf and iat are numbers of seconds. RFC 7519 §4.1.4 to §4.1.6.
-func (r *claimRules) checkTimes(claims map[string]any) (expiry time.Time, err error) {
+// checkTimes: exp, nbf and iat are numbers of seconds. It sets when id ends. RFC 7519 §4.1.4 to §4.1.6.
+func (r *claimRules) checkTimes(id *Identity, claims map[string]any) error {
 	var times [3]time.Time
 	for i, name := range []string{"exp", "nbf", "iat"} {
 		v, there := claims[name]
@@ -141,25 +141,26 @@ func (r *claimRules) checkTimes(claims map[string]any) (expiry time.Time, err er
 		}
 		seconds, ok := v.(float64)
 		if !ok || seconds < 0 || seconds > maxSeconds {
-			return time.Time{}, malformed("the access token's "+name+" is no time", nil)
+			return malformed("the access token's "+name+" is no time", nil)
 		}
 		whole := int64(seconds)
 		times[i] = time.Unix(whole, int64((seconds-float64(whole))*float64(time.Second))).UTC()
 	}
 	exp, nbf, now := times[0], times[1], r.now()
+	if !exp.IsZero() {
+		id.Expiry, id.Leeway = exp, r.leeway
+	}
 	switch {
 	case exp.IsZero() && !r.noExpiry:
-		return time.Time{}, malformed("the access token has no exp: it would be good for ever", nil)
-	case !exp.IsZero() && !now.Before(exp.Add(r.leeway)):
-		return time.Time{}, &Error{
-			Reason: ReasonExpired, Message: "the access token expired at " + exp.Format(time.RFC3339),
-		}
+		return malformed("the access token has no exp: it would be good for ever", nil)
+	case id.Ended(now):
+		return &Error{Reason: ReasonExpired, Message: "the access token expired at " + exp.Format(time.RFC3339)}
 	case !nbf.IsZero() && now.Add(r.leeway).Before(nbf):
-		return time.Time{}, &Error{
+		return &Error{
 			Reason: ReasonNotYetValid, Message: "the access token is not valid before " + nbf.Format(time.RFC3339),
 		}
 	}
-	return exp, nil
+	return nil
 }
 
 // scopes are what the first of the claims that is there says: a text with spaces between them, or a list.

@@ -26,6 +26,7 @@ const (
 	tagPartial  = 0x06 // empty
 	tagSource   = 0x07 // number (1)
 	optionalTag = 0x80
+	tagLeeway   = 0x80 // nanoseconds (8); without it, and for those who do not know it, none
 )
 
 // Append appends id in the form that ParseIdentity reads: a client's identity travels with its connection. Claims that
@@ -41,6 +42,9 @@ func (id *Identity) Append(dst []byte) []byte {
 		dst = append(dst, tagExpiry, 12)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(id.Expiry.Unix()))
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(id.Expiry.Nanosecond()))
+	}
+	if id.Leeway > 0 {
+		dst = binary.LittleEndian.AppendUint64(append(dst, tagLeeway, 8), uint64(id.Leeway))
 	}
 	if id.Issuer != "" {
 		dst = appendRecord(dst, tagIssuer, id.Issuer)
@@ -99,7 +103,7 @@ func ParseIdentity(b []byte) (Identity, error) {
 		if !ok {
 			return Identity{}, fmt.Errorf("%w: cut off", ErrIdentity)
 		}
-		if (seen[tag] && tag != tagScope && tag < optionalTag) || !id.loadRecord(tag, value) {
+		if (seen[tag] && tag != tagScope && tag <= tagLeeway) || !id.loadRecord(tag, value) {
 			return Identity{}, fmt.Errorf("%w: record %#x", ErrIdentity, tag)
 		}
 		seen[tag] = true
@@ -138,6 +142,12 @@ func (id *Identity) loadRecord(tag byte, v []byte) bool {
 			return false
 		}
 		id.Source = Source(v[0])
+	case tagLeeway:
+		if len(v) != 8 {
+			return false
+		}
+		id.Leeway = time.Duration(binary.LittleEndian.Uint64(v))
+		return id.Leeway > 0
 	default:
 		return tag >= optionalTag
 	}

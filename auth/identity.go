@@ -37,8 +37,10 @@ type Identity struct {
 	Partial bool
 	// Issuer is who made the token, empty if it does not say.
 	Issuer string
-	// Expiry is when the token ends; the zero Time is never.
+	// Expiry is when the token ends, as it says itself; the zero Time is never.
 	Expiry time.Time
+	// Leeway is how much longer the Verifier accepts the token, as clocks differ. See End.
+	Leeway time.Duration
 	// TokenID is the token's jti, or HashToken of it when it has none. It is no secret.
 	TokenID string
 	// Source is where the token was found. A Verifier leaves it to its caller.
@@ -48,6 +50,24 @@ type Identity struct {
 // HasScope says whether the token is good for scope.
 func (id *Identity) HasScope(scope string) bool {
 	return id != nil && slices.Contains(id.Scopes, scope)
+}
+
+// End is when the token is no longer accepted, for anything: Leeway after Expiry. The zero Time is never.
+func (id *Identity) End() time.Time {
+	if id.Expiry.IsZero() {
+		return time.Time{}
+	}
+	expiry := id.Expiry
+	if expiry.Unix() > maxSeconds { // a Verifier may say anything, and Add overflows
+		expiry = time.Unix(maxSeconds, 0)
+	}
+	return expiry.Add(id.Leeway)
+}
+
+// Ended reports whether the token's End has come.
+func (id *Identity) Ended(now time.Time) bool {
+	end := id.End()
+	return !end.IsZero() && !now.Before(end)
 }
 
 // Clone is a copy of id. Values within the claims are shared.

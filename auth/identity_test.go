@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -67,6 +68,7 @@ func drawIdentity(t *rapid.T) auth.Identity {
 		id.Scopes = nil
 	}
 	if rapid.Bool().Draw(t, "expires") {
+		id.Leeway = time.Duration(rapid.Int64Range(0, math.MaxInt64).Draw(t, "leeway"))
 		id.Expiry = time.Unix(rapid.Int64Range(-1e11, 1e11).Draw(t, "expiry"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanos")).UTC()
 	}
 	names := rapid.SliceOfN(rapid.String(), 0, 5).Draw(t, "claims")
@@ -128,8 +130,8 @@ func TestParseIdentityRefuses(t *testing.T) {
 		{"record without a length", alice + "\x01", false},
 		{"record cut off", alice + "\x01\x05tok", false},
 		{"unknown record", alice + "\x7f\x00", false},
-		{"unknown record that may be skipped", alice + "\x80\x03abc", true},
-		{"the same twice", alice + "\x80\x03abc\x80\x00", true},
+		{"unknown record that may be skipped", alice + "\xff\x03abc", true},
+		{"the same twice", alice + "\xff\x03abc\xff\x00", true},
 		{"token id twice", alice + "\x01\x01a\x01\x01b", false},
 		{"scopes", alice + "\x04\x01a\x04\x01b", true},
 		{"expiry of a wrong length", alice + "\x02\x01a", false},
@@ -137,6 +139,8 @@ func TestParseIdentityRefuses(t *testing.T) {
 		{"claims that are no JSON", alice + "\x05\x01{", false},
 		{"claims that are a list", alice + "\x05\x02[]", false},
 		{"partial with a value", alice + "\x06\x01a", false},
+		{"leeway of a wrong length", alice + "\x80\x01a", false},
+		{"leeway below zero", alice + "\x80\x08\x00\x00\x00\x00\x00\x00\x00\xff", false},
 		{"source without a value", alice + "\x07\x00", false},
 	} {
 		id, err := auth.ParseIdentity([]byte(tt.in))

@@ -38,8 +38,9 @@ type IntrospectConfig struct {
 	MaxEntries int
 	// Timeout bounds a question; 0 is 5 s.
 	Timeout time.Duration
-	// Issuers, Audiences, UserClaim, ScopeClaims and Claims are those of JWTConfig.
+	// Issuers, Audiences, Leeway, UserClaim, ScopeClaims and Claims are those of JWTConfig.
 	Issuers, Audiences  []string
+	Leeway              time.Duration
 	UserClaim           string
 	ScopeClaims, Claims []string
 }
@@ -99,8 +100,8 @@ func NewIntrospector(cfg IntrospectConfig) (*Introspector, error) {
 		cfg: cfg, remote: r, calls: make(map[tokenKey]*question), slots: make(chan struct{}, maxConcurrent),
 		known: newTable[*Identity](cfg.MaxEntries), bad: newTable[*Error](cfg.MaxEntries),
 		rules: claimRules{
-			issuers: slices.Clone(cfg.Issuers), audiences: slices.Clone(cfg.Audiences), noExpiry: true,
-			userClaim: cfg.UserClaim, scopeClaims: slices.Clone(cfg.ScopeClaims), keep: slices.Clone(cfg.Claims),
+			issuers: slices.Clone(cfg.Issuers), audiences: slices.Clone(cfg.Audiences), leeway: cfg.Leeway,
+			noExpiry: true, userClaim: cfg.UserClaim, scopeClaims: slices.Clone(cfg.ScopeClaims), keep: slices.Clone(cfg.Claims),
 		},
 	}
 	i.rules.prepare()
@@ -197,7 +198,7 @@ func (i *Introspector) ask(ctx context.Context, key tokenKey, token string) (*Id
 	id, err := i.judge(claims, size, token)
 	now := time.Now()
 	if err == nil {
-		if until := earlier(now.Add(i.cfg.CacheTTL), id.Expiry); now.Before(until) {
+		if until := earlier(now.Add(i.cfg.CacheTTL), id.End()); now.Before(until) {
 			i.known.put(key, id, until)
 		}
 		return id, nil

@@ -45,7 +45,7 @@ func TestIntrospection(t *testing.T) {
 	}
 	wantID := auth.Identity{
 		User: "alice", Scopes: []string{"chat:read"}, Claims: map[string]any{"client_id": "app"},
-		Expiry: time.Unix(9999999999, 0).UTC(), TokenID: auth.HashToken("opaque&token=x"),
+		Expiry: time.Unix(9999999999, 0).UTC(), Leeway: auth.DefaultLeeway, TokenID: auth.HashToken("opaque&token=x"),
 	}
 	if !reflect.DeepEqual(*id, wantID) {
 		t.Errorf("got %+v, want %+v", *id, wantID)
@@ -119,7 +119,7 @@ func TestIntrospectionOverTime(t *testing.T) {
 		answers := make(map[string]string)
 		asked, fault := 0, error(nil)
 		i, err := auth.NewIntrospector(auth.IntrospectConfig{
-			URL: "https://issuer.test/introspect", MaxEntries: 3,
+			URL: "https://issuer.test/introspect", MaxEntries: 3, Leeway: -1,
 			Client: &http.Client{Transport: formTrip(func(token string) (string, error) {
 				asked++
 				return answers[token], fault

@@ -15,7 +15,7 @@ const (
 	defaultMinInterval = time.Minute
 	firstRetry         = 5 * time.Second // after a fetch that failed; then twice that, and so on
 	impatientRetry     = time.Second     // while there is no key yet, and clients wait for one
-	refreshJitter      = 10              // of a hundred: workers shall not ask in step
+	refreshJitter      = 10              // a tenth of the time: workers shall not ask in step
 )
 
 // JWKSConfig says where a provider publishes its keys. Only URL is required.
@@ -227,7 +227,7 @@ func (j *JWKS) end(keys KeySet, err error) time.Duration {
 	} else {
 		j.failures, j.keys, j.stats.Updated = 0, keys, j.tried
 	}
-	return next - rand.N(next*refreshJitter/100+1)
+	return next - rand.N(next/refreshJitter+1)
 }
 
 // fetch asks the provider. Keys that cannot be used are left out; none at all is an error, as an empty set is most

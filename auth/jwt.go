@@ -21,7 +21,8 @@ type JWTConfig struct {
 	Issuers []string
 	// Audiences are those for which tokens are accepted, by one of their aud; empty is any.
 	Audiences []string
-	// Leeway is how far the issuer's clock may differ from this one; 0 is 30 s, negative is not at all.
+	// Leeway is how far the issuer's clock may differ from this one: a token is good until so long after its exp. 0 is
+	// DefaultLeeway, negative is not at all.
 	Leeway time.Duration
 	// NoExpiry accepts tokens without exp, which are good until their key is changed.
 	NoExpiry bool

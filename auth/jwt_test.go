@@ -54,15 +54,15 @@ func TestClaims(t *testing.T) {
 	}{
 		{
 			name: "the least", claims: map[string]any{"sub": "alice", "exp": 1780315260},
-			want: auth.Identity{User: "alice", Expiry: at(1780315260)},
+			want: auth.Identity{User: "alice", Expiry: at(1780315260), Leeway: auth.DefaultLeeway},
 		},
 		{
 			name: "no expiry, if that is accepted", cfg: auth.JWTConfig{NoExpiry: true}, claims: map[string]any{"sub": "alice"},
 			want: auth.Identity{User: "alice"},
 		},
 		{
-			name: "exp and nbf within the leeway", claims: map[string]any{"sub": "alice", "exp": 1780315171, "nbf": 1780315230, "iat": 1e9},
-			want: auth.Identity{User: "alice", Expiry: at(1780315171)},
+			name: "exp and nbf within the leeway", claims: map[string]any{"sub": "alice", "exp": 1780315196, "nbf": 1780315205, "iat": 1e9},
+			want: auth.Identity{User: "alice", Expiry: at(1780315196), Leeway: auth.DefaultLeeway},
 		},
 		{
 			name: "exp without leeway", cfg: auth.JWTConfig{Leeway: -1}, claims: map[string]any{"sub": "alice", "exp": 1780315200}, reason: auth.ReasonExpired,
@@ -73,7 +73,7 @@ func TestClaims(t *testing.T) {
 		},
 		{
 			name: "exp with more leeway", cfg: auth.JWTConfig{Leeway: time.Hour}, claims: map[string]any{"sub": "alice", "exp": 1780312000},
-			want: auth.Identity{User: "alice", Expiry: at(1780312000)},
+			want: auth.Identity{User: "alice", Expiry: at(1780312000), Leeway: time.Hour},
 		},
 		{
 			name: "one of several audiences and issuers", cfg: auth.JWTConfig{NoExpiry: true, Audiences: []string{"a", "b"}, Issuers: []string{"x", "y"}},

@@ -31,6 +31,8 @@ type identifyFlags struct {
 	Issuer     []string `name:"auth-issuer" help:"Accept tokens of these issuers only." placeholder:"ISS"`
 	Audience   []string `name:"auth-audience" help:"Accept tokens for these audiences only." placeholder:"AUD"`
 	Origins    []string `help:"Pages of other hosts that may connect, like https://*.example.com." placeholder:"ORIGIN"`
+
+	Leeway time.Duration `name:"auth-leeway" help:"Accept tokens for so long after their exp." default:"5s"`
 }
 
 // verifiedTokens is how many verified tokens are kept for clients that come back, and for how long. Half a KiB each.
@@ -51,6 +53,9 @@ func (f *identifyFlags) config(log *slog.Logger) (cfg expedite.Auth, closer io.C
 	}
 	if cfg.Origins, err = auth.ParseOrigins(f.Origins); err != nil {
 		return cfg, closer, usageError{fmt.Errorf("--origins: %w", err)}
+	}
+	if f.Leeway < 0 {
+		return cfg, closer, usageError{fmt.Errorf("--auth-leeway %s: want 0 or more", f.Leeway)}
 	}
 	cfg.Permit = auth.ClaimPermit("subscribe", "publish")
 	list, ends, err := f.verifiers(log)
@@ -91,7 +96,9 @@ func (f *identifyFlags) verifiers(log *slog.Logger) (list []auth.Verifier, ends 
 		return nil, nil, err
 	}
 	if len(keys) > 0 {
-		v, err := auth.NewJWT(auth.JWTConfig{Keys: auth.JoinKeys(keys...), Issuers: f.Issuer, Audiences: f.Audience})
+		v, err := auth.NewJWT(auth.JWTConfig{
+			Keys: auth.JoinKeys(keys...), Issuers: f.Issuer, Audiences: f.Audience, Leeway: orNever(f.Leeway),
+		})
 		if err != nil {
 			return nil, nil, usageError{err}
 		}
@@ -100,7 +107,7 @@ func (f *identifyFlags) verifiers(log *slog.Logger) (list []auth.Verifier, ends 
 	if f.Introspect != "" {
 		v, err := auth.NewIntrospector(auth.IntrospectConfig{
 			URL: f.Introspect, ClientID: f.ClientID, ClientSecret: os.Getenv(introspectSecretEnv),
-			Issuers: f.Issuer, Audiences: f.Audience,
+			Issuers: f.Issuer, Audiences: f.Audience, Leeway: orNever(f.Leeway),
 		})
 		if err != nil {
 			return nil, nil, usageError{fmt.Errorf("--auth-introspect: %w", err)}

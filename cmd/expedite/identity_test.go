@@ -81,7 +81,7 @@ func TestIdentityThroughReload(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	s := serveSecret(t, "--workers", "2", "--auth", "required", "--session-ttl", "10m")
+	s := serveSecret(t, "--workers", "2", "--auth", "required", "--session-ttl", "10m", "--auth-leeway", "0")
 	life := 4 * time.Second
 	short := s.mustDial(ctx, "/?access_token="+tokenFor(t, "short", "s1", life, nil))
 	alice := s.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", time.Hour, nil))
@@ -299,5 +299,23 @@ func TestAuthUsage(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), tt.want) {
 			t.Errorf("%s: got %v: %s, want %q", tt.name, err, out, tt.want)
 		}
+	}
+}
+
+// TestAuthLeeway: the flag says how long after its exp a token is good.
+func TestAuthLeeway(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := serveSecret(t, "--workers", "1", "--auth-leeway", "1m")
+	c := s.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", -10*time.Second, nil))
+	if err := c.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Read(ctx); err != nil {
+		t.Errorf("within the leeway: %v", err)
+	}
+	if _, err := s.dial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", -2*time.Minute, nil)); err == nil {
+		t.Error("after the leeway: it comes in")
 	}
 }

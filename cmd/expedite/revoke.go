@@ -30,8 +30,8 @@ Examples:
 
 // Run asks and prints.
 func (r *revokeCmd) Run(c *console) error {
-	if r.For < 0 || (r.For > 0 && r.For < time.Second) {
-		return usageError{fmt.Errorf("--for %v: want at least 1s", r.For)}
+	if r.For < 0 || r.For > control.MaxDenial || (r.For > 0 && r.For < time.Second) {
+		return usageError{fmt.Errorf("--for %v: want 1s to %v", r.For, control.MaxDenial)}
 	}
 	req := control.RevokeRequest{
 		User: r.User, Session: r.Session, TokenID: r.TokenID,

@@ -217,12 +217,12 @@ func signatureOf(reason auth.Reason) string {
 	}
 }
 
-// timeFault is what can be said without a key.
+// timeFault is what can be said without a key: what a server says that has the usual leeway.
 func (r *tokenReport) timeFault(now time.Time) *tokenFault {
 	switch {
-	case r.ExpiresAt != nil && !now.Before(*r.ExpiresAt):
+	case r.ExpiresAt != nil && !now.Before(r.ExpiresAt.Add(auth.DefaultLeeway)):
 		return &tokenFault{auth.ReasonExpired, "the access token expired at " + r.ExpiresAt.Format(time.RFC3339)}
-	case r.NotBefore != nil && now.Before(*r.NotBefore):
+	case r.NotBefore != nil && now.Add(auth.DefaultLeeway).Before(*r.NotBefore):
 		return &tokenFault{auth.ReasonNotYetValid, "the access token is not valid before " + r.NotBefore.Format(time.RFC3339)}
 	}
 	return nil

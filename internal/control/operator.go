@@ -43,11 +43,13 @@ const (
 	DefaultSessions = 1000
 	maxSessions     = 10_000
 
+	// MaxDenial is the longest time that a revocation may last.
+	MaxDenial = 10 * 365 * 24 * time.Hour
+
 	maxWho     = 1024                  // bytes of the name of a user, session or token
 	maxReason  = 123                   // bytes; RFC 6455 §5.5.1, less two for the code
 	maxTopic   = 256                   // bytes, as in package broker
 	maxPublish = 1 << 20               // bytes of a text
-	maxDenial  = 10 * 365 * 24 * 3600  // seconds
 	maxText    = 6*maxPublish + 4*1024 // bytes of a request with a text, each byte of which JSON may write as \u00XX
 )
 
@@ -181,8 +183,8 @@ func (r KickRequest) check() error {
 }
 
 func (r RevokeRequest) check() error {
-	if r.Seconds < 0 || r.Seconds > maxDenial {
-		return badRequest("seconds %d: want 1 to %d, or 0 for the default", r.Seconds, maxDenial)
+	if r.Seconds < 0 || r.Seconds > int64(MaxDenial/time.Second) {
+		return badRequest("seconds %d: want 1 to %d, or 0 for the default", r.Seconds, int64(MaxDenial/time.Second))
 	}
 	return exactlyOne("user", r.User, "session", r.Session, "token_id", r.TokenID)
 }
