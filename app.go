@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/signal"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
@@ -69,12 +71,16 @@ func (a *App) HTTP(h http.Handler) { a.http = h }
 // Run serves until ctx ends, and then drains: it closes all connections with 1012 (service restart), spread over
 // Config.DrainTimeout. It returns nil after a drain, also one that had to cut connections off at the end.
 //
+// From Run on the process ignores SIGPIPE: it goes on when the reader of its standard output or error ends.
+//
 // In the process that was started by hand Run is the primary, which starts the same program again for each worker. In a
 // worker it serves connections. What stands before Run in main therefore runs in every process.
 func (a *App) Run(ctx context.Context) error {
 	if err := errors.Join(append(a.faults, a.cfg.Tuning.check())...); err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // raised by a log whose reader is gone
+	defer a.flushLogs()
 	switch {
 	case cluster.IsWorker():
 		return a.runWorker(ctx)

@@ -59,8 +59,14 @@ type Config struct {
 	// about; past it a handshake gets 503. 0 is 1024.
 	MaxAuthorizing int
 
-	// Logger is where the App writes what an operator must know. Nil is slog.Default.
+	// Logger is where the App writes what an operator must know. Nil is slog.Default. A goroutine of its own calls the
+	// handler, so that no client and no reload waits for a handler that is slow or stuck: App.Logger queues LogQueue
+	// lines, and drops and counts the rest. Code that logs to Logger itself, or prints, has no such queue: in a worker
+	// it does not wait either if it writes to standard output or error, for the primary reads them in any case; before
+	// Run, and in a program that serves in one process, it waits for whoever reads.
 	Logger *slog.Logger
+	// LogQueue is the number of log lines of a process that may wait to be written. 0 is 1024.
+	LogQueue int
 	// LogDir is a folder for log files, one of each process: primary.log, worker-1.log and so on. They hold JSON, of the
 	// levels of Logger, and are rotated: see App.ReopenLogs. Empty writes to Logger.
 	LogDir string
@@ -70,7 +76,8 @@ type Config struct {
 	// LogSample bounds the lines about clients that come and go, per worker and second. What is left out is counted. 0
 	// is 20, negative is none.
 	LogSample int
-	// WorkerOutput receives what workers write to their standard output and error. Nil is os.Stdout and os.Stderr.
+	// WorkerOutput receives what workers write to their standard output and error. Nil is os.Stdout and os.Stderr. Lines
+	// that it does not take in time are dropped, and counted.
 	WorkerOutput io.Writer
 	// OnStart is called once when everything serves: in the primary, or in the only process.
 	OnStart func(Started)
@@ -121,6 +128,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.LogQueue <= 0 {
+		c.LogQueue = defaultLogQueue
 	}
 	if c.Version == "" {
 		c.Version = "devel"

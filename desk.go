@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -54,7 +55,7 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 			Version: a.cfg.Version, Restarts: c.restarts(),
 			HandoffMoved: h.Moved, HandoffFailed: h.Failed, HandoffSeconds: h.LastSeconds,
 			Sessions: int64(reg.memory.Stats().Sessions), SessionsConnected: int64(reg.memory.Stats().Connected),
-			HasStore: a.cfg.Sessions.Redis != "", StoreUp: reg.reachable(),
+			HasStore: a.cfg.Sessions.Redis != "", StoreUp: reg.reachable(), Limits: d.ownLimits(),
 		}
 	})
 	d.totals = metrics.Totals()
@@ -70,7 +71,10 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 			return nil, fmt.Errorf("expedite: Config.Admin: %w", err)
 		}
 		d.admin = ln
-		d.web = &http.Server{Handler: control.AdminHandler(metrics), ReadHeaderTimeout: httpHeadTimeout}
+		d.web = &http.Server{
+			Handler: control.AdminHandler(metrics), ReadHeaderTimeout: httpHeadTimeout,
+			ErrorLog: slog.NewLogLogger(a.Logger().Handler(), slog.LevelDebug),
+		}
 		d.serves.Go(func() {
 			if err := d.web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				a.Logger().Error("admin listener ended", "error", err)
@@ -174,7 +178,29 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 	sum := d.totals.Sum()
 	st.Totals.MessagesIn, st.Totals.MessagesOut = sum.MessagesIn(), sum.MessagesOut()
 	st.Totals.BytesIn, st.Totals.BytesOut, st.Totals.Limits = sum.BytesIn, sum.BytesOut, sum.Limits
+	for name, n := range d.ownLimits() {
+		if st.Totals.Limits == nil {
+			st.Totals.Limits = make(map[string]uint64)
+		}
+		st.Totals.Limits[name] += n
+	}
 	return st, nil
+}
+
+// ownLimits are the limits of the primary that were hit: log lines that were dropped, and bytes of workers' output.
+func (d *desk) ownLimits() map[string]uint64 {
+	hits := make(map[string]uint64)
+	group := d.crew.cluster()
+	if group == nil { // its only worker tells
+		return hits
+	}
+	if n := d.app.journal.Load().out.Lost(); n > 0 {
+		hits["log_queue"] = n
+	}
+	if n := group.Stats().OutputLost; n > 0 {
+		hits["worker_output"] = n
+	}
+	return hits
 }
 
 // identities tells how clients identify themselves, and how their sessions are.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/spool"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -22,6 +23,7 @@ import (
 type journal struct {
 	*slog.Logger
 	tap  *telemetry.Tap
+	out  *spool.Queue    // on the way to Config.Logger, or to the file
 	file *telemetry.File // nil without Config.LogDir
 	// sampled bounds the lines about clients that come and go.
 	sampled *telemetry.Sampler
@@ -29,6 +31,12 @@ type journal struct {
 
 // defaultLogSample is the number of lines about clients that come and go, per worker and second.
 const defaultLogSample = 20
+
+// Lines that wait to be written, and how long the end of Run waits for them.
+const (
+	defaultLogQueue = 1024
+	logFlush        = time.Second
+)
 
 // openJournal makes the log of a slot; 0 is the primary's.
 func (a *App) openJournal(slot int) error {
@@ -46,7 +54,12 @@ func (a *App) openJournal(slot int) error {
 		j.file = f
 		base = leveled{slog.NewJSONHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug}), base}
 	}
-	j.tap = telemetry.NewTap(base)
+	h, ok := base.(*spool.Handler)
+	if !ok {
+		h = spool.NewHandler(base, spool.New(a.cfg.LogQueue))
+	}
+	j.out = h.Queue()
+	j.tap = telemetry.NewTap(h)
 	j.Logger = slog.New(telemetry.NewRedactor(j.tap))
 	if slot > 0 {
 		j.Logger = j.With("worker", slot)
@@ -58,6 +71,22 @@ func (a *App) openJournal(slot int) error {
 	j.sampled = telemetry.NewSampler(max(sample, 0), time.Now)
 	a.journal.Store(j)
 	return nil
+}
+
+// flushLogs waits a while for the lines of this process to be written. From then on lines are written at once.
+func (a *App) flushLogs() {
+	if j := a.journal.Load(); j != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), logFlush)
+		defer cancel()
+		_ = j.out.Close(ctx) // what is not taken then is lost
+	}
+}
+
+// flushBeforeExec waits a moment for the lines of this process to be written: a new program follows in its place.
+func (a *App) flushBeforeExec() {
+	ctx, cancel := context.WithTimeout(context.Background(), logFlush/10)
+	defer cancel()
+	_ = a.journal.Load().out.Flush(ctx)
 }
 
 // leveled writes what another handler would.
@@ -81,8 +110,8 @@ func (l leveled) WithGroup(name string) slog.Handler {
 	return leveled{l.Handler.WithGroup(name), l.level}
 }
 
-// Logger is where this process logs: its lines are shown by `expedite logs`, and tokens are left out of them. Before
-// Run it is Config.Logger.
+// Logger is where this process logs: its lines are shown by `expedite logs`, and tokens are left out of them. Nothing
+// waits for them to be written: see Config.Logger. Before Run it is Config.Logger.
 func (a *App) Logger() *slog.Logger {
 	if j := a.journal.Load(); j != nil {
 		return j.Logger

@@ -196,6 +196,9 @@ func (n *node) report() telemetry.Worker {
 	if r := n.local.Refused(); r > 0 {
 		w.Limits["publish_queue"] = r
 	}
+	if r := n.journal.out.Lost(); r > 0 {
+		w.Limits["log_queue"] = r
+	}
 	if r := n.handoff.refused.Load(); r > 0 {
 		w.Limits["http_queue"] = r
 	}

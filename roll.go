@@ -45,7 +45,7 @@ func (d *desk) replacePrimary(ctx context.Context, res control.RollResult, rep c
 	files[fileSessions] = sessions
 	err = group.Exec(ctx, cluster.ExecOptions{
 		State: func() ([]byte, error) { return p.state(sessions) }, Files: files,
-		Before: func() { rep.Replacing(group.Generation(), res) },
+		Before: func() { rep.Replacing(group.Generation(), res); d.app.flushBeforeExec() },
 	})
 	d.app.Logger().Error("primary not replaced", "error", err)
 	return &control.RollError{

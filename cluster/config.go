@@ -13,6 +13,7 @@ import (
 const (
 	DefaultStartTimeout = 30 * time.Second
 	DefaultQueueLimit   = 16 << 20
+	DefaultOutputLimit  = 1 << 20
 )
 
 // MaxMessage is the longest message and, less 8 bytes, the longest report, in bytes.
@@ -35,6 +36,7 @@ type Config struct {
 	// Dir is their working directory. Empty is that of this process.
 	Dir string
 	// Stdout and Stderr receive what workers write there. Nil is this process's own; io.Discard makes them silent.
+	// Workers never wait for them: see OutputLimit.
 	Stdout, Stderr io.Writer
 	// Credential is who the workers are. Nil is the user of this process.
 	Credential *Credential
@@ -56,7 +58,11 @@ type Config struct {
 	// ErrOverloaded. A message that finds the queue empty is taken whatever its length. 0 is DefaultQueueLimit;
 	// negative is an error.
 	QueueLimit int
-	// Logger receives what an operator must know. Nil is slog.Default.
+	// OutputLimit is the number of bytes of workers' output that may wait for each of Stdout and Stderr. Lines beyond it
+	// are dropped; Stats.OutputLost counts them. 0 is DefaultOutputLimit; negative is an error.
+	OutputLimit int
+	// Logger receives what an operator must know. Nil is slog.Default. A goroutine of its own calls it: nothing waits
+	// for a handler that is slow.
 	Logger *slog.Logger
 	// OnEvent is told what happens to workers, by the goroutine that runs them: it must neither block nor wait for what
 	// that goroutine does. Fork, Setup, Drain, Stop and both Disconnect are for another goroutine.
@@ -81,8 +87,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Workers < 0 || c.Workers > MaxWorkers:
 		return c, fmt.Errorf("%d workers: want 1 to %d", c.Workers, MaxWorkers)
-	case c.StartTimeout < 0 || c.QueueLimit < 0 || c.Heartbeat < 0:
-		return c, errors.New("a negative StartTimeout, QueueLimit or Heartbeat")
+	case c.StartTimeout < 0 || c.QueueLimit < 0 || c.OutputLimit < 0 || c.Heartbeat < 0:
+		return c, errors.New("a negative StartTimeout, QueueLimit, OutputLimit or Heartbeat")
 	case c.Scheduling > None:
 		return c, fmt.Errorf("unknown scheduling: %v", c.Scheduling)
 	}
@@ -94,6 +100,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.QueueLimit == 0 {
 		c.QueueLimit = DefaultQueueLimit
+	}
+	if c.OutputLimit == 0 {
+		c.OutputLimit = DefaultOutputLimit
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -36,6 +36,8 @@ const (
 	// holdLimit is how long Send may fail, and the primary's own goroutine stand still, because the last messages to
 	// workers leave.
 	holdLimit = 500 * time.Millisecond
+	// flushLimit is how long Stdout and Stderr may take what workers have written. The rest is dropped.
+	flushLimit = 100 * time.Millisecond
 	// checkLimit is how long the next program may take to say that it could go on.
 	checkLimit = 30 * time.Second
 )
@@ -145,10 +147,11 @@ func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
 			o.hold()
 			undo = append(undo, o.release)
 			if until(ctx, o.atRest) != nil {
-				return wake, fmt.Errorf("what worker %d writes is not taken by Stdout or Stderr", w.slot)
+				return wake, fmt.Errorf("worker %d does not cease to write", w.slot)
 			}
 		}
 	}
+	flush(flushLimit, p.outlets.queues()...)
 	for _, w := range p.Workers() {
 		if err := w.awaitIdle(ctx); err != nil {
 			return wake, err
@@ -192,6 +195,10 @@ func (p *Primary) holdAndExec(o ExecOptions) error {
 		if err := w.awaitIdle(ctx); err != nil {
 			return err
 		}
+	}
+	flush(flushLimit, p.logs)
+	for _, q := range p.outlets.queues() {
+		q.Drop() // it would be lost uncounted
 	}
 	return p.exec(o)
 }

@@ -147,7 +147,7 @@ func (p *Primary) bear(s *slot) (*Worker, error) {
 	p.nextID++
 	s.generation++
 	b := birth{
-		settings: p.Settings(), env: s.env, queue: p.cfg.QueueLimit,
+		settings: p.Settings(), env: s.env, queue: p.cfg.QueueLimit, outlets: &p.outlets,
 		role: role{slot: s.number, slots: len(p.slots), generation: s.generation, id: p.nextID},
 	}
 	if p.cfg.Scheduling == None && p.acceptors != nil {

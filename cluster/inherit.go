@@ -59,7 +59,7 @@ func (p *Primary) inheritWorker(b workerHeritage, s *slot) (*Worker, error) {
 	w := &Worker{
 		slot: b.Slot, generation: b.Generation, id: b.ID, began: b.Began, wanted: b.Wanted, dismissed: b.Dismissed,
 		primary: p, at: s, ready: make(chan struct{}), done: make(chan struct{}),
-		stderr: &tail{to: p.settings.Stderr, last: b.Stderr}, proc: new(process),
+		stderr: &tail{to: p.outlets.writer(p.settings.Stderr), last: b.Stderr}, proc: new(process),
 	}
 	w.state.Store(uint32(b.State))
 	w.load.Store(b.Load)
@@ -73,7 +73,7 @@ func (p *Primary) inheritWorker(b workerHeritage, s *slot) (*Worker, error) {
 	}
 	w.proc.os = proc
 	for k, fd := range b.Output {
-		to := p.settings.Stdout
+		to := p.outlets.writer(p.settings.Stdout)
 		if k == len(b.Output)-1 { // standard error is the last
 			to = w.stderr
 		}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -141,11 +142,26 @@ func (w *player) hooks(play string) Hooks {
 			_ = w.self.Report(0, []byte(os.Getenv(roleEnv))) // it must be gone
 			w.quit <- 0
 		}
+	case "wordy":
+		h.Message = func(m []byte) {
+			line := append(bytes.Repeat([]byte("x"), 1023), '\n')
+			for range 4 << 10 { // of stdout and stderr each, four times what may wait
+				_, _ = os.Stdout.Write(line)
+				_, _ = os.Stderr.Write(line)
+			}
+			_ = w.self.Send(m)
+		}
 	case "deaf":
 		h.Message = func([]byte) { select {} }
 		h.Drain = nil
 	case "tell":
-		h.Lost = func() { fmt.Println("lost", w.self.Slot()); w.quit <- 0 }
+		// What it prints goes through the primary, and ends with it.
+		out, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/1", os.Getppid()), os.O_WRONLY, 0)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			w.quit <- 4
+		}
+		h.Lost = func() { _, _ = fmt.Fprintln(out, "lost", w.self.Slot()); w.quit <- 0 }
 	}
 	return h
 }

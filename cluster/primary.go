@@ -3,11 +3,16 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"os/signal"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/spool"
 )
 
 // Stats is what a primary has done. Counters only grow.
@@ -20,6 +25,7 @@ type Stats struct {
 	Restarts      uint64 // workers that were started in place of one that had died
 	Overloads     uint64 // messages that were not sent to workers because their queue was full
 	HandlesLost   uint64 // handles that were closed because the worker left, or nobody took them here
+	OutputLost    uint64 `json:",omitzero"` // bytes of workers' output that Stdout or Stderr did not take in time
 }
 
 // Primary runs the workers.
@@ -28,7 +34,9 @@ type Primary struct {
 	roster    roster
 	shared    shared        // listening sockets that workers have asked for
 	lost      atomic.Uint64 // handles
-	rolling   atomic.Bool   // a roll is under way
+	outlets   outlets
+	logs      *spool.Queue // to Config.Logger
+	rolling   atomic.Bool  // a roll is under way
 	moving    atomic.Pointer[move]
 	moveIDs   atomic.Uint64
 	listeners []*net.TCPListener
@@ -52,6 +60,9 @@ type Primary struct {
 	rolled   Rolled
 }
 
+// maxLogs is the number of records that may wait for Config.Logger.
+const maxLogs = 1024
+
 // slot is a worker's place.
 type slot struct {
 	number, generation int
@@ -65,6 +76,8 @@ type slot struct {
 
 // Start runs the workers and returns when all of them are ready. If one does not become ready, everything is stopped
 // again and the error, a *StartError, tells its slot, its end and its last words. After Start, ctx has no meaning.
+//
+// From here on this process ignores SIGPIPE: it does not end when the reader of its standard output or error does.
 func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if !Supported {
 		return nil, ErrUnsupported
@@ -81,6 +94,10 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if p.settings, err = cfg.settings(); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	signal.Ignore(syscall.SIGPIPE)
+	p.outlets.limit = cfg.OutputLimit
+	p.logs = spool.New(maxLogs)
+	p.cfg.Logger = slog.New(spool.NewHandler(cfg.Logger.Handler(), p.logs))
 	if cfg.Inherit != nil {
 		return p, p.startInherited(cfg.Inherit)
 	}
@@ -181,6 +198,7 @@ func (p *Primary) Stats() Stats {
 	s := p.disp.snapshot()
 	p.roster.count(&s)
 	s.HandlesLost = p.lost.Load()
+	s.OutputLost += p.outlets.lost() // to what programs before have lost
 	return s
 }
 

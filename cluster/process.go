@@ -84,18 +84,15 @@ func (o *output) atRest() bool {
 	return o.resting
 }
 
-// outlet is where a process may write so that it is passed on to a writer; the process's end has to be closed here. A
-// file needs nobody to pass on.
-func (p *process) outlet(to io.Writer) (theirs *os.File, ours bool, err error) {
-	if f, ok := to.(*os.File); ok {
-		return f, false, nil
-	}
+// outlet is where a process may write so that it is passed on to a writer; the process's end has to be closed here.
+// Files are no exception: a process that had one of its own would wait when that takes nothing.
+func (p *process) outlet(to io.Writer) (theirs *os.File, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	p.output = append(p.output, pass(r, to))
-	return w, true, nil
+	return w, nil
 }
 
 // wait waits for the end of the process, and of what it had to say, as exec.Cmd.Wait does.

@@ -53,6 +53,7 @@ type birth struct {
 	role     role
 	listener *net.TCPListener // it is given a copy; nil is none
 	queue    int              // limit of the way to it, in bytes
+	outlets  *outlets
 }
 
 // spawn starts a worker process.
@@ -77,7 +78,7 @@ func spawn(b birth) (*Worker, error) {
 	}
 	w := &Worker{slot: r.slot, generation: r.generation, id: r.id, began: time.Now()}
 	w.ready, w.done = make(chan struct{}), make(chan struct{})
-	w.stderr = &tail{to: b.settings.Stderr}
+	w.stderr = &tail{to: b.outlets.writer(b.settings.Stderr)}
 	if w.proc, err = execute(b, r, theirs, w.stderr); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -102,15 +103,13 @@ func execute(b birth, r role, link *os.File, stderr io.Writer) (*process, error)
 	for _, way := range []struct {
 		to   *io.Writer
 		from io.Writer
-	}{{&cmd.Stdout, b.settings.Stdout}, {&cmd.Stderr, stderr}} {
-		f, ours, err := p.outlet(way.from)
+	}{{&cmd.Stdout, b.outlets.writer(b.settings.Stdout)}, {&cmd.Stderr, stderr}} {
+		f, err := p.outlet(way.from)
 		if err != nil {
 			p.drop()
 			return nil, err
 		}
-		if ours {
-			theirs = append(theirs, f)
-		}
+		theirs = append(theirs, f)
 		*way.to = f
 	}
 	if err := cmd.Start(); err != nil {

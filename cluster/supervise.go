@@ -25,6 +25,7 @@ func (p *Primary) run() {
 				a.close()
 			}
 			p.shared.close()
+			flush(outputDelay, p.logs)
 			close(p.ended)
 			return
 		}
@@ -66,6 +67,7 @@ func (p *Primary) await(s *slot, w *Worker, read <-chan struct{}) {
 	}
 	w.link.close()
 	<-read
+	flush(outputDelay, p.outlets.queues()...) // its last words come before the news of its end
 	p.do(func() { p.exited(s, w, err) })
 }
 

@@ -17,7 +17,7 @@ type tail struct {
 	last []byte
 }
 
-// Write is part of io.Writer. What cannot be passed on is remembered still: a worker must not block on its own logs.
+// Write is part of io.Writer. What cannot be passed on is remembered still.
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	t.last = append(t.last, b...)

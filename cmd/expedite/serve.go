@@ -16,6 +16,7 @@ import (
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/spool"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -42,6 +43,7 @@ type serveCmd struct {
 	LogDir    string   `help:"Folder for log files, one of each process; USR1 reopens them." placeholder:"DIR"`
 	LogQuery  []string `help:"Parameters of the address that log lines show." placeholder:"NAME"`
 	LogHeader []string `help:"Header fields of the handshake that log lines show." placeholder:"NAME"`
+	LogQueue  int      `help:"Log lines of a process that may wait to be written." default:"1024" placeholder:"1024"`
 	LogSample int      `help:"Lines a second about clients that come and go; -1: none." default:"20" placeholder:"20"`
 }
 
@@ -74,6 +76,7 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer flushLog(cfg.Logger)
 	ctx, stop := terminated(context.Background())
 	defer stop()
 	identity, keys, err := s.identifyFlags.config(cfg.Logger)
@@ -129,7 +132,10 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	if hang <= 0 {
 		hang = -1
 	}
-	logger, err := newLogger(s.LogFormat, s.LogLevel)
+	if s.LogQueue < 1 {
+		return cfg, usageError{fmt.Errorf("--log-queue %d: want at least 1", s.LogQueue)}
+	}
+	logger, err := newLogger(s.LogFormat, s.LogLevel, s.LogQueue)
 	if err != nil {
 		return cfg, usageError{err}
 	}
@@ -140,7 +146,8 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 		HangTimeout: hang, MaxWorkerMemory: memory,
 		DrainTimeout: s.DrainTimeout, Logger: logger, Version: version(),
 		LogDir: s.LogDir, LogQuery: s.LogQuery, LogHeaders: s.LogHeader, LogSample: s.LogSample,
-		OnStart: func(st expedite.Started) { banner(stdout, st, controlPath(s.Control)) },
+		LogQueue: s.LogQueue,
+		OnStart:  func(st expedite.Started) { soon(func() { banner(stdout, st, controlPath(s.Control)) }) },
 	}, nil
 }
 
@@ -239,7 +246,8 @@ func controlPath(s string) string {
 // terminalEnv tells workers, whose output goes through the primary, that a terminal stands at its end.
 const terminalEnv = "EXPEDITE_TERMINAL"
 
-func newLogger(format, level string) (*slog.Logger, error) {
+// newLogger makes a logger that nobody waits for: it queues lines for standard error.
+func newLogger(format, level string, queue int) (*slog.Logger, error) {
 	if format == "auto" && os.Getenv(terminalEnv) != "" {
 		format = "text"
 	}
@@ -248,5 +256,34 @@ func newLogger(format, level string) (*slog.Logger, error) {
 			return nil, err
 		}
 	}
-	return telemetry.NewLogger(os.Stderr, strings.ToLower(format), level)
+	l, err := telemetry.NewLogger(os.Stderr, strings.ToLower(format), level)
+	if err != nil {
+		return nil, err
+	}
+	return slog.New(spool.NewHandler(l.Handler(), spool.New(queue))), nil
+}
+
+// lastWords is how long a process may wait for somebody to read what it prints.
+const lastWords = time.Second
+
+// flushLog waits a while for the lines of a logger to be written.
+func flushLog(l *slog.Logger) {
+	if h, ok := l.Handler().(*spool.Handler); ok {
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		_ = h.Queue().Flush(ctx) // what is not taken then is lost
+	}
+}
+
+// soon calls f and waits a while for it: it prints, and perhaps nobody reads.
+func soon(f func()) {
+	done := make(chan struct{})
+	go func() { // ends when it is read, or with the process
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(lastWords):
+	}
 }

@@ -57,11 +57,20 @@ type server struct {
 // serve starts the command on a port of the system's choice and waits until it serves.
 func serve(t *testing.T, args ...string) *server {
 	t.Helper()
+	return serveTo(t, nil, args...)
+}
+
+// serveTo is serve with an output of its own.
+func serveTo(t *testing.T, out *os.File, args ...string) *server {
+	t.Helper()
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
 	args = append([]string{"serve", "--addr", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control", s.control}, args...)
 	s.cmd = exec.Command(command, args...)
 	s.cmd.Dir = t.TempDir()
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	if out != nil {
+		s.cmd.Stdout, s.cmd.Stderr = out, out
+	}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ type collector struct {
 	// families are counters with one more label, of values that are found at run time.
 	families                                        []labeled
 	restarts, handoff, handoffSeconds, state, build *prometheus.Desc
-	sessions, storeUp                               *prometheus.Desc
+	sessions, storeUp, limits                       *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -57,6 +57,7 @@ func newCollector(source func() []Sample, primary func() Primary, totals *Totals
 		restarts:       desc("worker_restarts_total", "Workers that ended unasked.", "worker"),
 		handoff:        desc("handoff_connections_total", "Connections that a handoff moved or failed to.", "result"),
 		handoffSeconds: desc("handoff_seconds", "How long the latest handoff took."),
+		limits:         desc("primary_limit_hits_total", "How often a limit of the primary was hit.", "limit"),
 		state:          desc("worker_state", "Processes of a slot that are in this state.", "worker", "state"),
 		build:          desc("build_info", "Always 1; the labels tell.", "version", "goversion"),
 		sessions:       desc("sessions", "Sessions that the primary holds.", "state"),
@@ -155,7 +156,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- f.desc
 	}
 	for _, d := range []*prometheus.Desc{
-		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp,
+		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.limits,
 	} {
 		ch <- d
 	}
@@ -200,6 +201,9 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 	send(ch, c.handoff, prometheus.CounterValue, float64(p.HandoffMoved), "moved")
 	send(ch, c.handoff, prometheus.CounterValue, float64(p.HandoffFailed), "failed")
 	send(ch, c.handoffSeconds, prometheus.GaugeValue, p.HandoffSeconds)
+	for limit, n := range p.Limits {
+		send(ch, c.limits, prometheus.CounterValue, float64(n), limit)
+	}
 	send(ch, c.sessions, prometheus.GaugeValue, float64(p.SessionsConnected), "connected")
 	send(ch, c.sessions, prometheus.GaugeValue, float64(max(p.Sessions-p.SessionsConnected, 0)), "disconnected")
 	if p.HasStore {

@@ -10,11 +10,12 @@ import (
 
 // Primary is what the primary itself has to tell. The zero value is that of a server that has just begun.
 type Primary struct {
-	Version        string         // of the program; empty: unknown
-	Restarts       map[int]uint64 // by slot: processes that ended unasked
-	HandoffMoved   uint64         // connections that moved to a new process
-	HandoffFailed  uint64         // connections that could not
-	HandoffSeconds float64        // how long the latest handoff took; 0: there was none
+	Version        string            // of the program; empty: unknown
+	Restarts       map[int]uint64    // by slot: processes that ended unasked
+	HandoffMoved   uint64            // connections that moved to a new process
+	HandoffFailed  uint64            // connections that could not
+	HandoffSeconds float64           // how long the latest handoff took; 0: there was none
+	Limits         map[string]uint64 // hits of its own limits, by the limit's name
 
 	Sessions          int64 // that the primary holds
 	SessionsConnected int64 // those of them with a connection

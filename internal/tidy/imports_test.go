@@ -32,9 +32,10 @@ var policy = map[string]string{
 	"internal/doctor":     "github.com/dustin/go-humanize golang.org/x/sys",
 	"internal/loadtest":   "ws internal/reactor cluster github.com/HdrHistogram/hdrhistogram-go github.com/dustin/go-humanize golang.org/x/sys",
 	"internal/telemetry":  "github.com/prometheus/client_golang github.com/lmittmann/tint golang.org/x/sys",
-	"cluster":             "internal/fdpass golang.org/x/sys",
-	".":                   "ws auth session broker cluster internal/engine internal/handoff internal/reactor internal/control internal/telemetry internal/memory internal/rpc golang.org/x/sys",
-	"cmd/expedite":        ". ws auth session cluster internal/control internal/telemetry internal/doctor internal/loadtest internal/artillery github.com/alecthomas/kong github.com/dustin/go-humanize go.yaml.in/yaml/v3 github.com/lmittmann/tint",
+	"internal/spool":      "",
+	"cluster":             "internal/fdpass internal/spool golang.org/x/sys",
+	".":                   "ws auth session broker cluster internal/engine internal/handoff internal/reactor internal/control internal/telemetry internal/memory internal/rpc internal/spool golang.org/x/sys",
+	"cmd/expedite":        ". ws auth session cluster internal/control internal/telemetry internal/spool internal/doctor internal/loadtest internal/artillery github.com/alecthomas/kong github.com/dustin/go-humanize go.yaml.in/yaml/v3 github.com/lmittmann/tint",
 	"examples/chat":       ". auth",
 	"benchmarks":          ". ws github.com/lxzan/gws golang.org/x/sys",
 }

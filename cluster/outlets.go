@@ -1,0 +1,77 @@
+package cluster
+
+import (
+	"context"
+	"io"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/spool"
+)
+
+// outlets are the queues before the writers that workers' output goes to. A writer that takes nothing holds up neither
+// this process nor the workers: what finds its queue full is dropped.
+type outlets struct {
+	limit int // of each queue, in bytes
+
+	mu   sync.Mutex
+	list []outlet
+}
+
+// outlet is the queue of a writer.
+type outlet struct {
+	to io.Writer // nil is every writer that cannot be compared
+	q  *spool.Queue
+}
+
+// writer is a way into the queue of a writer, for one process.
+func (o *outlets) writer(to io.Writer) io.Writer {
+	if to == io.Discard {
+		return to
+	}
+	return spool.NewWriter(to, o.queue(to))
+}
+
+func (o *outlets) queue(to io.Writer) *spool.Queue {
+	if !reflect.ValueOf(to).Comparable() {
+		to = nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, known := range o.list {
+		if known.to == to {
+			return known.q
+		}
+	}
+	q := spool.New(o.limit)
+	o.list = append(o.list, outlet{to, q})
+	return q
+}
+
+// queues are all of them.
+func (o *outlets) queues() (list []*spool.Queue) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, known := range o.list {
+		list = append(list, known.q)
+	}
+	return list
+}
+
+// lost is the number of bytes that were dropped.
+func (o *outlets) lost() (n uint64) {
+	for _, q := range o.queues() {
+		n += q.Lost()
+	}
+	return n
+}
+
+// flush waits a while for the queues to be empty.
+func flush(limit time.Duration, queues ...*spool.Queue) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for _, q := range queues {
+		_ = q.Flush(ctx) // the rest is dropped, or written later
+	}
+}
