@@ -53,7 +53,7 @@ func (c *Conn) SetData(v any) {
 }
 
 // Send sends a message. It never blocks; the message's bytes may be reused when it returns. A Conn that was kept in the
-// worker which its connection has left still works: the message is queued on its way to where the connection is now.
+// worker which its connection has left still works: the message is sent to where the connection is now.
 func (c *Conn) Send(m Message) SendResult {
 	r := c.conn.Send(m.opcode(), m.data)
 	if r != engine.Moved {
@@ -62,7 +62,7 @@ func (c *Conn) Send(m Message) SendResult {
 	if c.end.app.Send(c.ID(), m) != nil {
 		return Dropped
 	}
-	return Queued
+	return Sent
 }
 
 // Buffered is the number of bytes that wait for the client.

@@ -26,9 +26,9 @@ type SendResult uint8
 
 // The four results.
 const (
-	// Sent means that the message is on its way to the socket.
+	// Sent means that the message is on its way to the socket, or to the worker to which the connection has moved.
 	Sent SendResult = iota
-	// Queued means that the peer reads slowly, and the message waits for it.
+	// Queued means that the peer reads slowly, and the message waits for it. Drain or Close follows.
 	Queued
 	// Dropped means that the queue was full, and the policy gave the message up.
 	Dropped
@@ -50,9 +50,11 @@ type Handler struct {
 	Authorize func(r *http.Request, id *auth.Identity) error
 	// Open is called first.
 	Open func(c *Conn)
-	// Message is called for each whole message; its bytes are valid until the callback returns.
+	// Message is called for each whole message; its bytes are valid until the callback returns. What a client sent before
+	// it closed is still delivered, and can be answered until CloseTimeout. After Conn.Close, a panic or a kick, messages
+	// that have not been delivered are dropped.
 	Message func(c *Conn, m Message)
-	// Drain is called when the queue of a slow connection fell to LowMark after it had been above.
+	// Drain is called when the queue of a slow connection fell to LowMark, after a Send that returned Queued or Dropped.
 	Drain func(c *Conn)
 	// Close is called last, once.
 	Close func(c *Conn, err *CloseError)
@@ -93,7 +95,8 @@ type Handler struct {
 	IdleTimeout time.Duration
 	// PingInterval is the silence after which the client is pinged. 0 is 50 s, negative is never.
 	PingInterval time.Duration
-	// CloseTimeout bounds the closing handshake. 0 is 5 s.
+	// CloseTimeout bounds the closing handshake, and before it the time for messages that the client sent before it
+	// closed. 0 is 5 s.
 	CloseTimeout time.Duration
 	// QueueLimit is the number of bytes that may wait for a slow client. 0 is 1 MiB. A message that finds the queue
 	// empty is always taken.

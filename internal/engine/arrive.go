@@ -93,6 +93,8 @@ func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
 // loop, in the same turn as Admit, so that no event of theirs has been lost. The memory behind the states may be used
 // again.
 func (e *Engine) Start(a *Arrivals) {
+	e.moving = true
+	defer func() { e.moving = false }()
 	for _, one := range a.list {
 		e.start(one.conn, one.state, a.position)
 	}

@@ -38,7 +38,11 @@ func (c *Conn) Close(code ws.CloseCode, reason string) error {
 func (c *Conn) Abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bits |= bitBroken
+	c.bits |= bitBroken | bitOver
+	if c.phase.Load() == phaseOpen {
+		c.phase.Store(phaseClosing)
+		c.end = &ending{code: ws.CloseAbnormal}
+	}
 	c.markDirty()
 }
 
@@ -46,13 +50,56 @@ func (c *Conn) Abort() {
 func (c *Conn) beginClose(end ending, say string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase.Load() == phaseOpen {
+	if c.phase.Load() == phaseOpen && c.end == nil {
 		c.closeLocked(end, say)
 	}
 }
 
-// closeLocked queues the close frame, the last frame of this side. RFC 6455 §5.5.1. With c.mu held.
+// part begins the end of c that its peer has brought about, by a close frame, its FIN or a broken rule. What the peer
+// had sent before is handled, and answered, first: for at most the close timeout c stays open, with its end set, while
+// callbacks wait or run. On the loop, with bitSwallow set.
+func (c *Conn) part(end ending) {
+	c.mu.Lock()
+	if c.phase.Load() != phaseOpen || c.end != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.end = &end
+	waits := c.box != nil
+	if !waits {
+		c.sayEnd()
+	}
+	c.mu.Unlock()
+	if waits {
+		c.lastPing = c.eng.loop.Now()
+		c.schedule()
+	}
+}
+
+// parting reports whether c is open only until its callbacks have been made. On the loop.
+func (c *Conn) parting() bool { return c.loopBits&bitSwallow != 0 && c.phase.Load() == phaseOpen }
+
+// sayEnd ends what part began. On the loop, with c.mu held.
+func (c *Conn) sayEnd() {
+	switch {
+	case c.end.code == ws.CloseAbnormal: // the peer sends no more frames, and expects none
+		c.phase.Store(phaseClosing)
+		c.markDirty()
+	case c.loopBits&bitPeerClosed != 0:
+		c.sayClose(*c.end, "")
+	default:
+		c.sayClose(*c.end, c.end.reason)
+	}
+}
+
+// closeLocked is a close of the server's own. With c.mu held.
 func (c *Conn) closeLocked(end ending, say string) {
+	c.bits |= bitOver
+	c.sayClose(end, say)
+}
+
+// sayClose queues the close frame, the last frame of this side. RFC 6455 §5.5.1. With c.mu held.
+func (c *Conn) sayClose(end ending, say string) {
 	c.phase.Store(phaseClosing)
 	c.end = &end
 	frame, err := ws.AppendClose(nil, end.code, say)

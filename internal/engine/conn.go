@@ -42,7 +42,7 @@ type Conn struct {
 	mu      sync.Mutex
 	out     *outbox       // nil while nothing waits to be written
 	box     *mailbox      // nil while no callback waits or runs on a goroutine
-	end     *ending       // nil while nothing has ended the connection
+	end     *ending       // nil while nothing has ended the connection; set in the open phase, see Conn.part
 	phase   atomic.Uint32 // written with mu held once the connection is open
 	blocked atomic.Bool   // the socket is full; it tells when it is writable. Written with mu held
 	bits    connBits
@@ -71,6 +71,7 @@ const (
 	bitPressed                      // the queue was above the low mark, or full: a Drain is owed
 	bitBroken                       // a write failed: the connection is gone
 	bitLeaving                      // callbacks on a goroutine pause: the connection is about to move
+	bitOver                         // the server has closed: messages that wait for their callback are dropped
 )
 
 // maxConnSize is the budget for a Conn. An idle connection has little else.

@@ -224,12 +224,16 @@ func (e *Engine) prepare(c *Conn) bool {
 // park is what the goroutine of c does last: it lets the application pack, and gives c to the loop.
 func (c *Conn) park() {
 	var carried []byte
-	var err error
-	if c.route.Carries {
-		carried, err = c.suspend()
+	err := errSuspend // if Suspend ends the goroutine
+	defer func() { c.eng.loop.Post(func() { c.eng.parked(c, carried, err) }) }()
+	if !c.route.Carries {
+		err = nil
+		return
 	}
-	c.eng.loop.Post(func() { c.eng.parked(c, carried, err) })
+	carried, err = c.suspend()
 }
+
+var errSuspend = errors.New("engine: Suspend did not return")
 
 // parked takes note that c has paused.
 func (e *Engine) parked(c *Conn, carried []byte, err error) {
@@ -273,13 +277,16 @@ func (e *Engine) remain(c *Conn, why stay, err error) {
 
 // suspend asks the application what c carries. A panic keeps c here.
 func (c *Conn) suspend() (carried []byte, err error) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
+		if !returned {
+			p := recover()
 			c.eng.panicked("suspend", p)
-			err = fmt.Errorf("engine: panic in suspend: %v", p)
+			carried, err = nil, fmt.Errorf("engine: panic in suspend: %v", p)
 		}
 	}()
 	carried, err = c.route.Handler.Suspend(c)
+	returned = true
 	if carried == nil {
 		carried = []byte{}
 	}
@@ -291,9 +298,10 @@ func (c *Conn) suspendInline() ([]byte, error) {
 	if c.route == nil || !c.route.Inline || !c.route.Carries || c.id == 0 {
 		return nil, nil
 	}
-	c.eng.watch.enter()
-	defer c.eng.watch.leave()
-	return c.suspend()
+	var carried []byte
+	err := errSuspend
+	c.eng.apart(func() { carried, err = c.suspend() })
+	return carried, err
 }
 
 // freeze takes c off the loop and adds it to b.
@@ -382,6 +390,8 @@ func (e *Engine) Release(b *Batch) {
 
 // Thaw puts a batch that was not taken back on the loop, where it goes on as if nothing had been. On the loop.
 func (e *Engine) Thaw(b *Batch) {
+	e.moving = true
+	defer func() { e.moving = false }()
 	for _, z := range b.conns {
 		c := z.conn
 		k, s, err := e.loop.Attach(c.sock.FD())
@@ -434,7 +444,8 @@ func (e *Engine) settleIn(c *Conn, topics []string) {
 	c.mu.Lock()
 	c.blocked.Store(false)
 	c.bits &^= bitDirty
-	if c.out != nil || c.phase.Load() == phaseClosing || c.phase.Load() == phaseRefused || c.bits&bitBroken != 0 {
+	if c.out != nil || c.phase.Load() == phaseClosing || c.phase.Load() == phaseRefused ||
+		c.bits&(bitBroken|bitPressed) != 0 || c.end != nil {
 		c.markDirty()
 	}
 	c.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -33,14 +34,32 @@ func (c *Conn) dispatch(ev event) {
 		c.post(ev)
 		return
 	}
+	if c.eng.moving {
+		c.eng.apart(func() { c.call(ev) })
+		return
+	}
 	c.eng.watch.enter()
+	defer c.eng.watch.leave()
 	c.call(ev)
-	c.eng.watch.leave()
 }
 
-// call makes a callback. A panic ends the connection and not the process.
+// apart runs f on a goroutine of its own and waits for its end. It is for callbacks on the loop that others stand in
+// line behind: one that ends its goroutine does not end the line.
+func (e *Engine) apart(f func()) {
+	done := make(chan struct{})
+	e.watch.enter()
+	defer e.watch.leave()
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
+}
+
+// call makes a callback. A panic or runtime.Goexit ends the connection, and not the process or the loop.
 func (c *Conn) call(ev event) {
-	defer c.rescue()
+	returned := false
+	defer c.rescue(&returned)
 	switch h := c.route.Handler; ev.kind {
 	case eventMessage:
 		h.Message(c, ev.op, ev.data)
@@ -56,17 +75,38 @@ func (c *Conn) call(ev event) {
 			_ = c.Close(ws.CloseServiceRestart, "the connection could not be moved")
 		}
 	}
+	returned = true
 }
 
-func (c *Conn) rescue() {
-	if p := recover(); p != nil {
-		c.eng.panicked("callback", p)
-		_ = c.Close(ws.CloseInternalError, "internal error")
+// rescue closes c if its callback has not returned.
+func (c *Conn) rescue(returned *bool) {
+	if *returned {
+		return
+	}
+	p := recover()
+	c.eng.panicked("callback", p)
+	_ = c.Close(ws.CloseInternalError, "internal error")
+	if p == nil && c.route.Inline && !c.eng.moving {
+		c.cutOff()
 	}
 }
 
-// panicked reports a panic of the application.
+// cutOff makes up for what the loop has not done because a callback ended its goroutine: the rest of what was read is
+// lost, and what follows is swallowed. On the loop.
+func (c *Conn) cutOff() {
+	if c.gone() {
+		return
+	}
+	c.loopBits |= bitSwallow | bitFailed
+	c.loopBits &^= bitPaused | bitReadPending
+	c.eng.loop.Again(c.key, reactor.Readable)
+}
+
+// panicked reports a panic of the application; nil stands for runtime.Goexit.
 func (e *Engine) panicked(where string, p any) {
+	if p == nil {
+		p = "runtime.Goexit was called"
+	}
 	e.count.panics.Add(1)
 	e.cfg.Logger.Error("panic in "+where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }

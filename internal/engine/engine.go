@@ -102,6 +102,8 @@ type Engine struct {
 	// On the loop only.
 	conns    []*Conn // by reactor.Key.Index
 	flushing []*Conn // swapped with dirty at each flush
+	flushed  int     // how many of them have had their turn
+	moving   bool    // callbacks run apart: see Engine.apart
 
 	dirtyMu sync.Mutex
 	dirty   []*Conn // connections with something to write or to settle
@@ -155,14 +157,28 @@ func New(cfg Config) (*Engine, error) {
 
 // Run turns the loop until Stop. It returns when no callback is running any more.
 func (e *Engine) Run() error {
-	stopWatch := e.watch.start()
-	defer stopWatch()
-	if err := e.loop.Run(); err != nil {
+	err := e.persist(e.loop.Run)
+	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	e.abandon()
+	_ = e.persist(func() error { e.abandon(); return nil })
 	e.tasks.Wait()
 	return nil
+}
+
+// persist runs f on a goroutine, and again on another one each time that a callback has ended it (runtime.Goexit).
+func (e *Engine) persist(f func() error) (err error) {
+	for returned := false; !returned; {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer e.watch.start()()
+			err = f()
+			returned = true
+		}()
+		<-done
+	}
+	return err
 }
 
 // Stop ends the loop: connections that are still open are cut without a closing handshake.
@@ -226,14 +242,19 @@ func (e *Engine) Flush() {
 	}
 	// A Drain callback may send again; what that queues leaves in this turn too, but not for ever.
 	for range 4 {
-		e.dirtyMu.Lock()
-		e.dirty, e.flushing = e.flushing[:0], e.dirty
-		e.dirtyMu.Unlock()
+		if e.flushed == len(e.flushing) { // it is not if a callback has ended the loop's goroutine
+			e.dirtyMu.Lock()
+			e.dirty, e.flushing = e.flushing[:0], e.dirty
+			e.dirtyMu.Unlock()
+			e.flushed = 0
+		}
 		if len(e.flushing) == 0 {
 			return
 		}
-		for i, c := range e.flushing {
-			e.flushing[i] = nil
+		for e.flushed < len(e.flushing) {
+			c := e.flushing[e.flushed]
+			e.flushing[e.flushed] = nil
+			e.flushed++
 			c.flush(false)
 		}
 	}

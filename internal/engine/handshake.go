@@ -27,6 +27,7 @@ type Upgrade struct {
 var (
 	errHeadTooLarge = &ws.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "request head too large"}
 	errHeadTooSlow  = &ws.HandshakeError{Status: http.StatusRequestTimeout, Reason: "request head took too long"}
+	errInternal     = &ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"}
 	errNotUpgrade   = &ws.HandshakeError{
 		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
 		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}},
@@ -152,7 +153,9 @@ func (c *Conn) authorize(route *Route, u *Upgrade) {
 	case route.Authorize == nil:
 		c.accept(route, u)
 	case !route.Blocking:
-		c.decided(route, u, e.guardAuthorize(context.Background(), route, u))
+		err := error(errInternal)
+		defer func() { c.decided(route, u, err) }()
+		err = e.guardAuthorize(context.Background(), route, u)
 	case e.deciding.Load() >= int64(e.cfg.MaxAuthorizing):
 		e.count.limit(limitAuthorizing)
 		c.refuse(unavailable("too many clients are being authorized", "1"))
@@ -167,24 +170,30 @@ func (c *Conn) authorize(route *Route, u *Upgrade) {
 			defer e.tasks.Done()
 			ctx, cancel := context.WithTimeout(context.Background(), e.cfg.HandshakeTimeout)
 			defer cancel()
-			err := e.guardAuthorize(ctx, route, u)
-			e.deciding.Add(-1)
-			if !e.loop.Post(func() { c.decided(route, u, err) }) && err == nil {
-				u.drop()
-			}
+			err := error(errInternal) // if Authorize ends the goroutine
+			defer func() {
+				e.deciding.Add(-1)
+				if !e.loop.Post(func() { c.decided(route, u, err) }) && err == nil {
+					u.drop()
+				}
+			}()
+			err = e.guardAuthorize(ctx, route, u)
 		}()
 	}
 }
 
 // guardAuthorize turns a panic of the application into a refusal.
 func (e *Engine) guardAuthorize(ctx context.Context, route *Route, u *Upgrade) (err error) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
-			e.panicked("authorize", p)
-			err = &ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"}
+		if !returned {
+			e.panicked("authorize", recover())
+			err = errInternal
 		}
 	}()
-	return route.Authorize(ctx, u)
+	err = route.Authorize(ctx, u)
+	returned = true
+	return err
 }
 
 // drop takes back what Authorize has done.
@@ -225,7 +234,7 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 	if err != nil {
 		e.cfg.Logger.Error("handshake answer cannot be written", "error", err)
 		u.drop()
-		c.refuse(&ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"})
+		c.refuse(errInternal)
 		return
 	}
 	c.route = route

@@ -1,10 +1,13 @@
 package engine
 
 // mailbox holds the callbacks that one connection has to make on a goroutine. It exists only while there are any, and
-// so does the goroutine. Guarded by Conn.mu, but for batch, which belongs to the goroutine.
+// so does the goroutine. Conn.mu guards waiting; the other fields belong to the goroutine.
 type mailbox struct {
 	waiting batch
 	running batch
+	next    int  // index in running of the next callback
+	from    int  // where its payload begins
+	full    bool // running had reached the limit
 }
 
 // batch is a list of events with the payloads of its messages in one arena.
@@ -85,56 +88,103 @@ func (c *Conn) post(ev event) {
 // maxLetters bounds the number of events in a mailbox, whose payloads may be empty.
 const maxLetters = 4096
 
-// pause puts what runs back in front of what waits, from the index-th on, if c is about to move.
-func (c *Conn) pause(index int) bool {
+// pause puts the rest of what runs back in front of what waits, if c is about to move.
+func (c *Conn) pause(box *mailbox) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bits&bitLeaving == 0 {
 		return false
 	}
-	waiting := c.box.waiting
-	c.box.waiting = batch{}
-	c.box.waiting.join(c.box.running, index)
-	c.box.waiting.join(waiting, 0)
-	c.box.running.reset()
+	waiting := box.waiting
+	box.waiting = batch{}
+	box.waiting.join(box.running, box.next)
+	box.waiting.join(waiting, 0)
+	box.empty()
 	return true
 }
 
-// work makes the callbacks of c until none is left.
+// empty forgets the callbacks that were made.
+func (m *mailbox) empty() {
+	m.running.reset()
+	m.next, m.from, m.full = 0, 0, false
+}
+
+// The ends of Conn.step.
+const (
+	stepOn   = iota // there may be more callbacks
+	stepIdle        // there are none: the mailbox is gone
+	stepPark        // c is about to move
+)
+
+// work makes the callbacks of c until none is left. If one ends the goroutine (runtime.Goexit), another goroutine makes
+// the rest.
 func (c *Conn) work() {
 	e := c.eng
 	defer e.tasks.Done()
-	for {
-		c.mu.Lock()
-		box := c.box
+	end := stepOn
+	defer func() {
+		if end == stepOn {
+			e.tasks.Add(1)
+			go c.work()
+		}
+	}()
+	for end == stepOn {
+		end = c.step()
+	}
+	if end == stepPark {
+		c.park()
+	}
+}
+
+// step makes the callbacks that have come so far.
+func (c *Conn) step() int {
+	e := c.eng
+	c.mu.Lock()
+	box := c.box
+	if box.next == len(box.running.events) {
+		box.empty()
 		if c.bits&bitLeaving != 0 && !box.waiting.begins() {
 			c.mu.Unlock()
-			c.park()
-			return
+			return stepPark
 		}
 		box.running, box.waiting = box.waiting, box.running
 		if len(box.running.events) == 0 {
 			c.box = nil
+			if c.end != nil {
+				c.markDirty() // the loop may have waited for this: see Conn.part
+			}
 			c.mu.Unlock()
 			e.mailboxes.Put(box)
-			return
+			return stepIdle
 		}
-		full := len(box.running.arena) >= c.route.MailboxLimit || len(box.running.events) >= maxLetters
-		c.mu.Unlock()
+		box.full = len(box.running.arena) >= c.route.MailboxLimit || len(box.running.events) >= maxLetters
+	}
+	c.mu.Unlock()
 
-		from := 0
-		for i, l := range box.running.events {
-			if e.leaving.Load() && !l.begins() && c.pause(i) {
-				c.park()
-				return
-			}
-			l.data = box.running.arena[from:l.until:l.until]
-			from = l.until
+	for box.next < len(box.running.events) {
+		l := box.running.events[box.next]
+		if e.leaving.Load() && !l.begins() && c.pause(box) {
+			return stepPark
+		}
+		l.data = box.running.arena[box.from:l.until:l.until]
+		box.from = l.until
+		box.next++
+		if !c.skips(l.kind) {
 			c.call(l.event)
 		}
-		box.running.reset()
-		if full {
-			e.loop.Post(c.resume)
-		}
 	}
+	if box.full {
+		e.loop.Post(c.resume)
+	}
+	return stepOn
+}
+
+// skips reports whether a callback is not to be made any more: after the server's own close, nothing but Close is.
+func (c *Conn) skips(kind eventKind) bool {
+	if c.phase.Load() == phaseOpen || (kind != eventMessage && kind != eventDrain) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bits&bitOver != 0
 }

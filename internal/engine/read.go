@@ -53,7 +53,7 @@ func (c *Conn) read(hangup bool) {
 		case errors.Is(err, reactor.ErrAgain):
 			return
 		case errors.Is(err, io.EOF):
-			e.teardown(c)
+			c.ended()
 			return
 		default:
 			e.count.resets.Add(1)
@@ -61,6 +61,17 @@ func (c *Conn) read(hangup bool) {
 			return
 		}
 	}
+}
+
+// ended acts on the peer's FIN. The peer may still read: what it sent before is answered, and what waits is written.
+func (c *Conn) ended() {
+	if c.phase.Load() < phaseRefused {
+		c.eng.teardown(c)
+		return
+	}
+	c.loopBits |= bitHangup | bitSwallow
+	c.part(ending{code: ws.CloseAbnormal})
+	c.flush(false)
 }
 
 // gone says that c was torn down while its bytes were handled. On the loop.
@@ -149,7 +160,7 @@ func (c *Conn) control(op ws.Opcode, payload []byte) {
 // peerClosed answers the peer's close frame. RFC 6455 §5.5.1: the answer echoes the code.
 func (c *Conn) peerClosed(code ws.CloseCode, reason string) {
 	c.loopBits |= bitPeerClosed | bitSwallow
-	c.beginClose(ending{code: code, reason: reason}, "")
+	c.part(ending{code: code, reason: reason})
 }
 
 // protocolError fails the connection. RFC 6455 §7.1.7: the close frame names the rule, then the socket is shut. What
@@ -166,7 +177,7 @@ func (c *Conn) protocolError(err error) {
 		c.eng.count.limit(limitFragments)
 	}
 	c.loopBits |= bitSwallow | bitFailed
-	c.beginClose(ending{code: code, reason: reason}, reason)
+	c.part(ending{code: code, reason: reason})
 }
 
 // resume reads again after a pause.

@@ -20,9 +20,10 @@ const (
 type Handler interface {
 	// Open is called once, before any message. What it sends leaves together with the handshake's answer.
 	Open(c *Conn)
-	// Message is called for each whole message. The payload is valid until it returns.
+	// Message is called for each whole message. The payload is valid until it returns. After a close of the server's own
+	// it is not called any more; after the peer's, it is called for what had arrived before.
 	Message(c *Conn, op ws.Opcode, payload []byte)
-	// Drain is called when the queue fell to the low mark after it had been above.
+	// Drain is called when the queue fell to the low mark, or emptied, after a message was Queued or Dropped.
 	Drain(c *Conn)
 	// Close is called once, as the last event. The code is ws.CloseAbnormal if no closing handshake took place.
 	Close(c *Conn, code ws.CloseCode, reason string)
@@ -77,7 +78,8 @@ type Route struct {
 	IdleTimeout time.Duration
 	// PingInterval is the silence after which a ping is sent; 0 is DefaultPingInterval, negative is never.
 	PingInterval time.Duration
-	// CloseTimeout bounds the closing handshake; 0 is DefaultCloseTimeout.
+	// CloseTimeout bounds the closing handshake, and before it the callbacks for what the peer sent before its end; 0 is
+	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
 	// QueueLimit is the high mark: bytes that may wait for a slow peer; 0 is DefaultQueueLimit. A message that finds
 	// the queue empty is always taken.

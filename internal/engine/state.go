@@ -40,6 +40,7 @@ const (
 	tagHeard    = 0x11 // 8: number of the last publication that it has had, if that is more than the batch's position
 	tagOptional = 0x80
 	tagExpiry   = 0x81 // 8: Conn.expires
+	tagParting  = 0x83 // as tagEnding, of a connection that is still open: see Conn.part
 )
 
 // movedLoopBits are those that mean something to the next worker.
@@ -106,7 +107,11 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	dst = c.appendInput(dst)
 	dst = c.appendOutput(dst)
 	if c.end != nil {
-		dst = append(dst, tagEnding)
+		tag := byte(tagEnding)
+		if ph == phaseOpen {
+			tag = tagParting
+		}
+		dst = append(dst, tag)
 		dst = binary.AppendUvarint(dst, uint64(2+len(c.end.reason)))
 		dst = binary.LittleEndian.AppendUint16(dst, uint16(c.end.code))
 		dst = append(dst, c.end.reason...)
@@ -166,6 +171,9 @@ func (c *Conn) appendLetters(dst []byte) []byte {
 	for _, l := range c.box.waiting.events {
 		data := c.box.waiting.arena[from:l.until]
 		from = l.until
+		if c.bits&bitOver != 0 && (l.kind == eventMessage || l.kind == eventDrain) {
+			continue
+		}
 		dst = append(dst, tagLetter)
 		dst = binary.AppendUvarint(dst, uint64(2+len(data)))
 		dst = append(append(dst, byte(l.kind), byte(l.op)), data...)
@@ -262,7 +270,7 @@ func (s *state) traffic(tag byte, v []byte) bool {
 		s.out = append(s.out, chunk{buf: v, kind: chunkFrames})
 	case tagPinned:
 		s.out = append(s.out, chunk{buf: v, kind: chunkPinned})
-	case tagEnding:
+	case tagEnding, tagParting:
 		if len(v) < 2 {
 			return false
 		}
@@ -285,8 +293,8 @@ func (s *state) plausible() bool {
 		return s.id == 0 && s.path == "" && len(s.topics) == 0 && len(s.letters) == 0
 	case phaseRefused:
 		return s.id == 0
-	case phaseOpen:
-		return s.id != 0 && s.path != "" && s.end == nil
+	case phaseOpen: // with an end, it is the peer that has closed
+		return s.id != 0 && s.path != "" && (s.end == nil || s.loopBits&bitSwallow != 0)
 	case phaseClosing: // without a path it is one whose endpoint was gone already
 		return s.id != 0 && s.end != nil
 	default:

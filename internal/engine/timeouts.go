@@ -59,6 +59,19 @@ func (c *Conn) keepAlive() {
 	if c.eng.pace != nil {
 		c.goOn()
 	}
+	if c.parting() {
+		if now < c.lastPing+int64(c.route.CloseTimeout) {
+			c.schedule()
+			return
+		}
+		c.eng.count.limit(limitCloseTime)
+		c.mu.Lock()
+		if c.phase.Load() == phaseOpen {
+			c.sayEnd()
+		}
+		c.mu.Unlock()
+		return
+	}
 	if c.expires != 0 && now >= c.expires {
 		c.eng.count.limit(limitExpiry)
 		c.beginClose(ending{code: CloseExpired, reason: "token expired"}, "token expired")
@@ -98,6 +111,9 @@ func (c *Conn) schedule() {
 	}
 	if c.expires != 0 && (due == 0 || c.expires < due) {
 		due = c.expires
+	}
+	if c.parting() {
+		due = c.lastPing + int64(c.route.CloseTimeout)
 	}
 	if c.eng.pace != nil {
 		if at := c.paceDue(); at != 0 && (due == 0 || at < due) {

@@ -14,7 +14,7 @@ type Result uint8
 const (
 	// Sent means that the message leaves in this turn of the loop, or has left.
 	Sent Result = iota
-	// Queued means that the peer reads slowly: the message waits for it.
+	// Queued means that the peer reads slowly: the message waits for it. Drain or Close follows.
 	Queued
 	// Dropped means that the queue was full and the policy gave the message up.
 	Dropped
@@ -43,7 +43,11 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
 		c.out.addFrame(op, payload, c.apart())
 		c.eng.count.queued(c.out.size - before)
 	}
-	return c.queued()
+	r := c.queued()
+	if r == Queued {
+		c.bits |= bitPressed // the caller waits for Drain, even below the low mark
+	}
+	return r
 }
 
 // SendFrame queues a frame that was encoded once for many connections. The bytes must not change afterwards.
@@ -67,10 +71,7 @@ func (c *Conn) SendFrame(op ws.Opcode, frame []byte) Result {
 func (c *Conn) Buffered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.out == nil {
-		return 0
-	}
-	return c.out.size
+	return c.queueSize()
 }
 
 // sendControl queues a ping or a pong: no limit applies to it. The caller makes sure that they cannot pile up.
@@ -87,6 +88,13 @@ func (c *Conn) sendControl(op ws.Opcode, payload []byte) {
 }
 
 // The functions below want c.mu held.
+
+func (c *Conn) queueSize() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.size
+}
 
 // admit decides whether a data frame of size bytes may join the queue, and applies the policy if there is no room.
 func (c *Conn) admit(size int) bool {
@@ -283,6 +291,11 @@ func (c *Conn) flush(writable bool) {
 	if writable {
 		c.blocked.Store(false)
 	}
+	if ph == phaseOpen && c.end != nil && c.box == nil {
+		c.sayEnd()
+		ph = phaseClosing
+	}
+	before := c.queueSize()
 	switch {
 	case c.blocked.Load():
 	case c.eng.pace != nil:
@@ -291,7 +304,8 @@ func (c *Conn) flush(writable bool) {
 		c.writeOut()
 	}
 	broken, empty := c.bits&bitBroken != 0, c.out == nil
-	drained := c.bits&bitPressed != 0 && ph == phaseOpen && (empty || c.out.size <= c.route.LowMark)
+	after := c.queueSize()
+	drained := c.bits&bitPressed != 0 && ph == phaseOpen && (empty || (after < before && after <= c.route.LowMark))
 	if drained {
 		c.bits &^= bitPressed
 	}

@@ -22,7 +22,12 @@ type Loop struct {
 	keys      keys
 	wheel     *wheel.Wheel
 	again     []readiness // for the next turn
-	againOld  []readiness // storage of the turn before
+	due       line[readiness]
+	duePumps  line[*pump]
+	duePosts  line[func()]
+	inTurn    bool // a turn has begun and not ended
+	events    int  // of the poller in this turn
+	told      int  // how many of them have been handled
 	listeners []*listener
 	alarms    []*Alarm
 	retries   int // listeners that wait for retryAt
@@ -77,11 +82,20 @@ func alignedBuffer(size int) []byte {
 
 // Run turns the loop until Stop, then runs what was posted before, calls Flush once more and frees what the loop itself
 // holds: its poller and its duplicates of listeners. Sockets that are still on it stay open and are the caller's. Run
-// can be called once.
+// can be called once, and again after the handler has ended the goroutine by runtime.Goexit: it then goes on where that
+// was.
 func (l *Loop) Run() error {
 	if !l.running.CompareAndSwap(false, true) {
 		return errors.New("reactor: Run was called before")
 	}
+	returned := false
+	defer func() { l.running.Store(returned) }()
+	err := l.run()
+	returned = true
+	return err
+}
+
+func (l *Loop) run() error {
 	l.look()
 	var err error
 	for err == nil && !l.stopped.Load() {
@@ -195,17 +209,21 @@ func (l *Loop) admit(fd int) (Key, error) {
 
 // turn waits for something to do and does it.
 func (l *Loop) turn() error {
-	n, err := l.wait()
-	l.state.Store(stateNoted)
-	if err != nil {
-		return err
+	if !l.inTurn {
+		n, err := l.wait()
+		l.state.Store(stateNoted)
+		if err != nil {
+			return err
+		}
+		l.inTurn, l.events, l.told = true, n, 0
+		if l.count.turns.Add(1)%lookEvery == 0 {
+			l.look()
+		}
 	}
 	l.now = Monotonic()
-	if l.count.turns.Add(1)%lookEvery == 0 {
-		l.look()
-	}
-	for i := range n {
-		l.dispatch(l.poller.event(i))
+	for l.told < l.events {
+		l.told++
+		l.dispatch(l.poller.event(l.told - 1))
 	}
 	l.deliverAgain()
 	l.deliverPumps()
@@ -217,6 +235,7 @@ func (l *Loop) turn() error {
 	l.ring()
 	l.state.Store(stateAwake)
 	l.handler.Flush()
+	l.inTurn = false
 	l.count.turned(Monotonic() - l.now)
 	return nil
 }
@@ -242,31 +261,53 @@ func (l *Loop) tell(r readiness) {
 }
 
 func (l *Loop) deliverAgain() {
-	if len(l.again) == 0 {
-		return
+	if l.due.ended() {
+		if len(l.again) == 0 {
+			return
+		}
+		l.due.list, l.again = l.again, l.due.list[:0]
+		l.due.at = 0
 	}
-	due := l.again
-	l.again = l.againOld[:0]
-	for _, r := range due {
-		l.tell(r)
+	for !l.due.ended() {
+		l.tell(l.due.next())
 	}
-	l.againOld = due
 }
 
 func (l *Loop) deliverPumps() {
-	due := l.ready.take()
-	for _, p := range due {
+	if l.duePumps.ended() {
+		l.duePumps = line[*pump]{list: l.ready.take()}
+	}
+	for !l.duePumps.ended() {
+		p := l.duePumps.next()
 		l.tell(readiness{key: p.key, ev: p.take()})
 	}
-	l.ready.recycle(due)
+	l.ready.recycle(l.duePumps.list)
+	l.duePumps = line[*pump]{}
 }
 
 func (l *Loop) runPosts() {
-	due := l.posts.take()
-	for _, f := range due {
-		f()
+	if l.duePosts.ended() {
+		l.duePosts = line[func()]{list: l.posts.take()}
 	}
-	l.posts.recycle(due)
+	for !l.duePosts.ended() {
+		l.duePosts.next()()
+	}
+	l.posts.recycle(l.duePosts.list)
+	l.duePosts = line[func()]{}
+}
+
+// line is a list whose entries have their turn one after the other. It remembers how far that has come, should one of
+// them end the goroutine.
+type line[T any] struct {
+	list []T
+	at   int
+}
+
+func (l *line[T]) ended() bool { return l.at == len(l.list) }
+
+func (l *line[T]) next() T {
+	l.at++
+	return l.list[l.at-1]
 }
 
 func (l *Loop) timeout(i uint32) { l.handler.Timeout(l.keys.at(i)) }
