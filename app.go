@@ -114,6 +114,9 @@ func (a *App) Send(id ID, m Message) error {
 	if b == nil {
 		return ErrNotRunning
 	}
+	if m.kind == kindNoText {
+		return ErrText
+	}
 	return publicError(b.SendTo(uint64(id), byte(m.opcode()), m.data))
 }
 
@@ -133,6 +136,9 @@ func (a *App) publish(topic string, m Message) error {
 	b := a.bus.Load()
 	if b == nil {
 		return ErrNotRunning
+	}
+	if m.kind == kindNoText {
+		return ErrText
 	}
 	return publicError(b.Publish(topic, byte(m.opcode()), m.data))
 }

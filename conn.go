@@ -55,6 +55,9 @@ func (c *Conn) SetData(v any) {
 // Send sends a message. It never blocks; the message's bytes may be reused when it returns. A Conn that was kept in the
 // worker which its connection has left still works: the message is sent to where the connection is now.
 func (c *Conn) Send(m Message) SendResult {
+	if m.kind == kindNoText {
+		return Invalid
+	}
 	r := c.conn.Send(m.opcode(), m.data)
 	if r != engine.Moved {
 		return SendResult(r)

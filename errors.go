@@ -23,6 +23,8 @@ var (
 	ErrMoved = errors.New("expedite: connection has moved")
 	// ErrTopic says that a topic's name is empty, too long, or begins with a zero byte.
 	ErrTopic = errors.New("expedite: bad topic name")
+	// ErrText says that a text message is not valid UTF-8, and was not sent.
+	ErrText = errors.New("expedite: the text is not valid UTF-8")
 )
 
 // CloseError is how a connection ended: the first close frame, whoever sent it.

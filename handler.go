@@ -24,7 +24,7 @@ const (
 // SendResult says what became of a message that was sent.
 type SendResult uint8
 
-// The four results.
+// The results.
 const (
 	// Sent means that the message is on its way to the socket, or to the worker to which the connection has moved.
 	Sent SendResult = iota
@@ -34,10 +34,17 @@ const (
 	Dropped
 	// Closed means that the connection is closed or closing.
 	Closed
+	// Invalid means that the message is a text which is not valid UTF-8.
+	Invalid
 )
 
 // String is the result in one word.
-func (r SendResult) String() string { return [...]string{"sent", "queued", "dropped", "closed"}[r&3] }
+func (r SendResult) String() string {
+	if r > Invalid {
+		return "unknown"
+	}
+	return [...]string{"sent", "queued", "dropped", "closed", "invalid"}[r]
+}
 
 // Handler is a WebSocket endpoint: what happens on its connections, and within which limits. Every field may be zero.
 //

@@ -3,21 +3,43 @@ package expedite
 import (
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/expedite-go/expedite/ws"
 )
 
 // Message is one WebSocket message: text or binary. The zero Message is an empty binary one.
 type Message struct {
-	text bool
+	kind messageKind
 	data []byte
 }
 
-// Text makes a text message. The string must be valid UTF-8.
-func Text(s string) Message { return Message{text: true, data: []byte(s)} }
+// messageKind is what a message is sent as. Text is looked at once, when the message is made: what was received, or
+// sent before, costs nothing.
+type messageKind uint8
 
-// TextBytes makes a text message of b, which must be valid UTF-8 and must not change while the message is in use.
-func TextBytes(b []byte) Message { return Message{text: true, data: b} }
+const (
+	kindBinary messageKind = iota
+	kindText
+	kindNoText // text that is not UTF-8: a client that is given it must fail the connection. RFC 6455 §8.1
+)
+
+// Text makes a text message. If s is not valid UTF-8, no method sends it: they report ErrText, and Conn.Send Invalid.
+func Text(s string) Message {
+	m := Message{kind: kindText, data: []byte(s)}
+	if !utf8.ValidString(s) {
+		m.kind = kindNoText
+	}
+	return m
+}
+
+// TextBytes is Text for b, which must not change while the message is in use.
+func TextBytes(b []byte) Message {
+	if !utf8.Valid(b) {
+		return Message{kind: kindNoText, data: b}
+	}
+	return Message{kind: kindText, data: b}
+}
 
 // Binary makes a binary message of b, which must not change while the message is in use.
 func Binary(b []byte) Message { return Message{data: b} }
@@ -28,11 +50,11 @@ func JSON(v any) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("expedite: %w", err)
 	}
-	return TextBytes(b), nil
+	return Message{kind: kindText, data: b}, nil
 }
 
-// IsText says whether m is text, which is valid UTF-8.
-func (m Message) IsText() bool { return m.text }
+// IsText reports whether m is text. In a Message callback that is valid UTF-8.
+func (m Message) IsText() bool { return m.kind != kindBinary }
 
 // Bytes is the payload. In a Message callback it is valid until the callback returns; copy what is kept.
 func (m Message) Bytes() []byte { return m.data }
@@ -41,13 +63,19 @@ func (m Message) Bytes() []byte { return m.data }
 func (m Message) String() string { return string(m.data) }
 
 // Clone is a copy of m that may be kept.
-func (m Message) Clone() Message { return Message{text: m.text, data: append([]byte(nil), m.data...)} }
+func (m Message) Clone() Message { return Message{kind: m.kind, data: append([]byte(nil), m.data...)} }
 
 func (m Message) opcode() ws.Opcode {
-	if m.text {
-		return ws.OpText
+	if m.kind == kindBinary {
+		return ws.OpBinary
 	}
-	return ws.OpBinary
+	return ws.OpText
 }
 
-func messageOf(op ws.Opcode, data []byte) Message { return Message{text: op == ws.OpText, data: data} }
+// messageOf makes a message of what was received, which ws has looked at.
+func messageOf(op ws.Opcode, data []byte) Message {
+	if op == ws.OpText {
+		return Message{kind: kindText, data: data}
+	}
+	return Message{data: data}
+}

@@ -80,7 +80,7 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 	if err != nil {
 		return w, err
 	}
-	addr, err := checkAddr("--addr", (&serveCmd{Addr: d.Addr}).address())
+	addr, err := checkAddr("--addr", d.Addr)
 	if err != nil {
 		return w, err
 	}
@@ -90,9 +90,6 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 		w.Ports = []int{port}
 	}
 	address := d.Redis
-	if address == "" {
-		address = os.Getenv("REDIS_URL")
-	}
 	if address == "" {
 		return w, nil
 	}

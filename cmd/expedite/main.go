@@ -60,7 +60,13 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version and quit." env:"-"`
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if err := prepareEnvironment(); err != nil {
+		fmt.Fprintln(os.Stderr, "expedite:", err)
+		os.Exit(exitFailed)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is main without the process.
 func run(args []string, stdout, stderr io.Writer) int {
@@ -71,7 +77,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("expedite"),
 		kong.Description("A WebSocket server made for scale.\n\n"+
 			"Every flag of serve can stand in the environment (EXPEDITE_ADDR for --addr) and, by its name, in expedite.yaml. "+
-			"Flags win over the environment, which wins over the file."),
+			"Flags win over the environment, which wins over the file; a variable that is empty is not set."),
 		kong.Vars{
 			"version": version(), "control": control.DefaultPath(), "policies": "round-robin,least-connections,none",
 			"policy": "round-robin",

@@ -22,7 +22,7 @@ import (
 
 // serveCmd is `expedite serve`.
 type serveCmd struct {
-	Addr         string        `help:"Address to serve on. PORT counts too." default:":8080" placeholder:":8080"`
+	Addr         string        `help:"Address to serve on." default:":8080" placeholder:":8080"`
 	Workers      string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
 	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
 	Control      string        `help:"Unix socket for the other commands, or off. Default: ${control}." placeholder:"PATH"`
@@ -57,7 +57,7 @@ func (serveCmd) Help() string {
   /ticket   POST with an Authorization header: a one-time ?ticket= for the address
 
 Environment, beside EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (HS256 and longer),
-EXPEDITE_AUTH_INTROSPECT_SECRET, REDIS_URL, PORT; GOMEMLIMIT, GOGC and GOMAXPROCS of each worker.
+EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS of each worker.
 
 Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, HUP reloads as expedite
 reload does: the workers and the primary become the binary that is on disk now, and no client is dropped. USR1 reopens
@@ -114,7 +114,7 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	if s.DrainTimeout <= 0 {
 		return cfg, usageError{fmt.Errorf("--drain-timeout %s: want a time above zero, like 30s", s.DrainTimeout)}
 	}
-	addr, err := checkAddr("--addr", s.address())
+	addr, err := checkAddr("--addr", s.Addr)
 	if err != nil {
 		return cfg, err
 	}
@@ -157,14 +157,6 @@ func orNever(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
-}
-
-// address is --addr, or the port that the environment names, as hosting platforms do.
-func (s *serveCmd) address() string {
-	if _, ok := os.LookupEnv("EXPEDITE_ADDR"); s.Addr == ":8080" && !ok && os.Getenv("PORT") != "" {
-		return ":" + os.Getenv("PORT")
-	}
-	return s.Addr
 }
 
 // terminated is a context that ends at TERM. INT ends the process at once, after its workers.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -24,9 +23,6 @@ func (f *sessionFlags) config() (expedite.Sessions, error) {
 	s := expedite.Sessions{
 		Redis: f.Redis, RequireRedis: f.Require, TTL: f.TTL, MaxPerUser: f.Max,
 		RefuseNew: strings.HasPrefix(f.Overflow, "refuse"), Cookie: f.Cookie,
-	}
-	if s.Redis == "" {
-		s.Redis = os.Getenv("REDIS_URL")
 	}
 	switch {
 	case s.TTL <= 0:

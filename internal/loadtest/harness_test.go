@@ -2,6 +2,8 @@ package loadtest
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/ws"
 )
 
 // patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
@@ -97,6 +100,7 @@ func (s *site) mux() *http.ServeMux {
 		_ = c.Write(ctx, websocket.MessageText, []byte(`{"event":"hello"}`))
 		echo(ctx, c)
 	}))
+	mux.HandleFunc("/prompt", prompt)
 	mux.HandleFunc("/ping", socket(func(ctx context.Context, c *websocket.Conn) {
 		go echo(ctx, c) // ends with the connection
 		_ = c.Ping(ctx)
@@ -119,6 +123,37 @@ func (s *site) mux() *http.ServeMux {
 		w.WriteHeader(http.StatusSwitchingProtocols)
 	})
 	return mux
+}
+
+// prompt greets in the same write that ends the handshake, and sends one message back.
+func prompt(w http.ResponseWriter, r *http.Request) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	proof := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	answer, err := ws.AppendResponse(nil, ws.Handshake{Accept: base64.StdEncoding.EncodeToString(proof[:])})
+	if err != nil {
+		return
+	}
+	if _, err := conn.Write(ws.AppendFrame(answer, ws.OpText, []byte("hello"))); err != nil {
+		return
+	}
+	head := make([]byte, 6)
+	if _, err := io.ReadFull(rw, head); err != nil {
+		return
+	}
+	payload := make([]byte, head[1]&0x7f)
+	if _, err := io.ReadFull(rw, payload); err != nil {
+		return
+	}
+	for i := range payload {
+		payload[i] ^= head[2+i%4]
+	}
+	_, _ = conn.Write(ws.AppendFrame(nil, ws.OpText, payload))
+	_, _ = io.Copy(io.Discard, rw) // until the client leaves
 }
 
 // socket makes a handler of HTTP.

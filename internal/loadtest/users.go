@@ -358,7 +358,8 @@ func (w *users) message(c *conn, ev *ws.Event) {
 	u, i := c.user, c.key.Index
 	if ev.First {
 		c.bits &^= bitPieces
-		if u == nil || u.wait != waitReply {
+		// What was read before the send is no answer to it: a greeting often comes in one piece with the handshake.
+		if u == nil || u.wait != waitReply || w.g.readAt < u.sentAt {
 			return
 		}
 		if ev.Last {

@@ -103,6 +103,16 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestGreetingIsNoReply: what came before a message was sent is no answer to it.
+func TestGreetingIsNoReply(t *testing.T) {
+	s := newSite(t)
+	r := bench(t, Config{Plan: plan(5, Connect{URL: Text(s.url("/prompt"))},
+		Send{Payload: Text(`{"event":"ask"}`), Reply: &Reply{Match: []Match{{"$.event", field("event"), Text("ask")}}}})})
+	want(t, "errors", fmt.Sprint(r.Errors), "map[]")
+	want(t, "completed", r.Users.Completed, 5)
+	want(t, "times", uint64(r.histogram.TotalCount()), 5)
+}
+
 // TestPlanFailures: a user who cannot go on is counted by the cause, and the others go on.
 func TestPlanFailures(t *testing.T) {
 	s := newSite(t)

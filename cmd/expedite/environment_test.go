@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestPrecedence: flags win over the environment, which wins over the file, also for PORT and REDIS_URL; what is empty is
+// not set. The settings are told apart by what is wrong with them: nothing is started.
+func TestPrecedence(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		file       string
+		env        []string
+		args       []string
+		says, nots string
+	}{
+		{"PORT and no address", "", []string{"PORT=port"}, nil, `":port"`, ""},
+		{"PORT and the file", "addr: file", []string{"PORT=port"}, nil, `":port"`, "file"},
+		{"PORT and EXPEDITE_ADDR", "addr: file", []string{"PORT=port", "EXPEDITE_ADDR=env"}, nil, `"env"`, ":port"},
+		{"PORT and the flag with the default", "", []string{"PORT=port"}, []string{"--addr", ":8080", "--workers", "x"}, "--workers", "port"},
+		{"EXPEDITE_ADDR and the flag", "", []string{"EXPEDITE_ADDR=env"}, []string{"--addr", "flag"}, `"flag"`, "env"},
+		{"an empty PORT", "addr: file", []string{"PORT="}, nil, `"file"`, ""},
+		{"an empty EXPEDITE_ADDR", "addr: file", []string{"EXPEDITE_ADDR="}, nil, `"file"`, ""},
+		{"an empty EXPEDITE_AUTH", "auth: required", []string{"EXPEDITE_AUTH="}, nil, "--auth required wants a key", ""},
+		{"REDIS_URL and the file", "redis: redis://127.0.0.1:1", []string{"REDIS_URL=env://"}, []string{"--addr", "127.0.0.1:0"}, "unknown scheme", ""},
+		{"an empty REDIS_URL", "require-redis: true", []string{"REDIS_URL="}, nil, "--require-redis wants", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, defaultFile), []byte(tt.file+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args := []string{"serve", "--admin", "off", "--control", "off"}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, command, append(args, tt.args...)...)
+			cmd.Dir = dir
+			cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+				return strings.HasPrefix(kv, "PORT=") || strings.HasPrefix(kv, "REDIS_URL=") || strings.HasPrefix(kv, environmentPrefix)
+			}), tt.env...)
+			out, err := cmd.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), tt.says) || tt.nots != "" && strings.Contains(string(out), tt.nots) {
+				t.Errorf("got %v, %q; want an error with %s and without %q", err, out, tt.says, tt.nots)
+			}
+		})
+	}
+}
