@@ -20,10 +20,10 @@ func TestPrecedence(t *testing.T) {
 		args       []string
 		says, nots string
 	}{
-		{"PORT and no address", "", []string{"PORT=port"}, nil, `":port"`, ""},
-		{"PORT and the file", "addr: file", []string{"PORT=port"}, nil, `":port"`, "file"},
-		{"PORT and EXPEDITE_ADDR", "addr: file", []string{"PORT=port", "EXPEDITE_ADDR=env"}, nil, `"env"`, ":port"},
-		{"PORT and the flag with the default", "", []string{"PORT=port"}, []string{"--addr", ":8080", "--workers", "x"}, "--workers", "port"},
+		{"PORT and no address", "", []string{"PORT=nine"}, nil, `":nine"`, ""},
+		{"PORT and the file", "addr: file", []string{"PORT=nine"}, nil, `":nine"`, "file"},
+		{"PORT and EXPEDITE_ADDR", "addr: file", []string{"PORT=nine", "EXPEDITE_ADDR=env"}, nil, `"env"`, "nine"},
+		{"PORT and the flag with the default", "", []string{"PORT=nine"}, []string{"--addr", ":8080", "--workers", "x"}, "--workers", "nine"},
 		{"EXPEDITE_ADDR and the flag", "", []string{"EXPEDITE_ADDR=env"}, []string{"--addr", "flag"}, `"flag"`, "env"},
 		{"an empty PORT", "addr: file", []string{"PORT="}, nil, `"file"`, ""},
 		{"an empty EXPEDITE_ADDR", "addr: file", []string{"EXPEDITE_ADDR="}, nil, `"file"`, ""},

@@ -57,7 +57,8 @@ func (serveCmd) Help() string {
   /ticket   POST with an Authorization header: a one-time ?ticket= for the address
 
 Environment, beside EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (HS256 and longer),
-EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS of each worker.
+EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS of each
+worker.
 
 Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, HUP reloads as expedite
 reload does: the workers and the primary become the binary that is on disk now, and no client is dropped. USR1 reopens
