@@ -58,9 +58,7 @@ func (a *App) Handle(path string, h Handler) {
 	case a.routes[path] != nil:
 		a.faults = append(a.faults, fmt.Errorf("expedite: path %q has a handler already", path))
 	default:
-		if h.State != nil {
-			a.faults = append(a.faults, h.State.check())
-		}
+		a.faults = append(a.faults, checkState(h.State))
 		a.routes[path] = h.route(a, path)
 	}
 }
@@ -76,7 +74,7 @@ func (a *App) HTTP(h http.Handler) { a.http = h }
 // In the process that was started by hand Run is the primary, which starts the same program again for each worker. In a
 // worker it serves connections. What stands before Run in main therefore runs in every process.
 func (a *App) Run(ctx context.Context) error {
-	if err := errors.Join(append(a.faults, a.cfg.Tuning.check())...); err != nil {
+	if err := a.check(); err != nil {
 		return err
 	}
 	signal.Ignore(syscall.SIGPIPE) // raised by a log whose reader is gone

@@ -60,6 +60,9 @@ func (c *Cache) Verify(ctx context.Context, token string) (*Identity, error) {
 	return id, nil
 }
 
+// check is that of the Verifier behind.
+func (c *Cache) check() error { return Check(c.verifier) }
+
 // earlier is the end of what was to last until then, but no longer than end; a zero end is never.
 func earlier(until, end time.Time) time.Time {
 	if !end.IsZero() && end.Before(until) {

@@ -46,9 +46,6 @@ type JWT struct {
 // NewJWT makes a Verifier. It fails if nothing could be verified with the configuration: no key, one that is too weak,
 // an algorithm that is not known.
 func NewJWT(cfg JWTConfig) (*JWT, error) {
-	if cfg.Keys == nil {
-		return nil, errors.New("auth: JWT without keys")
-	}
 	if err := checkSource(cfg.Keys); err != nil {
 		return nil, fmt.Errorf("auth: JWT: %w", err)
 	}

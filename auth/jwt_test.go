@@ -252,3 +252,20 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
+
+// TestNoKeys: keys that are not there are an error of NewJWT, however they are wrapped.
+func TestNoKeys(t *testing.T) {
+	good := auth.Secret([]byte(testSecret))
+	for name, keys := range map[string]auth.KeySource{
+		"nil": nil, "a nil file": (*auth.File)(nil), "a nil JWK set": (*auth.JWKS)(nil), "an empty set": auth.KeySet(nil),
+		"nil beside a good one": auth.JoinKeys(good, nil), "a nil file beside a good one": auth.JoinKeys(good, (*auth.File)(nil)),
+		"none joined": auth.JoinKeys(), "joined twice": auth.JoinKeys(auth.JoinKeys(good, (*auth.JWKS)(nil))),
+	} {
+		if _, err := auth.NewJWT(auth.JWTConfig{Keys: keys}); err == nil || !strings.Contains(err.Error(), "no key") {
+			t.Errorf("%s: got %v, want an error", name, err)
+		}
+		if _, err := auth.NewIssuers(auth.JWTConfig{}, map[string]auth.KeySource{"iss": keys}); err == nil {
+			t.Errorf("%s, of an issuer: got no error", name)
+		}
+	}
+}

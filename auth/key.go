@@ -119,6 +119,9 @@ func (j joined) Keys(ctx context.Context, kid string) ([]Key, error) {
 
 // check says what is wrong with those that are fixed.
 func (j joined) check() error {
+	if len(j) == 0 {
+		return errors.New("no keys")
+	}
 	for _, s := range j {
 		if err := checkSource(s); err != nil {
 			return err
@@ -127,8 +130,11 @@ func (j joined) check() error {
 	return nil
 }
 
-// checkSource says what is wrong with keys that do not change.
+// checkSource says what is wrong with a source that is none, and with keys that do not change.
 func checkSource(s KeySource) error {
+	if isNil(s) {
+		return fmt.Errorf("no keys: a nil KeySource of type %T", s)
+	}
 	if c, ok := s.(interface{ check() error }); ok {
 		return c.check()
 	}

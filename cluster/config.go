@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"runtime"
 	"time"
 )
@@ -89,6 +90,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%d workers: want 1 to %d", c.Workers, MaxWorkers)
 	case c.StartTimeout < 0 || c.QueueLimit < 0 || c.OutputLimit < 0 || c.Heartbeat < 0:
 		return c, errors.New("a negative StartTimeout, QueueLimit, OutputLimit or Heartbeat")
+	case isNilPointer(c.Stdout) || isNilPointer(c.Stderr):
+		return c, errors.New("a nil pointer as Stdout or Stderr")
 	case c.Scheduling > None:
 		return c, fmt.Errorf("unknown scheduling: %v", c.Scheduling)
 	}
@@ -109,6 +112,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Restart = c.Restart.withDefaults()
 	return c, nil
+}
+
+// isNilPointer reports whether w holds a pointer that is nil: unlike a nil interface, it cannot be written to.
+func isNilPointer(w io.Writer) bool {
+	r := reflect.ValueOf(w)
+	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // Errors that callers branch on.
