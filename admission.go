@@ -2,6 +2,7 @@ package expedite
 
 import (
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/memory"
@@ -20,18 +21,24 @@ const (
 )
 
 // admission has new connections refused while memory is short: who is open should not be killed for who would like to
-// come. Of all who share the memory each worker looks for itself.
+// come. Connections that hold much for messages that are not complete are closed. Of all who share the memory each
+// worker looks for itself.
 type admission struct {
 	read    func() (memory.Usage, error)
 	set     func(short bool)
 	log     *slog.Logger
 	reserve int64
 	short   bool
+	shed    shedder       // nil is that connections are not ended
+	workers int64         // that share the memory
 	idle    func() bool   // nothing happens in this worker: others stir; nil is that something always does
 	wake    chan struct{} // it is to be looked at once
 	quit    chan struct{}
 	ended   chan struct{}
 }
+
+// shedder is engine.Engine.Shed.
+type shedder func(need int64, done func(freed int64)) bool
 
 // newAdmission makes the admission of a worker, whose engine is told by set. It is nil, and that is fine, if memory is
 // never short, or if this system does not tell.
@@ -107,6 +114,9 @@ func (a *admission) look() (next time.Duration) {
 	if a.short {
 		short = u.Available < a.reserve+a.reserve/4
 	}
+	if short {
+		a.relieve(a.reserve + a.reserve/4 - u.Available)
+	}
 	if short == a.short {
 		return next
 	}
@@ -121,4 +131,27 @@ func (a *admission) look() (next time.Duration) {
 		log.Info("memory is there again: new connections are let in")
 	}
 	return next
+}
+
+// relieve has connections ended that hold much, until this worker's part of what is missing is free, and gives that
+// back to the system. The other workers see at their own next look what they must add.
+func (a *admission) relieve(missing int64) {
+	if a.shed == nil {
+		return
+	}
+	freed := make(chan int64, 1)
+	if !a.shed(missing/a.workers+1, func(n int64) { freed <- n }) {
+		return
+	}
+	select {
+	case n := <-freed:
+		if n == 0 {
+			return
+		}
+		a.log.Warn("memory is short: connections with the largest incomplete messages are closed", "freed_bytes", n)
+		if n >= trimLeast {
+			debug.FreeOSMemory() // or the next look would not see it
+		}
+	case <-a.quit:
+	}
 }

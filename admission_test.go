@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,4 +80,24 @@ func TestAdmissionRuns(t *testing.T) {
 	}
 	off.run()
 	off.stop()
+}
+
+// TestAdmissionRelieves: while memory is short, this worker's part of what is missing is asked of its connections.
+func TestAdmissionRelieves(t *testing.T) {
+	available, needs := int64(1000), []int64(nil)
+	a := &admission{
+		read: func() (memory.Usage, error) { return memory.Usage{Limit: 2000, Available: available}, nil },
+		set:  func(bool) {}, log: slog.New(slog.DiscardHandler), reserve: 100, workers: 2,
+		shed: func(need int64, done func(int64)) bool {
+			needs = append(needs, need)
+			done(0)
+			return true
+		},
+	}
+	for _, available = range []int64{1000, 100, 99, 45, 124, 125, 124} {
+		a.look()
+	}
+	if want := []int64{14, 41, 1}; !slices.Equal(needs, want) {
+		t.Errorf("asked for %v, want %v", needs, want)
+	}
 }

@@ -44,6 +44,14 @@ type Config struct {
 	MaxHandshakes int
 	// MaxHead is the longest request head of a handshake in bytes. 0 is 8 KiB.
 	MaxHead int
+	// MaxPartial is the number of bytes per worker that all messages and request heads together may hold which have begun
+	// and are not complete. Past it the connections with the largest ones are closed with 1013. 0 is an eighth of what the
+	// worker's heap may hold, see Tuning.Memory; negative is no limit.
+	MaxPartial int64
+	// MessageMinRate is the least progress of a message that has begun: one that takes longer than a period, and brings
+	// fewer bytes in it, is closed with 1008. Time in which the server itself does not read the client, because its
+	// callbacks or a rate hold it up, does not count. The zero value is 1 KiB in 10 s; negative Bytes are no limit.
+	MessageMinRate Progress
 	// HandshakeTimeout bounds the time until the request head is complete, and that of Authorize. 0 is 10 s.
 	HandshakeTimeout time.Duration
 	// MaxSubscriptions is the number of topics per connection. 0 is 1024.
@@ -81,6 +89,12 @@ type Config struct {
 	WorkerOutput io.Writer
 	// OnStart is called once when everything serves: in the primary, or in the only process.
 	OnStart func(Started)
+}
+
+// Progress is a number of bytes in a period.
+type Progress struct {
+	Bytes int
+	Per   time.Duration
 }
 
 // Started tells where an App serves.

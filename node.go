@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		handoff: newHandoffListener(addr), ended: make(chan error, 1), soon: make(chan struct{}, 1),
 	}
 	each, all := a.cfg.Tuning.rates(slots)
+	shares := a.cfg.shares(a.cfg.Tuning.running(thisHost(), slots, os.Environ()))
 	eng, err := engine.New(engine.Config{
 		ConnRate: each, Rate: all,
 		Route:            func(path string) *engine.Route { return a.routes[path] },
@@ -63,6 +65,8 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		MaxHead:          a.cfg.MaxHead,
 		HandshakeTimeout: a.cfg.HandshakeTimeout,
 		MaxConnections:   a.cfg.MaxConnections,
+		MaxPartial:       shares.partial,
+		MessageMinRate:   engine.Progress(a.cfg.MessageMinRate),
 		MaxHandshakes:    a.cfg.MaxHandshakes,
 		MaxAuthorizing:   a.cfg.MaxAuthorizing,
 		MaxSubscriptions: a.cfg.MaxSubscriptions,
@@ -72,7 +76,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	}
 	n.eng = eng
 	if n.admission = newAdmission(a.cfg.Tuning, eng.SetShort, n.log); n.admission != nil {
-		n.admission.idle = n.pace.asleep.Load
+		n.admission.idle, n.admission.shed, n.admission.workers = n.pace.asleep.Load, eng.Shed, int64(max(slots, 1))
 	}
 	n.in = newInbox(eng)
 	n.local = broker.NewLocal(link, n.deliver)
@@ -184,7 +188,7 @@ func (n *node) report() telemetry.Worker {
 	s := n.eng.Stats()
 	w := telemetry.Worker{
 		Connections: int64(s.Connections), Handshaking: int64(s.Handshaking), Subscriptions: int64(s.Subscriptions),
-		QueueBytes: s.QueueBytes, LoopLagSeconds: s.LoopLag.Seconds(),
+		QueueBytes: s.QueueBytes, PartialBytes: s.PartialBytes, LoopLagSeconds: s.LoopLag.Seconds(),
 		Accepted: s.Accepted, Opened: s.Opened, HTTP: s.HTTP, Resets: s.Resets, Panics: s.Panics, Stalls: s.Stalls,
 		TextIn: s.TextIn, BinaryIn: s.BinaryIn, TextOut: s.TextOut, BinaryOut: s.BinaryOut,
 		BytesIn: s.BytesIn, BytesOut: s.BytesOut,

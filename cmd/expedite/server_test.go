@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,15 +58,27 @@ type server struct {
 // serve starts the command on a port of the system's choice and waits until it serves.
 func serve(t *testing.T, args ...string) *server {
 	t.Helper()
-	return serveTo(t, nil, args...)
+	return serveAs(t, nil, nil, args...)
 }
 
 // serveTo is serve with an output of its own.
 func serveTo(t *testing.T, out *os.File, args ...string) *server {
 	t.Helper()
+	return serveAs(t, nil, out, args...)
+}
+
+// serveBy is serve by another program, with its arguments, that becomes the command.
+func serveBy(t *testing.T, by []string, args ...string) *server {
+	t.Helper()
+	return serveAs(t, by, nil, args...)
+}
+
+func serveAs(t *testing.T, by []string, out *os.File, args ...string) *server {
+	t.Helper()
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
 	args = append([]string{"serve", "--addr", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control", s.control}, args...)
-	s.cmd = exec.Command(command, args...)
+	args = append(append(slices.Clone(by), command), args...)
+	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Dir = t.TempDir()
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if out != nil {

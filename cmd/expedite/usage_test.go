@@ -48,6 +48,9 @@ func TestWrongUse(t *testing.T) {
 		{"address without a port", []string{"serve", "--addr", "localhost"}, 2, []string{"--addr", "localhost", "host:port"}},
 		{"unknown log level", []string{"serve", "--log-level", "loud"}, 2, []string{"log-level", "debug"}},
 		{"drain timeout 0", []string{"serve", "--drain-timeout", "0"}, 2, []string{"--drain-timeout"}},
+		{"budget no size", []string{"serve", "--max-partial", "much"}, 2, []string{"--max-partial", "much", "512MiB"}},
+		{"rate without a time", []string{"serve", "--message-min-rate", "1KiB"}, 2, []string{"--message-min-rate", "1KiB/10s"}},
+		{"rate of no time", []string{"serve", "--message-min-rate", "1KiB/0s"}, 2, []string{"--message-min-rate", "1KiB/10s"}},
 		{"drain timeout no time", []string{"serve", "--drain-timeout", "soon"}, 2, []string{"--drain-timeout", "soon"}},
 		{"file that is not there", []string{"serve", "--config", filepath.Join(dir, "none.yaml")}, 2, []string{"none.yaml", "no such file"}},
 		{

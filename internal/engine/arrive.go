@@ -100,6 +100,7 @@ func (e *Engine) Start(a *Arrivals) {
 	}
 	e.count.movedIn.Add(uint64(len(a.list)))
 	e.forget(a.position)
+	e.boundPartials()
 }
 
 func (e *Engine) start(c *Conn, s *state, position uint64) {
@@ -120,8 +121,9 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		}
 	}
 	if s.hasInbound {
-		c.in = e.newInbound()
-		c.in.op, c.in.buf = s.op, append(c.in.buf, s.inbound...)
+		c.newInbound()
+		c.keep(s.inbound)
+		c.in.op, c.in.since, c.in.got = s.op, c.in.since-s.elapsed, s.got
 	}
 	c.restoreOutput(s)
 	c.phase.Store(s.phase)

@@ -126,6 +126,9 @@ func (c *Conn) settle(empty bool) {
 		c.lastPing = c.eng.loop.Now()
 		c.eng.loop.SetDeadline(c.key, c.lastPing+int64(c.settleLimit()))
 		c.releaseInput()
+		if c.route != nil {
+			c.dropInput() // nobody waits for the rest
+		}
 	}
 	if c.eng.pace != nil {
 		c.settlePaced()

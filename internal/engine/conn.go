@@ -135,8 +135,7 @@ func (e *Engine) teardown(c *Conn) {
 	e.loop.Close(c.key, c.sock)
 	e.conns[c.key.Index] = nil
 	c.forgetPace()
-	e.release(c.in)
-	c.in = nil
+	c.dropInput()
 	if was < phaseOpen {
 		e.handshakes.Add(-1)
 		return

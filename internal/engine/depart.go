@@ -334,6 +334,7 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 	}
 	c.phase.Store(phaseAway)
 	c.mu.Unlock()
+	c.stopReading(bitPaused)
 	e.conns[c.key.Index] = nil
 	c.forgetPace()
 	e.topicsMu.Lock()
@@ -372,8 +373,7 @@ func (e *Engine) Release(b *Batch) {
 		}
 		c.box = nil
 		c.mu.Unlock()
-		e.release(c.in)
-		c.in = nil
+		c.dropInput()
 		_ = c.sock.Close()
 		if z.phase < phaseOpen {
 			e.handshakes.Add(-1)
@@ -418,6 +418,7 @@ func (e *Engine) Thaw(b *Batch) {
 // lose ends a connection whose socket is gone.
 func (e *Engine) lose(c *Conn) {
 	c.phase.Store(phaseClosed)
+	c.dropInput()
 	if c.id == 0 {
 		e.handshakes.Add(-1)
 		return
@@ -435,7 +436,8 @@ func (e *Engine) settleIn(c *Conn, topics []string) {
 		e.conns = append(e.conns, nil)
 	}
 	e.conns[c.key.Index] = c
-	c.loopBits &^= bitPaused | bitReadPending | bitHeld
+	c.loopBits &^= bitReadPending
+	c.readAgain(bitPaused | bitHeld)
 	e.topicsMu.Lock()
 	for _, topic := range topics {
 		e.topics.Subscribe(topic, c.key.Index)

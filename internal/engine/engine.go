@@ -46,6 +46,13 @@ type Config struct {
 	// MaxAuthorizing is the number of handshakes that Route.Authorize may think about at once, where it may block; past it
 	// a handshake gets 503. 0 is DefaultMaxAuthorizing.
 	MaxAuthorizing int
+	// MaxPartial is the number of bytes that all messages and request heads together may hold which have begun and are
+	// not complete; past it the connections with the largest ones are closed with 1013. 0 is no limit.
+	MaxPartial int64
+	// MessageMinRate is the least progress of a message that has begun; a slower one is closed with 1008. Time in which
+	// the engine itself does not read the connection does not count. The zero value is DefaultMinBytes in DefaultMinPer;
+	// negative Bytes are no limit.
+	MessageMinRate Progress
 	// MaxSubscriptions is the number of topics one connection may hold; 0 is DefaultMaxSubscriptions.
 	MaxSubscriptions int
 	// WatchdogLimit is how long a callback may hold the loop before it is logged with its stack; 0 is
@@ -78,6 +85,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxSubscriptions == 0 {
 		c.MaxSubscriptions = DefaultMaxSubscriptions
 	}
+	if c.MessageMinRate.Bytes == 0 {
+		c.MessageMinRate = Progress{DefaultMinBytes, DefaultMinPer}
+	}
 	if c.WatchdogLimit == 0 {
 		c.WatchdogLimit = DefaultWatchdogLimit
 	}
@@ -104,6 +114,7 @@ type Engine struct {
 	flushing []*Conn // swapped with dirty at each flush
 	flushed  int     // how many of them have had their turn
 	moving   bool    // callbacks run apart: see Engine.apart
+	partials partials
 
 	dirtyMu sync.Mutex
 	dirty   []*Conn // connections with something to write or to settle
@@ -151,6 +162,9 @@ func New(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	e.loop = loop
+	if e.cfg.MessageMinRate.Bytes > 0 && e.cfg.MessageMinRate.Per > 0 {
+		e.partials.judge = loop.NewAlarm(e.judge)
+	}
 	e.watch.init(e.cfg.WatchdogLimit, e.cfg.Logger)
 	return e, nil
 }

@@ -49,6 +49,7 @@ func unavailable(reason, after string) *ws.HandshakeError {
 func (c *Conn) feedHead(b []byte) {
 	if c.phase.Load() != phaseHead {
 		c.hold(b) // the client did not wait for the decision; what it sent waits for it
+		c.eng.boundPartials()
 		return
 	}
 	from := 0
@@ -67,6 +68,7 @@ func (c *Conn) feedHead(b []byte) {
 		if c.in == nil {
 			c.hold(b)
 		}
+		c.eng.boundPartials()
 		return
 	}
 	c.decide(b, end)
@@ -74,13 +76,9 @@ func (c *Conn) feedHead(b []byte) {
 
 // hold keeps bytes for later.
 func (c *Conn) hold(b []byte) {
-	if len(b) == 0 {
-		return
+	if len(b) > 0 {
+		c.keep(b)
 	}
-	if c.in == nil {
-		c.in = c.eng.newInbound()
-	}
-	c.in.buf = append(c.in.buf, b...)
 }
 
 // decide acts on a complete head, b[:end]; the rest of b is what the client sent after it.
@@ -118,9 +116,9 @@ func (c *Conn) keepRest(rest []byte) {
 	case c.in == nil:
 		c.hold(rest)
 	case len(rest) == 0:
-		c.eng.release(c.in)
-		c.in = nil
+		c.dropInput()
 	default:
+		c.eng.partials.bytes.Add(int64(len(rest) - len(c.in.buf)))
 		c.in.buf = append(c.in.buf[:0], rest...)
 	}
 }
@@ -142,8 +140,15 @@ func (e *Engine) room() error {
 }
 
 // SetShort says whether memory is short: handshakes are then refused with 503, and the client is told to come back in
-// some seconds. Connections that are open, and sockets before their handshake, stay. Any goroutine.
+// some seconds. Connections that are open, and sockets before their handshake, stay; see Shed. Any goroutine.
 func (e *Engine) SetShort(short bool) { e.short.Store(short) }
+
+// Shed ends connections until what they hold is need bytes less: those with the largest incomplete messages. It leaves
+// alone what is small. done is called on the loop with the number of bytes that are free; after Stop it is not, and
+// Shed reports false. Any goroutine.
+func (e *Engine) Shed(need int64, done func(freed int64)) bool {
+	return e.Post(func() { done(e.shedPartials(need, sheddable, limitMemoryClose)) })
+}
 
 // authorize asks the application, on a goroutine if it may block.
 func (c *Conn) authorize(route *Route, u *Upgrade) {
@@ -162,7 +167,7 @@ func (c *Conn) authorize(route *Route, u *Upgrade) {
 	default:
 		e.deciding.Add(1)
 		c.phase.Store(phaseDecide)
-		c.loopBits |= bitPaused
+		c.stopReading(bitPaused)
 		e.loop.SetDeadline(c.key, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
 		e.tasks.Add(1)
 		e.loop.Runnable()
@@ -255,8 +260,7 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 	c.lastRead, c.lastPing = e.loop.Now(), e.loop.Now()
 	c.schedule()
 	c.dispatch(event{kind: eventOpen})
-	rest := c.in
-	c.in = nil
+	rest := c.takeInput()
 	if rest != nil {
 		c.feedFrames(rest.buf)
 		e.release(rest)
@@ -287,8 +291,7 @@ func (c *Conn) refuse(err error) {
 func (c *Conn) handOff(read []byte) {
 	e := c.eng
 	prefix := append([]byte(nil), read...)
-	e.release(c.in)
-	c.in = nil
+	c.dropInput()
 	c.phase.Store(phaseClosed)
 	e.conns[c.key.Index] = nil
 	e.handshakes.Add(-1)

@@ -1,27 +1,135 @@
 package engine
 
-import "github.com/expedite-go/expedite/ws"
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/ws"
+)
 
 // inbound holds what is incomplete: a request head, a message in pieces, or bytes that wait behind a decision.
 // It exists only while there is such a thing.
 type inbound struct {
-	buf []byte
-	op  ws.Opcode
+	buf   []byte
+	op    ws.Opcode
+	index int // in partials.conns
+	period
 }
 
 // maxKeptInbound bounds the buffers that the pool keeps for the next message in pieces.
 const maxKeptInbound = 64 << 10
 
-func (e *Engine) newInbound() *inbound { return e.inbounds.Get().(*inbound) }
+// partials are the connections that have an inbound, and the bytes that these hold together. A message that one read
+// brings whole is never among them. On the loop only, except that anyone may read the sum.
+type partials struct {
+	conns []*Conn
+	bytes atomic.Int64
+	judge *reactor.Alarm // see Engine.judge; nil without Config.MessageMinRate
+	armed bool           // judge is set
+}
+
+// sheddable is the least that is worth closing a connection for when memory is short.
+const sheddable = 16 << 10
+
+// newInbound gives c an inbound.
+func (c *Conn) newInbound() {
+	p := &c.eng.partials
+	c.in = c.eng.inbounds.Get().(*inbound)
+	c.in.index = len(p.conns)
+	p.conns = append(p.conns, c)
+	c.in.since = c.eng.loop.Now()
+	if c.loopBits&(bitPaused|bitHeld) != 0 {
+		c.in.stopped = c.in.since
+	}
+	if !p.armed && p.judge != nil {
+		c.eng.armJudge()
+	}
+}
+
+// keep appends bytes to what is incomplete.
+func (c *Conn) keep(b []byte) {
+	if c.in == nil {
+		c.newInbound()
+	}
+	c.in.buf = append(c.in.buf, b...)
+	c.in.got += len(b)
+	c.eng.partials.bytes.Add(int64(len(b)))
+}
+
+// takeInput makes the caller the owner of c.in, which may be nil.
+func (c *Conn) takeInput() *inbound {
+	in, p := c.in, &c.eng.partials
+	if in == nil {
+		return nil
+	}
+	c.in = nil
+	p.bytes.Add(-int64(len(in.buf)))
+	last := p.conns[len(p.conns)-1]
+	p.conns[in.index] = last
+	if last != c {
+		last.in.index = in.index
+	}
+	p.conns[len(p.conns)-1] = nil
+	p.conns = p.conns[:len(p.conns)-1]
+	return in
+}
+
+// dropInput forgets what is incomplete.
+func (c *Conn) dropInput() { c.eng.release(c.takeInput()) }
 
 // release gives in, which may be nil, back to the pool.
 func (e *Engine) release(in *inbound) {
 	if in == nil {
 		return
 	}
-	if cap(in.buf) > maxKeptInbound {
-		in.buf = nil
+	buf := in.buf[:0]
+	if cap(buf) > maxKeptInbound {
+		buf = nil
 	}
-	in.buf, in.op = in.buf[:0], 0
+	*in = inbound{buf: buf}
 	e.inbounds.Put(in)
+}
+
+// boundPartials enforces Config.MaxPartial. It frees an eighth of the budget more than it must, so that the connections
+// are not searched for each message that begins. It may end any connection, that of the caller included.
+func (e *Engine) boundPartials() {
+	limit := e.cfg.MaxPartial
+	if over := e.partials.bytes.Load() - limit; limit > 0 && over > 0 {
+		e.shedPartials(over+limit/8, 1, limitPartial)
+	}
+}
+
+// shedPartials ends the connections with the largest incomplete messages, down to least bytes, until need bytes are
+// free. It returns how many are.
+func (e *Engine) shedPartials(need int64, least int, why limit) (freed int64) {
+	largest := make([]*Conn, 0, len(e.partials.conns))
+	for _, c := range e.partials.conns {
+		if len(c.in.buf) >= least && c.phase.Load() != phaseAway {
+			largest = append(largest, c)
+		}
+	}
+	slices.SortFunc(largest, func(a, b *Conn) int { return cmp.Compare(len(b.in.buf), len(a.in.buf)) })
+	for _, c := range largest {
+		if freed >= need {
+			break
+		}
+		freed += int64(len(c.in.buf))
+		c.refuseInput(ws.CloseTryAgainLater, "no memory for the rest of this message")
+		e.count.limit(why)
+	}
+	return freed
+}
+
+// refuseInput ends c because of what is incomplete, and forgets that. What the peer still sends is swallowed.
+func (c *Conn) refuseInput(code ws.CloseCode, reason string) {
+	switch c.phase.Load() {
+	case phaseHead, phaseDecide:
+		c.refuse(unavailable("not enough memory", "5"))
+	case phaseOpen:
+		c.loopBits |= bitSwallow | bitFailed
+		c.beginClose(ending{code: code, reason: reason}, reason)
+	}
+	c.dropInput()
 }

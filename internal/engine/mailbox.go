@@ -76,7 +76,7 @@ func (c *Conn) post(ev event) {
 	c.mu.Unlock()
 	if full && c.loopBits&bitPaused == 0 {
 		e.count.limit(limitMailbox)
-		c.loopBits |= bitPaused
+		c.stopReading(bitPaused)
 	}
 	if idle {
 		e.tasks.Add(1)

@@ -74,7 +74,7 @@ func TestMoveAtEveryByte(t *testing.T) {
 				t.Errorf("Open was called %d times", n)
 			}
 			if a, b := p.here.Stats(), p.there.Stats(); a.Connections+b.Connections+a.Handshaking+b.Handshaking != 0 ||
-				a.QueueBytes != 0 || b.QueueBytes != 0 {
+				a.QueueBytes+b.QueueBytes+a.PartialBytes+b.PartialBytes != 0 {
 				t.Errorf("something is left: %+v, %+v", a, b)
 			}
 		})
@@ -404,4 +404,34 @@ func TestClosedWhilePaused(t *testing.T) {
 	until(t, "the end was seen", func() bool { return p.here.Len() == 0 })
 	on(t, p.here, func() { p.here.Freeze(1); p.here.Stay() })
 	until(t, "Close was called", func() bool { return j.closes.Load() == 1 })
+}
+
+// TestMoveKeepsThePace: a message that comes too slowly is not given a new period by a move, and the time of the move
+// does not count.
+func TestMoveKeepsThePace(t *testing.T) {
+	j := new(journal)
+	p := startPair(t, j.routes)
+	for _, f := range []*fixture{p.here, p.there} {
+		f.onLoop(func() { f.cfg.MessageMinRate = Progress{Bytes: 1000, Per: hour} })
+	}
+	slow, fast := p.here.dial(t, "/work"), p.here.dial(t, "/inline")
+	slow.write(allBut(make([]byte, 901)))
+	p.here.holds(t, 900)
+	fast.write(allBut(make([]byte, 1001)))
+	p.here.holds(t, 1900)
+	p.here.onLoop(func() {
+		for _, c := range p.here.partials.conns {
+			c.in.since -= int64(hour)
+		}
+	})
+	if n := p.move(); n != 2 {
+		t.Fatalf("%d connections moved, want 2", n)
+	}
+	p.here.onLoop(func() {
+		p.here.judge()
+		p.here.judge()
+	})
+	slow.wantClose(ws.ClosePolicyViolation)
+	fast.write(lastOf(make([]byte, 1001)))
+	fast.want(ws.OpBinary, make([]byte, 1001))
 }

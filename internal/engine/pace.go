@@ -199,7 +199,8 @@ func (c *Conn) mayRead(buf []byte) (part []byte, reserved int) {
 	if hit {
 		c.eng.count.limit(limitRateIn)
 	}
-	c.loopBits |= bitHeld | bitReadPending
+	c.stopReading(bitHeld)
+	c.loopBits |= bitReadPending
 	c.schedule()
 	return nil, 0
 }
@@ -275,7 +276,7 @@ func (c *Conn) arm(ph uint32) {
 func (c *Conn) goOn() {
 	p, i := c.eng.pace, c.key.Index
 	if due, over := p.due(i, dirIn); over && c.loopBits&bitHeld != 0 {
-		c.loopBits &^= bitHeld
+		c.readAgain(bitHeld)
 		c.lastRead = c.eng.loop.Now()
 		p.over = append(p.over, waited{due, c.key, reactor.Readable})
 	}
@@ -316,7 +317,7 @@ func (c *Conn) releaseInput() {
 	if c.loopBits&bitHeld == 0 {
 		return
 	}
-	c.loopBits &^= bitHeld
+	c.readAgain(bitHeld)
 	c.eng.pace.unwait(c.key.Index, dirIn)
 	c.eng.loop.Again(c.key, reactor.Readable)
 }

@@ -134,16 +134,17 @@ func (c *Conn) deliver(ev *ws.Event) {
 		return
 	}
 	if c.in == nil {
-		c.in = c.eng.newInbound()
+		c.newInbound()
 		c.in.op = ev.Opcode
 	}
-	c.in.buf = append(c.in.buf, ev.Data...)
-	if ev.Last {
-		in := c.in
-		c.in = nil
-		c.dispatch(event{kind: eventMessage, op: in.op, data: in.buf})
-		c.eng.release(in)
+	c.keep(ev.Data)
+	if !ev.Last {
+		c.eng.boundPartials()
+		return
 	}
+	in := c.takeInput()
+	c.dispatch(event{kind: eventMessage, op: in.op, data: in.buf})
+	c.eng.release(in)
 }
 
 // control answers a ping. RFC 6455 §5.5.3: a pong carries the ping's payload. While the peer does not read, further
@@ -185,7 +186,7 @@ func (c *Conn) resume() {
 	if c.gone() || c.loopBits&bitPaused == 0 {
 		return
 	}
-	c.loopBits &^= bitPaused
+	c.readAgain(bitPaused)
 	if c.loopBits&bitReadPending != 0 {
 		c.loopBits &^= bitReadPending
 		c.eng.loop.Again(c.key, reactor.Readable)

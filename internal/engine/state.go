@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 
 	"github.com/expedite-go/expedite/ws"
@@ -40,6 +41,7 @@ const (
 	tagHeard    = 0x11 // 8: number of the last publication that it has had, if that is more than the batch's position
 	tagOptional = 0x80
 	tagExpiry   = 0x81 // 8: Conn.expires
+	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes that have come in that, 8 each
 	tagParting  = 0x83 // as tagEnding, of a connection that is still open: see Conn.part
 )
 
@@ -60,6 +62,8 @@ type state struct {
 	op          ws.Opcode
 	inbound     []byte
 	hasInbound  bool
+	elapsed     int64
+	got         int
 	loopBits    loopBits
 	pressed     bool
 	out         []chunk
@@ -136,6 +140,11 @@ func (c *Conn) appendInput(dst []byte) []byte {
 		dst = append(dst, tagInbound)
 		dst = binary.AppendUvarint(dst, uint64(1+len(c.in.buf)))
 		dst = append(append(dst, byte(c.in.op)), c.in.buf...)
+		if c.in.since != 0 && c.phase.Load() == phaseOpen {
+			dst = append(dst, tagProgress, 16)
+			dst = binary.LittleEndian.AppendUint64(dst, uint64(c.in.elapsed(c.eng.loop.Now())))
+			dst = binary.LittleEndian.AppendUint64(dst, uint64(c.in.got))
+		}
 	}
 	if bits := c.loopBits & movedLoopBits; bits != 0 {
 		dst = append(dst, tagLoopBits, 1, byte(bits))
@@ -259,6 +268,12 @@ func (s *state) traffic(tag byte, v []byte) bool {
 			s.op, s.inbound, s.hasInbound = ws.Opcode(v[0]), v[1:], true
 		}
 		return len(v) > 0
+	case tagProgress:
+		if len(v) == 16 {
+			s.elapsed = int64(binary.LittleEndian.Uint64(v))
+			s.got = int(min(binary.LittleEndian.Uint64(v[8:]), math.MaxInt32))
+		}
+		return len(v) == 16
 	case tagLoopBits:
 		if len(v) == 1 {
 			s.loopBits = loopBits(v[0]) & movedLoopBits

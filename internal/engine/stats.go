@@ -33,6 +33,9 @@ const (
 	limitMemory
 	limitRateIn
 	limitRateOut
+	limitPartial
+	limitMinRate
+	limitMemoryClose
 	numLimits
 )
 
@@ -41,6 +44,7 @@ func (l limit) String() string {
 		"head_size", "head_time", "handshakes", "connections", "authorizing", "message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
+		"partial", "message_min_rate", "memory_close",
 	}[l]
 }
 
@@ -50,6 +54,7 @@ type Stats struct {
 	Handshaking   int // sockets in their handshake, or on their way out of it
 	Subscriptions int
 	QueueBytes    int64 // bytes that wait for slow peers now
+	PartialBytes  int64 // bytes of messages and request heads that are not complete
 
 	Accepted uint64 // sockets
 	Opened   uint64 // WebSockets
@@ -161,8 +166,8 @@ func (e *Engine) Stats() Stats {
 	n := &e.count
 	s := Stats{
 		Connections: e.Len(), Handshaking: int(e.handshakes.Load()), Subscriptions: e.Subscriptions(),
-		QueueBytes: n.queuedBytes.Load(),
-		Accepted:   n.accepted.Load(), Opened: n.opened.Load(), HTTP: n.http.Load(), Resets: n.resets.Load(),
+		QueueBytes: n.queuedBytes.Load(), PartialBytes: e.partials.bytes.Load(),
+		Accepted: n.accepted.Load(), Opened: n.opened.Load(), HTTP: n.http.Load(), Resets: n.resets.Load(),
 		Panics: n.panics.Load(), Stalls: e.watch.stalls.Load(),
 		MovedIn: n.movedIn.Load(), MovedOut: n.movedOut.Load(),
 		TextIn: n.textIn.Load(), BinaryIn: n.binaryIn.Load(),

@@ -81,6 +81,8 @@ func gauges() []family {
 		one("subscriptions", "Subscriptions of connections to topics.",
 			func(w *Worker) float64 { return float64(w.Subscriptions) }),
 		one("send_queue_bytes", "Bytes that wait to be sent.", func(w *Worker) float64 { return float64(w.QueueBytes) }),
+		one("partial_bytes", "Bytes of messages that are not complete.",
+			func(w *Worker) float64 { return float64(w.PartialBytes) }),
 		one("loop_lag_seconds", "Worst delay of an event loop in the last second.",
 			func(w *Worker) float64 { return w.LoopLagSeconds }),
 		one("worker_heap_bytes", "Objects on the worker's heap.", func(w *Worker) float64 { return float64(w.HeapBytes) }),

@@ -14,9 +14,10 @@ type Worker struct {
 	Connections    int64   `json:"conns,omitzero"`       // open WebSocket connections
 	Handshaking    int64   `json:"handshaking,omitzero"` // accepted sockets that are no WebSocket yet
 	Subscriptions  int64   `json:"subs,omitzero"`
-	QueueBytes     int64   `json:"queue,omitzero"` // accepted by Send, and not by the kernel yet
-	LoopLagSeconds float64 `json:"lag,omitzero"`   // the worst of the event loops in the last second
-	HeapBytes      uint64  `json:"heap,omitzero"`  // see ReadProcess, as the next two
+	QueueBytes     int64   `json:"queue,omitzero"`   // accepted by Send, and not by the kernel yet
+	PartialBytes   int64   `json:"partial,omitzero"` // of messages and request heads that are not complete
+	LoopLagSeconds float64 `json:"lag,omitzero"`     // the worst of the event loops in the last second
+	HeapBytes      uint64  `json:"heap,omitzero"`    // see ReadProcess, as the next two
 	RSSBytes       uint64  `json:"rss,omitzero"`
 	Goroutines     int64   `json:"goroutines,omitzero"`
 
@@ -82,6 +83,7 @@ func (w Worker) plus(o Worker) Worker {
 	sum.Handshaking = w.Handshaking + o.Handshaking
 	sum.Subscriptions = w.Subscriptions + o.Subscriptions
 	sum.QueueBytes = w.QueueBytes + o.QueueBytes
+	sum.PartialBytes = w.PartialBytes + o.PartialBytes
 	sum.LoopLagSeconds = max(w.LoopLagSeconds, o.LoopLagSeconds)
 	sum.HeapBytes = w.HeapBytes + o.HeapBytes
 	sum.RSSBytes = w.RSSBytes + o.RSSBytes

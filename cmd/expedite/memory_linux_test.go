@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// openRaw opens a WebSocket and returns its socket.
+func (s *server) openRaw(path string) (net.Conn, error) {
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path)
+	if err != nil {
+		return c, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return c, err
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return c, errors.New(resp.Status)
+	}
+	return c, nil
+}
+
+// neverEnding is a message of 1 MiB without its last byte.
+func neverEnding() []byte {
+	frame := ws.AppendMaskedFrame(nil, ws.OpBinary, 0x01020304, make([]byte, 1<<20))
+	return frame[:len(frame)-1]
+}
+
+// sendAll has count clients send something on path, and keeps them open until the test ends.
+func (s *server) sendAll(count int, path string, what []byte) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for range count {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			c, err := s.openRaw(path)
+			if c != nil {
+				s.t.Cleanup(func() { _ = c.Close() })
+			}
+			if err == nil {
+				_, _ = c.Write(what) // it may be cut off
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// hit waits until a limit was hit, and returns how often.
+func (s *server) hit(limit string) uint64 {
+	s.t.Helper()
+	st := s.await(limit+" was hit", func(st control.Status) bool { return st.Totals.Limits[limit] > 0 })
+	return st.Totals.Limits[limit]
+}
+
+// TestMaxPartial: clients whose messages never end are closed with 1013 beyond --max-partial, and those that are too
+// slow with 1008; others do not notice.
+func TestMaxPartial(t *testing.T) {
+	s := serve(t, "--workers", "1", "--max-partial", "4MiB", "--message-min-rate", "2MiB/1s")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	good := s.echoers(ctx, 3)
+	s.sendAll(20, "/echo", neverEnding())
+	if n := s.hit("partial"); n < 16 {
+		t.Errorf("%d of 20 clients were closed, want at least 16", n)
+	}
+	s.hit("message_min_rate")
+	good.echo(ctx)
+}
+
+// echoers are clients of /echo.
+type echoers struct {
+	t     *testing.T
+	conns []*websocket.Conn
+}
+
+func (s *server) echoers(ctx context.Context, count int) *echoers {
+	s.t.Helper()
+	e := &echoers{t: s.t}
+	for range count {
+		c, _, err := websocket.Dial(ctx, "ws://"+s.addr+"/echo", nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { _ = c.CloseNow() })
+		e.conns = append(e.conns, c)
+	}
+	return e
+}
+
+// echo has each send a message and wait for the answer.
+func (e *echoers) echo(ctx context.Context) {
+	e.t.Helper()
+	for i, c := range e.conns {
+		want := fmt.Sprintf("message of client %d", i)
+		if err := c.Write(ctx, websocket.MessageText, []byte(want)); err != nil {
+			e.t.Fatalf("client %d: %v", i, err)
+		}
+		if _, got, err := c.Read(ctx); err != nil || string(got) != want {
+			e.t.Fatalf("client %d: got %q, %v", i, got, err)
+		}
+	}
+}
+
+// memoryGroup makes a cgroup that bounds the memory of its processes, and returns a program that becomes another one in
+// it, and a function that tells the most that was used. The test is skipped where that is not permitted.
+func memoryGroup(t *testing.T, limit int64) (by []string, peak func() int64) {
+	t.Helper()
+	dir, limitFile, peakFile := "/sys/fs/cgroup", "memory.max", "memory.peak"
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil { // version 1
+		dir = filepath.Join("/sys/fs/cgroup/memory", ownGroup("memory"))
+		limitFile, peakFile = "memory.limit_in_bytes", "memory.max_usage_in_bytes"
+	}
+	dir, err := os.MkdirTemp(dir, "expedite-test-")
+	if err != nil {
+		t.Skipf("no memory cgroup of its own: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err != nil {
+			t.Errorf("the cgroup is left: %v", err)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, limitFile), []byte(strconv.FormatInt(limit, 10)), 0o644); err != nil {
+		t.Skipf("no limit for a memory cgroup: %v", err)
+	}
+	peak = func() int64 {
+		b, err := os.ReadFile(filepath.Join(dir, peakFile))
+		if err != nil {
+			return 0
+		}
+		n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		return n
+	}
+	return []string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir}, peak
+}
+
+// ownGroup is the group of this process in a hierarchy of version 1.
+func ownGroup(controller string) string {
+	b, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.SplitN(strings.TrimSpace(line), ":", 3); len(f) == 3 && f[1] == controller {
+			return f[2]
+		}
+	}
+	return "/"
+}
+
+// TestPartialsInSmallMemory: in 256 MiB, 600 clients that each send 1 MiB but for a byte do not end a worker, and
+// others do not notice them. The budget sees to that or, without one, the look at how much memory is left.
+func TestPartialsInSmallMemory(t *testing.T) {
+	for _, tt := range []struct {
+		limit   string
+		clients int
+		args    []string
+	}{
+		{"partial", 600, nil},
+		{"memory_close", 300, []string{"--max-partial", "off"}},
+	} {
+		t.Run(tt.limit, func(t *testing.T) {
+			const limit = 256 << 20
+			by, peak := memoryGroup(t, limit)
+			s := serveBy(t, by, append(tt.args, "--workers", "2")...)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+			defer cancel()
+			good := s.echoers(ctx, 20)
+			s.sendAll(tt.clients, "/echo", neverEnding())
+			good.echo(ctx)
+			closed := s.hit(tt.limit)
+			st, err := s.status()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d of %d closed, %d of %d MiB used at most, limits %v",
+				closed, tt.clients, peak()>>20, limit>>20, st.Totals.Limits)
+			if st.Totals.Restarts != 0 {
+				t.Errorf("%d workers have died", st.Totals.Restarts)
+			}
+		})
+	}
+}
