@@ -92,6 +92,7 @@ func obedient(cfg Config) *App {
 		},
 	})
 	handleData(app)
+	handleGaps(app)
 	return app
 }
 

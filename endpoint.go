@@ -115,6 +115,17 @@ func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
 	}
 }
 
+// Gap is the engine's word that publications were missed.
+func (e *endpoint) Gap(ec *engine.Conn, topic string, missed uint64) {
+	e.stir()
+	if topic != "" && topic[0] == 0 { // it is the App's own
+		topic = ""
+	}
+	if e.Handler.Gap != nil {
+		e.Handler.Gap(owner(ec), topic, missed)
+	}
+}
+
 // Suspend is the engine's word that the connection is about to move.
 func (e *endpoint) Suspend(ec *engine.Conn) ([]byte, error) {
 	c := owner(ec)

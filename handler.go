@@ -65,6 +65,12 @@ type Handler struct {
 	Drain func(c *Conn)
 	// Close is called last, once.
 	Close func(c *Conn, err *CloseError)
+	// Gap is called when publications to a topic did not reach the connection, because its worker could not take them:
+	// it has missed that many, and what comes after the gap is sent when Gap has returned. If it is not known which
+	// topics have missed some, or if they were messages of App.SendUser, the topic is empty; if it is not known how many,
+	// missed is 0. Without Gap, a connection that has missed publications is closed with 1013 (try again later). What a
+	// Policy drops is not told here.
+	Gap func(c *Conn, topic string, missed uint64)
 	// State makes Conn.Data a value that moves with the connection, to the next worker and to the next release:
 	//
 	//	State: expedite.Carry[player]()
@@ -133,6 +139,7 @@ func (h *Handler) route(a *App, path string) *engine.Route {
 		Path:         path,
 		Handler:      e,
 		Carries:      h.carries(),
+		Gaps:         h.Gap != nil,
 		Stays:        e.stays,
 		Save:         save,
 		Load:         e.load,

@@ -14,12 +14,14 @@ const inboxLimit = 8 << 20
 type inbox struct {
 	eng     *engine.Engine
 	receive func(m []byte) // on the loop
+	emptied func()         // on the loop: there was no room, and is again. May be nil
 
 	mu       sync.Mutex
 	room     sync.Cond
 	filling  []byte
 	emptying []byte // on the loop; its storage is the next filling
 	closed   bool
+	refused  bool
 }
 
 func newInbox(eng *engine.Engine) *inbox {
@@ -34,6 +36,7 @@ func (in *inbox) put(m []byte, wait bool) error {
 	defer in.mu.Unlock()
 	for len(in.filling) > 0 && len(in.filling)+len(m) > inboxLimit && !in.closed {
 		if !wait {
+			in.refused = true
 			return broker.ErrOverloaded
 		}
 		in.room.Wait()
@@ -53,9 +56,14 @@ func (in *inbox) put(m []byte, wait bool) error {
 func (in *inbox) empty() {
 	in.mu.Lock()
 	in.filling, in.emptying = in.emptying[:0], in.filling
+	refused := in.refused
+	in.refused = false
 	in.room.Broadcast()
 	in.mu.Unlock()
 	in.receive(in.emptying)
+	if refused && in.emptied != nil {
+		in.emptied()
+	}
 	if cap(in.emptying) > inboxLimit/8 {
 		in.emptying = nil
 	}

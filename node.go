@@ -99,6 +99,9 @@ func (n *node) deliver(e broker.Envelope) (found bool) {
 	case broker.Publish:
 		n.eng.Publish(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload)
 		return true
+	case broker.Gap:
+		n.eng.Gap(e.Seq, e.Topic, e.Conn)
+		return true
 	case broker.Fence:
 		n.moves.fenced(e.Conn)
 		return true

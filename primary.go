@@ -2,6 +2,7 @@ package expedite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -163,10 +164,35 @@ func (p *primary) portLocked(w *cluster.Worker) *broker.Port {
 	port := p.ports[w.ID()]
 	if port == nil {
 		p.peers[w.ID()] = p.reg.join(w.ID(), w.Send)
-		port = p.hub.Attach(w.Slot(), w)
+		port = p.hub.Attach(w.Slot(), &workerLink{Worker: w, p: p})
 		p.ports[w.ID()] = port
 	}
 	return port
+}
+
+// workerLink is the hub's way to a worker. It tells the hub when there is room again after a message was refused.
+type workerLink struct {
+	*cluster.Worker
+	p     *primary
+	waits atomic.Bool
+}
+
+// Send is part of broker.Link.
+func (l *workerLink) Send(m []byte) error {
+	err := l.Worker.Send(m)
+	if errors.Is(err, cluster.ErrOverloaded) && l.waits.CompareAndSwap(false, true) {
+		go func() { // ends with the worker's link
+			<-l.Drained()
+			l.waits.Store(false)
+			l.p.mu.Lock()
+			port := l.p.ports[l.ID()]
+			l.p.mu.Unlock()
+			if port != nil {
+				port.Flush()
+			}
+		}()
+	}
+	return err
 }
 
 // move keeps the ways of messages to connections while those move. It runs on the cluster's own goroutine, in order.

@@ -48,6 +48,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	// The publisher may be a callback on the loop: it must not wait for the loop.
 	port = hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return n.in.put(m, false) }))
 	defer port.Detach()
+	n.in.emptied = port.Flush
 	peer = reg.join(slot, func(m []byte) error { n.uplink.peer.Receive(m); return nil })
 	defer reg.leave(slot)
 	reg.start()

@@ -32,8 +32,10 @@
 // them. A primary that replaces itself takes this along with Hub.AppendState and Hub.LoadState.
 //
 // Nothing here waits: a Link whose queue is full refuses, and that is reported to the publisher or, on the way from
-// the Hub to a worker, counted. A slow worker misses messages; the others do not. Limits are MaxTopic, MaxPayload,
-// MaxHeld, MaxAway and what the Links take.
+// the Hub to a worker, counted. A slow worker misses messages; the others do not. Publications that it has missed are
+// never passed over in silence: in their place, before any later one, it delivers a Gap for each topic that has missed
+// some. If the topics are not known, it delivers one without a topic. Limits are MaxTopic, MaxPayload, MaxHeld,
+// MaxAway, MaxGapTopics and what the Links take.
 //
 // One process alone wires a Hub and a Local together: see the example of NewHub. Package brokertest holds what every
 // way of wiring must keep to.

@@ -26,6 +26,9 @@ const (
 	// Fence asks the Hub with a token in Conn whether it has come so far, and is its answer: then with the number of the
 	// latest publication in Seq.
 	Fence
+	// Gap tells a worker that publications to Topic have not reached it: as many as Conn says, the last of them with the
+	// number Seq. Without a Topic, they may have been to any.
+	Gap
 )
 
 // Limits of an envelope.
@@ -54,9 +57,9 @@ type Envelope struct {
 	Kind    Kind
 	Opcode  byte   // of the message, for whoever delivers it
 	Code    uint16 // Close
-	Seq     uint64 // Publish: its number on this machine, from 1, or 0 before the Hub; Position, Fence: the latest
-	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence: the token
-	Topic   string // Publish: 1 to MaxTopic bytes
+	Seq     uint64 // Publish: its number, from 1, or 0 before the Hub. Position, Fence: the latest. Gap: the last missed
+	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence: the token. Gap: how many were missed
+	Topic   string // Publish: 1 to MaxTopic bytes. Gap: the same, or empty
 	Payload []byte
 	flags   uint8
 }
@@ -118,15 +121,15 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	}
 	name := int(binary.LittleEndian.Uint16(b[10:]))
 	switch {
-	case e.Kind < Publish || e.Kind > Fence:
+	case e.Kind < Publish || e.Kind > Gap:
 		err = fmt.Errorf("%w: kind %d", ErrEnvelope, e.Kind)
-	case name > MaxTopic || headerLen+name > n || (e.Kind == Publish) != (name > 0):
+	case name > MaxTopic || headerLen+name > n || e.Kind != Gap && (e.Kind == Publish) != (name > 0):
 		err = fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, name)
 	case n-headerLen-name > MaxPayload:
 		err = fmt.Errorf("%w: a payload of %d bytes", ErrEnvelope, n-headerLen-name)
 	case e.flags&^allFlags != 0 || b[flagsAt+1] != 0:
 		err = fmt.Errorf("%w: unknown flags", ErrEnvelope)
-	case e.Kind > Close && (e.flags != 0 || n > headerLen):
+	case e.Kind > Close && (e.flags != 0 || n > headerLen+name):
 		err = fmt.Errorf("%w: kind %d with flags or a payload", ErrEnvelope, e.Kind)
 	}
 	if err != nil {

@@ -22,6 +22,8 @@ func envelopes() []broker.Envelope {
 		{Kind: broker.Here, Conn: 7, Payload: []byte{}},
 		{Kind: broker.Gone, Conn: 7, Payload: []byte{}},
 		{Kind: broker.Fence, Conn: 3, Seq: 4, Payload: []byte{}},
+		{Kind: broker.Gap, Conn: 3, Seq: 4, Payload: []byte{}},
+		{Kind: broker.Gap, Conn: 3, Seq: 4, Topic: "news", Payload: []byte{}},
 	}
 }
 

@@ -32,7 +32,7 @@ func NewHub(route func(conn uint64) int) *Hub {
 }
 
 // Publish sends a message from the primary itself, as Local.Publish does. It fails with ErrTopic or ErrPayload; that a
-// worker misses it is counted.
+// worker misses it is counted, and told to that worker.
 func (h *Hub) Publish(topic string, opcode byte, payload []byte) error {
 	return h.send(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload})
 }
@@ -57,7 +57,7 @@ func (h *Hub) send(e Envelope) error {
 
 // pass sends the first envelope of m where it belongs and returns its length, or that of m if it does not make sense.
 func (h *Hub) pass(from *Port, m []byte) int {
-	e, _, n, err := parse(m) // outside of the lock, which is there for all workers
+	e, topic, n, err := parse(m) // outside of the lock, which is there for all workers
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil || e.flags&flagFlood != 0 {
@@ -70,7 +70,9 @@ func (h *Hub) pass(from *Port, m []byte) int {
 		h.count.published++
 		binary.LittleEndian.PutUint64(b[seqAt:], h.count.published)
 		for _, p := range h.ports {
-			p.put(b)
+			if !p.put(b) {
+				p.gap.add(string(topic), h.count.published)
+			}
 		}
 	case Send, Close:
 		if e.flags&flagBounced != 0 {
@@ -89,7 +91,7 @@ func (h *Hub) pass(from *Port, m []byte) int {
 			binary.LittleEndian.PutUint64(b[seqAt:], h.count.published)
 			from.put(b)
 		}
-	default: // only the Hub says Position
+	default: // only the Hub says Position and Gap
 		from.slot.malformed++
 	}
 	return n

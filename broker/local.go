@@ -9,7 +9,8 @@ import (
 
 // Deliver brings an envelope to where it belongs in this worker. It reports false if it is for a connection that is not
 // here: of a message that it keeps for later, or to pass it to this worker's successor, it reports true. Of a
-// publication and of the answer to a Fence, the result means nothing. The envelope's payload is valid until it returns.
+// publication, of a Gap and of the answer to a Fence, the result means nothing. The envelope's payload is valid until
+// it returns.
 type Deliver func(e Envelope) (found bool)
 
 // Local is a worker's side: it sends to the Hub and delivers what the Hub passes on. Any goroutine, but see Receive.
@@ -21,6 +22,7 @@ type Local struct {
 	refused   atomic.Uint64
 	sent      atomic.Uint64
 	position  atomic.Uint64
+	heard     bool   // in Receive: position is known
 	topic     string // in Receive: the latest one, as the next is most often the same
 }
 
@@ -119,13 +121,20 @@ func (l *Local) Receive(m []byte) {
 				l.topic = string(topic)
 			}
 			e.Topic = l.topic
+			l.skip(max(e.Seq, 1) - 1)
+			l.deliver(e)
+			l.reach(e.Seq)
+		case Gap:
+			e.Topic = string(topic)
 			l.deliver(e)
 			l.reach(e.Seq)
 		case Send, Close:
 			l.direct(e, m[:n:n])
 		case Position:
+			l.skip(e.Seq)
 			l.reach(e.Seq)
 		case Fence:
+			l.skip(e.Seq)
 			l.reach(e.Seq)
 			l.deliver(e)
 		default: // only workers say the others
@@ -163,8 +172,18 @@ func (l *Local) direct(e Envelope, b []byte) {
 	l.sent.Add(1)
 }
 
+// skip delivers a Gap if publications up to seq have not come, and nobody has told so: they were lost with a Hub that
+// was replaced, with an envelope that made no sense, or by a release that tells of no gaps.
+func (l *Local) skip(seq uint64) {
+	if position := l.position.Load(); l.heard && seq > position {
+		l.deliver(Envelope{Kind: Gap, Seq: seq, Conn: seq - position})
+		l.reach(seq)
+	}
+}
+
 // reach raises the position. Only Receive does.
 func (l *Local) reach(seq uint64) {
+	l.heard = true
 	if seq > l.position.Load() {
 		l.position.Store(seq)
 	}

@@ -10,6 +10,7 @@ type Port struct {
 	mark uint64 // tells it from all others that there are, were or will be
 	link Link
 	gone bool // detached
+	gap  gap
 }
 
 // slot is the place of a worker and of those that come after it.
@@ -116,11 +117,17 @@ func (p *Port) Detach() {
 	}
 }
 
-// put queues an envelope for the worker. The Hub's lock is held.
-func (p *Port) put(b []byte) {
-	if err := p.link.Send(b); err != nil {
-		p.slot.dropped++
-		return
+// put queues an envelope for the worker, behind what tells it of what it has missed before, and reports whether the
+// link has taken it. The Hub's lock is held.
+func (p *Port) put(b []byte) bool {
+	if p.gap.all.count > 0 { // both or none: or each message that finds no room would make a gap of its own
+		b = append(p.gap.append(nil), b...)
 	}
+	if p.link.Send(b) != nil {
+		p.slot.dropped++
+		return false
+	}
+	p.gap = gap{}
 	p.slot.delivered++
+	return true
 }

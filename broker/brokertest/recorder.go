@@ -17,12 +17,19 @@ const patience = 20 * time.Second
 // fence is the topic of publications that say that all before has come.
 const fence = "fence"
 
+// gap is what a worker was told that it has missed, and how much of recorder.list had come by then.
+type gap struct {
+	broker.Envelope
+	at int
+}
+
 // recorder is what a worker got.
 type recorder struct {
 	mu     sync.Mutex
 	more   sync.Cond
 	conns  map[uint64]bool // those that live here
 	list   []broker.Envelope
+	gaps   []gap
 	fences []string
 	last   uint64            // number of the latest publication, fences included
 	tokens map[uint64]uint64 // numbers that answers to Worker.Fence came with
@@ -56,6 +63,9 @@ func (r *recorder) deliver(e broker.Envelope) (found bool) {
 			r.within(e)
 		}
 		return false // it means nothing
+	case broker.Gap:
+		r.gaps = append(r.gaps, gap{e, len(r.list)})
+		return false
 	case broker.Fence:
 		r.tokens[e.Conn] = e.Seq
 		return false
@@ -87,6 +97,13 @@ func (r *recorder) latest() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
+}
+
+// missed is a copy of what was told of gaps.
+func (r *recorder) missed() []gap {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.gaps)
 }
 
 // got is a copy of what has come but fences.

@@ -57,6 +57,29 @@ func testOverload(b *bench) {
 	if len(got) != before.n+after.n {
 		b.Errorf("the overloaded worker: got %d publications, want %d", len(got), before.n+after.n)
 	}
+	b.wantGap(2, "news", before.n, during.n+mine.n)
+	for _, i := range []int{0, 1, 3} {
+		if gaps := b.recorders[i].missed(); len(gaps) > 0 {
+			b.Errorf("worker %d, which missed nothing: got %+v", i, gaps)
+		}
+	}
+}
+
+// wantGap says that a worker was told, after it had got n messages, that it has missed publications to a topic.
+func (b *bench) wantGap(worker int, topic string, n, missed int) {
+	b.Helper()
+	told := 0
+	for _, g := range b.recorders[worker].missed() {
+		if g.Topic == topic {
+			told += int(g.Conn)
+		}
+		if g.at != n || g.Topic == "" {
+			b.Errorf("worker %d: got %+v, want a topic, after %d messages", worker, g, n)
+		}
+	}
+	if told != missed {
+		b.Errorf("worker %d was told of %d publications to %s that it has missed, want %d", worker, told, topic, missed)
+	}
 }
 
 func testLeaveJoin(b *bench) {

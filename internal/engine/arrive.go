@@ -135,8 +135,8 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		e.idsMu.Unlock()
 	}
 	e.settleIn(c, s.topics)
-	e.catchUp(c, s.topics, max(position, s.heard))
 	if orphaned {
+		e.catchUp(c, s.topics, max(position, s.heard))
 		const why = "this endpoint is gone"
 		c.beginClose(ending{code: ws.CloseServiceRestart, reason: why}, why)
 		return
@@ -145,8 +145,12 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		c.dispatch(event{kind: eventResume, data: s.carried})
 	}
 	for _, ev := range s.letters {
+		if ev.kind == eventGap || ev.kind == eventFrame {
+			e.holdBack(c)
+		}
 		c.dispatch(ev)
 	}
+	e.catchUp(c, s.topics, max(position, s.heard)) // behind a Gap that waits
 }
 
 // restoreOutput queues again what waited.
@@ -191,6 +195,9 @@ func (deaf) Drain(*Conn) {}
 
 // Close does nothing.
 func (deaf) Close(*Conn, ws.CloseCode, string) {}
+
+// Gap does nothing.
+func (deaf) Gap(*Conn, string, uint64) {}
 
 // Suspend carries nothing.
 func (deaf) Suspend(*Conn) ([]byte, error) { return nil, nil }

@@ -135,6 +135,7 @@ func (e *Engine) teardown(c *Conn) {
 	e.loop.Close(c.key, c.sock)
 	e.conns[c.key.Index] = nil
 	c.forgetPace()
+	delete(e.gapped, c)
 	c.dropInput()
 	if was < phaseOpen {
 		e.handshakes.Add(-1)

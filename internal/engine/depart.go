@@ -337,6 +337,7 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 	c.stopReading(bitPaused)
 	e.conns[c.key.Index] = nil
 	c.forgetPace()
+	delete(e.gapped, c)
 	e.topicsMu.Lock()
 	for topic := range e.topics.Topics(c.key.Index) {
 		z.topics = append(z.topics, topic)
@@ -405,10 +406,15 @@ func (e *Engine) Thaw(b *Batch) {
 		}
 		c.key, c.sock = k, s
 		e.settleIn(c, z.topics)
-		e.catchUp(c, z.topics, z.heard)
-		if c.box == nil && z.carried != nil {
+		parked := c.box != nil
+		if parked && c.box.waiting.holdsBack() {
+			e.holdBack(c)
+		}
+		if !parked && z.carried != nil {
 			c.dispatch(event{kind: eventResume, data: z.carried})
-		} else if c.box != nil {
+		}
+		e.catchUp(c, z.topics, z.heard)
+		if parked {
 			e.unpark(c, z.carried)
 		}
 	}

@@ -17,13 +17,15 @@ const (
 	eventDrain
 	eventClose
 	eventResume
+	eventGap   // moves with its connection, as the next one does: the numbers stay
+	eventFrame // no callback: a publication that waits behind a Gap
 )
 
 // event is one callback to make.
 type event struct {
 	kind eventKind
 	op   ws.Opcode
-	data []byte  // eventMessage, eventResume
+	data []byte  // eventMessage, eventResume; eventGap: how many (uvarint), topic; eventFrame: the frame
 	end  *ending // eventClose
 }
 
@@ -69,6 +71,10 @@ func (c *Conn) call(ev event) {
 		h.Drain(c)
 	case eventClose:
 		h.Close(c, ev.end.code, ev.end.reason)
+	case eventGap:
+		c.gap(ev.data)
+	case eventFrame:
+		c.sendHeld(ev.op, ev.data)
 	case eventResume:
 		if err := h.Resume(c, ev.data); err != nil {
 			c.eng.cfg.Logger.Error("connection cannot resume", "conn", fmt.Sprintf("%016x", c.id), "error", err)

@@ -129,6 +129,7 @@ type Engine struct {
 
 	// What moves, and what those that arrive may have missed. On the loop only.
 	dep         departures
+	gapped      map[*Conn]struct{} // publications wait behind their callbacks, as one is, or was, a Gap
 	orphan      *Route
 	position    uint64 // number of the last publication
 	recording   bool

@@ -43,6 +43,7 @@ type funcs struct {
 	close   func(*Conn, ws.CloseCode, string)
 	suspend func(*Conn) ([]byte, error)
 	resume  func(*Conn, []byte) error
+	gap     func(*Conn, string, uint64)
 }
 
 func (f funcs) Open(c *Conn) {
@@ -66,6 +67,12 @@ func (f funcs) Drain(c *Conn) {
 func (f funcs) Close(c *Conn, code ws.CloseCode, reason string) {
 	if f.close != nil {
 		f.close(c, code, reason)
+	}
+}
+
+func (f funcs) Gap(c *Conn, topic string, missed uint64) {
+	if f.gap != nil {
+		f.gap(c, topic, missed)
 	}
 }
 

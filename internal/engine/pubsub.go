@@ -54,7 +54,7 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 			continue
 		}
 		if c := e.conns[i]; c != nil {
-			c.SendFrame(op, frame)
+			e.hear(c, op, frame)
 		}
 	}
 	if len(e.ahead) > 0 && seq >= e.farthest {

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/expedite-go/expedite/ws"
+import (
+	"slices"
+
+	"github.com/expedite-go/expedite/ws"
+)
 
 // historyLimit is the number of bytes of publications that are kept for connections which may come from a worker that
 // is behind.
@@ -12,7 +16,17 @@ type published struct {
 	topic string
 	op    ws.Opcode
 	frame []byte
+
+	gap    bool   // instead, that this engine itself has missed some, up to seq
+	missed uint64 // how many; topic may be empty
 }
+
+// concerns says whether one who is subscribed to topics hears p.
+func (p *published) concerns(topics []string) bool {
+	return p.topic == "" && len(topics) > 0 || slices.Contains(topics, p.topic)
+}
+
+func (p *published) size() int { return len(p.frame) + len(p.topic) }
 
 // Record keeps publications from now on until Unrecord: connections will arrive that have not had them all. On the
 // loop.
@@ -28,7 +42,7 @@ func (e *Engine) Unrecord() {
 // remember keeps one publication, and gives up the oldest ones beyond historyLimit.
 func (e *Engine) remember(p published) {
 	e.history = append(e.history, p)
-	e.historySize += len(p.frame)
+	e.historySize += p.size()
 	for e.historySize > historyLimit {
 		e.count.limit(limitHistory)
 		e.drop()
@@ -45,7 +59,7 @@ func (e *Engine) forget(position uint64) {
 // drop forgets the oldest publication.
 func (e *Engine) drop() {
 	e.forgotten = e.history[0].seq
-	e.historySize -= len(e.history[0].frame)
+	e.historySize -= e.history[0].size()
 	e.history[0] = published{}
 	e.history = e.history[1:]
 }
@@ -66,15 +80,16 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 	if len(topics) == 0 {
 		return
 	}
+	if e.recording && position < e.forgotten { // too much was published meanwhile
+		e.tellGap(c, "", 0)
+	}
 	for _, p := range e.history {
-		if p.seq <= position {
-			continue
-		}
-		for _, topic := range topics {
-			if topic == p.topic {
-				c.SendFrame(p.op, p.frame)
-				break
-			}
+		switch {
+		case p.seq <= position || !p.concerns(topics):
+		case p.gap:
+			e.tellGap(c, p.topic, p.missed)
+		default:
+			e.hear(c, p.op, p.frame)
 		}
 	}
 }

@@ -27,6 +27,9 @@ type Handler interface {
 	Drain(c *Conn)
 	// Close is called once, as the last event. The code is ws.CloseAbnormal if no closing handshake took place.
 	Close(c *Conn, code ws.CloseCode, reason string)
+	// Gap is called, if Route.Gaps, when publications to a topic that c is subscribed to could not reach it. What was
+	// published later is sent when it has returned. An empty topic is any; a missed of 0 is an unknown number.
+	Gap(c *Conn, topic string, missed uint64)
 	// Suspend is called before c moves to another worker, if Route.Carries: what it returns is given to Resume over
 	// there. An error keeps c here.
 	Suspend(c *Conn) ([]byte, error)
@@ -55,6 +58,8 @@ type Route struct {
 	Handler Handler
 	// Carries says that Suspend and Resume are to be called.
 	Carries bool
+	// Gaps says that Gap is to be called; else a connection that has missed publications is closed with 1013.
+	Gaps bool
 	// Stays says of a connection whether it cannot move, because its owner holds what would be lost. It is called on the
 	// loop while no callback of c runs. Nil says no.
 	Stays func(c *Conn) bool

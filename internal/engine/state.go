@@ -291,7 +291,7 @@ func (s *state) traffic(tag byte, v []byte) bool {
 		}
 		s.end = &ending{code: ws.CloseCode(binary.LittleEndian.Uint16(v)), reason: string(v[2:])}
 	case tagLetter:
-		if len(v) < 2 || eventKind(v[0]) > eventDrain {
+		if len(v) < 2 || !movable(eventKind(v[0])) {
 			return false
 		}
 		s.letters = append(s.letters, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
@@ -300,6 +300,9 @@ func (s *state) traffic(tag byte, v []byte) bool {
 	}
 	return true
 }
+
+// movable says whether a callback that is owed moves with its connection.
+func movable(k eventKind) bool { return k <= eventDrain || k == eventGap || k == eventFrame }
 
 // plausible says whether a connection can have been like this.
 func (s *state) plausible() bool {

@@ -36,6 +36,7 @@ const (
 	limitPartial
 	limitMinRate
 	limitMemoryClose
+	limitGap
 	numLimits
 )
 
@@ -44,7 +45,7 @@ func (l limit) String() string {
 		"head_size", "head_time", "handshakes", "connections", "authorizing", "message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
-		"partial", "message_min_rate", "memory_close",
+		"partial", "message_min_rate", "memory_close", "gap",
 	}[l]
 }
 

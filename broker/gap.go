@@ -1,0 +1,64 @@
+package broker
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// MaxGapTopics bounds the topics of which the Hub knows, for each worker, that their publications were missed. With
+// more, the worker is told that any topic may have missed some.
+const MaxGapTopics = 1024
+
+// gap is what a worker has missed and has not been told of yet. The zero value is nothing.
+type gap struct {
+	all    missed
+	topics map[string]missed // nil if they are too many
+}
+
+// missed are publications that did not reach a worker.
+type missed struct {
+	count, last uint64 // last is the largest number
+}
+
+func (m missed) and(seq uint64) missed { return missed{count: m.count + 1, last: seq} }
+
+// add notes that a publication was missed.
+func (g *gap) add(topic string, seq uint64) {
+	if g.all.count == 0 {
+		g.topics = make(map[string]missed)
+	}
+	g.all = g.all.and(seq)
+	if g.topics == nil {
+		return
+	}
+	g.topics[topic] = g.topics[topic].and(seq)
+	if len(g.topics) > MaxGapTopics {
+		g.topics = nil
+	}
+}
+
+// append appends what tells the worker: an envelope for each topic, in the order of the last ones that were missed.
+func (g *gap) append(dst []byte) []byte {
+	if g.topics == nil {
+		return AppendEnvelope(dst, Envelope{Kind: Gap, Seq: g.all.last, Conn: g.all.count})
+	}
+	names := slices.SortedFunc(maps.Keys(g.topics), func(a, b string) int {
+		return cmp.Compare(g.topics[a].last, g.topics[b].last)
+	})
+	for _, name := range names {
+		m := g.topics[name]
+		dst = AppendEnvelope(dst, Envelope{Kind: Gap, Topic: name, Seq: m.last, Conn: m.count})
+	}
+	return dst
+}
+
+// Flush tells the worker what it has missed, if its link has room for that by now. Call it when the link has room
+// again; whatever is sent to the worker does the same first.
+func (p *Port) Flush() {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if !p.gone && p.gap.all.count > 0 && p.link.Send(p.gap.append(nil)) == nil {
+		p.gap = gap{}
+	}
+}

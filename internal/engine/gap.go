@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// gapReason is what a client reads that has missed messages and whose handler has no Gap.
+const gapReason = "messages were missed"
+
+// gapOverhead is what a letter costs beside its frame, in bytes: see behindGap.
+const gapOverhead = 64
+
+// Gap tells the subscribers of a topic that publications have not reached this engine: missed of them, the last with
+// the number seq. An empty topic means that it is not known which topics they were to: all connections that have
+// subscriptions are told. A missed of 0 means that their number is not known. Those whose Route has no Gaps are closed
+// with 1013. On the loop.
+func (e *Engine) Gap(seq uint64, topic string, missed uint64) {
+	e.position = max(e.position, seq)
+	var told []*Conn
+	tell := func(i uint32) {
+		if c := e.conns[i]; c != nil && e.ahead[i] < seq {
+			told = append(told, c)
+		}
+	}
+	e.topicsMu.Lock()
+	if e.recording {
+		e.remember(published{seq: seq, topic: topic, gap: true, missed: missed})
+	}
+	if topic != "" {
+		for _, i := range e.topics.Members(topic) {
+			tell(i)
+		}
+	} else {
+		for i := range e.conns {
+			if e.topics.Count(uint32(i)) > 0 {
+				tell(uint32(i))
+			}
+		}
+	}
+	e.topicsMu.Unlock()
+	for _, c := range told { // without the lock: callbacks may subscribe
+		e.tellGap(c, topic, missed)
+	}
+}
+
+// tellGap tells c of a gap, or closes it. On the loop.
+func (e *Engine) tellGap(c *Conn, topic string, missed uint64) {
+	if c.phase.Load() != phaseOpen {
+		return
+	}
+	e.count.limit(limitGap)
+	if !c.route.Gaps {
+		c.beginClose(ending{code: ws.CloseTryAgainLater, reason: gapReason}, gapReason)
+		return
+	}
+	e.holdBack(c)
+	c.dispatch(event{kind: eventGap, data: append(binary.AppendUvarint(nil, missed), topic...)})
+}
+
+// holdBack makes publications wait behind the callbacks of c: a Gap among them is called before what comes after the
+// gap is sent.
+func (e *Engine) holdBack(c *Conn) {
+	if c.route.Inline {
+		return
+	}
+	if e.gapped == nil {
+		e.gapped = make(map[*Conn]struct{})
+	}
+	e.gapped[c] = struct{}{}
+}
+
+// hear sends a publication to c. On the loop.
+func (e *Engine) hear(c *Conn, op ws.Opcode, frame []byte) {
+	if len(e.gapped) > 0 {
+		if _, held := e.gapped[c]; held && e.behindGap(c, op, frame) {
+			return
+		}
+	}
+	c.SendFrame(op, frame)
+}
+
+// behindGap queues a publication behind the callbacks of c. It reports false when they have all returned, or c ends.
+// What waits there is bounded by QueueLimit, too: beyond it the policy of the route applies, and drops the newest.
+func (e *Engine) behindGap(c *Conn, op ws.Opcode, frame []byte) bool {
+	c.mu.Lock()
+	if c.box == nil || c.phase.Load() != phaseOpen {
+		c.mu.Unlock()
+		delete(e.gapped, c)
+		return false
+	}
+	waiting := len(c.box.waiting.arena) + gapOverhead*len(c.box.waiting.events) + len(frame)
+	c.mu.Unlock()
+	switch {
+	case waiting <= c.route.QueueLimit:
+		c.post(event{kind: eventFrame, op: op, data: frame})
+	case c.route.Policy == PolicyClose:
+		e.count.limit(limitQueueClose)
+		c.beginClose(ending{code: ws.CloseTryAgainLater, reason: "too slow: Gap does not return"}, "too slow")
+	default:
+		e.count.limit(limitDropNewest)
+	}
+	return true
+}
+
+// gap calls Gap.
+func (c *Conn) gap(data []byte) {
+	missed, n := binary.Uvarint(data)
+	if n <= 0 || !c.route.Gaps { // it waited at a release whose handler had one
+		_ = c.Close(ws.CloseTryAgainLater, gapReason)
+		return
+	}
+	c.route.Handler.Gap(c, string(data[n:]), missed)
+}
+
+// sendHeld sends a publication that has waited behind a Gap. The frame's bytes are the mailbox's.
+func (c *Conn) sendHeld(op ws.Opcode, frame []byte) {
+	if len(frame) >= sharedFrom {
+		frame = bytes.Clone(frame)
+	}
+	c.SendFrame(op, frame)
+}
+
+// holdsBack says whether a gap, or a publication behind one, is among the events.
+func (b *batch) holdsBack() bool {
+	for _, l := range b.events {
+		if l.kind == eventGap || l.kind == eventFrame {
+			return true
+		}
+	}
+	return false
+}
