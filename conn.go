@@ -17,6 +17,8 @@ type Conn struct {
 	conn  *engine.Conn
 	end   *endpoint
 	query string // without tokens
+	began uint32 // when it opened, in seconds of the loop's clock
+	spoke bool   // the client has sent a message. In callbacks only
 	data  any
 	state *[]byte                // Data as Handler.State has written it, while the connection moves; else nil
 	who   atomic.Pointer[client] // nil if there is nothing to know

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/engine"
-	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -57,6 +56,7 @@ func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
 func (e *endpoint) Open(ec *engine.Conn) {
 	e.stir()
 	c := owner(ec)
+	c.began = seconds()
 	n := e.app.node.Load()
 	if n == nil {
 		return
@@ -64,11 +64,11 @@ func (e *endpoint) Open(ec *engine.Conn) {
 	if user := c.User(); user != "" {
 		_, _ = ec.Subscribe(userTopic(user)) // fails only if c is closed already
 	}
+	n.orders.opened(c)
 	n.gate.keeper.opened(c)
 	if n.journal.sampled.Allow() {
 		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client connected", c.attrs()...)
 	}
-	n.orders.recheck(c)
 	if e.Handler.Open != nil {
 		e.Handler.Open(c)
 	}
@@ -77,8 +77,10 @@ func (e *endpoint) Open(ec *engine.Conn) {
 // Message is the engine's word that a message came.
 func (e *endpoint) Message(ec *engine.Conn, op ws.Opcode, payload []byte) {
 	e.stir()
+	c := owner(ec)
+	c.spoke = true
 	if e.Handler.Message != nil {
-		e.Handler.Message(owner(ec), messageOf(op, payload))
+		e.Handler.Message(c, messageOf(op, payload))
 	}
 }
 
@@ -108,7 +110,7 @@ func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
 		return
 	}
 	n.moves.closed(ec.ID())
-	n.gate.keeper.left(session.Ref{ID: c.who.Load().sessionID(), Conn: ec.ID()})
+	n.gate.keeper.left(c)
 	if n.journal.sampled.Allow() {
 		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client gone",
 			append(c.attrs(), slog.Int("code", int(code)), slog.String("reason", reason))...)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -65,7 +66,7 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 			Message: "pages of this origin may not connect: it is not among the origins that this server allows",
 		}
 	}
-	w := new(client)
+	w := &client{since: reactor.Monotonic()}
 	for _, name := range g.headers {
 		if v := r.Header.Get(name); v != "" {
 			w.headers += "&" + url.QueryEscape(name) + "=" + url.QueryEscape(v[:min(len(v), maxLoggedParam)])
@@ -93,6 +94,9 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 		if err := g.denied(w.user, "", session.ID{}); err != nil {
 			return err
 		}
+	}
+	if end := id.End(); !end.IsZero() && !time.Now().Before(end) {
+		return &auth.Error{Reason: auth.ReasonExpired, Message: "the access token expired while it was asked about"}
 	}
 	if e.Session {
 		c.query = stripParameter(c.query, sessionParameter)

@@ -72,8 +72,8 @@ type client struct {
 	headers string // of Config.LogHeaders, as a query
 	session session.ID
 	resumed bool
-	// begun is what the session's attachment has left to do when the connection opens.
-	begun *session.Attached
+	begun   *begun // until the connection opens; nil if there is nothing to do
+	since   int64  // when its handshake began, on the loop's clock; 0 when it is open
 }
 
 // newClient makes the record of an identity.

@@ -20,27 +20,32 @@ import (
 // keeper joins the connections of a worker to their sessions. Any goroutine, unless a method says otherwise.
 type keeper struct {
 	store   session.Store
-	guard   *session.Guard         // nil if the store is the primary's
-	require bool                   // without the store there are no clients
-	node    atomic.Pointer[string] // the machine's name
-	policy  session.Policy
-	query   []string // parameters of the query that a session keeps
-	log     *slog.Logger
-	sampled *telemetry.Sampler
-	eng     *engine.Engine
+	guard   *session.Guard // nil if the store is the primary's
+	require bool           // without the store there are no clients
+	// keepEmpty lets anonymous sessions without values live as long as others.
+	keepEmpty bool
+	node      atomic.Pointer[string] // the machine's name
+	policy    session.Policy
+	query     []string // parameters of the query that a session keeps
+	log       *slog.Logger
+	sampled   *telemetry.Sampler
+	eng       *engine.Engine
 
-	mu    sync.Mutex
-	ended []session.Ref // of connections that are gone
-	wake  chan struct{} // told when there are some
-	done  chan struct{}
-	idle  chan struct{} // closed when run has ended
+	claims claims
+
+	mu        sync.Mutex
+	ended     []session.Ref // of connections that are gone
+	discarded []session.Ref // of those that had hardly begun
+	wake      chan struct{} // told when there are some
+	done      chan struct{}
+	idle      chan struct{} // closed when run has ended
 
 	cursor   int         // of touches. On the loop
 	touching atomic.Bool // a batch is with the store
 
 	closeConn func(place session.Place, code ws.CloseCode, reason string)
 
-	sessionless, forgotten, touchesSkipped, restored atomic.Uint64
+	sessionless, forgotten, touchesSkipped, restored, unclaimed atomic.Uint64
 }
 
 const (
@@ -61,10 +66,11 @@ const (
 func (a *App) newKeeper(store session.Store, guard *session.Guard) *keeper {
 	s := &a.cfg.Sessions
 	k := &keeper{
-		store: store, guard: guard, require: s.RequireRedis, query: a.cfg.LogQuery,
+		store: store, guard: guard, require: s.RequireRedis, query: a.cfg.LogQuery, keepEmpty: s.EmptyTTL < 0,
 		policy: session.Policy{TTL: s.TTL, MaxPerUser: s.MaxPerUser, Refuse: s.RefuseNew},
 		wake:   make(chan struct{}, 1), done: make(chan struct{}), idle: make(chan struct{}),
 	}
+	k.claims = claims{k: k, byConn: make(map[uint64]*claim)}
 	k.node.Store(new(string)) // until the registry has told
 	if k.policy.TTL == 0 {
 		k.policy.TTL = session.DefaultTTL
@@ -107,36 +113,32 @@ func (k *keeper) attach(
 		return nil
 	}
 	w.session, w.resumed = at.Session.ID, at.Resumed
-	if at.Replaced.Conn != 0 || len(at.Evicted) > 0 {
-		w.begun = &at
+	if at.Pending || at.Replaced.Conn != 0 || len(at.Evicted) > 0 {
+		w.begun = &begun{attached: at, params: params}
 	}
 	return nil
 }
+
+// begun is what the attachment of a connection has left to do when it opens. Replaced and Evicted are set only by a
+// primary of an earlier release, which knows no claims.
+type begun struct {
+	attached session.Attached
+	params   map[string]string
+}
+
+const tooManySessions = "too many sessions of this user"
 
 // tooMany is the answer to a client whose user has as many sessions as it may. RFC 6585 §4.
 func tooMany() *ws.HandshakeError {
 	return refused(http.StatusTooManyRequests, "too_many_sessions", "this user has as many sessions as it may")
 }
 
-// opened closes the connections to whose sessions, or in whose place, this one is open now.
-func (k *keeper) opened(c *Conn) {
-	w := c.who.Load()
-	if w == nil || w.begun == nil {
-		return
-	}
-	next := *w
-	next.begun = nil
-	c.who.Store(&next)
-	k.closeOthers(w.begun)
-}
-
-// dropped is opened and left for a connection that does not open after all: the store has given its session away
-// already.
+// dropped undoes the attachment of a connection that does not open after all.
 func (k *keeper) dropped(w *client, conn uint64) {
 	if w.begun != nil {
-		k.closeOthers(w.begun)
+		k.closeOthers(&w.begun.attached)
 	}
-	k.left(session.Ref{ID: w.session, Conn: conn})
+	k.note(session.Ref{ID: w.session, Conn: conn}, !w.resumed)
 }
 
 // closeOthers closes the connections that an attachment has taken sessions from.
@@ -146,23 +148,40 @@ func (k *keeper) closeOthers(at *session.Attached) {
 	}
 	for _, s := range at.Evicted {
 		if s.Place.Conn != 0 {
-			k.closeConn(s.Place, CloseTooMany, "too many sessions of this user")
+			k.closeConn(s.Place, CloseTooMany, tooManySessions)
 		}
 	}
 }
 
 // left takes note that a connection has ended. It never blocks.
-func (k *keeper) left(ref session.Ref) {
+func (k *keeper) left(c *Conn) {
+	w := c.who.Load()
+	if w == nil || w.session.IsZero() {
+		return
+	}
+	discard := w.user == "" && !w.resumed && !k.keepEmpty && c.brief()
+	if !k.claims.left(uint64(c.ID()), discard) {
+		k.note(session.Ref{ID: w.session, Conn: uint64(c.ID())}, discard)
+	}
+}
+
+// note keeps the end of a connection until the store hears of it. Discard deletes its session if that holds no values.
+func (k *keeper) note(ref session.Ref, discard bool) {
 	if ref.ID.IsZero() {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.ended) >= endedQueue {
+	if len(k.ended)+len(k.discarded) >= endedQueue {
 		k.forgotten.Add(1)
 		return
 	}
-	if k.ended = append(k.ended, ref); len(k.ended) == 1 {
+	if discard {
+		k.discarded = append(k.discarded, ref)
+	} else {
+		k.ended = append(k.ended, ref)
+	}
+	if len(k.ended)+len(k.discarded) == 1 {
 		select {
 		case k.wake <- struct{}{}:
 		default: // it is told already
@@ -180,16 +199,28 @@ func (k *keeper) carry(w *client) []byte {
 
 // moved forgets what was carried: the connection has a new worker.
 func (k *keeper) moved(owner any) {
-	if c, ok := owner.(*Conn); ok && k.guard != nil {
+	c, ok := owner.(*Conn)
+	if !ok {
+		return
+	}
+	k.claims.moved(uint64(c.ID()))
+	if k.guard != nil {
 		k.guard.Released(c.who.Load().sessionID())
 	}
 }
 
-// adopt goes on with what was carried here.
-func (k *keeper) adopt(c *Conn, carried []byte) {
-	if len(carried) == 0 {
-		return
+// adopt goes on with the session of a connection that has moved here.
+func (k *keeper) adopt(c *Conn, rest luggage) {
+	if len(rest.carried) > 0 {
+		k.adoptWrites(c, rest.carried)
 	}
+	if rest.claim {
+		k.claimFor(c, nil)
+	}
+}
+
+// adoptWrites goes on with what was carried here.
+func (k *keeper) adoptWrites(c *Conn, carried []byte) {
 	if k.guard == nil { // this build keeps sessions in the primary: it was told another place to keep them
 		k.log.Warn("writes that wait for the session store are lost with it", "conn", c.ID().String())
 		return
@@ -213,6 +244,7 @@ func (k *keeper) run() {
 			}
 			k.flush()
 		case <-touch.C:
+			k.claims.again()
 			k.touch()
 		case <-k.done:
 			k.flush()
@@ -224,14 +256,20 @@ func (k *keeper) run() {
 // flush tells the store of connections that have ended.
 func (k *keeper) flush() {
 	k.mu.Lock()
-	ended := k.ended
-	k.ended = nil
+	ended, discarded := k.ended, k.discarded
+	k.ended, k.discarded = nil, nil
 	k.mu.Unlock()
+	k.tell(ended, k.store.Detach)
+	k.tell(discarded, k.store.Discard)
+}
+
+// tell tells the store of ends, in batches.
+func (k *keeper) tell(ended []session.Ref, of func(context.Context, []session.Ref) error) {
 	for len(ended) > 0 {
 		batch := ended[:min(len(ended), session.MaxBatch)]
 		ended = ended[len(batch):]
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-		err := k.store.Detach(ctx, batch)
+		err := of(ctx, batch)
 		cancel()
 		if err != nil {
 			k.forgotten.Add(uint64(len(batch) + len(ended)))
@@ -336,6 +374,7 @@ func (k *keeper) open(ctx context.Context, refs []session.Ref) (open []session.R
 
 // stop ends run, after the ends that are known. Until ctx ends it waits for a store that is away.
 func (k *keeper) stop(ctx context.Context) {
+	k.claims.tasks.Wait() // each with its timeout
 	close(k.done)
 	<-k.idle
 	if k.guard != nil {
@@ -357,7 +396,7 @@ func (k *keeper) degraded() bool {
 func (k *keeper) counts() map[string]uint64 {
 	list := map[string]uint64{
 		"sessionless": k.sessionless.Load(), "detach_lost": k.forgotten.Load(),
-		"touches_skipped": k.touchesSkipped.Load(), "restored": k.restored.Load(),
+		"touches_skipped": k.touchesSkipped.Load(), "restored": k.restored.Load(), "unclaimed": k.unclaimed.Load(),
 	}
 	if k.guard != nil {
 		s := k.guard.Stats()
@@ -378,7 +417,7 @@ func (a *App) openKeeper(n *node) error {
 	s := &a.cfg.Sessions
 	store, guard := n.uplink.store(), (*session.Guard)(nil)
 	if s.Redis != "" {
-		redis, err := session.NewRedis(context.Background(), s.Redis, session.RedisConfig{})
+		redis, err := session.NewRedis(context.Background(), s.Redis, session.RedisConfig{EmptyTTL: s.emptyTTL()})
 		if err != nil {
 			return fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}

@@ -28,6 +28,8 @@ type mover struct {
 	token  uint64 // of the latest fence
 	fences []fence
 	clear  uint64 // messages that are known to have been passed on
+
+	left map[*engine.Batch]int64 // batches under way, with the time of orders.unheard
 }
 
 // fence waits for the hub's word that it has passed on all messages up to a number.
@@ -36,7 +38,9 @@ type fence struct {
 	done        []func()
 }
 
-func newMover(n *node) *mover { return &mover{n: n, begun: make(chan struct{}, 1)} }
+func newMover(n *node) *mover {
+	return &mover{n: n, begun: make(chan struct{}, 1), left: make(map[*engine.Batch]int64)}
+}
 
 // options are those of a move; count as in handoff.Options.
 func (m *mover) options(count int) handoff.Options {
@@ -217,9 +221,12 @@ func (m *mover) Depart(all bool) {
 
 // Freeze takes up to count connections off the loop.
 func (m *mover) Freeze(count int) (handoff.Batch, handoff.Cargo, int) {
-	position := m.Position()
+	position, since := m.Position(), m.n.orders.unheard()
 	b, left := m.n.eng.Freeze(count)
 	c := handoff.Cargo{States: b.States, FDs: b.FDs, Position: position}
+	if b.Len() > 0 {
+		m.left[b] = since
+	}
 	damage(&c)
 	return b, c, left
 }
@@ -227,12 +234,25 @@ func (m *mover) Freeze(count int) (handoff.Batch, handoff.Cargo, int) {
 // Release forgets a batch.
 func (m *mover) Release(b handoff.Batch) {
 	batch := b.(*engine.Batch)
+	delete(m.left, batch)
 	batch.Owners(m.n.gate.keeper.moved)
 	m.n.eng.Release(batch)
 }
 
 // Thaw puts a batch back.
-func (m *mover) Thaw(b handoff.Batch) { m.n.eng.Thaw(b.(*engine.Batch)) }
+func (m *mover) Thaw(b handoff.Batch) {
+	batch := b.(*engine.Batch)
+	since := m.left[batch]
+	delete(m.left, batch)
+	var back []uint64
+	if m.n.orders.pending() {
+		batch.IDs(func(id uint64) { back = append(back, id) })
+	}
+	m.n.eng.Thaw(batch)
+	for _, id := range back {
+		m.n.orders.arrived(id, since)
+	}
+}
 
 // Stay goes on with what has not moved.
 func (m *mover) Stay() int {
@@ -293,6 +313,9 @@ func (m *mover) Admit(c handoff.Cargo) (handoff.Arrivals, error) {
 // Start makes them live.
 func (m *mover) Start(a handoff.Arrivals) {
 	m.n.eng.Start(a.(*engine.Arrivals))
+	if m.n.orders.pending() {
+		a.IDs(func(id uint64) { m.n.orders.arrived(id, 0) })
+	}
 	if m.cross {
 		a.IDs(func(id uint64) { m.come = append(m.come, id) })
 	}

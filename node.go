@@ -107,6 +107,14 @@ func (n *node) deliver(e broker.Envelope) (found bool) {
 		return true
 	}
 	c := n.eng.Lookup(e.Conn)
+	if u := n.eng.Opening(e.Conn); c == nil && u != nil {
+		if e.Kind == broker.Close {
+			_ = u.Close(ws.CloseCode(e.Code), string(e.Payload)) // the sender has checked it
+			return true
+		}
+		u.Send(ws.Opcode(e.Opcode), e.Payload)
+		return true
+	}
 	if c == nil || c.Away() || n.moves.holds(e.Conn) {
 		return n.moves.forward(e)
 	}

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -77,15 +79,19 @@ func (o *order) denial() (auth.Denial, bool) {
 type orders struct {
 	n *node
 
+	missed missedOrders
+
 	mu       sync.Mutex
 	waiting  []*errand
 	sweeping bool
+	oldest   int64 // when the oldest order came that some connections may not have heard of; 0: there is none
 }
 
 // errand is an order that waits for its sweep, or is in it.
 type errand struct {
 	order
-	closed int // on the loop
+	at     int64 // when it came, on the loop's clock
+	closed int   // on the loop
 	done   func(closed int)
 }
 
@@ -96,13 +102,17 @@ func (o *orders) obey(ord order, done func(closed int)) {
 			o.n.log.Error("revocation is not on the deny list", "error", err)
 		}
 	}
-	e := &errand{order: ord, done: done}
+	e := &errand{order: ord, at: reactor.Monotonic(), done: done}
 	if ord.Kind == kindConn {
 		o.n.eng.Post(func() { o.closeOne(e) })
 		return
 	}
+	o.missed.add(ord, e.at)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.oldest == 0 {
+		o.oldest = e.at
+	}
 	o.waiting = append(o.waiting, e)
 	if !o.sweeping {
 		o.sweeping = true
@@ -113,7 +123,16 @@ func (o *orders) obey(ord order, done func(closed int)) {
 // closeOne closes one connection. On the loop.
 func (o *orders) closeOne(e *errand) {
 	id, err := ParseID(e.Value)
-	if c := o.n.eng.Lookup(uint64(id)); err == nil && c != nil && c.Close(ws.CloseCode(e.Code), e.Reason) == nil {
+	c := o.n.eng.Lookup(uint64(id))
+	switch {
+	case err != nil: // it names none
+	case c != nil && !c.Away():
+		if c.Close(ws.CloseCode(e.Code), e.Reason) == nil {
+			e.closed++
+		}
+	case o.n.deliver(broker.Envelope{ // it opens, or has left
+		Kind: broker.Close, Conn: uint64(id), Code: e.Code, Payload: []byte(e.Reason),
+	}):
 		e.closed++
 	}
 	e.done(e.closed)
@@ -148,7 +167,9 @@ func (o *orders) sweep() {
 		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		o.oldest = 0
 		if o.sweeping = len(o.waiting) > 0; o.sweeping {
+			o.oldest = o.waiting[0].at
 			o.sweep()
 		}
 	})
@@ -187,12 +208,37 @@ func (o *orders) recheck(c *Conn) {
 	}
 }
 
-// arrived rechecks a connection that comes from another worker, as soon as it is live. On the loop.
-func (o *orders) arrived(c *Conn) {
-	if o.n.gate.deny.Len() > 0 {
-		o.n.eng.Post(func() { o.recheck(c) })
+// unheard is the time from which on a connection that leaves now may not have heard of orders. On the loop.
+func (o *orders) unheard() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.oldest != 0 {
+		return o.oldest
 	}
+	return reactor.Monotonic()
 }
+
+// arrived does to a connection that has come from another worker, or has come back, what was ordered since it left
+// there. It is live. On the loop.
+func (o *orders) arrived(id uint64, since int64) {
+	ec := o.n.eng.Lookup(id)
+	if ec == nil {
+		return
+	}
+	c := owner(ec)
+	w := c.who.Load()
+	if w == nil {
+		return
+	}
+	if since == 0 {
+		since = w.since
+	}
+	o.recheck(c)
+	o.catchUp(c, since)
+}
+
+// pending says whether there may be orders for arrived.
+func (o *orders) pending() bool { return o.n.gate.deny.Len() > 0 || o.missed.any() }
 
 // resweep rechecks all connections: some may have been under way when an order came. Any goroutine.
 func (o *orders) resweep() {

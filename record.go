@@ -6,6 +6,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/session"
 )
 
@@ -20,6 +21,9 @@ const (
 	recordHeaders  = 0x83
 	recordCarried  = 0x84 // of session.Guard.Carry
 	recordState    = 0x85 // of State.encode
+	recordSince    = 0x86 // time of the machine's clock, in ns (8), from which on orders may not have found it
+	recordBegan    = 0x87 // seconds of the machine's clock (4) when it opened; only while the client has said nothing
+	recordClaim    = 0x88 // 1: its session is still to be claimed
 )
 
 var errRecord = errors.New("expedite: bad connection record")
@@ -28,8 +32,17 @@ var errRecord = errors.New("expedite: bad connection record")
 func save(ec *engine.Conn) []byte {
 	c := owner(ec)
 	b := c.record()
-	if n := c.end.app.node.Load(); n != nil {
-		b = appendRecord(b, recordCarried, string(n.gate.keeper.carry(c.who.Load())))
+	n, w := c.end.app.node.Load(), c.who.Load()
+	if n == nil || w == nil {
+		return b
+	}
+	b = appendRecord(b, recordCarried, string(n.gate.keeper.carry(w)))
+	b = appendRecord(b, recordSince, string(binary.LittleEndian.AppendUint64(nil, uint64(n.orders.unheard()))))
+	if !c.spoke && !w.session.IsZero() {
+		b = appendRecord(b, recordBegan, string(binary.LittleEndian.AppendUint32(nil, c.began)))
+	}
+	if n.gate.keeper.claims.waits(ec.ID()) {
+		b = appendRecord(b, recordClaim, "\x01")
 	}
 	return b
 }
@@ -67,15 +80,14 @@ func appendRecord(b []byte, tag byte, s string) []byte {
 // load makes the Conn of a record. On the loop.
 func (e *endpoint) load(ec *engine.Conn, b []byte) error {
 	c := &Conn{conn: ec, end: e}
-	carried, err := c.parse(b)
+	rest, err := c.parse(b)
 	if err != nil {
 		return err
 	}
 	c.settleState()
 	ec.SetOwner(c)
 	if n := e.app.node.Load(); n != nil {
-		n.gate.keeper.adopt(c, carried)
-		n.orders.arrived(c)
+		n.gate.keeper.adopt(c, rest)
 	}
 	return nil
 }
@@ -90,14 +102,21 @@ func (c *Conn) settleState() {
 	}
 }
 
-// parse reads a record, and returns what it says of the session beside.
-func (c *Conn) parse(b []byte) (carried []byte, err error) {
-	w := new(client)
+// luggage is what a record says of a session beside its id.
+type luggage struct {
+	carried []byte
+	claim   bool
+}
+
+// parse reads a record.
+func (c *Conn) parse(b []byte) (rest luggage, err error) {
+	w := &client{since: reactor.Monotonic()}
+	c.spoke = true
 	user := ""
 	for len(b) > 0 {
 		length, n := binary.Uvarint(b[1:])
 		if n <= 0 || length > uint64(len(b)-1-n) {
-			return nil, errRecord
+			return rest, errRecord
 		}
 		tag, value := b[0], string(b[1+n:1+n+int(length)])
 		b = b[1+n+int(length):]
@@ -109,7 +128,13 @@ func (c *Conn) parse(b []byte) (carried []byte, err error) {
 		case tag == recordIdentity:
 			w.ident = value
 		case tag == recordCarried:
-			carried = []byte(value)
+			rest.carried = []byte(value)
+		case tag == recordClaim:
+			rest.claim = value == "\x01"
+		case tag == recordSince && len(value) == 8:
+			w.since = int64(binary.LittleEndian.Uint64([]byte(value)))
+		case tag == recordBegan && len(value) == 4:
+			c.began, c.spoke = binary.LittleEndian.Uint32([]byte(value)), false
 		case tag == recordHeaders:
 			w.headers = value
 		case tag == recordState:
@@ -117,12 +142,12 @@ func (c *Conn) parse(b []byte) (carried []byte, err error) {
 			c.state = &state
 		case tag == recordSession:
 			if len(value) != len(session.ID{})+1 {
-				return nil, errRecord
+				return rest, errRecord
 			}
 			w.session = session.ID([]byte(value[:len(session.ID{})]))
 			w.resumed = value[len(session.ID{})] == 1
 		case tag < recordOptional:
-			return nil, errRecord
+			return rest, errRecord
 		}
 	}
 	if w.ident != "" {
@@ -134,5 +159,5 @@ func (c *Conn) parse(b []byte) (carried []byte, err error) {
 	if !w.empty() {
 		c.who.Store(w)
 	}
-	return carried, nil
+	return rest, nil
 }

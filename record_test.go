@@ -22,9 +22,9 @@ func TestRecord(t *testing.T) {
 	c.who.Store(w)
 	b := c.record()
 	got := &Conn{end: e}
-	carried, err := got.parse(append(b, recordCarried, 1, 9, 0xf0, 2, 1, 2))
-	if err != nil || string(carried) != "\t" {
-		t.Fatalf("got %q, %v", carried, err)
+	rest, err := got.parse(append(b, recordCarried, 1, 9, recordClaim, 1, 1, recordBegan, 4, 7, 0, 0, 0, 0xf0, 2, 1, 2))
+	if err != nil || string(rest.carried) != "\t" || !rest.claim || got.began != 7 || got.spoke {
+		t.Fatalf("got %+v, %+v, %v", rest, got, err)
 	}
 	g := got.who.Load()
 	if got.query != "a=1" || g.user != "alice" || g.session != w.session || !g.resumed || g.headers != w.headers {

@@ -85,14 +85,14 @@ func (a *App) newRegistry(ctx context.Context) (*registry, error) {
 	s := &a.cfg.Sessions
 	r := &registry{
 		node: newNodeName(), log: a.Logger(), moving: func() bool { return false },
-		memory: session.NewMemory(session.MemoryConfig{MaxSessions: s.MaxSessions}),
+		memory: session.NewMemory(session.MemoryConfig{MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL()}),
 		deny:   &auth.DenyList{Max: a.cfg.Auth.MaxDenials},
 		peers:  make(map[uint64]*rpc.Peer), done: make(chan struct{}),
 	}
 	r.logs = newFollows(r)
 	r.store = r.memory
 	if s.Redis != "" {
-		redis, err := session.NewRedis(ctx, s.Redis, session.RedisConfig{})
+		redis, err := session.NewRedis(ctx, s.Redis, session.RedisConfig{EmptyTTL: s.emptyTTL()})
 		if err != nil {
 			return nil, fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}

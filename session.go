@@ -21,6 +21,10 @@ type Sessions struct {
 	RequireRedis bool
 	// TTL is how long a session lives without a connection. 0 is an hour.
 	TTL time.Duration
+	// EmptyTTL is how long an anonymous session in which no value is stored lives without a connection: whoever comes and
+	// goes leaves nothing behind. After a connection of less than 10 s on which the client has said nothing, a new one is
+	// gone at once. 0 is two minutes; negative is as long as others.
+	EmptyTTL time.Duration
 	// MaxPerUser is how many sessions a user may have: when there are as many, disconnected ones go first, and then the
 	// connection of the oldest is closed with CloseTooMany. 0 is any number.
 	MaxPerUser int
@@ -31,6 +35,17 @@ type Sessions struct {
 	// Cookie is the name of a cookie that holds the session to resume, beside the parameter session of the query. The
 	// application sets it; it counts on pages of the origins that Auth.Origins allows only. Empty is none.
 	Cookie string
+}
+
+// defaultEmptyTTL is Sessions.EmptyTTL.
+const defaultEmptyTTL = 2 * time.Minute
+
+// emptyTTL is the one in force; 0 is that of all sessions.
+func (s *Sessions) emptyTTL() time.Duration {
+	if s.EmptyTTL == 0 {
+		return defaultEmptyTTL
+	}
+	return max(s.EmptyTTL, 0)
 }
 
 // Close codes of sessions and orders.
@@ -62,6 +77,13 @@ func (s Session) Resumed() bool {
 	w := s.c.who.Load()
 	return w != nil && w.resumed
 }
+
+// briefly is how long a connection must last, or say something, so that its new session outlives it even if it is
+// anonymous and holds no values. In seconds.
+const briefly = 10
+
+// brief says that the connection has hardly begun. In callbacks, or while it moves.
+func (c *Conn) brief() bool { return !c.spoke && seconds()-c.began < briefly }
 
 // store is where the session is kept.
 func (s Session) store() (session.Store, session.ID, error) {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"time"
 )
 
@@ -44,20 +45,53 @@ func (c *Client) Attach(ctx context.Context, a Attach) (Attached, error) {
 	if err := a.check(); err != nil {
 		return Attached{}, err
 	}
-	r, err := c.ask(ctx, appendAttach(request(opAttach), a))
-	if err != nil {
+	r, err := c.ask(ctx, appendAttach(request(opReserve), a))
+	if err == nil {
+		done := r.reserved()
+		return done, r.finish()
+	}
+	if !errors.Is(err, errRequest) {
+		return Attached{}, err
+	}
+	// Of an earlier release: it claims at once.
+	if r, err = c.ask(ctx, appendAttach(request(opAttach), a)); err != nil {
 		return Attached{}, err
 	}
 	done := r.attached()
 	return done, r.finish()
 }
 
+// Claim is Store's.
+func (c *Client) Claim(ctx context.Context, a Attach) (Attached, error) {
+	if err := a.check(); err != nil {
+		return Attached{}, err
+	}
+	r, err := c.ask(ctx, appendAttach(request(opClaim), a))
+	if err != nil {
+		return Attached{}, err
+	}
+	done := r.claimed()
+	return done, r.finish()
+}
+
 // Detach is Store's.
-func (c *Client) Detach(ctx context.Context, refs []Ref) error {
+func (c *Client) Detach(ctx context.Context, refs []Ref) error { return c.end(ctx, opDetach, refs) }
+
+// Discard is Store's. A side of an earlier release detaches.
+func (c *Client) Discard(ctx context.Context, refs []Ref) error {
+	err := c.end(ctx, opDiscard, refs)
+	if errors.Is(err, errRequest) {
+		return c.end(ctx, opDetach, refs)
+	}
+	return err
+}
+
+// end tells of connections that have ended.
+func (c *Client) end(ctx context.Context, op byte, refs []Ref) error {
 	for len(refs) > 0 {
 		batch := refs[:min(len(refs), MaxBatch)]
 		refs = refs[len(batch):]
-		if _, err := c.ask(ctx, appendRefs(request(opDetach), batch)); err != nil {
+		if _, err := c.ask(ctx, appendRefs(request(op), batch)); err != nil {
 			return err
 		}
 	}

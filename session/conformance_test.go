@@ -34,7 +34,7 @@ func (c *clock) Advance(d time.Duration) {
 func TestMemoryStore(t *testing.T) {
 	sessiontest.Run(t, func(*testing.T) sessiontest.Subject {
 		c := newClock()
-		return sessiontest.Subject{Store: session.NewMemory(session.MemoryConfig{Now: c.Now}), Advance: c.Advance}
+		return sessiontest.Subject{Store: session.NewMemory(session.MemoryConfig{Now: c.Now, EmptyTTL: sessiontest.EmptyTTL}), Advance: c.Advance}
 	})
 }
 
@@ -42,7 +42,7 @@ func TestMemoryStore(t *testing.T) {
 func TestRemoteStore(t *testing.T) {
 	sessiontest.Run(t, func(*testing.T) sessiontest.Subject {
 		c := newClock()
-		m := session.NewMemory(session.MemoryConfig{Now: c.Now})
+		m := session.NewMemory(session.MemoryConfig{Now: c.Now, EmptyTTL: sessiontest.EmptyTTL})
 		client := session.NewClient(func(ctx context.Context, request []byte) ([]byte, error) {
 			return session.Serve(ctx, m, request), nil
 		})

@@ -32,21 +32,49 @@ func (g *Guard) Attach(ctx context.Context, a Attach) (done Attached, err error)
 	}
 }
 
+// Claim is Store's.
+func (g *Guard) Claim(ctx context.Context, a Attach) (done Attached, err error) {
+	ctx, cancel := g.bound(ctx)
+	defer cancel()
+	was, err := g.inSpare(ctx, a.ID, func(ctx context.Context) (err error) {
+		done, err = g.claimSpare(ctx, a)
+		return err
+	})
+	if was {
+		return done, err
+	}
+	_, err = g.ask(ctx, func(ctx context.Context) (err error) {
+		done, err = g.main.Claim(ctx, a)
+		return err
+	})
+	return done, err
+}
+
 // Detach is Store's. Without the main store it remembers the ends.
 func (g *Guard) Detach(ctx context.Context, refs []Ref) error {
+	return g.end(ctx, refs, Store.Detach)
+}
+
+// Discard is Store's. Without the main store it remembers the ends, as those of other connections.
+func (g *Guard) Discard(ctx context.Context, refs []Ref) error {
+	return g.end(ctx, refs, Store.Discard)
+}
+
+// end tells the stores of the ends of connections, by one of their methods.
+func (g *Guard) end(ctx context.Context, refs []Ref, tell func(Store, context.Context, []Ref) error) error {
 	ctx, cancel := g.bound(ctx)
 	defer cancel()
 	main, spare, moving, stay := g.split(refs)
 	g.remember(moving)
 	var err error
 	if len(spare) > 0 {
-		err = g.spare.Detach(ctx, spare)
+		err = tell(g.spare, ctx, spare)
 		g.leave(stay...)
 	}
 	if len(main) == 0 {
 		return err
 	}
-	asked, merr := g.ask(ctx, func(ctx context.Context) error { return g.main.Detach(ctx, main) })
+	asked, merr := g.ask(ctx, func(ctx context.Context) error { return tell(g.main, ctx, main) })
 	if asked {
 		return errors.Join(err, merr)
 	}

@@ -123,15 +123,29 @@ func (g *Guard) attachSpare(ctx context.Context, a Attach) (Attached, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, s := range done.Evicted {
-		delete(g.provisional, s.ID)
-	}
 	if p := g.provisional[done.Session.ID]; p != nil {
-		p.place = a.Place
+		p.place = done.Session.Place // until the Claim that of another connection, if there is one
 	} else {
-		g.provisional[done.Session.ID] = &resident{place: a.Place}
+		g.provisional[done.Session.ID] = &resident{place: done.Session.Place}
 		g.count.Provisional++
 	}
 	g.lookLocked()
+	return done, nil
+}
+
+// claimSpare finishes what attachSpare has left Pending.
+func (g *Guard) claimSpare(ctx context.Context, a Attach) (Attached, error) {
+	done, err := g.spare.Claim(ctx, a)
+	if err != nil {
+		return done, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p := g.provisional[a.ID]; p != nil {
+		p.place = a.Place
+	}
+	for _, s := range done.Evicted {
+		delete(g.provisional, s.ID)
+	}
 	return done, nil
 }

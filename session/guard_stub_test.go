@@ -51,6 +51,20 @@ func (s *stub) Attach(ctx context.Context, a session.Attach) (session.Attached, 
 	return s.Store.Attach(ctx, a)
 }
 
+func (s *stub) Claim(ctx context.Context, a session.Attach) (session.Attached, error) {
+	if err := s.ask(ctx, "claim"); err != nil {
+		return session.Attached{}, err
+	}
+	return s.Store.Claim(ctx, a)
+}
+
+func (s *stub) Discard(ctx context.Context, refs []session.Ref) error {
+	if err := s.ask(ctx, "discard"); err != nil {
+		return err
+	}
+	return s.Store.Discard(ctx, refs)
+}
+
 func (s *stub) Detach(ctx context.Context, refs []session.Ref) error {
 	if err := s.ask(ctx, "detach"); err != nil {
 		return err

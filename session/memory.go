@@ -16,6 +16,8 @@ type MemoryConfig struct {
 	MaxTickets int
 	// MaxBytes is how large all values, names of users, parameters and tickets may be together; 0 means 256 MiB.
 	MaxBytes int
+	// EmptyTTL is how long an anonymous session without values lives after its connection; 0 means as long as others.
+	EmptyTTL time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -73,17 +75,47 @@ func (m *Memory) Attach(_ context.Context, a Attach) (Attached, error) {
 	defer m.mu.Unlock()
 	now := m.now()
 	if i := m.live(a.ID, now); i != 0 && m.userOf(i) == a.User {
+		if r := m.slab.at(i); r.conn != 0 && m.placeOf(r) != a.Place {
+			return Attached{Session: m.session(i), Resumed: true, Pending: true}, nil
+		}
 		return m.resume(i, a, now), nil
 	}
-	evicted, err := m.makeRoom(a, now)
+	victims, err := m.victims(0, a, now)
 	if err != nil {
+		m.count.refused++
+		return Attached{}, err
+	}
+	if err := m.room(len(a.User)+paramBytes(a.Params), now); err != nil {
 		return Attached{}, err
 	}
 	s := Session{
 		ID: NewID(a.User), User: a.User, Params: a.Params, Created: fromMicros(now), Seen: fromMicros(now),
 		TTL: a.Policy.ttl(), Place: a.Place,
 	}
-	return Attached{Session: m.session(m.insert(s, now)), Evicted: evicted}, nil
+	return Attached{Session: m.session(m.insert(s, now)), Pending: len(victims) > 0}, nil
+}
+
+// Claim is Store's.
+func (m *Memory) Claim(_ context.Context, a Attach) (Attached, error) {
+	if err := a.check(); err != nil {
+		return Attached{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	i := m.live(a.ID, now)
+	if i == 0 || m.userOf(i) != a.User {
+		return Attached{}, ErrNotFound
+	}
+	done := m.resume(i, a, now)
+	victims, _ := m.victims(i, a, now) // those that the policy protects stay
+	done.Pending = len(victims) > MaxBatch
+	for _, v := range victims[:min(len(victims), MaxBatch)] {
+		done.Evicted = append(done.Evicted, m.session(v))
+		m.count.evicted++
+		m.remove(v)
+	}
+	return done, nil
 }
 
 func (m *Memory) resume(i uint32, a Attach, now int64) Attached {
@@ -101,35 +133,30 @@ func (m *Memory) resume(i uint32, a Attach, now int64) Attached {
 	return done
 }
 
-// makeRoom makes room for one more session and returns those that had to go.
-func (m *Memory) makeRoom(a Attach, now int64) (evicted []Session, err error) {
-	var victims []uint32
-	if a.User != "" && a.Policy.MaxPerUser > 0 {
-		if victims, err = m.victims(a.User, a.Policy, now); err != nil {
-			m.count.refused++
-			return nil, err
-		}
-	}
-	if m.size() >= m.config.MaxSessions+len(victims) {
+// room fails with ErrFull if there is none for one more session of so many bytes.
+func (m *Memory) room(bytes int, now int64) error {
+	if m.size() >= m.config.MaxSessions {
 		m.sweepSessions(fullSweep, now)
 	}
-	if m.size() >= m.config.MaxSessions+len(victims) || m.bytes+len(a.User)+paramBytes(a.Params) > m.config.MaxBytes {
+	if m.size() >= m.config.MaxSessions || m.bytes+bytes > m.config.MaxBytes {
 		m.count.full++
-		return nil, fmt.Errorf("%w: %d sessions, %d bytes", ErrFull, m.size(), m.bytes)
+		return fmt.Errorf("%w: %d sessions, %d bytes", ErrFull, m.size(), m.bytes)
 	}
-	for _, i := range victims {
-		evicted = append(evicted, m.session(i))
-		m.count.evicted++
-		m.remove(i)
-	}
-	return evicted, nil
+	return nil
 }
 
-// victims are the sessions of a user that go to make room for one more.
-func (m *Memory) victims(user string, p Policy, now int64) ([]uint32, error) {
+// victims are the sessions of a user that go to make room for one that stays; 0 is one that is not there yet. With
+// ErrTooManySessions they are those among them that may go.
+func (m *Memory) victims(stays uint32, a Attach, now int64) ([]uint32, error) {
+	p := a.Policy
+	if p.MaxPerUser <= 0 {
+		return nil, nil
+	}
 	var list []uint32
-	for i := range m.chain(user, now) {
-		list = append(list, i)
+	for i := range m.chain(a.User, now) {
+		if i != stays {
+			list = append(list, i)
+		}
 	}
 	need := len(list) - p.MaxPerUser + 1
 	if need <= 0 {
@@ -153,25 +180,41 @@ func (m *Memory) victims(user string, p Policy, now int64) ([]uint32, error) {
 		}
 	})
 	if p.Refuse && !away(m.slab.at(list[need-1])) {
-		return nil, ErrTooManySessions
+		may := slices.IndexFunc(list, func(i uint32) bool { return !away(m.slab.at(i)) })
+		return list[:may], ErrTooManySessions
 	}
 	return list[:need], nil
 }
 
 // Detach is Store's.
 func (m *Memory) Detach(_ context.Context, refs []Ref) error {
+	m.detach(refs, false)
+	return nil
+}
+
+// Discard is Store's.
+func (m *Memory) Discard(_ context.Context, refs []Ref) error {
+	m.detach(refs, true)
+	return nil
+}
+
+// detach takes the connections from their sessions, or deletes those that hold no values.
+func (m *Memory) detach(refs []Ref, discard bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
 	for _, ref := range refs {
 		i := m.live(ref.ID, now)
-		if i == 0 || ref.Conn == 0 || m.slab.at(i).conn != ref.Conn {
-			continue
+		switch {
+		case i == 0 || ref.Conn == 0 || m.slab.at(i).conn != ref.Conn:
+		case discard && m.values[i] == nil:
+			m.count.discarded++
+			m.remove(i)
+		default:
+			m.place(i, Place{})
+			m.slab.at(i).seen = now
 		}
-		m.place(i, Place{})
-		m.slab.at(i).seen = now
 	}
-	return nil
 }
 
 // Touch is Store's.
@@ -227,13 +270,8 @@ func (m *Memory) restore(s *Saved, now int64) (ok bool, err error) {
 		r.seen = now
 		return true, nil
 	}
-	if m.size() >= m.config.MaxSessions {
-		m.sweepSessions(fullSweep, now)
-	}
-	more := len(s.User) + paramBytes(s.Params) + valueBytes(s.Values)
-	if m.size() >= m.config.MaxSessions || m.bytes+more > m.config.MaxBytes {
-		m.count.full++
-		return false, fmt.Errorf("%w: %d sessions, %d bytes", ErrFull, m.size(), m.bytes)
+	if err := m.room(len(s.User)+paramBytes(s.Params)+valueBytes(s.Values), now); err != nil {
+		return false, err
 	}
 	fresh := s.Session
 	fresh.Seen = fromMicros(now)

@@ -16,7 +16,15 @@ func (m *Memory) now() int64 { return m.config.Now().UnixMicro() }
 // millis is how a TTL is stored. MaxTTL fits.
 func millis(d time.Duration) uint32 { return uint32(d.Milliseconds()) }
 
-func (r *record) expired(now int64) bool { return r.seen+int64(r.ttl)*1000 <= now }
+// expired says whether the time of a session is up.
+func (m *Memory) expired(i uint32, now int64) bool {
+	r := m.slab.at(i)
+	ttl := int64(r.ttl) * 1000
+	if r.user == 0 && r.conn == 0 && m.config.EmptyTTL > 0 && m.values[i] == nil {
+		ttl = min(ttl, m.config.EmptyTTL.Microseconds())
+	}
+	return r.seen+ttl <= now
+}
 
 // size is the number of sessions, expired ones that were not swept yet among them.
 func (m *Memory) size() int { return len(m.index) }
@@ -27,7 +35,7 @@ func (m *Memory) live(id ID, now int64) uint32 {
 	if i == 0 || m.slab.at(i).id != id {
 		return 0
 	}
-	if m.slab.at(i).expired(now) {
+	if m.expired(i, now) {
 		m.expire(i)
 		return 0
 	}
@@ -63,7 +71,7 @@ func (m *Memory) chain(user string, now int64) iter.Seq[uint32] {
 		for i := m.users.list[u].head; i != 0; {
 			at := i
 			i = m.slab.at(i).next
-			if m.slab.at(at).expired(now) {
+			if m.expired(at, now) {
 				m.expire(at)
 			} else if !yield(at) {
 				return

@@ -190,7 +190,7 @@ func (m *Memory) sweepSessions(n int, now int64) (removed int) {
 		if m.hand++; m.hand >= m.slab.high {
 			m.hand = 1
 		}
-		if m.hand < m.slab.high && m.slab.used(m.hand) && m.slab.at(m.hand).expired(now) {
+		if m.hand < m.slab.high && m.slab.used(m.hand) && m.expired(m.hand, now) {
 			m.expire(m.hand)
 			removed++
 		}
@@ -214,8 +214,8 @@ func (m *Memory) sweepTickets(n int, now int64) (removed int) {
 
 // counts are those of MemoryStats that are not sizes.
 type counts struct {
-	connected                       int
-	expired, evicted, refused, full uint64
+	connected                                  int
+	expired, evicted, refused, full, discarded uint64
 }
 
 // MemoryStats is what a Memory holds and has done. Counters only grow.
@@ -237,6 +237,8 @@ type MemoryStats struct {
 	Refused uint64
 	// Full counts what was refused because the store was full.
 	Full uint64
+	// Discarded counts sessions that ended with a connection that had hardly begun.
+	Discarded uint64
 }
 
 // Stats returns a snapshot.
@@ -246,5 +248,6 @@ func (m *Memory) Stats() MemoryStats {
 	return MemoryStats{
 		Sessions: m.size(), Connected: m.count.connected, Users: m.users.count, Tickets: len(m.tickets), Bytes: m.bytes,
 		Expired: m.count.expired, Evicted: m.count.evicted, Refused: m.count.refused, Full: m.count.full,
+		Discarded: m.count.discarded,
 	}
 }

@@ -19,6 +19,8 @@ type RedisConfig struct {
 	Prefix string
 	// Timeout bounds every call; 0 means 1 s.
 	Timeout time.Duration
+	// EmptyTTL is how long an anonymous session without values lives after its connection; 0 means as long as others.
+	EmptyTTL time.Duration
 	// OnState is told when Redis goes, and why, and when it is there, one call after the other. It must not block.
 	// Nil is nobody.
 	OnState func(up bool, err error)
@@ -27,10 +29,11 @@ type RedisConfig struct {
 // Redis is a Store in a Redis server, its Sentinels' master, or a Cluster, of version 6.2 or later. Any number of
 // machines may use it at once. Make one with [NewRedis].
 type Redis struct {
-	prefix  string
-	timeout time.Duration
-	option  rueidis.ClientOption
-	scripts scripts
+	prefix   string
+	timeout  time.Duration
+	emptyTTL time.Duration
+	option   rueidis.ClientOption
+	scripts  scripts
 
 	client atomic.Pointer[rueidis.Client]
 	fault  atomic.Pointer[error] // of the latest attempt to connect
@@ -77,7 +80,7 @@ var errConnecting = errors.New("session: not connected to Redis yet")
 // call may take, and until one succeeds, everything fails with ErrUnavailable. Close it.
 func NewRedis(ctx context.Context, rawURL string, c RedisConfig) (*Redis, error) {
 	r := &Redis{
-		prefix: c.Prefix, timeout: c.Timeout, onState: c.OnState, scripts: newScripts(),
+		prefix: c.Prefix, timeout: c.Timeout, emptyTTL: c.EmptyTTL, onState: c.OnState, scripts: newScripts(),
 		tried: make(chan struct{}), slots: make(chan struct{}, redisSlots), done: make(chan struct{}),
 	}
 	if strings.ContainsAny(r.prefix, "{}") {

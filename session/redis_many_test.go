@@ -23,7 +23,8 @@ func TestRedisCluster(t *testing.T) {
 	cluster, prefix := sessiontest.StartCluster(t), numbered("c")
 	t.Run("contract", func(t *testing.T) {
 		sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
-			return sessiontest.Subject{Store: openRedis(t, cluster.URL(), session.RedisConfig{Prefix: prefix()})}
+			c := session.RedisConfig{Prefix: prefix(), EmptyTTL: sessiontest.EmptyTTL}
+			return sessiontest.Subject{Store: openRedis(t, cluster.URL(), c)}
 		})
 	})
 	ctx, r := t.Context(), openRedis(t, cluster.URL(), session.RedisConfig{})

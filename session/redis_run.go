@@ -20,12 +20,12 @@ func newScript(text string) script {
 }
 
 // scripts are those of the store.
-type scripts struct{ attach, detach, touch, restore, save, list, drop script }
+type scripts struct{ attach, claim, detach, touch, restore, save, list, drop script }
 
 func newScripts() scripts {
 	return scripts{
-		newScript(scriptAttach), newScript(scriptDetach), newScript(scriptTouch), newScript(scriptRestore),
-		newScript(scriptSave), newScript(scriptList), newScript(scriptDrop),
+		newScript(scriptAttach), newScript(scriptClaim), newScript(scriptDetach), newScript(scriptTouch),
+		newScript(scriptRestore), newScript(scriptSave), newScript(scriptList), newScript(scriptDrop),
 	}
 }
 

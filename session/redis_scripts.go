@@ -25,6 +25,7 @@ local function keep(key, list, id, created, ttl)
   redis.call('ZADD', list, created, id)
   if redis.call('PTTL', list) < tonumber(ttl) then redis.call('PEXPIRE', list, str(2 * ttl)) end
 end
+local function empty(key) return redis.call('HLEN', key) <= 7 end
 local function values(key, first)
   local count, bytes = 0, 0
   local all = redis.call('HGETALL', key)
@@ -47,44 +48,54 @@ local function change(key, first)
 end
 `
 
+// scriptLimit is behind scriptCommon in scripts that hold a user to a number of sessions. victims returns the live
+// sessions but for the one that stays, those first that go first, how many have to go, and what the list names in vain.
+const scriptLimit = `
+local function victims(prefix, list, stays, most, refuse, stale)
+  local live, gone = {}, {}
+  for _, id in ipairs(redis.call('ZRANGE', list, 0, -1)) do
+    local f = fields(prefix .. id)
+    if not f then gone[#gone + 1] = id
+    elseif id ~= stays then
+      local away = f[7] == '0' or (refuse and stale > 0 and tonumber(f[4]) + stale <= now)
+      live[#live + 1] = {id = id, f = f, away = away, at = tonumber(away and f[4] or f[3]), n = #live}
+    end
+  end
+  table.sort(live, function(a, b)
+    if a.away ~= b.away then return a.away end
+    if a.at ~= b.at then return a.at < b.at end
+    return a.n < b.n
+  end)
+  return live, #live - most + 1, gone
+end
+`
+
 // scriptAttach: KEYS session wanted, session to be, list (or the session to be, for nobody); ARGV prefix of sessions,
 // user, id wanted (or empty), id to be (or empty: resume only), parameters, whether there are some, node, connection,
-// ttl (ms), most, refuse, stale (µs). It returns 0 (not there), 1 (too many), or the session, then what it replaces,
-// then what went.
-const scriptAttach = `
+// ttl (ms), most, refuse, stale (µs). It returns 0 (not there), 1 (too many), or the session, whether it was there, and
+// whether it is to be claimed.
+const scriptAttach = scriptLimit + `
 local prefix, user, wanted, fresh = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local list = user ~= '' and KEYS[3] or ''
-local ttl, most = ARGV[9], tonumber(ARGV[10])
+local ttl, most, refuse = ARGV[9], tonumber(ARGV[10]), ARGV[11] == '1'
 if wanted ~= '' then
   local f = fields(KEYS[1])
   if f and f[1] == user then
+    if f[7] ~= '0' and (f[7] ~= ARGV[8] or f[6] ~= ARGV[7]) then return {wanted, '1', f, '1'} end
     keep(KEYS[1], list, wanted, f[3], ttl)
     redis.call('HSET', KEYS[1], 's', str(now), 't', ttl, 'n', ARGV[7], 'k', ARGV[8])
     if ARGV[6] == '1' then redis.call('HSET', KEYS[1], 'p', ARGV[5]) end
-    return {wanted, '1', fields(KEYS[1]), f[6], f[7]}
+    return {wanted, '1', fields(KEYS[1]), '0'}
   end
 end
 if fresh == '' then return 0 end
-local evicted, gone = {}, {}
+local pending, gone = '0', {}
 if list ~= '' and most > 0 then
-  local live = {}
-  for _, id in ipairs(redis.call('ZRANGE', list, 0, -1)) do
-    local f = fields(prefix .. id)
-    if f then
-      local stale = tonumber(ARGV[12])
-      local away = f[7] == '0' or (ARGV[11] == '1' and stale > 0 and tonumber(f[4]) + stale <= now)
-      live[#live + 1] = {id = id, f = f, away = away, at = tonumber(away and f[4] or f[3]), n = #live}
-    else gone[#gone + 1] = id end
-  end
-  local need = #live - most + 1
+  local live, need
+  live, need, gone = victims(prefix, list, '', most, refuse, tonumber(ARGV[12]))
   if need > 0 then
-    table.sort(live, function(a, b)
-      if a.away ~= b.away then return a.away end
-      if a.at ~= b.at then return a.at < b.at end
-      return a.n < b.n
-    end)
-    if ARGV[11] == '1' and not live[need].away then return 1 end
-    for i = 1, need do evicted[i] = {live[i].id, live[i].f} end
+    if refuse and not live[need].away then return 1 end
+    pending = '1'
   end
 elseif list ~= '' then
   -- Any of them, so that no part of a long list is never looked at.
@@ -95,20 +106,50 @@ end
 redis.call('HSET', KEYS[2], 'u', user, 'p', ARGV[5], 'c', str(now), 's', str(now), 't', ttl, 'n', ARGV[7], 'k', ARGV[8])
 keep(KEYS[2], list, fresh, str(now), ttl)
 for _, id in ipairs(gone) do redis.call('ZREM', list, id) end
-for _, e in ipairs(evicted) do
-  redis.call('DEL', prefix .. e[1])
-  redis.call('ZREM', list, e[1])
-end
-return {fresh, '0', fields(KEYS[2]), '', '0', unpack(evicted)}
+return {fresh, '0', fields(KEYS[2]), pending}
 `
 
-// scriptDetach: ARGV connection, prefix of lists, id.
+// scriptClaim: KEYS session, list (or the session, for nobody); ARGV prefix of sessions, user, id, parameters, whether
+// there are some, node, connection, ttl (ms), most, refuse, stale (µs), how many go at once. It returns 0 (not there),
+// or the session, whether more are to go, what it replaces, and those that went.
+const scriptClaim = scriptLimit + `
+local prefix, list, ttl, most = ARGV[1], ARGV[2] ~= '' and KEYS[2] or '', ARGV[8], tonumber(ARGV[9])
+local f = fields(KEYS[1])
+if not f or f[1] ~= ARGV[2] then return 0 end
+keep(KEYS[1], list, ARGV[3], f[3], ttl)
+redis.call('HSET', KEYS[1], 's', str(now), 't', ttl, 'n', ARGV[6], 'k', ARGV[7])
+if ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'p', ARGV[4]) end
+local evicted, more = {}, '0'
+if list ~= '' and most > 0 then
+  local refuse = ARGV[10] == '1'
+  local live, need, gone = victims(prefix, list, ARGV[3], most, refuse, tonumber(ARGV[11]))
+  for _, id in ipairs(gone) do redis.call('ZREM', list, id) end
+  for i = 1, need do
+    if refuse and not live[i].away then break end
+    if i > tonumber(ARGV[12]) then more = '1' break end
+    redis.call('DEL', prefix .. live[i].id)
+    redis.call('ZREM', list, live[i].id)
+    evicted[i] = {live[i].id, live[i].f}
+  end
+end
+return {ARGV[3], fields(KEYS[1]), more, f[6], f[7], evicted}
+`
+
+// scriptDetach: ARGV connection, prefix of lists, id, ttl of an anonymous session without values (ms, 0: like any), and
+// whether one without values goes at once.
 const scriptDetach = `
 local f = fields(KEYS[1])
-if f and f[7] == ARGV[1] and ARGV[1] ~= '0' then
-  keep(KEYS[1], f[1] ~= '' and ARGV[2] .. f[1] or '', ARGV[3], f[3], f[5])
-  redis.call('HSET', KEYS[1], 'n', '', 'k', '0', 's', str(now))
+if not f or f[7] ~= ARGV[1] or ARGV[1] == '0' then return 0 end
+local list, bare = f[1] ~= '' and ARGV[2] .. f[1] or '', empty(KEYS[1])
+if bare and ARGV[5] == '1' then
+  redis.call('DEL', KEYS[1])
+  if list ~= '' then redis.call('ZREM', list, ARGV[3]) end
+  return 0
 end
+keep(KEYS[1], list, ARGV[3], f[3], f[5])
+redis.call('HSET', KEYS[1], 'n', '', 'k', '0', 's', str(now))
+local ttl = tonumber(ARGV[4])
+if bare and list == '' and ttl > 0 and ttl < tonumber(f[5]) then redis.call('PEXPIRE', KEYS[1], ttl) end
 return 0
 `
 
@@ -141,10 +182,12 @@ return 1
 // scriptSave: ARGV most values, most bytes, then values. It returns 1, 0 if there is no session, 2 if it is too
 // large.
 const scriptSave = `
-if not fields(KEYS[1]) then return 0 end
+local f = fields(KEYS[1])
+if not f then return 0 end
 local count, bytes = values(KEYS[1], 3)
 if count > tonumber(ARGV[1]) or bytes > tonumber(ARGV[2]) then return 2 end
 change(KEYS[1], 3)
+if f[1] == '' and f[7] == '0' and not empty(KEYS[1]) then redis.call('PEXPIRE', KEYS[1], f[5]) end
 return 1
 `
 

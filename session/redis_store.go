@@ -58,12 +58,10 @@ func (r *Redis) attach(ctx context.Context, a Attach, wanted, fresh ID) (done At
 	if a.User != "" {
 		list = r.listPrefix(at.tag()) + a.User
 	}
-	res, err := r.call(ctx, run{r.scripts.attach, []string{r.sessionKey(first), r.sessionKey(at), list}, []string{
-		r.sessionPrefix(at.tag()), a.User, text(wanted), text(fresh), string(appendParams(nil, a.Params)),
-		flag(a.Params != nil), a.Place.Node, strconv.FormatUint(a.Place.Conn, 10), millisText(a.Policy.ttl()),
-		strconv.Itoa(max(a.Policy.MaxPerUser, 0)), flag(a.Policy.Refuse),
-		strconv.FormatInt(a.Policy.Stale.Microseconds(), 10),
-	}})
+	res, err := r.call(ctx, run{
+		r.scripts.attach, []string{r.sessionKey(first), r.sessionKey(at), list},
+		a.appendArgs([]string{r.sessionPrefix(at.tag()), a.User, text(wanted), text(fresh)}),
+	})
 	if err != nil {
 		return done, false, err
 	}
@@ -74,26 +72,72 @@ func (r *Redis) attach(ctx context.Context, a Attach, wanted, fresh ID) (done At
 		return done, false, nil
 	}
 	reply, err := res.ToArray()
-	if err != nil || len(reply) < 5 {
+	if err != nil || len(reply) != 4 {
 		return done, false, errReply
 	}
 	if done.Session, err = parseEntry(reply[0], reply[2]); err != nil {
 		return done, false, err
 	}
-	resumed, _ := reply[1].ToString()
-	done.Resumed = resumed == "1"
-	before := parsePlace(reply[3], reply[4])
-	if before != a.Place {
+	done.Resumed, done.Pending = isSet(reply[1]), isSet(reply[3])
+	return done, true, nil
+}
+
+// appendArgs appends what the scripts of Attach and Claim take behind the ids.
+func (a *Attach) appendArgs(args []string) []string {
+	return append(args, string(appendParams(nil, a.Params)), flag(a.Params != nil), a.Place.Node,
+		strconv.FormatUint(a.Place.Conn, 10), millisText(a.Policy.ttl()), strconv.Itoa(max(a.Policy.MaxPerUser, 0)),
+		flag(a.Policy.Refuse), strconv.FormatInt(a.Policy.Stale.Microseconds(), 10))
+}
+
+// Claim is Store's.
+func (r *Redis) Claim(ctx context.Context, a Attach) (done Attached, err error) {
+	if err := a.check(); err != nil {
+		return done, err
+	}
+	if a.ID.IsZero() || !a.ID.mayBe(a.User) {
+		return done, ErrNotFound
+	}
+	keys := []string{r.sessionKey(a.ID), r.sessionKey(a.ID)}
+	if a.User != "" {
+		keys[1] = r.listPrefix(a.ID.tag()) + a.User
+	}
+	args := a.appendArgs([]string{r.sessionPrefix(a.ID.tag()), a.User, a.ID.String()})
+	res, err := r.call(ctx, run{r.scripts.claim, keys, append(args, strconv.Itoa(MaxBatch))})
+	if err != nil {
+		return done, err
+	}
+	if _, err := res.AsInt64(); err == nil {
+		return done, ErrNotFound
+	}
+	reply, err := res.ToArray()
+	if err != nil || len(reply) != 6 {
+		return done, errReply
+	}
+	if done.Session, err = parseEntry(reply[0], reply[1]); err != nil {
+		return done, err
+	}
+	done.Resumed, done.Pending = true, isSet(reply[2])
+	if before := parsePlace(reply[3], reply[4]); before != a.Place {
 		done.Replaced = before
 	}
-	for _, one := range reply[5:] {
+	evicted, err := reply[5].ToArray()
+	if err != nil {
+		return done, errReply
+	}
+	for _, one := range evicted {
 		s, err := parsePair(one)
 		if err != nil {
-			return done, false, err
+			return done, err
 		}
 		done.Evicted = append(done.Evicted, s)
 	}
-	return done, true, nil
+	return done, nil
+}
+
+// isSet reads a flag of a script.
+func isSet(m rueidis.RedisMessage) bool {
+	text, _ := m.ToString() // a script writes it
+	return text == "1"
 }
 
 func flag(b bool) string {
@@ -106,12 +150,19 @@ func flag(b bool) string {
 func millisText(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // Detach is Store's.
-func (r *Redis) Detach(ctx context.Context, refs []Ref) error {
+func (r *Redis) Detach(ctx context.Context, refs []Ref) error { return r.end(ctx, refs, false) }
+
+// Discard is Store's.
+func (r *Redis) Discard(ctx context.Context, refs []Ref) error { return r.end(ctx, refs, true) }
+
+// end takes the connections from their sessions, or deletes those that hold no values.
+func (r *Redis) end(ctx context.Context, refs []Ref, discard bool) error {
 	return batches(refs, func(refs []Ref) error {
 		runs := make([]run, len(refs))
 		for i, ref := range refs {
 			runs[i] = run{r.scripts.detach, []string{r.sessionKey(ref.ID)}, []string{
 				strconv.FormatUint(ref.Conn, 10), r.listPrefix(ref.ID.tag()), ref.ID.String(),
+				millisText(r.emptyTTL), flag(discard),
 			}}
 		}
 		results, err := r.callAll(ctx, runs)

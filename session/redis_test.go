@@ -3,7 +3,6 @@ package session_test
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,7 +56,8 @@ func numbered(name string) func() string {
 func TestRedisStore(t *testing.T) {
 	server, prefix := sessiontest.StartRedis(t), numbered("t")
 	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
-		return sessiontest.Subject{Store: openRedis(t, server.URL(), session.RedisConfig{Prefix: prefix()})}
+		c := session.RedisConfig{Prefix: prefix(), EmptyTTL: sessiontest.EmptyTTL}
+		return sessiontest.Subject{Store: openRedis(t, server.URL(), c)}
 	})
 }
 
@@ -65,48 +65,11 @@ func TestRedisStore(t *testing.T) {
 func TestGuardStore(t *testing.T) {
 	server, prefix := sessiontest.StartRedis(t), numbered("t")
 	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
-		main := openRedis(t, server.URL(), session.RedisConfig{Prefix: prefix()})
+		main := openRedis(t, server.URL(), session.RedisConfig{Prefix: prefix(), EmptyTTL: sessiontest.EmptyTTL})
 		g := session.NewGuard(session.GuardConfig{Main: main, Spare: session.NewMemory(session.MemoryConfig{})})
 		t.Cleanup(func() { _ = g.Close() })
 		return sessiontest.Subject{Store: g}
 	})
-}
-
-// TestRedisAtomic: of 64 that resume one session at once, each replaces exactly one other, and one has it in the end.
-func TestRedisAtomic(t *testing.T) {
-	const clients = 64
-	ctx, r := t.Context(), openRedis(t, sessiontest.StartRedis(t).URL(), session.RedisConfig{Timeout: patience})
-	first, err := r.Attach(ctx, session.Attach{User: "alice", Place: session.Place{Node: "n", Conn: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	replaced := make(map[uint64]int)
-	var wg sync.WaitGroup
-	for i := range clients {
-		wg.Go(func() {
-			a, err := r.Attach(ctx, session.Attach{
-				ID: first.Session.ID, User: "alice", Place: session.Place{Node: "n", Conn: uint64(i + 2)},
-			})
-			if err != nil || !a.Resumed {
-				t.Errorf("got %+v, %v", a, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			replaced[a.Replaced.Conn]++
-		})
-	}
-	wg.Wait()
-	last, err := r.Find(ctx, first.Session.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replaced[last.Place.Conn]++
-	for conn := uint64(1); conn <= clients+1; conn++ {
-		if replaced[conn] != 1 {
-			t.Errorf("connection %d was replaced, or is the last, %d times", conn, replaced[conn])
-		}
-	}
 }
 
 // TestRedisForeignField: a field that somebody else has put into a session's hash, with or without a name, is no value.

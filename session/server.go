@@ -23,15 +23,15 @@ func Serve(ctx context.Context, store Store, request []byte) (answer []byte) {
 // serve does what one request wants. The arguments are read to their end before anything is done.
 func serve(ctx context.Context, store Store, op byte, r *reader) ([]byte, error) {
 	switch op {
-	case opAttach:
-		a := r.attach()
-		return answer(r, func() ([]byte, error) {
-			done, err := store.Attach(ctx, a)
-			return appendAttached(nil, done), err
-		})
-	case opDetach:
+	case opAttach, opReserve, opClaim:
+		return serveAttach(ctx, store, op, r)
+	case opDetach, opDiscard:
+		end := store.Detach
+		if op == opDiscard {
+			end = store.Discard
+		}
 		refs := r.refs()
-		return answer(r, func() ([]byte, error) { return nil, store.Detach(ctx, refs) })
+		return answer(r, func() ([]byte, error) { return nil, end(ctx, refs) })
 	case opTouch:
 		refs := r.refs()
 		return answer(r, func() ([]byte, error) {
@@ -52,6 +52,40 @@ func serve(ctx context.Context, store Store, op byte, r *reader) ([]byte, error)
 	default:
 		return serveNamed(ctx, store, op, r)
 	}
+}
+
+// serveAttach gives a connection its session.
+func serveAttach(ctx context.Context, store Store, op byte, r *reader) ([]byte, error) {
+	a := r.attach()
+	return answer(r, func() ([]byte, error) {
+		switch op {
+		case opReserve:
+			done, err := store.Attach(ctx, a)
+			return appendReserved(nil, done), err
+		case opClaim:
+			done, err := store.Claim(ctx, a)
+			return appendClaimed(nil, done), err
+		default:
+			done, err := attachAndClaim(ctx, store, a)
+			return appendAttached(nil, done), err
+		}
+	})
+}
+
+// attachAndClaim is for those that do not know of Claim.
+func attachAndClaim(ctx context.Context, store Store, a Attach) (Attached, error) {
+	done, err := store.Attach(ctx, a)
+	a.ID = done.Session.ID
+	for pending := done.Pending; pending && err == nil; {
+		var more Attached
+		more, err = store.Claim(ctx, a)
+		if done.Replaced.IsZero() {
+			done.Replaced = more.Replaced
+		}
+		done.Session, done.Evicted, pending = more.Session, append(done.Evicted, more.Evicted...), more.Pending
+	}
+	done.Pending = false
+	return done, err
 }
 
 // serveNamed does what is wanted of one session, or of those of one user.

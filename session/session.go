@@ -62,14 +62,17 @@ type Attach struct {
 	Policy Policy
 }
 
-// Attached is the answer to an Attach.
+// Attached is the answer to an Attach or a Claim.
 type Attached struct {
 	Session Session
 	// Resumed says that the session was there before.
 	Resumed bool
-	// Replaced is the connection that had the session before and is to be closed.
+	// Pending says that a Claim must follow: after an Attach as soon as the connection is open, after a Claim at once.
+	Pending bool
+	// Replaced is the connection that had the session before a Claim. It is to be closed.
 	Replaced Place
-	// Evicted are the sessions that were deleted to make room. The connections of those with a Place are to be closed.
+	// Evicted are the sessions that a Claim has deleted to make room. The connections of those with a Place are to be
+	// closed.
 	Evicted []Session
 }
 

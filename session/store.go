@@ -24,12 +24,20 @@ type Store interface {
 // Attacher joins connections to sessions.
 type Attacher interface {
 	// Attach resumes a session if there is one with that id and of the same user, and makes a new one otherwise. It is
-	// atomic. If the user has as many sessions as the policy allows, others go: first the disconnected ones, the one
-	// that was seen longest ago first; then, unless the policy refuses, the connected ones, the one that was created
-	// first first. It fails with ErrTooManySessions, ErrTooLarge or ErrFull.
+	// atomic, and takes nothing from anyone. If the session has another connection, which keeps it for now, or if the
+	// user has more sessions than the policy allows, Attached.Pending is set. It fails with ErrTooManySessions,
+	// ErrTooLarge or ErrFull.
 	Attach(ctx context.Context, a Attach) (Attached, error)
+	// Claim finishes an Attach that is Pending, with its id and Place. It is atomic. The session gets the connection, and
+	// others of the user go until there are as many as the policy allows: first the disconnected ones, the one that was
+	// seen longest ago first; then, unless the policy refuses, the connected ones, the one that was created first first.
+	// At most MaxBatch go at once; Attached.Pending is set if there are more. A Claim that is repeated changes nothing.
+	// It fails with ErrNotFound if the session has gone.
+	Claim(ctx context.Context, a Attach) (Attached, error)
 	// Detach says that connections have ended. A session that has another connection by now is not changed.
 	Detach(ctx context.Context, refs []Ref) error
+	// Discard is Detach for connections that have hardly begun: it deletes those of the sessions that hold no values.
+	Discard(ctx context.Context, refs []Ref) error
 	// Touch makes sessions live on from now, whichever connection they have. It returns those that the store does not
 	// know: they can be restored.
 	Touch(ctx context.Context, refs []Ref) (lost []Ref, err error)

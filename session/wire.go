@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -22,6 +23,9 @@ const (
 	opDrop
 	opPutTicket
 	opTakeTicket
+	opReserve // Attach; opAttach, of releases before it, is Attach and Claim at once
+	opClaim
+	opDiscard
 )
 
 // The codes of answers.
@@ -67,6 +71,9 @@ func parseError(answer []byte) error {
 	if err, ok := codes[answer[0]]; ok {
 		return &remoteError{err, string(answer[1:])}
 	}
+	if bytes.HasPrefix(answer[1:], []byte(errRequest.Error())) { // the other side is of an earlier release
+		return unavailable(&remoteError{errRequest, string(answer[1:])})
+	}
 	return unavailable(fmt.Errorf("%s", answer[1:]))
 }
 
@@ -92,12 +99,8 @@ func appendAttach(dst []byte, a Attach) []byte {
 		dst = appendParams(append(dst, 1), a.Params)
 	}
 	dst = appendPlace(dst, a.Place)
-	refuse := byte(0)
-	if a.Policy.Refuse {
-		refuse = 1
-	}
 	dst = appendInt(appendInt(dst, int64(a.Policy.TTL)), int64(a.Policy.MaxPerUser))
-	return appendInt(append(dst, refuse), int64(a.Policy.Stale))
+	return appendInt(append(dst, bit(a.Policy.Refuse)), int64(a.Policy.Stale))
 }
 
 func (r *reader) attach() (a Attach) {
@@ -114,16 +117,39 @@ func (r *reader) attach() (a Attach) {
 }
 
 func appendAttached(dst []byte, a Attached) []byte {
-	resumed := byte(0)
-	if a.Resumed {
-		resumed = 1
-	}
-	dst = append(appendSession(dst, a.Session), resumed)
+	dst = append(appendSession(dst, a.Session), bit(a.Resumed))
 	return appendSessions(appendPlace(dst, a.Replaced), a.Evicted)
 }
 
 func (r *reader) attached() Attached {
 	return Attached{Session: r.session(), Resumed: r.byte() == 1, Replaced: r.place(), Evicted: r.sessions(maxAnswer)}
+}
+
+// appendReserved is the answer to an Attach: it has taken nothing from anyone.
+func appendReserved(dst []byte, a Attached) []byte {
+	return append(appendSession(dst, a.Session), bit(a.Resumed), bit(a.Pending))
+}
+
+func (r *reader) reserved() Attached {
+	return Attached{Session: r.session(), Resumed: r.byte() == 1, Pending: r.byte() == 1}
+}
+
+// appendClaimed is the answer to a Claim.
+func appendClaimed(dst []byte, a Attached) []byte {
+	return append(appendAttached(dst, a), bit(a.Pending))
+}
+
+func (r *reader) claimed() Attached {
+	a := r.attached()
+	a.Pending = r.byte() == 1
+	return a
+}
+
+func bit(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // maxAnswer bounds the sessions in an answer.

@@ -116,6 +116,9 @@ type Engine struct {
 	moving   bool    // callbacks run apart: see Engine.apart
 	partials partials
 
+	// opening are the handshakes that Authorize thinks about, by the ids that their connections will have. On the loop.
+	opening map[uint64]*Upgrade
+
 	dirtyMu sync.Mutex
 	dirty   []*Conn // connections with something to write or to settle
 
@@ -154,6 +157,7 @@ type Engine struct {
 // New makes an engine. Run starts it.
 func New(cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg.withDefaults(), ids: make(map[uint64]*Conn), topics: topic.New()}
+	e.opening = make(map[uint64]*Upgrade)
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }

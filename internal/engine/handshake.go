@@ -21,6 +21,8 @@ type Upgrade struct {
 	// Dropped is called if Authorize has let the client in and the connection does not open after all: the client has
 	// left, or there is no room. Authorize may set it. It must not block.
 	Dropped func()
+
+	held held // on the loop
 }
 
 // refusals that the engine itself gives. RFC 9110 §15.
@@ -166,6 +168,7 @@ func (c *Conn) authorize(route *Route, u *Upgrade) {
 		c.refuse(unavailable("too many clients are being authorized", "1"))
 	default:
 		e.deciding.Add(1)
+		e.opening[u.ID] = u
 		c.phase.Store(phaseDecide)
 		c.stopReading(bitPaused)
 		e.loop.SetDeadline(c.key, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
@@ -210,6 +213,7 @@ func (u *Upgrade) drop() {
 
 // decided acts on the application's word, unless the client has left or timed out meanwhile.
 func (c *Conn) decided(route *Route, u *Upgrade, err error) {
+	delete(c.eng.opening, u.ID)
 	if ph := c.phase.Load(); ph != phaseHead && ph != phaseDecide {
 		if err == nil {
 			u.drop()
@@ -259,7 +263,9 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 
 	c.lastRead, c.lastPing = e.loop.Now(), e.loop.Now()
 	c.schedule()
+	u.applyEnd()
 	c.dispatch(event{kind: eventOpen})
+	u.applyMessages()
 	rest := c.takeInput()
 	if rest != nil {
 		c.feedFrames(rest.buf)

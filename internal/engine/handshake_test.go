@@ -191,3 +191,63 @@ func TestHandOff(t *testing.T) {
 		p.want(ws.OpText, []byte("hello"))
 	})
 }
+
+// TestOpening: what is wanted of a connection whose client is still being authorized happens when it opens: messages
+// in their order, and the first end.
+func TestOpening(t *testing.T) {
+	coming, let := make(chan uint64), make(chan struct{})
+	decide := func(_ context.Context, u *Upgrade) error {
+		coming <- u.ID
+		<-let
+		return nil
+	}
+	ended := make(chan ws.CloseCode, 1)
+	h := funcs{message: echo.message, close: func(_ *Conn, code ws.CloseCode, _ string) { ended <- code }}
+	f := start(t, Config{}, map[string]*Route{"/": {Handler: h, Authorize: decide, Blocking: true}})
+	opening := func(id uint64, do func(u *Upgrade)) {
+		t.Helper()
+		done := make(chan bool)
+		f.Post(func() {
+			u := f.Opening(id)
+			if u != nil && do != nil {
+				do(u)
+			}
+			done <- u != nil
+		})
+		if got, want := <-done, do != nil; got != want {
+			t.Fatalf("opening: got %v, want %v", got, want)
+		}
+	}
+	p := f.connect(t, fmt.Sprintf(request, "/"))
+	id := <-coming
+	opening(id+1, nil)
+	opening(id, func(u *Upgrade) {
+		u.Send(ws.OpText, []byte("one"))
+		u.Send(ws.OpText, make([]byte, maxHeld)) // too much
+		u.Send(ws.OpText, []byte("two"))
+	})
+	let <- struct{}{}
+	p.wantStatus(http.StatusSwitchingProtocols)
+	p.want(ws.OpText, []byte("one"))
+	p.want(ws.OpText, []byte("two"))
+	opening(id, nil)
+	if got := f.Stats().Limits["opening_queue"]; got != 1 {
+		t.Errorf("opening_queue: got %d, want 1", got)
+	}
+	p = f.connect(t, fmt.Sprintf(request, "/"))
+	id = <-coming
+	opening(id, func(u *Upgrade) {
+		if u.Close(1006, "") == nil {
+			t.Error("a code that may not be sent is taken")
+		}
+		_ = u.Close(4409, "first")
+		_ = u.Close(4403, "second")
+	})
+	let <- struct{}{}
+	p.wantStatus(http.StatusSwitchingProtocols)
+	p.wantClose(4409)
+	_ = p.conn.Close()
+	if got := <-ended; got != 4409 {
+		t.Errorf("Close was told %d, want 4409", got)
+	}
+}

@@ -17,6 +17,9 @@ type Subject struct {
 	Advance func(d time.Duration)
 }
 
+// EmptyTTL is how long stores under test let an anonymous session without values live after its connection.
+const EmptyTTL = 150 * time.Millisecond
+
 // patience bounds every wait. Reaching it is a failure.
 const patience = 30 * time.Second
 
@@ -36,6 +39,12 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"EvictOldest", testEvictOldest},
 		{"Refuse", testRefuse},
 		{"ConcurrentAttach", testConcurrentAttach},
+		{"ConcurrentResume", testConcurrentResume},
+		{"Pending", testPending},
+		{"PendingLimit", testPendingLimit},
+		{"ClaimMany", testClaimMany},
+		{"Discard", testDiscard},
+		{"Empty", testEmpty},
 		{"ListAndDrop", testListAndDrop},
 		{"Expiry", testExpiry},
 		{"Sliding", testSliding},
@@ -63,14 +72,44 @@ func (b *bench) place() session.Place {
 	return session.Place{Node: "node", Conn: b.next}
 }
 
-// attach attaches a new connection, or ends the test.
+// attach attaches a new connection that opens, or ends the test.
 func (b *bench) attach(id session.ID, user string, p session.Policy) session.Attached {
 	b.t.Helper()
-	a, err := b.Attach(b.ctx, session.Attach{ID: id, User: user, Place: b.place(), Policy: p})
+	a, err := b.settle(session.Attach{ID: id, User: user, Place: b.place(), Policy: p})
 	if err != nil {
 		b.t.Fatalf("Attach: %v", err)
 	}
 	return a
+}
+
+// reserve attaches a connection that is not open yet, or ends the test.
+func (b *bench) reserve(a session.Attach) session.Attached {
+	b.t.Helper()
+	done, err := b.Attach(b.ctx, a)
+	if err != nil {
+		b.t.Fatalf("Attach: %v", err)
+	}
+	if !done.Replaced.IsZero() || len(done.Evicted) > 0 {
+		b.t.Errorf("Attach takes something from others: %+v", done)
+	}
+	return done
+}
+
+// settle attaches a connection and claims what it has to.
+func (b *bench) settle(a session.Attach) (session.Attached, error) {
+	done, err := b.Attach(b.ctx, a)
+	a.ID = done.Session.ID
+	for pending := done.Pending; err == nil && pending; {
+		var more session.Attached
+		if more, err = b.Claim(b.ctx, a); err != nil {
+			break
+		}
+		if done.Replaced.IsZero() {
+			done.Replaced = more.Replaced
+		}
+		done.Session, done.Evicted, pending = more.Session, append(done.Evicted, more.Evicted...), more.Pending
+	}
+	return done, err
 }
 
 // open is attach for a new session.
