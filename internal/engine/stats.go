@@ -43,7 +43,8 @@ const (
 
 func (l limit) String() string {
 	return [numLimits]string{
-		"head_size", "head_time", "handshakes", "connections", "authorizing", "opening_queue", "message_size", "fragments", "queue_close",
+		"head_size", "head_time", "handshakes", "connections", "authorizing", "opening_queue",
+		"message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
 		"partial", "message_min_rate", "memory_close", "gap",
