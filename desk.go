@@ -51,11 +51,16 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 	d := &desk{app: a, crew: c, registry: reg, began: time.Now(), stop: make(chan control.StopRequest, 1)}
 	metrics := telemetry.NewMetrics(c.samples, func() telemetry.Primary {
 		h := handoffOf(c)
+		how := reg.overall(c.samples())
+		sessions, connected := int64(reg.memory.Stats().Sessions), int64(reg.memory.Stats().Connected)
+		if reg.feed != nil { // those in Redis are nobody's to count
+			sessions, connected = -1, -1
+		}
 		return telemetry.Primary{
 			Version: a.cfg.Version, Restarts: c.restarts(),
 			HandoffMoved: h.Moved, HandoffFailed: h.Failed, HandoffSeconds: h.LastSeconds,
-			Sessions: int64(reg.memory.Stats().Sessions), SessionsConnected: int64(reg.memory.Stats().Connected),
-			HasStore: a.cfg.Sessions.Redis != "", StoreUp: reg.reachable(), Limits: d.ownLimits(),
+			Sessions: sessions, SessionsConnected: connected, Revocations: int64(reg.deny.Len()),
+			HasStore: reg.feed != nil, StoreUp: !how.Store.is(), FeedUp: how.Current && !how.Feed.is(), Limits: d.ownLimits(),
 		}
 	})
 	d.totals = metrics.Totals()
@@ -148,7 +153,7 @@ func (d *desk) Stop(_ context.Context, req control.StopRequest) error {
 }
 
 // Status tells how everything is.
-func (d *desk) Status(context.Context) (control.Status, error) {
+func (d *desk) Status(ctx context.Context) (control.Status, error) {
 	d.mu.Lock()
 	addr := d.addr
 	d.mu.Unlock()
@@ -160,9 +165,10 @@ func (d *desk) Status(context.Context) (control.Status, error) {
 		st.Generation = group.Generation()
 	}
 	st.Handoff = handoffOf(d.crew)
-	d.identities(&st)
+	samples := d.crew.samples()
+	d.identities(ctx, &st, samples)
 	restarts := d.crew.restarts()
-	for _, s := range d.crew.samples() {
+	for _, s := range samples {
 		d.totals.Report(s)
 		st.Workers = append(st.Workers, control.WorkerStatus{
 			Slot: s.Slot, Generation: s.Generation, PID: s.PID, State: control.State(s.State),
@@ -204,16 +210,25 @@ func (d *desk) ownLimits() map[string]uint64 {
 }
 
 // identities tells how clients identify themselves, and how their sessions are.
-func (d *desk) identities(st *control.Status) {
-	memory := d.registry.memory.Stats()
+func (d *desk) identities(ctx context.Context, st *control.Status, samples []telemetry.Sample) {
+	r := d.registry
 	st.Auth = d.app.cfg.Auth.mode().String()
-	st.Sessions = &control.SessionStatus{
-		Store: d.storeName(), Sessions: int64(memory.Sessions), Connected: int64(memory.Connected),
+	h := r.overall(samples)
+	st.Degraded = h.degraded()
+	st.Sessions = &control.SessionStatus{Store: d.storeName()}
+	if r.feed == nil {
+		memory := r.memory.Stats()
+		st.Sessions.Sessions, st.Sessions.Connected = new(int64(memory.Sessions)), new(int64(memory.Connected))
+	} else {
+		st.Sessions.Connected = r.count(ctx)
 	}
-	if !d.registry.reachable() {
-		since, cause := d.registry.outage()
-		st.Sessions.Degraded, st.Sessions.Since, st.Sessions.Cause = true, since.Format(time.RFC3339), cause
-		st.Degraded = append(st.Degraded, "redis")
+	if h.Store.is() {
+		st.Sessions.Degraded, st.Sessions.Since, st.Sessions.Cause = true, h.Store.Since.Format(time.RFC3339), h.Store.Cause
+	}
+	st.Revocations = &control.RevocationStatus{Revocations: int64(r.deny.Len()), Current: h.Current}
+	if h.Feed.is() {
+		st.Revocations.Degraded, st.Revocations.Cause = true, h.Feed.Cause
+		st.Revocations.Since = h.Feed.Since.Format(time.RFC3339)
 	}
 }
 

@@ -30,7 +30,8 @@ type estate struct {
 	Admin   string                      `json:"admin,omitempty"`   // address of the file of that name
 	Node    string                      `json:"node,omitempty"`
 	Denials []auth.Denial               `json:"denials,omitempty"`
-	Missed  []missedEntry               `json:"missed,omitempty"`
+	// Current says that the revocations of other machines are known.
+	Current bool `json:"current,omitempty"`
 
 	left *cluster.Inheritance
 }
@@ -42,12 +43,25 @@ const (
 	fileControl  = "control"
 	fileAdmin    = "admin"
 	fileSessions = "sessions" // of session.Memory.WriteState
+	fileDenials  = "denials"  // of auth.AppendDenial, one behind the other
 )
 
-// state writes the estate, and the sessions into a file of their own: they may be many.
-func (p *primary) state(sessions *os.File) ([]byte, error) {
-	if err := p.reg.write(sessions); err != nil {
+// maxEstateDenials bounds the values of the denials in the estate itself, in bytes. Programs before this one find them
+// there only; more of them would take too much memory there.
+const maxEstateDenials = 8 << 20
+
+// state writes the estate, and the sessions and denials into files of their own: they may be many.
+func (p *primary) state(sessions, denials *os.File) ([]byte, error) {
+	list := p.reg.deny.All(time.Now())
+	if err := errors.Join(p.reg.write(sessions), writeDenials(denials, list)); err != nil {
 		return nil, err
+	}
+	size := 0
+	for _, d := range list {
+		size += len(d.Value)
+	}
+	if size > maxEstateDenials {
+		list = nil
 	}
 	totals, err := json.Marshal(p.desk.totals)
 	if err != nil {
@@ -57,10 +71,37 @@ func (p *primary) state(sessions *os.File) ([]byte, error) {
 	defer p.mu.Unlock()
 	e := estate{
 		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
-		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: p.reg.deny.All(time.Now()),
-		Missed: p.reg.missing(),
+		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: list,
+		Current: p.reg.condition().Current,
 	}
 	return json.Marshal(e)
+}
+
+// writeDenials writes denials into f, from its beginning.
+func writeDenials(f *os.File, list []auth.Denial) error {
+	w, err := rewrite(f)
+	if err != nil {
+		return err
+	}
+	var b []byte
+	for _, d := range list {
+		b = auth.AppendDenial(b[:0], d)
+		if _, err := w.Write(b); err != nil {
+			return fmt.Errorf("expedite: %w", err)
+		}
+	}
+	return w.Flush()
+}
+
+// rewrite is a writer that begins at the beginning of f.
+func rewrite(f *os.File) (*bufio.Writer, error) {
+	if err := f.Truncate(0); err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	return bufio.NewWriterSize(f, stateBuffer), nil
 }
 
 // files are what goes along as it is.
@@ -111,18 +152,15 @@ func (p *primary) inherit(left *cluster.Inheritance) (*estate, error) {
 	if e.Reports != nil {
 		p.reports = e.Reports
 	}
-	return e, p.reg.inherit(e, left.File(fileSessions))
+	return e, p.reg.inherit(e, left.File(fileSessions), left.File(fileDenials))
 }
 
 // write writes the sessions of the memory store into f, from its beginning.
 func (r *registry) write(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return fmt.Errorf("expedite: %w", err)
+	w, err := rewrite(f)
+	if err != nil {
+		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("expedite: %w", err)
-	}
-	w := bufio.NewWriterSize(f, stateBuffer)
 	if err := r.memory.WriteState(w); err != nil {
 		return fmt.Errorf("expedite: %w", err)
 	}
@@ -133,16 +171,30 @@ const stateBuffer = 1 << 20
 
 // inherit goes on with the name, the revocations and the sessions of the program before. One that knew nothing of them
 // has left none, and no file.
-func (r *registry) inherit(e *estate, sessions *os.File) error {
+func (r *registry) inherit(e *estate, sessions, denials *os.File) error {
 	if e.Node != "" {
 		r.node = e.Node
 	}
-	for _, d := range e.Denials {
+	if e.Current { // else workers would take nobody in until the feed is read again
+		r.health.Current = true
+	}
+	list := e.Denials
+	if denials != nil {
+		defer denials.Close()
+		more, err := readDenials(denials)
+		if err != nil {
+			return err
+		}
+		list = append(list, more...)
+	}
+	if r.deny.Max > 0 || len(list) > auth.DefaultMaxDenials {
+		r.deny.Max = max(r.deny.Max, len(list)) // they are in force, whatever this program's limit is
+	}
+	for _, d := range list {
 		if err := r.deny.Add(d, time.Now()); err != nil {
 			return fmt.Errorf("expedite: %w", err)
 		}
 	}
-	r.missed = e.Missed
 	if sessions == nil {
 		return nil
 	}
@@ -154,6 +206,22 @@ func (r *registry) inherit(e *estate, sessions *os.File) error {
 		return fmt.Errorf("expedite: sessions of the program before: %w", err)
 	}
 	return nil
+}
+
+// readDenials reads what writeDenials has written.
+func readDenials(f *os.File) ([]auth.Denial, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("expedite: %w", err)
+	}
+	list, err := parseDenials(b)
+	if err != nil {
+		return nil, fmt.Errorf("expedite: revocations of the program before: %w", err)
+	}
+	return list, nil
 }
 
 // adminListener is the listener that the program before had, if it is the one that is wanted.

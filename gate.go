@@ -72,6 +72,9 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 			w.headers += "&" + url.QueryEscape(name) + "=" + url.QueryEscape(v[:min(len(v), maxLoggedParam)])
 		}
 	}
+	if g.keeper.blind() { // before a ticket is taken, which is good once
+		return &auth.Error{Reason: auth.ReasonUnavailable, Message: "it is not known now which tokens were revoked"}
+	}
 	wanted := g.wantedSession(r)
 	id, err := g.identify(ctx, g.auth.Extractor, mode, r)
 	if err != nil {

@@ -133,15 +133,17 @@ func (a *App) Healthz() http.Handler {
 }
 
 // Readyz answers 200 while the worker takes new clients, and 503 when it does not: before it started, in a drain, and
-// with Sessions.RequireRedis while Redis is away. The body names what is degraded.
+// with Sessions.RequireRedis while Redis is away, or what other machines have revoked is not known. The body names what
+// is degraded.
 func (a *App) Readyz() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		var state readiness
 		if n := a.node.Load(); n != nil {
 			state = readiness{Ready: !n.draining.Load(), Worker: n.slot}
-			if k := n.gate.keeper; k.degraded() {
-				state.Degraded, state.Ready = []string{"redis"}, state.Ready && !k.require
-			}
+			k := n.gate.keeper
+			h := k.condition()
+			state.Degraded = h.degraded()
+			state.Ready = state.Ready && (!k.require || h.Current && !h.Store.is())
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")

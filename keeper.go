@@ -25,6 +25,7 @@ type keeper struct {
 	// keepEmpty lets anonymous sessions without values live as long as others.
 	keepEmpty bool
 	node      atomic.Pointer[string] // the machine's name
+	health    atomic.Pointer[health] // as the primary sees it; nil until one has told that does
 	policy    session.Policy
 	query     []string // parameters of the query that a session keeps
 	log       *slog.Logger
@@ -383,13 +384,37 @@ func (k *keeper) stop(ctx context.Context) {
 	_ = k.store.Close()
 }
 
-// degraded says that the store is away, and what stands in for it is used.
-func (k *keeper) degraded() bool {
-	if k.guard == nil {
-		return false
+// condition is the health as the primary sees it, and this worker, to whom the store may be away alone.
+func (k *keeper) condition() health {
+	h := health{Current: true}
+	if told := k.health.Load(); told != nil {
+		h = *told
 	}
-	down, _, _ := k.guard.State()
-	return down
+	if !h.Store.is() {
+		h.Store = k.away()
+	}
+	return h
+}
+
+// away is how the store is for this worker alone.
+func (k *keeper) away() (f fault) {
+	if k.guard == nil {
+		return f
+	}
+	down, since, cause := k.guard.State()
+	if down {
+		f.Since = since
+	}
+	if cause != nil {
+		f.Cause = cause.Error()
+	}
+	return f
+}
+
+// blind says that nobody may be let in: what other machines have revoked is not known here.
+func (k *keeper) blind() bool {
+	h := k.health.Load()
+	return k.require && h != nil && !h.Current
 }
 
 // counts are what the keeper has done, by name.
@@ -436,7 +461,9 @@ func (a *App) openKeeper(n *node) error {
 			defer cancel()
 			o, err := Who{Conn: ID(at.Conn)}.order(code, reason)
 			if err == nil {
-				_, err = a.command(ctx, command{Order: o})
+				var done commandDone
+				done, err = a.command(ctx, command{Order: o})
+				err = done.warn(err)
 			}
 			if err != nil {
 				k.log.Warn("connection on another machine not closed", "error", err)

@@ -7,10 +7,10 @@ import (
 )
 
 // memoryFile is a file that is nowhere on disk.
-func memoryFile() (*os.File, error) {
-	fd, err := unix.MemfdCreate("expedite-sessions", unix.MFD_CLOEXEC)
+func memoryFile(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate("expedite-"+name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	return os.NewFile(uintptr(fd), "sessions"), nil
+	return os.NewFile(uintptr(fd), name), nil
 }

@@ -8,4 +8,4 @@ import (
 )
 
 // memoryFile is for primaries that replace themselves, which there are on Linux only.
-func memoryFile() (*os.File, error) { return nil, errors.ErrUnsupported }
+func memoryFile(string) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -115,7 +115,7 @@ func (m *mover) settle() {
 
 // over forgets a move.
 func (m *mover) over() {
-	m.n.orders.resweep()
+	m.n.orders.resweep(func(int) {})
 	m.end, m.since, m.order = nil, 0, cluster.Move{}
 	m.active.Store(false)
 }

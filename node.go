@@ -219,6 +219,9 @@ func (n *node) report() telemetry.Worker {
 	}
 	w.AuthRefused = n.gate.refusals()
 	w.Session = n.gate.keeper.counts()
+	if away := n.gate.keeper.away(); away.is() {
+		w.StoreDownSince = float64(away.Since.Unix())
+	}
 	w.LogsLeftOut = n.leftOut.Load()
 	w.ReadProcess()
 	return w

@@ -2,7 +2,6 @@ package expedite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -64,8 +63,8 @@ func (d *desk) Kick(ctx context.Context, req control.KickRequest) (control.KickR
 	if err != nil {
 		return control.KickResult{}, wrongName(err)
 	}
-	closed, err := d.app.Kick(ctx, who, req.Reason)
-	return control.KickResult{Closed: closed}, err
+	done, err := d.app.kick(ctx, who, req.Reason)
+	return control.KickResult{Closed: done.Closed, Warning: done.Warning}, err
 }
 
 // Revoke closes connections and keeps their clients out.
@@ -118,32 +117,6 @@ func (d *desk) Logs(ctx context.Context, req control.LogsRequest, write func([]b
 		},
 	}
 	return d.registry.logs.read(ctx, d.app.journal.Load(), want, write)
-}
-
-// live lists connected sessions of this machine.
-func (r *registry) live(ctx context.Context, limit int) ([]session.Session, error) {
-	b, err := json.Marshal(liveRequest{Limit: limit})
-	if err != nil {
-		return nil, err
-	}
-	var list []session.Session
-	for _, a := range r.ask(ctx, opLive, b) {
-		var some []liveConn
-		if a.err == nil && a.payload != nil {
-			a.err = json.Unmarshal(a.payload, &some)
-		}
-		if a.err != nil {
-			return nil, fmt.Errorf("expedite: not every worker has told: %w", a.err)
-		}
-		for _, c := range some {
-			s := session.Session{ID: c.Session, User: c.User, Place: session.Place{Node: r.node, Conn: uint64(c.Conn)}}
-			if known, err := r.store.Find(ctx, c.Session); err == nil {
-				s = known
-			}
-			list = append(list, s)
-		}
-	}
-	return list, nil
 }
 
 var _ control.Operator = (*desk)(nil)

@@ -196,16 +196,17 @@ func (c *Conn) names() (list [3][2]string) {
 	return list
 }
 
-// recheck closes a connection that has been revoked since the gate had looked: before it opened, or while it moved. On
-// the loop, or a goroutine of the connection.
-func (o *orders) recheck(c *Conn) {
+// recheck closes a connection that has been revoked since the gate had looked: before it opened, or while it moved. It
+// reports whether it has. On the loop, or a goroutine of the connection.
+func (o *orders) recheck(c *Conn) (closed bool) {
 	w := c.who.Load()
 	if w == nil || o.n.gate.deny.Len() == 0 {
-		return
+		return false
 	}
-	if o.n.gate.denied(w.user, auth.TokenIDOf(w.ident), w.session) != nil {
-		_ = c.conn.Close(CloseUnauthorized, "revoked") // or it has ended
+	if o.n.gate.denied(w.user, auth.TokenIDOf(w.ident), w.session) == nil {
+		return false
 	}
+	return c.conn.Close(CloseUnauthorized, revokedReason) == nil // or it has ended
 }
 
 // unheard is the time from which on a connection that leaves now may not have heard of orders. On the loop.
@@ -240,28 +241,47 @@ func (o *orders) arrived(id uint64, since int64) {
 // pending says whether there may be orders for arrived.
 func (o *orders) pending() bool { return o.n.gate.deny.Len() > 0 || o.missed.any() }
 
-// resweep rechecks all connections: some may have been under way when an order came. Any goroutine.
-func (o *orders) resweep() {
+// resweep rechecks all connections: some may have been under way when an order came. done is told how many it has
+// closed. Any goroutine.
+func (o *orders) resweep(done func(closed int)) {
 	if o.n.gate.deny.Len() == 0 {
+		done(0)
 		return
 	}
-	o.n.eng.Sweep(func(ec *engine.Conn) {
-		if c, ok := ec.Owner().(*Conn); ok {
-			o.recheck(c)
+	closed := 0
+	posted := o.n.eng.Sweep(func(ec *engine.Conn) {
+		if c, ok := ec.Owner().(*Conn); ok && o.recheck(c) {
+			closed++
 		}
-	}, nil)
+	}, func() { done(closed) })
+	if !posted { // the engine is at its end, and its connections with it
+		done(0)
+	}
 }
 
 // Kick closes the connections that who names, in every worker and on every machine, with CloseKicked. With a session,
-// and with a user, the sessions are deleted, too. It returns how many connections of this machine it has closed. It may
-// block. Any goroutine.
+// and with a user, the sessions are deleted, too. It returns how many connections of this machine it has closed. An
+// error that is session.ErrUnavailable says that other machines were not told. It may block. Any goroutine.
 func (a *App) Kick(ctx context.Context, who Who, reason string) (closed int, err error) {
+	r, err := a.kick(ctx, who, reason)
+	return r.Closed, r.warn(err)
+}
+
+// kick is Kick, and tells the warning apart.
+func (a *App) kick(ctx context.Context, who Who, reason string) (commandDone, error) {
 	o, err := who.order(CloseKicked, reason)
 	if err != nil {
-		return 0, publicError(err)
+		return commandDone{}, publicError(err)
 	}
-	r, err := a.command(ctx, command{Order: o, Drop: true})
-	return r.Closed, err
+	return a.command(ctx, command{Order: o, Drop: true})
+}
+
+// warn makes an error of the warning, if there is no other one.
+func (d *commandDone) warn(err error) error {
+	if err == nil && d.Warning != "" {
+		err = fmt.Errorf("%w: %s", session.ErrUnavailable, d.Warning)
+	}
+	return err
 }
 
 // DefaultRevocation is how long App.Revoke denies if it is not told.
@@ -269,18 +289,16 @@ const DefaultRevocation = 24 * time.Hour
 
 // Revoke denies a user, a token or a session for a time, by which the token should have expired, and closes its
 // connections with CloseUnauthorized, in every worker and on every machine. 0 is DefaultRevocation. With an error that
-// is session.ErrUnavailable it holds on this machine, and others do not know. It may block. Any goroutine.
+// is session.ErrUnavailable it holds on this machine, and others do not know yet: they hear of it as soon as Redis
+// takes it. It may block. Any goroutine.
 func (a *App) Revoke(ctx context.Context, who Who, d time.Duration) (closed int, err error) {
 	r, _, err := a.revoke(ctx, who, d)
-	if err == nil && r.Warning != "" {
-		err = fmt.Errorf("%w: %s", session.ErrUnavailable, r.Warning)
-	}
-	return r.Closed, err
+	return r.Closed, r.warn(err)
 }
 
 // revoke is Revoke, and tells until when.
 func (a *App) revoke(ctx context.Context, who Who, d time.Duration) (commandDone, time.Time, error) {
-	o, err := who.order(CloseUnauthorized, "revoked")
+	o, err := who.order(CloseUnauthorized, revokedReason)
 	if err == nil && who.Conn != 0 {
 		err = fmt.Errorf("%w: a connection cannot be revoked", errWho)
 	}
@@ -290,7 +308,8 @@ func (a *App) revoke(ctx context.Context, who Who, d time.Duration) (commandDone
 	if d <= 0 {
 		d = DefaultRevocation
 	}
-	o.Until = time.Now().Add(d)
+	// The deny list counts in seconds.
+	o.Until = time.Now().Add(d + time.Second - 1).Truncate(time.Second)
 	r, err := a.command(ctx, command{Order: o, Drop: who.Session != session.ID{}})
 	return r, o.Until, err
 }

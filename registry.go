@@ -27,13 +27,26 @@ const (
 	opLines                   // worker, a notice: number of the follow (8), log lines
 	opReopen                  // primary: write to new log files
 	opGreet                   // primary, a notice: it has just come, and knows what its predecessor may not have known
+	opHealth                  // primary, a notice: a health
+	opPage                    // worker: a pageRequest; a page
+	opDenials                 // primary: denials, of auth.AppendDenial; an orderDone
+	opCount                   // primary: how many connections have sessions? A number
 )
 
 // hello is what a worker must know before it serves.
 type hello struct {
-	Node    string        `json:"node"`
+	Node   string  `json:"node"`
+	Health *health `json:"health"` // nil: of an earlier release
+	// Paged says that the rest comes in pages. It is the answer to a helloRequest; who asks without one, as earlier
+	// releases do, gets the rest here.
+	Paged   bool          `json:"paged"`
 	Denials []auth.Denial `json:"denials"`
 	Follows []follow      `json:"follows"`
+}
+
+// helloRequest asks for a hello.
+type helloRequest struct {
+	Paged bool `json:"paged"`
 }
 
 // command is what the App's methods, and operators, want of all workers.
@@ -71,13 +84,18 @@ type registry struct {
 	moving func() bool // connections are under way
 	logs   *follows
 
-	mu     sync.Mutex
-	down   time.Time // since when the store does not answer; zero: it does
-	cause  string    // why
-	missed []missedEntry
-	peers  map[uint64]*rpc.Peer // workers
-	done   chan struct{}
-	tasks  sync.WaitGroup
+	require   bool          // without the store there are no clients
+	doubt     chan struct{} // told when the store is to be looked at
+	feedFails int           // looks at the feed that failed; at 2 the log has it. For noteFeed
+
+	tellMu sync.Mutex // held while workers are told of the health
+	untold bool       // one of them could not be
+
+	mu      sync.Mutex
+	health  health
+	members map[uint64]*member // workers
+	done    chan struct{}
+	tasks   sync.WaitGroup
 }
 
 // newRegistry makes the registry of a process that just begins.
@@ -85,9 +103,11 @@ func (a *App) newRegistry(ctx context.Context) (*registry, error) {
 	s := &a.cfg.Sessions
 	r := &registry{
 		node: newNodeName(), log: a.Logger(), moving: func() bool { return false },
-		memory: session.NewMemory(session.MemoryConfig{MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL()}),
-		deny:   &auth.DenyList{Max: a.cfg.Auth.MaxDenials},
-		peers:  make(map[uint64]*rpc.Peer), done: make(chan struct{}),
+		memory:  session.NewMemory(session.MemoryConfig{MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL()}),
+		deny:    &auth.DenyList{Max: a.cfg.Auth.MaxDenials},
+		require: s.RequireRedis, members: make(map[uint64]*member), done: make(chan struct{}),
+		doubt:  make(chan struct{}, 1),
+		health: health{Current: s.Redis == ""},
 	}
 	r.logs = newFollows(r)
 	r.store = r.memory
@@ -126,53 +146,8 @@ func (r *registry) start() {
 		}
 	})
 	if r.feed != nil {
-		r.tasks.Go(func() { r.feed.Follow(r.done, r.heard) })
 		r.tasks.Go(r.watch)
 	}
-}
-
-// watch asks the store every second whether it is there, and tells it what it has missed.
-func (r *registry) watch() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		_, err := r.store.Find(context.Background(), session.NewID(""))
-		r.noteStore(err)
-		if err == nil || errors.Is(err, session.ErrNotFound) {
-			r.publishMissed()
-		}
-		select {
-		case <-tick.C:
-		case <-r.done:
-			return
-		}
-	}
-}
-
-// noteStore keeps how the store is.
-func (r *registry) noteStore(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case !errors.Is(err, session.ErrUnavailable):
-		r.down, r.cause = time.Time{}, ""
-	case r.down.IsZero():
-		r.down, r.cause = time.Now(), err.Error()
-	}
-}
-
-// reachable says whether the store answers. That of this process always does.
-func (r *registry) reachable() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.down.IsZero()
-}
-
-// outage is since when the store does not answer, and why.
-func (r *registry) outage() (since time.Time, cause string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.down, r.cause
 }
 
 // stop ends what start began.
@@ -184,21 +159,22 @@ func (r *registry) stop() {
 
 // join makes the registry's side of a worker. send puts a message on its link.
 func (r *registry) join(id uint64, send func([]byte) error) *rpc.Peer {
-	p := rpc.NewPeer(send, func(op byte, payload []byte, reply func([]byte, error)) { r.serve(op, payload, reply) })
+	m := new(member)
+	m.peer = rpc.NewPeer(send, func(op byte, payload []byte, reply func([]byte, error)) { r.serve(m, op, payload, reply) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.peers[id] = p
-	return p
+	r.members[id] = m
+	return m.peer
 }
 
 // leave forgets a worker.
 func (r *registry) leave(id uint64) {
 	r.mu.Lock()
-	p := r.peers[id]
-	delete(r.peers, id)
+	m := r.members[id]
+	delete(r.members, id)
 	r.mu.Unlock()
-	if p != nil {
-		p.Close()
+	if m != nil {
+		m.peer.Close()
 	}
 }
 
@@ -206,18 +182,44 @@ func (r *registry) leave(id uint64) {
 func (r *registry) workers() []*rpc.Peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]*rpc.Peer, 0, len(r.peers))
-	for _, p := range r.peers {
-		list = append(list, p)
+	list := make([]*rpc.Peer, 0, len(r.members))
+	for _, m := range r.members {
+		list = append(list, m.peer)
 	}
 	return list
 }
 
+// hello answers a worker that begins. What it is told is the latest: nobody tells of the health meanwhile.
+func (r *registry) hello(m *member, payload []byte, reply func([]byte, error)) {
+	var req helloRequest
+	_ = json.Unmarshal(payload, &req) // earlier releases send nothing
+	r.tellMu.Lock()
+	defer r.tellMu.Unlock()
+	now := r.condition()
+	h := hello{Node: r.node, Health: &now, Paged: req.Paged}
+	if !req.Paged {
+		h.Denials, h.Follows = r.deny.All(time.Now()), r.logs.all()
+	}
+	reply(json.Marshal(h))
+}
+
 // serve answers a worker. What may take its time does so on a goroutine.
-func (r *registry) serve(op byte, payload []byte, reply func([]byte, error)) {
+func (r *registry) serve(m *member, op byte, payload []byte, reply func([]byte, error)) {
 	switch op {
 	case opHello:
-		reply(json.Marshal(hello{Node: r.node, Denials: r.deny.All(time.Now()), Follows: r.logs.all()}))
+		r.hello(m, payload, reply)
+	case opPage:
+		var req pageRequest
+		err := json.Unmarshal(payload, &req)
+		var p page
+		if err == nil {
+			p, err = m.page(r, req.At)
+		}
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		reply(json.Marshal(p))
 	case opSession:
 		reply(session.Serve(context.Background(), r.memory, payload), nil)
 	case opLines:
@@ -251,106 +253,30 @@ func (r *registry) command(ctx context.Context, c command) (commandDone, error) 
 			return done, err
 		}
 	}
-	published := make(chan error, 1)
-	go func() { published <- r.publish(ctx, c.Order) }() // ends with ctx
+	told := make(chan error, 1)
+	go func() { told <- r.publish(ctx, c.Order) }() // ends with ctx
 	closed, err := r.obeyed(ctx, c.Order)
 	done.Closed = closed
 	if c.Drop {
 		err = errors.Join(err, r.drop(ctx, c.Order))
 	}
-	if perr := <-published; perr != nil {
-		done.Stored, done.Warning = false, perr.Error()
-	}
+	done.Stored, done.Warning = published(c.Order, <-told)
 	return done, err
 }
 
-// publish tells the other machines.
-func (r *registry) publish(ctx context.Context, o order) error {
-	if r.feed == nil {
-		return nil
-	}
-	o.Node, o.Said = r.node, time.Now().UnixNano()
+// obeyed tells all workers of an order, and waits until they have carried it out.
+func (r *registry) obeyed(ctx context.Context, o order) (closed int, err error) {
 	b, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	err = r.feed.Publish(ctx, b, o.Until)
-	if err != nil && !o.Until.IsZero() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if len(r.missed) < maxMissed {
-			r.missed = append(r.missed, missedEntry{b, o.Until})
-		}
-	}
-	return err
+	return r.twice(ctx, func() (int, error) { return r.tell(ctx, opOrder, b) })
 }
 
-// missedEntry is a revocation that the other machines have not heard of.
-type missedEntry struct {
-	Entry []byte    `json:"entry"`
-	Until time.Time `json:"until"`
-}
-
-// maxMissed is how many of them wait for Redis. Those beyond it hold on this machine only, and whoever gave them was
-// told so.
-const maxMissed = 10_000
-
-// publishMissed tells the other machines what they could not be told.
-func (r *registry) publishMissed() {
-	for {
-		missed := r.missing()
-		if len(missed) == 0 {
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
-		err := r.feed.Publish(ctx, missed[0].Entry, missed[0].Until)
-		cancel()
-		if err != nil {
-			return
-		}
-		r.mu.Lock()
-		r.missed = r.missed[1:] // others only append
-		r.mu.Unlock()
-	}
-}
-
-// missing are the revocations that the other machines have not heard of.
-func (r *registry) missing() []missedEntry {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.missed[:len(r.missed):len(r.missed)]
-}
-
-// heard carries out what another machine, or this one, has said.
-func (r *registry) heard(entry []byte) {
-	var o order
-	if err := json.Unmarshal(entry, &o); err != nil {
-		r.log.Warn("order of another machine not understood", "error", err)
-		return
-	}
-	if o.Node == r.node {
-		return
-	}
-	if d, ok := o.denial(); ok {
-		if _, known := r.deny.Denies(userOf(d), tokenOf(d), sessionOf(d), d.Until.Add(-time.Second)); known {
-			return // it was said here, or was heard before
-		}
-		if err := r.deny.Add(d, time.Now()); err != nil {
-			r.log.Error("revocation of another machine is not on the deny list", "error", err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
-	defer cancel()
-	if _, err := r.obeyed(ctx, o); err != nil {
-		r.log.Error("order of another machine not carried out by all workers", "error", err)
-	}
-}
-
-// obeyed tells all workers, and waits until they have done it. If connections move, some may have been under way: they
-// are told again.
-func (r *registry) obeyed(ctx context.Context, o order) (closed int, err error) {
+// twice tells all workers. If connections move, some may have been under way: they are told again.
+func (r *registry) twice(ctx context.Context, tell func() (closed int, err error)) (closed int, err error) {
 	moving := r.moving()
-	closed, err = r.tell(ctx, o)
+	closed, err = tell()
 	if !moving && !r.moving() {
 		return closed, err
 	}
@@ -359,23 +285,22 @@ func (r *registry) obeyed(ctx context.Context, o order) (closed int, err error) 
 	case <-ctx.Done():
 		return closed, err
 	}
-	more, again := r.tell(ctx, o)
+	more, again := tell()
 	return closed + more, errors.Join(err, again)
 }
 
 // orderAgain is how long connections may be under way between two workers.
 const orderAgain = time.Second
 
-func (r *registry) tell(ctx context.Context, o order) (closed int, err error) {
-	b, err := json.Marshal(o)
-	if err != nil {
-		return 0, err
-	}
-	answers := r.ask(ctx, opOrder, b)
-	for _, a := range answers {
+// tell gives all workers something to do that ends with an orderDone.
+func (r *registry) tell(ctx context.Context, op byte, b []byte) (closed int, err error) {
+	for _, a := range r.ask(ctx, op, b) {
 		var done orderDone
-		if a.err == nil {
+		if a.err == nil && a.payload != nil {
 			a.err = json.Unmarshal(a.payload, &done)
+		}
+		if a.err != nil {
+			r.fallBehind(a.peer)
 		}
 		closed += done.Closed
 		err = errors.Join(err, a.err)
@@ -387,6 +312,7 @@ func (r *registry) tell(ctx context.Context, o order) (closed int, err error) {
 }
 
 type peerAnswer struct {
+	peer    *rpc.Peer
 	payload []byte
 	err     error
 }
@@ -400,25 +326,30 @@ func (r *registry) ask(ctx context.Context, op byte, b []byte) []peerAnswer {
 	var wg sync.WaitGroup
 	for i, p := range workers {
 		wg.Go(func() {
-			for {
-				payload, err := p.Call(ctx, op, b)
-				switch {
-				case errors.Is(err, rpc.ErrClosed):
-					err = nil
-				case err != nil && !errors.Is(err, rpc.ErrFailed) && ctx.Err() == nil: // its queue is full
-					select {
-					case <-time.After(orderRetry):
-						continue
-					case <-ctx.Done():
-					}
-				}
-				answers[i] = peerAnswer{payload, err}
-				return
-			}
+			payload, err := r.askOne(ctx, p, op, b)
+			answers[i] = peerAnswer{p, payload, err}
 		})
 	}
 	wg.Wait()
 	return answers
+}
+
+// askOne asks a worker until ctx ends. One that has gone meanwhile has nothing to say: nil.
+func (r *registry) askOne(ctx context.Context, p *rpc.Peer, op byte, b []byte) ([]byte, error) {
+	for {
+		payload, err := p.Call(ctx, op, b)
+		switch {
+		case errors.Is(err, rpc.ErrClosed):
+			return nil, nil
+		case err != nil && !errors.Is(err, rpc.ErrFailed) && ctx.Err() == nil: // its queue is full
+			select {
+			case <-time.After(orderRetry):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return payload, err
+	}
 }
 
 // drop deletes the sessions that an order means.

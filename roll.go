@@ -38,13 +38,18 @@ func (d *desk) replacePrimary(ctx context.Context, res control.RollResult, rep c
 		return d.rollError(err)
 	}
 	defer closeFiles(files)
-	sessions, err := memoryFile()
+	sessions, err := memoryFile("sessions")
 	if err != nil {
 		return d.rollError(err)
 	}
 	files[fileSessions] = sessions
+	denials, err := memoryFile("denials")
+	if err != nil {
+		return d.rollError(err)
+	}
+	files[fileDenials] = denials
 	err = group.Exec(ctx, cluster.ExecOptions{
-		State: func() ([]byte, error) { return p.state(sessions) }, Files: files,
+		State: func() ([]byte, error) { return p.state(sessions, denials) }, Files: files,
 		Before: func() { rep.Replacing(group.Generation(), res); d.app.flushBeforeExec() },
 	})
 	d.app.Logger().Error("primary not replaced", "error", err)

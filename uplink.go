@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/session"
 )
@@ -101,26 +101,35 @@ func (u *uplink) lose() { u.peer.Close() }
 
 // greet asks the primary once.
 func (u *uplink) greet() error {
-	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
-	defer cancel()
 	before := u.followed()
 	var h hello
-	b, err := u.peer.Call(ctx, opHello, nil)
-	if err == nil {
-		err = json.Unmarshal(b, &h)
-	}
+	err := u.query(opHello, helloRequest{Paged: true}, &h)
 	if err != nil {
 		return err
 	}
 	u.n.gate.keeper.node.Store(&h.Node)
-	u.greeted.Store(true)
-	for _, d := range h.Denials {
-		if err := u.n.gate.deny.Add(d, time.Now()); err != nil {
-			u.n.log.Error("revocation is not on the deny list", "error", err)
+	if h.Health != nil {
+		u.n.gate.keeper.health.Store(h.Health)
+	}
+	u.deny(h.Denials)
+	follows := h.Follows
+	for at := 0; h.Paged; {
+		var p page
+		if err := u.query(opPage, pageRequest{At: at}, &p); err != nil {
+			return err
+		}
+		list, err := parseDenials(p.Denials)
+		if u.deny(list); err != nil {
+			return err
+		}
+		follows = append(follows, p.Follows...)
+		if at = p.Next; at == 0 {
+			break
 		}
 	}
-	u.n.orders.resweep() // clients may have come before the answer
-	for _, f := range h.Follows {
+	u.greeted.Store(true)
+	u.n.orders.resweep(func(int) {}) // clients may have come before the answer
+	for _, f := range follows {
 		before = slices.DeleteFunc(before, func(id uint64) bool { return id == f.ID })
 		f.Recent = false
 		if _, err := u.follow(f); err != nil {
@@ -131,6 +140,29 @@ func (u *uplink) greet() error {
 		_, _ = u.follow(follow{ID: id, Stop: true})
 	}
 	return nil
+}
+
+// query asks the primary, within helloTimeout.
+func (u *uplink) query(op byte, request, answer any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
+	defer cancel()
+	b, err := json.Marshal(request)
+	if err == nil {
+		b, err = u.peer.Call(ctx, op, b)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, answer)
+	}
+	return err
+}
+
+// deny puts denials on the deny list.
+func (u *uplink) deny(list []auth.Denial) {
+	for _, d := range list {
+		if err := u.n.gate.deny.Add(d, time.Now()); err != nil {
+			u.n.log.Error("revocation is not on the deny list", "error", err)
+		}
+	}
 }
 
 // followed are the numbers of those who read log lines.
@@ -152,13 +184,34 @@ func (u *uplink) told(op byte, payload []byte, reply func([]byte, error)) {
 			return
 		}
 		u.n.orders.obey(o, func(closed int) { reply(json.Marshal(orderDone{closed})) })
+	case opHealth:
+		h := new(health)
+		if json.Unmarshal(payload, h) == nil { // else it is of a later release, and says nothing to this one
+			u.n.gate.keeper.health.Store(h)
+		}
+	case opDenials:
+		list, err := parseDenials(payload)
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		u.deny(list)
+		u.n.orders.resweep(func(closed int) { reply(json.Marshal(orderDone{closed})) })
+	case opCount:
+		u.n.count(func(connected int64) { reply(json.Marshal(connected)) })
 	case opLive:
 		var req liveRequest
 		if err := json.Unmarshal(payload, &req); err != nil {
 			reply(nil, err)
 			return
 		}
-		u.n.live(req, func(list []liveConn) { reply(json.Marshal(list)) })
+		u.n.live(req, func(p livePage) {
+			if !req.Paged {
+				reply(json.Marshal(p.List))
+				return
+			}
+			reply(json.Marshal(p))
+		})
 	case opFollow:
 		var f follow
 		if err := json.Unmarshal(payload, &f); err != nil {
@@ -248,33 +301,4 @@ func (a *App) command(ctx context.Context, c command) (commandDone, error) {
 		return done, fmt.Errorf("expedite: %w", err)
 	}
 	return done, nil
-}
-
-// liveRequest asks for connections that have sessions.
-type liveRequest struct {
-	Limit int `json:"limit"`
-}
-
-// liveConn is one of them.
-type liveConn struct {
-	Session session.ID `json:"session"`
-	User    string     `json:"user"`
-	Conn    ID         `json:"conn"`
-}
-
-// live lists connections that have sessions.
-func (n *node) live(req liveRequest, done func([]liveConn)) {
-	list := []liveConn{}
-	posted := n.eng.Sweep(func(ec *engine.Conn) {
-		c, ok := ec.Owner().(*Conn)
-		if !ok || len(list) >= req.Limit {
-			return
-		}
-		if w := c.who.Load(); w != nil && !w.session.IsZero() {
-			list = append(list, liveConn{w.session, w.user, c.ID()})
-		}
-	}, func() { done(list) })
-	if !posted {
-		done(nil)
-	}
 }

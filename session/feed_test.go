@@ -16,7 +16,11 @@ func follow(t *testing.T, f *session.Feed) <-chan string {
 	stop, ended, heard := make(chan struct{}), make(chan struct{}), make(chan string, 1000)
 	go func() { // ends with the test
 		defer close(ended)
-		f.Follow(stop, func(e []byte) { heard <- string(e) })
+		f.Follow(stop, session.Follower{Heard: func(list [][]byte) {
+			for _, e := range list {
+				heard <- string(e)
+			}
+		}})
 	}()
 	t.Cleanup(func() {
 		close(stop)
@@ -122,7 +126,11 @@ func TestFeedMany(t *testing.T) {
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() { // ends with stop
 		defer close(ended)
-		f.Follow(stop, func(e []byte) { heard <- string(e) })
+		f.Follow(stop, session.Follower{Heard: func(list [][]byte) {
+			for _, e := range list {
+				heard <- string(e)
+			}
+		}})
 	}()
 	until(t, "all are heard", func() bool { return len(heard) >= entries })
 	close(stop)
@@ -148,13 +156,13 @@ func TestFeedSlow(t *testing.T) {
 	stop, ended, in, out := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
 	go func() { // ends with stop
 		defer close(ended)
-		f.Follow(stop, func([]byte) {
+		f.Follow(stop, session.Follower{Heard: func([][]byte) {
 			select {
 			case in <- struct{}{}:
 			default:
 			}
 			<-out
-		})
+		}})
 	}()
 	until(t, "somebody listens", func() bool { return server.Do("PUBSUB", "CHANNELS") != "" })
 	for range 2000 {

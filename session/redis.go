@@ -181,6 +181,9 @@ var away = []string{
 	"WRONGPASS ", "NOPERM ", "BUSY ", "DENIED ", "MOVED ", "ASK ", "ERR max number of clients", "ERR unknown command",
 }
 
+// denied is what scripts say of a user who may not do what they do. Which command that was, they do not say.
+var denied = []string{"executing the script can't ", "ACL failure in script"}
+
 // note tells OnState how Redis is, if that is news.
 func (r *Redis) note(err error) {
 	now := redisUp
@@ -221,6 +224,11 @@ func redisError(err error) error {
 	for _, a := range away {
 		// Inside of a script, the error is quoted.
 		if strings.HasPrefix(text, a) || strings.Contains(text, "-"+a) || strings.Contains(text, " "+a) {
+			return unavailable(withoutArgs(err))
+		}
+	}
+	for _, d := range denied {
+		if strings.Contains(text, d) {
 			return unavailable(withoutArgs(err))
 		}
 	}

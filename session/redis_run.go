@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 )
@@ -41,7 +43,29 @@ func (r *Redis) call(ctx context.Context, one run) (rueidis.RedisResult, error) 
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	return results[0], redisError(results[0].Error())
+	return results[0], one.named(redisError(results[0].Error()))
+}
+
+// named adds to an error which command of a script has failed, if it tells the line.
+func (s script) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	_, rest, _ := strings.Cut(err.Error(), "@user_script:")
+	digits := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if digits < 1 {
+		return err
+	}
+	number, _ := strconv.Atoi(rest[:digits]) // 0 if it is too long
+	lines := strings.Split(s.text, "\n")
+	if number < 1 || number > len(lines) {
+		return err
+	}
+	_, call, found := strings.Cut(lines[number-1], "redis.call('")
+	if command, _, _ := strings.Cut(call, "'"); found {
+		return fmt.Errorf("%w (the permission for %s may be missing)", err, command)
+	}
+	return err
 }
 
 // callAll runs many at once, each on its own. The error is that there is no connection.

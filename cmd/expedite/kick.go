@@ -40,10 +40,19 @@ func (k *kickCmd) Run(stdout io.Writer) error {
 		return err
 	}
 	if k.JSON {
-		return printJSON(stdout, res)
+		err = printJSON(stdout, res)
+	} else {
+		_, err = fmt.Fprintln(stdout, closedText(res.Closed))
 	}
-	_, err = fmt.Fprintln(stdout, closedText(res.Closed))
-	return err
+	return errors.Join(err, warned(res.Warning))
+}
+
+// warned is the failure of a command that has done its work on this machine, and not on the others.
+func warned(warning string) error {
+	if warning == "" {
+		return nil
+	}
+	return errors.New("warning: " + warning)
 }
 
 // closedText is a number of connections that were closed.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,7 @@ type revokeCmd struct {
 func (revokeCmd) Help() string {
 	return `The connections are closed, in all workers and on all machines, and whoever comes with the same is refused, a
 user with tokens made later, too. Let it last as long as the tokens would be good. It cannot be taken back before.
+With exit code 1 and a warning it holds on this machine, and other machines do not know, or do not know at once.
 
 Examples:
   expedite revoke --user alice --for 24h
@@ -44,11 +46,9 @@ func (r *revokeCmd) Run(c *console) error {
 		return err
 	}
 	if r.JSON {
-		return printJSON(c.out, res)
+		err = printJSON(c.out, res)
+	} else {
+		_, err = fmt.Fprintf(c.out, "%s; kept out until %s\n", closedText(res.Closed), res.Until.Local().Format(time.RFC3339))
 	}
-	if res.Warning != "" {
-		fmt.Fprintln(c.err, "expedite: warning:", res.Warning)
-	}
-	_, err = fmt.Fprintf(c.out, "%s; kept out until %s\n", closedText(res.Closed), res.Until.Local().Format(time.RFC3339))
-	return err
+	return errors.Join(err, warned(res.Warning))
 }

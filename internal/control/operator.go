@@ -90,6 +90,8 @@ type KickRequest struct {
 // KickResult is what a Kick did.
 type KickResult struct {
 	Closed int `json:"closed"` // connections
+	// Warning is what the operator should know, such as that other machines were not told. Empty: nothing.
+	Warning string `json:"warning,omitempty"`
 }
 
 // RevokeRequest says whom to keep out: exactly one of the first three is set.

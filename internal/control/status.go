@@ -32,16 +32,30 @@ type Status struct {
 	Auth string `json:"auth,omitempty"`
 	// Sessions is how the session store is. Nil: there is none.
 	Sessions *SessionStatus `json:"sessions,omitempty"`
+	// Revocations is how the list of revocations is. Nil: not known.
+	Revocations *RevocationStatus `json:"revocations,omitempty"`
 	// Degraded names what does not work as it should, for people. Nil: all does.
 	Degraded []string `json:"degraded,omitempty"`
 }
 
-// SessionStatus is how the session store is.
+// SessionStatus is how the session store is. Sessions in Redis are nobody's to count: then Sessions is nil, and
+// Connected the number of those that are connected to this machine.
 type SessionStatus struct {
 	Store     string `json:"store"`     // memory or redis
-	Sessions  int64  `json:"sessions"`  // that the primary holds
-	Connected int64  `json:"connected"` // those of them with a connection
-	// Degraded says that the store outside does not answer, Since when (RFC 3339) and because of what Cause.
+	Sessions  *int64 `json:"sessions"`  // nil: not known
+	Connected *int64 `json:"connected"` // those of them with a connection; nil: not known
+	// Degraded says that the store outside cannot be used, Since when (RFC 3339) and because of what Cause.
+	Degraded bool   `json:"degraded,omitempty"`
+	Since    string `json:"since,omitempty"`
+	Cause    string `json:"cause,omitempty"`
+}
+
+// RevocationStatus is how the list of revocations is.
+type RevocationStatus struct {
+	Revocations int64 `json:"revocations"` // that are in force here
+	Current     bool  `json:"current"`     // those of other machines are known; true if there are no other machines
+	// Degraded says that they are not shared with other machines as they should be, Since when (RFC 3339) and because
+	// of what Cause.
 	Degraded bool   `json:"degraded,omitempty"`
 	Since    string `json:"since,omitempty"`
 	Cause    string `json:"cause,omitempty"`

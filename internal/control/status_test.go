@@ -33,10 +33,13 @@ func example() Status {
 		},
 		Auth: "required",
 		Sessions: &SessionStatus{
-			Store: "redis", Sessions: 120, Connected: 80, Degraded: true, Since: "2026-01-02T15:04:05Z",
+			Store: "redis", Connected: new(int64(80)), Degraded: true, Since: "2026-01-02T15:04:05Z",
 			Cause: "dial tcp 127.0.0.1:6379: connection refused",
 		},
-		Degraded: []string{"sessions: redis does not answer"},
+		Revocations: &RevocationStatus{
+			Revocations: 3, Degraded: true, Since: "2026-01-02T15:04:06Z", Cause: "cannot be read: NOPERM",
+		},
+		Degraded: []string{"redis", "revocations"},
 	}
 }
 
@@ -73,7 +76,8 @@ func TestStatusText(t *testing.T) {
 	one := example()
 	one.Workers, one.Totals, one.Handoff = one.Workers[:1], Totals{Connections: 12034}, Handoff{}
 	one.Generation, one.Rolling, one.Auth, one.Degraded = 1, nil, "", nil
-	one.Sessions = &SessionStatus{Store: "memory", Sessions: 3, Connected: 2}
+	one.Sessions = &SessionStatus{Store: "memory", Sessions: new(int64(3)), Connected: new(int64(2))}
+	one.Revocations = &RevocationStatus{Current: true}
 	for name, st := range map[string]Status{"status.txt": example(), "one.txt": one, "empty.txt": {}} {
 		var b strings.Builder
 		if err := st.WriteText(&b); err != nil {

@@ -39,6 +39,9 @@ func (s Status) WriteText(w io.Writer) error {
 	if s.Sessions != nil {
 		fmt.Fprintln(&b, s.Sessions)
 	}
+	if r := s.Revocations; r != nil && *r != (RevocationStatus{Current: true}) {
+		fmt.Fprintln(&b, r)
+	}
 	for _, what := range s.Degraded {
 		fmt.Fprintf(&b, "degraded: %s\n", what)
 	}
@@ -68,16 +71,41 @@ func (s Status) WriteText(w io.Writer) error {
 
 // String is one line for people.
 func (s *SessionStatus) String() string {
-	text := fmt.Sprintf("sessions in %s: %d, %d connected", s.Store, s.Sessions, s.Connected)
-	if !s.Degraded {
-		return text
+	text := fmt.Sprintf("sessions in %s: %s, %s connected", s.Store, number(s.Sessions), number(s.Connected))
+	if s.Sessions == nil {
+		text = fmt.Sprintf("sessions in %s: number unknown, %s connected to this machine", s.Store, number(s.Connected))
 	}
-	text += "; " + s.Store + " does not answer"
-	if s.Since != "" {
-		text += " since " + s.Since
+	return text + trouble(s.Degraded, s.Store+" cannot be used", s.Since, s.Cause)
+}
+
+// String is one line for people.
+func (s *RevocationStatus) String() string {
+	text := fmt.Sprintf("revocations: %d in force", s.Revocations)
+	if !s.Current {
+		text += ", those of other machines are not known"
 	}
-	if s.Cause != "" {
-		text += " (" + strings.Join(strings.Fields(s.Cause), " ") + ")"
+	return text + trouble(s.Degraded, "not shared with other machines as they should be", s.Since, s.Cause)
+}
+
+// number is a number that may be unknown.
+func number(n *int64) string {
+	if n == nil {
+		return "unknown"
+	}
+	return strconv.FormatInt(*n, 10)
+}
+
+// trouble is what does not work, as the end of a line; empty if all does.
+func trouble(degraded bool, what, since, cause string) string {
+	if !degraded {
+		return ""
+	}
+	text := "; " + what
+	if since != "" {
+		text += " since " + since
+	}
+	if cause != "" {
+		text += " (" + strings.Join(strings.Fields(cause), " ") + ")"
 	}
 	return text
 }

@@ -31,7 +31,7 @@ type collector struct {
 	// families are counters with one more label, of values that are found at run time.
 	families                                        []labeled
 	restarts, handoff, handoffSeconds, state, build *prometheus.Desc
-	sessions, storeUp, limits                       *prometheus.Desc
+	sessions, storeUp, revocations, feedUp, limits  *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -61,7 +61,10 @@ func newCollector(source func() []Sample, primary func() Primary, totals *Totals
 		state:          desc("worker_state", "Processes of a slot that are in this state.", "worker", "state"),
 		build:          desc("build_info", "Always 1; the labels tell.", "version", "goversion"),
 		sessions:       desc("sessions", "Sessions that the primary holds.", "state"),
-		storeUp:        desc("session_store_up", "Whether the session store outside answers: 1 or 0."),
+		storeUp:        desc("session_store_up", "Whether the session store outside does what sessions need: 1 or 0."),
+		revocations:    desc("revocations", "Revocations that are in force."),
+		feedUp: desc("revocation_feed_up",
+			"Whether revocations are shared with other machines as they should be: 1 or 0."),
 	}
 }
 
@@ -158,7 +161,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- f.desc
 	}
 	for _, d := range []*prometheus.Desc{
-		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.limits,
+		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.revocations, c.feedUp,
+		c.limits,
 	} {
 		ch <- d
 	}
@@ -206,16 +210,24 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 	for limit, n := range p.Limits {
 		send(ch, c.limits, prometheus.CounterValue, float64(n), limit)
 	}
-	send(ch, c.sessions, prometheus.GaugeValue, float64(p.SessionsConnected), "connected")
-	send(ch, c.sessions, prometheus.GaugeValue, float64(max(p.Sessions-p.SessionsConnected, 0)), "disconnected")
+	if p.Sessions >= 0 && p.SessionsConnected >= 0 {
+		send(ch, c.sessions, prometheus.GaugeValue, float64(p.SessionsConnected), "connected")
+		send(ch, c.sessions, prometheus.GaugeValue, float64(max(p.Sessions-p.SessionsConnected, 0)), "disconnected")
+	}
+	send(ch, c.revocations, prometheus.GaugeValue, float64(p.Revocations))
 	if p.HasStore {
-		up := 0.0
-		if p.StoreUp {
-			up = 1
-		}
-		send(ch, c.storeUp, prometheus.GaugeValue, up)
+		send(ch, c.storeUp, prometheus.GaugeValue, flag(p.StoreUp))
+		send(ch, c.feedUp, prometheus.GaugeValue, flag(p.FeedUp))
 	}
 	send(ch, c.build, prometheus.GaugeValue, 1, valid(p.Version), runtime.Version())
+}
+
+// flag is a bool as a metric.
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 var _ prometheus.Collector = (*collector)(nil)

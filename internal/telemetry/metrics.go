@@ -17,10 +17,12 @@ type Primary struct {
 	HandoffSeconds float64           // how long the latest handoff took; 0: there was none
 	Limits         map[string]uint64 // hits of its own limits, by the limit's name
 
-	Sessions          int64 // that the primary holds
-	SessionsConnected int64 // those of them with a connection
-	StoreUp           bool  // the store outside answers
-	HasStore          bool  // there is one
+	Sessions          int64 // that the primary holds; negative: not known
+	SessionsConnected int64 // those of them with a connection; negative: not known
+	Revocations       int64 // that are in force
+	StoreUp           bool  // the store outside does what sessions need
+	FeedUp            bool  // revocations are shared with other machines
+	HasStore          bool  // there is a store outside
 }
 
 // Metrics shows all workers at once, in the text format of Prometheus. Make one with [NewMetrics].

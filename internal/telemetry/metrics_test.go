@@ -47,7 +47,7 @@ func TestMetricsGolden(t *testing.T) {
 		func() Primary {
 			return Primary{
 				Version: "v1", Restarts: map[int]uint64{1: 4}, HandoffMoved: 5, HandoffFailed: 6, HandoffSeconds: 0.25,
-				Sessions: 7, SessionsConnected: 3, StoreUp: true, HasStore: true,
+				Sessions: 7, SessionsConnected: 3, StoreUp: true, HasStore: true, Revocations: 5, FeedUp: true,
 			}
 		},
 	)
@@ -189,7 +189,12 @@ func TestSessionMetrics(t *testing.T) {
 		t.Errorf("without a store: got %q, want nothing", got)
 	}
 	primary = Primary{Sessions: 2, SessionsConnected: 3, HasStore: true} // counted at different moments
-	wantLines(t, m, "expedite_session_store_up 0", `expedite_sessions{state="connected"} 3`, `expedite_sessions{state="disconnected"} 0`)
+	wantLines(t, m, "expedite_session_store_up 0", `expedite_sessions{state="connected"} 3`, `expedite_sessions{state="disconnected"} 0`,
+		"expedite_revocation_feed_up 0")
+	primary = Primary{Sessions: -1, SessionsConnected: -1, HasStore: true}
+	if got := scrape(t, m, "expedite_sessions"); len(got) != 0 {
+		t.Errorf("a number that is not known: got %q, want nothing", got)
+	}
 }
 
 func TestTwoMetricsInOneProcess(t *testing.T) {

@@ -46,6 +46,9 @@ type Worker struct {
 	// was given up refused; the other names are those of the label result.
 	Session     map[string]uint64 `json:"session,omitempty"`
 	LogsLeftOut uint64            `json:"logs_left_out,omitzero"` // log lines that a Sampler did not allow
+
+	// StoreDownSince is since when the worker cannot use the session store: Unix time, or 0. A gauge.
+	StoreDownSince float64 `json:"store_down,omitzero"`
 }
 
 // MessagesIn is the number of messages that came, of both types.
@@ -88,6 +91,7 @@ func (w Worker) plus(o Worker) Worker {
 	sum.HeapBytes = w.HeapBytes + o.HeapBytes
 	sum.RSSBytes = w.RSSBytes + o.RSSBytes
 	sum.Goroutines = w.Goroutines + o.Goroutines
+	sum.StoreDownSince = max(w.StoreDownSince, o.StoreDownSince)
 	return sum
 }
 
