@@ -93,7 +93,7 @@ type registry struct {
 
 	mu      sync.Mutex
 	health  health
-	members map[uint64]*member // workers
+	members map[uint64]*workerPeer // workers
 	done    chan struct{}
 	tasks   sync.WaitGroup
 }
@@ -105,7 +105,7 @@ func (a *App) newRegistry(ctx context.Context) (*registry, error) {
 		node: newNodeName(), log: a.Logger(), moving: func() bool { return false },
 		memory:  session.NewMemory(session.MemoryConfig{MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL()}),
 		deny:    &auth.DenyList{Max: a.cfg.Auth.MaxDenials},
-		require: s.RequireRedis, members: make(map[uint64]*member), done: make(chan struct{}),
+		require: s.RequireRedis, members: make(map[uint64]*workerPeer), done: make(chan struct{}),
 		doubt:  make(chan struct{}, 1),
 		health: health{Current: s.Redis == ""},
 	}
@@ -159,7 +159,7 @@ func (r *registry) stop() {
 
 // join makes the registry's side of a worker. send puts a message on its link.
 func (r *registry) join(id uint64, send func([]byte) error) *rpc.Peer {
-	m := new(member)
+	m := new(workerPeer)
 	m.peer = rpc.NewPeer(send, func(op byte, payload []byte, reply func([]byte, error)) { r.serve(m, op, payload, reply) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,7 +190,7 @@ func (r *registry) workers() []*rpc.Peer {
 }
 
 // hello answers a worker that begins. What it is told is the latest: nobody tells of the health meanwhile.
-func (r *registry) hello(m *member, payload []byte, reply func([]byte, error)) {
+func (r *registry) hello(m *workerPeer, payload []byte, reply func([]byte, error)) {
 	var req helloRequest
 	_ = json.Unmarshal(payload, &req) // earlier releases send nothing
 	r.tellMu.Lock()
@@ -204,7 +204,7 @@ func (r *registry) hello(m *member, payload []byte, reply func([]byte, error)) {
 }
 
 // serve answers a worker. What may take its time does so on a goroutine.
-func (r *registry) serve(m *member, op byte, payload []byte, reply func([]byte, error)) {
+func (r *registry) serve(m *workerPeer, op byte, payload []byte, reply func([]byte, error)) {
 	switch op {
 	case opHello:
 		r.hello(m, payload, reply)

@@ -34,8 +34,8 @@ type pageRequest struct {
 // errPage says that a page is asked for out of turn.
 var errPage = errors.New("no such page")
 
-// member is a worker as the registry sees it.
-type member struct {
+// workerPeer is a worker as the registry sees it.
+type workerPeer struct {
 	peer   *rpc.Peer
 	behind bool // it has not carried out an order, and must be told everything. With registry.mu held
 
@@ -45,7 +45,7 @@ type member struct {
 }
 
 // page makes a page. One goroutine at a time.
-func (m *member) page(r *registry, at int) (p page, err error) {
+func (m *workerPeer) page(r *registry, at int) (p page, err error) {
 	if at == 0 {
 		m.denials, m.follows = r.deny.All(time.Now()), r.logs.all()
 	}
