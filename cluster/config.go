@@ -27,8 +27,9 @@ const MaxWorkers = 1000
 
 // Config is what a primary runs. Every field may be zero.
 type Config struct {
-	// Exec is the program of the workers. Empty is the one that runs now. This and the next five are the first
-	// Settings, which Primary.Setup changes.
+	// Exec is the program of the workers. Empty is the one that runs now, as it is now: a worker that is started later is
+	// of the same build, whatever lies in its place on disk by then; only Primary.Reload takes that. This and the next
+	// five are the first Settings, which Primary.Setup changes.
 	Exec string
 	// Args are its arguments, without its name. Nil is those of this process, if Exec is empty.
 	Args []string

@@ -54,19 +54,24 @@ func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
 	if p.hasEnded() || p.isStopping() {
 		return ErrStopped
 	}
-	if err := p.tryNext(ctx, o); err != nil {
+	defer p.closePrograms()
+	next, err := p.execProgram()
+	if err == nil {
+		err = p.tryNext(ctx, next, o)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrExec, err)
 	}
 	wake, err := p.rest(ctx)
 	if err == nil {
-		p.doNow(func() { err = p.holdAndExec(o) })
+		p.doNow(func() { err = p.holdAndExec(next, o) })
 	}
 	wake()
 	return fmt.Errorf("%w: %w", ErrExec, err)
 }
 
 // tryNext runs the program on disk with a copy of the state, to see whether it could go on.
-func (p *Primary) tryNext(ctx context.Context, o ExecOptions) error {
+func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) error {
 	var h *heritage
 	p.doNow(func() { h, _ = p.bequeath(nil) })
 	if h == nil {
@@ -79,14 +84,14 @@ func (p *Primary) tryNext(ctx context.Context, o ExecOptions) error {
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
-	s := p.Settings()
-	cmd := exec.CommandContext(ctx, s.Exec, os.Args[1:]...)
+	cmd := exec.CommandContext(ctx, next.path, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), heritageEnv+"="+fmt.Sprintf(heritageFormat, linkFD, true))
 	cmd.ExtraFiles = []*os.File{f}
+	next.setCommand(cmd)
 	cmd.WaitDelay = outputDelay
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s, on trial: %s", s.Exec, ending(err, "", string(out[max(len(out)-tailSize, 0):])))
+		return fmt.Errorf("%s, on trial: %s", next.path, ending(err, "", string(out[max(len(out)-tailSize, 0):])))
 	}
 	return nil
 }
@@ -181,7 +186,7 @@ func until(ctx context.Context, ok func() bool) error {
 
 // holdAndExec takes no more messages for workers: one that was taken after ExecOptions.State was called, and that the
 // application does not know to be sent, would be lost or come twice. On the run loop, at rest.
-func (p *Primary) holdAndExec(o ExecOptions) error {
+func (p *Primary) holdAndExec(next *program, o ExecOptions) error {
 	if p.stopping {
 		return ErrStopped
 	}
@@ -200,7 +205,7 @@ func (p *Primary) holdAndExec(o ExecOptions) error {
 	for _, q := range p.outlets.queues() {
 		q.Drop() // it would be lost uncounted
 	}
-	return p.exec(o)
+	return p.exec(next, o)
 }
 
 // awaitIdle waits until nothing waits to be written to a worker.
@@ -218,7 +223,7 @@ func (p *Primary) isStopping() (yes bool) {
 }
 
 // exec leaves everything to the next program. It returns if that has failed. On the run loop, at rest.
-func (p *Primary) exec(o ExecOptions) error {
+func (p *Primary) exec(next *program, o ExecOptions) error {
 	var fds []int
 	defer func() { closeFDs(fds) }()
 	h, err := p.bequeath(&fds)
@@ -247,10 +252,9 @@ func (p *Primary) exec(o ExecOptions) error {
 	if o.Before != nil {
 		o.Before()
 	}
-	path := p.Settings().Exec
 	env := append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, heritageEnv+"=") }),
 		heritageEnv+"="+fmt.Sprintf(heritageFormat, fd, false))
-	return replaceProgram(path, append([]string{os.Args[0]}, os.Args[1:]...), env, fds)
+	return replaceProgram(next.execPath(), append([]string{os.Args[0]}, os.Args[1:]...), env, fds)
 }
 
 // bequeath is what the next program must know. The descriptors are copies, which are appended to fds; with nil there
@@ -258,7 +262,7 @@ func (p *Primary) exec(o ExecOptions) error {
 func (p *Primary) bequeath(fds *[]int) (*heritage, error) {
 	h := &heritage{
 		Version: heritageVersion, Generation: p.generation, NextID: p.nextID, MoveIDs: p.moveIDs.Load(),
-		Rolled: p.Rolled(), Stats: p.Stats(),
+		Rolled: p.Rolled(), Stats: p.Stats(), Invocation: &p.programs.invocation,
 	}
 	var failed error
 	carry := func(of Handle) int {

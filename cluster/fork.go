@@ -98,7 +98,7 @@ func (p *Primary) listenMore(s *slot) error {
 
 // launch starts the process of a slot that has none.
 func (p *Primary) launch(s *slot) error {
-	w, err := p.bear(s)
+	w, err := p.bear(s, s.program)
 	if err == nil {
 		s.worker = w
 		p.tell(Event{Kind: EventFork, Worker: w})
@@ -106,12 +106,15 @@ func (p *Primary) launch(s *slot) error {
 	return err
 }
 
-// succeed starts a process that is to take the place of a slot's worker.
-func (p *Primary) succeed(s *slot) (*Worker, error) {
+// succeed starts a process that is to take the place of a slot's worker. A nil program is that of the slot.
+func (p *Primary) succeed(s *slot, of *program) (*Worker, error) {
 	if p.stopping {
 		return nil, ErrStopped
 	}
-	w, err := p.bear(s)
+	if of == nil {
+		of = s.program
+	}
+	w, err := p.bear(s, of)
 	if err != nil {
 		return nil, &StartError{Slot: s.number, Err: err}
 	}
@@ -126,7 +129,7 @@ func (p *Primary) promote(w *Worker) {
 	if s.next != w {
 		return
 	}
-	s.next, s.worker = nil, w
+	s.next, s.worker, s.program = nil, w, w.program
 	if p.cfg.Scheduling == None && s.number <= len(p.acceptors) {
 		p.acceptors[s.number-1].set(false) // it accepts by itself
 	}
@@ -142,12 +145,15 @@ func (p *Primary) discard(s *slot) {
 	s.worker.proc.kill()
 }
 
-// bear starts a process for a slot.
-func (p *Primary) bear(s *slot) (*Worker, error) {
+// bear starts a process for a slot. A nil program is that of the primary.
+func (p *Primary) bear(s *slot, of *program) (*Worker, error) {
+	if of == nil {
+		of = p.programs.current
+	}
 	p.nextID++
 	s.generation++
 	b := birth{
-		settings: p.Settings(), env: s.env, queue: p.cfg.QueueLimit, outlets: &p.outlets,
+		settings: p.Settings(), program: of, env: s.env, queue: p.cfg.QueueLimit, outlets: &p.outlets,
 		role: role{slot: s.number, slots: len(p.slots), generation: s.generation, id: p.nextID},
 	}
 	if p.cfg.Scheduling == None && p.acceptors != nil {
@@ -157,7 +163,7 @@ func (p *Primary) bear(s *slot) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.primary, w.at = p, s
+	w.primary, w.at, w.program = p, s, of
 	p.alive++
 	p.roster.enter(w)
 	w.timer = time.AfterFunc(p.cfg.StartTimeout, func() { p.do(func() { p.tooSlow(w) }) })

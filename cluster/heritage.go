@@ -30,6 +30,7 @@ type heritage struct {
 	Acceptors  []int            `json:"acceptors"`
 	Shared     []sharedHeritage `json:"shared,omitempty"`
 	Files      map[string]int   `json:"files,omitempty"` // of the application
+	Invocation *invocation      `json:"invocation,omitempty"`
 	Rolled     Rolled           `json:"rolled"`
 	Stats      Stats            `json:"stats"`
 }
@@ -130,6 +131,10 @@ func Inherit() (*Inheritance, error) {
 	if err := os.Unsetenv(heritageEnv); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	if err := leaveProgram(); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	nameProcess()
 	var fd int
 	i := new(Inheritance)
 	if _, err := fmt.Sscanf(env, heritageFormat, &fd, &i.Check); err != nil {

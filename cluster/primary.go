@@ -51,6 +51,7 @@ type Primary struct {
 	nextID uint64
 	// generation is the number of programs that this process has run as a primary.
 	generation int
+	programs   programs
 	alive      int // processes
 	unready    int // slots that have not been ready once
 	stopping   bool
@@ -67,8 +68,9 @@ const maxLogs = 1024
 type slot struct {
 	number, generation int
 	env                []string
-	worker             *Worker // nil while there is none
-	next               *Worker // about to take the place of worker; nil most of the time
+	program            *program // of its worker; nil is that of the primary
+	worker             *Worker  // nil while there is none
+	next               *Worker  // about to take the place of worker; nil most of the time
 	crashes            atomic.Uint64
 	history            history
 	timer              *time.Timer // of the next start
@@ -91,9 +93,10 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 		generation: 1,
 		inbox:      make(chan func(), 64), started: make(chan error, 1), ended: make(chan struct{}),
 	}
-	if p.settings, err = cfg.settings(); err != nil {
+	if err := p.programs.find(cfg.Inherit); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	p.settings = cfg.settings(p.programs.current.path)
 	signal.Ignore(syscall.SIGPIPE)
 	p.outlets.limit = cfg.OutputLimit
 	p.logs = spool.New(maxLogs)
@@ -104,10 +107,12 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if cfg.Listen != "" {
 		p.listeners, err = listen(ctx, cfg.Listen, cfg.Workers, cfg.Scheduling == None)
 		if err != nil {
+			p.programs.close()
 			return nil, err
 		}
 	}
 	if err := p.openAcceptors(); err != nil {
+		p.programs.close()
 		return nil, err
 	}
 	for range cfg.Workers {

@@ -151,6 +151,7 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 	p := r.p
 	var old, next *Worker
 	var err error
+	undo := func() {}
 	p.doNow(func() {
 		switch old = s.worker; {
 		case p.stopping:
@@ -162,13 +163,18 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 			if s.timer != nil {
 				s.timer.Stop()
 			}
+			before := s.program
+			if r.program != nil {
+				s.program = r.program
+			}
 			if err = p.launch(s); err == nil {
 				next = s.worker
 			}
+			undo = func() { s.program = before }
 		case old.State() != StateReady:
 			err = fmt.Errorf("cluster: worker %d is %s: wait until it is ready", s.number, old.State())
 		default:
-			next, err = p.succeed(s)
+			next, err = p.succeed(s, r.program)
 		}
 	})
 	if err == nil && next == nil {
@@ -180,6 +186,9 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 	r.slot, r.generation = s.number, next.generation
 	r.report(StepStarting, nil)
 	if err := r.awaitReady(next); err != nil || old == nil {
+		if err != nil {
+			p.doNow(undo)
+		}
 		return err
 	}
 	if err := serve(ctx, next, canary); err != nil {

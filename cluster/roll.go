@@ -61,6 +61,8 @@ type roll struct {
 	began  time.Time
 	result RollResult
 
+	program *program // for the workers; nil is the one that they have
+
 	slot, generation, done, slots int
 	moved, left                   int // of the latest move
 }
@@ -150,6 +152,9 @@ func (p *Primary) Reload(ctx context.Context, o RollOptions) (RollResult, error)
 	if err != nil {
 		return RollResult{}, err
 	}
+	if r.program, err = p.openNext(); err != nil {
+		return r.end(), fmt.Errorf("cluster: %w", err)
+	}
 	for i, s := range slots {
 		canary := time.Duration(0)
 		if i == 0 {
@@ -173,10 +178,14 @@ func (p *Primary) Reload(ctx context.Context, o RollOptions) (RollResult, error)
 			break
 		}
 	}
+	if err == nil && r.program != nil {
+		p.doNow(func() { p.took(r.program) })
+	}
+	p.closePrograms()
 	return r.end(), err
 }
 
-// Replace replaces the worker of one slot, as Reload does with all of them.
+// Replace replaces the worker of one slot by one of the same program. Its connections move as with Reload.
 func (p *Primary) Replace(ctx context.Context, slot int, o RollOptions) (RollResult, error) {
 	r, err := p.beginRoll(o, 1)
 	if err != nil {

@@ -76,6 +76,9 @@ func Join() (*Self, error) {
 	if err := os.Unsetenv(roleEnv); err != nil { // what this process starts is no worker
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	if err := leaveProgram(); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
 	signal.Ignore(syscall.SIGPIPE)
 	allowSignals() // a primary that has replaced itself had to keep them waiting, and its children with it
 	conn, err := fdpass.NewConn(os.NewFile(linkFD, "primary"), maxFrame)

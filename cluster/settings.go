@@ -8,7 +8,8 @@ import (
 
 // Settings are what workers are started with.
 type Settings struct {
-	// Exec is the program of the workers.
+	// Exec is the program of the workers. The path that Config.Exec had when it was empty is this process's own program,
+	// not what is on disk there: see Config.
 	Exec string
 	// Args are its arguments, without its name.
 	Args []string
@@ -31,18 +32,14 @@ type Credential struct {
 	Groups []uint32
 }
 
-// settings are the first ones, with the defaults of Config.
-func (c Config) settings() (Settings, error) {
+// settings are the first ones, with the defaults of Config. own is the path of this process's program.
+func (c Config) settings(own string) Settings {
 	s := Settings{
 		Exec: c.Exec, Args: c.Args, Env: c.Env, Dir: c.Dir,
 		Stdout: c.Stdout, Stderr: c.Stderr, Credential: c.Credential,
 	}.clone()
 	if s.Exec == "" {
-		exe, err := os.Executable()
-		if err != nil {
-			return s, err
-		}
-		s.Exec = exe
+		s.Exec = own
 		if s.Args == nil {
 			s.Args = slices.Clone(os.Args[1:])
 		}
@@ -53,7 +50,7 @@ func (c Config) settings() (Settings, error) {
 	if s.Stderr == nil {
 		s.Stderr = os.Stderr
 	}
-	return s, nil
+	return s
 }
 
 // clone is a copy that shares nothing which can be changed.

@@ -49,6 +49,7 @@ func parseRole(s string) (r role, err error) {
 // birth is what a worker process is started with.
 type birth struct {
 	settings Settings
+	program  *program // that the settings name; else they name another one
 	env      []string // after that of the settings
 	role     role
 	listener *net.TCPListener // it is given a copy; nil is none
@@ -99,6 +100,9 @@ func execute(b birth, r role, link *os.File, stderr io.Writer) (*process, error)
 	}), b.settings.Env...)
 	cmd.Env = append(append(cmd.Env, b.env...), roleEnv+"="+r.String())
 	cmd.ExtraFiles = []*os.File{link}
+	if b.program.is(b.settings.Exec) {
+		b.program.setCommand(cmd)
+	}
 	cmd.SysProcAttr = processAttributes(b.settings.Credential)
 	for _, way := range []struct {
 		to   *io.Writer

@@ -25,6 +25,7 @@ func (p *Primary) run() {
 				a.close()
 			}
 			p.shared.close()
+			p.programs.close()
 			flush(outputDelay, p.logs)
 			close(p.ended)
 			return

@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -200,3 +202,21 @@ func ignoreHangup() (heed func(), err error) {
 
 // allowSignals lets this thread, if no other does, take the signals that replaceProgram has made wait.
 func allowSignals() { _ = unix.PthreadSigmask(unix.SIG_UNBLOCK, taken(), nil) }
+
+// openProgram opens a file to be executed. Nil without an error: there is no /proc to execute it from.
+func openProgram(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	if _, err := os.Lstat(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
+		return nil, errors.Join(unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// nameProcess gives this process the name of its program: one that was started from a descriptor is called by its
+// number.
+func nameProcess() {
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) // without /proc it has no name to be seen
+}

@@ -40,3 +40,7 @@ func closeOnExec(int) {}
 func replaceProgram(string, []string, []string, []int) error { return ErrUnsupported }
 
 func allowSignals() {}
+
+func openProgram(string) (*os.File, error) { return nil, nil }
+
+func nameProcess() {}

@@ -20,6 +20,7 @@ type Worker struct {
 	why              string // the primary has killed it, for this reason. On the run loop
 	primary          *Primary
 	at               *slot
+	program          *program      // that it runs; nil if it was inherited
 	ready            chan struct{} // closed when it serves
 	done             chan struct{} // closed at the end of the process
 	exit             error         // how it ended; after done

@@ -58,32 +58,34 @@ type server struct {
 // serve starts the command on a port of the system's choice and waits until it serves.
 func serve(t *testing.T, args ...string) *server {
 	t.Helper()
-	return serveAs(t, nil, nil, args...)
+	return serveAs(t, func(*exec.Cmd) {}, args...)
 }
 
 // serveTo is serve with an output of its own.
 func serveTo(t *testing.T, out *os.File, args ...string) *server {
 	t.Helper()
-	return serveAs(t, nil, out, args...)
+	return serveAs(t, func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = out, out }, args...)
 }
 
 // serveBy is serve by another program, with its arguments, that becomes the command.
 func serveBy(t *testing.T, by []string, args ...string) *server {
 	t.Helper()
-	return serveAs(t, by, nil, args...)
+	path, err := exec.LookPath(by[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveAs(t, func(cmd *exec.Cmd) { cmd.Path, cmd.Args = path, slices.Concat(by, cmd.Args) }, args...)
 }
 
-func serveAs(t *testing.T, by []string, out *os.File, args ...string) *server {
+// serveAs is serve with a command that prepare changes.
+func serveAs(t *testing.T, prepare func(*exec.Cmd), args ...string) *server {
 	t.Helper()
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
 	args = append([]string{"serve", "--addr", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control", s.control}, args...)
-	args = append(append(slices.Clone(by), command), args...)
-	s.cmd = exec.Command(args[0], args[1:]...)
+	s.cmd = exec.Command(command, args...)
 	s.cmd.Dir = t.TempDir()
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
-	if out != nil {
-		s.cmd.Stdout, s.cmd.Stderr = out, out
-	}
+	prepare(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
