@@ -13,6 +13,7 @@ import (
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -20,6 +21,7 @@ import (
 // process do not know of each other.
 type App struct {
 	cfg    Config
+	hide   *telemetry.Secrets // from what clients bring
 	routes map[string]*engine.Route
 	http   http.Handler
 	faults []error // what was wrong before Run
@@ -47,7 +49,10 @@ var (
 
 // New makes an App. It serves nothing before Run.
 func New(cfg Config) *App {
-	return &App{cfg: cfg.withDefaults(), routes: make(map[string]*engine.Route), http: http.NotFoundHandler()}
+	return &App{
+		cfg: cfg.withDefaults(), routes: make(map[string]*engine.Route), http: http.NotFoundHandler(),
+		hide: telemetry.NewSecrets(cfg.Auth.Extractor.QueryParameter, cfg.Auth.Extractor.Cookie, cfg.Sessions.Cookie),
+	}
 }
 
 // Handle serves WebSockets on a path, which is matched exactly. Before Run; Run reports a path that is wrong or taken.

@@ -79,7 +79,8 @@ type Config struct {
 	// levels of Logger, and are rotated: see App.ReopenLogs. Empty writes to Logger.
 	LogDir string
 	// LogQuery and LogHeaders are the parameters of the query, and the header fields of the handshake, that stand in log
-	// lines about a connection, and in its session. No token should be among them.
+	// lines about a connection, and in its session. What is secret, by its name, such as Cookie, or by its looks, is
+	// redacted.
 	LogQuery, LogHeaders []string
 	// LogSample bounds the lines about clients that come and go, per worker and second. What is left out is counted. 0
 	// is 20, negative is none.

@@ -16,6 +16,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -29,6 +30,7 @@ type gate struct {
 	patience time.Duration // for verifiers
 	headers  []string      // that are kept for log lines
 	cookie   string        // of the session
+	hide     *telemetry.Secrets
 
 	mu      sync.Mutex
 	refused map[string]uint64 // by reason
@@ -39,6 +41,7 @@ const defaultHandshakeTimeout = 10 * time.Second
 func (a *App) newGate() *gate {
 	g := &gate{
 		auth: a.cfg.Auth, patience: a.cfg.HandshakeTimeout, headers: a.cfg.LogHeaders, cookie: a.cfg.Sessions.Cookie,
+		hide: a.hide,
 		deny: &auth.DenyList{Max: a.cfg.Auth.MaxDenials}, refused: make(map[string]uint64),
 	}
 	if g.patience == 0 {
@@ -68,8 +71,8 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 	}
 	w := &client{since: reactor.Monotonic()}
 	for _, name := range g.headers {
-		if v := r.Header.Get(name); v != "" {
-			w.headers += "&" + url.QueryEscape(name) + "=" + url.QueryEscape(v[:min(len(v), maxLoggedParam)])
+		if v := shown(g.hide, name, r.Header.Get(name)); v != "" {
+			w.headers += "&" + url.QueryEscape(name) + "=" + url.QueryEscape(v)
 		}
 	}
 	if g.keeper.blind() { // before a ticket is taken, which is good once
@@ -177,13 +180,13 @@ func (g *gate) params(r *http.Request) map[string]string {
 	params := make(map[string]string)
 	query := r.URL.Query()
 	for _, name := range g.keeper.query {
-		if v := query.Get(name); v != "" {
-			params[name] = v[:min(len(v), maxLoggedParam)]
+		if v := shown(g.hide, name, query.Get(name)); v != "" {
+			params[name] = v
 		}
 	}
 	for _, name := range g.headers {
-		if v := r.Header.Get(name); v != "" {
-			params[name] = v[:min(len(v), maxLoggedParam)]
+		if v := shown(g.hide, name, r.Header.Get(name)); v != "" {
+			params[name] = v
 		}
 	}
 	if len(params) == 0 {

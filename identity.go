@@ -10,6 +10,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 )
 
@@ -229,11 +230,11 @@ func (c *Conn) attrs() []slog.Attr {
 	attrs = append(attrs, slog.String("remote", c.Remote().String()), slog.String("path", c.Path()))
 	cfg := &c.end.app.cfg
 	if len(cfg.LogQuery) > 0 && c.query != "" {
-		attrs = appendParams(attrs, c.Query(), cfg.LogQuery)
+		attrs = c.end.app.appendParams(attrs, c.Query(), cfg.LogQuery)
 	}
 	if w != nil && w.headers != "" {
 		if v, err := url.ParseQuery(w.headers); err == nil {
-			attrs = appendParams(attrs, v, cfg.LogHeaders)
+			attrs = c.end.app.appendParams(attrs, v, cfg.LogHeaders)
 		}
 	}
 	return attrs
@@ -242,13 +243,19 @@ func (c *Conn) attrs() []slog.Attr {
 // maxLoggedParam is how much of a client's parameter a log line shows, in bytes.
 const maxLoggedParam = 256
 
-func appendParams(attrs []slog.Attr, from url.Values, names []string) []slog.Attr {
+func (a *App) appendParams(attrs []slog.Attr, from url.Values, names []string) []slog.Attr {
 	for _, name := range names {
-		if v := from.Get(name); v != "" {
-			attrs = append(attrs, slog.String(name, v[:min(len(v), maxLoggedParam)]))
+		if v := shown(a.hide, name, from.Get(name)); v != "" {
+			attrs = append(attrs, slog.String(name, v))
 		}
 	}
 	return attrs
+}
+
+// shown is what log lines and sessions keep of a parameter: no secret, and not more than they need.
+func shown(hide *telemetry.Secrets, name, value string) string {
+	value = hide.Value(name, value)
+	return value[:min(len(value), maxLoggedParam)]
 }
 
 // CloseUnauthorized is the close code of a connection whose token has expired or was revoked. The client needs a new

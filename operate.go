@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
@@ -36,7 +37,10 @@ func (d *desk) Sessions(ctx context.Context, req control.SessionsRequest) (contr
 		}
 		one := control.Session{
 			ID: s.ID.String(), User: s.User, Created: s.Created, Seen: s.Seen,
-			Connected: s.Place.Conn != 0, Node: s.Place.Node, Params: s.Params,
+			Connected: s.Place.Conn != 0, Node: s.Place.Node, Params: maps.Clone(s.Params),
+		}
+		for name, v := range one.Params { // an earlier release kept them as they were
+			one.Params[name] = shown(d.app.hide, name, v)
 		}
 		if s.Place.Conn != 0 {
 			one.Conn = ID(s.Place.Conn).String()

@@ -201,6 +201,10 @@ func TestPlantedSecret(t *testing.T) {
 	if out, err := s.expedite("kick", "--user", "alice"); err != nil {
 		t.Errorf("kick: %v: %s", err, out)
 	}
+	shown, err := s.expedite("sessions", "--json")
+	if err != nil || !strings.Contains(shown, "[redacted]") {
+		t.Errorf("sessions: %v: %s, want the cookie redacted", err, shown)
+	}
 	st := s.await("all are gone", func(st control.Status) bool { return st.Totals.Connections <= 1 })
 	status, err := json.Marshal(st)
 	if err != nil {
@@ -219,7 +223,7 @@ func TestPlantedSecret(t *testing.T) {
 	s.waitEnd()
 	<-stop
 	written := map[string]string{
-		"output": s.output.String(), "status": string(status), "recent log lines": out, "followed log lines": followed.String(),
+		"output": s.output.String(), "status": string(status), "recent log lines": out, "sessions": shown, "followed log lines": followed.String(),
 		"arguments": string(args),
 	}
 	files, err := os.ReadDir(logs)

@@ -17,6 +17,29 @@ type secretNames struct {
 	byEnd [256][]secretName
 }
 
+// clientSecrets are names of what clients bring that is secret, beside those of log lines. There they mean other things:
+// session is a hash.
+var clientSecrets = [...]string{
+	"session", "session_id", "sid", "jwt", "credential", "credentials", "passphrase", "pwd", "otp", "signature", "sig",
+}
+
+// Secrets takes secrets out of what clients bring: parameters of the query, and fields of the head. Any goroutine.
+type Secrets struct{ names *secretNames }
+
+// NewSecrets makes Secrets that know the names of NewRedactor, those that clients have for secrets, and more.
+func NewSecrets(more ...string) *Secrets {
+	return &Secrets{newSecretNames(slices.Concat(clientSecrets[:], more))}
+}
+
+// Value is the value of a parameter or a field without what is secret in it.
+func (s *Secrets) Value(name, value string) string {
+	if value != "" && s.names.match(name) {
+		return redacted
+	}
+	value, _ = s.names.clean(value)
+	return value
+}
+
 // secretName is one of the names, in lower case and without hyphens and underscores.
 type secretName struct {
 	text string
