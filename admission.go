@@ -21,7 +21,7 @@ const (
 )
 
 // admission has new connections refused while memory is short: who is open should not be killed for who would like to
-// come. Connections that hold much for messages that are not complete are closed. Of all who share the memory each
+// come. Connections that hold much are closed. Of all who share the memory each
 // worker looks for itself.
 type admission struct {
 	read    func() (memory.Usage, error)
@@ -148,7 +148,7 @@ func (a *admission) relieve(missing int64) {
 		if n == 0 {
 			return
 		}
-		a.log.Warn("memory is short: connections with the largest incomplete messages are closed", "freed_bytes", n)
+		a.log.Warn("memory is short: connections that hold the most are closed", "freed_bytes", n)
 		if n >= trimLeast {
 			debug.FreeOSMemory() // or the next look would not see it
 		}

@@ -48,6 +48,11 @@ type Config struct {
 	// and are not complete. Past it the connections with the largest ones are closed with 1013. 0 is an eighth of what the
 	// worker's heap may hold, see Tuning.Memory; negative is no limit.
 	MaxPartial int64
+	// MaxQueued is the number of bytes per worker that the send queues of all connections together may hold; a
+	// publication counts once, however many queues it is in. Past it the longest queues of clients that do not read are
+	// given up: those clients are closed with 1013 or, if their Handler's policy is to drop messages, lose what waits. 0
+	// is a quarter of what the worker's heap may hold; negative is no limit.
+	MaxQueued int64
 	// MessageMinRate is the least progress of a message that has begun: one that takes longer than a period, and brings
 	// fewer bytes in it, is closed with 1008. Time in which the server itself does not read the client, because its
 	// callbacks or a rate hold it up, does not count. The zero value is 1 KiB in 10 s; negative Bytes are no limit.

@@ -5,12 +5,14 @@ package expedite
 // half.
 const (
 	partialPart = 8
+	queuedPart  = 4
 	noHeapLimit = 4 << 30
 )
 
 // shares bound what clients may make a worker hold, in bytes; 0 is no limit.
 type shares struct {
 	partial int64 // Config.MaxPartial
+	queued  int64 // Config.MaxQueued
 }
 
 // shares are those of a worker that runs with d.
@@ -19,7 +21,10 @@ func (c Config) shares(d Tuned) shares {
 	if heap <= 0 {
 		heap = noHeapLimit
 	}
-	return shares{partial: share(c.MaxPartial, heap/partialPart)}
+	return shares{
+		partial: share(c.MaxPartial, heap/partialPart),
+		queued:  share(c.MaxQueued, heap/queuedPart),
+	}
 }
 
 // share is what is configured, or else its default; 0 is no limit.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,18 +13,24 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sys/unix"
 
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/ws"
 )
 
-// openRaw opens a WebSocket and returns its socket.
+// openRaw opens a WebSocket and returns its socket, whose receive buffer is small.
 func (s *server) openRaw(path string) (net.Conn, error) {
-	c, err := net.Dial("tcp", s.addr)
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
+		return err
+	}}
+	c, err := d.Dial("tcp", s.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -200,4 +207,38 @@ func TestPartialsInSmallMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMaxQueued: clients of the lobby that do not read are closed when all queues together are too long, though none is
+// at its own limit; others hear every message.
+func TestMaxQueued(t *testing.T) {
+	s := serve(t, "--workers", "1", "--max-queued", "4MiB")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const slow = 30
+	s.sendAll(slow, "/", nil)
+	good := s.mustDial(ctx, "/")
+	for i := range 10_000 {
+		want := fmt.Appendf(nil, "%06d%s", i, strings.Repeat("x", 900))
+		if err := good.Write(ctx, websocket.MessageText, want); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := good.Read(ctx); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("message %d: got %.10q, %v", i, got, err)
+		}
+		if i%500 != 499 {
+			continue
+		}
+		st, err := s.status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := st.Totals.Limits["queued"]; n > 0 {
+			if other := st.Totals.Limits["queue_close"]; other > 0 {
+				t.Errorf("%d clients were closed for their own queue", other)
+			}
+			return
+		}
+	}
+	t.Error("no client was closed")
 }

@@ -49,6 +49,10 @@ type Config struct {
 	// MaxPartial is the number of bytes that all messages and request heads together may hold which have begun and are
 	// not complete; past it the connections with the largest ones are closed with 1013. 0 is no limit.
 	MaxPartial int64
+	// MaxQueued is the number of bytes that the queues of all connections together may hold; a publication counts once,
+	// however many queues it is in. Past it the largest queues of peers that do not read are given up: they are emptied
+	// and, with PolicyClose, their connections are closed with 1013. 0 is no limit.
+	MaxQueued int64
 	// MessageMinRate is the least progress of a message that has begun; a slower one is closed with 1008. Time in which
 	// the engine itself does not read the connection does not count. The zero value is DefaultMinBytes in DefaultMinPer;
 	// negative Bytes are no limit.
@@ -115,6 +119,9 @@ type Engine struct {
 	flushed  int     // how many of them have had their turn
 	moving   bool    // callbacks run apart: see Engine.apart
 	partials partials
+
+	nextBound int64       // ns, from when on queues may be searched again
+	bounding  atomic.Bool // boundQueues has posted
 
 	// opening are the handshakes that Authorize thinks about, by the ids that their connections will have. On the loop.
 	opening map[uint64]*Upgrade

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"encoding/binary"
 
 	"github.com/expedite-go/expedite/ws"
@@ -73,13 +72,13 @@ func (e *Engine) holdBack(c *Conn) {
 }
 
 // hear sends a publication to c. On the loop.
-func (e *Engine) hear(c *Conn, op ws.Opcode, frame []byte) {
+func (e *Engine) hear(c *Conn, op ws.Opcode, frame []byte, pub *publication) {
 	if len(e.gapped) > 0 {
 		if _, held := e.gapped[c]; held && e.behindGap(c, op, frame) {
 			return
 		}
 	}
-	c.SendFrame(op, frame)
+	c.sendFrame(op, frame, pub)
 }
 
 // behindGap queues a publication behind the callbacks of c. It reports false when they have all returned, or c ends.
@@ -115,13 +114,8 @@ func (c *Conn) gap(data []byte) {
 	c.route.Handler.Gap(c, string(data[n:]), missed)
 }
 
-// sendHeld sends a publication that has waited behind a Gap. The frame's bytes are the mailbox's.
-func (c *Conn) sendHeld(op ws.Opcode, frame []byte) {
-	if len(frame) >= sharedFrom {
-		frame = bytes.Clone(frame)
-	}
-	c.SendFrame(op, frame)
-}
+// sendHeld sends a copy of a publication that has waited behind a Gap. The frame's bytes are the mailbox's.
+func (c *Conn) sendHeld(op ws.Opcode, frame []byte) { c.sendFrame(op, frame, nil) }
 
 // holdsBack says whether a gap, or a publication behind one, is among the events.
 func (b *batch) holdsBack() bool {

@@ -29,6 +29,7 @@ const (
 type chunk struct {
 	buf  []byte
 	kind chunkKind
+	pub  *publication // whose frame buf is, if it has not begun to leave; or nil
 }
 
 // outbox is what waits to be written to one connection, oldest first. It exists only while something waits.
@@ -44,6 +45,13 @@ type outbox struct {
 func (o *outbox) addShared(frame []byte) {
 	o.chunks = append(o.chunks, chunk{buf: frame, kind: chunkShared})
 	o.size += len(frame)
+}
+
+// addPublished appends the frame of a publication.
+func (o *outbox) addPublished(p *publication) {
+	p.hold()
+	o.chunks = append(o.chunks, chunk{buf: p.frame, kind: chunkShared, pub: p})
+	o.size += len(p.frame)
 }
 
 // addPinned appends bytes that must leave whatever happens. The outbox owns them.
@@ -150,9 +158,14 @@ func (o *outbox) advance(n int) {
 	done := 0
 	for done < len(o.chunks) && o.off >= len(o.chunks[done].buf) {
 		o.off -= len(o.chunks[done].buf)
+		o.chunks[done].pub.let()
 		done++
 	}
 	o.chunks = slices.Delete(o.chunks, 0, done)
+	if o.off > 0 {
+		o.chunks[0].pub.let()
+		o.chunks[0].pub = nil
+	}
 }
 
 // split gives each waiting frame a chunk of its own and pins the rest of the frame that has begun to leave, so that
@@ -168,7 +181,7 @@ func (o *outbox) split() {
 			begun = o.off
 		}
 		if ch.kind == chunkPinned || (ch.kind == chunkShared && begun == 0) {
-			list = append(list, chunk{buf: ch.buf[begun:], kind: ch.kind})
+			list = append(list, chunk{buf: ch.buf[begun:], kind: ch.kind, pub: ch.pub})
 			continue
 		}
 		for at := 0; at < len(ch.buf); {
@@ -193,6 +206,7 @@ func (o *outbox) dropOldest(need int) (frames int) {
 	for _, ch := range o.chunks {
 		if need > 0 && ch.kind != chunkPinned && !isControl(ch.buf) {
 			need -= len(ch.buf)
+			ch.pub.let()
 			o.size -= len(ch.buf)
 			frames++
 			continue
@@ -206,6 +220,9 @@ func (o *outbox) dropOldest(need int) (frames int) {
 
 // release forgets everything and readies o for the pool.
 func (o *outbox) release() {
+	for _, ch := range o.chunks {
+		ch.pub.let()
+	}
 	clear(o.chunks)
 	if cap(o.chunks) > maxParts {
 		o.chunks = nil

@@ -46,15 +46,16 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 		return 0
 	}
 	frame := ws.AppendFrame(make([]byte, 0, ws.FrameLen(len(payload))), op, payload)
+	pub := e.newPublication(frame)
 	if e.recording {
-		e.remember(published{seq: seq, topic: topic, op: op, frame: frame})
+		e.remember(published{seq: seq, topic: topic, op: op, frame: frame, pub: pub})
 	}
 	for _, i := range members {
 		if len(e.ahead) > 0 && e.ahead[i] >= seq {
 			continue
 		}
 		if c := e.conns[i]; c != nil {
-			e.hear(c, op, frame)
+			e.hear(c, op, frame, pub)
 		}
 	}
 	if len(e.ahead) > 0 && seq >= e.farthest {

@@ -16,6 +16,7 @@ type published struct {
 	topic string
 	op    ws.Opcode
 	frame []byte
+	pub   *publication // nil for a short frame
 
 	gap    bool   // instead, that this engine itself has missed some, up to seq
 	missed uint64 // how many; topic may be empty
@@ -89,7 +90,7 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 		case p.gap:
 			e.tellGap(c, p.topic, p.missed)
 		default:
-			e.hear(c, p.op, p.frame)
+			e.hear(c, p.op, p.frame, p.pub)
 		}
 	}
 }

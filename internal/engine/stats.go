@@ -38,6 +38,7 @@ const (
 	limitMinRate
 	limitMemoryClose
 	limitGap
+	limitQueued
 	numLimits
 )
 
@@ -47,7 +48,7 @@ func (l limit) String() string {
 		"message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
-		"partial", "message_min_rate", "memory_close", "gap",
+		"partial", "message_min_rate", "memory_close", "gap", "queued",
 	}[l]
 }
 
@@ -92,6 +93,7 @@ type counters struct {
 	textIn, binaryIn, bytesIn              atomic.Uint64
 	textOut, binaryOut, bytesOut           atomic.Uint64
 	queuedBytes                            atomic.Int64
+	again                                  atomic.Int64 // of queuedBytes, what is counted more than once
 	limits                                 [numLimits]atomic.Uint64
 	stays                                  [numStays]atomic.Uint64
 	closes                                 [closeSlots]atomic.Uint64

@@ -50,16 +50,16 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
 	return r
 }
 
-// SendFrame queues a frame that was encoded once for many connections. The bytes must not change afterwards.
-func (c *Conn) SendFrame(op ws.Opcode, frame []byte) Result {
+// sendFrame queues a frame that was encoded once for many connections: as a publication or, if that is nil, a copy.
+func (c *Conn) sendFrame(op ws.Opcode, frame []byte, pub *publication) Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.admit(len(frame)) {
 		return c.refusal()
 	}
 	c.eng.count.sent(op)
-	if len(frame) >= sharedFrom {
-		c.outbox().addShared(frame)
+	if pub != nil {
+		c.outbox().addPublished(pub)
 	} else {
 		c.outbox().addBytes(frame, c.apart())
 	}
@@ -112,13 +112,18 @@ func (c *Conn) admit(size int) bool {
 		}
 	}
 	c.bits |= bitPressed
+	need := c.out.size + size - c.route.QueueLimit
+	if need <= 0 { // it is the others
+		c.eng.count.limit(limitQueued)
+		need = size
+	}
 	switch c.route.Policy {
 	case PolicyDropNewest:
 		c.eng.count.limit(limitDropNewest)
 		return false
 	case PolicyDropOldest:
 		before := c.out.size
-		for range c.out.dropOldest(before + size - c.route.QueueLimit) {
+		for range c.out.dropOldest(need) {
 			c.eng.count.limit(limitDropOldest)
 		}
 		c.eng.count.queued(c.out.size - before)
@@ -143,7 +148,7 @@ func (c *Conn) makeRoom() {
 }
 
 func (c *Conn) fits(size int) bool {
-	return c.out == nil || c.out.size == 0 || c.out.size+size <= c.route.QueueLimit
+	return c.out == nil || c.out.size == 0 || c.out.size+size <= c.route.QueueLimit && !c.crowded()
 }
 
 // refusal is the result of a message that was not admitted.
@@ -167,6 +172,7 @@ func (c *Conn) queued() Result {
 	if c.out.size > c.route.LowMark {
 		c.bits |= bitPressed
 	}
+	c.eng.boundQueues()
 	return Queued
 }
 
