@@ -17,7 +17,7 @@ type secretNames struct {
 	byEnd [256][]secretName
 }
 
-// clientSecrets are names of what clients bring that is secret, beside those of log lines. There they mean other things:
+// clientSecrets are names of secrets that clients bring, beside those of log lines, where they mean other things: there
 // session is a hash.
 var clientSecrets = [...]string{
 	"session", "session_id", "sid", "jwt", "credential", "credentials", "passphrase", "pwd", "otp", "signature", "sig",
