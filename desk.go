@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -39,7 +40,9 @@ type desk struct {
 
 // crew is who does the work that the desk tells of.
 type crew interface {
-	samples() []telemetry.Sample
+	samples(ctx context.Context) []telemetry.Sample // asks the workers
+	reported() []telemetry.Sample                   // what they have said last
+	dropped() map[int]uint64
 	scheduling() string
 	restarts() map[int]uint64
 	cluster() *cluster.Primary // nil if there is none, or not yet
@@ -49,9 +52,9 @@ type crew interface {
 // is what the program before has left; nil is nothing.
 func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 	d := &desk{app: a, crew: c, registry: reg, began: time.Now(), stop: make(chan control.StopRequest, 1)}
-	metrics := telemetry.NewMetrics(c.samples, func() telemetry.Primary {
+	metrics := telemetry.NewMetrics(d.scraped, func() telemetry.Primary {
 		h := handoffOf(c)
-		how := reg.overall(c.samples())
+		how := reg.overall(c.reported())
 		sessions, connected := int64(reg.memory.Stats().Sessions), int64(reg.memory.Stats().Connected)
 		if reg.feed != nil { // those in Redis are nobody's to count
 			sessions, connected = -1, -1
@@ -165,13 +168,18 @@ func (d *desk) Status(ctx context.Context) (control.Status, error) {
 		st.Generation = group.Generation()
 	}
 	st.Handoff = handoffOf(d.crew)
-	samples := d.crew.samples()
+	samples, dropped := d.samples(ctx), d.crew.dropped()
 	d.identities(ctx, &st, samples)
 	restarts := d.crew.restarts()
-	for _, s := range samples {
+	for i, s := range samples {
 		d.totals.Report(s)
+		if n := dropped[s.Slot]; n > 0 && (i == len(samples)-1 || samples[i+1].Slot != s.Slot) { // the slot's latest
+			limits := map[string]uint64{limitWorkerQueue: n}
+			maps.Copy(limits, s.Limits)
+			s.Limits = limits
+		}
 		st.Workers = append(st.Workers, control.WorkerStatus{
-			Slot: s.Slot, Generation: s.Generation, PID: s.PID, State: control.State(s.State),
+			Slot: s.Slot, Generation: s.Generation, PID: s.PID, State: control.State(s.State), Stale: s.Stale,
 			Connections: s.Connections, RSSBytes: s.RSSBytes, HeapBytes: s.HeapBytes,
 			MessagesIn: s.MessagesIn(), MessagesOut: s.MessagesOut(), BytesIn: s.BytesIn, BytesOut: s.BytesOut,
 			LoopLagSeconds: s.LoopLagSeconds, Restarts: restarts[s.Slot], Limits: s.Limits,

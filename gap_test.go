@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/internal/control"
 )
 
 // handleGaps serves subscribers of a topic each: some have Gap, some do not.
@@ -55,6 +57,7 @@ func TestStoppedWorker(t *testing.T) {
 	news, deaf := subscriber(t, addr, "/gap/news", "2"), subscriber(t, addr, "/deaf/news", "2")
 	weather, deafWeather := subscriber(t, addr, "/gap/weather", "2"), subscriber(t, addr, "/deaf/weather", "2")
 	elsewhere := subscriber(t, addr, "/deaf/news", "1")
+	wantStatus(t, app, 5)
 	crew := app.desk.Load().crew.(*primary)
 	pid := 0
 	for _, w := range crew.cluster().Workers() {
@@ -64,6 +67,9 @@ func TestStoppedWorker(t *testing.T) {
 	}
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	if st := wantStatus(t, app, 5); !st.Workers[1].Stale || st.Workers[1].Connections != 4 || st.Workers[0].Stale {
+		t.Errorf("while worker 2 stands still: got %+v", st.Workers)
 	}
 	goOn := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
 	t.Cleanup(goOn)
@@ -102,4 +108,13 @@ func TestStoppedWorker(t *testing.T) {
 	}
 	weather.want("rain")
 	deafWeather.want("rain")
+	for range 2 { // a count of the slot is not one of each of its processes
+		if _, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, nobody{}); err != nil {
+			t.Fatal(err)
+		}
+		st := wantStatus(t, app, 4)
+		if got := st.Totals.Limits["worker_queue"]; got != lost || st.Workers[1].Limits["worker_queue"] != lost {
+			t.Errorf("worker_queue is %d after a reload, want %d: %+v", got, lost, st.Workers)
+		}
+	}
 }

@@ -43,7 +43,8 @@ type node struct {
 	moves       *mover
 	soon        chan struct{} // a report is wanted at once
 	leftOut     atomic.Uint64 // log lines about clients that come and go
-	ended       chan error    // the engine's end
+	lag         lagWatch
+	ended       chan error // the engine's end
 }
 
 // newNode makes the node of a slot. link is the way to the other workers, and to the registry.

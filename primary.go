@@ -236,30 +236,8 @@ func sampleOf(w *cluster.Worker, r telemetry.Worker) telemetry.Sample {
 	}
 }
 
-// samples are the latest reports of all workers.
-func (p *primary) samples() []telemetry.Sample {
-	group := p.group.Load()
-	if group == nil {
-		return nil
-	}
-	workers := group.Workers()
-	dropped := p.hub.Stats().Dropped
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	list := make([]telemetry.Sample, len(workers))
-	for i, w := range workers {
-		s := sampleOf(w, p.reports[w.ID()])
-		if n := dropped[w.Slot()]; n > 0 {
-			limits := map[string]uint64{"worker_queue": n}
-			for name, hits := range s.Limits {
-				limits[name] = hits
-			}
-			s.Limits = limits
-		}
-		list[i] = s
-	}
-	return list
-}
+// dropped counts, by slot, the messages that the hub could not pass on.
+func (p *primary) dropped() map[int]uint64 { return p.hub.Stats().Dropped }
 
 // cluster is the group of workers.
 func (p *primary) cluster() *cluster.Primary { return p.group.Load() }

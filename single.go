@@ -12,7 +12,10 @@ import (
 )
 
 // single is this process as the only one.
-type single struct{ node *node }
+type single struct {
+	node *node
+	hub  *broker.Hub
+}
 
 // runSingle serves in this process. What is published takes the same way as among workers, but for the processes.
 func (a *App) runSingle(ctx context.Context) error {
@@ -56,7 +59,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	if err := n.listen(ln); err != nil {
 		return err
 	}
-	d, err := a.openDesk(&single{n}, reg, nil)
+	d, err := a.openDesk(&single{n, hub}, reg, nil)
 	if err != nil {
 		return err
 	}
@@ -76,11 +79,15 @@ func (a *App) runSingle(ctx context.Context) error {
 	return n.stop(drain)
 }
 
-func (s *single) samples() []telemetry.Sample {
+func (s *single) samples(context.Context) []telemetry.Sample {
 	return []telemetry.Sample{{
-		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Worker: s.node.report(),
+		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Worker: s.node.askedReport(),
 	}}
 }
+
+func (s *single) reported() []telemetry.Sample { return s.samples(context.Background()) }
+
+func (s *single) dropped() map[int]uint64 { return s.hub.Stats().Dropped }
 
 func (s *single) cluster() *cluster.Primary { return nil }
 

@@ -219,6 +219,8 @@ func (u *uplink) told(op byte, payload []byte, reply func([]byte, error)) {
 			return
 		}
 		reply(u.follow(f))
+	case opReport:
+		reply(u.n.askedReport().Encode(), nil)
 	case opReopen:
 		go func() { // ends with the file system's answer
 			reply(nil, u.n.app.ReopenLogs(context.Background()))

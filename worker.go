@@ -121,7 +121,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	var before uint64
 	var ticks int
 	trim := newTrimmer()
-	_ = self.Report(n.eng.Len(), n.report().Encode()) // from here on the primary knows if the loop does not turn
+	_ = self.Report(n.eng.Len(), n.regularReport().Encode()) // from here on the primary knows if the loop does not turn
 	for d.deadline.IsZero() {
 		select {
 		case <-tick.C:
@@ -138,7 +138,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 				n.admission.stir()
 			}
 			trim.look(time.Now(), n.pace.asleep.Load())
-			_ = self.Report(n.eng.Len(), n.report().Encode()) // the next one tells the same
+			_ = self.Report(n.eng.Len(), n.regularReport().Encode()) // the next one tells the same
 		case <-n.pace.wake:
 			trim.rise()
 			n.admission.stir()
@@ -147,7 +147,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 		case <-trim.collected:
 			trim.rise()
 		case <-n.soon:
-			_ = self.Report(n.eng.Len(), n.report().Encode())
+			_ = self.Report(n.eng.Len(), n.regularReport().Encode())
 		case <-n.moves.begun:
 			trim.rise()
 			move.Reset(handoffTick)
@@ -173,7 +173,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 	drain, cancel := context.WithDeadline(context.Background(), beforeKill(d.deadline))
 	defer cancel()
 	err := n.stop(drain)
-	_ = self.Report(n.eng.Len(), n.report().Encode())
+	_ = self.Report(n.eng.Len(), n.regularReport().Encode())
 	_ = self.Close()
 	return errors.Join(d.err, err)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxReply  = 16 << 20        // bytes; a status has some hundred per worker
+	maxReply  = 16 << 20        // bytes; see TestLargestStatus
 	exitGrace = 5 * time.Second // from the socket's end to the process's
 
 	oldPatience    = 10 * time.Second // for a primary that should have been replaced, and still answers

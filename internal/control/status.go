@@ -63,10 +63,12 @@ type RevocationStatus struct {
 
 // WorkerStatus is one worker as the primary sees it. Counts are of this process unless they say otherwise.
 type WorkerStatus struct {
-	Slot           int     `json:"slot"`       // from 1, stays when the process is replaced
-	Generation     int     `json:"generation"` // grows with each process that fills the slot
-	PID            int     `json:"pid"`        // 0: no process
-	State          State   `json:"state"`
+	Slot       int   `json:"slot"`       // from 1, stays when the process is replaced
+	Generation int   `json:"generation"` // grows with each process that fills the slot
+	PID        int   `json:"pid"`        // 0: no process
+	State      State `json:"state"`
+	// Stale says that the worker did not answer within a second: the rest is what it said last.
+	Stale          bool    `json:"stale,omitempty"`
 	Connections    int64   `json:"connections"`
 	RSSBytes       uint64  `json:"rss_bytes"`
 	HeapBytes      uint64  `json:"heap_bytes"`

@@ -2,6 +2,8 @@ package control
 
 import (
 	"encoding/json"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +22,7 @@ func example() Status {
 				BytesIn: 812, BytesOut: 4_321_987_654, LoopLagSeconds: 0.00034,
 				Limits: map[string]uint64{"queue": 2},
 			},
-			{Slot: 2, Generation: 4, State: StateDead, Restarts: 3},
+			{Slot: 2, Generation: 4, State: StateDead, Stale: true, Restarts: 3},
 		},
 		Totals: Totals{
 			Connections: 12034, MessagesIn: 1_234_999, MessagesOut: 7_654_999, BytesIn: 1024, BytesOut: 4_321_987_999,
@@ -58,6 +60,27 @@ func golden(t *testing.T, name, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("got\n%s\nwant (UPDATE_GOLDEN=1 writes it)\n%s", got, want)
+	}
+}
+
+// TestLargestStatus: that of as many workers as there may be, each twice and with much to tell, fits in an answer.
+func TestLargestStatus(t *testing.T) {
+	path, target := socket(t), newFake()
+	limits := make(map[string]uint64)
+	for n := range uint64(60) {
+		limits[fmt.Sprint("some_limit_of_a_worker_", n)] = math.MaxUint64 - n
+	}
+	for slot := range 2 * maxWorkers {
+		target.status.Workers = append(target.status.Workers, WorkerStatus{
+			Slot: slot / 2, PID: 1 << 22, State: StateDraining, Stale: true, Connections: math.MaxInt64,
+			RSSBytes: math.MaxUint64, HeapBytes: math.MaxUint64, MessagesIn: math.MaxUint64, MessagesOut: math.MaxUint64,
+			BytesIn: math.MaxUint64, BytesOut: math.MaxUint64, LoopLagSeconds: 1.0 / 3, Limits: limits,
+		})
+	}
+	start(t, path, target)
+	st, err := dial(t, path).Status(t.Context())
+	if err != nil || len(st.Workers) != 2*maxWorkers || st.Workers[0].Limits["some_limit_of_a_worker_59"] == 0 {
+		t.Errorf("got %d workers, %v", len(st.Workers), err)
 	}
 }
 

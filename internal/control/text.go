@@ -124,6 +124,9 @@ func (s Status) rows() [][]string {
 		if w.State != "" {
 			state = string(w.State)
 		}
+		if w.Stale {
+			state += " (stale)"
+		}
 		rows = append(rows, []string{
 			strconv.Itoa(w.Slot), state, pid, strconv.Itoa(w.Generation), strconv.FormatInt(w.Connections, 10),
 			strconv.FormatUint(w.MessagesIn, 10), strconv.FormatUint(w.MessagesOut, 10),

@@ -19,6 +19,7 @@ type Sample struct {
 	Generation int    // of the slot's process, must grow at each replacement
 	PID        int    // for people, not for reckoning
 	State      string // as package control names it
+	Stale      bool   // the process did not answer: the report is its last one, if there was any
 	Worker
 }
 
@@ -35,6 +36,7 @@ type slot struct {
 	gone   Worker         // counters of the generations up to folded
 	folded int            // the newest generation in gone
 	recent map[int]Worker // counters of the newest generations, by generation
+	own    Worker         // see Totals.Own
 }
 
 // Report takes a sample: it replaces an earlier one of the same slot and generation. Reports of generations that were
@@ -42,14 +44,7 @@ type slot struct {
 func (t *Totals) Report(s Sample) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.slots == nil {
-		t.slots = make(map[int]*slot)
-	}
-	l := t.slots[s.Slot]
-	if l == nil {
-		l = &slot{folded: math.MinInt, recent: make(map[int]Worker, keptGenerations)}
-		t.slots[s.Slot] = l
-	}
+	l := t.slotLocked(s.Slot)
 	if s.Generation <= l.folded {
 		return
 	}
@@ -61,6 +56,26 @@ func (t *Totals) Report(s Sample) {
 		l.folded = oldest
 		delete(l.recent, oldest)
 	}
+}
+
+// Own sets the counters that a slot has beside those of its processes, which whoever calls it adds up and keeps. It
+// takes the place of what an earlier call has set.
+func (t *Totals) Own(slot int, w Worker) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.slotLocked(slot).own = w
+}
+
+func (t *Totals) slotLocked(n int) *slot {
+	if t.slots == nil {
+		t.slots = make(map[int]*slot)
+	}
+	l := t.slots[n]
+	if l == nil {
+		l = &slot{folded: math.MinInt, recent: make(map[int]Worker, keptGenerations)}
+		t.slots[n] = l
+	}
+	return l
 }
 
 // Slots lists the slots that ever reported, in order.
@@ -131,7 +146,7 @@ func (t *Totals) UnmarshalJSON(b []byte) error {
 }
 
 func (l *slot) sum() Worker {
-	w := l.gone.merge(Worker{}, added) // with maps of its own
+	w := l.gone.merge(l.own, added) // with maps of its own
 	for _, r := range l.recent {
 		w = w.merge(r, added)
 	}

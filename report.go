@@ -1,0 +1,148 @@
+package expedite
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/rpc"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// More of what the primary asks its workers: the numbers go on from those of opHello, with a gap for its kin.
+const (
+	opReport byte = iota + 32 // primary: nothing; a telemetry.Worker
+)
+
+// reportTimeout is how long a worker may take to say how it is; then its last report stands for it, as stale.
+const reportTimeout = time.Second
+
+// lagWatch keeps the worst lag of the event loop between two regular reports: asking in between must not hide it.
+type lagWatch struct {
+	mu          sync.Mutex
+	worst, told float64 // since the last regular report; in it
+}
+
+// regular is the lag for a regular report, if now was the worst since the loop was last asked.
+func (l *lagWatch) regular(now float64) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told, l.worst = max(now, l.worst), 0
+	return l.told
+}
+
+// between is the lag for whoever asks in between.
+func (l *lagWatch) between(now float64) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.worst = max(l.worst, now)
+	return max(l.told, l.worst)
+}
+
+// regularReport is the report that the primary gets without asking.
+func (n *node) regularReport() telemetry.Worker {
+	w := n.report()
+	w.LoopLagSeconds = n.lag.regular(w.LoopLagSeconds)
+	return w
+}
+
+// askedReport is the report for whoever asks.
+func (n *node) askedReport() telemetry.Worker {
+	w := n.report()
+	w.LoopLagSeconds = n.lag.between(w.LoopLagSeconds)
+	return w
+}
+
+// samples asks all workers how they are. Of one that does not answer in time it has the last report.
+func (p *primary) samples(ctx context.Context) []telemetry.Sample {
+	group := p.group.Load()
+	if group == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	workers := group.Workers()
+	list := make([]telemetry.Sample, len(workers))
+	var wg sync.WaitGroup
+	for i, w := range workers {
+		wg.Go(func() { list[i] = p.sample(ctx, w) })
+	}
+	wg.Wait()
+	return list
+}
+
+// reported are the last reports of all workers.
+func (p *primary) reported() []telemetry.Sample {
+	group := p.group.Load()
+	if group == nil {
+		return nil
+	}
+	workers := group.Workers()
+	list := make([]telemetry.Sample, len(workers))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, w := range workers {
+		list[i] = sampleOf(w, p.reports[w.ID()])
+	}
+	return list
+}
+
+func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.Sample {
+	p.mu.Lock()
+	peer, last := p.peers[w.ID()], p.reports[w.ID()]
+	p.mu.Unlock()
+	s := sampleOf(w, last)
+	switch state := w.State(); {
+	case state == cluster.StateStarting || state == cluster.StateDead:
+	case peer == nil:
+		s.Stale = true
+	default:
+		fresh, err := askReport(ctx, peer)
+		if s.Stale = err != nil; err == nil {
+			s.Worker = fresh
+			p.mu.Lock()
+			if p.ports[w.ID()] != nil { // it has not ended meanwhile
+				p.reports[w.ID()] = fresh
+			}
+			p.mu.Unlock()
+		}
+	}
+	return s
+}
+
+// askReport asks one worker, and again if the way to it is full.
+func askReport(ctx context.Context, peer *rpc.Peer) (telemetry.Worker, error) {
+	for {
+		b, err := peer.Call(ctx, opReport, nil)
+		switch {
+		case err == nil:
+			return telemetry.ParseWorker(b)
+		case errors.Is(err, rpc.ErrClosed), errors.Is(err, rpc.ErrFailed), ctx.Err() != nil:
+			return telemetry.Worker{}, err
+		}
+		select {
+		case <-time.After(orderRetry):
+		case <-ctx.Done():
+			return telemetry.Worker{}, ctx.Err()
+		}
+	}
+}
+
+// samples are the reports of all workers at this moment. What the primary itself counts of their slots is in the totals
+// then.
+func (d *desk) samples(ctx context.Context) []telemetry.Sample {
+	for slot, n := range d.crew.dropped() {
+		if n > 0 {
+			d.totals.Own(slot, telemetry.Worker{Limits: map[string]uint64{limitWorkerQueue: n}})
+		}
+	}
+	return d.crew.samples(ctx)
+}
+
+// scraped is samples for the metrics.
+func (d *desk) scraped() []telemetry.Sample { return d.samples(context.Background()) }
+
+// limitWorkerQueue counts messages that the hub could not pass on to a worker.
+const limitWorkerQueue = "worker_queue"
