@@ -126,6 +126,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 		select {
 		case <-tick.C:
 			n.summarize()
+			n.eng.CheckClock()
 			now := n.eng.Activity()
 			busy, asleep := now != before, n.pace.asleep.Load()
 			next := n.pace.next(busy)

@@ -62,6 +62,8 @@ type Config struct {
 	// WatchdogLimit is how long a callback may hold the loop before it is logged with its stack; 0 is
 	// DefaultWatchdogLimit, negative is never.
 	WatchdogLimit time.Duration
+	// Wall is the wall clock; nil is time.Now.
+	Wall func() time.Time
 	// ConnRate bounds what each connection sends and receives once it is open, and Rate what all together do. The zero
 	// value is no bound. Beyond it a connection is not read, or its queue waits: see Route.QueueLimit for what then
 	// happens to messages.
@@ -94,6 +96,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.WatchdogLimit == 0 {
 		c.WatchdogLimit = DefaultWatchdogLimit
+	}
+	if c.Wall == nil {
+		c.Wall = time.Now
 	}
 	return c
 }
@@ -150,6 +155,7 @@ type Engine struct {
 	// What connections borrow while they have something incomplete, unsent or undelivered.
 	inbounds, outboxes, mailboxes sync.Pool
 
+	clock      clock
 	pace       *pacer // nil if there are no rates
 	count      counters
 	watch      watchdog
@@ -174,6 +180,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	e.loop = loop
+	e.clock.start(e.cfg.Wall)
 	if e.cfg.MessageMinRate.Bytes > 0 && e.cfg.MessageMinRate.Per > 0 {
 		e.partials.judge = loop.NewAlarm(e.judge)
 	}

@@ -268,6 +268,7 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 	c.mu.Unlock()
 
 	c.lastRead, c.lastPing = e.loop.Now(), e.loop.Now()
+	c.expires = e.clock.unmoved(c.expires)
 	c.schedule()
 	u.applyEnd()
 	c.dispatch(event{kind: eventOpen})

@@ -13,7 +13,13 @@ func (e *Engine) Timeout(k reactor.Key) {
 		return
 	}
 	switch c.phase.Load() {
-	case phaseHead, phaseDecide:
+	case phaseHead:
+		if until := e.loop.Woke() + int64(e.cfg.HandshakeTimeout); c.lastPing < e.loop.Woke() && e.loop.Now() < until {
+			e.loop.SetDeadline(c.key, until)
+			return
+		}
+		c.headTimeout()
+	case phaseDecide:
 		c.headTimeout()
 	case phaseRefused:
 		e.teardown(c)
@@ -42,7 +48,7 @@ func (c *Conn) Extend(at int64, done func(error)) bool {
 	return c.eng.Post(func() {
 		switch c.phase.Load() {
 		case phaseOpen:
-			c.expires = at
+			c.expires = c.eng.clock.unmoved(at)
 			c.schedule()
 			done(nil)
 		case phaseAway:
@@ -77,7 +83,7 @@ func (c *Conn) keepAlive() {
 		c.beginClose(ending{code: CloseExpired, reason: "token expired"}, "token expired")
 		return
 	}
-	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.lastRead >= idle && c.loopBits&(bitPaused|bitHeld) == 0 {
+	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.heard() >= idle && c.loopBits&(bitPaused|bitHeld) == 0 {
 		c.eng.count.limit(limitIdle)
 		c.beginClose(ending{code: ws.CloseGoingAway, reason: "idle timeout"}, "idle timeout")
 		return
@@ -93,6 +99,10 @@ func (c *Conn) keepAlive() {
 	c.schedule()
 }
 
+// heard is the time of the last byte of the peer, or the time from which its silence counts: while this loop stood still,
+// nobody could have heard it, and no ping was sent.
+func (c *Conn) heard() int64 { return max(c.lastRead, c.eng.loop.Woke()) }
+
 // schedule sets the deadline to the next thing that may be due.
 func (c *Conn) schedule() {
 	now := c.eng.loop.Now()
@@ -101,7 +111,7 @@ func (c *Conn) schedule() {
 		due = max(c.lastRead, c.lastPing) + every
 	}
 	if idle := int64(c.route.IdleTimeout); idle > 0 {
-		at := c.lastRead + idle
+		at := c.heard() + idle
 		if at <= now {
 			at = now + idle // paused: it is us who do not read
 		}

@@ -18,6 +18,9 @@ type Loop struct {
 	poller  poller
 	buffer  []byte
 	now     int64
+	planned int64 // when the turn should begin at the latest; 0 is any time
+	woke    int64 // see Woke
+	full    int64 // since when each batch of events is full; 0 is not
 
 	keys      keys
 	wheel     *wheel.Wheel
@@ -220,7 +223,7 @@ func (l *Loop) turn() error {
 			l.look()
 		}
 	}
-	l.now = Monotonic()
+	l.note(Monotonic())
 	for l.told < l.events {
 		l.told++
 		l.dispatch(l.poller.event(l.told - 1))
@@ -231,12 +234,16 @@ func (l *Loop) turn() error {
 	if l.retries > 0 {
 		l.retryListeners()
 	}
-	l.wheel.Advance(l.now, l.timeout)
+	if l.timersMay() {
+		l.wheel.Advance(l.now, l.timeout)
+	}
 	l.ring()
 	l.state.Store(stateAwake)
 	l.handler.Flush()
 	l.inTurn = false
-	l.count.turned(Monotonic() - l.now)
+	end := Monotonic()
+	l.planned = end
+	l.count.turned(end - l.now)
 	return nil
 }
 

@@ -46,7 +46,11 @@ func (l *Loop) wait() (n int, err error) {
 	}
 	l.count.sleeps.Add(1)
 	began := Monotonic()
-	n, _, err = l.poller.wait(mode, l.timeLeft())
+	left := l.timeLeft()
+	if l.planned = began + left; left < 0 {
+		l.planned = 0
+	}
+	n, _, err = l.poller.wait(mode, left)
 	l.hot = n > 0 && Monotonic()-began < coldAfter
 	l.look()
 	return n, err
