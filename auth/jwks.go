@@ -30,8 +30,8 @@ type JWKSConfig struct {
 	Refresh time.Duration
 	// MaxBytes is the largest answer; 0 is 1 MiB.
 	MaxBytes int64
-	// MinInterval is the time between two fetches for the sake of a key that is not known; 0 is 1 min. Anybody can make
-	// up such keys.
+	// MinInterval is the time between two fetches for the sake of a key that is not known, or has not signed a token that
+	// names it; 0 is 1 min. Anybody can make up such tokens.
 	MinInterval time.Duration
 	// Timeout bounds a request; 0 is 5 s.
 	Timeout time.Duration
@@ -61,7 +61,7 @@ type JWKS struct {
 // JWKSStats are the counters of a JWKS.
 type JWKSStats struct {
 	Fetches, Failed uint64
-	Limited         uint64    // keys that were not known and for which MinInterval forbade to ask
+	Limited         uint64    // tokens for whose key MinInterval forbade to ask
 	Keys            int       // that can be used
 	Updated         time.Time // when they came; the zero Time is never
 }
@@ -102,8 +102,8 @@ func (j *JWKS) Close() error {
 }
 
 // Keys is part of KeySource. It waits for a fetch if there are no keys yet, or none with the ID kid. A key without an
-// ID is taken for a kid only if it is the only one. A token without a kid is tried with the keys that are there: a new
-// one is found when they are refreshed. It fails if there never were keys.
+// ID is taken for a kid only if it is the only one. A token without a kid is tried with the keys that are there. It
+// fails if there never were keys.
 func (j *JWKS) Keys(ctx context.Context, kid string) ([]Key, error) {
 	found, round := j.lookUp(kid, time.Now())
 	if round == nil {
@@ -155,14 +155,20 @@ func (j *JWKS) lookUp(kid string, now time.Time) (found []Key, round <-chan stru
 	if found = j.find(kid); len(found) > 0 {
 		return found, nil
 	}
+	return nil, j.demand(now)
+}
+
+// demand is the end of the fetch that is under way, or of one that it asks for; nil if none is allowed now. With j.mu
+// held.
+func (j *JWKS) demand(now time.Time) <-chan struct{} {
 	switch {
 	case j.round != nil: // one is under way
-		return nil, j.round
+		return j.round
 	case j.keys == nil && now.Sub(j.tried) < impatientRetry:
-		return nil, nil
+		return nil
 	case j.keys != nil && now.Sub(j.asked) < j.cfg.MinInterval:
 		j.stats.Limited++
-		return nil, nil
+		return nil
 	}
 	j.asked = now
 	j.round = make(chan struct{})
@@ -170,7 +176,30 @@ func (j *JWKS) lookUp(kid string, now time.Time) (found []Key, round <-chan stru
 	case j.wake <- struct{}{}:
 	default:
 	}
-	return nil, j.round
+	return j.round
+}
+
+// renew is part of renewer: a provider may give an ID to a new key that another one had. It waits for a fetch, of which
+// there is one in MinInterval, as for an ID that is not known.
+func (j *JWKS) renew(ctx context.Context, since time.Time) bool {
+	j.mu.Lock()
+	newer := !j.stats.Updated.Before(since)
+	var round <-chan struct{}
+	if !newer && j.keys != nil {
+		round = j.demand(time.Now())
+	}
+	j.mu.Unlock()
+	if round == nil {
+		return newer
+	}
+	select {
+	case <-round:
+	case <-j.done:
+	case <-ctx.Done():
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.stats.Updated.Before(since)
 }
 
 // run fetches at the start, when the keys are old, and when somebody asks. All fetches are its own: there is never more
@@ -272,4 +301,7 @@ func (j *JWKS) Stats() JWKSStats {
 	return s
 }
 
-var _ KeySource = (*JWKS)(nil)
+var (
+	_ KeySource = (*JWKS)(nil)
+	_ renewer   = (*JWKS)(nil)
+)

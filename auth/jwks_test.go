@@ -420,3 +420,40 @@ func TestRemoteAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestJWKSReusedID: a provider may give a new key the ID of an old one, of the same kind or of another. A good token makes
+// the keys come; bad ones do not make more than one fetch in MinInterval.
+func TestJWKSReusedID(t *testing.T) {
+	old, next, foreign := newSigner(t, "main"), newSigner(t, "main"), newSigner(t, "main")
+	synctest.Test(t, func(t *testing.T) {
+		var fetched atomic.Int64
+		var body atomic.Value
+		body.Store(jwkSet(old))
+		j, err := auth.NewJWKS(auth.JWKSConfig{URL: "https://issuer.test/keys", Client: &http.Client{
+			Transport: trip(func() (string, error) { fetched.Add(1); return body.Load().(string), nil }),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		for name, keys := range map[string]auth.KeySource{
+			"alone": j, "joined": auth.JoinKeys(auth.Secret([]byte(testSecret)), j),
+		} {
+			v := mustJWT(t, auth.JWTConfig{Keys: keys, NoExpiry: true})
+			body.Store(jwkSet(old))
+			later(time.Hour)
+			want(t, v, name+", before", old.token(t), "")
+			before := fetched.Load()
+			body.Store(jwkSet(next))
+			want(t, v, name+", the new key", next.token(t), "")
+			want(t, v, name+", the old key", old.token(t), auth.ReasonBadSignature)
+			for range 30 { // within one MinInterval
+				want(t, v, name+", made up", foreign.token(t), auth.ReasonBadSignature)
+				later(time.Second)
+			}
+			if n := fetched.Load() - before; n != 1 {
+				t.Errorf("%s: got %d fetches, want 1", name, n)
+			}
+		}
+	})
+}

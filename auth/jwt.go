@@ -108,16 +108,15 @@ func (j *JWT) checkSignature(ctx context.Context, t *jwtToken) error {
 			Reason: ReasonBadSignature, Message: "the access token's algorithm is not accepted", foreign: true,
 		}
 	}
+	asked := time.Now()
 	keys, err := j.keys.Keys(ctx, t.kid)
-	tried := false
-	for _, k := range keys {
-		if !k.allows(t.alg) {
-			continue
-		}
-		tried = true
-		if method.Verify(t.signed, t.signature, k.Public) == nil {
-			return nil
-		}
+	signed, tried := t.signedBy(keys)
+	if !signed && len(keys) > 0 && renewed(ctx, j.keys, asked) { // a new key may have the name of an old one
+		keys, err = j.keys.Keys(ctx, t.kid)
+		signed, tried = t.signedBy(keys)
+	}
+	if signed {
+		return nil
 	}
 	if err != nil { // the right key may be one of those that are not there
 		return refuse(ReasonUnavailable, err)
@@ -128,6 +127,32 @@ func (j *JWT) checkSignature(ctx context.Context, t *jwtToken) error {
 		}
 	}
 	return refuse(ReasonBadSignature, nil)
+}
+
+// signedBy reports whether one of the keys has signed t, and whether any of them is good for its algorithm.
+func (t *jwtToken) signedBy(keys []Key) (signed, tried bool) {
+	for _, k := range keys {
+		if !k.allows(t.alg) {
+			continue
+		}
+		tried = true
+		if methods[t.alg].Verify(t.signed, t.signature, k.Public) == nil {
+			return true, true
+		}
+	}
+	return false, tried
+}
+
+// renewer is a KeySource that can look for newer keys than those that it had at some time. It reports whether it has
+// some, and may block until ctx ends.
+type renewer interface {
+	renew(ctx context.Context, since time.Time) bool
+}
+
+// renewed reports whether a source has newer keys than those that it had.
+func renewed(ctx context.Context, s KeySource, since time.Time) bool {
+	r, ok := s.(renewer)
+	return ok && r.renew(ctx, since)
 }
 
 var _ Verifier = (*JWT)(nil)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -117,10 +118,19 @@ func (j joined) Keys(ctx context.Context, kid string) ([]Key, error) {
 	return all, errors.Join(errs...)
 }
 
+// renew is part of renewer.
+func (j joined) renew(ctx context.Context, since time.Time) bool {
+	any := false
+	for _, s := range j {
+		any = renewed(ctx, s, since) || any
+	}
+	return any
+}
+
 // check says what is wrong with those that are fixed.
 func (j joined) check() error {
 	if len(j) == 0 {
-		return errors.New("no keys")
+		return errors.New("without keys: none are joined")
 	}
 	for _, s := range j {
 		if err := checkSource(s); err != nil {
@@ -133,7 +143,7 @@ func (j joined) check() error {
 // checkSource says what is wrong with a source that is none, and with keys that do not change.
 func checkSource(s KeySource) error {
 	if isNil(s) {
-		return fmt.Errorf("no keys: a nil KeySource of type %T", s)
+		return fmt.Errorf("without keys: a nil KeySource of type %T", s)
 	}
 	if c, ok := s.(interface{ check() error }); ok {
 		return c.check()
@@ -243,4 +253,5 @@ func (k Key) allows(alg string) bool {
 var (
 	_ KeySource = KeySet(nil)
 	_ KeySource = joined(nil)
+	_ renewer   = joined(nil)
 )
