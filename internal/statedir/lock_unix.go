@@ -1,0 +1,33 @@
+//go:build unix
+
+package statedir
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// tryLock takes a file's lock, or fails at once with ErrInUse. The lock belongs to the open file: it passes to whoever
+// inherits the descriptor, and ends with the last of them.
+func tryLock(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return ErrInUse
+		default:
+			return err
+		}
+	}
+}
+
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
