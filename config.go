@@ -20,6 +20,9 @@ type Config struct {
 	Scheduling cluster.Policy
 	// Control is the path of the Unix socket for the other commands of expedite. Empty is none.
 	Control string
+	// StateDir is a folder for what must survive this server's end, by whatever cause: revocations. It is made with mode
+	// 0700; one server at a time may use it. Empty keeps them as long as the server runs, and with Redis.
+	StateDir string
 	// Admin is the TCP address of the listener for /metrics and /debug/pprof. Empty is none. Keep it private.
 	Admin string
 	// DrainTimeout is how long a graceful stop may take. 0 is 30 s.

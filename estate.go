@@ -32,6 +32,8 @@ type estate struct {
 	Denials []auth.Denial               `json:"denials,omitempty"`
 	// Current says that the revocations of other machines are known.
 	Current bool `json:"current,omitempty"`
+	// StateDir is the folder whose lock is the file fileState.
+	StateDir string `json:"state_dir,omitempty"`
 
 	left *cluster.Inheritance
 }
@@ -42,6 +44,7 @@ const estateVersion = 1
 const (
 	fileControl  = "control"
 	fileAdmin    = "admin"
+	fileState    = "state"
 	fileSessions = "sessions" // of session.Memory.WriteState
 	fileDenials  = "denials"  // of auth.AppendDenial, one behind the other
 )
@@ -72,7 +75,7 @@ func (p *primary) state(sessions, denials *os.File) ([]byte, error) {
 	e := estate{
 		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
 		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: list,
-		Current: p.reg.condition().Current,
+		Current: p.reg.condition().Current, StateDir: p.reg.stateDir(),
 	}
 	return json.Marshal(e)
 }
@@ -122,7 +125,23 @@ func (d *desk) files() (map[string]*os.File, error) {
 		}
 		files[fileAdmin] = f
 	}
+	if d.registry.file != nil {
+		f, err := d.registry.file.dir.File()
+		if err != nil {
+			closeFiles(files)
+			return nil, err
+		}
+		files[fileState] = f
+	}
 	return files, nil
+}
+
+// stateDir is the folder that is in use, or empty.
+func (r *registry) stateDir() string {
+	if r.file == nil {
+		return ""
+	}
+	return r.file.dir.Path
 }
 
 func closeFiles(files map[string]*os.File) {

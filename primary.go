@@ -51,8 +51,15 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return err
 	}
 	if left != nil && left.Check {
+		if err := est.tryState(a.cfg.StateDir); err != nil {
+			return err
+		}
 		os.Exit(0) // the trial is over, and what main does after Run is no part of it
 	}
+	if err := p.reg.openState(a.cfg.StateDir, est); err != nil {
+		return err
+	}
+	defer func() { _ = p.reg.file.close() }()
 	if p.desk, err = a.openDesk(p, p.reg, est); err != nil {
 		return err
 	}

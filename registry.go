@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,6 +82,7 @@ type registry struct {
 	store  session.Store // where sessions are: memory, or Redis
 	feed   *session.Feed // of orders between machines; nil without Redis
 	deny   *auth.DenyList
+	file   *denyFile   // that keeps it; nil is none
 	moving func() bool // connections are under way
 	logs   *follows
 
@@ -139,6 +141,7 @@ func (r *registry) start() {
 			case now := <-tick.C:
 				r.memory.Sweep(sweepShare)
 				r.deny.Sweep(now)
+				r.file.tend(now)
 				trim.look(now, false)
 			case <-r.done:
 				return
@@ -248,10 +251,14 @@ func (r *registry) serve(m *workerPeer, op byte, payload []byte, reply func([]by
 // command has an order carried out on all machines, and waits for the workers of this one.
 func (r *registry) command(ctx context.Context, c command) (commandDone, error) {
 	done := commandDone{Stored: true}
+	kept := make(chan error, 1)
 	if d, ok := c.Order.denial(); ok {
 		if err := r.deny.Add(d, time.Now()); err != nil {
 			return done, err
 		}
+		go func() { kept <- r.file.add(d) }() // ends with the disk's answer
+	} else {
+		kept <- nil
 	}
 	told := make(chan error, 1)
 	go func() { told <- r.publish(ctx, c.Order) }() // ends with ctx
@@ -261,6 +268,10 @@ func (r *registry) command(ctx context.Context, c command) (commandDone, error) 
 		err = errors.Join(err, r.drop(ctx, c.Order))
 	}
 	done.Stored, done.Warning = published(c.Order, <-told)
+	if failed := <-kept; failed != nil {
+		done.Stored = false
+		done.Warning = strings.TrimPrefix(done.Warning+"; "+failed.Error(), "; ")
+	}
 	return done, err
 }
 

@@ -142,7 +142,7 @@ func (r *registry) kept() iter.Seq2[[]byte, time.Time] {
 // heard carries out what other machines, or this one, have said.
 func (r *registry) heard(entries [][]byte) {
 	var orders []order
-	var denials []auth.Denial
+	var denials, fresh []auth.Denial
 	for _, entry := range entries {
 		var o order
 		if err := json.Unmarshal(entry, &o); err != nil {
@@ -161,11 +161,14 @@ func (r *registry) heard(entries [][]byte) {
 				orders = append(orders, o)
 				continue
 			}
-			denials = append(denials, d)
+			denials, fresh = append(denials, d), append(fresh, d)
 			if len(entries) == 1 {
 				orders, denials = append(orders, o), nil
 			}
 		}
+	}
+	if err := r.file.add(fresh...); err != nil {
+		r.log.Error("revocations of other machines are not kept on the disk", "error", err)
 	}
 	for _, o := range orders {
 		ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)

@@ -32,6 +32,10 @@ func (a *App) runSingle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := reg.openState(a.cfg.StateDir, nil); err != nil {
+		return err
+	}
+	defer func() { _ = reg.file.close() }()
 	hub := broker.NewHub(func(uint64) int { return slot })
 	var port *broker.Port
 	var peer *rpc.Peer

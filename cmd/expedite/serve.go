@@ -40,6 +40,7 @@ type serveCmd struct {
 	sessionFlags
 	tuneFlags
 	limitFlags
+	StateDir  string   `help:"Folder for revocations, so that they survive the server; off: none." placeholder:"DIR"`
 	LogDir    string   `help:"Folder for log files, one of each process; USR1 reopens them." placeholder:"DIR"`
 	LogQuery  []string `help:"Parameters of the address that log lines show." placeholder:"NAME"`
 	LogHeader []string `help:"Header fields of the handshake that log lines show." placeholder:"NAME"`
@@ -143,7 +144,7 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	slog.SetDefault(logger)
 	return expedite.Config{
 		Addr: addr, Workers: workers, Scheduling: policy,
-		Control: controlPath(s.Control), Admin: admin,
+		Control: controlPath(s.Control), Admin: admin, StateDir: s.stateDir(logger),
 		HangTimeout: hang, MaxWorkerMemory: memory,
 		DrainTimeout: s.DrainTimeout, Logger: logger, Version: version(),
 		LogDir: s.LogDir, LogQuery: s.LogQuery, LogHeaders: s.LogHeader, LogSample: s.LogSample,

@@ -1,5 +1,5 @@
-// Package statedir keeps what must survive a process in a folder of its own: the folder has one owner at a time, and its
-// files are append-only logs whose records are synced before they count.
+// Package statedir keeps what must survive a process in a folder of its own: the folder has one owner at a time, and
+// its files are append-only logs whose records are synced before they count.
 package statedir
 
 import (

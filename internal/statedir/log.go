@@ -33,8 +33,6 @@ var (
 	ErrFormat = errors.New("statedir: not a log of a version that is known")
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Content is what a log held when it was opened.
 type Content struct {
 	Records [][]byte
@@ -154,6 +152,7 @@ func nextRecord(b []byte, at int) int {
 }
 
 func checksum(size, payload []byte) uint32 {
+	castagnoli := crc32.MakeTable(crc32.Castagnoli) // made once, over there
 	return crc32.Update(crc32.Checksum(size, castagnoli), castagnoli, payload)
 }
 
@@ -194,8 +193,8 @@ func (l *Log) Append(payloads ...[]byte) error {
 	return nil
 }
 
-// Rewrite replaces all records, by a new file in the place of the old one: whatever happens meanwhile, one of the two is
-// there, whole.
+// Rewrite replaces all records, by a new file in the place of the old one: whatever happens meanwhile, one of the two
+// is there, whole.
 func (l *Log) Rewrite(payloads iter.Seq[[]byte]) error {
 	f, err := os.CreateTemp(filepath.Dir(l.path), filepath.Base(l.path)+newPattern) // with mode 0600
 	if err != nil {

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRevocationsSurvive: what revoke has answered for holds after kill -9, also what was said after a reload; a torn end
+// of the file loses nothing but itself. A second server with the folder fails, and names the first.
+func TestRevocationsSurvive(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	dir := filepath.Join(t.TempDir(), "state")
+	begin := func() *server {
+		return serveSecret(t, "--workers", "1", "--auth", "required", "--state-dir", dir)
+	}
+	wantOwner := func(s *server, when string) {
+		t.Helper()
+		out, err := exec.Command(command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--control",
+			filepath.Join(t.TempDir(), "second"), "--state-dir", dir).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), fmt.Sprint("process ", s.cmd.Process.Pid)) {
+			t.Errorf("a second server %s: got %v: %s", when, err, out)
+		}
+	}
+	run := func(s *server, args ...string) {
+		t.Helper()
+		if out, err := s.expedite(args...); err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+	}
+	s := begin()
+	run(s, "revoke", "--user", "mallory", "--for", "1h")
+	wantOwner(s, "at the beginning")
+	run(s, "reload")
+	wantOwner(s, "after a reload")
+	run(s, "revoke", "--token-id", "t1", "--for", "1h")
+	for range 2 {
+		s.signal(syscall.SIGKILL)
+		s.waitEnd()
+		f, err := os.OpenFile(filepath.Join(dir, "revocations"), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("\xe7\x0a\x20\x00\x00\x00torn"); err != nil || f.Close() != nil {
+			t.Fatal(err)
+		}
+		s = begin()
+		for _, bad := range []string{tokenFor(t, "mallory", "m1", time.Hour, nil), tokenFor(t, "bob", "t1", time.Hour, nil)} {
+			if _, err := s.dial(ctx, "/?access_token="+bad); err == nil {
+				t.Error("what was revoked comes in after kill -9")
+			}
+		}
+		s.mustDial(ctx, "/?access_token="+tokenFor(t, "bob", "t2", time.Hour, nil))
+	}
+	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: mode %v, want nobody else to read it", path, info.Mode())
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStateDirMoves: a reload with another folder takes the revocations along; one that cannot be used is refused before
+// anything is replaced.
+func TestStateDirMoves(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	first, second, file := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b"), filepath.Join(t.TempDir(), "e.yaml")
+	configure := func(dir string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("state-dir: "+dir+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure(first)
+	s := serveSecret(t, "--workers", "1", "--auth", "required", "--config", file)
+	if out, err := s.expedite("revoke", "--user", "mallory", "--for", "1h"); err != nil {
+		t.Fatalf("revoke: %v: %s", err, out)
+	}
+	configure(filepath.Join(file, "below-a-file"))
+	if out, err := s.expedite("reload"); err == nil || !strings.Contains(out, "StateDir") {
+		t.Errorf("a folder that cannot be: got %v: %s", err, out)
+	}
+	configure(second)
+	if out, err := s.expedite("reload"); err != nil {
+		t.Fatalf("reload: %v: %s", err, out)
+	}
+	s.signal(syscall.SIGKILL)
+	s.waitEnd()
+	s = serveSecret(t, "--workers", "1", "--auth", "required", "--state-dir", second)
+	if _, err := s.dial(ctx, "/?access_token="+tokenFor(t, "mallory", "m1", time.Hour, nil)); err == nil {
+		t.Error("what was revoked comes in")
+	}
+}
+
+// TestDefaultStateDir: the folder is systemd's, or one of the user's that is named after the control socket; one that
+// cannot be written to is a warning, and without a control socket there is none.
+func TestDefaultStateDir(t *testing.T) {
+	home := t.TempDir()
+	for _, name := range []string{"STATE_DIRECTORY", "XDG_STATE_HOME"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", home)
+	var lines bytes.Buffer
+	dirOf := func(c serveCmd) string {
+		lines.Reset()
+		return c.stateDir(slog.New(slog.NewTextHandler(&lines, nil)))
+	}
+	one, two := dirOf(serveCmd{Control: "/run/a/x.sock"}), dirOf(serveCmd{Control: "/run/b/x.sock"})
+	if prefix := filepath.Join(home, ".local", "state", "expedite", "x.sock-"); !strings.HasPrefix(one, prefix) || one == two {
+		t.Errorf("got %q and %q, want two with %q", one, two, prefix)
+	}
+	if info, err := os.Stat(one); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("got %v, %v", info, err)
+	}
+	if got := dirOf(serveCmd{Control: "off"}); got != "" || lines.Len() > 0 {
+		t.Errorf("without a control socket: got %q, %s", got, &lines)
+	}
+	if got := dirOf(serveCmd{StateDir: "off"}); got != "" || lines.Len() > 0 {
+		t.Errorf("off: got %q, %s", got, &lines)
+	}
+	xdg := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", xdg)
+	if got := dirOf(serveCmd{Control: "/run/a/x.sock"}); !strings.HasPrefix(got, xdg) {
+		t.Errorf("got %q, want it below %q", got, xdg)
+	}
+	own := filepath.Join(t.TempDir(), "own")
+	t.Setenv("STATE_DIRECTORY", own+":"+xdg)
+	if got := dirOf(serveCmd{Control: "/run/a/x.sock"}); got != own {
+		t.Errorf("got %q, want %q", got, own)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("STATE_DIRECTORY", filepath.Join(file, "x"))
+	if got := dirOf(serveCmd{Control: "/run/a/x.sock"}); got != "" || strings.Count(lines.String(), "\n") != 1 {
+		t.Errorf("a folder that cannot be: got %q, %q, want one warning", got, &lines)
+	}
+}
