@@ -56,6 +56,10 @@ type Config struct {
 	// given up: those clients are closed with 1013 or, if their Handler's policy is to drop messages, lose what waits. 0
 	// is a quarter of what the worker's heap may hold; negative is no limit.
 	MaxQueued int64
+	// MaxPending is the number of bytes per worker of messages that wait for callbacks; those of Inline handlers do not
+	// wait. From half of it on, a client that has 16 KiB waiting is not read; past it those that have the most are closed
+	// with 1013, and their messages dropped. 0 is an eighth of what the worker's heap may hold; negative is no limit.
+	MaxPending int64
 	// MessageMinRate is the least progress of a message that has begun: one that takes longer than a period, and brings
 	// fewer bytes in it, is closed with 1008. Time in which the server itself does not read the client, because its
 	// callbacks or a rate hold it up, does not count. The zero value is 1 KiB in 10 s; negative Bytes are no limit.

@@ -6,6 +6,7 @@ package expedite
 const (
 	partialPart = 8
 	queuedPart  = 4
+	pendingPart = 8
 	noHeapLimit = 4 << 30
 )
 
@@ -13,6 +14,7 @@ const (
 type shares struct {
 	partial int64 // Config.MaxPartial
 	queued  int64 // Config.MaxQueued
+	pending int64 // Config.MaxPending
 }
 
 // shares are those of a worker that runs with d.
@@ -24,6 +26,7 @@ func (c Config) shares(d Tuned) shares {
 	return shares{
 		partial: share(c.MaxPartial, heap/partialPart),
 		queued:  share(c.MaxQueued, heap/queuedPart),
+		pending: share(c.MaxPending, heap/pendingPart),
 	}
 }
 

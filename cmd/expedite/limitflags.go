@@ -14,6 +14,7 @@ type limitFlags struct {
 	MaxConnections int    `help:"WebSockets per worker; beyond it 503. 0: only open files limit it." placeholder:"N"`
 	MaxPartial     string `help:"Bytes of unfinished messages per worker, or off." placeholder:"SIZE"`
 	MaxQueued      string `help:"Bytes of all send queues per worker, or off." placeholder:"SIZE"`
+	MaxPending     string `help:"Bytes per worker that wait for callbacks, or off." placeholder:"SIZE"`
 	MessageMinRate string `help:"Least progress of a message that has begun, or off." default:"1KiB/10s"`
 }
 
@@ -28,6 +29,9 @@ func (f *limitFlags) apply(cfg *expedite.Config) error {
 		return err
 	}
 	if cfg.MaxQueued, err = parseLimit("--max-queued", f.MaxQueued); err != nil {
+		return err
+	}
+	if cfg.MaxPending, err = parseLimit("--max-pending", f.MaxPending); err != nil {
 		return err
 	}
 	cfg.MessageMinRate, err = parseProgress("--message-min-rate", f.MessageMinRate)

@@ -259,6 +259,7 @@ func (e *Engine) unpark(c *Conn, carried []byte) {
 	c.bits &^= bitLeaving
 	if carried != nil && c.phase.Load() < phaseClosed {
 		c.box.waiting.prepend(event{kind: eventResume, data: carried})
+		e.weigh(c.box)
 	}
 	c.mu.Unlock()
 	e.tasks.Add(1)
@@ -372,6 +373,7 @@ func (e *Engine) Release(b *Batch) {
 			e.outboxes.Put(c.out)
 			c.out = nil
 		}
+		e.unweigh(c.box)
 		c.box = nil
 		c.mu.Unlock()
 		c.dropInput()

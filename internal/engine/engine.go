@@ -53,6 +53,11 @@ type Config struct {
 	// however many queues it is in. Past it the largest queues of peers that do not read are given up: they are emptied
 	// and, with PolicyClose, their connections are closed with 1013. 0 is no limit.
 	MaxQueued int64
+	// MaxPending is the number of bytes of messages that may wait for callbacks of all routes that are not Inline; what a
+	// callback has begun to handle counts, and mailboxes of less than 16 KiB do not. From half of it on connections are
+	// not read while they have more than that; past it those with the most are closed with 1013, and their messages
+	// dropped. 0 is no limit.
+	MaxPending int64
 	// MessageMinRate is the least progress of a message that has begun; a slower one is closed with 1008. Time in which
 	// the engine itself does not read the connection does not count. The zero value is DefaultMinBytes in DefaultMinPer;
 	// negative Bytes are no limit.
@@ -127,6 +132,8 @@ type Engine struct {
 
 	nextBound int64       // ns, from when on queues may be searched again
 	bounding  atomic.Bool // boundQueues has posted
+
+	nextPending int64 // the same for mailboxes
 
 	// opening are the handshakes that Authorize thinks about, by the ids that their connections will have. On the loop.
 	opening map[uint64]*Upgrade

@@ -146,13 +146,17 @@ func (e *Engine) room() error {
 func (e *Engine) SetShort(short bool) { e.short.Store(short) }
 
 // Shed ends connections until what they hold is need bytes less: those with the largest incomplete messages first, then
-// those with the longest queues. It leaves alone what is small. done is called on the loop with the number of bytes that
-// are free; after Stop it is not, and Shed reports false. Any goroutine.
+// those with the longest queues, then those with the most messages that wait for callbacks. It leaves alone what is
+// small. done is called on the loop with the number of bytes that are free; after Stop it is not, and Shed reports
+// false. Any goroutine.
 func (e *Engine) Shed(need int64, done func(freed int64)) bool {
 	return e.Post(func() {
 		freed := e.shedPartials(need, sheddable, limitMemoryClose)
 		if freed < need {
 			freed += e.shedQueues(need-freed, sheddable, limitMemoryClose)
+		}
+		if freed < need {
+			freed += e.shedPending(need-freed, sheddable, limitMemoryClose)
 		}
 		done(freed)
 	})

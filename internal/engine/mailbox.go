@@ -5,15 +5,16 @@ package engine
 type mailbox struct {
 	waiting batch
 	running batch
-	next    int  // index in running of the next callback
-	from    int  // where its payload begins
-	full    bool // running had reached the limit
+	next    int // index in running of the next callback
+	from    int // where its payload begins
+	held    int // what the engine's sum has of it; guarded by Conn.mu
 }
 
 // batch is a list of events with the payloads of its messages in one arena.
 type batch struct {
 	events []letter
 	arena  []byte
+	full   bool // the connection is not read until all of it was handled
 }
 
 // letter is an event whose payload ends at end in the arena, and begins where the previous one ends.
@@ -37,7 +38,7 @@ func (b *batch) begins() bool { return len(b.events) > 0 && b.events[0].begins()
 // prepend puts ev in front of the others.
 func (b *batch) prepend(ev event) {
 	rest := *b
-	*b = batch{}
+	*b = batch{full: rest.full}
 	b.add(ev)
 	b.join(rest, 0)
 }
@@ -54,25 +55,44 @@ func (b *batch) join(other batch, index int) {
 	}
 }
 
+// drop removes the events of a kind.
+func (b *batch) drop(kind eventKind) {
+	all := *b
+	*b = batch{full: all.full}
+	from := 0
+	for _, l := range all.events {
+		if l.kind != kind {
+			l.data = all.arena[from:l.until]
+			b.add(l.event)
+		}
+		from = l.until
+	}
+}
+
 func (b *batch) reset() {
 	clear(b.events)
 	if cap(b.arena) > maxKeptInbound {
 		b.arena = nil
 	}
-	b.events, b.arena = b.events[:0], b.arena[:0]
+	b.events, b.arena, b.full = b.events[:0], b.arena[:0], false
 }
 
 // post queues a callback for the goroutine of c, and starts it if there is none. On the loop. A connection whose
 // mailbox is full is not read until its callbacks have caught up.
 func (c *Conn) post(ev event) {
 	e := c.eng
+	if ev.kind == eventMessage && !e.takes(c, len(ev.data)) {
+		return
+	}
 	c.mu.Lock()
 	idle := c.box == nil
 	if idle {
 		c.box = e.mailboxes.Get().(*mailbox)
 	}
 	c.box.waiting.add(ev)
-	full := len(c.box.waiting.arena) >= c.route.MailboxLimit || len(c.box.waiting.events) >= maxLetters
+	e.weigh(c.box)
+	full := c.fills(&c.box.waiting)
+	c.box.waiting.full = c.box.waiting.full || full
 	c.mu.Unlock()
 	if full && c.loopBits&bitPaused == 0 {
 		e.count.limit(limitMailbox)
@@ -96,17 +116,18 @@ func (c *Conn) pause(box *mailbox) bool {
 		return false
 	}
 	waiting := box.waiting
-	box.waiting = batch{}
+	box.waiting = batch{full: box.running.full || waiting.full}
 	box.waiting.join(box.running, box.next)
 	box.waiting.join(waiting, 0)
 	box.empty()
+	c.eng.weigh(box)
 	return true
 }
 
 // empty forgets the callbacks that were made.
 func (m *mailbox) empty() {
 	m.running.reset()
-	m.next, m.from, m.full = 0, 0, false
+	m.next, m.from = 0, 0
 }
 
 // The ends of Conn.step.
@@ -143,6 +164,7 @@ func (c *Conn) step() int {
 	box := c.box
 	if box.next == len(box.running.events) {
 		box.empty()
+		e.weigh(box)
 		if c.bits&bitLeaving != 0 && !box.waiting.begins() {
 			c.mu.Unlock()
 			return stepPark
@@ -157,7 +179,6 @@ func (c *Conn) step() int {
 			e.mailboxes.Put(box)
 			return stepIdle
 		}
-		box.full = len(box.running.arena) >= c.route.MailboxLimit || len(box.running.events) >= maxLetters
 	}
 	c.mu.Unlock()
 
@@ -173,7 +194,7 @@ func (c *Conn) step() int {
 			c.call(l.event)
 		}
 	}
-	if box.full {
+	if box.running.full {
 		e.loop.Post(c.resume)
 	}
 	return stepOn

@@ -39,6 +39,7 @@ const (
 	limitMemoryClose
 	limitGap
 	limitQueued
+	limitPending
 	numLimits
 )
 
@@ -48,7 +49,7 @@ func (l limit) String() string {
 		"message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
-		"partial", "message_min_rate", "memory_close", "gap", "queued",
+		"partial", "message_min_rate", "memory_close", "gap", "queued", "pending",
 	}[l]
 }
 
@@ -93,6 +94,7 @@ type counters struct {
 	textIn, binaryIn, bytesIn              atomic.Uint64
 	textOut, binaryOut, bytesOut           atomic.Uint64
 	queuedBytes                            atomic.Int64
+	pending                                atomic.Int64 // see Engine.weigh
 	again                                  atomic.Int64 // of queuedBytes, what is counted more than once
 	limits                                 [numLimits]atomic.Uint64
 	stays                                  [numStays]atomic.Uint64
