@@ -42,9 +42,18 @@ type Config struct {
 	// MaxConnections is the number of WebSockets per worker; beyond it a handshake gets 503. 0 is no limit but that of
 	// open files.
 	MaxConnections int
-	// MaxHandshakes is the number of sockets per worker that may be before or in their handshake; past it a new one is
-	// closed at once. 0 is 4096.
+	// MaxHandshakes is the number of sockets per worker that may be before or in their handshake; past it the one that has
+	// been silent for longest is closed. 0 is 4096, or a quarter of the open files if that is less.
 	MaxHandshakes int
+	// MaxPerAddress is the number of connections per worker, HTTP included, from one IPv4 address or one IPv6 network of
+	// 64 bits; past it a new one gets 429. 0 is no limit: behind a proxy, all clients share an address.
+	MaxPerAddress int
+	// MaxHTTPConnections is the number of connections per worker that have an HTTP request; past it a request gets 503,
+	// except GET /healthz and /readyz. 0 is 4096, or a quarter of the open files if that is less.
+	MaxHTTPConnections int
+	// ResponseTimeout is how long an HTTP client may take nothing of its response; then its connection ends. 0 is 30 s,
+	// negative is for ever.
+	ResponseTimeout time.Duration
 	// MaxHead is the longest request head of a handshake in bytes. 0 is 8 KiB.
 	MaxHead int
 	// MaxPartial is the number of bytes per worker that all messages and request heads together may hold which have begun
@@ -76,7 +85,7 @@ type Config struct {
 	// Sessions is how long, where and how many sessions are kept.
 	Sessions Sessions
 	// MaxAuthorizing is the number of handshakes per worker whose token is being verified, or that Authorize thinks
-	// about; past it a handshake gets 503. 0 is 1024.
+	// about; past it a handshake gets 503. 0 is 1024, or three quarters of MaxHandshakes if that is less.
 	MaxAuthorizing int
 
 	// Logger is where the App writes what an operator must know. Nil is slog.Default. A goroutine of its own calls the

@@ -180,11 +180,12 @@ func (d *desk) Status(ctx context.Context) (control.Status, error) {
 		}
 		st.Workers = append(st.Workers, control.WorkerStatus{
 			Slot: s.Slot, Generation: s.Generation, PID: s.PID, State: control.State(s.State), Stale: s.Stale,
-			Connections: s.Connections, RSSBytes: s.RSSBytes, HeapBytes: s.HeapBytes,
+			Connections: s.Connections, HTTPConnections: s.HTTPConnections, RSSBytes: s.RSSBytes, HeapBytes: s.HeapBytes,
 			MessagesIn: s.MessagesIn(), MessagesOut: s.MessagesOut(), BytesIn: s.BytesIn, BytesOut: s.BytesOut,
 			LoopLagSeconds: s.LoopLagSeconds, Restarts: restarts[s.Slot], Limits: s.Limits,
 		})
 		st.Totals.Connections += s.Connections
+		st.Totals.HTTPConnections += s.HTTPConnections
 		st.Totals.RSSBytes += s.RSSBytes
 		st.Totals.HeapBytes += s.HeapBytes
 		st.Totals.Restarts += restarts[s.Slot]

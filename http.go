@@ -117,6 +117,9 @@ func wsRequest(r *http.Request) ws.Request {
 	return req
 }
 
+// isHealthCheck names the paths that are served when no other request is: see Config.MaxHTTPConnections.
+func isHealthCheck(path string) bool { return path == "/healthz" || path == "/readyz" }
+
 // readiness is what /readyz says.
 type readiness struct {
 	Ready    bool     `json:"ready"`

@@ -223,11 +223,13 @@ func (k *keeper) adopt(c *Conn, rest luggage) {
 // adoptWrites goes on with what was carried here.
 func (k *keeper) adoptWrites(c *Conn, carried []byte) {
 	if k.guard == nil { // this build keeps sessions in the primary: it was told another place to keep them
-		k.log.Warn("writes that wait for the session store are lost with it", "conn", c.ID().String())
+		if k.sampled.Allow() {
+			k.log.Warn("writes that wait for the session store are lost with it", "conn", c.ID().String())
+		}
 		return
 	}
 	place := session.Place{Node: *k.node.Load(), Conn: uint64(c.ID())}
-	if err := k.guard.Adopt(c.who.Load().sessionID(), place, carried); err != nil {
+	if err := k.guard.Adopt(c.who.Load().sessionID(), place, carried); err != nil && k.sampled.Allow() {
 		k.log.Error("writes of a session that has moved here are lost", "conn", c.ID().String(), "error", err)
 	}
 }
@@ -274,7 +276,9 @@ func (k *keeper) tell(ended []session.Ref, of func(context.Context, []session.Re
 		cancel()
 		if err != nil {
 			k.forgotten.Add(uint64(len(batch) + len(ended)))
-			k.log.Warn("the end of connections is not noted in their sessions", "connections", len(batch), "error", err)
+			if k.sampled.Allow() {
+				k.log.Warn("the end of connections is not noted in their sessions", "connections", len(batch), "error", err)
+			}
 			return
 		}
 	}
@@ -446,7 +450,10 @@ func (a *App) openKeeper(n *node) error {
 		if err != nil {
 			return fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}
-		guard = session.NewGuard(session.GuardConfig{Main: redis, Spare: store, Require: s.RequireRedis, Log: n.log})
+		guard = session.NewGuard(session.GuardConfig{
+			Main: redis, Spare: store, Require: s.RequireRedis, Log: n.log,
+			MayLog: n.journal.sampled.Allow,
+		})
 		store = guard
 	}
 	k := a.newKeeper(store, guard)
@@ -465,7 +472,7 @@ func (a *App) openKeeper(n *node) error {
 				done, err = a.command(ctx, command{Order: o})
 				err = done.warn(err)
 			}
-			if err != nil {
+			if err != nil && k.sampled.Allow() {
 				k.log.Warn("connection on another machine not closed", "error", err)
 			}
 		}()

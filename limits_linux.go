@@ -6,6 +6,15 @@ import (
 	"syscall"
 )
 
+// openFiles is the number of descriptors that this process may have.
+func openFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt32
+	}
+	return int(min(limit.Cur, math.MaxInt32))
+}
+
 // freeFDs is the number of descriptors that this process may still open.
 func freeFDs() int {
 	var limit syscall.Rlimit

@@ -27,6 +27,8 @@ type journal struct {
 	file *telemetry.File // nil without Config.LogDir
 	// sampled bounds the lines about clients that come and go.
 	sampled *telemetry.Sampler
+	// faults bounds those about panics, which no storm of the others should hide.
+	faults *telemetry.Sampler
 }
 
 // defaultLogSample is the number of lines about clients that come and go, per worker and second.
@@ -69,6 +71,7 @@ func (a *App) openJournal(slot int) error {
 		sample = defaultLogSample
 	}
 	j.sampled = telemetry.NewSampler(max(sample, 0), time.Now)
+	j.faults = telemetry.NewSampler(defaultLogSample, time.Now)
 	a.journal.Store(j)
 	return nil
 }

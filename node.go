@@ -1,6 +1,7 @@
 package expedite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,9 +71,16 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		MaxQueued:        shares.queued,
 		MaxPending:       shares.pending,
 		MessageMinRate:   engine.Progress(a.cfg.MessageMinRate),
-		MaxHandshakes:    a.cfg.MaxHandshakes,
+		MaxHandshakes:    cmp.Or(a.cfg.MaxHandshakes, min(engine.DefaultMaxHandshakes, openFiles()/4)),
+		MaxPerAddress:    a.cfg.MaxPerAddress,
+		ResponseTimeout:  a.cfg.ResponseTimeout,
 		MaxAuthorizing:   a.cfg.MaxAuthorizing,
 		MaxSubscriptions: a.cfg.MaxSubscriptions,
+
+		MaxHTTPConnections: cmp.Or(a.cfg.MaxHTTPConnections, min(engine.DefaultMaxHTTP, openFiles()/4)),
+		Vital:              isHealthCheck,
+		MayLog:             n.journal.sampled.Allow,
+		MayLogFault:        n.journal.faults.Allow,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("expedite: %w", err)
@@ -91,7 +99,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		return nil, err
 	}
 	n.web = a.httpServer(eng)
-	n.web.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
+	n.web.ErrorLog = slog.NewLogLogger(telemetry.Sampled(n.log.Handler(), n.journal.sampled), slog.LevelDebug)
 	return n, nil
 }
 
@@ -195,6 +203,10 @@ func (n *node) summarize() {
 		n.leftOut.Add(left)
 		n.log.Info("lines about clients that come and go were left out", "lines", left)
 	}
+	if left := n.journal.faults.Left(); left > 0 {
+		n.leftOut.Add(left)
+		n.log.Warn("lines about panics were left out", "lines", left)
+	}
 }
 
 // report is what this process has done.
@@ -202,7 +214,8 @@ func (n *node) report() telemetry.Worker {
 	s := n.eng.Stats()
 	w := telemetry.Worker{
 		Connections: int64(s.Connections), Handshaking: int64(s.Handshaking), Subscriptions: int64(s.Subscriptions),
-		QueueBytes: s.QueueBytes, PartialBytes: s.PartialBytes, LoopLagSeconds: s.LoopLag.Seconds(),
+		HTTPConnections: int64(s.HTTPConnections),
+		QueueBytes:      s.QueueBytes, PartialBytes: s.PartialBytes, LoopLagSeconds: s.LoopLag.Seconds(),
 		Accepted: s.Accepted, Opened: s.Opened, HTTP: s.HTTP, Resets: s.Resets, Panics: s.Panics, Stalls: s.Stalls,
 		TextIn: s.TextIn, BinaryIn: s.BinaryIn, TextOut: s.TextOut, BinaryOut: s.BinaryOut,
 		BytesIn: s.BytesIn, BytesOut: s.BytesOut,

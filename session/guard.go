@@ -22,6 +22,8 @@ type GuardConfig struct {
 	Timeout time.Duration
 	// Log gets a line at the beginning and the end of each outage; nil means slog.Default.
 	Log *slog.Logger
+	// MayLog reports whether one more line about a single session may be logged now; nil is always. Any goroutine.
+	MayLog func() bool
 }
 
 // Guard is a Store for one worker that makes an outage of another store harmless. While that is away, new connections
@@ -34,6 +36,7 @@ type Guard struct {
 	require     bool
 	timeout     time.Duration
 	log         *slog.Logger
+	mayLog      func() bool
 
 	mu          sync.Mutex
 	state       guardState
@@ -94,6 +97,9 @@ func NewGuard(c GuardConfig) *Guard {
 	}
 	if g.log == nil {
 		g.log = slog.Default()
+	}
+	if g.mayLog = c.MayLog; g.mayLog == nil {
+		g.mayLog = func() bool { return true }
 	}
 	return g
 }

@@ -102,7 +102,9 @@ func (g *Guard) replayed(d deferred, err error) {
 		return
 	}
 	g.count.Refused++
-	g.log.Error("a queued write is lost", "session", d.id.Short(), "error", err)
+	if g.mayLog() {
+		g.log.Error("a queued write is lost", "session", d.id.Short(), "error", err)
+	}
 }
 
 // isBehind says whether writes of a session wait, which later ones must not overtake.

@@ -237,7 +237,9 @@ func (g *Guard) restore(ctx context.Context, list []Saved) error {
 	defer g.mu.Unlock()
 	if err != nil {
 		g.count.Refused++
-		g.log.Error("a session could not move to the store", "session", list[0].ID.Short(), "error", err)
+		if g.mayLog() {
+			g.log.Error("a session could not move to the store", "session", list[0].ID.Short(), "error", err)
+		}
 		return nil
 	}
 	g.count.Restored += uint64(len(list) - len(superseded))

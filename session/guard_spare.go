@@ -100,7 +100,7 @@ func (g *Guard) attachLeft(ctx context.Context, a Attach, made Attached) (Attach
 		return made, nil
 	}
 	done.Evicted = append(done.Evicted, made.Evicted...)
-	if _, err := g.main.Drop(ctx, made.Session.ID); err != nil {
+	if _, err := g.main.Drop(ctx, made.Session.ID); err != nil && g.mayLog() {
 		g.log.Warn("a session that is not needed is still in the store", "error", err)
 	}
 	return done, nil

@@ -11,7 +11,13 @@ import (
 
 // limitFlags bound what clients may take.
 type limitFlags struct {
-	MaxConnections int    `help:"WebSockets per worker; beyond it 503. 0: only open files limit it." placeholder:"N"`
+	MaxConnections int `help:"WebSockets per worker; beyond it 503. 0: only open files limit it." placeholder:"N"`
+	MaxHandshakes  int `help:"Sockets per worker before their handshake; then silent ones close." placeholder:"N"`
+	MaxPerAddress  int `help:"Connections per worker and address (IPv6: /64); beyond it 429." placeholder:"N"`
+	MaxHTTP        int `name:"max-http-connections" help:"HTTP connections per worker; beyond it 503." placeholder:"N"`
+
+	ResponseTimeout time.Duration `help:"End HTTP responses that nobody reads for so long; 0: never." default:"30s"`
+
 	MaxPartial     string `help:"Bytes of unfinished messages per worker, or off." placeholder:"SIZE"`
 	MaxQueued      string `help:"Bytes of all send queues per worker, or off." placeholder:"SIZE"`
 	MaxPending     string `help:"Bytes per worker that wait for callbacks, or off." placeholder:"SIZE"`
@@ -20,10 +26,22 @@ type limitFlags struct {
 
 // apply sets the limits in cfg.
 func (f *limitFlags) apply(cfg *expedite.Config) error {
-	if f.MaxConnections < 0 {
-		return usageError{fmt.Errorf("--max-connections %d: want 0 or more", f.MaxConnections)}
+	for _, limit := range []struct {
+		flag string
+		n    int
+		to   *int
+	}{
+		{"--max-connections", f.MaxConnections, &cfg.MaxConnections},
+		{"--max-handshakes", f.MaxHandshakes, &cfg.MaxHandshakes},
+		{"--max-per-address", f.MaxPerAddress, &cfg.MaxPerAddress},
+		{"--max-http-connections", f.MaxHTTP, &cfg.MaxHTTPConnections},
+	} {
+		if limit.n < 0 {
+			return usageError{fmt.Errorf("%s %d: want 0 or more", limit.flag, limit.n)}
+		}
+		*limit.to = limit.n
 	}
-	cfg.MaxConnections = f.MaxConnections
+	cfg.ResponseTimeout = orNever(f.ResponseTimeout)
 	var err error
 	if cfg.MaxPartial, err = parseLimit("--max-partial", f.MaxPartial); err != nil {
 		return err

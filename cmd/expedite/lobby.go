@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -43,8 +44,12 @@ const subprotocol = "expedite.v1"
 // lobbyTopic is what everyone in the lobby hears.
 const lobbyTopic = "lobby"
 
+// lobbyLines is the number of log lines a second about clients that the lobby does not serve.
+const lobbyLines = 5
+
 // lobby gives app the endpoints of `expedite serve`.
 func lobby(app *expedite.App, ping, idle time.Duration) {
+	lines := telemetry.NewSampler(lobbyLines, nil)
 	app.Handle("/", expedite.Handler{
 		Inline:       true,
 		Session:      true,
@@ -53,11 +58,11 @@ func lobby(app *expedite.App, ping, idle time.Duration) {
 		IdleTimeout:  idle,
 		Open: func(c *expedite.Conn) {
 			m, err := greeting(app, c)
-			if err != nil {
+			if err != nil && lines.Allow() {
 				c.Log().Error("no welcome", "error", err)
 			}
 			c.Send(m)
-			if err := c.Subscribe(lobbyTopic); err != nil {
+			if err := c.Subscribe(lobbyTopic); err != nil && !errors.Is(err, expedite.ErrClosed) && lines.Allow() {
 				c.Log().Warn("a client could not enter the lobby", "error", err)
 			}
 		},

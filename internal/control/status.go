@@ -68,15 +68,16 @@ type WorkerStatus struct {
 	PID        int   `json:"pid"`        // 0: no process
 	State      State `json:"state"`
 	// Stale says that the worker did not answer within a second: the rest is what it said last.
-	Stale          bool    `json:"stale,omitempty"`
-	Connections    int64   `json:"connections"`
-	RSSBytes       uint64  `json:"rss_bytes"`
-	HeapBytes      uint64  `json:"heap_bytes"`
-	MessagesIn     uint64  `json:"messages_in"`
-	MessagesOut    uint64  `json:"messages_out"`
-	BytesIn        uint64  `json:"bytes_in"`
-	BytesOut       uint64  `json:"bytes_out"`
-	LoopLagSeconds float64 `json:"loop_lag_seconds"`
+	Stale           bool    `json:"stale,omitempty"`
+	Connections     int64   `json:"connections"`
+	HTTPConnections int64   `json:"http_connections"`
+	RSSBytes        uint64  `json:"rss_bytes"`
+	HeapBytes       uint64  `json:"heap_bytes"`
+	MessagesIn      uint64  `json:"messages_in"`
+	MessagesOut     uint64  `json:"messages_out"`
+	BytesIn         uint64  `json:"bytes_in"`
+	BytesOut        uint64  `json:"bytes_out"`
+	LoopLagSeconds  float64 `json:"loop_lag_seconds"`
 	// Restarts counts the processes of this slot that ended unasked.
 	Restarts uint64 `json:"restarts"`
 	// Limits counts, by the limit's name, how often one was hit. Nil: none was.
@@ -85,15 +86,16 @@ type WorkerStatus struct {
 
 // Totals is the sum over all workers, those included that are gone: its counts do not fall when one is replaced.
 type Totals struct {
-	Connections int64             `json:"connections"`
-	MessagesIn  uint64            `json:"messages_in"`
-	MessagesOut uint64            `json:"messages_out"`
-	BytesIn     uint64            `json:"bytes_in"`
-	BytesOut    uint64            `json:"bytes_out"`
-	RSSBytes    uint64            `json:"rss_bytes"`
-	HeapBytes   uint64            `json:"heap_bytes"`
-	Restarts    uint64            `json:"restarts"`
-	Limits      map[string]uint64 `json:"limits,omitempty"`
+	Connections     int64             `json:"connections"`
+	HTTPConnections int64             `json:"http_connections"`
+	MessagesIn      uint64            `json:"messages_in"`
+	MessagesOut     uint64            `json:"messages_out"`
+	BytesIn         uint64            `json:"bytes_in"`
+	BytesOut        uint64            `json:"bytes_out"`
+	RSSBytes        uint64            `json:"rss_bytes"`
+	HeapBytes       uint64            `json:"heap_bytes"`
+	Restarts        uint64            `json:"restarts"`
+	Limits          map[string]uint64 `json:"limits,omitempty"`
 }
 
 // Handoff counts connections that moved between processes since the primary first started.

@@ -42,6 +42,9 @@ func (s Status) WriteText(w io.Writer) error {
 	if r := s.Revocations; r != nil && *r != (RevocationStatus{Current: true}) {
 		fmt.Fprintln(&b, r)
 	}
+	if s.Totals.HTTPConnections > 0 {
+		fmt.Fprintf(&b, "HTTP connections: %d\n", s.Totals.HTTPConnections)
+	}
 	for _, what := range s.Degraded {
 		fmt.Fprintf(&b, "degraded: %s\n", what)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
@@ -106,6 +107,7 @@ func (e *Engine) Start(a *Arrivals) {
 func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.id, c.lastRead, c.lastPing, c.loopBits, c.reader, c.end = s.id, s.read, s.ping, s.loopBits, s.reader, s.end
 	c.expires = s.expires
+	c.enter(true)
 	orphaned := false
 	if s.path == "" && s.phase >= phaseOpen {
 		c.route = e.orphans()
@@ -115,7 +117,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 			c.route, orphaned = e.orphans(), true
 		} else if c.route.Load != nil {
 			if err := c.route.Load(c, s.owner); err != nil {
-				e.cfg.Logger.Error("connection cannot go on here", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+				e.clientLog(slog.LevelError, "connection cannot go on here", "conn", fmt.Sprintf("%016x", c.id), "error", err)
 				c.route, orphaned = e.orphans(), true
 			}
 		}

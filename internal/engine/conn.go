@@ -61,6 +61,7 @@ const (
 	bitShut                             // our side is shut
 	bitSettling                         // the deadline is that of the end
 	bitHeld                             // not read: a rate is reached
+	bitCounted                          // among the connections of its address
 )
 
 // connBits are flags guarded by Conn.mu.
@@ -97,7 +98,8 @@ func (c *Conn) Open() bool { return c.phase.Load() == phaseOpen }
 // Remote is the peer's address.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
-// adopt makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes it is closed at once.
+// adopt makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes another one that is no
+// WebSocket is closed for it, or else the new one itself.
 func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
 	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now(), lastPing: e.loop.Now()}
 	for int(k.Index) >= len(e.conns) {
@@ -107,10 +109,17 @@ func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *
 	e.handshakes.Add(1)
 	e.count.accepted.Add(1)
 	e.loop.SetDeadline(k, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
-	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) {
+	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) && !e.makeRoom() {
 		e.count.limit(limitHandshakes)
 		e.teardown(c)
+		return c
 	}
+	if !c.enter(false) {
+		e.count.limit(limitPerAddress)
+		c.refuse(errPerAddress)
+		return c
+	}
+	e.line(c)
 	return c
 }
 
@@ -136,6 +145,7 @@ func (e *Engine) teardown(c *Conn) {
 	e.conns[c.key.Index] = nil
 	c.forgetPace()
 	delete(e.gapped, c)
+	c.leave()
 	c.dropInput()
 	if was < phaseOpen {
 		e.handshakes.Add(-1)

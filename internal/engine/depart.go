@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/expedite-go/expedite/ws"
 )
@@ -331,7 +332,7 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 		return
 	}
 	if err := e.loop.Remove(c.key); err != nil {
-		e.cfg.Logger.Error("connection not taken off the loop", "error", err)
+		e.clientLog(slog.LevelError, "connection not taken off the loop", "error", err)
 	}
 	c.phase.Store(phaseAway)
 	c.mu.Unlock()
@@ -378,6 +379,7 @@ func (e *Engine) Release(b *Batch) {
 		c.mu.Unlock()
 		c.dropInput()
 		_ = c.sock.Close()
+		c.leave()
 		if z.phase < phaseOpen {
 			e.handshakes.Add(-1)
 			continue
@@ -402,7 +404,7 @@ func (e *Engine) Thaw(b *Batch) {
 		c.phase.Store(z.phase)
 		c.mu.Unlock()
 		if err != nil {
-			e.cfg.Logger.Error("connection lost", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+			e.clientLog(slog.LevelError, "connection lost", "conn", fmt.Sprintf("%016x", c.id), "error", err)
 			e.lose(c)
 			continue
 		}
@@ -427,6 +429,7 @@ func (e *Engine) Thaw(b *Batch) {
 func (e *Engine) lose(c *Conn) {
 	c.phase.Store(phaseClosed)
 	c.dropInput()
+	c.leave()
 	if c.id == 0 {
 		e.handshakes.Add(-1)
 		return
@@ -444,6 +447,7 @@ func (e *Engine) settleIn(c *Conn, topics []string) {
 		e.conns = append(e.conns, nil)
 	}
 	e.conns[c.key.Index] = c
+	e.line(c)
 	c.loopBits &^= bitReadPending
 	c.readAgain(bitPaused | bitHeld)
 	e.topicsMu.Lock()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/expedite-go/expedite/internal/reactor"
@@ -77,7 +78,7 @@ func (c *Conn) call(ev event) {
 		c.sendHeld(ev.op, ev.data)
 	case eventResume:
 		if err := h.Resume(c, ev.data); err != nil {
-			c.eng.cfg.Logger.Error("connection cannot resume", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+			c.eng.clientLog(slog.LevelError, "connection cannot resume", "conn", fmt.Sprintf("%016x", c.id), "error", err)
 			_ = c.Close(ws.CloseServiceRestart, "the connection could not be moved")
 		}
 	}
@@ -114,5 +115,7 @@ func (e *Engine) panicked(where string, p any) {
 		p = "runtime.Goexit was called"
 	}
 	e.count.panics.Add(1)
-	e.cfg.Logger.Error("panic in "+where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if e.cfg.MayLogFault == nil || e.cfg.MayLogFault() {
+		e.cfg.Logger.Error("panic in "+where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	}
 }

@@ -18,6 +18,8 @@ const (
 	DefaultMaxHead          = 8 << 10
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultMaxHandshakes    = 4096
+	DefaultMaxHTTP          = 4096
+	DefaultResponseTimeout  = 30 * time.Second
 	DefaultMaxAuthorizing   = 1024
 	DefaultWatchdogLimit    = 100 * time.Millisecond
 	DefaultMaxSubscriptions = 1024
@@ -34,15 +36,28 @@ type Config struct {
 	NewID func() uint64
 	// Logger receives what an operator must know; nil is slog.Default.
 	Logger *slog.Logger
+	// MayLog reports whether one more line about a client may be logged now, and MayLogFault the same for panics of the
+	// application. Nil is always. Any goroutine.
+	MayLog, MayLogFault func() bool
 	// MaxHead is the longest request head in bytes; 0 is DefaultMaxHead.
 	MaxHead int
 	// HandshakeTimeout bounds the time from accept to the end of the request head; 0 is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// MaxConnections is the number of WebSockets open at once; past it a handshake gets 503. 0 is no limit of its own.
 	MaxConnections int
-	// MaxHandshakes is the number of sockets that may be before or in their handshake; past it a new one is closed.
-	// 0 is DefaultMaxHandshakes.
+	// MaxHandshakes is the number of sockets that may be before or in their handshake; past it the oldest one that is
+	// silent is closed, or else another one. 0 is DefaultMaxHandshakes.
 	MaxHandshakes int
+	// MaxPerAddress is the number of connections from one IPv4 address, or IPv6 network of 64 bits; past it a new one gets
+	// 429. Those that come from another worker are counted and not refused. 0 is no limit.
+	MaxPerAddress int
+	// MaxHTTPConnections is the number of connections that HTTP may have; past it a request gets 503, unless Vital names
+	// its path and it has no body. 0 is DefaultMaxHTTP.
+	MaxHTTPConnections int
+	Vital              func(path string) bool
+	// ResponseTimeout is how long an HTTP client may take nothing of its response until the connection ends. 0 is
+	// DefaultResponseTimeout, negative is for ever.
+	ResponseTimeout time.Duration
 	// MaxAuthorizing is the number of handshakes that Route.Authorize may think about at once, where it may block; past it
 	// a handshake gets 503. 0 is DefaultMaxAuthorizing.
 	MaxAuthorizing int
@@ -90,8 +105,14 @@ func (c Config) withDefaults() Config {
 	if c.MaxHandshakes == 0 {
 		c.MaxHandshakes = DefaultMaxHandshakes
 	}
-	if c.MaxAuthorizing == 0 {
-		c.MaxAuthorizing = DefaultMaxAuthorizing
+	if c.MaxAuthorizing == 0 { // some room is left for those that Authorize does not think about
+		c.MaxAuthorizing = min(DefaultMaxAuthorizing, max(c.MaxHandshakes/4*3, 1))
+	}
+	if c.MaxHTTPConnections == 0 {
+		c.MaxHTTPConnections = DefaultMaxHTTP
+	}
+	if c.ResponseTimeout == 0 {
+		c.ResponseTimeout = DefaultResponseTimeout
 	}
 	if c.MaxSubscriptions == 0 {
 		c.MaxSubscriptions = DefaultMaxSubscriptions
@@ -129,6 +150,7 @@ type Engine struct {
 	flushed  int     // how many of them have had their turn
 	moving   bool    // callbacks run apart: see Engine.apart
 	partials partials
+	queues   socketQueues
 
 	nextBound int64       // ns, from when on queues may be searched again
 	bounding  atomic.Bool // boundQueues has posted
@@ -163,10 +185,12 @@ type Engine struct {
 	inbounds, outboxes, mailboxes sync.Pool
 
 	clock      clock
+	addresses  addresses
 	pace       *pacer // nil if there are no rates
 	count      counters
 	watch      watchdog
 	handshakes atomic.Int64 // sockets that are not yet, or never will be, WebSockets
+	http       atomic.Int64 // connections that Config.HTTP has
 	deciding   atomic.Int64 // goroutines in Route.Authorize
 	draining   atomic.Bool
 	short      atomic.Bool    // see SetShort
@@ -181,6 +205,7 @@ func New(cfg Config) (*Engine, error) {
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }
+	e.addresses.limit = cfg.MaxPerAddress
 	e.pace = newPacer(cfg.ConnRate, cfg.Rate)
 	loop, err := reactor.New(e, e.cfg.Reactor)
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 
@@ -30,7 +31,11 @@ var (
 	errHeadTooLarge = &ws.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "request head too large"}
 	errHeadTooSlow  = &ws.HandshakeError{Status: http.StatusRequestTimeout, Reason: "request head took too long"}
 	errInternal     = &ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"}
-	errNotUpgrade   = &ws.HandshakeError{
+	errPerAddress   = &ws.HandshakeError{
+		Status: http.StatusTooManyRequests, Reason: "too many connections from this address",
+		Header: []ws.Field{{Name: "Retry-After", Value: "5"}},
+	}
+	errNotUpgrade = &ws.HandshakeError{
 		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
 		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}},
 	}
@@ -95,6 +100,12 @@ func (c *Conn) decide(b []byte, end int) {
 	if route == nil || !req.WantsUpgrade() {
 		if e.cfg.HTTP == nil {
 			c.refuse(errNotUpgrade)
+			return
+		}
+		vital := req.ContentLength == 0 && e.cfg.Vital != nil && e.cfg.Vital(req.Path)
+		if !e.httpRoom(vital) {
+			e.count.limit(limitHTTPConnections)
+			c.refuse(unavailable("too many HTTP connections", "1"))
 			return
 		}
 		c.handOff(b)
@@ -240,7 +251,7 @@ func (c *Conn) decided(route *Route, u *Upgrade, err error) {
 		return
 	}
 	if _, ok := errors.AsType[*ws.HandshakeError](err); !ok {
-		c.eng.cfg.Logger.Info("client refused", "remote", c.remote, "error", err)
+		c.eng.clientLog(slog.LevelInfo, "client refused", "remote", c.remote, "error", err)
 		err = &ws.HandshakeError{Status: http.StatusForbidden, Reason: "forbidden"}
 	}
 	c.refuse(err)
@@ -251,7 +262,7 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 	e := c.eng
 	answer, err := ws.AppendResponse(nil, u.Handshake)
 	if err != nil {
-		e.cfg.Logger.Error("handshake answer cannot be written", "error", err)
+		e.clientLog(slog.LevelError, "handshake answer cannot be written", "error", err)
 		u.drop()
 		c.refuse(errInternal)
 		return
@@ -301,6 +312,7 @@ func (c *Conn) refuse(err error) {
 	e.count.queued(len(answer))
 	c.markDirty()
 	c.mu.Unlock()
+	e.line(c)
 	c.resume()
 }
 
@@ -314,11 +326,12 @@ func (c *Conn) handOff(read []byte) {
 	e.handshakes.Add(-1)
 	conn, rest, err := e.loop.Detach(c.key, c.sock)
 	if err != nil {
-		e.cfg.Logger.Warn("connection lost on its way to net/http", "remote", c.remote, "error", err)
+		c.leave()
+		e.clientLog(slog.LevelWarn, "connection lost on its way to net/http", "remote", c.remote, "error", err)
 		return
 	}
 	e.count.http.Add(1)
-	e.cfg.HTTP(&prefixConn{Conn: conn, prefix: append(prefix, rest...)})
+	e.cfg.HTTP(&prefixConn{Conn: c.lend(conn), prefix: append(prefix, rest...)})
 }
 
 // prefixConn is a connection whose first bytes were read already.
@@ -354,6 +367,7 @@ func (c *Conn) headTimeout() {
 
 // takeBack puts a connection on the loop: as a descriptor, if it is TCP and nothing else.
 func (e *Engine) takeBack(conn net.Conn) (reactor.Key, reactor.Socket, error) {
+	conn = reclaim(conn)
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		if k, s, ok := e.loop.Reattach(tcp); ok {
 			return k, s, nil
@@ -374,7 +388,7 @@ func (e *Engine) Adopt(conn net.Conn, req ws.Request, rest []byte) bool {
 		remote := addrPort(conn.RemoteAddr())
 		k, s, err := e.takeBack(conn)
 		if err != nil {
-			e.cfg.Logger.Warn("connection lost on its way from net/http", "error", err)
+			e.clientLog(slog.LevelWarn, "connection lost on its way from net/http", "error", err)
 			_ = conn.Close()
 			return
 		}

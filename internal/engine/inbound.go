@@ -52,6 +52,7 @@ func (c *Conn) newInbound() {
 func (c *Conn) keep(b []byte) {
 	if c.in == nil {
 		c.newInbound()
+		c.eng.line(c)
 	}
 	c.in.buf = append(c.in.buf, b...)
 	c.in.got += len(b)

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 
@@ -27,12 +29,21 @@ func (e *Engine) AddFDs(fds []int) bool {
 		for _, fd := range fds {
 			k, s, remote, err := e.loop.AddFD(fd)
 			if err != nil {
-				e.cfg.Logger.Warn("socket lost", "error", err)
+				e.count.resets.Add(1) // its client has left already
+				e.clientLog(slog.LevelDebug, "socket lost", "error", err)
 				continue
 			}
 			e.adopt(k, s, remote)
 		}
 	})
+}
+
+// clientLog writes a log line about one client, within Config.MayLog. Any goroutine.
+func (e *Engine) clientLog(level slog.Level, msg string, args ...any) {
+	ctx := context.Background()
+	if e.cfg.Logger.Enabled(ctx, level) && (e.cfg.MayLog == nil || e.cfg.MayLog()) {
+		e.cfg.Logger.Log(ctx, level, msg, args...)
+	}
 }
 
 // addrPort is the IP address and port of a, or the zero value if it has none.

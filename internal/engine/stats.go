@@ -16,6 +16,10 @@ const (
 	limitHead limit = iota
 	limitHeadTime
 	limitHandshakes
+	limitSilent
+	limitPerAddress
+	limitHTTPConnections
+	limitResponseTime
 	limitConnections
 	limitAuthorizing
 	limitHeld
@@ -45,7 +49,8 @@ const (
 
 func (l limit) String() string {
 	return [numLimits]string{
-		"head_size", "head_time", "handshakes", "connections", "authorizing", "opening_queue",
+		"head_size", "head_time", "handshakes", "silent", "per_address", "http_connections",
+		"response_time", "connections", "authorizing", "opening_queue",
 		"message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
@@ -55,11 +60,12 @@ func (l limit) String() string {
 
 // Stats is what an engine has done. Counters only grow.
 type Stats struct {
-	Connections   int // WebSockets that are open now
-	Handshaking   int // sockets in their handshake, or on their way out of it
-	Subscriptions int
-	QueueBytes    int64 // bytes that wait for slow peers now
-	PartialBytes  int64 // bytes of messages and request heads that are not complete
+	Connections     int // WebSockets that are open now
+	Handshaking     int // sockets in their handshake, or on their way out of it
+	HTTPConnections int // connections that net/http has now
+	Subscriptions   int
+	QueueBytes      int64 // bytes that wait for slow peers now
+	PartialBytes    int64 // bytes of messages and request heads that are not complete
 
 	Accepted uint64 // sockets
 	Opened   uint64 // WebSockets
@@ -173,7 +179,8 @@ func (e *Engine) Stats() Stats {
 	n := &e.count
 	s := Stats{
 		Connections: e.Len(), Handshaking: int(e.handshakes.Load()), Subscriptions: e.Subscriptions(),
-		QueueBytes: n.queuedBytes.Load(), PartialBytes: e.partials.bytes.Load(),
+		HTTPConnections: int(e.http.Load()),
+		QueueBytes:      n.queuedBytes.Load(), PartialBytes: e.partials.bytes.Load(),
 		Accepted: n.accepted.Load(), Opened: n.opened.Load(), HTTP: n.http.Load(), Resets: n.resets.Load(),
 		Panics: n.panics.Load(), Stalls: e.watch.stalls.Load(),
 		MovedIn: n.movedIn.Load(), MovedOut: n.movedOut.Load(),

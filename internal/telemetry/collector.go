@@ -81,6 +81,7 @@ func gauges() []family {
 		one("connections", "Open WebSocket connections.", func(w *Worker) float64 { return float64(w.Connections) }),
 		one("handshaking", "Accepted sockets that are no WebSocket yet.",
 			func(w *Worker) float64 { return float64(w.Handshaking) }),
+		one("http_connections", "Open HTTP connections.", func(w *Worker) float64 { return float64(w.HTTPConnections) }),
 		one("subscriptions", "Subscriptions of connections to topics.",
 			func(w *Worker) float64 { return float64(w.Subscriptions) }),
 		one("send_queue_bytes", "Bytes that wait to be sent.", func(w *Worker) float64 { return float64(w.QueueBytes) }),

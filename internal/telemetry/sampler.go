@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 )
@@ -49,3 +51,31 @@ func (s *Sampler) Allow() bool {
 // Left is how many lines were not allowed since it was asked last. Whoever owns the Sampler asks once a second or so,
 // and writes one line with the number if there are any.
 func (s *Sampler) Left() uint64 { return s.left.Swap(0) }
+
+// Sampled is a handler that passes on what s allows.
+func Sampled(h slog.Handler, s *Sampler) slog.Handler { return sampled{h, s} }
+
+type sampled struct {
+	slog.Handler
+	sampler *Sampler
+}
+
+// Handle is part of slog.Handler.
+func (h sampled) Handle(ctx context.Context, r slog.Record) error {
+	if !h.sampler.Allow() {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs is part of slog.Handler.
+func (h sampled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return sampled{h.Handler.WithAttrs(attrs), h.sampler}
+}
+
+// WithGroup is part of slog.Handler.
+func (h sampled) WithGroup(name string) slog.Handler {
+	return sampled{h.Handler.WithGroup(name), h.sampler}
+}
+
+var _ slog.Handler = sampled{}

@@ -11,15 +11,16 @@ import (
 // report of a worker that has done nothing. Nil maps are empty.
 type Worker struct {
 	// Gauges: how things are now.
-	Connections    int64   `json:"conns,omitzero"`       // open WebSocket connections
-	Handshaking    int64   `json:"handshaking,omitzero"` // accepted sockets that are no WebSocket yet
-	Subscriptions  int64   `json:"subs,omitzero"`
-	QueueBytes     int64   `json:"queue,omitzero"`   // accepted by Send, and not by the kernel yet
-	PartialBytes   int64   `json:"partial,omitzero"` // of messages and request heads that are not complete
-	LoopLagSeconds float64 `json:"lag,omitzero"`     // the worst of the event loops in the last second
-	HeapBytes      uint64  `json:"heap,omitzero"`    // see ReadProcess, as the next two
-	RSSBytes       uint64  `json:"rss,omitzero"`
-	Goroutines     int64   `json:"goroutines,omitzero"`
+	Connections     int64   `json:"conns,omitzero"`       // open WebSocket connections
+	Handshaking     int64   `json:"handshaking,omitzero"` // accepted sockets that are no WebSocket yet
+	HTTPConnections int64   `json:"http_conns,omitzero"`  // connections that net/http has
+	Subscriptions   int64   `json:"subs,omitzero"`
+	QueueBytes      int64   `json:"queue,omitzero"`   // accepted by Send, and not by the kernel yet
+	PartialBytes    int64   `json:"partial,omitzero"` // of messages and request heads that are not complete
+	LoopLagSeconds  float64 `json:"lag,omitzero"`     // the worst of the event loops in the last second
+	HeapBytes       uint64  `json:"heap,omitzero"`    // see ReadProcess, as the next two
+	RSSBytes        uint64  `json:"rss,omitzero"`
+	Goroutines      int64   `json:"goroutines,omitzero"`
 
 	// Counters: they only grow.
 	Accepted  uint64 `json:"accepted,omitzero"` // sockets
@@ -84,6 +85,7 @@ func (w Worker) plus(o Worker) Worker {
 	sum := w.merge(o, added)
 	sum.Connections = w.Connections + o.Connections
 	sum.Handshaking = w.Handshaking + o.Handshaking
+	sum.HTTPConnections = w.HTTPConnections + o.HTTPConnections
 	sum.Subscriptions = w.Subscriptions + o.Subscriptions
 	sum.QueueBytes = w.QueueBytes + o.QueueBytes
 	sum.PartialBytes = w.PartialBytes + o.PartialBytes
