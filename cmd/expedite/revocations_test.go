@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/session/sessiontest"
+)
+
+// permissions are those that docs/identity.md names.
+var permissions = strings.Fields("~expedite:* &expedite:* +@read +@write +@scripting +@pubsub +@connection +time")
+
+// redisUser makes a user of a Redis who has the permissions of the documentation, but for what the rules take away, and
+// returns its URL.
+func redisUser(t *testing.T, redis *sessiontest.RedisServer, rules ...string) string {
+	t.Helper()
+	command := slices.Concat([]string{"ACL", "SETUSER", "limited", "reset", "on", ">pw"}, permissions, rules)
+	if answer := redis.Do(command...); answer != "OK" {
+		t.Fatal(answer)
+	}
+	return "redis://limited:pw@" + redis.Addr()
+}
+
+// refusal tries to connect, and returns the status of the refusal; 0: there was none.
+func (s *server) refusal(ctx context.Context, user string) int {
+	s.t.Helper()
+	c, resp, err := websocket.Dial(ctx, "ws://"+s.addr+"/?access_token="+tokenFor(s.t, user, user+"-1", time.Hour, nil), nil)
+	if err == nil {
+		_ = c.CloseNow()
+		return 0
+	}
+	if resp == nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode
+}
+
+// metric is the value of a metric without labels.
+func (s *server) metric(name string) string {
+	s.t.Helper()
+	admin := regexp.MustCompile(`admin +(http://\S+)`).FindStringSubmatch(s.output.String())
+	if admin == nil {
+		s.t.Fatalf("no admin listener in %s", s.output)
+	}
+	for line := range strings.Lines(get(s.t, admin[1]+"metrics")) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// agree waits until /readyz of all workers, status and metrics say the same of store and feed, and checks that nothing
+// is said of anything else.
+func (s *server) agree(what string, status int, degraded ...string) {
+	s.t.Helper()
+	up := func(name string) string {
+		if slices.Contains(degraded, name) {
+			return "0"
+		}
+		return "1"
+	}
+	eventually(s.t, what, func() bool {
+		for range 6 { // other workers, too
+			if got, names := s.ready(); got != status || !slices.Equal(names, degraded) {
+				return false
+			}
+		}
+		st, err := s.status()
+		return err == nil && slices.Equal(st.Degraded, degraded) &&
+			st.Sessions.Degraded == slices.Contains(degraded, "redis") &&
+			s.metric("expedite_session_store_up") == up("redis") &&
+			s.metric("expedite_revocation_feed_up") == up("revocations")
+	})
+}
+
+// TestNobodyBeforeTheFeedIsRead: with --require-redis nobody is let in before it is known who was revoked; without it,
+// who has come meanwhile is closed as soon as it is known.
+func TestNobodyBeforeTheFeedIsRead(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	redis := sessiontest.StartRedis(t)
+	one := serveSecret(t, "--workers", "1", "--redis", redis.URL())
+	for _, user := range []string{"mallory", "mary"} {
+		if out, err := one.expedite("revoke", "--user", user); err != nil {
+			t.Fatalf("revoke: %v: %s", err, out)
+		}
+	}
+	url := redisUser(t, redis, "-zscan")
+	strict := serveSecret(t, "--workers", "2", "--redis", url, "--require-redis")
+	mild := serveSecret(t, "--workers", "2", "--redis", url)
+	strict.agree("the strict server is not ready", http.StatusServiceUnavailable, "revocations")
+	mild.agree("the mild server is ready", http.StatusOK, "revocations")
+	for range 4 {
+		if got := strict.refusal(ctx, "mallory"); got != http.StatusServiceUnavailable {
+			t.Errorf("revoked, where that must be known: got %d", got)
+		}
+	}
+	in := mild.mustDial(ctx, "/?access_token="+tokenFor(t, "mallory", "m1", time.Hour, nil))
+	good := mild.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", time.Hour, nil))
+	redis.Do("ACL", "SETUSER", "limited", "+zscan")
+	in.wantClose(ctx, t, "revoked, and let in before that was known", expedite.CloseUnauthorized)
+	strict.agree("the strict server is ready", http.StatusOK)
+	mild.agree("all is well", http.StatusOK)
+	for _, s := range []*server{strict, mild} {
+		for range 2 {
+			if got := s.refusal(ctx, "mallory"); got != http.StatusUnauthorized {
+				t.Errorf("revoked: got %d", got)
+			}
+		}
+		if got := s.refusal(ctx, "alice"); got != 0 {
+			t.Errorf("not revoked: got %d", got)
+		}
+	}
+	good.wantTalk(ctx, t, "still here")
+}
+
+// TestRedisAwayFromTheStart: before any client has come, all workers say that Redis is away, and the log does once.
+func TestRedisAwayFromTheStart(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	redis := sessiontest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	redis.Kill()
+	s := serveSecret(t, "--workers", "3", "--redis", redis.URL(), "--require-redis")
+	s.agree("it is not ready", http.StatusServiceUnavailable, "redis", "revocations")
+	if n := strings.Count(s.output.String(), `"level":"WARN"`); n != 1 || !strings.Contains(s.output.String(), "Redis cannot be used") {
+		t.Errorf("got %d warnings, want one", n)
+	}
+	redis.Restart()
+	s.agree("it is ready", http.StatusOK)
+	s.mustDial(ctx, "/")
+}
+
+// TestRedisThatRefuses: whatever a Redis does not permit is reported alike everywhere before anybody needs it, and
+// nobody is dropped because of it.
+func TestRedisThatRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		rules    []string
+		degraded []string
+	}{
+		{"nothing", nil, nil},
+		{"channels", []string{"resetchannels"}, []string{"revocations"}},
+		{"PUBLISH", []string{"-publish"}, []string{"revocations"}},
+		{"SUBSCRIBE", []string{"-subscribe"}, []string{"revocations"}},
+		{"HSET", []string{"-hset"}, []string{"redis"}},
+		{"tickets", []string{"-getdel"}, []string{"redis"}},
+		{"ZADD", []string{"-zadd"}, []string{"redis", "revocations"}},
+		{"writing", []string{"-@write"}, []string{"redis", "revocations"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			redis := sessiontest.StartRedis(t)
+			s := serveSecret(t, "--workers", "1", "--redis", redisUser(t, redis, tt.rules...))
+			s.agree("all agree", http.StatusOK, tt.degraded...)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			c := s.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", time.Hour, nil))
+			c.wantTalk(ctx, t, "hello")
+			s.agree("all agree when a client has come", http.StatusOK, tt.degraded...)
+			st := s.await("the client is counted", func(st control.Status) bool {
+				return st.Sessions.Connected != nil && *st.Sessions.Connected == 1
+			})
+			if st.Sessions.Sessions != nil {
+				t.Errorf("got %d sessions in Redis, want that nobody knows", *st.Sessions.Sessions)
+			}
+			if len(tt.degraded) > 0 && !strings.Contains(s.output.String(), `"level":"WARN"`) {
+				t.Error("the log does not tell")
+			}
+		})
+	}
+}
+
+// TestReplicaIsAway: a Redis that can only be read is away, in every worker, before a client has come.
+func TestReplicaIsAway(t *testing.T) {
+	t.Parallel()
+	primary := sessiontest.StartRedis(t, "--repl-diskless-sync-delay", "0")
+	host, port, _ := strings.Cut(primary.Addr(), ":")
+	replica := sessiontest.StartRedis(t, "--replicaof", host, port)
+	s := serveSecret(t, "--workers", "2", "--redis", replica.URL())
+	s.agree("all agree", http.StatusOK, "redis", "revocations")
+}
+
+// TestRevokeWithoutChannels: where Redis forbids channels, a revocation reaches other machines all the same, and
+// whoever gives it hears that it took longer.
+func TestRevokeWithoutChannels(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	redis := sessiontest.StartRedis(t)
+	url := redisUser(t, redis, "resetchannels")
+	one := serveSecret(t, "--workers", "1", "--redis", url)
+	two := serveSecret(t, "--workers", "1", "--redis", url)
+	alice := two.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", time.Hour, nil))
+	out, err := one.expedite("revoke", "--user", "alice")
+	if err == nil || !strings.Contains(out, "warning: other machines hear of it within 10 s") || !strings.Contains(out, "permission") {
+		t.Errorf("revoke: got %v, %s; want a failure that says what is missing", err, out)
+	}
+	alice.wantClose(ctx, t, "revoked on the other machine", expedite.CloseUnauthorized)
+	if got := two.refusal(ctx, "alice"); got != http.StatusUnauthorized {
+		t.Errorf("on the other machine: got %d", got)
+	}
+	if out, err = one.expedite("kick", "--user", "bob"); err == nil || !strings.Contains(out, "other machines were not told") {
+		t.Errorf("kick: got %v, %s; want a failure", err, out)
+	}
+	redis.Do("ACL", "SETUSER", "limited", "-zadd")
+	if out, err = one.expedite("revoke", "--user", "carol", "--json"); err == nil || !strings.Contains(out, `"stored": false`) {
+		t.Errorf("revoke: got %v, %s; want a failure", err, out)
+	}
+	redis.Do("ACL", "SETUSER", "limited", "+zadd")
+	eventually(t, "what could not be stored is told later", func() bool {
+		return two.refusal(ctx, "carol") == http.StatusUnauthorized
+	})
+}
+
+// TestRedisReplaced: what a machine knows to be revoked is stored again in a Redis that has lost it, for machines that
+// come later.
+func TestRedisReplaced(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	redis := sessiontest.StartRedis(t)
+	one := serveSecret(t, "--workers", "1", "--redis", redis.URL())
+	if out, err := one.expedite("revoke", "--user", "mallory"); err != nil {
+		t.Fatalf("revoke: %v: %s", err, out)
+	}
+	redis.Kill()
+	redis.Restart() // empty
+	eventually(t, "it is stored again", func() bool { return redis.Do("ZCARD", "expedite:{feed:orders}") == "1" })
+	two := serveSecret(t, "--workers", "1", "--redis", redis.URL(), "--require-redis")
+	two.agree("it is ready", http.StatusOK)
+	if got := two.refusal(ctx, "mallory"); got != http.StatusUnauthorized {
+		t.Errorf("got %d", got)
+	}
+}
+
+// TestLongDenyList: a list that is longer than a message prevents no worker from starting, no reload, and is known
+// afterwards.
+func TestLongDenyList(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	const entries, length = 12_000, 1_020
+	redis := sessiontest.StartRedis(t)
+	until := time.Now().Add(time.Hour)
+	// JSON writes each of these characters in six.
+	head, err := json.Marshal(strings.Repeat("\x01", length))
+	if err != nil {
+		t.Fatal(err)
+	}
+	redis.Do("EVAL", `for i = 1, tonumber(ARGV[1]) do
+		redis.call('ZADD', KEYS[1], ARGV[2], ARGV[3] .. i .. ARGV[4])
+	end`, "1", "expedite:{feed:orders}", strconv.Itoa(entries), strconv.FormatInt(until.UnixMilli(), 10),
+		fmt.Sprintf(`{"kind":"user","value":%s`, strings.TrimSuffix(string(head), `"`)),
+		fmt.Sprintf(`","until":%q,"code":4401,"reason":"revoked"}`, until.UTC().Format(time.RFC3339)))
+	s := serveSecret(t, "--workers", "1", "--redis", redis.URL())
+	if out, err := s.expedite("revoke", "--user", "mallory"); err != nil {
+		t.Fatalf("revoke: %v: %s", err, out)
+	}
+	known := func(st control.Status) bool { return st.Revocations.Revocations == entries+1 }
+	s.await("all is read", func(st control.Status) bool { return known(st) && st.Revocations.Current })
+	refused := func(when string) {
+		t.Helper()
+		if got := s.refusal(ctx, "mallory"); got != http.StatusUnauthorized {
+			t.Errorf("%s: got %d", when, got)
+		}
+		if got := s.refusal(ctx, "alice"); got != 0 {
+			t.Errorf("%s, somebody else: got %d", when, got)
+		}
+	}
+	refused("when all is read")
+	st := s.await("the worker is there", allReady)
+	if err := syscall.Kill(st.Workers[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	before := st.Workers[0].PID
+	s.await("another worker is there", func(st control.Status) bool { return allReady(st) && st.Workers[0].PID != before })
+	refused("in the worker that came after the first")
+	redis.Kill()
+	if out, err := s.expedite("reload"); err != nil {
+		t.Fatalf("reload: %v: %s", err, out)
+	}
+	s.await("the next program knows all of it", func(st control.Status) bool { return st.Generation == 2 && known(st) })
+	refused("after a reload without Redis")
+}
