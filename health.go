@@ -62,8 +62,7 @@ func (h health) degraded() (list []string) {
 // storeCheck is how many looks at a store that works lie between two that try everything.
 const storeCheck = 10
 
-// watch asks the store every second whether it does what sessions need, follows the feed, and tells workers that could
-// not be told.
+// watch asks the store every second whether it does what sessions need, and follows the feed.
 func (r *registry) watch() {
 	r.noteStore(session.Check(context.Background(), r.store)) // before the feed: one line says that Redis is away
 	r.tasks.Go(func() {
@@ -83,7 +82,6 @@ func (r *registry) watch() {
 		} else {
 			r.noteStore(r.store.PutTicket(context.Background(), [32]byte{1}, nil, time.Second))
 		}
-		r.tellAgain()
 	}
 }
 

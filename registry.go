@@ -142,6 +142,7 @@ func (r *registry) start() {
 				r.memory.Sweep(sweepShare)
 				r.deny.Sweep(now)
 				r.file.tend(now)
+				r.tellAgain()
 				trim.look(now, false)
 			case <-r.done:
 				return
