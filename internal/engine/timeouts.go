@@ -99,8 +99,8 @@ func (c *Conn) keepAlive() {
 	c.schedule()
 }
 
-// heard is the time of the last byte of the peer, or the time from which its silence counts: while this loop stood still,
-// nobody could have heard it, and no ping was sent.
+// heard is the time of the last byte of the peer, or the time from which its silence counts: while this loop stood
+// still, nobody could have heard it, and no ping was sent.
 func (c *Conn) heard() int64 { return max(c.lastRead, c.eng.loop.Woke()) }
 
 // schedule sets the deadline to the next thing that may be due.

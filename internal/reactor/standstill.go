@@ -15,8 +15,8 @@ func (l *Loop) note(now int64) {
 	l.now = now
 }
 
-// Woke returns the time at which the loop went on after it had stood still, on the clock of Now; 0 if it never has. What
-// a peer has not done before that is not its fault: nobody would have noticed.
+// Woke returns the time at which the loop went on after it had stood still, on the clock of Now; 0 if it never has.
+// What a peer has not done before that is not its fault: nobody would have noticed.
 func (l *Loop) Woke() int64 { return l.woke }
 
 // timersMay reports whether timers may fire in this turn. After a full batch of events the kernel has more: what the
