@@ -13,7 +13,7 @@ import (
 // check reports what is wrong with the configuration and the endpoints: everything that would panic, or refuse every
 // client, once clients come.
 func (a *App) check() error {
-	faults := append(slices.Clone(a.faults), a.cfg.Tuning.check(), a.cfg.Auth.check())
+	faults := append(slices.Clone(a.faults), a.cfg.Tuning.check(), a.cfg.Auth.check(), a.cfg.checkLimits())
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
 		faults = append(faults, fmt.Errorf("expedite: Config.WorkerOutput is a nil %T", a.cfg.WorkerOutput))
 	}
@@ -22,6 +22,9 @@ func (a *App) check() error {
 	}
 	for _, path := range slices.Sorted(maps.Keys(a.routes)) {
 		e, ok := a.routes[path].Handler.(*endpoint)
+		if ok {
+			faults = append(faults, e.checkLimits(path))
+		}
 		if ok && e.Auth == AuthRequired && a.cfg.Auth.Verifier == nil {
 			faults = append(faults, fmt.Errorf("expedite: the handler of %s has AuthRequired: %w", path, errNoVerifier))
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/expedite-go/expedite/auth"
 )
@@ -29,6 +30,21 @@ func TestWrongConfig(t *testing.T) {
 		}}, nil, "*auth.Introspector"},
 		{"an empty chain", Config{Auth: Auth{Verifier: auth.Chain()}}, nil, "no Verifier"},
 		{"a nil writer", Config{WorkerOutput: (*bytes.Buffer)(nil)}, nil, "Config.WorkerOutput"},
+		{"a hang timeout that kills the healthy", Config{HangTimeout: 300 * time.Millisecond}, nil, "Config.HangTimeout is 300ms"},
+		{"a time below zero", Config{HandshakeTimeout: -1}, nil, "Config.HandshakeTimeout"},
+		{"a head that is too short", Config{MaxHead: 100}, nil, "Config.MaxHead"},
+		{"a limit below zero", Config{MaxConnections: -1}, nil, "negative"},
+		{"a rate without a time", Config{MessageMinRate: Progress{Bytes: 1}}, nil, "Config.MessageMinRate"},
+		{"pings that come too late", Config{}, func(a *App) {
+			a.Handle("/x", Handler{IdleTimeout: 30 * time.Second, PingInterval: 50 * time.Second})
+		}, "the handler of /x: Handler.PingInterval is 50s"},
+		{"pings that come too late by default", Config{}, func(a *App) {
+			a.Handle("/x", Handler{PingInterval: 5 * time.Minute})
+		}, "Handler.PingInterval is 5m0s"},
+		{"a mark above its limit", Config{}, func(a *App) {
+			a.Handle("/x", Handler{QueueLimit: 1000, LowMark: 1000})
+		}, "Handler.LowMark is 1000"},
+		{"a handler's limit below zero", Config{}, func(a *App) { a.Handle("/x", Handler{MaxMessage: -1}) }, "/x: a limit"},
 		{"a nil state", Config{}, func(a *App) { a.Handle("/x", Handler{State: (*Carried[int])(nil)}) }, "Handler.State is a nil"},
 		{"no HTTP handler", Config{}, func(a *App) { a.HTTP(nil) }, "App.HTTP"},
 		{"a nil HTTP handler", Config{}, func(a *App) { a.HTTP((*http.ServeMux)(nil)) }, "App.HTTP"},
@@ -43,6 +59,17 @@ func TestWrongConfig(t *testing.T) {
 			if err := app.Run(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%s: got %v, want %q in it", tt.name, err, tt.want)
 			}
+		}
+	}
+}
+
+// TestPingsFitTheIdleTimeout: without an interval, clients are pinged well before they count as gone.
+func TestPingsFitTheIdleTimeout(t *testing.T) {
+	for idle, want := range map[time.Duration]time.Duration{
+		0: 0, -1: 0, 2 * time.Minute: 0, 50 * time.Second: 50 * time.Second * 5 / 12, 12 * time.Second: 5 * time.Second,
+	} {
+		if got := (&Handler{IdleTimeout: idle}).pingInterval(); got != want {
+			t.Errorf("idle timeout %s: got a ping each %s, want %s (0 is the default)", idle, got, want)
 		}
 	}
 }

@@ -30,8 +30,8 @@ type Config struct {
 	// HandoffStall is how long one worker may wait for another, while connections move between them, without any
 	// progress; then the move is undone, and a worker that does not even take part in that is killed. 0 is 10 s.
 	HandoffStall time.Duration
-	// HangTimeout is how long a worker's event loop may stand still before the worker is killed and replaced. 0 is 30
-	// s, negative is for ever.
+	// HangTimeout is how long a worker's event loop may stand still before the worker is killed and replaced: 2 s or
+	// more. 0 is 30 s, negative is for ever.
 	HangTimeout time.Duration
 	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced by a new process, to which its
 	// connections move. 0 is no limit.

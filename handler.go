@@ -106,7 +106,8 @@ type Handler struct {
 	// IdleTimeout closes a connection from which nothing came for so long, not even the answer to a ping. 0 is 120 s,
 	// negative is never.
 	IdleTimeout time.Duration
-	// PingInterval is the silence after which the client is pinged. 0 is 50 s, negative is never.
+	// PingInterval is the silence after which the client is pinged; it must be below IdleTimeout. 0 is 50 s, or less if
+	// IdleTimeout is that short; negative is never.
 	PingInterval time.Duration
 	// CloseTimeout bounds the closing handshake, and before it the time for messages that the client sent before it
 	// closed. 0 is 5 s.
@@ -148,7 +149,7 @@ func (h *Handler) route(a *App, path string) *engine.Route {
 		Blocking:     h.Authorize != nil || h.Session || e.authMode() != AuthOff,
 		Subprotocols: h.Subprotocols,
 		IdleTimeout:  clamp(h.IdleTimeout),
-		PingInterval: clamp(h.PingInterval),
+		PingInterval: clamp(h.pingInterval()),
 		CloseTimeout: clamp(h.CloseTimeout),
 		QueueLimit:   h.QueueLimit,
 		LowMark:      h.LowMark,

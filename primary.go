@@ -110,6 +110,7 @@ func end(group *cluster.Primary, deadline time.Time) (killed int) {
 // started tells that everything serves.
 func (p *primary) started(inherited bool) {
 	group, cfg := p.group.Load(), &p.app.cfg
+	p.app.warnLimits()
 	if inherited {
 		p.app.Logger().Info("primary replaced", "pid", os.Getpid(), "generation", group.Generation(), "version", cfg.Version)
 		return

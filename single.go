@@ -63,6 +63,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	if err := n.listen(ln); err != nil {
 		return err
 	}
+	a.warnLimits()
 	d, err := a.openDesk(&single{n, hub}, reg, nil)
 	if err != nil {
 		return err

@@ -10,6 +10,10 @@ var flagOf = map[string]string{
 	"Config.LogDir":              "--log-dir",
 	"Config.MaxConnections":      "--max-connections",
 	"Config.Auth.Verifier":       "--auth-keys, --auth-jwks, --auth-introspect or " + secretEnv,
+	"Config.HangTimeout":         "--hang-timeout",
+	"Config.MaxPartial":          "--max-partial",
+	"Handler.PingInterval":       "--ping-interval",
+	"Handler.IdleTimeout":        "--idle-timeout",
 	"Config.Auth.Origins":        "--origins",
 	"Config.Sessions.Redis":      "--redis",
 	"Config.Tuning.Procs":        "--procs",
@@ -19,7 +23,7 @@ var flagOf = map[string]string{
 	"Config.Tuning.ConnRate.Out": "--conn-rate-out",
 }
 
-var configField = regexp.MustCompile(`Config(\.[A-Z][A-Za-z]*)+`)
+var configField = regexp.MustCompile(`(Config|Handler)(\.[A-Z][A-Za-z]*)+`)
 
 // inFlags replaces the fields of expedite.Config in an error by the flags of serve: package expedite names what a
 // program can change, and here that is the command line.

@@ -73,6 +73,8 @@ func TestWrongUse(t *testing.T) {
 			"--addr", "127.0.0.1:0", "--admin", "off", "--control", filepath.Join(dir, "no", "control")), 1, []string{"--control", filepath.Join(dir, "no")}},
 		{"logs in a folder that cannot be", append([]string{"serve", "--log-dir", "/dev/null/logs"}, free...), 1, []string{"--log-dir"}},
 		{"a rate below zero", append([]string{"serve", "--procs=-1"}, free...), 2, []string{"--procs"}},
+		{"a hang timeout that kills the healthy", append([]string{"serve", "--hang-timeout", "300ms"}, free...), 1, []string{"--hang-timeout is 300ms", "2s or more"}},
+		{"pings that come too late", append([]string{"serve", "--idle-timeout", "30s", "--workers", "1"}, free...), 1, []string{"--ping-interval is 50s", "--idle-timeout 30s"}},
 		{"status of nobody", []string{"status", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
 		{"stop of nobody", []string{"stop", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
 	}
