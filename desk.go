@@ -43,6 +43,7 @@ type crew interface {
 	samples(ctx context.Context) []telemetry.Sample // asks the workers
 	reported() []telemetry.Sample                   // what they have said last
 	dropped() map[int]uint64
+	profile(w http.ResponseWriter, r *http.Request, slot int)
 	scheduling() string
 	restarts() map[int]uint64
 	cluster() *cluster.Primary // nil if there is none, or not yet
@@ -80,7 +81,7 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 		}
 		d.admin = ln
 		d.web = &http.Server{
-			Handler: control.AdminHandler(metrics), ReadHeaderTimeout: httpHeadTimeout,
+			Handler: control.AdminHandler(metrics, c.profile), ReadHeaderTimeout: httpHeadTimeout,
 			ErrorLog: slog.NewLogLogger(a.Logger().Handler(), slog.LevelDebug),
 		}
 		d.serves.Go(func() {

@@ -13,7 +13,10 @@ import (
 
 // More of what the primary asks its workers: the numbers go on from those of opHello, with a gap for its kin.
 const (
-	opReport byte = iota + 32 // primary: nothing; a telemetry.Worker
+	opReport      byte = iota + 32 // primary: nothing; a telemetry.Worker
+	opProfile                      // primary: a profileRequest; a profileHead
+	opProfilePart                  // primary: number of the request (8), where the part begins (8); the part
+	opProfileEnd                   // primary, a notice: number of the request (8)
 )
 
 // reportTimeout is how long a worker may take to say how it is; then its last report stands for it, as stale.

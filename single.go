@@ -2,11 +2,14 @@ package expedite
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -91,6 +94,14 @@ func (s *single) samples(context.Context) []telemetry.Sample {
 }
 
 func (s *single) reported() []telemetry.Sample { return s.samples(context.Background()) }
+
+func (s *single) profile(w http.ResponseWriter, r *http.Request, slot int) {
+	if slot != 1 {
+		http.Error(w, fmt.Sprintf("there is no worker %d", slot), http.StatusNotFound)
+		return
+	}
+	control.ServeProfile(w, r)
+}
 
 func (s *single) dropped() map[int]uint64 { return s.hub.Stats().Dropped }
 

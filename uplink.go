@@ -3,6 +3,7 @@ package expedite
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,10 +27,11 @@ type uplink struct {
 	// in its place says so.
 	greeted atomic.Bool
 
-	waits   bool // the primary has a registry: nothing is served before it has told
-	done    chan struct{}
-	mu      sync.Mutex
-	readers map[uint64]func() // ends of follows; nil after close
+	waits    bool // the primary has a registry: nothing is served before it has told
+	profiles profiles
+	done     chan struct{}
+	mu       sync.Mutex
+	readers  map[uint64]func() // ends of follows; nil after close
 }
 
 const (
@@ -221,6 +223,15 @@ func (u *uplink) told(op byte, payload []byte, reply func([]byte, error)) {
 		reply(u.follow(f))
 	case opReport:
 		reply(u.n.askedReport().Encode(), nil)
+	case opProfile:
+		request := bytes.Clone(payload)
+		go func() { reply(u.profiles.serve(u.done, request)) }() // ends with the profile's time, or with close
+	case opProfilePart:
+		reply(u.profiles.part(payload))
+	case opProfileEnd:
+		if len(payload) == 8 {
+			u.profiles.forget(binary.LittleEndian.Uint64(payload))
+		}
 	case opReopen:
 		go func() { // ends with the file system's answer
 			reply(nil, u.n.app.ReopenLogs(context.Background()))

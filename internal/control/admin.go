@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -17,24 +16,20 @@ const adminPage = `<!doctype html>
 <h1>Expedite</h1>
 <ul>
 <li><a href="/metrics">/metrics</a> of all workers, for Prometheus
-<li><a href="/debug/pprof/">/debug/pprof/</a> profiles of the primary
+<li><a href="/debug/pprof/">/debug/pprof/</a> profiles of the primary; ?worker=1 has those of a worker
 </ul>
 `
 
 // AdminHandler is what the admin listener serves: / names the rest, /metrics is the given handler, /debug/pprof/ the
-// profiles of this process. Requests whose Host is a name other than localhost get 403: a page that a browser on this
+// profiles of this process, and with ?worker=N those of a worker; a nil worker has none. Requests whose Host is a name other than localhost get 403: a page that a browser on this
 // machine shows could otherwise read them, by a name of its own that resolves to a loopback address (DNS rebinding).
 // Nobody is asked for a password: the listener's address is the protection. A nil metrics is none.
-func AdminHandler(metrics http.Handler) http.Handler {
+func AdminHandler(metrics http.Handler, worker WorkerProfile) http.Handler {
 	mux := http.NewServeMux()
 	if metrics != nil {
 		mux.Handle("/metrics", metrics)
 	}
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc(profilePath, profiles(worker))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = io.WriteString(w, adminPage) // who went away misses nothing

@@ -1,0 +1,57 @@
+package control
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"strings"
+)
+
+const (
+	profilePath = "/debug/pprof/"
+	// maxProfileSeconds bounds what takes as long as is asked for: CPU profiles, traces and differences.
+	maxProfileSeconds = 60
+)
+
+// WorkerProfile serves a request for a profile of the worker in a slot, as ServeProfile does in that process.
+type WorkerProfile func(w http.ResponseWriter, r *http.Request, slot int)
+
+// ServeProfile serves /debug/pprof/ of this process. Nothing takes longer than a minute.
+func ServeProfile(w http.ResponseWriter, r *http.Request) {
+	if s := r.URL.Query().Get("seconds"); s != "" {
+		if n, err := strconv.ParseFloat(s, 64); err != nil || !(n > 0 && n <= maxProfileSeconds) {
+			http.Error(w, fmt.Sprintf("seconds=%q: want more than 0 and up to %d", s, maxProfileSeconds), http.StatusBadRequest)
+			return
+		}
+	}
+	switch strings.TrimPrefix(r.URL.Path, profilePath) {
+	case "cmdline":
+		pprof.Cmdline(w, r)
+	case "profile":
+		pprof.Profile(w, r)
+	case "symbol":
+		pprof.Symbol(w, r)
+	case "trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r)
+	}
+}
+
+// profiles serves the profiles of this process or, with ?worker=N, of a worker.
+func profiles(worker WorkerProfile) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		if !q.Has("worker") {
+			ServeProfile(w, r)
+			return
+		}
+		slot, err := strconv.Atoi(q.Get("worker"))
+		if err != nil || slot < 1 || worker == nil {
+			http.Error(w, fmt.Sprintf("worker=%q: want the number of a worker", q.Get("worker")), http.StatusNotFound)
+			return
+		}
+		worker(w, r, slot)
+	}
+}
