@@ -157,7 +157,7 @@ func TestRefusedClientTakesNothing(t *testing.T) {
 		}
 		store := d.app.node.Load().gate.keeper.store
 		until(t, "only the good session is left", func() bool {
-			list, err := store.List(t.Context(), "alice")
+			list, err := store.List(t.Context(), "alice", session.Page{})
 			return err == nil && len(list) == 1 && list[0].ID == alice.Session &&
 				list[0].Place.Conn == uint64(alice.Conn)
 		})

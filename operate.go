@@ -2,53 +2,13 @@ package expedite
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 )
-
-// Sessions lists the sessions of a user, or the connected ones of this machine.
-func (d *desk) Sessions(ctx context.Context, req control.SessionsRequest) (control.SessionList, error) {
-	r := d.registry
-	out := control.SessionList{Store: d.storeName()}
-	var list []session.Session
-	var err error
-	if req.User != "" {
-		list, err = r.store.List(ctx, req.User)
-	} else {
-		list, err = r.live(ctx, req.Limit+1)
-	}
-	if errors.Is(err, session.ErrUnavailable) && r.store != session.Store(r.memory) {
-		out.Degraded = true
-		list, err = r.memory.List(ctx, req.User)
-	}
-	if err != nil {
-		return out, err
-	}
-	for _, s := range list {
-		if len(out.Sessions) == req.Limit {
-			out.More = true
-			break
-		}
-		one := control.Session{
-			ID: s.ID.String(), User: s.User, Created: s.Created, Seen: s.Seen,
-			Connected: s.Place.Conn != 0, Node: s.Place.Node, Params: maps.Clone(s.Params),
-		}
-		for name, v := range one.Params { // an earlier release kept them as they were
-			one.Params[name] = shown(d.app.hide, name, v)
-		}
-		if s.Place.Conn != 0 {
-			one.Conn = ID(s.Place.Conn).String()
-		}
-		out.Sessions = append(out.Sessions, one)
-	}
-	return out, nil
-}
 
 // storeName says where sessions are.
 func (d *desk) storeName() string {

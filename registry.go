@@ -375,14 +375,9 @@ func (r *registry) drop(ctx context.Context, o order) error {
 		}
 		ids = append(ids, id)
 	case string(auth.DenyUser):
-		list, err := r.store.List(ctx, o.Value)
-		if err != nil {
+		var err error
+		if ids, err = r.sessionsOf(ctx, o.Value, o.Except); err != nil {
 			return err
-		}
-		for _, s := range list {
-			if s.Place.Conn == 0 || s.Place.Conn != uint64(o.Except) {
-				ids = append(ids, s.ID)
-			}
 		}
 	}
 	if len(ids) == 0 {
@@ -390,6 +385,22 @@ func (r *registry) drop(ctx context.Context, o order) error {
 	}
 	_, err := r.store.Drop(ctx, ids...)
 	return err
+}
+
+// sessionsOf are the sessions of a user, but for that of a connection.
+func (r *registry) sessionsOf(ctx context.Context, user string, except ID) (ids []session.ID, err error) {
+	for page := (session.Page{}); ; {
+		list, err := r.store.List(ctx, user, page)
+		for _, s := range list {
+			if s.Place.Conn == 0 || s.Place.Conn != uint64(except) {
+				ids = append(ids, s.ID)
+			}
+		}
+		if err != nil || len(list) < session.MaxList {
+			return ids, err
+		}
+		page = page.Next(list[len(list)-1])
+	}
 }
 
 func userOf(d auth.Denial) string    { return valueOf(d, auth.DenyUser) }

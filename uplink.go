@@ -207,13 +207,7 @@ func (u *uplink) told(op byte, payload []byte, reply func([]byte, error)) {
 			reply(nil, err)
 			return
 		}
-		u.n.live(req, func(p livePage) {
-			if !req.Paged {
-				reply(json.Marshal(p.List))
-				return
-			}
-			reply(json.Marshal(p))
-		})
+		u.n.live(req, func(list []liveConn) { reply(json.Marshal(list)) })
 	case opFollow:
 		var f follow
 		if err := json.Unmarshal(payload, &f); err != nil {

@@ -37,7 +37,7 @@ func Check(ctx context.Context, s Store) error {
 		{"relieved of a value", func() error { return s.Save(ctx, id, Changes{"k": nil}) }},
 		{"read", func() error { _, err := s.Load(ctx, id); return err }},
 		{"found", func() error { _, err := s.Find(ctx, id); return err }},
-		{"listed", func() error { _, err := s.List(ctx, user); return err }},
+		{"listed", func() error { _, err := s.List(ctx, user, Page{}); return err }},
 		{"touched", func() error { _, err := s.Touch(ctx, ref); return err }},
 		{"detached", func() error { return s.Detach(ctx, ref) }},
 		{"restored", func() error {

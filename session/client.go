@@ -173,11 +173,17 @@ func (c *Client) Find(ctx context.Context, id ID) (Session, error) {
 }
 
 // List is Store's.
-func (c *Client) List(ctx context.Context, user string) ([]Session, error) {
+func (c *Client) List(ctx context.Context, user string, page Page) ([]Session, error) {
 	if len(user) > MaxUserBytes {
 		return nil, nil
 	}
-	r, err := c.ask(ctx, appendText(request(opList), user))
+	r, err := c.ask(ctx, appendPage(appendText(request(opListPage), user), page))
+	if errors.Is(err, errRequest) { // of an earlier release, which has one page
+		if !page.first() {
+			return nil, nil
+		}
+		r, err = c.ask(ctx, appendText(request(opList), user))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -196,11 +196,11 @@ func (g *Guard) Find(ctx context.Context, id ID) (s Session, err error) {
 }
 
 // List is Store's.
-func (g *Guard) List(ctx context.Context, user string) (list []Session, err error) {
+func (g *Guard) List(ctx context.Context, user string, page Page) (list []Session, err error) {
 	ctx, cancel := g.bound(ctx)
 	defer cancel()
 	_, err = g.ask(ctx, func(ctx context.Context) (err error) {
-		list, err = g.main.List(ctx, user)
+		list, err = g.main.List(ctx, user, page)
 		return err
 	})
 	return list, err

@@ -105,7 +105,7 @@ func TestGuardLeftBehind(t *testing.T) {
 	if at := resume("bob"); !at.Resumed || at.Session.ID != fresh.ID {
 		t.Errorf("got %+v, want it resumed", at)
 	}
-	if list, err := main.List(context.Background(), "bob"); err != nil || len(list) > 1 {
+	if list, err := main.List(context.Background(), "bob", session.Page{}); err != nil || len(list) > 1 {
 		t.Errorf("got %v, %v, want no other session of the user", list, err)
 	}
 	untilUp(t, next)

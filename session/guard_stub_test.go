@@ -107,11 +107,11 @@ func (s *stub) Find(ctx context.Context, id session.ID) (session.Session, error)
 	return s.Store.Find(ctx, id)
 }
 
-func (s *stub) List(ctx context.Context, user string) ([]session.Session, error) {
+func (s *stub) List(ctx context.Context, user string, page session.Page) ([]session.Session, error) {
 	if err := s.ask(ctx, "list"); err != nil {
 		return nil, err
 	}
-	return s.Store.List(ctx, user)
+	return s.Store.List(ctx, user, page)
 }
 
 func (s *stub) PutTicket(ctx context.Context, key [32]byte, value []byte, ttl time.Duration) error {

@@ -48,7 +48,7 @@ func TestGuardOutage(t *testing.T) {
 	wantErr(t, "Load", err, session.ErrUnavailable)
 	_, err = g.Find(ctx, old.ID)
 	wantErr(t, "Find", err, session.ErrUnavailable)
-	_, err = g.List(ctx, "alice")
+	_, err = g.List(ctx, "alice", session.Page{})
 	wantErr(t, "List", err, session.ErrUnavailable)
 	_, err = g.Drop(ctx, old.ID)
 	wantErr(t, "Drop", err, session.ErrUnavailable)
@@ -113,7 +113,7 @@ func TestGuardRequire(t *testing.T) {
 		wantErr(t, "Attach", err, session.ErrUnavailable)
 		wantErr(t, "PutTicket", g.PutTicket(t.Context(), [32]byte{1}, nil, time.Minute), session.ErrUnavailable)
 	}
-	if list, err := spare.List(t.Context(), "alice"); err != nil || len(list) != 0 {
+	if list, err := spare.List(t.Context(), "alice", session.Page{}); err != nil || len(list) != 0 {
 		t.Errorf("got %v, %v in the spare store, want none", list, err)
 	}
 	main.up()

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -106,15 +108,23 @@ func (m *Memory) Find(_ context.Context, id ID) (Session, error) {
 }
 
 // List is Store's.
-func (m *Memory) List(_ context.Context, user string) ([]Session, error) {
+func (m *Memory) List(_ context.Context, user string, page Page) ([]Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list := slices.Collect(m.chain(user, m.now()))
-	slices.SortStableFunc(list, func(i, j uint32) int {
-		return compare(m.slab.at(j).created, m.slab.at(i).created)
-	})
-	sessions := make([]Session, 0, min(len(list), MaxList))
-	for _, i := range list[:min(len(list), MaxList)] {
+	order := func(created int64, id ID, i uint32) int { // the newest first
+		r := m.slab.at(i)
+		return cmp.Or(compare(r.created, created), bytes.Compare(r.id[:], id[:]))
+	}
+	var list []uint32
+	for i := range m.chain(user, m.now()) {
+		if page.first() || order(micros(page.Created), page.ID, i) < 0 {
+			list = append(list, i)
+		}
+	}
+	slices.SortFunc(list, func(i, j uint32) int { return order(m.slab.at(i).created, m.slab.at(i).id, j) })
+	list = list[:min(len(list), page.max())]
+	sessions := make([]Session, 0, len(list))
+	for _, i := range list {
 		sessions = append(sessions, m.session(i))
 	}
 	return sessions, nil

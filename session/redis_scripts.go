@@ -191,13 +191,15 @@ if f[1] == '' and f[7] == '0' and not empty(KEYS[1]) then redis.call('PEXPIRE', 
 return 1
 `
 
-// scriptList: KEYS list; ARGV prefix of sessions, most. It returns ids and sessions, the newest first.
+// scriptList: KEYS list; ARGV prefix of sessions, most, whether from the newest on, else the time and the id of the one
+// before. It returns ids and sessions, the newest first.
 const scriptList = `
-local found = {}
-for _, id in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, -1)) do
+local found, all = {}, ARGV[3] == '1'
+for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[1], all and '+inf' or ARGV[4], '-inf')) do
   if #found >= tonumber(ARGV[2]) then break end
   local f = fields(ARGV[1] .. id)
-  if f then found[#found + 1] = {id, f} else redis.call('ZREM', KEYS[1], id) end
+  if not f then redis.call('ZREM', KEYS[1], id)
+  elseif all or f[3] ~= ARGV[4] or id < ARGV[5] then found[#found + 1] = {id, f} end
 end
 return found
 `

@@ -305,13 +305,16 @@ func (r *Redis) Find(ctx context.Context, id ID) (Session, error) {
 }
 
 // List is Store's.
-func (r *Redis) List(ctx context.Context, user string) ([]Session, error) {
+func (r *Redis) List(ctx context.Context, user string, page Page) ([]Session, error) {
 	if user == "" || len(user) > MaxUserBytes {
 		return nil, nil
 	}
 	t := tagOf(user)
 	res, err := r.call(ctx, run{
-		r.scripts.list, []string{r.listPrefix(t) + user}, []string{r.sessionPrefix(t), strconv.Itoa(MaxList)},
+		r.scripts.list, []string{r.listPrefix(t) + user}, []string{
+			r.sessionPrefix(t), strconv.Itoa(page.max()), flag(page.first()), strconv.FormatInt(micros(page.Created), 10),
+			page.ID.String(),
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func TestRedisFull(t *testing.T) {
 	server.Do("CONFIG", "SET", "maxmemory", "1")
 	_, err := r.Attach(t.Context(), session.Attach{User: "bob"})
 	wantErr(t, "a new one", err, session.ErrUnavailable)
-	if list, err := r.List(t.Context(), "bob"); err != nil || len(list) != 0 {
+	if list, err := r.List(t.Context(), "bob", session.Page{}); err != nil || len(list) != 0 {
 		t.Errorf("bob: got %v, %v, want none", list, err)
 	}
 	if lost, err := r.Touch(t.Context(), []session.Ref{{ID: s.ID, Conn: 1}}); err != nil || len(lost) != 0 {
@@ -150,7 +150,7 @@ func TestRedisListLivesOn(t *testing.T) {
 		if err := tt.call(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := r.List(t.Context(), "alice"); err != nil || len(got) != 1 {
+		if got, err := r.List(t.Context(), "alice", session.Page{}); err != nil || len(got) != 1 {
 			t.Errorf("%s: got %v, %v, want the session", tt.name, got, err)
 		}
 	}
@@ -207,7 +207,7 @@ func TestRedisEvicts(t *testing.T) {
 		t.Errorf("%d lost for good, %v", len(lost), err)
 	}
 	for _, s := range all {
-		if list, err := r.List(t.Context(), s.User); err != nil || len(list) != 1 {
+		if list, err := r.List(t.Context(), s.User, session.Page{}); err != nil || len(list) != 1 {
 			t.Fatalf("%s: got %v, %v", s.User, list, err)
 		}
 	}

@@ -106,10 +106,14 @@ func serveNamed(ctx context.Context, store Store, op byte, r *reader) ([]byte, e
 			s, err := store.Find(ctx, id)
 			return appendSession(nil, s), err
 		})
-	case opList:
+	case opList, opListPage:
 		user := r.text()
+		var page Page
+		if op == opListPage {
+			page = r.page()
+		}
 		return answer(r, func() ([]byte, error) {
-			list, err := store.List(ctx, user)
+			list, err := store.List(ctx, user, page)
 			return appendSessions(nil, list), err
 		})
 	case opDrop:

@@ -29,6 +29,28 @@ type Place struct {
 // IsZero says whether this is nowhere.
 func (p Place) IsZero() bool { return p.Conn == 0 }
 
+// Page is a part of a list of sessions. The zero Page is the first one, of MaxList.
+type Page struct {
+	// Created and ID are those of the last session of the page before.
+	Created time.Time
+	ID      ID
+	// Max is how many sessions it has at most; 0 means MaxList, which it cannot exceed.
+	Max int
+}
+
+// Next is the page behind a session.
+func (p Page) Next(s Session) Page { return Page{Created: s.Created, ID: s.ID, Max: p.Max} }
+
+// first says that the page begins with the newest session.
+func (p Page) first() bool { return p.ID.IsZero() }
+
+func (p Page) max() int {
+	if p.Max <= 0 {
+		return MaxList
+	}
+	return min(p.Max, MaxList)
+}
+
 // Ref is a session and the connection that speaks for it.
 type Ref struct {
 	ID   ID

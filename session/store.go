@@ -61,8 +61,8 @@ type Values interface {
 type Registry interface {
 	// Find returns a session. It fails with ErrNotFound.
 	Find(ctx context.Context, id ID) (Session, error)
-	// List returns the sessions of a named user, the newest first: at most MaxList. Of an anonymous user it returns none.
-	List(ctx context.Context, user string) ([]Session, error)
+	// List returns a page of the sessions of a named user, the newest first. Of an anonymous user it returns none.
+	List(ctx context.Context, user string, page Page) ([]Session, error)
 	// Drop deletes sessions and returns what they were. The connections of those with a Place are to be closed.
 	Drop(ctx context.Context, ids ...ID) ([]Session, error)
 }
@@ -84,7 +84,7 @@ const (
 	MaxParamBytes  = 4 << 10  // of all parameters of a session, their keys included
 	MaxNodeBytes   = 64       // of a node's name
 	MaxTicketBytes = 16 << 10 // of a ticket's value
-	MaxList        = 1000     // sessions of a user that are listed
+	MaxList        = 1000     // sessions in a page of a list
 	MaxBatch       = 512      // sessions in one request; stores divide what is longer
 
 	DefaultTTL = time.Hour

@@ -26,6 +26,7 @@ const (
 	opReserve // Attach; opAttach, of releases before it, is Attach and Claim at once
 	opClaim
 	opDiscard
+	opListPage
 )
 
 // The codes of answers.
@@ -150,6 +151,14 @@ func bit(is bool) byte {
 		return 1
 	}
 	return 0
+}
+
+func appendPage(dst []byte, p Page) []byte {
+	return appendInt(appendTime(append(dst, p.ID[:]...), p.Created), int64(p.Max))
+}
+
+func (r *reader) page() Page {
+	return Page{ID: r.id(), Created: fromMicros(r.int()), Max: int(r.int())}
 }
 
 // maxAnswer bounds the sessions in an answer.

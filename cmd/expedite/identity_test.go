@@ -198,12 +198,12 @@ func TestPlantedSecret(t *testing.T) {
 	if _, err := s.dial(ctx, "/?ticket="+ticket); err == nil {
 		t.Error("a ticket is good twice")
 	}
-	if out, err := s.expedite("kick", "--user", "alice"); err != nil {
-		t.Errorf("kick: %v: %s", err, out)
-	}
 	shown, err := s.expedite("sessions", "--json")
 	if err != nil || !strings.Contains(shown, "[redacted]") {
 		t.Errorf("sessions: %v: %s, want the cookie redacted", err, shown)
+	}
+	if out, err := s.expedite("kick", "--user", "alice"); err != nil {
+		t.Errorf("kick: %v: %s", err, out)
 	}
 	st := s.await("all are gone", func(st control.Status) bool { return st.Totals.Connections <= 1 })
 	status, err := json.Marshal(st)

@@ -19,8 +19,24 @@ const (
 	maxRedials  = 40      // attempts to go on after the primary has replaced itself
 )
 
-// Sessions lists sessions.
+// Sessions lists sessions, page by page.
 func (c *Client) Sessions(ctx context.Context, req SessionsRequest) (SessionList, error) {
+	if req.Limit == 0 {
+		req.Limit = DefaultSessions
+	}
+	all, err := c.sessionPage(ctx, req)
+	for err == nil && all.Next != "" && len(all.Sessions) < req.Limit {
+		var page SessionList
+		page, err = c.sessionPage(ctx, SessionsRequest{
+			User: req.User, Limit: req.Limit - len(all.Sessions), After: all.Next,
+		})
+		all.Sessions = append(all.Sessions, page.Sessions...)
+		all.Degraded, all.More, all.Next = all.Degraded || page.Degraded, page.More, page.Next
+	}
+	return all, err
+}
+
+func (c *Client) sessionPage(ctx context.Context, req SessionsRequest) (SessionList, error) {
 	path := "/sessions"
 	if q := req.query(); q != "" {
 		path += "?" + q

@@ -41,12 +41,15 @@ type Operator interface {
 const (
 	// DefaultSessions is how many sessions a request gets that says nothing.
 	DefaultSessions = 1000
-	maxSessions     = 10_000
+	maxSessions     = 1_000_000
+	// PageSessions is how many sessions one answer has at most.
+	PageSessions = 1000
 
 	// MaxDenial is the longest time that a revocation may last.
 	MaxDenial = 10 * 365 * 24 * time.Hour
 
-	maxWho     = 1024                  // bytes of the name of a user, session or token
+	maxWho     = 4 << 10               // bytes of the name of a user, session or token
+	maxCursor  = 256                   // bytes of the place in a list
 	maxReason  = 123                   // bytes; RFC 6455 §5.5.1, less two for the code
 	maxTopic   = 256                   // bytes, as in package broker
 	maxPublish = 1 << 20               // bytes of a text
@@ -56,7 +59,8 @@ const (
 // SessionsRequest says which sessions to list. The zero value is those that are connected to this machine.
 type SessionsRequest struct {
 	User  string // empty: all
-	Limit int    // at most so many, up to 10,000; 0 is DefaultSessions
+	Limit int    // at most so many, up to 1,000,000; 0 is DefaultSessions
+	After string // SessionList.Next of the page before; empty: the first page
 }
 
 // Session is a client's session. Its JSON is a contract like that of [Status].
@@ -74,9 +78,10 @@ type Session struct {
 // SessionList is the answer to a SessionsRequest. Its JSON is a contract like that of [Status].
 type SessionList struct {
 	Sessions []Session `json:"sessions"`
-	Store    string    `json:"store"`    // memory or redis
-	Degraded bool      `json:"degraded"` // the store does not answer: these are those that this machine knows
-	More     bool      `json:"more"`     // there are more than the limit
+	Store    string    `json:"store"`          // memory or redis
+	Degraded bool      `json:"degraded"`       // the store does not answer: these are those that this machine knows
+	More     bool      `json:"more"`           // there are more
+	Next     string    `json:"next,omitempty"` // SessionsRequest.After of the next page; empty: there is none
 }
 
 // KickRequest says whose connections to close: exactly one of the first three is set.
@@ -161,18 +166,24 @@ func (r SessionsRequest) query() string {
 	if r.Limit != 0 {
 		v.Set("limit", strconv.Itoa(r.Limit))
 	}
+	if r.After != "" {
+		v.Set("after", r.After)
+	}
 	return v.Encode()
 }
 
 // parseSessionsRequest reads what query made.
 func parseSessionsRequest(query url.Values) (SessionsRequest, error) {
-	r := SessionsRequest{User: query.Get("user"), Limit: DefaultSessions}
+	r := SessionsRequest{User: query.Get("user"), Limit: DefaultSessions, After: query.Get("after")}
 	if s := query.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > maxSessions {
 			return r, badRequest("limit %q: want 1 to %d", s, maxSessions)
 		}
 		r.Limit = n
+	}
+	if err := checkText("after", r.After, maxCursor); err != nil {
+		return r, err
 	}
 	return r, checkText("user", r.User, maxWho)
 }

@@ -91,7 +91,7 @@ func testOddUsers(b *bench) {
 	long := strings.Repeat("x", session.MaxUserBytes)
 	for _, user := range []string{"{}", "a}b{c", "ünïcödé", "nul\x00nul", "a:b:c", " ", "*", long} {
 		s := b.open(user)
-		list, err := b.List(b.ctx, user)
+		list, err := b.List(b.ctx, user, session.Page{})
 		if err != nil || len(list) != 1 || list[0].ID != s.ID || list[0].User != user {
 			b.t.Errorf("user %.20q: got %v, %v", user, list, err)
 		}
@@ -199,7 +199,7 @@ func testConcurrentAttach(b *bench) {
 		})
 	}
 	wg.Wait()
-	list, err := b.List(b.ctx, "alice")
+	list, err := b.List(b.ctx, "alice", session.Page{})
 	b.must(err)
 	if len(list) != most || len(made) != clients || len(evicted) != clients-most {
 		b.t.Errorf("%d made, %d evicted, %d left; want %d, %d, %d",
@@ -221,14 +221,14 @@ func testListAndDrop(b *bench) {
 	}
 	b.open("bob")
 	anonymous := b.open("")
-	list, err := b.List(b.ctx, "alice")
+	list, err := b.List(b.ctx, "alice", session.Page{})
 	b.must(err)
 	for i, s := range list {
 		if want := made[len(made)-1-i]; len(list) != 3 || s.ID != want.ID {
 			b.t.Fatalf("got %v, want the three of alice, the newest first", list)
 		}
 	}
-	if list, err := b.List(b.ctx, ""); err != nil || len(list) != 0 {
+	if list, err := b.List(b.ctx, "", session.Page{}); err != nil || len(list) != 0 {
 		b.t.Errorf("nobody: got %v, %v", list, err)
 	}
 	dropped, err := b.Drop(b.ctx, made[0].ID, made[2].ID, session.NewID("alice"), anonymous.ID)
@@ -242,8 +242,38 @@ func testListAndDrop(b *bench) {
 	if a := b.attach(made[0].ID, "alice", session.Policy{}); a.Resumed {
 		b.t.Error("a dropped one is resumed")
 	}
-	list, err = b.List(b.ctx, "alice")
+	list, err = b.List(b.ctx, "alice", session.Page{})
 	if err != nil || len(list) != 2 || errors.Is(err, session.ErrNotFound) {
 		b.t.Errorf("got %v, %v, want two", list, err)
+	}
+}
+
+// testListPages: the pages of a list have each session once, in its order, also those that were made at once.
+func testListPages(b *bench) {
+	made := make(map[session.ID]bool)
+	for i := range 23 {
+		made[b.open("alice").ID] = true
+		if i%5 == 0 {
+			b.tick()
+		}
+	}
+	page := session.Page{Max: 5}
+	var last session.Session
+	for pages := range 6 {
+		list, err := b.List(b.ctx, "alice", page)
+		if want := min(5, len(made)); err != nil || len(list) != want {
+			b.t.Fatalf("page %d: got %d sessions, %v, want %d", pages, len(list), err, want)
+		}
+		for _, s := range list {
+			if !made[s.ID] || !last.ID.IsZero() && s.Created.After(last.Created) {
+				b.t.Errorf("page %d: %v, of %v, is not the next one behind %v", pages, s.ID, s.Created, last.Created)
+			}
+			delete(made, s.ID)
+			last = s
+		}
+		page = page.Next(last)
+	}
+	if len(made) > 0 {
+		b.t.Errorf("%d sessions are on no page", len(made))
 	}
 }

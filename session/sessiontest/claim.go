@@ -134,7 +134,7 @@ func testClaimMany(b *bench) {
 		b.t.Fatalf("got %d evicted, pending %v, %v", len(done.Evicted), done.Pending, err)
 	}
 	done, err = b.Claim(b.ctx, a)
-	if list, _ := b.List(b.ctx, "alice"); err != nil || done.Pending || len(list) != 2 {
+	if list, _ := b.List(b.ctx, "alice", session.Page{}); err != nil || done.Pending || len(list) != 2 {
 		b.t.Errorf("got %d left, pending %v, %v; want 2", len(list), done.Pending, err)
 	}
 }
@@ -154,7 +154,7 @@ func testDiscard(b *bench) {
 			b.t.Errorf("user %q: one that has another connection is at %+v, want %+v", user, got, next.Place)
 		}
 	}
-	if list, err := b.List(b.ctx, "alice"); err != nil || len(list) != 2 {
+	if list, err := b.List(b.ctx, "alice", session.Page{}); err != nil || len(list) != 2 {
 		b.t.Errorf("got %v, %v, want two", ids(list), err)
 	}
 }

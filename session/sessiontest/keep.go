@@ -73,7 +73,7 @@ func testTooLarge(b *bench) {
 		_, err := b.Attach(b.ctx, a)
 		b.want(name, err, session.ErrTooLarge)
 	}
-	if list, err := b.List(b.ctx, "alice"); err != nil || len(list) != 0 {
+	if list, err := b.List(b.ctx, "alice", session.Page{}); err != nil || len(list) != 0 {
 		b.t.Errorf("got %v, %v, want none", list, err)
 	}
 	err := b.PutTicket(b.ctx, [32]byte{1}, make([]byte, session.MaxTicketBytes+1), time.Minute)
@@ -93,7 +93,7 @@ func testExpiry(b *bench) {
 	_, err := b.Load(b.ctx, s.ID)
 	b.want("Load", err, session.ErrNotFound)
 	b.want("Save", b.Save(b.ctx, s.ID, session.Changes{"a": {1}}), session.ErrNotFound)
-	if list, err := b.List(b.ctx, "alice"); err != nil || len(list) != 1 || list[0].ID != long.ID {
+	if list, err := b.List(b.ctx, "alice", session.Page{}); err != nil || len(list) != 1 || list[0].ID != long.ID {
 		b.t.Errorf("List: got %v, %v, want %v", list, err, long.ID)
 	}
 	if a := b.attach(s.ID, "alice", p); a.Resumed {
@@ -159,7 +159,7 @@ func testTouchAndRestore(b *bench) {
 	if got, err := b.Touch(b.ctx, refs); err != nil || len(got) != 0 {
 		b.t.Errorf("Touch after it: got %v, %v", got, err)
 	}
-	if list, err := b.List(b.ctx, "bob"); err != nil || len(list) != 1 {
+	if list, err := b.List(b.ctx, "bob", session.Page{}); err != nil || len(list) != 1 {
 		b.t.Errorf("List: got %v, %v", list, err)
 	}
 }

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"Discard", testDiscard},
 		{"Empty", testEmpty},
 		{"ListAndDrop", testListAndDrop},
+		{"ListPages", testListPages},
 		{"Expiry", testExpiry},
 		{"Sliding", testSliding},
 		{"TouchAndRestore", testTouchAndRestore},
