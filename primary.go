@@ -73,7 +73,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	group, err := cluster.Start(ctx, cluster.Config{
 		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
-		Heartbeat: max(a.cfg.HangTimeout, 0),
+		Heartbeat: max(a.cfg.HangTimeout, 0), Refusal: []byte(noWorker),
 		Env:       append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registryVariable+"=1"),
 		OnEvent:   p.event,
 		OnMove:    p.move,
@@ -96,6 +96,11 @@ func (a *App) runPrimary(ctx context.Context) error {
 	}
 	return nil
 }
+
+// noWorker is what clients get while all workers have crashed again and again.
+const noWorker = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n" +
+	"Content-Type: application/json\r\nContent-Length: 97\r\n\r\n" +
+	`{"error":{"type":"temporarily_unavailable","code":"no_worker","message":"no worker serves now"}}` + "\n"
 
 // end drains the workers until deadline. A stop without a drain leaves them the time to end by themselves.
 func end(group *cluster.Primary, deadline time.Time) (killed int) {

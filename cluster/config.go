@@ -50,6 +50,10 @@ type Config struct {
 	Scheduling Policy
 	// Restart tells when a worker that has died is started again.
 	Restart Restart
+	// Refusal is written to clients that come while no worker serves and none is about to: the breaker of every slot is
+	// open, or its next start is more than a second away. Their sockets are closed after it. Nil closes them without a
+	// word. The bytes must not change.
+	Refusal []byte
 	// StartTimeout is the time a worker has until it is ready; then it is killed, which counts as a crash. 0 is
 	// DefaultStartTimeout; negative is an error.
 	StartTimeout time.Duration

@@ -46,7 +46,8 @@ type lane struct {
 
 // dispatcher passes accepted sockets to workers.
 type dispatcher struct {
-	policy Policy
+	policy  Policy
+	refused *refusals
 
 	mu       sync.Mutex
 	changed  sync.Cond
@@ -56,11 +57,12 @@ type dispatcher struct {
 	row      int // sockets that it has had in a row, if there are many
 	inFlight int
 	stopped  bool
+	refusing bool // what waits gets refused
 	stats    Stats
 }
 
-func newDispatcher(p Policy) *dispatcher {
-	d := &dispatcher{policy: p}
+func newDispatcher(p Policy, r *refusals) *dispatcher {
+	d := &dispatcher{policy: p, refused: r}
 	d.changed.L = &d.mu
 	return d
 }
@@ -96,6 +98,9 @@ func (d *dispatcher) run() {
 // assign gives the waiting sockets to workers that have room, and reports whether there was one. A socket that must
 // wait for one worker, because the others have refused it, does not hold up those behind it.
 func (d *dispatcher) assign() (progress bool) {
+	if d.refusing {
+		return d.refuse()
+	}
 	kept := d.waiting[:0]
 	for _, s := range d.waiting {
 		var l *lane
@@ -121,6 +126,26 @@ func (d *dispatcher) assign() (progress bool) {
 		d.changed.Broadcast() // for those in put
 	}
 	return progress
+}
+
+// refuse refuses all that waits.
+func (d *dispatcher) refuse() (progress bool) {
+	progress = len(d.waiting) > 0
+	for _, s := range d.waiting {
+		d.refused.refuse(s.fd)
+	}
+	d.stats.Refused += uint64(len(d.waiting))
+	d.waiting = nil
+	d.changed.Broadcast() // for those in put
+	return progress
+}
+
+// setRefusing begins or ends to refuse what comes.
+func (d *dispatcher) setRefusing(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refusing = on
+	d.changed.Broadcast()
 }
 
 // pick chooses the worker for a socket; nil if none has room. No worker may have more than its share under way, so that

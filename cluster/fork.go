@@ -61,6 +61,7 @@ func (p *Primary) addSlot(env []string) *slot {
 	}
 	s := &slot{number: at + 1, env: env}
 	p.slots = slices.Insert(p.slots, at, s)
+	p.judge()
 	return s
 }
 
@@ -72,6 +73,7 @@ func (p *Primary) dropSlot(s *slot) {
 	p.vacate(s)
 	if i := slices.Index(p.slots, s); i >= 0 {
 		p.slots = slices.Delete(p.slots, i, i+1)
+		p.judge()
 		p.roster.clear(s.number)
 	}
 }

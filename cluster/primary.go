@@ -73,6 +73,7 @@ type slot struct {
 	next               *Worker  // about to take the place of worker; nil most of the time
 	crashes            atomic.Uint64
 	history            history
+	down               bool        // it crashed, and its next start was not to be soon; until it is ready
 	timer              *time.Timer // of the next start
 }
 
@@ -89,7 +90,7 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	p := &Primary{
-		cfg: cfg, disp: newDispatcher(cfg.Scheduling), unready: cfg.Workers,
+		cfg: cfg, disp: newDispatcher(cfg.Scheduling, newRefusals(cfg.Refusal)), unready: cfg.Workers,
 		generation: 1,
 		inbox:      make(chan func(), 64), started: make(chan error, 1), ended: make(chan struct{}),
 	}

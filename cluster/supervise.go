@@ -125,6 +125,8 @@ func (p *Primary) ready(w *Worker) {
 	w.timer.Stop()
 	w.state.Store(uint32(StateReady))
 	close(w.ready)
+	s.down = false
+	p.judge()
 	p.tell(Event{Kind: EventReady, Worker: w})
 	p.disp.add(w)
 	if p.cfg.Scheduling == None && p.acceptors != nil {
@@ -236,6 +238,8 @@ func (p *Primary) crashed(s *slot, began time.Time, end *StartError) {
 	} else {
 		p.cfg.Logger.Warn("worker ended", "worker", s.number, "end", why, "restart_in_seconds", wait.Seconds())
 	}
+	s.down = s.down || dead || wait > soonEnough
+	p.judge()
 	if wait == 0 {
 		p.spawn(s)
 		return

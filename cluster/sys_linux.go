@@ -220,3 +220,13 @@ func openProgram(path string) (*os.File, error) {
 func nameProcess() {
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) // without /proc it has no name to be seen
 }
+
+// writeFD writes what a socket takes at once.
+func writeFD(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
+
+// shutdownWrite tells the other side of a socket that nothing follows.
+func shutdownWrite(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // the client may be gone
+	}
+}

@@ -44,3 +44,7 @@ func allowSignals() {}
 func openProgram(string) (*os.File, error) { return nil, nil }
 
 func nameProcess() {}
+
+func writeFD(int, []byte) (int, error) { return 0, ErrUnsupported }
+
+func shutdownWrite(*os.File) {}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// TestCrashLoopRefusesAtOnce: while no worker starts any more, clients get 503 at once; a reload mends it.
+func TestCrashLoopRefusesAtOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "--workers", "1", "--log-dir", dir)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := os.RemoveAll(dir); err != nil { // without which no worker starts
+		t.Fatal(err)
+	}
+	st, err := s.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(st.Workers[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	// The breaker opens at the sixth crash; the client that waits for that is refused, too.
+	for _, path := range []string{"/healthz", "/echo"} {
+		_, resp, err := websocket.Dial(ctx, "ws://"+s.addr+path, nil)
+		if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("%s: %v, %v; want 503", path, resp, err)
+		}
+		if resp.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", path)
+		}
+	}
+	s.await("crashes are counted", func(st control.Status) bool { return st.Totals.Restarts >= 6 })
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(command, "reload", "--canary", "0s", "--control", s.control).CombinedOutput(); err != nil {
+		t.Fatalf("reload: %v\n%s", err, out)
+	}
+	s.echoes(ctx, 1)
+}
