@@ -15,6 +15,7 @@ func (d *desk) Reload(
 	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
 ) (control.RollResult, error) {
 	canary := time.Duration(req.CanarySeconds * float64(time.Second))
+	lost := d.lost()
 	res, err := d.roll(ctx, "reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
 		o.Canary = canary
 		return g.Reload(ctx, o)
@@ -22,17 +23,28 @@ func (d *desk) Reload(
 	if err != nil || req.KeepPrimary {
 		return res, err
 	}
-	return res, d.replacePrimary(ctx, res, rep)
+	return res, d.replacePrimary(ctx, rep, func() control.RollResult {
+		res.Failed = max(res.Failed, d.lost()-lost) // also of workers that died before and after the roll
+		return res
+	})
+}
+
+// lost is the number of connections that ended with workers which died.
+func (d *desk) lost() uint64 {
+	if g := d.crew.cluster(); g != nil {
+		return g.Stats().ConnectionsLost
+	}
+	return 0
 }
 
 // replacePrimary runs the binary that is on disk now in place of this one. It returns if that has failed.
-func (d *desk) replacePrimary(ctx context.Context, res control.RollResult, rep control.Reporter) error {
+func (d *desk) replacePrimary(ctx context.Context, rep control.Reporter, result func() control.RollResult) error {
 	p, ok := d.crew.(*primary)
 	if !ok {
 		return control.ErrUnsupported
 	}
 	group := p.group.Load()
-	rep.Progress(control.Progress{Kind: "reload", Step: control.StepReplacing, Total: res.Moved})
+	rep.Progress(control.Progress{Kind: "reload", Step: control.StepReplacing, Total: result().Moved})
 	files, err := d.files()
 	if err != nil {
 		return d.rollError(err)
@@ -50,7 +62,7 @@ func (d *desk) replacePrimary(ctx context.Context, res control.RollResult, rep c
 	files[fileDenials] = denials
 	err = group.Exec(ctx, cluster.ExecOptions{
 		State: func() ([]byte, error) { return p.state(sessions, denials) }, Files: files,
-		Before: func() { rep.Replacing(group.Generation(), res); d.app.flushBeforeExec() },
+		Before: func() { rep.Replacing(group.Generation(), result()); d.app.flushBeforeExec() },
 	})
 	d.app.Logger().Error("primary not replaced", "error", err)
 	return &control.RollError{

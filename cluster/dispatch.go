@@ -351,6 +351,7 @@ func (d *dispatcher) remove(w *Worker) {
 			break
 		}
 	}
+	w.held = w.load.Load() + w.passed.Load() - int64(l.out-len(l.filling))
 	w.passed.Store(0)
 	for _, seq := range slices.Backward(slices.Sorted(maps.Keys(l.batches))) { // the oldest ends in front
 		batch := l.batches[seq]

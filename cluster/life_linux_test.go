@@ -162,19 +162,20 @@ func TestDrain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			g := start(t, Config{Workers: 2, Listen: anyPort}, tt.play)
-			limit := patience
-			if tt.killed > 0 {
-				limit = 500 * time.Millisecond
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			if killed := g.Drain(ctx); killed != tt.killed {
-				t.Errorf("%d killed, want %d", killed, tt.killed)
-			}
-			<-g.Done()
+			killed := make(chan int, 1)
+			go func() { killed <- g.Drain(ctx) }() // ends with the workers
 			if e := g.await(EventExit, 1); !e.Wanted || e.Err != nil {
 				t.Errorf("exit %+v, want a wanted one with code 0", e)
 			}
+			if tt.killed > 0 { // the time is over, however long worker 1 has taken
+				cancel()
+			}
+			if n := <-killed; n != tt.killed {
+				t.Errorf("%d killed, want %d", n, tt.killed)
+			}
+			<-g.Done()
 			if c, err := net.Dial("tcp", g.Addr().String()); err == nil {
 				_ = c.Close()
 				t.Error("the port is still open")

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,6 +54,8 @@ type player struct {
 	self *Self
 	open atomic.Int64
 	quit chan int
+
+	reports sync.Mutex
 }
 
 // work plays what the environment says and returns the exit code.
@@ -179,10 +182,21 @@ func (w *player) accept(ln net.Listener) {
 // serve says who serves, and waits for the end of the connection.
 func (w *player) serve(c io.ReadWriteCloser) {
 	defer c.Close()
-	_ = w.self.Report(int(w.open.Add(1)), nil)
+	w.report(1, nil)
 	_, _ = fmt.Fprintln(c, w.self.Slot(), w.self.Generation())
-	_, _ = io.Copy(io.Discard, c)
-	_ = w.self.Report(int(w.open.Add(-1)), []byte("closed"))
+	for b := make([]byte, 64); ; w.report(0, nil) {
+		if _, err := c.Read(b); err != nil {
+			break
+		}
+	}
+	w.report(-1, []byte("closed"))
+}
+
+// report tells how many clients there are. A later report never tells an older number.
+func (w *player) report(more int64, words []byte) {
+	w.reports.Lock()
+	defer w.reports.Unlock()
+	_ = w.self.Report(int(w.open.Add(more)), words)
 }
 
 // group is a primary under test.
@@ -272,6 +286,29 @@ func greet(c net.Conn) (client, error) {
 	k := client{Conn: c}
 	_, err = fmt.Sscan(line, &k.slot, &k.generation)
 	return k, err
+}
+
+// settle waits until the primary knows exactly how many clients each worker has. A report that crosses the
+// acknowledgement of a socket counts it twice until the next one, which a word of a client brings about.
+func (g *group) settle(clients []client) (by map[int]int) {
+	g.t.Helper()
+	by = make(map[int]int)
+	for _, c := range clients {
+		by[c.slot]++
+	}
+	eventually(g.t, "loads are known", func() bool {
+		known := true
+		for _, w := range g.Workers() {
+			known = known && int(w.load.Load()) == by[w.slot] && w.passed.Load() == 0
+		}
+		for _, c := range clients {
+			if !known {
+				_, _ = io.WriteString(c, "x") // its worker may be gone
+			}
+		}
+		return known
+	})
+	return by
 }
 
 // dialMany connects n times at once and counts who serves, by slot.

@@ -66,10 +66,13 @@ type Moving struct {
 // move is a Move as the primary sees it.
 type move struct {
 	Move
-	from, to     *Worker
-	given, taken chan MoveResult
-	stuck        chan struct{}
-	moved, left  atomic.Int64
+	from, to *Worker
+	// fromHad and toHad are the connections that they had before.
+	fromHad, toHad int64
+	given, taken   chan MoveResult
+	stuck          chan struct{}
+	passed         int // connections that a taker had which has died since
+	moved, left    atomic.Int64
 }
 
 const moveHeader = 8

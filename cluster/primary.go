@@ -25,26 +25,29 @@ type Stats struct {
 	Restarts      uint64 // workers that were started in place of one that had died
 	Overloads     uint64 // messages that were not sent to workers because their queue was full
 	HandlesLost   uint64 // handles that were closed because the worker left, or nobody took them here
-	OutputLost    uint64 `json:",omitzero"` // bytes of workers' output that Stdout or Stderr did not take in time
+	// ConnectionsLost counts the connections of workers that ended unasked, as far as they had reported them.
+	ConnectionsLost uint64 `json:",omitzero"`
+	OutputLost      uint64 `json:",omitzero"` // bytes of workers' output that Stdout or Stderr did not take in time
 }
 
 // Primary runs the workers.
 type Primary struct {
-	cfg       Config
-	roster    roster
-	shared    shared        // listening sockets that workers have asked for
-	lost      atomic.Uint64 // handles
-	outlets   outlets
-	logs      *spool.Queue // to Config.Logger
-	rolling   atomic.Bool  // a roll is under way
-	moving    atomic.Pointer[move]
-	moveIDs   atomic.Uint64
-	listeners []*net.TCPListener
-	acceptors []*acceptor
-	disp      *dispatcher
-	inbox     chan func()
-	started   chan error    // the first outcome of Start
-	ended     chan struct{} // closed when all workers have ended after Drain or Stop
+	cfg             Config
+	roster          roster
+	shared          shared        // listening sockets that workers have asked for
+	lost            atomic.Uint64 // handles
+	connectionsLost atomic.Uint64
+	outlets         outlets
+	logs            *spool.Queue // to Config.Logger
+	rolling         atomic.Bool  // a roll is under way
+	moving          atomic.Pointer[move]
+	moveIDs         atomic.Uint64
+	listeners       []*net.TCPListener
+	acceptors       []*acceptor
+	disp            *dispatcher
+	inbox           chan func()
+	started         chan error    // the first outcome of Start
+	ended           chan struct{} // closed when all workers have ended after Drain or Stop
 
 	// On the run loop only.
 	slots  []*slot
@@ -204,6 +207,7 @@ func (p *Primary) Stats() Stats {
 	s := p.disp.snapshot()
 	p.roster.count(&s)
 	s.HandlesLost = p.lost.Load()
+	s.ConnectionsLost += p.connectionsLost.Load()
 	s.OutputLost += p.outlets.lost() // to what programs before have lost
 	return s
 }
@@ -221,15 +225,21 @@ func (p *Primary) Drain(ctx context.Context) (killed int) {
 		return 0
 	case <-ctx.Done():
 	}
+	var late []*Worker
 	p.do(func() {
 		for _, w := range p.Workers() {
 			if !w.IsDead() {
-				killed++
+				late = append(late, w)
 				w.proc.kill()
 			}
 		}
 	})
 	<-p.ended
+	for _, w := range late { // some have ended meanwhile by themselves
+		if _, sig := exitOf(w.proc.state); sig == syscall.SIGKILL {
+			killed++
+		}
+	}
 	return killed
 }
 

@@ -26,7 +26,7 @@ const letGo = 10 * time.Second
 const progressEvery = 200 * time.Millisecond
 
 // move moves connections and keeps the routes in order. It may take as long as the workers make progress.
-func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
+func (r *roll) move(o Move, from, to *Worker) (res MoveResult, err error) {
 	p := r.p
 	began := time.Now()
 	defer func() { r.result.Moving += time.Since(began) }()
@@ -36,8 +36,9 @@ func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 		Move: o, from: from, to: to,
 		given: make(chan MoveResult, 1), taken: make(chan MoveResult, 1), stuck: make(chan struct{}, 1),
 	}
+	m.fromHad, m.toHad = int64(from.Load()), int64(to.Load())
 	p.moving.Store(m)
-	defer p.moving.Store(nil)
+	defer func() { p.finish(m, max(m.passed, res.Moved)-res.Returned) }()
 	from.state.CompareAndSwap(uint32(StateReady), uint32(StateMoving))
 	if err := m.begin(); err != nil {
 		return MoveResult{}, r.failed(m, MoveResult{Error: err.Error()})
@@ -57,7 +58,7 @@ func (r *roll) move(o Move, from, to *Worker) (MoveResult, error) {
 	taken := r.awaitTaken(m)
 	given.Freeze = taken.Freeze
 	if to.IsDead() {
-		r.result.Failed += given.Moved
+		m.passed = given.Moved
 		return MoveResult{Staying: given.Staying}, r.failed(m, taken)
 	}
 	p.doNow(func() {
@@ -148,10 +149,44 @@ func (p *Primary) route(m *move, step MoveStep) {
 
 // replace puts a worker of the program on disk in the place of the one that a slot has, and moves its connections.
 func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error {
+	old, next, err := r.succeed(ctx, s)
+	if err != nil {
+		return err
+	}
 	p := r.p
-	var old, next *Worker
-	var err error
-	undo := func() {}
+	r.slot, r.generation = s.number, next.generation
+	r.report(StepStarting, nil)
+	if err := r.awaitReady(next); err != nil || old == nil {
+		if err != nil {
+			p.doNow(r.undo)
+		}
+		return err
+	}
+	if err := serve(ctx, next, canary); err != nil {
+		return r.abandon(old, next, err)
+	}
+	p.doNow(func() { p.disp.pause(old) })
+	r.report(StepMoving, nil)
+	res, err := r.move(Move{Count: -1, Leave: true}, old, next)
+	r.add(res)
+	switch {
+	case err == nil:
+	case res.Unsupported:
+		p.doNow(func() { p.promote(next) })
+	case old.IsDead(): // the next one has what could be saved, and the slot
+	default:
+		return r.abandon(old, next, err)
+	}
+	r.report(StepDraining, nil)
+	r.retire(old)
+	return nil
+}
+
+// succeed starts a successor of the worker that a slot has; old is nil if it has none. A worker that has just been
+// started in place of one that died is waited for.
+func (r *roll) succeed(ctx context.Context, s *slot) (old, next *Worker, err error) {
+	p := r.p
+	r.undo = func() {}
 	p.doNow(func() {
 		switch old = s.worker; {
 		case p.stopping:
@@ -170,47 +205,27 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 			if err = p.launch(s); err == nil {
 				next = s.worker
 			}
-			undo = func() { s.program = before }
+			r.undo = func() { s.program = before }
+		case old.State() == StateStarting:
 		case old.State() != StateReady:
 			err = fmt.Errorf("cluster: worker %d is %s: wait until it is ready", s.number, old.State())
 		default:
 			next, err = p.succeed(s, r.program)
 		}
 	})
-	if err == nil && next == nil {
-		err = ErrStopped
+	if err != nil || next != nil {
+		return old, next, err
 	}
-	if err != nil {
-		return err
+	if old == nil {
+		return nil, nil, ErrStopped
 	}
-	r.slot, r.generation = s.number, next.generation
-	r.report(StepStarting, nil)
-	if err := r.awaitReady(next); err != nil || old == nil {
-		if err != nil {
-			p.doNow(undo)
-		}
-		return err
+	select {
+	case <-old.ready:
+	case <-old.done:
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
 	}
-	if err := serve(ctx, next, canary); err != nil {
-		return r.abandon(old, next, err)
-	}
-	p.doNow(func() { p.disp.pause(old) })
-	r.report(StepMoving, nil)
-	had := old.Load()
-	res, err := r.move(Move{Count: -1, Leave: true}, old, next)
-	r.add(res)
-	switch {
-	case err == nil:
-	case res.Unsupported:
-		p.doNow(func() { p.promote(next) })
-	case old.IsDead(): // the next one has what could be saved, and the slot
-		r.result.Failed += max(had-res.Moved, 0)
-	default:
-		return r.abandon(old, next, err)
-	}
-	r.report(StepDraining, nil)
-	r.retire(old)
-	return nil
+	return r.succeed(ctx, s)
 }
 
 // awaitReady waits until a worker serves.

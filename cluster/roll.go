@@ -46,7 +46,7 @@ const DefaultDrain = 30 * time.Second
 type RollResult struct {
 	Moved   int           // connections that have another worker
 	Drained int           // connections that could not move: they were closed
-	Failed  int           // connections that were lost with a worker
+	Failed  int           // connections that were lost with a worker, of any slot
 	Workers int           // that were started
 	Bytes   int           // of the states that travelled
 	Freeze  time.Duration // the longest time that a connection stood still
@@ -60,11 +60,13 @@ type roll struct {
 	o      RollOptions
 	began  time.Time
 	result RollResult
+	lost   uint64 // connections, before it began
 
 	program *program // for the workers; nil is the one that they have
 
 	slot, generation, done, slots int
-	moved, left                   int // of the latest move
+	moved, left                   int    // of the latest move
+	undo                          func() // of the latest start in an empty slot, if that fails; on the run loop
 }
 
 // beginRoll makes sure that there is one at a time. end must be called.
@@ -75,7 +77,7 @@ func (p *Primary) beginRoll(o RollOptions, slots int) (*roll, error) {
 	if !p.rolling.CompareAndSwap(false, true) {
 		return nil, ErrBusy
 	}
-	r := &roll{p: p, o: o, began: time.Now(), slots: slots}
+	r := &roll{p: p, o: o, began: time.Now(), slots: slots, lost: p.connectionsLost.Load()}
 	var err error
 	p.doNow(func() {
 		if p.stopping || p.unready > 0 {
@@ -91,6 +93,7 @@ func (p *Primary) beginRoll(o RollOptions, slots int) (*roll, error) {
 
 func (r *roll) end() RollResult {
 	r.result.Took = time.Since(r.began)
+	r.p.doNow(func() { r.result.Failed = int(r.p.connectionsLost.Load() - r.lost) }) // what was noticed before counts
 	r.report(StepDone, nil)
 	r.p.mu.Lock()
 	r.p.rolled.Moved += uint64(r.result.Moved)

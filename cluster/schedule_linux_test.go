@@ -50,33 +50,35 @@ func TestLeastConnectionsFillsTheEmptiest(t *testing.T) {
 			}
 		},
 	}, "serve")
-	var first []client
-	for range 20 {
+	var all, first, other []client
+	dial := func() client {
 		c, err := g.dial()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.slot == 1 {
+		all = append(all, c)
+		g.settle(all)
+		return c
+	}
+	for range 20 {
+		if c := dial(); c.slot == 1 {
 			first = append(first, c)
+		} else {
+			other = append(other, c)
 		}
+	}
+	if len(first) != len(other) {
+		t.Errorf("%d and %d connections, want as many", len(first), len(other))
 	}
 	for _, c := range first {
 		_ = c.Close()
 		<-closed
 	}
-	// A report may cross the acknowledgement of one or two; round-robin would give the empty worker half of them.
-	refilled := 0
-	for range first {
-		c, err := g.dial()
-		if err != nil {
-			t.Fatal(err)
+	all = other
+	for range len(other) {
+		if c := dial(); c.slot != 1 {
+			t.Errorf("a connection went to the fuller worker: %d have %d", len(all), len(other))
 		}
-		if c.slot == 1 {
-			refilled++
-		}
-	}
-	if refilled*10 < len(first)*7 {
-		t.Errorf("%d of %d connections went to the empty worker, want nearly all", refilled, len(first))
 	}
 }
 

@@ -205,6 +205,7 @@ func (p *Primary) exited(s *slot, w *Worker, err error) {
 		}
 	}
 	p.disp.remove(w)
+	p.died(w)
 	p.roster.ended(w)
 	gone := w.dismissed && held && !p.stopping && p.unready == 0
 	if gone {

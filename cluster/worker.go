@@ -17,6 +17,7 @@ type Worker struct {
 	wanted           bool   // the primary has asked for its end. On the run loop
 	left             bool   // it has gone by itself, and said so. On the run loop
 	dismissed        bool   // it will not be replaced. On the run loop
+	counted          bool   // its connections are counted as lost. On the run loop
 	why              string // the primary has killed it, for this reason. On the run loop
 	primary          *Primary
 	at               *slot
@@ -30,6 +31,8 @@ type Worker struct {
 	load   atomic.Int64 // connections, as last reported
 	passed atomic.Int64 // sockets passed since that report
 	total  atomic.Uint64
+	// held is the number of connections that it had when it left. Written once, by the dispatcher.
+	held int64
 	// reports counts what it has reported.
 	reports atomic.Uint64
 }

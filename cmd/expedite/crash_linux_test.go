@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -51,4 +52,34 @@ func TestCrashLoopRefusesAtOnce(t *testing.T) {
 		t.Fatalf("reload: %v\n%s", err, out)
 	}
 	s.echoes(ctx, 1)
+}
+
+// TestReloadCountsLossesElsewhere: the worker of a slot whose turn has not come dies during a reload.
+func TestReloadCountsLossesElsewhere(t *testing.T) {
+	s := serve(t, "--workers", "2")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for range 10 {
+		s.mustDial(ctx, "/echo")
+	}
+	before := s.await("all are in", func(st control.Status) bool { return st.Totals.Connections == 10 })
+	reload := exec.CommandContext(ctx, command, "reload", "--canary", "2s", "--json", "--control", s.control)
+	out := new(syncBuffer)
+	reload.Stdout = out
+	if err := reload.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.await("it is under way", func(st control.Status) bool { return st.Rolling != nil })
+	victim := before.Workers[1]
+	if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	err := reload.Wait()
+	var res control.RollResult
+	if err := json.Unmarshal([]byte(out.String()), &res); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if reload.ProcessState.ExitCode() != 1 || res.Failed != uint64(victim.Connections) {
+		t.Errorf("%v, result %+v; want code 1, and %d failed", err, res, victim.Connections)
+	}
 }
