@@ -76,35 +76,53 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 	}
 	if a.cfg.Admin != "" {
 		ln, err := est.adminListener(a.cfg.Admin)
-		if err != nil {
+		switch {
+		case err == nil:
+			d.serveAdmin(ln, metrics)
+		case est == nil:
 			return nil, fmt.Errorf("expedite: Config.Admin: %w", err)
+		default: // better without than to end, and all clients with it
+			a.Logger().Error("no admin listener", "error", err)
 		}
-		d.admin = ln
-		d.web = &http.Server{
-			Handler: control.AdminHandler(metrics, c.profile), ReadHeaderTimeout: httpHeadTimeout,
-			ErrorLog: slog.NewLogLogger(a.Logger().Handler(), slog.LevelDebug),
-		}
-		d.serves.Go(func() {
-			if err := d.web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-				a.Logger().Error("admin listener ended", "error", err)
-			}
-		})
 	}
 	if a.cfg.Control != "" {
 		ctl, err := est.controlServer(a.cfg.Control)
-		if err != nil {
+		switch {
+		case err == nil:
+			d.serveControl(ctl)
+		case est == nil:
 			d.close()
 			return nil, fmt.Errorf("expedite: Config.Control: %w", err)
+		default:
+			a.Logger().Error("no control socket", "error", err)
 		}
-		d.ctl = ctl
-		d.serves.Go(func() {
-			if err := ctl.Serve(d); err != nil {
-				a.Logger().Error("control socket ended", "error", err)
-			}
-		})
 	}
 	a.desk.Store(d)
 	return d, nil
+}
+
+// serveAdmin answers at the admin listener.
+func (d *desk) serveAdmin(ln net.Listener, metrics *telemetry.Metrics) {
+	d.admin = ln
+	d.web = &http.Server{
+		Handler: control.AdminHandler(metrics, d.crew.profile), ReadHeaderTimeout: httpHeadTimeout,
+		ErrorLog: slog.NewLogLogger(d.app.Logger().Handler(), slog.LevelDebug),
+	}
+	d.serves.Go(func() {
+		if err := d.web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			d.app.Logger().Error("admin listener ended", "error", err)
+		}
+	})
+}
+
+// serveControl answers at the control socket.
+func (d *desk) serveControl(ctl *control.Server) {
+	d.ctl = ctl
+	d.serves.Go(func() {
+		if err := ctl.Serve(d); err != nil {
+			d.app.Logger().Error("control socket ended", "error", err)
+		}
+	})
 }
 
 // open notes where clients are served.

@@ -269,6 +269,42 @@ func (e *estate) controlServer(path string) (*control.Server, error) {
 	return control.Listen(path)
 }
 
+// tryDoors says, in a trial, whether the addresses that the program before does not have could be opened.
+func (a *App) tryDoors(est *estate) error {
+	if a.cfg.Admin != "" && a.cfg.Admin != est.Admin {
+		ln, err := net.Listen("tcp", a.cfg.Admin)
+		if err != nil {
+			return fmt.Errorf("expedite: Config.Admin: %w", err)
+		}
+		_ = ln.Close()
+	}
+	if a.cfg.Control != "" && a.cfg.Control != est.Control {
+		s, err := control.Listen(a.cfg.Control)
+		if err != nil {
+			return fmt.Errorf("expedite: %w", err)
+		}
+		_ = s.Close()
+	}
+	return nil
+}
+
+// openPrimaryJournal is openJournal of the primary. A program that has taken over from another one must not end for
+// want of a log: it served well in its trial, a moment ago.
+func (a *App) openPrimaryJournal(left *cluster.Inheritance) error {
+	err := a.openJournal(0)
+	if err == nil || left == nil || left.Check {
+		return err
+	}
+	dir := a.cfg.LogDir
+	a.cfg.LogDir = ""
+	defer func() { a.cfg.LogDir = dir }()
+	if errOpen := a.openJournal(0); errOpen != nil {
+		return errors.Join(err, errOpen)
+	}
+	a.Logger().Error("log file not opened: lines go to the logger", "error", err)
+	return nil
+}
+
 // Reload replaces the workers, and then this process's own program, by the binary that is on disk now, as the command
 // expedite reload does: connections move, nobody is dropped. It returns when the workers are replaced; if the primary
 // is replaced, too, it does not return. Only where Run is the primary: ErrNotRunning else.

@@ -32,16 +32,16 @@ type primary struct {
 
 // runPrimary runs the workers until ctx ends or somebody says stop.
 func (a *App) runPrimary(ctx context.Context) error {
-	if err := a.openJournal(0); err != nil {
+	left, err := cluster.Inherit()
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	if err := a.openPrimaryJournal(left); err != nil {
 		return err
 	}
 	p := &primary{
 		app: a, hub: broker.NewHub(slotHint), reports: make(map[uint64]telemetry.Worker),
 		ports: make(map[uint64]*broker.Port), peers: make(map[uint64]*rpc.Peer),
-	}
-	left, err := cluster.Inherit()
-	if err != nil {
-		return fmt.Errorf("expedite: %w", err)
 	}
 	if p.reg, err = a.newRegistry(ctx); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return err
 	}
 	if left != nil && left.Check {
-		if err := est.tryState(a.cfg.StateDir); err != nil {
+		if err := errors.Join(est.tryState(a.cfg.StateDir), a.tryDoors(est)); err != nil {
 			return err
 		}
 		os.Exit(0) // the trial is over, and what main does after Run is no part of it

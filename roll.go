@@ -16,8 +16,16 @@ func (d *desk) Reload(
 ) (control.RollResult, error) {
 	canary := time.Duration(req.CanarySeconds * float64(time.Second))
 	lost := d.lost()
+	trial, err := d.rehearsal(req)
+	if err != nil {
+		d.app.Logger().Error("reload refused", "error", err)
+		return control.RollResult{}, err
+	}
+	if trial != nil {
+		defer closeFiles(trial.Files)
+	}
 	res, err := d.roll(ctx, "reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
-		o.Canary = canary
+		o.Canary, o.Trial = canary, trial
 		return g.Reload(ctx, o)
 	})
 	if err != nil || req.KeepPrimary {
@@ -45,29 +53,69 @@ func (d *desk) replacePrimary(ctx context.Context, rep control.Reporter, result 
 	}
 	group := p.group.Load()
 	rep.Progress(control.Progress{Kind: "reload", Step: control.StepReplacing, Total: result().Moved})
-	files, err := d.files()
+	if err := d.restore(); err != nil {
+		d.app.Logger().Warn("control socket not restored", "error", err) // the next program tries again
+	}
+	o, err := p.bequest()
 	if err != nil {
 		return d.rollError(err)
 	}
-	defer closeFiles(files)
-	sessions, err := memoryFile("sessions")
-	if err != nil {
-		return d.rollError(err)
-	}
-	files[fileSessions] = sessions
-	denials, err := memoryFile("denials")
-	if err != nil {
-		return d.rollError(err)
-	}
-	files[fileDenials] = denials
-	err = group.Exec(ctx, cluster.ExecOptions{
-		State: func() ([]byte, error) { return p.state(sessions, denials) }, Files: files,
-		Before: func() { rep.Replacing(group.Generation(), result()); d.app.flushBeforeExec() },
-	})
+	defer closeFiles(o.Files)
+	o.Before = func() { rep.Replacing(group.Generation(), result()); d.app.flushBeforeExec() }
+	err = group.Exec(ctx, o)
 	d.app.Logger().Error("primary not replaced", "error", err)
 	return &control.RollError{
 		Code: control.CodeExec, Message: "the workers were replaced, the primary was not: " + err.Error(),
 	}
+}
+
+// rehearsal is what the program on disk is tried with before anything is replaced: it has to say that it could take the
+// primary's place, with all that it would have to open anew. Nil is no trial.
+func (d *desk) rehearsal(req control.ReloadRequest) (*cluster.ExecOptions, error) {
+	p, ok := d.crew.(*primary)
+	if !ok || p.group.Load() == nil {
+		return nil, nil
+	}
+	if err := d.restore(); err != nil {
+		return nil, d.rollError(fmt.Errorf("nothing was changed: %w", err))
+	}
+	if req.KeepPrimary {
+		return nil, nil
+	}
+	o, err := p.bequest()
+	if err != nil {
+		return nil, d.rollError(err)
+	}
+	return &o, nil
+}
+
+// restore makes the control socket anew if its file was removed.
+func (d *desk) restore() error {
+	if d.ctl == nil {
+		return nil
+	}
+	return d.ctl.Restore()
+}
+
+// bequest is what the program that replaces this one gets. Its files are to be closed.
+func (p *primary) bequest() (o cluster.ExecOptions, err error) {
+	if o.Files, err = p.desk.files(); err != nil {
+		return o, err
+	}
+	sessions, err := memoryFile("sessions")
+	if err != nil {
+		closeFiles(o.Files)
+		return o, err
+	}
+	o.Files[fileSessions] = sessions
+	denials, err := memoryFile("denials")
+	if err != nil {
+		closeFiles(o.Files)
+		return o, err
+	}
+	o.Files[fileDenials] = denials
+	o.State = func() ([]byte, error) { return p.state(sessions, denials) }
+	return o, nil
 }
 
 // Scale changes the number of workers. Connections move.
@@ -155,6 +203,15 @@ func progressOf(kind string, p cluster.Progress) control.Progress {
 
 // rollError is an error of package cluster as the one who asked must see it.
 func (d *desk) rollError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if trial, ok := errors.AsType[*cluster.TrialError](err); ok {
+		return &control.RollError{
+			Code: control.CodeStart, Output: trial.Output,
+			Message: "the new program could not take over, so nothing was changed: " + trial.Error(),
+		}
+	}
 	if start, ok := errors.AsType[*cluster.StartError](err); ok {
 		return &control.RollError{
 			Code: control.CodeStart, Slot: start.Slot, Output: start.Stderr,

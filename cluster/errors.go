@@ -22,6 +22,24 @@ func (e *StartError) Error() string {
 // Unwrap is Err.
 func (e *StartError) Unwrap() error { return e.Err }
 
+// TrialError says that a program could not take the place of the one that runs.
+type TrialError struct {
+	// Program is its path.
+	Program string
+	// Err is how its trial ended: an *exec.ExitError, or what kept it from being executed.
+	Err error
+	// Output is the end of what it wrote, at most 2 KiB.
+	Output string
+}
+
+// Error is one line: the program, the end, and the last line of its output.
+func (e *TrialError) Error() string {
+	return fmt.Sprintf("%s, on trial: %s", e.Program, ending(e.Err, "", e.Output))
+}
+
+// Unwrap is Err.
+func (e *TrialError) Unwrap() error { return e.Err }
+
 // ending says in a few words how a worker ended.
 func ending(err error, reason, stderr string) string {
 	end := "exit status 0"

@@ -91,7 +91,7 @@ func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) err
 	cmd.WaitDelay = outputDelay
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s, on trial: %s", next.path, ending(err, "", string(out[max(len(out)-tailSize, 0):])))
+		return &TrialError{Program: next.path, Err: err, Output: string(out[max(len(out)-tailSize, 0):])}
 	}
 	return nil
 }

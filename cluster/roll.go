@@ -35,6 +35,9 @@ type RollOptions struct {
 	Canary time.Duration
 	// Drain is the time for connections that cannot move. 0 is DefaultDrain.
 	Drain time.Duration
+	// Trial has the program that Reload is about to start say first, as for Exec with the same options, whether it could
+	// take this one's place. If it could not, nothing is replaced, and the error is a *TrialError. Nil is no trial.
+	Trial *ExecOptions
 	// Progress is told what happens, by the goroutine that rolls. It must not block for long.
 	Progress func(Progress)
 }
@@ -158,6 +161,10 @@ func (p *Primary) Reload(ctx context.Context, o RollOptions) (RollResult, error)
 	if r.program, err = p.openNext(); err != nil {
 		return r.end(), fmt.Errorf("cluster: %w", err)
 	}
+	if err := r.try(ctx); err != nil {
+		p.closePrograms()
+		return r.end(), err
+	}
 	for i, s := range slots {
 		canary := time.Duration(0)
 		if i == 0 {
@@ -186,6 +193,18 @@ func (p *Primary) Reload(ctx context.Context, o RollOptions) (RollResult, error)
 	}
 	p.closePrograms()
 	return r.end(), err
+}
+
+// try has the next program on trial.
+func (r *roll) try(ctx context.Context) error {
+	if r.o.Trial == nil {
+		return nil
+	}
+	next := r.program
+	if next == nil {
+		next = &program{path: r.p.Settings().Exec}
+	}
+	return r.p.tryNext(ctx, next, *r.o.Trial)
 }
 
 // Replace replaces the worker of one slot by one of the same program. Its connections move as with Reload.

@@ -82,6 +82,13 @@ func serveAs(t *testing.T, prepare func(*exec.Cmd), args ...string) *server {
 	t.Helper()
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
 	args = append([]string{"serve", "--addr", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--control", s.control}, args...)
+	return s.start(prepare, args)
+}
+
+// start starts the server that a test has made, and waits until it serves.
+func (s *server) start(prepare func(*exec.Cmd), args []string) *server {
+	t := s.t
+	t.Helper()
 	s.cmd = exec.Command(command, args...)
 	s.cmd.Dir = t.TempDir()
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output

@@ -42,13 +42,15 @@ const (
 // Server answers on a control socket. Make one with [Listen].
 type Server struct {
 	path     string
-	file     fs.FileInfo // of the socket, so as to remove no other
-	listener net.Listener
+	listener *movable
 	http     http.Server
 	done     chan struct{} // closed by Close: waiting requests end
 	closing  sync.Once
 	closed   error        // of Close; after done
 	readers  atomic.Int32 // of logs
+
+	mu   sync.Mutex
+	file fs.FileInfo // of the socket, so as to remove no other
 }
 
 // Listen takes the socket at path, with mode 0600. It refuses a path where a server answers or where something other
@@ -62,8 +64,12 @@ func Listen(path string) (*Server, error) {
 }
 
 // Inherit goes on with the socket of the server that this process was before exec(2), or that a parent had: f is what
-// [Server.File] gave, and stays the caller's. Clients that connected since then wait for [Server.Serve].
+// [Server.File] gave, and stays the caller's. Clients that connected since then wait for [Server.Serve]. A socket whose
+// file is gone cannot be reached: Inherit is Listen then.
 func Inherit(path string, f *os.File) (*Server, error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return Listen(path)
+	}
 	listener, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("control: the inherited socket of %s: %w", path, err)
@@ -76,7 +82,7 @@ func newServer(path string, listener net.Listener) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("control: %w", err), listener.Close())
 	}
-	s := &Server{path: path, file: file, listener: listener, done: make(chan struct{})}
+	s := &Server{path: path, file: file, listener: &movable{now: listener}, done: make(chan struct{})}
 	s.http = http.Server{
 		// Not ReadTimeout: it would go on to run while stop holds its answer back, and cut it.
 		ReadHeaderTimeout: headTimeout,
@@ -94,7 +100,7 @@ func (s *Server) Path() string { return s.path }
 // File is a copy of the listening socket, for [Inherit]. The caller closes it. Its Fd method may make the socket
 // blocking, that of the server included: SyscallConn does not.
 func (s *Server) File() (*os.File, error) {
-	l, ok := s.listener.(interface{ File() (*os.File, error) })
+	l, ok := s.listener.current().(interface{ File() (*os.File, error) })
 	if !ok {
 		return nil, fmt.Errorf("control: the socket of %s cannot be copied", s.path)
 	}
@@ -118,7 +124,7 @@ func (s *Server) Serve(target Target) error {
 			"/reopen-logs")
 	})
 	s.http.Handler = checkPeer(mux)
-	err := s.http.Serve(onceListener{s.listener, &sync.Once{}})
+	err := s.http.Serve(s.listener)
 	select {
 	case <-s.done:
 		return nil
@@ -132,7 +138,7 @@ func (s *Server) Serve(target Target) error {
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		// The file first: who hears that the server is gone must be able to start the next one.
-		if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.file) {
+		if s.isThere() {
 			s.closed = os.Remove(s.path)
 		}
 		close(s.done)
@@ -192,16 +198,4 @@ func only(method string, next http.HandlerFunc) http.HandlerFunc {
 		}
 		next(w, r)
 	}
-}
-
-// onceListener bears a second Close, which the server does after http.Server did.
-type onceListener struct {
-	net.Listener
-	once *sync.Once
-}
-
-// Close closes the listener the first time.
-func (l onceListener) Close() (err error) {
-	l.once.Do(func() { err = l.Listener.Close() })
-	return err
 }
