@@ -171,6 +171,10 @@ func (c *Conn) step() int {
 		}
 		box.running, box.waiting = box.waiting, box.running
 		if len(box.running.events) == 0 {
+			if box.running.full { // what filled it was given up
+				e.loop.Post(c.resume)
+			}
+			box.running.reset()
 			c.box = nil
 			if c.end != nil {
 				c.markDirty() // the loop may have waited for this: see Conn.part
