@@ -85,7 +85,8 @@ type Config struct {
 	// Sessions is how long, where and how many sessions are kept.
 	Sessions Sessions
 	// MaxAuthorizing is the number of handshakes per worker whose token is being verified, or that Authorize thinks
-	// about; past it a handshake gets 503. 0 is 1024, or three quarters of MaxHandshakes if that is less.
+	// about; past it a handshake gets 503. 0 is 1024, or three quarters of MaxHandshakes if that is less. As many requests
+	// for tickets, or 1024, may be under way beside them.
 	MaxAuthorizing int
 
 	// Logger is where the App writes what an operator must know. Nil is slog.Default. A goroutine of its own calls the

@@ -221,9 +221,15 @@ func (d *desk) Status(ctx context.Context) (control.Status, error) {
 	return st, nil
 }
 
-// ownLimits are the limits of the primary that were hit: log lines that were dropped, and bytes of workers' output.
+// ownLimits are the limits of the primary that were hit: requests on the control socket that were
+// refused, log lines that were dropped, and bytes of workers' output.
 func (d *desk) ownLimits() map[string]uint64 {
 	hits := make(map[string]uint64)
+	if d.ctl != nil {
+		if n := d.ctl.Refused(); n > 0 {
+			hits["control"] = n
+		}
+	}
 	group := d.crew.cluster()
 	if group == nil { // its only worker tells
 		return hits

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
@@ -32,6 +33,10 @@ type gate struct {
 	cookie   string        // of the session
 	hide     *telemetry.Secrets
 
+	maxTickets     int64        // requests for tickets at once
+	tickets        atomic.Int64 // those that are being answered
+	ticketsRefused atomic.Uint64
+
 	mu      sync.Mutex
 	refused map[string]uint64 // by reason
 }
@@ -43,6 +48,9 @@ func (a *App) newGate() *gate {
 		auth: a.cfg.Auth, patience: a.cfg.HandshakeTimeout, headers: a.cfg.LogHeaders, cookie: a.cfg.Sessions.Cookie,
 		hide: a.hide,
 		deny: &auth.DenyList{Max: a.cfg.Auth.MaxDenials}, refused: make(map[string]uint64),
+	}
+	if g.maxTickets = int64(a.cfg.MaxAuthorizing); g.maxTickets == 0 {
+		g.maxTickets = engine.DefaultMaxAuthorizing
 	}
 	if g.patience == 0 {
 		g.patience = defaultHandshakeTimeout

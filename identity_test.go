@@ -293,6 +293,37 @@ func TestTicket(t *testing.T) {
 	}
 }
 
+// TestTicketRequestsAreFew: beyond MaxAuthorizing a request for a ticket gets 503, and is counted.
+func TestTicketRequestsAreFew(t *testing.T) {
+	asked, release := make(chan struct{}, 3), make(chan struct{})
+	d := openDoor(t, Config{MaxAuthorizing: 1, Auth: Auth{
+		Verifier: auth.VerifierFunc(func(ctx context.Context, token string) (*auth.Identity, error) {
+			asked <- struct{}{}
+			<-release
+			return fakeTokens(ctx, token)
+		}),
+	}})
+	first := make(chan int, 1)
+	go func() {
+		status, _ := d.ticket("alice/1/99")
+		first <- status
+	}()
+	<-asked
+	if status, _ := d.ticket("bob/1/99"); status != http.StatusServiceUnavailable {
+		t.Errorf("the second at once: got %d, want 503", status)
+	}
+	close(release)
+	if status := <-first; status != http.StatusOK {
+		t.Errorf("the first: got %d, want 200", status)
+	}
+	if status, _ := d.ticket("bob/1/99"); status != http.StatusOK {
+		t.Errorf("the second, later: got %d, want 200", status)
+	}
+	if n := d.app.node.Load().report().Limits["tickets"]; n != 1 {
+		t.Errorf("tickets: got %d, want 1", n)
+	}
+}
+
 // TestExpiry: a connection ends with its token, unless it gets another of the same user.
 func TestExpiry(t *testing.T) {
 	d := openDoor(t, Config{})

@@ -230,6 +230,9 @@ func (n *node) report() telemetry.Worker {
 	if r := n.journal.out.Lost(); r > 0 {
 		w.Limits["log_queue"] = r
 	}
+	if r := n.gate.ticketsRefused.Load(); r > 0 {
+		w.Limits["tickets"] = r
+	}
 	if r := n.handoff.refused.Load(); r > 0 {
 		w.Limits["http_queue"] = r
 	}

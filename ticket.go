@@ -47,6 +47,14 @@ func (a *App) Ticket() http.Handler {
 }
 
 func (a *App) ticket(w http.ResponseWriter, r *http.Request, g *gate) {
+	defer g.tickets.Add(-1)
+	if g.tickets.Add(1) > g.maxTickets {
+		g.ticketsRefused.Add(1)
+		he := refused(http.StatusServiceUnavailable, "overloaded", "too many clients ask for tickets")
+		he.Header = append(he.Header, ws.Field{Name: "Retry-After", Value: "1"})
+		writeRefusal(w, he)
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), g.patience)
 	defer cancel()
 	ticket, err := g.exchange(ctx, r)

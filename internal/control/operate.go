@@ -120,6 +120,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request, op Operator) {
 	}
 	if s.readers.Add(1) > maxReaders {
 		s.readers.Add(-1)
+		s.refused.Add(1)
 		failRoll(w, &RollError{Code: CodeBusy, Message: "16 read the logs already: end one of them"})
 		return
 	}

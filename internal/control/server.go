@@ -37,6 +37,7 @@ const (
 	idleTimeout  = time.Minute
 	closeTimeout = time.Second // for requests that are being answered when the server closes
 	maxRequest   = 64 << 10    // bytes of a request's body
+	maxConns     = 256         // connections at once; a further one is closed
 )
 
 // Server answers on a control socket. Make one with [Listen].
@@ -48,6 +49,8 @@ type Server struct {
 	closing  sync.Once
 	closed   error        // of Close; after done
 	readers  atomic.Int32 // of logs
+	conns    atomic.Int32
+	refused  atomic.Uint64
 
 	mu   sync.Mutex
 	file fs.FileInfo // of the socket, so as to remove no other
@@ -88,11 +91,28 @@ func newServer(path string, listener net.Listener) (*Server, error) {
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       idleTimeout,
 		ConnContext:       withPeer,
+		ConnState:         s.count,
 		// A client's broken request is its own affair.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	return s, nil
 }
+
+// count keeps the number of connections, and closes those beyond maxConns.
+func (s *Server) count(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if s.conns.Add(1) > maxConns {
+			s.refused.Add(1)
+			_ = conn.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		s.conns.Add(-1)
+	}
+}
+
+// Refused is the number of requests that were turned away because there were too many connections, or readers of logs.
+func (s *Server) Refused() uint64 { return s.refused.Load() }
 
 // Path is the socket's, as given to [Listen].
 func (s *Server) Path() string { return s.path }
