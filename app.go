@@ -25,6 +25,7 @@ type App struct {
 	routes map[string]*engine.Route
 	http   http.Handler
 	faults []error // what was wrong before Run
+	ran    atomic.Bool
 
 	journal atomic.Pointer[journal]
 
@@ -78,7 +79,12 @@ func (a *App) HTTP(h http.Handler) { a.http = h }
 //
 // In the process that was started by hand Run is the primary, which starts the same program again for each worker. In a
 // worker it serves connections. What stands before Run in main therefore runs in every process.
+//
+// An App runs once, and a worker process runs one App: a later Run fails with ErrRan.
 func (a *App) Run(ctx context.Context) error {
+	if a.ran.Swap(true) || cluster.Joined() {
+		return ErrRan
+	}
 	if err := a.check(); err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ var (
 	ErrClosed = errors.New("expedite: connection closed")
 	// ErrTooManySubscriptions says that the connection holds Config.MaxSubscriptions topics already.
 	ErrTooManySubscriptions = errors.New("expedite: too many subscriptions")
+	// ErrRan says that Run was called before: of this App, or in this worker process.
+	ErrRan = errors.New("expedite: Run was called before")
 	// ErrNotRunning says that the App is not running: before Run, or after its end.
 	ErrNotRunning = errors.New("expedite: the app is not running")
 	// ErrOverloaded says that a message was given up because the way to the other workers is full.

@@ -11,7 +11,8 @@
 //
 // Between the primary and each worker runs one Unix socketpair: messages in both ways, sockets, and a report of the
 // worker once in a while. Messages are opaque bytes, in order; each way has a queue with a limit, and what finds it
-// full is refused and counted. The end of the socketpair is the news that the other side is gone: a worker is told of
+// full is refused and counted. What was sent right before os.Exit is lost, unless Self.Flush or Worker.Flush comes
+// between. The end of the socketpair is the news that the other side is gone: a worker is told of
 // its primary's death that way.
 //
 // # Parts

@@ -42,7 +42,7 @@ const (
 	// EventDisconnect: its socketpair has ended, by Self.Close or with the process: neither messages nor connections
 	// reach it any more. It comes once before EventExit.
 	EventDisconnect
-	// EventOnline: the process has called Join. It comes before EventReady.
+	// EventOnline: the process has called Join. It comes before EventReady, and before the worker's messages.
 	EventOnline
 	// EventListening: the process accepts at Event.Addr, by Self.Listen, Self.ListenPacket or Self.Listening.
 	EventListening

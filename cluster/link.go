@@ -65,6 +65,7 @@ type link struct {
 	closed  bool
 	written chan struct{} // closed when the writer has ended
 
+	frames  atomic.Uint64 // that were read
 	pausing atomic.Bool
 	paused  chan struct{} // told when the reader has paused
 	resumed chan struct{} // told when it may go on
@@ -314,6 +315,7 @@ func (l *link) read(handle func(fdpass.Frame)) error {
 			return err
 		}
 		handle(f)
+		l.frames.Add(1)
 	}
 }
 
@@ -344,6 +346,17 @@ func (l *link) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.queued == 0
+}
+
+// flush waits until all that is queued is written.
+func (l *link) flush(ctx context.Context) error {
+	if err := until(ctx, func() bool { return l.idle() || !l.connected() }); err != nil {
+		return err
+	}
+	if !l.connected() {
+		return ErrDisconnected
+	}
+	return nil
 }
 
 // hold refuses what users send, as if the queue was full, until release.

@@ -81,6 +81,9 @@ func work() int {
 			return 3
 		}
 	}
+	if play == "eager" && self.Generation() > 1 {
+		_ = self.Send([]byte("early"))
+	}
 	w := &player{self: self, quit: make(chan int, 8)}
 	self.Serve(w.hooks(play))
 	if ln := self.Listener(); ln != nil {
@@ -144,6 +147,14 @@ func (w *player) hooks(play string) Hooks {
 		h.Message = func([]byte) {
 			_ = w.self.Report(0, []byte(os.Getenv(roleEnv))) // it must be gone
 			w.quit <- 0
+		}
+	case "hasty":
+		h.Message = func([]byte) {
+			for n := range 20000 {
+				_ = w.self.Send(fmt.Append(nil, n))
+			}
+			_ = w.self.Flush(context.Background())
+			os.Exit(0)
 		}
 	case "wordy":
 		h.Message = func(m []byte) {

@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +23,12 @@ func IsWorker() bool { return os.Getenv(roleEnv) != "" }
 // IsPrimary says whether this process is free to be a primary: no primary has started it. It is false until Join, in a
 // worker: ask before.
 func IsPrimary() bool { return !IsWorker() }
+
+// joinedEnv has the number of the process that has called Join.
+const joinedEnv = "EXPEDITE_JOINED"
+
+// Joined says whether this process is, or was, a worker: it has called Join.
+func Joined() bool { return os.Getenv(joinedEnv) == strconv.Itoa(os.Getpid()) }
 
 // Hooks are what a worker does when its primary says so.
 type Hooks struct {
@@ -73,7 +81,8 @@ func Join() (*Self, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Unsetenv(roleEnv); err != nil { // what this process starts is no worker
+	// What this process starts is no worker.
+	if err := errors.Join(os.Unsetenv(roleEnv), os.Setenv(joinedEnv, strconv.Itoa(os.Getpid()))); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	if err := leaveProgram(); err != nil {
@@ -199,6 +208,10 @@ func (s *Self) Ready() error { return s.link.send(kindReady, nil) }
 // Send sends a message to the primary. It never blocks: ErrOverloaded says that the queue is full. m may be used again
 // when it returns.
 func (s *Self) Send(m []byte) error { return s.link.send(kindMessage, m) }
+
+// Flush waits until the kernel has all that was sent: from then on it reaches the primary even if this process ends.
+// Without it, messages that were sent right before os.Exit are lost; Close flushes, too.
+func (s *Self) Flush(ctx context.Context) error { return s.link.flush(ctx) }
 
 // Report tells the primary the number of connections, by which it schedules, and whatever else it wants to know. Once a
 // second is often enough.

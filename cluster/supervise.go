@@ -62,9 +62,14 @@ func (p *Primary) listenTo(w *Worker, read chan<- struct{}) {
 // await waits for a worker's end. It runs on a goroutine of its own.
 func (p *Primary) await(s *slot, w *Worker, read <-chan struct{}) {
 	err := w.proc.wait()
-	select {
-	case <-read: // what it said last was heard
-	case <-time.After(time.Second): // somebody else holds its end of the socketpair
+	for waits := true; waits; {
+		before := w.link.frames.Load()
+		select {
+		case <-read: // what it said last was heard
+			waits = false
+		case <-time.After(time.Second): // if nothing was read meanwhile, somebody else holds its end of the socketpair
+			waits = w.link.frames.Load() != before
+		}
 	}
 	w.link.close()
 	<-read
@@ -81,7 +86,7 @@ func (p *Primary) handle(w *Worker, f fdpass.Frame) {
 	case kindHandle:
 		p.receiveHandle(w, f)
 	case kindOnline:
-		p.do(func() { p.tell(Event{Kind: EventOnline, Worker: w}) })
+		p.doNow(func() { p.tell(Event{Kind: EventOnline, Worker: w}) }) // before its messages, which this goroutine reads
 	case kindLeave:
 		p.do(func() { w.left = true })
 	case kindListening:

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -67,6 +68,9 @@ func (w *Worker) Overloads() uint64 { return w.link.overloads() }
 // Send sends a message. It never blocks: ErrOverloaded says that the worker's queue is full, ErrDisconnected that it is
 // gone. m may be used again when it returns.
 func (w *Worker) Send(m []byte) error { return w.link.send(kindMessage, m) }
+
+// Flush waits until the kernel has all that was sent: from then on it reaches the worker even if this process ends.
+func (w *Worker) Flush(ctx context.Context) error { return w.link.flush(ctx) }
 
 // Kill sends a signal to the process. A worker that dies of it is replaced: see Disconnect. It fails with
 // os.ErrProcessDone when there is no process any more.
