@@ -138,8 +138,14 @@ func TestRedisAwayFromTheStart(t *testing.T) {
 	redis.Kill()
 	s := serveSecret(t, "--workers", "3", "--redis", redis.URL(), "--require-redis")
 	s.agree("it is not ready", http.StatusServiceUnavailable, "redis", "revocations")
-	if n := strings.Count(s.output.String(), `"level":"WARN"`); n != 1 || !strings.Contains(s.output.String(), "Redis cannot be used") {
-		t.Errorf("got %d warnings, want one", n)
+	about := 0
+	for line := range strings.Lines(s.output.String()) {
+		if strings.Contains(line, `"level":"WARN"`) && strings.Contains(line, "redis") {
+			about++
+		}
+	}
+	if about != 1 {
+		t.Errorf("got %d warnings about Redis, want one", about)
 	}
 	redis.Restart()
 	s.agree("it is ready", http.StatusOK)
