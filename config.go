@@ -73,6 +73,9 @@ type Config struct {
 	// fewer bytes in it, is closed with 1008. Time in which the server itself does not read the client, because its
 	// callbacks or a rate hold it up, does not count. The zero value is 1 KiB in 10 s; negative Bytes are no limit.
 	MessageMinRate Progress
+	// BodyTimeout is how long the body of an HTTP request may make no progress; then its connection ends. 0 is 10 s,
+	// negative is for ever.
+	BodyTimeout time.Duration
 	// HandshakeTimeout bounds the time until the request head is complete, and that of Authorize. 0 is 10 s.
 	HandshakeTimeout time.Duration
 	// MaxSubscriptions is the number of topics per connection. 0 is 1024.

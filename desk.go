@@ -38,6 +38,9 @@ type desk struct {
 	addr []string // empty before everything serves
 }
 
+// adminHeadTimeout bounds the reading of a request's head on the admin listener.
+const adminHeadTimeout = 10 * time.Second
+
 // crew is who does the work that the desk tells of.
 type crew interface {
 	samples(ctx context.Context) []telemetry.Sample // asks the workers
@@ -105,7 +108,7 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 func (d *desk) serveAdmin(ln net.Listener, metrics *telemetry.Metrics) {
 	d.admin = ln
 	d.web = &http.Server{
-		Handler: control.AdminHandler(metrics, d.crew.profile), ReadHeaderTimeout: httpHeadTimeout,
+		Handler: control.AdminHandler(metrics, d.crew.profile), ReadHeaderTimeout: adminHeadTimeout,
 		ErrorLog: slog.NewLogLogger(d.app.Logger().Handler(), slog.LevelDebug),
 	}
 	d.serves.Go(func() {

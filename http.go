@@ -1,25 +1,18 @@
 package expedite
 
 import (
+	"bufio"
 	"encoding/json"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/expedite-go/expedite/internal/engine"
-	"github.com/expedite-go/expedite/ws"
 )
 
-const (
-	// httpQueue is the number of connections that may wait for net/http to take them.
-	httpQueue = 1024
-	// httpHeadTimeout bounds the reading of a request's head by net/http.
-	httpHeadTimeout = 10 * time.Second
-	// httpIdleTimeout ends connections that are kept alive without a request.
-	httpIdleTimeout = 60 * time.Second
-)
+// httpQueue is the number of connections that may wait for net/http to take them.
+const httpQueue = 1024
 
 // handoffListener gives net/http the connections whose request was no upgrade.
 type handoffListener struct {
@@ -67,55 +60,88 @@ func (l *handoffListener) Close() error {
 // Addr is part of net.Listener.
 func (l *handoffListener) Addr() net.Addr { return l.addr }
 
-// httpServer serves everything that is no WebSocket, and gives back the upgrades that come on a connection that was
-// kept alive, as proxies do it.
+// httpServer serves everything that is no WebSocket. It has each connection for one request: see engine.Requests.
 func (a *App) httpServer(eng *engine.Engine) *http.Server {
 	return &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if a.routes[r.URL.Path] != nil && isUpgrade(r) {
-				giveBack(eng, w, r)
-				return
+		Handler:        a.httpHandler(eng),
+		MaxHeaderBytes: a.cfg.MaxHead,
+		ConnState: func(c net.Conn, state http.ConnState) {
+			x, ok := c.(*engine.Requests)
+			switch {
+			case ok && state == http.StateIdle:
+				x.Keep()
+			case ok && state == http.StateHijacked:
+				x.Hijacked()
 			}
-			a.http.ServeHTTP(w, r)
-		}),
-		ReadHeaderTimeout: httpHeadTimeout,
-		IdleTimeout:       httpIdleTimeout,
-		MaxHeaderBytes:    a.cfg.MaxHead,
+		},
 	}
 }
 
-func isUpgrade(r *http.Request) bool {
-	req := wsRequest(r)
-	return req.WantsUpgrade()
+// httpHandler is the App's handler, with what happens around it.
+func (a *App) httpHandler(eng *engine.Engine) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				if p != http.ErrAbortHandler {
+					eng.Panicked("http handler", p)
+				}
+				panic(http.ErrAbortHandler) // net/http ends the connection
+			}
+		}()
+		if a.routes[r.URL.Path] != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			w = &endpointWriter{ResponseWriter: w}
+		}
+		a.http.ServeHTTP(w, r)
+	})
 }
 
-// giveBack gives the connection of r to the engine.
-func giveBack(eng *engine.Engine, w http.ResponseWriter, r *http.Request) {
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		http.Error(w, "cannot upgrade: this is no HTTP/1.1 connection", http.StatusUpgradeRequired)
+// endpointWriter answers a plain GET of a WebSocket endpoint with 426 if the App's handler knows no better than 404.
+// RFC 9110 §15.5.22.
+type endpointWriter struct {
+	http.ResponseWriter
+	begun, replaced bool
+}
+
+// WriteHeader is part of http.ResponseWriter.
+func (w *endpointWriter) WriteHeader(status int) {
+	if w.begun || status != http.StatusNotFound {
+		w.begun = w.begun || status >= http.StatusOK
+		w.ResponseWriter.WriteHeader(status)
 		return
 	}
-	_ = conn.SetDeadline(time.Time{})
-	rest, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	if !eng.Adopt(conn, wsRequest(r), rest) {
-		_ = conn.Close()
-	}
+	w.begun, w.replaced = true, true
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Set("Upgrade", "websocket")
+	h.Set("Connection", "Upgrade")
+	http.Error(w.ResponseWriter, "this is a WebSocket endpoint", http.StatusUpgradeRequired)
 }
 
-// wsRequest gives a request the form that the protocol knows.
-func wsRequest(r *http.Request) ws.Request {
-	req := ws.Request{
-		Minor: r.ProtoMinor, Method: r.Method, Target: r.RequestURI, Path: r.URL.Path, RawQuery: r.URL.RawQuery, Host: r.Host,
-		Header: []ws.Field{{Name: "Host", Value: r.Host}},
+// Write is part of http.ResponseWriter.
+func (w *endpointWriter) Write(b []byte) (int, error) {
+	w.begun = true
+	if w.replaced {
+		return len(b), nil
 	}
-	for name, values := range r.Header {
-		for _, v := range values {
-			req.Header = append(req.Header, ws.Field{Name: name, Value: v})
-		}
-	}
-	return req
+	return w.ResponseWriter.Write(b)
 }
+
+// Flush is part of http.Flusher.
+func (w *endpointWriter) Flush() { _ = w.FlushError() }
+
+// FlushError is for http.ResponseController.
+func (w *endpointWriter) FlushError() error {
+	w.begun = true
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Hijack is part of http.Hijacker.
+func (w *endpointWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *endpointWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // isHealthCheck names the paths that are served when no other request is: see Config.MaxHTTPConnections.
 func isHealthCheck(path string) bool { return path == "/healthz" || path == "/readyz" }

@@ -78,7 +78,7 @@ func TestAuthorizingLeavesRoom(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	served := make(chan net.Conn, 1)
-	f := start(t, Config{MaxHandshakes: 4, HTTP: func(c net.Conn) { served <- c }}, map[string]*Route{"/": {
+	f := start(t, Config{MaxHandshakes: 4, HTTP: func(c *Requests) { served <- c }}, map[string]*Route{"/": {
 		Handler: echo, Blocking: true, Authorize: func(context.Context, *Upgrade) error { <-release; return nil },
 	}})
 	for range 3 {
@@ -147,7 +147,7 @@ func TestMaxPerAddress(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		served := make(chan net.Conn, 4)
 		cfg := portable(pump)
-		cfg.MaxPerAddress, cfg.HTTP = 3, func(c net.Conn) { served <- c }
+		cfg.MaxPerAddress, cfg.HTTP = 3, func(c *Requests) { served <- c }
 		f := start(t, cfg, map[string]*Route{"/": {Handler: echo}})
 		socket := f.dial(t, "/")
 		silent := f.connect(t, "")
@@ -183,7 +183,7 @@ func TestMaxPerAddress(t *testing.T) {
 func TestMaxHTTPConnections(t *testing.T) {
 	served := make(chan net.Conn, 8)
 	f := start(t, Config{
-		MaxHTTPConnections: 2, HTTP: func(c net.Conn) { served <- c },
+		MaxHTTPConnections: 2, HTTP: func(c *Requests) { served <- c },
 		Vital: func(path string) bool { return path == "/healthz" },
 	}, map[string]*Route{"/": {Handler: echo}})
 	for range 2 {
@@ -209,7 +209,7 @@ func TestMaxHTTPConnections(t *testing.T) {
 // TestResponseTimeout: a client that does not read its response is cut off.
 func TestResponseTimeout(t *testing.T) {
 	served := make(chan net.Conn, 1)
-	f := start(t, Config{ResponseTimeout: 50 * time.Millisecond, HTTP: func(c net.Conn) { served <- c }}, nil)
+	f := start(t, Config{ResponseTimeout: 50 * time.Millisecond, HTTP: func(c *Requests) { served <- c }}, nil)
 	f.connect(t, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
 	c := <-served
 	defer c.Close()

@@ -62,6 +62,7 @@ const (
 	bitSettling                         // the deadline is that of the end
 	bitHeld                             // not read: a rate is reached
 	bitCounted                          // among the connections of its address
+	bitKept                             // kept alive after an HTTP request, and nothing of the next one has come
 )
 
 // connBits are flags guarded by Conn.mu.
@@ -98,16 +99,21 @@ func (c *Conn) Open() bool { return c.phase.Load() == phaseOpen }
 // Remote is the peer's address.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
-// adopt makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes another one that is no
-// WebSocket is closed for it, or else the new one itself.
+// adopt makes the record of a new socket.
 func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
+	e.count.accepted.Add(1)
+	return e.enter(k, s, remote)
+}
+
+// enter makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes another one that is no
+// WebSocket is closed for it, or else the new one itself.
+func (e *Engine) enter(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
 	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now(), lastPing: e.loop.Now()}
 	for int(k.Index) >= len(e.conns) {
 		e.conns = append(e.conns, nil)
 	}
 	e.conns[k.Index] = c
 	e.handshakes.Add(1)
-	e.count.accepted.Add(1)
 	e.loop.SetDeadline(k, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
 	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) && !e.makeRoom() {
 		e.count.limit(limitHandshakes)

@@ -283,7 +283,7 @@ func (c *Conn) suspend() (carried []byte, err error) {
 	defer func() {
 		if !returned {
 			p := recover()
-			c.eng.panicked("suspend", p)
+			c.eng.Panicked("suspend", p)
 			carried, err = nil, fmt.Errorf("engine: panic in suspend: %v", p)
 		}
 	}()
@@ -471,7 +471,11 @@ func (c *Conn) reschedule() {
 	loop := c.eng.loop
 	switch c.phase.Load() {
 	case phaseHead:
-		loop.SetDeadline(c.key, c.lastPing+int64(c.eng.cfg.HandshakeTimeout))
+		limit := c.eng.cfg.HandshakeTimeout
+		if c.loopBits&bitKept != 0 {
+			limit = c.eng.cfg.KeepAlive
+		}
+		loop.SetDeadline(c.key, c.lastPing+int64(limit))
 	case phaseOpen:
 		c.schedule()
 	default:

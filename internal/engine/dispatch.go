@@ -91,7 +91,7 @@ func (c *Conn) rescue(returned *bool) {
 		return
 	}
 	p := recover()
-	c.eng.panicked("callback", p)
+	c.eng.Panicked("callback", p)
 	_ = c.Close(ws.CloseInternalError, "internal error")
 	if p == nil && c.route.Inline && !c.eng.moving {
 		c.cutOff()
@@ -109,8 +109,9 @@ func (c *Conn) cutOff() {
 	c.eng.loop.Again(c.key, reactor.Readable)
 }
 
-// panicked reports a panic of the application; nil stands for runtime.Goexit.
-func (e *Engine) panicked(where string, p any) {
+// Panicked counts and logs a panic of the application, with the stack; nil stands for runtime.Goexit. In the deferred
+// function that has noticed it. Any goroutine.
+func (e *Engine) Panicked(where string, p any) {
 	if p == nil {
 		p = "runtime.Goexit was called"
 	}

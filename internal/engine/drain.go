@@ -21,6 +21,8 @@ const (
 // Any goroutine but the loop's.
 func (e *Engine) Drain(ctx context.Context, code ws.CloseCode, reason string) error {
 	e.draining.Store(true)
+	e.hurryBodies()
+	e.loop.Post(e.closeAllKept)
 	portion := drainPortion(ctx, e.Len())
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
@@ -41,6 +43,15 @@ func (e *Engine) Drain(ctx context.Context, code ws.CloseCode, reason string) er
 		case <-tick.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// closeAllKept ends the connections that wait for another HTTP request: nobody should send it here. On the loop.
+func (e *Engine) closeAllKept() {
+	for _, c := range e.conns {
+		if c != nil {
+			c.closeKept()
 		}
 	}
 }

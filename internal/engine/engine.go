@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +17,8 @@ import (
 const (
 	DefaultMaxHead          = 8 << 10
 	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultBodyTimeout      = 10 * time.Second
+	DefaultKeepAlive        = time.Minute
 	DefaultMaxHandshakes    = 4096
 	DefaultMaxHTTP          = 4096
 	DefaultResponseTimeout  = 30 * time.Second
@@ -27,11 +29,11 @@ const (
 
 // Config tells an engine what to serve and within which limits. It is not changed after New.
 type Config struct {
-	// Route finds the WebSocket endpoint of a path; nil means that HTTP has it. Called on the loop.
+	// Route finds the WebSocket endpoint of a path; nil means that HTTP has it. Any goroutine.
 	Route func(path string) *Route
-	// HTTP takes a connection whose request is no upgrade, with the bytes already read in front. Called on the loop; it
-	// must not block, and owns the connection. Nil: such requests are refused with 426.
-	HTTP func(net.Conn)
+	// HTTP takes a connection whose request is no upgrade. Called on the loop; it must not block, and owns the
+	// connection. Nil: such requests are refused with 426.
+	HTTP func(*Requests)
 	// NewID makes the id of a connection, unique for ever. Called on the loop.
 	NewID func() uint64
 	// Logger receives what an operator must know; nil is slog.Default.
@@ -43,6 +45,11 @@ type Config struct {
 	MaxHead int
 	// HandshakeTimeout bounds the time from accept to the end of the request head; 0 is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
+	// BodyTimeout is how long the body of an HTTP request may make no progress; then its connection ends. 0 is
+	// DefaultBodyTimeout, negative is for ever.
+	BodyTimeout time.Duration
+	// KeepAlive is how long a connection waits for the next HTTP request; 0 is DefaultKeepAlive.
+	KeepAlive time.Duration
 	// MaxConnections is the number of WebSockets open at once; past it a handshake gets 503. 0 is no limit of its own.
 	MaxConnections int
 	// MaxHandshakes is the number of sockets that may be before or in their handshake; past it the oldest one that is
@@ -101,6 +108,15 @@ func (c Config) withDefaults() Config {
 	}
 	if c.HandshakeTimeout == 0 {
 		c.HandshakeTimeout = DefaultHandshakeTimeout
+	}
+	if c.BodyTimeout == 0 {
+		c.BodyTimeout = DefaultBodyTimeout
+	}
+	if c.BodyTimeout < 0 {
+		c.BodyTimeout = math.MaxInt64 / 2
+	}
+	if c.KeepAlive == 0 {
+		c.KeepAlive = DefaultKeepAlive
 	}
 	if c.MaxHandshakes == 0 {
 		c.MaxHandshakes = DefaultMaxHandshakes
@@ -166,6 +182,9 @@ type Engine struct {
 	idsMu sync.RWMutex
 	ids   map[uint64]*Conn // open connections
 
+	requestsMu sync.Mutex
+	requests   map[*Requests]struct{} // connections that net/http has
+
 	topicsMu sync.Mutex
 	topics   *topic.Table
 	ahead    map[uint32]uint64 // by index: publications up to this number were heard in the connection's last worker
@@ -193,6 +212,7 @@ type Engine struct {
 	http       atomic.Int64 // connections that Config.HTTP has
 	deciding   atomic.Int64 // goroutines in Route.Authorize
 	draining   atomic.Bool
+	tlsOnce    sync.Once
 	short      atomic.Bool    // see SetShort
 	leaving    atomic.Bool    // between Depart and Stay
 	tasks      sync.WaitGroup // mailbox and authorization goroutines
@@ -200,7 +220,9 @@ type Engine struct {
 
 // New makes an engine. Run starts it.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg.withDefaults(), ids: make(map[uint64]*Conn), topics: topic.New()}
+	e := &Engine{
+		cfg: cfg.withDefaults(), ids: make(map[uint64]*Conn), topics: topic.New(), requests: make(map[*Requests]struct{}),
+	}
 	e.opening = make(map[uint64]*Upgrade)
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }

@@ -52,6 +52,8 @@ func unavailable(reason, after string) *ws.HandshakeError {
 	}
 }
 
+func unavailableInDrain() *ws.HandshakeError { return unavailable("this server is draining", "1") }
+
 // feedHead collects the request head and acts on it when it is complete.
 func (c *Conn) feedHead(b []byte) {
 	if c.phase.Load() != phaseHead {
@@ -65,20 +67,49 @@ func (c *Conn) feedHead(b []byte) {
 		c.hold(b)
 		b = c.in.buf
 	}
+	if n := ws.EmptyLines(b); n > 0 {
+		b, from = c.keepRest(b[n:]), 0
+	}
+	if len(b) == 0 {
+		return
+	}
+	c.beginHead()
 	end := ws.HeadEnd(b, from)
 	if end > c.eng.cfg.MaxHead || (end < 0 && len(b) >= c.eng.cfg.MaxHead) {
 		c.eng.count.limit(limitHead)
 		c.refuse(errHeadTooLarge)
 		return
 	}
-	if end < 0 {
-		if c.in == nil {
-			c.hold(b)
-		}
-		c.eng.boundPartials()
+	if end >= 0 {
+		c.decide(b, end)
 		return
 	}
-	c.decide(b, end)
+	if err := ws.CheckHead(b, from); err != nil {
+		if b[0] == tlsHandshake {
+			c.eng.tlsOnce.Do(func() {
+				c.eng.cfg.Logger.Warn("a client speaks TLS, which this port does not", "remote", c.remote)
+			})
+		}
+		c.refuse(err)
+		return
+	}
+	if c.in == nil {
+		c.hold(b)
+	}
+	c.eng.boundPartials()
+}
+
+// tlsHandshake is the first byte of a TLS connection. RFC 8446 §5.1.
+const tlsHandshake = 0x16
+
+// beginHead notes that a connection that was kept alive has a request: its head must be complete in time.
+func (c *Conn) beginHead() {
+	if c.loopBits&bitKept == 0 {
+		return
+	}
+	c.loopBits &^= bitKept
+	c.lastPing = c.eng.loop.Now()
+	c.reschedule()
 }
 
 // hold keeps bytes for later.
@@ -96,21 +127,24 @@ func (c *Conn) decide(b []byte, end int) {
 		c.refuse(err)
 		return
 	}
-	route := e.cfg.Route(req.Path)
-	if route == nil || !req.WantsUpgrade() {
+	if e.plain(&req) {
 		if e.cfg.HTTP == nil {
 			c.refuse(errNotUpgrade)
 			return
 		}
-		vital := req.ContentLength == 0 && e.cfg.Vital != nil && e.cfg.Vital(req.Path)
-		if !e.httpRoom(vital) {
+		if e.draining.Load() {
+			c.refuse(unavailableInDrain())
+			return
+		}
+		if !e.httpRoom(e.vital(&req)) {
 			e.count.limit(limitHTTPConnections)
 			c.refuse(unavailable("too many HTTP connections", "1"))
 			return
 		}
-		c.handOff(b)
+		c.handOff(b, newExtent(end, req.ContentLength))
 		return
 	}
+	route := e.cfg.Route(req.Path)
 	shake, err := req.Negotiate(route.Subprotocols)
 	if err == nil {
 		err = e.room()
@@ -123,23 +157,35 @@ func (c *Conn) decide(b []byte, end int) {
 	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c})
 }
 
-// keepRest makes rest, which may lie in c.in, the only thing that c holds.
-func (c *Conn) keepRest(rest []byte) {
+// plain says whether a request is none for a WebSocket. Any goroutine.
+func (e *Engine) plain(req *ws.Request) bool {
+	return !req.WantsUpgrade() || e.cfg.Route(req.Path) == nil
+}
+
+// vital says whether a request is answered even if HTTP has no room. Any goroutine.
+func (e *Engine) vital(req *ws.Request) bool {
+	return req.ContentLength == 0 && e.cfg.Vital != nil && e.cfg.Vital(req.Path)
+}
+
+// keepRest makes rest, which may lie in c.in, the only thing that c holds, and returns where it lies then.
+func (c *Conn) keepRest(rest []byte) []byte {
 	switch {
-	case c.in == nil:
-		c.hold(rest)
 	case len(rest) == 0:
 		c.dropInput()
+		return nil
+	case c.in == nil:
+		c.hold(rest)
 	default:
 		c.eng.partials.bytes.Add(int64(len(rest) - len(c.in.buf)))
 		c.in.buf = append(c.in.buf[:0], rest...)
 	}
+	return c.in.buf
 }
 
 // room says whether one more WebSocket may be opened.
 func (e *Engine) room() error {
 	if e.draining.Load() {
-		return unavailable("this server is draining", "1")
+		return unavailableInDrain()
 	}
 	if e.cfg.MaxConnections > 0 && e.Len() >= e.cfg.MaxConnections {
 		e.count.limit(limitConnections)
@@ -216,7 +262,7 @@ func (e *Engine) guardAuthorize(ctx context.Context, route *Route, u *Upgrade) (
 	returned := false
 	defer func() {
 		if !returned {
-			e.panicked("authorize", recover())
+			e.Panicked("authorize", recover())
 			err = errInternal
 		}
 	}()
@@ -316,10 +362,10 @@ func (c *Conn) refuse(err error) {
 	c.resume()
 }
 
-// handOff gives the socket to net/http, with the bytes already read in front.
-func (c *Conn) handOff(read []byte) {
+// handOff gives the socket to net/http, with the bytes already read in front, and back after the request.
+func (c *Conn) handOff(read []byte, end extent) {
 	e := c.eng
-	prefix := append([]byte(nil), read...)
+	unread := append([]byte(nil), read...)
 	c.dropInput()
 	c.phase.Store(phaseClosed)
 	e.conns[c.key.Index] = nil
@@ -330,29 +376,15 @@ func (c *Conn) handOff(read []byte) {
 		e.clientLog(slog.LevelWarn, "connection lost on its way to net/http", "remote", c.remote, "error", err)
 		return
 	}
-	e.count.http.Add(1)
-	e.cfg.HTTP(&prefixConn{Conn: c.lend(conn), prefix: append(prefix, rest...)})
-}
-
-// prefixConn is a connection whose first bytes were read already.
-type prefixConn struct {
-	net.Conn
-	prefix []byte
-}
-
-func (p *prefixConn) Read(b []byte) (int, error) {
-	if len(p.prefix) > 0 {
-		n := copy(b, p.prefix)
-		if p.prefix = p.prefix[n:]; len(p.prefix) == 0 {
-			p.prefix = nil
-		}
-		return n, nil
-	}
-	return p.Conn.Read(b)
+	e.serveHTTP(c.lend(conn), c.remote, append(unread, rest...), end)
 }
 
 // headTimeout ends a handshake that took too long.
 func (c *Conn) headTimeout() {
+	if c.loopBits&bitKept != 0 {
+		c.eng.teardown(c)
+		return
+	}
 	c.eng.count.limit(limitHeadTime)
 	if c.phase.Load() == phaseDecide {
 		c.refuse(unavailable("authorization took too long", "1"))
@@ -374,42 +406,4 @@ func (e *Engine) takeBack(conn net.Conn) (reactor.Key, reactor.Socket, error) {
 		}
 	}
 	return e.loop.AddConn(conn)
-}
-
-// Adopt takes over a connection whose request was read by net/http, as happens when a proxy reuses a connection for an
-// upgrade. The engine owns conn from here on. rest is what was read beyond the head. Any goroutine; it reports false
-// after Stop, and conn is the caller's still.
-func (e *Engine) Adopt(conn net.Conn, req ws.Request, rest []byte) bool {
-	rest = append([]byte(nil), rest...)
-	return e.loop.Post(func() {
-		if p, ok := conn.(*prefixConn); ok && len(p.prefix) == 0 {
-			conn = p.Conn
-		}
-		remote := addrPort(conn.RemoteAddr())
-		k, s, err := e.takeBack(conn)
-		if err != nil {
-			e.clientLog(slog.LevelWarn, "connection lost on its way from net/http", "error", err)
-			_ = conn.Close()
-			return
-		}
-		c := e.adopt(k, s, remote)
-		if c.phase.Load() == phaseClosed {
-			return
-		}
-		route := e.cfg.Route(req.Path)
-		if route == nil {
-			c.refuse(errNotUpgrade)
-			return
-		}
-		shake, err := req.Negotiate(route.Subprotocols)
-		if err == nil {
-			err = e.room()
-		}
-		if err != nil {
-			c.refuse(err)
-			return
-		}
-		c.hold(rest)
-		c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c})
-	})
 }

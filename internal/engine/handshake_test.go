@@ -141,46 +141,33 @@ func (c conns) Accept() (net.Conn, error) {
 func (c conns) Close() error { return nil }
 func (conns) Addr() net.Addr { return &net.TCPAddr{} }
 
-// TestHandOff: a request that is no upgrade goes to net/http with all its bytes, and an upgrade on the same connection
-// comes back.
+// TestHandOff: a request that is no upgrade goes to net/http with all its bytes, and the connection comes back for the
+// next request, be it an upgrade or not.
 func TestHandOff(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		handed := make(conns, 10)
 		cfg := portable(pump)
-		cfg.HTTP = func(c net.Conn) { handed <- c }
+		cfg.HTTP = func(x *Requests) { handed <- x }
 		f := start(t, cfg, map[string]*Route{"/": {Handler: echo}})
 		mux := http.NewServeMux()
 		mux.HandleFunc("POST /length", func(w http.ResponseWriter, r *http.Request) {
 			n, err := io.Copy(io.Discard, r.Body)
 			fmt.Fprint(w, n, err)
 		})
-		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-			conn, rw, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			rest, _ := rw.Reader.Peek(rw.Reader.Buffered())
-			req := ws.Request{Method: r.Method, Target: "/", Path: "/", Minor: 1, Host: r.Host}
-			for name, v := range r.Header {
-				req.Header = append(req.Header, ws.Field{Name: name, Value: v[0]})
-			}
-			f.Adopt(conn, req, rest)
-		})
-		web := &http.Server{Handler: mux}
-		served := make(chan struct{})
-		go func() { defer close(served); _ = web.Serve(handed) }()
-		t.Cleanup(func() { close(handed); <-served; _ = web.Close() })
+		serveHTTP(t, handed, mux)
 
 		body := strings.Repeat("b", 100_000)
-		p := f.connect(t, fmt.Sprintf("POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+		p := f.connect(t, "")
 		in := bufio.NewReader(p.conn)
-		resp, err := http.ReadResponse(in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "100000 <nil>" {
-			t.Errorf("got %q, %v; want 100000", b, err)
+		for range 3 {
+			p.write(fmt.Appendf(nil, "POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "100000 <nil>" {
+				t.Errorf("got %q, %v; want 100000", b, err)
+			}
 		}
 		p.write([]byte(fmt.Sprintf(request, "/")))
 		if in.Buffered() > 0 {
@@ -189,6 +176,9 @@ func TestHandOff(t *testing.T) {
 		p.wantStatus(http.StatusSwitchingProtocols)
 		p.send(ws.OpText, []byte("hello"))
 		p.want(ws.OpText, []byte("hello"))
+		if got := f.Stats(); got.HTTP != 3 || got.Accepted != 1 {
+			t.Errorf("got %d requests on %d sockets, want 3 on 1", got.HTTP, got.Accepted)
+		}
 	})
 }
 
@@ -250,4 +240,19 @@ func TestOpening(t *testing.T) {
 	if got := <-ended; got != 4409 {
 		t.Errorf("Close was told %d, want 4409", got)
 	}
+}
+
+// serveHTTP runs net/http as the root package does, until the test ends.
+func serveHTTP(t *testing.T, handed conns, h http.Handler) {
+	web := &http.Server{Handler: h, ConnState: func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateIdle:
+			c.(*Requests).Keep()
+		case http.StateHijacked:
+			c.(*Requests).Hijacked()
+		}
+	}}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = web.Serve(handed) }()
+	t.Cleanup(func() { close(handed); <-served; _ = web.Close() })
 }

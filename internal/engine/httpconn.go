@@ -40,6 +40,9 @@ func (e *Engine) httpRoom(vital bool) bool {
 	return e.http.Load() < limit
 }
 
+// httpFull reports whether HTTP has more connections than Config.MaxHTTPConnections.
+func (e *Engine) httpFull() bool { return e.http.Load() > int64(e.cfg.MaxHTTPConnections) }
+
 // lend makes the connection behind c, which has left the loop, one of HTTP.
 func (c *Conn) lend(conn net.Conn) *httpConn {
 	c.eng.http.Add(1)

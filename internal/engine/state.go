@@ -43,6 +43,7 @@ const (
 	tagExpiry   = 0x81 // 8: Conn.expires
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes that have come in that, 8 each
 	tagParting  = 0x83 // as tagEnding, of a connection that is still open: see Conn.part
+	tagKept     = 0x84 // empty: it is kept alive after an HTTP request
 )
 
 // movedLoopBits are those that mean something to the next worker.
@@ -148,6 +149,9 @@ func (c *Conn) appendInput(dst []byte) []byte {
 	}
 	if bits := c.loopBits & movedLoopBits; bits != 0 {
 		dst = append(dst, tagLoopBits, 1, byte(bits))
+	}
+	if c.loopBits&bitKept != 0 {
+		dst = append(dst, tagKept, 0)
 	}
 	return dst
 }
@@ -276,9 +280,11 @@ func (s *state) traffic(tag byte, v []byte) bool {
 		return len(v) == 16
 	case tagLoopBits:
 		if len(v) == 1 {
-			s.loopBits = loopBits(v[0]) & movedLoopBits
+			s.loopBits |= loopBits(v[0]) & movedLoopBits
 		}
 		return len(v) == 1
+	case tagKept:
+		s.loopBits |= bitKept
 	case tagPressed:
 		s.pressed = true
 	case tagFrames:

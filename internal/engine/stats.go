@@ -15,6 +15,7 @@ type limit uint8
 const (
 	limitHead limit = iota
 	limitHeadTime
+	limitBodyTime
 	limitHandshakes
 	limitSilent
 	limitPerAddress
@@ -49,7 +50,7 @@ const (
 
 func (l limit) String() string {
 	return [numLimits]string{
-		"head_size", "head_time", "handshakes", "silent", "per_address", "http_connections",
+		"head_size", "head_time", "body_time", "handshakes", "silent", "per_address", "http_connections",
 		"response_time", "connections", "authorizing", "opening_queue",
 		"message_size", "fragments", "queue_close",
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
@@ -69,7 +70,7 @@ type Stats struct {
 
 	Accepted uint64 // sockets
 	Opened   uint64 // WebSockets
-	HTTP     uint64 // connections given to net/http
+	HTTP     uint64 // requests given to net/http
 	Resets   uint64 // sockets that broke
 	Panics   uint64 // callbacks that panicked
 	Stalls   uint64 // callbacks that held the loop beyond Config.WatchdogLimit
