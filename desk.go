@@ -38,8 +38,12 @@ type desk struct {
 	addr []string // empty before everything serves
 }
 
-// adminHeadTimeout bounds the reading of a request's head on the admin listener.
-const adminHeadTimeout = 10 * time.Second
+const (
+	// adminHeadTimeout bounds the reading of a request's head on the admin listener.
+	adminHeadTimeout = 10 * time.Second
+	// adminIdleTimeout ends connections of the admin listener that are kept alive without a request.
+	adminIdleTimeout = time.Minute
+)
 
 // crew is who does the work that the desk tells of.
 type crew interface {
@@ -108,7 +112,8 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 func (d *desk) serveAdmin(ln net.Listener, metrics *telemetry.Metrics) {
 	d.admin = ln
 	d.web = &http.Server{
-		Handler: control.AdminHandler(metrics, d.crew.profile), ReadHeaderTimeout: adminHeadTimeout,
+		Handler:           control.LimitBody(d.app.cfg.BodyTimeout, control.AdminHandler(metrics, d.crew.profile)),
+		ReadHeaderTimeout: adminHeadTimeout, IdleTimeout: adminIdleTimeout,
 		ErrorLog: slog.NewLogLogger(d.app.Logger().Handler(), slog.LevelDebug),
 	}
 	d.serves.Go(func() {
@@ -120,6 +125,7 @@ func (d *desk) serveAdmin(ln net.Listener, metrics *telemetry.Metrics) {
 
 // serveControl answers at the control socket.
 func (d *desk) serveControl(ctl *control.Server) {
+	ctl.BodyTimeout = d.app.cfg.BodyTimeout
 	d.ctl = ctl
 	d.serves.Go(func() {
 		if err := ctl.Serve(d); err != nil {

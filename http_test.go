@@ -25,7 +25,6 @@ type site struct {
 	t     *testing.T
 	addr  string
 	log   *lockedBuffer
-	ctx   context.Context
 	stop  context.CancelFunc
 	ended chan struct{} // Run has returned
 }
@@ -73,7 +72,7 @@ func openSite(t *testing.T, cfg Config, more ...func(*http.ServeMux)) *site {
 	}
 	app.HTTP(mux)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s.ctx, s.stop = ctx, func() { cancel(nil) }
+	s.stop = func() { cancel(nil) }
 	failed := make(chan error, 1)
 	go func() {
 		defer close(s.ended)
@@ -305,4 +304,42 @@ func TestUpgradeRequired(t *testing.T) {
 	}
 	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	c.want(http.StatusOK, "the page")
+}
+
+// TestPanicInHTTP: a panic in a handler is logged with its stack, and ends the connection.
+func TestPanicInHTTP(t *testing.T) {
+	s := openSite(t, Config{}, func(mux *http.ServeMux) {
+		mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("oh no") })
+		mux.HandleFunc("/abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	})
+	s.call("GET /abort HTTP/1.1\r\nHost: a\r\n\r\n").wantEnd()
+	s.call("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").wantEnd()
+	log := s.log.String()
+	if strings.Count(log, "panic in") != 1 || !strings.Contains(log, "oh no") || !strings.Contains(log, "TestPanicInHTTP") {
+		t.Errorf("the log has not one panic with its stack:\n%s", log)
+	}
+}
+
+// stuck is a request whose body does not come.
+const stuck = "POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf"
+
+// TestStopWithoutBody: the end of an App does not wait for a body that does not come.
+func TestStopWithoutBody(t *testing.T) {
+	begun := make(chan bool)
+	s := openSite(t, Config{BodyTimeout: -1, DrainTimeout: 10 * patience}, func(mux *http.ServeMux) {
+		mux.HandleFunc("/wait", func(w http.ResponseWriter, r *http.Request) {
+			begun <- true
+			_, err := io.Copy(io.Discard, r.Body)
+			fmt.Fprint(w, err != nil)
+		})
+	})
+	c := s.call(strings.Replace(stuck, "/length", "/wait", 1))
+	<-begun
+	s.stop()
+	c.want(http.StatusOK, "true")
+	select {
+	case <-s.ended:
+	case <-time.After(patience):
+		t.Error("Run waits for a body that does not come")
+	}
 }

@@ -4,6 +4,7 @@ package expedite
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -45,4 +46,16 @@ func TestReloadIsForPrimaries(t *testing.T) {
 	if err := New(Config{}).Reload(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("before Run: got %v, want ErrNotRunning", err)
 	}
+}
+
+// TestReloadWithoutBody: a reload ends a request whose body does not come, and the client gets its answer.
+func TestReloadWithoutBody(t *testing.T) {
+	addr, app := runApp(t, Config{Workers: 1})
+	c := (&site{t: t, addr: addr}).call(stuck)
+	visit(t, addr, "user=a") // the request, which was there before, has begun
+	if _, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, nobody{}); err != nil {
+		t.Fatal(err)
+	}
+	c.want(http.StatusNotFound, "")
+	c.wantEnd()
 }

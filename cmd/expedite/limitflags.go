@@ -22,6 +22,8 @@ type limitFlags struct {
 	MaxQueued      string `help:"Bytes of all send queues per worker, or off." placeholder:"SIZE"`
 	MaxPending     string `help:"Bytes per worker that wait for callbacks, or off." placeholder:"SIZE"`
 	MessageMinRate string `help:"Least progress of a message that has begun, or off." default:"1KiB/10s"`
+
+	BodyTimeout time.Duration `help:"How long the body of an HTTP request may stand still; 0: for ever." default:"10s"`
 }
 
 // apply sets the limits in cfg.
@@ -42,6 +44,10 @@ func (f *limitFlags) apply(cfg *expedite.Config) error {
 		*limit.to = limit.n
 	}
 	cfg.ResponseTimeout = orNever(f.ResponseTimeout)
+	if f.BodyTimeout < 0 {
+		return usageError{fmt.Errorf("--body-timeout %s: want 0 or more", f.BodyTimeout)}
+	}
+	cfg.BodyTimeout = orNever(f.BodyTimeout)
 	var err error
 	if cfg.MaxPartial, err = parseLimit("--max-partial", f.MaxPartial); err != nil {
 		return err

@@ -42,6 +42,9 @@ const (
 
 // Server answers on a control socket. Make one with [Listen].
 type Server struct {
+	// BodyTimeout is how long the body of a request may make no progress; see [LimitBody]. Set it before Serve.
+	BodyTimeout time.Duration
+
 	path     string
 	listener *movable
 	http     http.Server
@@ -143,7 +146,7 @@ func (s *Server) Serve(target Target) error {
 			": there are /status, /stop, /reload, /scale, /rebalance, /sessions, /kick, /revoke, /logs, /publish and "+
 			"/reopen-logs")
 	})
-	s.http.Handler = checkPeer(mux)
+	s.http.Handler = checkPeer(LimitBody(s.BodyTimeout, mux))
 	err := s.http.Serve(s.listener)
 	select {
 	case <-s.done:
