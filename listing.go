@@ -101,8 +101,7 @@ func userPage(after string) (page session.Page, err error) {
 	return page, nil
 }
 
-// ofUser lists sessions of a user behind a place. Degraded says that the store is away: they are those that this machine
-// knows.
+// ofUser lists sessions of a user behind a place. Degraded says that the store is away: they are those of this machine.
 func (r *registry) ofUser(
 	ctx context.Context, user, after string, most int,
 ) (list []session.Session, degraded bool, err error) {

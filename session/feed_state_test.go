@@ -270,7 +270,7 @@ func TestCheck(t *testing.T) {
 	until(t, "nothing is left", func() bool { return server.Do("DBSIZE") == "0" })
 	for _, command := range []string{
 		"evalsha", "time", "hmget", "hset", "hget", "hgetall", "hdel", "pexpire", "pttl", "zadd", "zrange", "zrem",
-		"zrevrange", "del", "set", "getdel",
+		"zrevrangebyscore", "hlen", "del", "set", "getdel",
 	} {
 		err := session.Check(t.Context(), open(t, limited(server, "without-"+command, "-"+command)))
 		if !errors.Is(err, session.ErrUnavailable) || !(strings.Contains(err.Error(), "permission") || strings.Contains(err.Error(), "can't run")) {

@@ -206,7 +206,7 @@ func TestOperatorCommandsRefuse(t *testing.T) {
 		{"revoke for no time", []string{"revoke", "--user", "a", "--for=-1h"}, exitUsage, []string{"--for -1h0m0s", "at least 1s"}},
 		{"revoke for ever", []string{"revoke", "--control", socket, "--user", "a", "--for", "1000000h"}, exitUsage, []string{"seconds 3600000000"}},
 		{"publish nothing", []string{"publish", "lobby"}, exitUsage, []string{"<text>"}},
-		{"sessions without end", []string{"sessions", "--control", socket, "--limit", "99999"}, exitUsage, []string{"limit", "1 to 10000"}},
+		{"sessions without end", []string{"sessions", "--control", socket, "--limit", "9999999"}, exitUsage, []string{"limit", "1 to 1000000"}},
 		{"logs of a level", []string{"logs", "--control", socket, "--level", "loud"}, exitUsage, []string{`"loud"`, "debug, info, warn or error"}},
 		{"logs of a worker", []string{"logs", "--worker=-1"}, exitUsage, []string{"--worker -1"}},
 		{"logs of nobody", []string{"logs", "--control", nobody}, exitFailed, []string{"nobody", "expedite serve"}},
