@@ -30,6 +30,8 @@ type desk struct {
 
 	registry *registry
 	stop     chan control.StopRequest
+	hurry    context.Context // ends when a stop without a drain is asked for
+	hasten   context.CancelFunc
 	serves   sync.WaitGroup
 
 	progress atomic.Pointer[control.Progress] // of the roll under way
@@ -60,6 +62,7 @@ type crew interface {
 // is what the program before has left; nil is nothing.
 func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 	d := &desk{app: a, crew: c, registry: reg, began: time.Now(), stop: make(chan control.StopRequest, 1)}
+	d.hurry, d.hasten = context.WithCancel(context.Background())
 	metrics := telemetry.NewMetrics(d.scraped, func() telemetry.Primary {
 		h := handoffOf(c)
 		how := reg.overall(c.reported())
@@ -176,11 +179,24 @@ func (d *desk) awaitStop(ctx context.Context) time.Time {
 
 // Stop begins the end. The answer to the one who asked is that the server is gone.
 func (d *desk) Stop(_ context.Context, req control.StopRequest) error {
+	if req.Fast {
+		d.hasten()
+	}
 	select {
 	case d.stop <- req:
 	default: // it is asked for already
 	}
 	return nil
+}
+
+// StopNow ends the server without a drain, also while a drain is under way. Only where Run is the primary, or the only
+// process: ErrNotRunning else.
+func (a *App) StopNow() error {
+	d := a.desk.Load()
+	if d == nil {
+		return ErrNotRunning
+	}
+	return d.Stop(context.Background(), control.StopRequest{Fast: true})
 }
 
 // Status tells how everything is.

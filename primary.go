@@ -91,7 +91,9 @@ func (a *App) runPrimary(ctx context.Context) error {
 	defer a.bus.Store(nil)
 	p.desk.open(group.Addr().String())
 	p.started(left != nil)
-	if killed := end(group, p.desk.awaitStop(ctx)); killed > 0 {
+	deadline := p.desk.awaitStop(ctx)
+	defer context.AfterFunc(p.desk.hurry, func() { group.Stop() })() // a later, faster stop wins
+	if killed := end(group, deadline); killed > 0 {
 		a.Logger().Warn("workers had to be killed", "workers", killed)
 	}
 	return nil

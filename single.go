@@ -84,6 +84,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	drain, cancel := context.WithDeadline(context.Background(), d.awaitStop(ctx))
 	defer cancel()
+	defer context.AfterFunc(d.hurry, cancel)() // a later, faster stop wins
 	return n.stop(drain)
 }
 

@@ -83,3 +83,24 @@ func TestReloadCountsLossesElsewhere(t *testing.T) {
 		t.Errorf("%v, result %+v; want code 1, and %d failed", err, res, victim.Connections)
 	}
 }
+
+// TestFasterStopWins: a stop without a drain ends one that drains.
+func TestFasterStopWins(t *testing.T) {
+	for name, workers := range map[string]string{"INT": "1", "stop --fast": "2"} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, "--workers", workers, "--drain-timeout", "10m")
+			s.raw(t, handshake("/echo")) // which does not answer a close
+			s.await("the client is in", func(st control.Status) bool { return st.Totals.Connections == 1 })
+			s.signal(syscall.SIGTERM)
+			s.await("it drains", func(st control.Status) bool { return !allReady(st) })
+			if name == "INT" {
+				s.signal(syscall.SIGINT)
+			} else if out, err := exec.Command(command, "stop", "--fast", "--control", s.control).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			if code := s.waitEnd(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}

@@ -61,7 +61,7 @@ Environment, beside EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (HS
 EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS of each
 worker.
 
-Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, HUP reloads as expedite
+Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, also after TERM, HUP reloads as expedite
 reload does: the workers and the primary become the binary that is on disk now, and no client is dropped. USR1 reopens
 the log files.
 
@@ -183,6 +183,13 @@ func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 	reload, reopen := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	notifyReopen(reopen)
+	hurry := make(chan os.Signal, 1)
+	signal.Notify(hurry, os.Interrupt)
+	go func() { // ends with the process
+		for range hurry {
+			_ = app.StopNow() // a worker's primary sees to it
+		}
+	}()
 	go func() { // ends with the process
 		for range reload {
 			switch err := app.Reload(ctx); {
@@ -199,7 +206,7 @@ func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 			}
 		}
 	}()
-	return func() { signal.Stop(reload); signal.Stop(reopen) }
+	return func() { signal.Stop(reload); signal.Stop(reopen); signal.Stop(hurry) }
 }
 
 func checkAddr(flag, addr string) (string, error) {
