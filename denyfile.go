@@ -56,6 +56,10 @@ func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Log
 		if err == nil {
 			err = deny.Add(d, time.Now())
 		}
+		if errors.Is(err, auth.ErrDenyListFull) { // it is in force, whatever this program's limit is
+			deny.Max = deny.Len() + 1
+			err = deny.Add(d, time.Now())
+		}
 		if err != nil {
 			damaged++
 		}

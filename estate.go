@@ -32,6 +32,8 @@ type estate struct {
 	Denials []auth.Denial               `json:"denials,omitempty"`
 	// Current says that the revocations of other machines are known.
 	Current bool `json:"current,omitempty"`
+	// Keys is an auth.Snapshot.
+	Keys []byte `json:"keys,omitempty"`
 	// StateDir is the folder whose lock is the file fileState.
 	StateDir string `json:"state_dir,omitempty"`
 
@@ -75,7 +77,7 @@ func (p *primary) state(sessions, denials *os.File) ([]byte, error) {
 	e := estate{
 		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
 		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: list,
-		Current: p.reg.condition().Current, StateDir: p.reg.stateDir(),
+		Current: p.reg.condition().Current, StateDir: p.reg.stateDir(), Keys: p.reg.swapKeys(nil),
 	}
 	return json.Marshal(e)
 }
@@ -194,6 +196,7 @@ func (r *registry) inherit(e *estate, sessions, denials *os.File) error {
 	if e.Node != "" {
 		r.node = e.Node
 	}
+	_ = r.swapKeys(e.Keys)
 	if e.Current { // else workers would take nobody in until the feed is read again
 		r.health.Current = true
 	}

@@ -162,8 +162,8 @@ func (a *App) Healthz() http.Handler {
 }
 
 // Readyz answers 200 while the worker takes new clients, and 503 when it does not: before it started, in a drain, and
-// with Sessions.RequireRedis while Redis is away, or what other machines have revoked is not known. The body names what
-// is degraded.
+// with Sessions.RequireRedis while Redis is away, or what other machines have revoked is not known, and with
+// AuthRequired while there are no keys. The body names what is degraded.
 func (a *App) Readyz() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		var state readiness
@@ -173,6 +173,10 @@ func (a *App) Readyz() http.Handler {
 			h := k.condition()
 			state.Degraded = h.degraded()
 			state.Ready = state.Ready && (!k.require || h.Current && !h.Store.is())
+			if err := n.gate.auth.keysReady(); err != nil {
+				state.Degraded = append(state.Degraded, degradedKeys)
+				state.Ready = state.Ready && n.gate.auth.mode() != AuthRequired
+			}
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")

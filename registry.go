@@ -32,6 +32,7 @@ const (
 	opPage                    // worker: a pageRequest; a page
 	opDenials                 // primary: denials, of auth.AppendDenial; an orderDone
 	opCount                   // primary: how many connections have sessions? A number
+	opKeys                    // worker: an auth.Snapshot, or nothing; the primary's
 )
 
 // hello is what a worker must know before it serves.
@@ -82,9 +83,11 @@ type registry struct {
 	store  session.Store // where sessions are: memory, or Redis
 	feed   *session.Feed // of orders between machines; nil without Redis
 	deny   *auth.DenyList
-	file   *denyFile   // that keeps it; nil is none
-	moving func() bool // connections are under way
-	logs   *follows
+	file   *denyFile // that keeps it; nil is none
+	// verifier is this process's own, which verifies nothing: it knows the keys that workers have. Nil is none.
+	verifier auth.Verifier
+	moving   func() bool // connections are under way
+	logs     *follows
 
 	require   bool          // without the store there are no clients
 	doubt     chan struct{} // told when the store is to be looked at
@@ -105,9 +108,10 @@ func (a *App) newRegistry(ctx context.Context) (*registry, error) {
 	s := &a.cfg.Sessions
 	r := &registry{
 		node: newNodeName(), log: a.Logger(), moving: func() bool { return false },
-		memory:  session.NewMemory(session.MemoryConfig{MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL()}),
-		deny:    &auth.DenyList{Max: a.cfg.Auth.MaxDenials},
-		require: s.RequireRedis, members: make(map[uint64]*workerPeer), done: make(chan struct{}),
+		memory:   session.NewMemory(session.MemoryConfig{MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL()}),
+		verifier: a.cfg.Auth.Verifier,
+		deny:     &auth.DenyList{Max: a.cfg.Auth.MaxDenials},
+		require:  s.RequireRedis, members: make(map[uint64]*workerPeer), done: make(chan struct{}),
 		doubt:  make(chan struct{}, 1),
 		health: health{Current: s.Redis == ""},
 	}
@@ -226,6 +230,8 @@ func (r *registry) serve(m *workerPeer, op byte, payload []byte, reply func([]by
 		reply(json.Marshal(p))
 	case opSession:
 		reply(session.Serve(context.Background(), r.memory, payload), nil)
+	case opKeys:
+		reply(r.swapKeys(payload), nil)
 	case opLines:
 		r.logs.lines(payload)
 	case opCommand:

@@ -27,7 +27,8 @@ type uplink struct {
 	// in its place says so.
 	greeted atomic.Bool
 
-	waits    bool // the primary has a registry: nothing is served before it has told
+	keys     atomic.Int64 // when those came that the primary knows, in ns
+	waits    bool         // the primary has a registry: nothing is served before it has told
 	profiles profiles
 	done     chan struct{}
 	mu       sync.Mutex
@@ -129,6 +130,7 @@ func (u *uplink) greet() error {
 			break
 		}
 	}
+	u.swapKeys()
 	u.greeted.Store(true)
 	u.n.orders.resweep(func(int) {}) // clients may have come before the answer
 	for _, f := range follows {
@@ -144,13 +146,18 @@ func (u *uplink) greet() error {
 	return nil
 }
 
-// query asks the primary, within helloTimeout.
-func (u *uplink) query(op byte, request, answer any) error {
+// call asks the primary, within helloTimeout.
+func (u *uplink) call(op byte, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
 	defer cancel()
+	return u.peer.Call(ctx, op, request)
+}
+
+// query asks the primary in JSON.
+func (u *uplink) query(op byte, request, answer any) error {
 	b, err := json.Marshal(request)
 	if err == nil {
-		b, err = u.peer.Call(ctx, op, b)
+		b, err = u.call(op, b)
 	}
 	if err == nil {
 		err = json.Unmarshal(b, answer)

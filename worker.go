@@ -139,6 +139,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 				n.admission.stir()
 			}
 			trim.look(time.Now(), n.pace.asleep.Load())
+			n.uplink.tellKeys()
 			_ = self.Report(n.eng.Len(), n.regularReport().Encode()) // the next one tells the same
 		case <-n.pace.wake:
 			trim.rise()

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -35,7 +34,8 @@ type JWKSConfig struct {
 	MinInterval time.Duration
 	// Timeout bounds a request; 0 is 5 s.
 	Timeout time.Duration
-	// OnError hears of each fetch that failed, on a goroutine of the JWKS. It must not block; nil is nobody.
+	// OnError hears of each fetch that failed, on a goroutine of the JWKS. It must not block; nil is nobody. The error is
+	// ErrNoKeys if there are none from before.
 	OnError func(error)
 }
 
@@ -50,6 +50,7 @@ type JWKS struct {
 
 	mu       sync.Mutex
 	keys     KeySet
+	set      []byte        // that they were read from
 	fault    error         // of the latest fetch
 	round    chan struct{} // closed at the end of the fetch that is under way or wanted; nil without
 	tried    time.Time     // when the latest fetch ended
@@ -129,9 +130,9 @@ func (j *JWKS) missing() error {
 		return nil
 	}
 	if j.fault != nil {
-		return fmt.Errorf("auth: JWKS: no keys yet: %w", j.fault)
+		return fmt.Errorf("auth: JWKS: %w: %w", ErrNoKeys, j.fault)
 	}
-	return errors.New("auth: JWKS: no keys yet")
+	return fmt.Errorf("auth: JWKS: %w", ErrNoKeys)
 }
 
 // find looks a key up. With j.mu held.
@@ -216,13 +217,18 @@ func (j *JWKS) run(ctx context.Context) {
 			return
 		}
 		j.begin()
-		keys, err := j.fetch(ctx)
+		keys, set, err := j.fetch(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		timer.Reset(j.end(keys, err))
+		timer.Reset(j.end(keys, set, err))
 		if err != nil && j.cfg.OnError != nil {
-			j.cfg.OnError(fmt.Errorf("auth: JWKS: %w", err))
+			if missing := j.missing(); missing != nil {
+				err = missing
+			} else {
+				err = fmt.Errorf("auth: JWKS: %w", err)
+			}
+			j.cfg.OnError(err)
 		}
 	}
 }
@@ -237,7 +243,7 @@ func (j *JWKS) begin() {
 }
 
 // end takes the keys, if some came, tells those who wait, and says when to fetch again.
-func (j *JWKS) end(keys KeySet, err error) time.Duration {
+func (j *JWKS) end(keys KeySet, set []byte, err error) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.tried, j.fault = time.Now(), err
@@ -254,42 +260,28 @@ func (j *JWKS) end(keys KeySet, err error) time.Duration {
 		next = min(next, firstRetry<<min(j.failures, 10))
 		j.failures++
 	} else {
-		j.failures, j.keys, j.stats.Updated = 0, keys, j.tried
+		j.failures, j.keys, j.set, j.stats.Updated = 0, keys, set, j.tried
 	}
 	return next - rand.N(next/refreshJitter+1)
 }
 
-// fetch asks the provider. Keys that cannot be used are left out; none at all is an error, as an empty set is most
-// often a mistake and would lock everybody out.
-func (j *JWKS) fetch(ctx context.Context) (KeySet, error) {
+// fetch asks the provider. It returns the answer, too.
+func (j *JWKS) fetch(ctx context.Context) (KeySet, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.cfg.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, j.remote.url, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b, err := j.remote.do(req, j.cfg.MaxBytes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	raw, err := splitJWKs(b)
+	keys, err := parseSet(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", j.remote.host, err)
+		return nil, nil, fmt.Errorf("%s: %w", j.remote.host, err)
 	}
-	var set KeySet
-	for _, r := range raw {
-		k, err := parseJWK(r, false)
-		if err != nil {
-			continue
-		}
-		if key := k.public(); (KeySet{key}).check() == nil {
-			set = append(set, key)
-		}
-	}
-	if len(set) == 0 {
-		return nil, fmt.Errorf("%s has no key that can be used, of %d", j.remote.host, len(raw))
-	}
-	return set, nil
+	return keys, b, nil
 }
 
 // Stats are the counters as they are now.

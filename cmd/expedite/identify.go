@@ -120,7 +120,13 @@ func (f *identifyFlags) verifiers(log *slog.Logger) (list []auth.Verifier, ends 
 // keys are those that signatures are checked with.
 func (f *identifyFlags) keys(log *slog.Logger) (keys []auth.KeySource, ends closers, err error) {
 	failed := func(what string) func(error) {
-		return func(err error) { log.Error(what+" not read again: the keys of before stay in force", "error", err) }
+		return func(err error) {
+			if errors.Is(err, auth.ErrNoKeys) {
+				log.Error(what+" not read: its tokens cannot be verified before it comes", "error", err)
+				return
+			}
+			log.Error(what+" not read again: the keys of before stay in force", "error", err)
+		}
 	}
 	if s := os.Getenv(secretEnv); s != "" {
 		set, err := auth.ParseSecret([]byte(s))

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	build := exec.Command("go", "build", "-o", command, ".")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	code := 1
-	if err := errors.Join(os.Setenv("XDG_STATE_HOME", dir), build.Run()); err == nil {
+	if err := errors.Join(os.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state")), build.Run()); err == nil {
 		code = m.Run()
 	}
 	_ = os.RemoveAll(dir)
