@@ -3,18 +3,19 @@ package expedite
 import (
 	"io"
 	"log/slog"
-	"runtime"
+
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/memory"
 )
 
 // Config is how an App runs. Every field may be zero.
 type Config struct {
 	// Addr is the TCP address to serve on. Empty is ":8080".
 	Addr string
-	// Workers is the number of worker processes. 0 is one per core. Negative serves in this process, without a primary;
-	// so does every platform but Linux.
+	// Workers is the number of worker processes. 0 is one per core, or as many as the CPU quota of a cgroup keeps busy.
+	// Negative serves in this process, without a primary; so does every platform but Linux.
 	Workers int
 	// Scheduling is how connections find their worker. The zero value is round-robin.
 	Scheduling cluster.Policy
@@ -131,6 +132,8 @@ type Started struct {
 	Admin string
 	// Workers is the number of worker processes; 0 if this process serves by itself.
 	Workers int
+	// WorkersFrom says what has decided about their number, as "2 cores"; empty if Config.Workers has.
+	WorkersFrom string
 	// Scheduling is the policy in use.
 	Scheduling cluster.Policy
 	// Auth is whether clients have to identify themselves.
@@ -183,5 +186,5 @@ func (c Config) workers() int {
 	if c.Workers > 0 {
 		return c.Workers
 	}
-	return min(runtime.NumCPU(), cluster.MaxWorkers)
+	return min(memory.ReadProcessors("").Busy(), cluster.MaxWorkers)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/memory"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -71,7 +72,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	p.reg.start()
 	defer p.reg.stop()
 	group, err := cluster.Start(ctx, cluster.Config{
-		Workers: a.cfg.Workers, Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
+		Workers: a.cfg.workers(), Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
 		Heartbeat: max(a.cfg.HangTimeout, 0), Refusal: []byte(noWorker),
 		Env:       append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registryVariable+"=1"),
@@ -123,8 +124,13 @@ func (p *primary) started(inherited bool) {
 		return
 	}
 	if cfg.OnStart != nil {
+		from := ""
+		if cfg.Workers == 0 {
+			from = memory.ReadProcessors("").String()
+		}
 		cfg.OnStart(Started{
-			Addresses: []string{group.Addr().String()}, Admin: p.desk.adminAddr(),
+			WorkersFrom: from,
+			Addresses:   []string{group.Addr().String()}, Admin: p.desk.adminAddr(),
 			Workers: len(group.Workers()), Scheduling: cfg.Scheduling, Auth: cfg.Auth.mode(),
 		})
 	}

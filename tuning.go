@@ -104,13 +104,13 @@ type host struct {
 	cores  int
 }
 
-// thisHost is the machine, or the container, that this process runs in. Go knows a container's part of the cores.
+// thisHost is the machine, or the container, that this process runs in.
 func thisHost() host {
 	u, err := memory.Read("")
 	if err != nil {
 		u = memory.Usage{}
 	}
-	return host{memory: u, cores: runtime.GOMAXPROCS(0)}
+	return host{memory: u, cores: memory.ReadProcessors("").Busy()}
 }
 
 // resolve works out what each of a number of workers runs with. environ is that of the process which starts them.

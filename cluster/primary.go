@@ -125,6 +125,7 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	go p.disp.run() // ends with stop
 	go p.run()      // ends when all workers have ended
 	p.startWatch()
+	p.startReaper()
 	p.do(func() {
 		for _, s := range slices.Clone(p.slots) {
 			p.spawn(s)
@@ -150,6 +151,7 @@ func (p *Primary) startInherited(i *Inheritance) error {
 	go p.disp.run() // ends with stop
 	go p.run()      // ends when all workers have ended
 	p.startWatch()
+	p.startReaper()
 	p.do(p.resume)
 	return <-p.started
 }

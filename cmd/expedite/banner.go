@@ -28,7 +28,11 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 	}
 	row("tokens", "%s", tokens(st.Auth))
 	if st.Workers > 0 {
-		row("workers", "%s, %s", count(uint64(st.Workers), "process"), explain(st.Scheduling))
+		from := ""
+		if st.WorkersFrom != "" {
+			from = " (auto: " + st.WorkersFrom + ")"
+		}
+		row("workers", "%s%s, %s", count(uint64(st.Workers), "process"), from, explain(st.Scheduling))
 	} else {
 		row("workers", "none: everything in this process")
 	}

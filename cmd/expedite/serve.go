@@ -23,7 +23,7 @@ import (
 // serveCmd is `expedite serve`.
 type serveCmd struct {
 	Addr         string        `help:"Address to serve on." default:":8080" placeholder:":8080"`
-	Workers      string        `help:"Number of worker processes; auto is one per core." default:"auto" placeholder:"auto"`
+	Workers      string        `help:"Worker processes; auto counts cores and CPU quota." default:"auto"`
 	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
 	Control      string        `help:"Unix socket for the other commands, or off. Default: ${control}." placeholder:"PATH"`
 	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`

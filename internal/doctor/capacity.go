@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+
+	"github.com/expedite-go/expedite/internal/memory"
 )
 
 // The figures that the arithmetic rests on. docs/doctor.md says where each comes from.
@@ -136,14 +138,7 @@ func (s sums) fewest() int { return min(s.cores(), s.most()) }
 
 // cores is how many of them there is time for.
 func (s sums) cores() int {
-	n := max(s.CPU.Cores, 1)
-	if q := s.CPU.Quota; q > 0 && q < float64(n) {
-		n = int(q)
-		if float64(n) < q {
-			n++
-		}
-	}
-	return n
+	return memory.Processors{Cores: s.CPU.Cores, Quota: s.CPU.Quota}.Busy()
 }
 
 // most is how many workers there may be: the primary has descriptors for each, and each has threads.

@@ -33,7 +33,7 @@ func (t tree) cgroups() []Cgroup {
 			} else {
 				t.readV1(m.point+dir, m.controllers, &g)
 			}
-			if g.MemoryKnown || g.TasksKnown || g.Quota > 0 {
+			if g.MemoryKnown || g.TasksKnown {
 				list = append(list, g)
 			}
 			if dir == "/" {
@@ -90,7 +90,7 @@ func (t tree) cgroupMounts() []mount {
 		}
 		m := mount{root: f[3], point: f[4], v2: fs[0] == "cgroup2"}
 		for o := range strings.SplitSeq(fs[2], ",") {
-			if o == "memory" || o == "cpu" || o == "pids" {
+			if o == "memory" || o == "pids" {
 				m.controllers = append(m.controllers, o)
 			}
 		}
@@ -113,9 +113,6 @@ func (t tree) readV2(dir string, g *Cgroup) {
 	tasks, ok := t.number(dir + "/pids.max")
 	now, okNow := t.number(dir + "/pids.current")
 	g.setTasks(tasks, now, ok && okNow)
-	if f := strings.Fields(t.line(dir + "/cpu.max")); len(f) == 2 { // "max 100000", or "150000 100000"
-		g.Quota = ratio(f[0], f[1])
-	}
 }
 
 // readV1 reads a group of version 1, where each controller has its own hierarchy.
@@ -130,8 +127,6 @@ func (t tree) readV1(dir string, controllers []string, g *Cgroup) {
 			tasks, ok := t.number(dir + "/pids.max")
 			now, okNow := t.number(dir + "/pids.current")
 			g.setTasks(tasks, now, ok && okNow)
-		case "cpu":
-			g.Quota = ratio(t.line(dir+"/cpu.cfs_quota_us"), t.line(dir+"/cpu.cfs_period_us"))
 		}
 	}
 }
@@ -160,14 +155,4 @@ func (t tree) stat(file, field string) int64 {
 		}
 	}
 	return 0
-}
-
-// ratio is quota by period; 0 if there is no quota.
-func ratio(quota, period string) float64 {
-	q, errQ := strconv.ParseFloat(quota, 64)
-	p, errP := strconv.ParseFloat(period, 64)
-	if errQ != nil || errP != nil || q <= 0 || p <= 0 {
-		return 0
-	}
-	return q / p
 }

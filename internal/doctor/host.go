@@ -15,14 +15,13 @@ func (e *exam) processors() {
 		return
 	}
 	f := Finding{Name: "processors", Level: LevelOK, Value: count(int64(c.Cores), "core")}
-	f.Why = "one worker per core is what serve starts"
+	f.Why = fmt.Sprintf("serve starts %s: one per core", count(int64(e.cores()), "worker"))
 	if c.Quota > 0 {
 		f.Value += fmt.Sprintf(", time for %.2g", c.Quota)
 	}
 	if c.Quota > 0 && c.Quota < float64(c.Cores) {
-		f.Level, f.Why = LevelInfo, "whoever has used up his time stands still until the next period, a tenth of a second: "+
-			"with more workers than that, all of them do"
-		f.Mend = fmt.Sprintf("expedite serve --workers %d", e.cores())
+		f.Level, f.Why = LevelInfo, fmt.Sprintf("serve starts %s, as many as the quota of cgroup %s keeps busy: with more, "+
+			"all of them stand still when its time is used up", count(int64(e.cores()), "worker"), c.Group)
 		if c.Quota < 1 {
 			f.Level, f.Want = LevelWarn, "time for 1 core"
 			switch e.Container {

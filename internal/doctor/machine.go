@@ -57,15 +57,15 @@ type Cgroup struct {
 	MemoryUsed  int64  // bytes that it has and cannot give back
 	Tasks       int64  // threads that it may have
 	TasksUsed   int64
-	Quota       float64 // cores' worth of time; 0: as many as there are
-	MemoryKnown bool    // Memory and MemoryUsed were readable, and Memory is a limit
-	TasksKnown  bool    // Tasks and TasksUsed were readable, and Tasks is a limit
+	MemoryKnown bool // Memory and MemoryUsed were readable, and Memory is a limit
+	TasksKnown  bool // Tasks and TasksUsed were readable, and Tasks is a limit
 }
 
 // CPU is what processes may run on.
 type CPU struct {
 	Cores int     // that this process may use; 0: not readable
 	Quota float64 // the smallest of all groups, in cores; 0: none
+	Group string  // that has it
 }
 
 // Link is a network interface.

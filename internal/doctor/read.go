@@ -10,6 +10,8 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"strings"
+
+	"github.com/expedite-go/expedite/internal/memory"
 )
 
 const (
@@ -58,7 +60,7 @@ func Read(root string, o Options) (Machine, error) {
 		HugePages: chosen(t.line("sys/kernel/mm/transparent_hugepage/enabled")),
 		User:      t.user(),
 	}
-	m.CPU = t.cpu(m.Cgroups)
+	m.CPU = t.cpu()
 	m.Container = t.container(o.Env)
 	m.Clock.Source = t.line(clockSource)
 	if ok, err := o.Synchronized(); err == nil {
@@ -226,7 +228,7 @@ func (t tree) user() User {
 }
 
 // cpu counts the processors that this process may use.
-func (t tree) cpu(groups []Cgroup) CPU {
+func (t tree) cpu() CPU {
 	var c CPU
 	for line := range strings.Lines(t.text("proc/self/status")) {
 		if rest, ok := strings.CutPrefix(line, "Cpus_allowed_list:"); ok {
@@ -236,11 +238,8 @@ func (t tree) cpu(groups []Cgroup) CPU {
 	if c.Cores == 0 {
 		c.Cores = length(t.line("sys/devices/system/cpu/online"))
 	}
-	for _, g := range groups {
-		if g.Quota > 0 && (c.Quota == 0 || g.Quota < c.Quota) {
-			c.Quota = g.Quota
-		}
-	}
+	p := memory.ReadProcessors(string(t))
+	c.Quota, c.Group = p.Quota, p.QuotaOf
 	return c
 }
 

@@ -69,36 +69,43 @@ func (t tree) machine() (bound, bool) {
 // groups reads the limits of all groups that this process is in, from the innermost outwards.
 func (t tree) groups() []bound {
 	var list []bound
-	paths := t.paths()
-	for _, m := range t.mounts() {
+	t.walk("memory", func(m mount, dir string) {
+		if b, ok := t.group(m, dir); ok {
+			list = append(list, b)
+		}
+	})
+	return list
+}
+
+// walk visits the groups of a controller that this process is in, from the innermost outwards.
+func (t tree) walk(controller string, visit func(m mount, dir string)) {
+	paths := t.paths(controller)
+	for _, m := range t.mounts(controller) {
 		group, ok := paths[m.version]
 		if !ok {
 			continue
 		}
 		dir := m.below(group)
 		for range maxDepth {
-			if b, ok := t.group(m, dir); ok {
-				list = append(list, b)
-			}
+			visit(m, dir)
 			if dir == "/" {
 				break
 			}
 			dir = path.Dir(dir)
 		}
 	}
-	return list
 }
 
 // version is that of a hierarchy of groups.
 type version int
 
 const (
-	v1 version = 1 // the one of the memory controller
+	v1 version = 1 // the one of the controller
 	v2 version = 2
 )
 
-// paths are the groups of this process in the hierarchies that may bound its memory.
-func (t tree) paths() map[version]string {
+// paths are the groups of this process in the hierarchies that may have the controller.
+func (t tree) paths(controller string) map[version]string {
 	m := make(map[version]string)
 	for line := range strings.Lines(t.text("proc/self/cgroup")) { // "4:memory:/a/b", "0::/a/b"
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
@@ -106,7 +113,7 @@ func (t tree) paths() map[version]string {
 		case len(f) != 3:
 		case f[1] == "":
 			m[v2] = f[2]
-		case slices.Contains(strings.Split(f[1], ","), "memory"):
+		case slices.Contains(strings.Split(f[1], ","), controller):
 			m[v1] = f[2]
 		}
 	}
@@ -120,7 +127,7 @@ type mount struct {
 }
 
 // mounts reads /proc/self/mountinfo: "30 22 0:27 /root /point options - type source superoptions".
-func (t tree) mounts() (list []mount) {
+func (t tree) mounts(controller string) (list []mount) {
 	for line := range strings.Lines(t.text("proc/self/mountinfo")) {
 		before, after, ok := strings.Cut(line, " - ")
 		f, fs := strings.Fields(before), strings.Fields(after)
@@ -131,7 +138,7 @@ func (t tree) mounts() (list []mount) {
 		switch {
 		case fs[0] == "cgroup2":
 			m.version = v2
-		case fs[0] == "cgroup" && slices.Contains(strings.Split(fs[2], ","), "memory"):
+		case fs[0] == "cgroup" && slices.Contains(strings.Split(fs[2], ","), controller):
 			m.version = v1
 		default:
 			continue

@@ -30,7 +30,7 @@ var policy = map[string]string{
 	"internal/traffic":    ". ws auth session",
 	"examples/cluster":    "cluster",
 	"internal/artillery":  "internal/loadtest go.yaml.in/yaml/v3 github.com/dop251/goja",
-	"internal/doctor":     "github.com/dustin/go-humanize golang.org/x/sys",
+	"internal/doctor":     "internal/memory github.com/dustin/go-humanize golang.org/x/sys",
 	"internal/loadtest":   "ws internal/reactor cluster github.com/HdrHistogram/hdrhistogram-go github.com/dustin/go-humanize golang.org/x/sys",
 	"internal/telemetry":  "github.com/prometheus/client_golang github.com/lmittmann/tint golang.org/x/sys",
 	"internal/spool":      "",
