@@ -27,9 +27,10 @@ func (p *primary) care(w *cluster.Worker, r telemetry.Worker) {
 		log := p.app.Logger().With("worker", w.Slot(), "pid", w.PID(), "rss_bytes", r.RSSBytes, "limit_bytes", limit)
 		log.Warn("worker has grown too large: it is replaced")
 		group := p.group.Load()
-		if group == nil {
+		if group == nil || !p.desk.op.TryLock() { // the next report tells again
 			return
 		}
+		defer p.desk.release()
 		res, err := group.Replace(context.Background(), w.Slot(), cluster.RollOptions{Drain: p.app.cfg.DrainTimeout})
 		switch {
 		case errors.Is(err, cluster.ErrBusy): // the next report tells again

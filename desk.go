@@ -35,6 +35,9 @@ type desk struct {
 	serves   sync.WaitGroup
 
 	progress atomic.Pointer[control.Progress] // of the roll under way
+	next     atomic.Pointer[answer]           // of the program that the last reload has tried
+	op       sync.Mutex                       // held by a reload, from its trial to its exec, and by each other roll
+	again    atomic.Bool                      // a reload is to follow the roll under way
 
 	mu   sync.Mutex
 	addr []string // empty before everything serves

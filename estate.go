@@ -37,6 +37,11 @@ type estate struct {
 	// StateDir is the folder whose lock is the file fileState.
 	StateDir string `json:"state_dir,omitempty"`
 
+	// Terms are the settings that it was written under; nil in a program that compares none.
+	Terms *terms `json:"terms,omitempty"`
+	// Again says that another reload was asked for while this one was under way.
+	Again bool `json:"again,omitempty"`
+
 	left *cluster.Inheritance
 }
 
@@ -74,7 +79,9 @@ func (p *primary) state(sessions, denials *os.File) ([]byte, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.app.cfg.terms()
 	e := estate{
+		Terms: &now, Again: p.desk.again.Load(),
 		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
 		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: list,
 		Current: p.reg.condition().Current, StateDir: p.reg.stateDir(), Keys: p.reg.swapKeys(nil),
@@ -272,7 +279,7 @@ func (e *estate) controlServer(path string) (*control.Server, error) {
 	return control.Listen(path)
 }
 
-// tryDoors says, in a trial, whether the addresses that the program before does not have could be opened.
+// tryDoors says, in a trial, whether an address that the program before does not have could be opened.
 func (a *App) tryDoors(est *estate) error {
 	if a.cfg.Admin != "" && a.cfg.Admin != est.Admin {
 		ln, err := net.Listen("tcp", a.cfg.Admin)
@@ -280,13 +287,6 @@ func (a *App) tryDoors(est *estate) error {
 			return fmt.Errorf("expedite: Config.Admin: %w", err)
 		}
 		_ = ln.Close()
-	}
-	if a.cfg.Control != "" && a.cfg.Control != est.Control {
-		s, err := control.Listen(a.cfg.Control)
-		if err != nil {
-			return fmt.Errorf("expedite: %w", err)
-		}
-		_ = s.Close()
 	}
 	return nil
 }
@@ -310,15 +310,27 @@ func (a *App) openPrimaryJournal(left *cluster.Inheritance) error {
 
 // Reload replaces the workers, and then this process's own program, by the binary that is on disk now, as the command
 // expedite reload does: connections move, nobody is dropped. It returns when the workers are replaced; if the primary
-// is replaced, too, it does not return. Only where Run is the primary: ErrNotRunning else.
+// is replaced, too, it does not return. While another reload, or a scale, is under way it returns nil at once, and one
+// more reload follows: what was put into place since is not left out. Only where Run is the primary: else
+// ErrNotRunning.
 func (a *App) Reload(ctx context.Context) error {
 	d := a.desk.Load()
 	if d == nil {
 		return ErrNotRunning
 	}
-	_, err := d.Reload(ctx, control.ReloadRequest{CanarySeconds: control.DefaultCanarySeconds}, nobody{})
-	if errors.Is(err, control.ErrUnsupported) {
-		return ErrNotRunning
+	var err error
+	for range 3 { // another one may be quicker
+		if d.later() {
+			return nil
+		}
+		_, err = d.Reload(ctx, control.ReloadRequest{CanarySeconds: control.DefaultCanarySeconds}, nobody{})
+		busy, ok := errors.AsType[*control.RollError](err)
+		switch {
+		case errors.Is(err, control.ErrUnsupported):
+			return ErrNotRunning
+		case !ok || busy.Code != control.CodeBusy:
+			return err
+		}
 	}
 	return err
 }

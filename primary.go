@@ -52,7 +52,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return err
 	}
 	if left != nil && left.Check {
-		if err := errors.Join(est.tryState(a.cfg.StateDir), a.tryDoors(est)); err != nil {
+		if err := a.standTrial(left, est); err != nil {
 			return err
 		}
 		os.Exit(0) // the trial is over, and what main does after Run is no part of it
@@ -75,7 +75,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		Workers: a.cfg.workers(), Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
 		Heartbeat: max(a.cfg.HangTimeout, 0), Refusal: []byte(noWorker),
-		Env:       append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registryVariable+"=1"),
+		Env:       a.workerEnv(),
 		OnEvent:   p.event,
 		OnMove:    p.move,
 		OnMessage: p.hear,
@@ -88,6 +88,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return startError(err)
 	}
 	p.group.Store(group)
+	defer p.follow(est)()
 	a.bus.Store(&bus{p.hub})
 	defer a.bus.Store(nil)
 	p.desk.open(group.Addr().String())
@@ -98,6 +99,11 @@ func (a *App) runPrimary(ctx context.Context) error {
 		a.Logger().Warn("workers had to be killed", "workers", killed)
 	}
 	return nil
+}
+
+// workerEnv is the environment of workers beside that of the primary.
+func (a *App) workerEnv() []string {
+	return append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registryVariable+"=1")
 }
 
 // noWorker is what clients get while all workers have crashed again and again.

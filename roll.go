@@ -14,6 +14,10 @@ import (
 func (d *desk) Reload(
 	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
 ) (control.RollResult, error) {
+	if !d.op.TryLock() {
+		return control.RollResult{}, d.rollError(cluster.ErrBusy)
+	}
+	defer d.release()
 	canary := time.Duration(req.CanarySeconds * float64(time.Second))
 	lost := d.lost()
 	trial, err := d.rehearsal(req)
@@ -28,6 +32,11 @@ func (d *desk) Reload(
 		o.Canary, o.Trial = canary, trial
 		return g.Reload(ctx, o)
 	})
+	if next := d.next.Load(); err == nil && next != nil {
+		res.Warnings = next.Warnings
+		res.Program = d.crew.cluster().Settings().Exec
+		d.app.Logger().Info("workers run the new program", "program", res.Program, "version", next.Version)
+	}
 	if err != nil || req.KeepPrimary {
 		return res, err
 	}
@@ -79,14 +88,41 @@ func (d *desk) rehearsal(req control.ReloadRequest) (*cluster.ExecOptions, error
 	if err := d.restore(); err != nil {
 		return nil, d.rollError(fmt.Errorf("nothing was changed: %w", err))
 	}
-	if req.KeepPrimary {
-		return nil, nil
-	}
 	o, err := p.bequest()
 	if err != nil {
 		return nil, d.rollError(err)
 	}
+	o.Answered = d.judge
 	return &o, nil
+}
+
+// later notes that a reload is to follow the roll under way; false says that there is none.
+func (d *desk) later() bool {
+	if d.op.TryLock() {
+		d.op.Unlock()
+		return false
+	}
+	d.again.Store(true)
+	if d.op.TryLock() { // it has just ended: whoever takes the note back reloads
+		d.op.Unlock()
+		return !d.again.CompareAndSwap(true, false)
+	}
+	return true
+}
+
+// release ends a roll, and begins the reload that was asked for meanwhile.
+func (d *desk) release() {
+	d.op.Unlock()
+	if d.again.CompareAndSwap(true, false) {
+		go d.reloadAgain() // ends with the reload
+	}
+}
+
+// reloadAgain reloads for somebody who does not wait for the result.
+func (d *desk) reloadAgain() {
+	if err := d.app.Reload(context.Background()); err != nil && !errors.Is(err, ErrNotRunning) {
+		d.app.Logger().Error("reload failed", "error", err)
+	}
 }
 
 // restore makes the control socket anew if its file was removed.
@@ -120,6 +156,10 @@ func (p *primary) bequest() (o cluster.ExecOptions, err error) {
 
 // Scale changes the number of workers. Connections move.
 func (d *desk) Scale(ctx context.Context, req control.ScaleRequest, rep control.Reporter) (control.RollResult, error) {
+	if !d.op.TryLock() {
+		return control.RollResult{}, d.rollError(cluster.ErrBusy)
+	}
+	defer d.release()
 	res, err := d.roll(ctx, "scale", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
 		return g.Scale(ctx, req.Workers, o)
 	})
@@ -129,6 +169,10 @@ func (d *desk) Scale(ctx context.Context, req control.ScaleRequest, rep control.
 
 // Rebalance evens out the connections of the workers.
 func (d *desk) Rebalance(ctx context.Context, rep control.Reporter) (control.RollResult, error) {
+	if !d.op.TryLock() {
+		return control.RollResult{}, d.rollError(cluster.ErrBusy)
+	}
+	defer d.release()
 	res, err := d.roll(ctx, "rebalance", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
 		return g.Rebalance(ctx, o)
 	})

@@ -80,7 +80,7 @@ type Config struct {
 	// what comes. Stats.HandlesLost counts both.
 	OnHandle func(w *Worker, m []byte, h Handle)
 	// Inherit goes on with what the program that this process ran before has left, instead of starting anew: Workers,
-	// Listen and Scheduling must be as they were, and count for nothing new. See Primary.Exec.
+	// Listen and Scheduling are what they were, whatever stands here. See Primary.Exec.
 	Inherit *Inheritance
 	// OnMove is told where a move of connections stands, by the goroutine that runs the workers: see MoveStep. It must
 	// neither block nor call the methods of Primary that wait.

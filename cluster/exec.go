@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -24,6 +25,10 @@ type ExecOptions struct {
 	// ErrOverloaded): what it returns is given to the next program as Inheritance.State. It is called once before that,
 	// too, for the trial. Nil is nothing.
 	State func() ([]byte, error)
+	// Answered receives what the next program, on trial, gave to Inheritance.Answer; nothing if it gave none. It returns
+	// entries (NAME=value) of the environment of all processes of that program, and further ones of its workers, which
+	// win over Settings.Env. An error refuses the program. Nil changes nothing.
+	Answered func(answer []byte) (env, workers []string, err error)
 	// Files go along by name, for Inheritance.File. They stay open here if the exec fails.
 	Files map[string]*os.File
 	// Before is called last, when it is certain that the program is able to go on. Nil is nothing.
@@ -40,6 +45,8 @@ const (
 	flushLimit = 100 * time.Millisecond
 	// checkLimit is how long the next program may take to say that it could go on.
 	checkLimit = 30 * time.Second
+	// maxAnswer is the number of bytes that are read of the answer of a program on trial.
+	maxAnswer = 1 << 20
 )
 
 // Exec replaces the program of this process by the one that is on disk now, in place: the process, its children, its
@@ -56,7 +63,7 @@ func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
 	}
 	defer p.closePrograms()
 	next, err := p.execProgram()
-	if err == nil {
+	if err == nil && !p.wasTried(next) {
 		err = p.tryNext(ctx, next, o)
 	}
 	if err != nil {
@@ -84,16 +91,32 @@ func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) err
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
 	defer cancel()
+	answer, err := memoryFile("answer")
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
 	cmd := exec.CommandContext(ctx, next.path, os.Args[1:]...)
-	cmd.Env = append(os.Environ(), heritageEnv+"="+fmt.Sprintf(heritageFormat, linkFD, true))
+	cmd.Dir = next.dir
 	cmd.ExtraFiles = []*os.File{f}
+	cmd.Env = append(os.Environ(), heritageEnv+"="+fmt.Sprintf(heritageFormat, linkFD, true))
 	next.setCommand(cmd)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, answer)
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", answerEnv, linkFD+len(cmd.ExtraFiles)-1))
 	cmd.WaitDelay = outputDelay
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return &TrialError{Program: next.path, Err: err, Output: string(out[max(len(out)-tailSize, 0):])}
 	}
-	return nil
+	if o.Answered == nil {
+		return nil
+	}
+	b, err := io.ReadAll(io.NewSectionReader(answer, 0, maxAnswer))
+	if err != nil {
+		return err
+	}
+	next.env, next.workerEnv, err = o.Answered(b)
+	return err
 }
 
 // seal writes a heritage, with the application's part, where the next program finds it.
@@ -252,8 +275,11 @@ func (p *Primary) exec(next *program, o ExecOptions) error {
 	if o.Before != nil {
 		o.Before()
 	}
-	env := append(slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, heritageEnv+"=") }),
-		heritageEnv+"="+fmt.Sprintf(heritageFormat, fd, false))
+	env := slices.DeleteFunc(next.environ(), func(kv string) bool { return strings.HasPrefix(kv, heritageEnv+"=") })
+	env = append(env, heritageEnv+"="+fmt.Sprintf(heritageFormat, fd, false))
+	if back, err := enter(next.dir); err == nil {
+		defer back()
+	}
 	return replaceProgram(next.execPath(), append([]string{os.Args[0]}, os.Args[1:]...), env, fds)
 }
 
@@ -262,7 +288,7 @@ func (p *Primary) exec(next *program, o ExecOptions) error {
 func (p *Primary) bequeath(fds *[]int) (*heritage, error) {
 	h := &heritage{
 		Version: heritageVersion, Generation: p.generation, NextID: p.nextID, MoveIDs: p.moveIDs.Load(),
-		Rolled: p.Rolled(), Stats: p.Stats(), Invocation: &p.programs.invocation,
+		Rolled: p.Rolled(), Stats: p.Stats(), Invocation: &p.programs.invocation, Scheduling: &p.cfg.Scheduling,
 	}
 	var failed error
 	carry := func(of Handle) int {

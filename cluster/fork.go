@@ -158,7 +158,7 @@ func (p *Primary) bear(s *slot, of *program) (*Worker, error) {
 		settings: p.Settings(), program: of, env: s.env, queue: p.cfg.QueueLimit, outlets: &p.outlets,
 		role: role{slot: s.number, slots: len(p.slots), generation: s.generation, id: p.nextID},
 	}
-	if p.cfg.Scheduling == None && p.acceptors != nil {
+	if p.cfg.Scheduling == None && s.number <= len(p.acceptors) {
 		b.listener = p.acceptors[s.number-1].ln
 	}
 	w, err := spawn(b)

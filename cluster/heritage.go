@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -30,6 +32,7 @@ type heritage struct {
 	Acceptors  []int            `json:"acceptors"`
 	Shared     []sharedHeritage `json:"shared,omitempty"`
 	Files      map[string]int   `json:"files,omitempty"` // of the application
+	Scheduling *Policy          `json:"scheduling,omitempty"`
 	Invocation *invocation      `json:"invocation,omitempty"`
 	Rolled     Rolled           `json:"rolled"`
 	Stats      Stats            `json:"stats"`
@@ -117,8 +120,34 @@ type Inheritance struct {
 	// State.
 	Check bool
 
-	h *heritage
+	h      *heritage
+	answer *os.File // of a trial; nil if nobody waits for one
 }
+
+// answerEnv tells a program on trial where its answer goes.
+const answerEnv = "EXPEDITE_ANSWER"
+
+// Answer tells the program that runs, in a trial, what it has to know before this one takes its place: see
+// ExecOptions.Answered.
+func (i *Inheritance) Answer(b []byte) error {
+	if i.answer == nil {
+		return nil
+	}
+	if len(b) > maxAnswer {
+		return fmt.Errorf("cluster: an answer of %d bytes, the limit is %d", len(b), maxAnswer)
+	}
+	if _, err := i.answer.WriteAt(b, 0); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	return nil
+}
+
+// OnTrial reports whether this process was started to say whether it could take the place of another program, and
+// Succeeds whether it has taken it. Before Inherit.
+func OnTrial() bool { return strings.HasSuffix(os.Getenv(heritageEnv), "check=true") }
+
+// Succeeds reports whether this process was a primary before it ran this program. Before Inherit.
+func Succeeds() bool { return strings.HasSuffix(os.Getenv(heritageEnv), "check=false") }
 
 // Inherit tells whether this process was a primary before it ran this program, and what is left of that; nil if not. A
 // program that replaces primaries calls it once, before Start, and gives the result to Config.Inherit, or ends if it is
@@ -139,6 +168,12 @@ func Inherit() (*Inheritance, error) {
 	i := new(Inheritance)
 	if _, err := fmt.Sscanf(env, heritageFormat, &fd, &i.Check); err != nil {
 		return nil, fmt.Errorf("%w: %s=%q", errHeritage, heritageEnv, env)
+	}
+	if at, err := strconv.Atoi(os.Getenv(answerEnv)); err == nil && i.Check {
+		i.answer = os.NewFile(uintptr(at), "answer")
+	}
+	if err := os.Unsetenv(answerEnv); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	b, err := readSealed(fd)
 	if err != nil {

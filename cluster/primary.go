@@ -92,6 +92,9 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	if i := cfg.Inherit; i != nil && i.h.Scheduling != nil { // the sockets were made for it
+		cfg.Scheduling = *i.h.Scheduling
+	}
 	p := &Primary{
 		cfg: cfg, disp: newDispatcher(cfg.Scheduling, newRefusals(cfg.Refusal)), unready: cfg.Workers,
 		generation: 1,

@@ -15,6 +15,12 @@ import (
 type program struct {
 	path string
 	file *os.File // nil: processes are started by path, which may be another build by then
+	// Of a program that a Reload has opened: what its processes find in their environment, in place of what is there
+	// now, and their working folder. Empty is this process's own.
+	env       []string
+	workerEnv []string // further entries, of workers
+	dir       string
+	tried     bool // it could take the place of the primary's
 }
 
 // programEnv tells a process that it was started from the descriptor programFD, and may close it.
@@ -34,6 +40,14 @@ func (p *program) setCommand(cmd *exec.Cmd) {
 	cmd.Path, cmd.Args[0], cmd.Err = fmt.Sprintf("/proc/self/fd/%d", programFD), os.Args[0], nil
 	cmd.ExtraFiles = append(cmd.ExtraFiles, p.file)
 	cmd.Env = append(cmd.Env, programEnv+"=1")
+}
+
+// environ returns the environment of this process with the entries of p in place of its own.
+func (p *program) environ() []string {
+	return append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.ContainsFunc(p.env, func(own string) bool { return strings.HasPrefix(own, name+"=") })
+	}), p.env...)
 }
 
 // leaveProgram closes the descriptor that this process was started from, if it was.
@@ -104,6 +118,24 @@ func (v invocation) resolve() (string, error) {
 	return path, nil
 }
 
+// enter makes a folder the working folder; back undoes that. An empty one is the one that there is.
+func enter(dir string) (back func(), err error) {
+	if dir == "" {
+		return func() {}, nil
+	}
+	here, err := os.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chdir(dir); err != nil {
+		return nil, errors.Join(err, here.Close())
+	}
+	return func() {
+		_ = here.Chdir()
+		_ = here.Close()
+	}, nil
+}
+
 // programs are what a primary starts workers from. On the run loop only.
 type programs struct {
 	invocation invocation
@@ -133,7 +165,15 @@ func (s *programs) next() (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.open(path, path)
+	p, err := s.open(path, path)
+	if err != nil {
+		return nil, err
+	}
+	// A folder that is gone is no reason to refuse: the one that this process is in still exists for it.
+	if info, err := os.Stat(s.invocation.Dir); err == nil && info.IsDir() {
+		p.dir = s.invocation.Dir
+	}
+	return p, nil
 }
 
 func (s *programs) open(path, file string) (*program, error) {
@@ -188,6 +228,13 @@ func (p *Primary) took(next *program) {
 	}
 	p.mu.Unlock()
 	p.programs.current, p.programs.reloaded = next, true
+}
+
+// wasTried reports whether a program was tried by the Reload that has started the workers from it. Its settings were
+// resolved then, once for all its processes.
+func (p *Primary) wasTried(next *program) (yes bool) {
+	p.doNow(func() { yes = next == p.programs.current && next.tried })
+	return yes
 }
 
 // execProgram returns what Exec runs: what the last Reload has started, else what is on disk now.

@@ -204,7 +204,9 @@ func (r *roll) try(ctx context.Context) error {
 	if next == nil {
 		next = &program{path: r.p.Settings().Exec}
 	}
-	return r.p.tryNext(ctx, next, *r.o.Trial)
+	err := r.p.tryNext(ctx, next, *r.o.Trial)
+	next.tried = err == nil
+	return err
 }
 
 // Replace replaces the worker of one slot by one of the same program. Its connections move as with Reload.

@@ -95,13 +95,17 @@ func execute(b birth, r role, link *os.File, stderr io.Writer) (*process, error)
 	defer func() { closeFiles(theirs) }()
 	cmd := exec.Command(b.settings.Exec, b.settings.Args...)
 	cmd.Dir = b.settings.Dir
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+	cmd.Env = append(slices.DeleteFunc(b.program.environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, roleEnv+"=")
 	}), b.settings.Env...)
+	cmd.Env = append(cmd.Env, b.program.workerEnv...)
 	cmd.Env = append(append(cmd.Env, b.env...), roleEnv+"="+r.String())
 	cmd.ExtraFiles = []*os.File{link}
 	if b.program.is(b.settings.Exec) {
 		b.program.setCommand(cmd)
+		if cmd.Dir == "" {
+			cmd.Dir = b.program.dir
+		}
 	}
 	cmd.SysProcAttr = processAttributes(b.settings.Credential)
 	for _, way := range []struct {

@@ -48,3 +48,5 @@ func nameProcess() {}
 func writeFD(int, []byte) (int, error) { return 0, ErrUnsupported }
 
 func shutdownWrite(*os.File) {}
+
+func memoryFile(string) (*os.File, error) { return nil, ErrUnsupported }

@@ -10,6 +10,7 @@ var flagOf = map[string]string{
 	"Config.LogDir":              "--log-dir",
 	"Config.MaxConnections":      "--max-connections",
 	"Config.Auth.Verifier":       "--auth-keys, --auth-jwks, --auth-introspect or " + secretEnv,
+	"Config.Scheduling":          "--scheduling",
 	"Config.HangTimeout":         "--hang-timeout",
 	"Config.MaxPartial":          "--max-partial",
 	"Handler.PingInterval":       "--ping-interval",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/expedite-go/expedite"
 )
 
 // defaultFile is read when it exists and no other is named.
@@ -19,6 +22,13 @@ const defaultFile = "expedite.yaml"
 type fileResolver struct {
 	loaded bool
 	values map[string]string
+}
+
+// document is a configuration file as it was read: all processes of a server go by the same one. Without a name there
+// is none.
+type document struct {
+	Name string `json:"name,omitempty"`
+	Text string `json:"text,omitempty"`
 }
 
 // Validate is part of kong.Resolver.
@@ -36,7 +46,11 @@ func (r *fileResolver) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag)
 	}
 	if !r.loaded {
 		r.loaded = true
-		if err := r.load(fileName(ctx), knownKeys(ctx.Model.Node)); err != nil {
+		doc, err := documentOf(ctx)
+		if err == nil {
+			err = r.load(doc, knownKeys(ctx.Model.Node))
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -74,21 +88,75 @@ func knownKeys(n *kong.Node) []string {
 	return keys
 }
 
-// load reads a file; without a name, the default one if it is there.
-func (r *fileResolver) load(name string, known []string) error {
+// documentOf finds the configuration file of a command. A server reads it once; its workers, and the program that takes
+// its place, are given what it has read.
+func documentOf(ctx *kong.Context) (doc document, err error) {
+	name := fileName(ctx)
+	if !slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool { return p.Command != nil && p.Command.Name == "serve" }) {
+		return readDocument(name)
+	}
+	b, err := expedite.Resolve(func(before []byte) ([]byte, error) {
+		doc, err := readDocument(name)
+		if err == nil {
+			err = doc.checkSuccessor(before)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(doc)
+	})
+	if err == nil {
+		err = json.Unmarshal(b, &doc)
+	}
+	return doc, err
+}
+
+// readDocument reads a file; without a name, the default one if it is there.
+func readDocument(name string) (document, error) {
 	named := name != ""
 	if !named {
 		name = defaultFile
 	}
 	b, err := os.ReadFile(name)
 	if !named && errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return document{}, nil
 	}
 	if err != nil {
-		return fmt.Errorf("configuration file: %w", err)
+		return document{}, fmt.Errorf("configuration file: %w", err)
 	}
+	return document{Name: name, Text: string(b)}, nil
+}
+
+// checkSuccessor refuses, at a reload, a file that is not there any more, or has nothing in it. Somebody removed it, or
+// is just about to write it: without it, a server would let everyone in that it keeps out.
+func (d document) checkSuccessor(before []byte) error {
+	var was document
+	if len(before) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(before, &was); err != nil {
+		return fmt.Errorf("configuration file: what the server was started with: %w", err)
+	}
+	what := ""
+	switch {
+	case strings.TrimSpace(was.Text) == "":
+		return nil
+	case d.Name == "":
+		what = "is gone"
+	case strings.TrimSpace(d.Text) == "":
+		what = "is empty"
+	default:
+		return nil
+	}
+	return fmt.Errorf("configuration file %s, which this server was started with, %s: put it back, or restart the server",
+		was.Name, what)
+}
+
+// load takes the values of a file.
+func (r *fileResolver) load(file document, known []string) error {
+	name := file.Name
 	var doc map[string]yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
+	if err := yaml.Unmarshal([]byte(file.Text), &doc); err != nil {
 		return fmt.Errorf("configuration file %s: %w", name, err)
 	}
 	r.values = make(map[string]string, len(doc))

@@ -158,6 +158,12 @@ func summary(done string, r result) string {
 	if r.Version != "" {
 		b.WriteString("; version " + r.Version)
 	}
+	if r.Program != "" {
+		b.WriteString("; program " + r.Program)
+	}
+	for _, w := range r.Warnings {
+		b.WriteString("\nwarning: " + w)
+	}
 	return b.String()
 }
 

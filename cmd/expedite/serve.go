@@ -61,9 +61,9 @@ Environment, beside EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (HS
 EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS of each
 worker.
 
-Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, also after TERM, HUP reloads as expedite
-reload does: the workers and the primary become the binary that is on disk now, and no client is dropped. USR1 reopens
-the log files.
+Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, also after TERM,
+HUP reloads as expedite reload does: the workers and the primary become the binary that is on disk now, and no client
+is dropped. USR1 reopens the log files.
 
 Examples:
   expedite serve
@@ -192,11 +192,13 @@ func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 	}()
 	go func() { // ends with the process
 		for range reload {
-			switch err := app.Reload(ctx); {
-			case errors.Is(err, expedite.ErrNotRunning): // a worker, or not yet
-			case err != nil:
-				app.Logger().Error("reload failed", "error", err)
-			}
+			go func() { // ends with the reload; one that comes meanwhile follows it
+				switch err := app.Reload(ctx); {
+				case errors.Is(err, expedite.ErrNotRunning): // a worker, or not yet
+				case err != nil:
+					app.Logger().Error("reload failed", "error", err)
+				}
+			}()
 		}
 	}()
 	go func() { // ends with the process

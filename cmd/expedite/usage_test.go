@@ -50,7 +50,7 @@ func TestWrongUse(t *testing.T) {
 		{"drain timeout 0", []string{"serve", "--drain-timeout", "0"}, 2, []string{"--drain-timeout"}},
 		{"budget no size", []string{"serve", "--max-partial", "much"}, 2, []string{"--max-partial", "much", "512MiB"}},
 		{"rate without a time", []string{"serve", "--message-min-rate", "1KiB"}, 2, []string{"--message-min-rate", "1KiB/10s"}},
-		{"time of a body below zero", []string{"serve", "--body-timeout", "-1s"}, 2, []string{"--body-timeout", "0 or more"}},
+		{"time of a body below zero", []string{"serve", "--body-timeout=-1s"}, 2, []string{"--body-timeout", "0 or more"}},
 		{"rate of no time", []string{"serve", "--message-min-rate", "1KiB/0s"}, 2, []string{"--message-min-rate", "1KiB/10s"}},
 		{"drain timeout no time", []string{"serve", "--drain-timeout", "soon"}, 2, []string{"--drain-timeout", "soon"}},
 		{"file that is not there", []string{"serve", "--config", filepath.Join(dir, "none.yaml")}, 2, []string{"none.yaml", "no such file"}},

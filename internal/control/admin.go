@@ -21,8 +21,9 @@ const adminPage = `<!doctype html>
 `
 
 // AdminHandler is what the admin listener serves: / names the rest, /metrics is the given handler, /debug/pprof/ the
-// profiles of this process, and with ?worker=N those of a worker; a nil worker has none. Requests whose Host is a name other than localhost get 403: a page that a browser on this
-// machine shows could otherwise read them, by a name of its own that resolves to a loopback address (DNS rebinding).
+// profiles of this process, and with ?worker=N those of a worker; a nil worker has none. Requests whose Host is a name
+// other than localhost get 403: a page that a browser on this machine shows could otherwise read them, by a name of its
+// own that resolves to a loopback address (DNS rebinding).
 // Nobody is asked for a password: the listener's address is the protection. A nil metrics is none.
 func AdminHandler(metrics http.Handler, worker WorkerProfile) http.Handler {
 	mux := http.NewServeMux()

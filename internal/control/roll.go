@@ -116,6 +116,10 @@ type RollResult struct {
 	// PrimaryReplaced says that the primary, too, is a new one.
 	PrimaryReplaced bool   `json:"primary_replaced"`
 	Version         string `json:"version,omitempty"` // of the new one
+	// Program is the file that a reload has started, as the server's name leads to it now.
+	Program string `json:"program,omitempty"`
+	// Warnings tell what a reload has opened: to clients without tokens, or to pages of other origins.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // StayReasons tells people why connections could not move: "3 hold data that Handler.State does not carry". The reasons

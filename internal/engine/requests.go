@@ -49,7 +49,7 @@ const (
 	// drainBodyTimeout is what Config.BodyTimeout becomes in a drain.
 	drainBodyTimeout = 500 * time.Millisecond
 	// httpLinger is how long the next request is awaited before the connection returns to the loop. That takes three
-	// times the processor time of a small request: see docs/decisions/0011.
+	// times the processor time of a small request: see docs/decisions/0013.
 	httpLinger = 100 * time.Millisecond
 )
 

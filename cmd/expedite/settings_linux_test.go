@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// configured is a server with an expedite.yaml in its working folder.
+type configured struct {
+	*server
+	file, base string
+}
+
+func serveConfigured(t *testing.T, base string, args ...string) *configured {
+	t.Helper()
+	s := &server{
+		t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{}),
+	}
+	dir := t.TempDir()
+	c := &configured{s, filepath.Join(dir, defaultFile), base + "addr: 127.0.0.1:0\nadmin: 127.0.0.1:0\ncontrol: " + s.control + "\n"}
+	c.write("")
+	s.start(func(cmd *exec.Cmd) {
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), secretEnv+"=a secret of thirty-two bytes, or more", "XDG_STATE_HOME="+t.TempDir())
+	}, append([]string{"serve"}, args...))
+	return c
+}
+
+// write puts the settings of the beginning, and further ones, which win, into the file.
+func (c *configured) write(more string) {
+	c.t.Helper()
+	text := ""
+	for line := range strings.Lines(c.base) {
+		if name, _, _ := strings.Cut(line, ":"); !strings.HasPrefix(more, name+":") {
+			text += line
+		}
+	}
+	if err := os.WriteFile(c.file, []byte(text+more), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// reload reloads, when nothing else is under way, and returns what that has said.
+func (c *configured) reload() (said string, failed error) {
+	eventually(c.t, "nothing is under way", func() bool {
+		out, err := exec.Command(command, "reload", "--canary", "0s", "--control", c.control).CombinedOutput()
+		said, failed = string(out), err
+		return err == nil || !strings.Contains(said, "is under way") // a change of workers follows a reload
+	})
+	return said, failed
+}
+
+// wantStatus wants an answer to handshakes without a token, from every worker.
+func (c *configured) wantStatus(want, workers int) {
+	c.t.Helper()
+	for range 2 * workers {
+		conn, resp, err := websocket.Dial(c.t.Context(), "ws://"+c.addr+"/echo", nil)
+		if resp == nil {
+			c.t.Fatalf("handshake: %v", err)
+		}
+		if resp.StatusCode != want {
+			c.t.Errorf("handshake without a token: got %d, want %d", resp.StatusCode, want)
+		}
+		if err == nil {
+			_ = conn.CloseNow()
+		}
+	}
+}
+
+// TestOneConfiguration: every process of a server goes by the settings that it was started with, whatever becomes of the
+// file; a reload refuses a file that is gone or empty, and tells what it has opened.
+func TestOneConfiguration(t *testing.T) {
+	c := serveConfigured(t, "workers: 1\nauth: required\n")
+	c.wantStatus(http.StatusUnauthorized, 1)
+
+	if err := os.Remove(c.file); err != nil {
+		t.Fatal(err)
+	}
+	c.killWorker(1)
+	c.wantStatus(http.StatusUnauthorized, 1)
+	c.roll("scale", "2")
+	c.wantStatus(http.StatusUnauthorized, 2)
+	if out, err := c.reload(); err == nil || !strings.Contains(out, defaultFile+", which this server was started with, is gone") {
+		t.Errorf("reload without the file: %v, %s", err, out)
+	}
+	if err := os.WriteFile(c.file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := c.reload(); err == nil || !strings.Contains(out, "is empty") {
+		t.Errorf("reload with an empty file: %v, %s", err, out)
+	}
+	c.killWorker(2)
+	c.wantStatus(http.StatusUnauthorized, 2)
+
+	c.write("auth: optional\norigins: [\"https://a.example\"]\n")
+	c.killWorker(1) // what was written is not in force yet
+	c.wantStatus(http.StatusUnauthorized, 2)
+	out, err := c.reload()
+	for _, want := range []string{"clients without a token are let in now", "pages of https://a.example may connect now", "program "} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("reload: %v, %s; want %q", err, out, want)
+		}
+		if want != "program " && !strings.Contains(c.output.String(), want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
+	c.wantStatus(http.StatusSwitchingProtocols, 2)
+	if err := os.Remove(c.file); err != nil {
+		t.Fatal(err)
+	}
+	c.killWorker(1)
+	c.wantStatus(http.StatusSwitchingProtocols, 2)
+}
+
+// settings are what each flag of serve may be changed to at a reload; a text is what the refusal says.
+var settings = map[string]struct{ to, refused string }{
+	"addr": {"127.0.0.1:1", "--addr was"}, "scheduling": {"none", "--scheduling was"}, "control": {"/tmp/other", "--control was"},
+	"workers": {"3", ""}, "admin": {"127.0.0.1:0", ""}, "log-format": {"json", ""}, "log-level": {"warn", ""},
+	"hang-timeout": {"40s", ""}, "max-worker-memory": {"1GiB", ""}, "drain-timeout": {"7s", ""}, "ping-interval": {"40s", ""},
+	"idle-timeout": {"90s", ""}, "auth": {"required", ""}, "auth-secret-file": {"/nowhere", "/nowhere"},
+	"auth-keys": {"/nowhere", "/nowhere"}, "auth-jwks": {"nonsense", "--auth-jwks"}, "auth-introspect": {"nonsense", "--auth-introspect"},
+	"auth-introspect-client": {"me", ""}, "auth-issuer": {"me", ""}, "auth-audience": {"me", ""},
+	"origins": {"https://a.example", ""}, "auth-leeway": {"1s", ""}, "redis": {"nonsense://", "--redis"},
+	"require-redis": {"true", "--require-redis wants"}, "session-ttl": {"2h", ""}, "session-empty-ttl": {"1m", ""},
+	"max-sessions": {"1000", ""}, "max-sessions-per-user": {"3", ""}, "session-overflow": {"refuse-new", ""},
+	"session-cookie": {"sid", ""}, "memory": {"1GiB", ""}, "memory-reserve": {"off", ""}, "gogc": {"200", ""}, "procs": {"2", ""},
+	"conn-rate-in": {"1MiB", ""}, "conn-rate-out": {"1MiB", ""}, "rate-in": {"10MiB", ""}, "rate-out": {"10MiB", ""},
+	"max-connections": {"1000", ""}, "max-handshakes": {"1000", ""}, "max-per-address": {"100", ""},
+	"max-http-connections": {"100", ""}, "response-timeout": {"20s", ""}, "max-partial": {"10MiB", ""}, "max-queued": {"10MiB", ""},
+	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // a folder of the test
+	"log-dir": {"/dev/null/x", "--log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
+	"log-sample": {"5", ""},
+}
+
+// TestEverySetting: a reload applies each setting that has changed, or refuses it by its name before anything is replaced.
+func TestEverySetting(t *testing.T) {
+	help, err := exec.Command(command, "serve", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := serveConfigured(t, "workers: 2\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	client := c.mustDial(ctx, "/echo")
+	for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`).FindAllStringSubmatch(string(help), -1) {
+		name := m[1]
+		if name == "help" || name == "version" || name == "config" {
+			continue
+		}
+		want, known := settings[name]
+		if !known {
+			t.Errorf("--%s: this test does not say what a reload makes of it", name)
+			continue
+		}
+		if name == "state-dir" {
+			want.to = t.TempDir()
+		}
+		c.write(fmt.Sprintf("%s: %q\n", name, want.to))
+		before := lives(c.await("it serves", allReady))
+		out, err := c.reload()
+		switch {
+		case want.refused == "" && err != nil:
+			t.Errorf("--%s: %v, %s; want it to be applied", name, err, out)
+		case want.refused != "" && (err == nil || !strings.Contains(out, want.refused)):
+			t.Errorf("--%s: %v, %s; want a refusal that says %q", name, err, out, want.refused)
+		case want.refused != "" && lives(c.await("it serves", allReady)) != before:
+			t.Errorf("--%s: something was replaced", name)
+		}
+		if err := client.Write(ctx, websocket.MessageText, []byte(name)); err != nil {
+			t.Fatalf("--%s: the client: %v", name, err)
+		}
+		if _, b, err := client.Read(ctx); err != nil || string(b) != name {
+			t.Fatalf("--%s: the client: %q, %v", name, b, err)
+		}
+	}
+	c.write("workers: 1\n")
+	if out, err := c.reload(); err != nil {
+		t.Errorf("reload: %v, %s", err, out)
+	}
+	c.await("there is one worker", func(st control.Status) bool { return len(st.Workers) == 1 && allReady(st) })
+}
+
+// TestReloadDuringReload: a HUP that comes while a reload is under way is not lost, and no reload ends with two programs.
+func TestReloadDuringReload(t *testing.T) {
+	r := newReleases(t)
+	r.add("1")
+	r.current("1")
+	s := serveAs(t, func(cmd *exec.Cmd) {
+		cmd.Path = filepath.Join(r.dir, "current", "expedite")
+		cmd.Args[0] = cmd.Path
+	}, "--workers", "3")
+	r.add("2")
+	third := r.add("3")
+	r.current("2")
+	s.signal(syscall.SIGHUP)
+	s.await("the reload is under way", func(st control.Status) bool { return st.Rolling != nil })
+	r.current("3")
+	s.signal(syscall.SIGHUP)
+	s.await("both reloads are done", func(st control.Status) bool { return st.Generation == 3 && st.Rolling == nil })
+	s.wantProgram(third, 3)
+}
