@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/engine"
 )
 
 // check reports what is wrong with the configuration and the endpoints: everything that would panic, or refuse every
@@ -64,4 +67,90 @@ func checkState(s State) error {
 func isNil(v any) bool {
 	r := reflect.ValueOf(v)
 	return v == nil || (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil()
+}
+
+const (
+	// leastHangTimeout leaves a worker that wakes from a sleep the time to report, on a busy machine, too.
+	leastHangTimeout = 2 * time.Second
+	// leastHead is less than the shortest opening handshake of a browser.
+	leastHead = 512
+	// freshWorker is what a worker holds that has just begun, in bytes, and a little more.
+	freshWorker = 24 << 20
+)
+
+// checkLimits reports settings that cannot work, alone or with one another.
+func (c *Config) checkLimits() error {
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"HandoffStall", c.HandoffStall}, {"HandshakeTimeout", c.HandshakeTimeout},
+		{"Auth.TicketTTL", c.Auth.TicketTTL}, {"Sessions.TTL", c.Sessions.TTL},
+	} {
+		if d.value < 0 {
+			return fmt.Errorf("expedite: Config.%s is %s: want 0 or more", d.field, d.value)
+		}
+	}
+	switch {
+	case c.HangTimeout > 0 && c.HangTimeout < leastHangTimeout:
+		return fmt.Errorf("expedite: Config.HangTimeout is %s: healthy workers that rest would be killed; want %s or more",
+			c.HangTimeout, leastHangTimeout)
+	case c.MaxHead != 0 && c.MaxHead < leastHead:
+		return fmt.Errorf("expedite: Config.MaxHead is %d: no handshake is that short; want %d or more", c.MaxHead, leastHead)
+	case c.MaxConnections < 0 || c.MaxHandshakes < 0 || c.MaxSubscriptions < 0 || c.MaxAuthorizing < 0:
+		return fmt.Errorf("expedite: Config: a limit is negative")
+	case c.MessageMinRate.Bytes > 0 && c.MessageMinRate.Per <= 0:
+		return fmt.Errorf("expedite: Config.MessageMinRate is %d bytes in %s: want a time",
+			c.MessageMinRate.Bytes, c.MessageMinRate.Per)
+	}
+	return nil
+}
+
+// checkLimits reports settings of a handler that cannot work, alone or with one another.
+func (h *Handler) checkLimits(path string) error {
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("expedite: the handler of "+path+": "+format, args...)
+	}
+	if h.MaxMessage < 0 || h.MaxFragments < 0 || h.QueueLimit < 0 || h.LowMark < 0 || h.MailboxLimit < 0 ||
+		h.CloseTimeout < 0 {
+		return fail("a limit is negative")
+	}
+	idle, ping := h.IdleTimeout, h.PingInterval
+	if idle == 0 {
+		idle = engine.DefaultIdleTimeout
+	}
+	queue := h.QueueLimit
+	if queue == 0 {
+		queue = engine.DefaultQueueLimit
+	}
+	switch {
+	case idle > 0 && ping > 0 && clamp(ping) >= clamp(idle) && clamp(idle) < clamp(math.MaxInt64):
+		return fail("Handler.PingInterval is %s and Handler.IdleTimeout %s: clients that only listen would be closed before "+
+			"they are pinged; want a shorter interval", ping, idle)
+	case h.LowMark >= queue:
+		return fail("Handler.LowMark is %d, and Handler.QueueLimit %d: want a lower mark", h.LowMark, queue)
+	}
+	return nil
+}
+
+// pingInterval is the one in force: by default early enough for clients that only listen.
+func (h *Handler) pingInterval() time.Duration {
+	if h.PingInterval == 0 && h.IdleTimeout > 0 && h.IdleTimeout <= engine.DefaultPingInterval {
+		return h.IdleTimeout * 5 / 12 // as 50 s is of 120 s
+	}
+	return h.PingInterval
+}
+
+// warnLimits logs settings that work otherwise than somebody will have meant them.
+func (a *App) warnLimits() {
+	if most := a.cfg.MaxWorkerMemory; most > 0 && most < freshWorker {
+		a.Logger().Warn("a fresh worker holds more memory than a worker may: each will be replaced again and again",
+			"setting", "MaxWorkerMemory", "limit_bytes", most, "fresh_worker_bytes", freshWorker)
+	}
+	for path, r := range a.routes {
+		if most := a.cfg.MaxPartial; most > 0 && r.Reader.MaxMessage > most {
+			a.Logger().Warn("the largest message of a handler is larger than all unfinished ones together may be",
+				"setting", "MaxPartial", "limit_bytes", most, "path", path, "max_message_bytes", r.Reader.MaxMessage)
+		}
+	}
 }
