@@ -7,12 +7,13 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// socketQueues are the sockets that are no WebSockets yet, in three queues by what may be lost when one is closed to
+// socketQueues are the sockets that are no WebSockets yet, in queues by what may be lost when one is closed to
 // make room for a new one. On the loop only.
 type socketQueues struct {
 	silent  socketQueue // accepted, and not a byte has come
 	refused socketQueue // refused, and the answer is on its way
 	heads   socketQueue // part of a request head has come
+	kept    socketQueue // kept alive after an HTTP request: these are closed for other HTTP requests only
 }
 
 // socketQueue lists sockets, oldest first. One that has gone on stays in the list until it is passed over.
@@ -72,6 +73,8 @@ func (e *Engine) line(c *Conn) {
 	case c.phase.Load() == phaseRefused:
 		e.queues.refused.push(c.key, e.isRefused)
 	case c.phase.Load() != phaseHead:
+	case c.loopBits&bitKept != 0:
+		e.queues.kept.push(c.key, e.isKept)
 	case c.in == nil:
 		e.queues.silent.push(c.key, e.isSilent)
 	default:

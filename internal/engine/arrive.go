@@ -130,7 +130,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.restoreOutput(s)
 	c.phase.Store(s.phase)
 	if s.phase < phaseOpen {
-		e.handshakes.Add(1)
+		c.tally().Add(1)
 	} else {
 		e.idsMu.Lock()
 		e.ids[c.id] = c

@@ -108,11 +108,7 @@ func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *
 // enter makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes another one that is no
 // WebSocket is closed for it, or else the new one itself.
 func (e *Engine) enter(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
-	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now(), lastPing: e.loop.Now()}
-	for int(k.Index) >= len(e.conns) {
-		e.conns = append(e.conns, nil)
-	}
-	e.conns[k.Index] = c
+	c := e.record(k, s, remote)
 	e.handshakes.Add(1)
 	e.loop.SetDeadline(k, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
 	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) && !e.makeRoom() {
@@ -126,6 +122,16 @@ func (e *Engine) enter(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *
 		return c
 	}
 	e.line(c)
+	return c
+}
+
+// record makes the record of a socket, which counts nowhere yet.
+func (e *Engine) record(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
+	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now(), lastPing: e.loop.Now()}
+	for int(k.Index) >= len(e.conns) {
+		e.conns = append(e.conns, nil)
+	}
+	e.conns[k.Index] = c
 	return c
 }
 
@@ -154,7 +160,7 @@ func (e *Engine) teardown(c *Conn) {
 	c.leave()
 	c.dropInput()
 	if was < phaseOpen {
-		e.handshakes.Add(-1)
+		c.tally().Add(-1)
 		return
 	}
 	e.idsMu.Lock()

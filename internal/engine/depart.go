@@ -381,7 +381,7 @@ func (e *Engine) Release(b *Batch) {
 		_ = c.sock.Close()
 		c.leave()
 		if z.phase < phaseOpen {
-			e.handshakes.Add(-1)
+			c.tally().Add(-1)
 			continue
 		}
 		e.idsMu.Lock()
@@ -431,7 +431,7 @@ func (e *Engine) lose(c *Conn) {
 	c.dropInput()
 	c.leave()
 	if c.id == 0 {
-		e.handshakes.Add(-1)
+		c.tally().Add(-1)
 		return
 	}
 	e.idsMu.Lock()

@@ -58,8 +58,9 @@ type Config struct {
 	// MaxPerAddress is the number of connections from one IPv4 address, or IPv6 network of 64 bits; past it a new one gets
 	// 429. Those that come from another worker are counted and not refused. 0 is no limit.
 	MaxPerAddress int
-	// MaxHTTPConnections is the number of connections that HTTP may have; past it a request gets 503, unless Vital names
-	// its path and it has no body. 0 is DefaultMaxHTTP.
+	// MaxHTTPConnections is the number of connections that HTTP may have, those that are kept alive without a request
+	// included. Past it one of these is closed for a new request; without any, the request gets 503, unless Vital names its
+	// path and it has no body. 0 is DefaultMaxHTTP.
 	MaxHTTPConnections int
 	Vital              func(path string) bool
 	// ResponseTimeout is how long an HTTP client may take nothing of its response until the connection ends. 0 is
@@ -184,6 +185,7 @@ type Engine struct {
 
 	requestsMu sync.Mutex
 	requests   map[*Requests]struct{} // connections that net/http has
+	lingering  map[*Requests]struct{} // those of them whose next request is awaited
 
 	topicsMu sync.Mutex
 	topics   *topic.Table
@@ -222,6 +224,7 @@ type Engine struct {
 func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg.withDefaults(), ids: make(map[uint64]*Conn), topics: topic.New(), requests: make(map[*Requests]struct{}),
+		lingering: make(map[*Requests]struct{}),
 	}
 	e.opening = make(map[uint64]*Upgrade)
 	e.inbounds.New = func() any { return new(inbound) }

@@ -73,7 +73,9 @@ func (c *Conn) feedHead(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	c.beginHead()
+	if c.beginHead() {
+		defer c.boundHandshakes()
+	}
 	end := ws.HeadEnd(b, from)
 	if end > c.eng.cfg.MaxHead || (end < 0 && len(b) >= c.eng.cfg.MaxHead) {
 		c.eng.count.limit(limitHead)
@@ -102,16 +104,6 @@ func (c *Conn) feedHead(b []byte) {
 // tlsHandshake is the first byte of a TLS connection. RFC 8446 §5.1.
 const tlsHandshake = 0x16
 
-// beginHead notes that a connection that was kept alive has a request: its head must be complete in time.
-func (c *Conn) beginHead() {
-	if c.loopBits&bitKept == 0 {
-		return
-	}
-	c.loopBits &^= bitKept
-	c.lastPing = c.eng.loop.Now()
-	c.reschedule()
-}
-
 // hold keeps bytes for later.
 func (c *Conn) hold(b []byte) {
 	if len(b) > 0 {
@@ -136,7 +128,10 @@ func (c *Conn) decide(b []byte, end int) {
 			c.refuse(unavailableInDrain())
 			return
 		}
-		if !e.httpRoom(e.vital(&req)) {
+		vital := e.vital(&req)
+		for !e.httpRoom(vital) && e.closeIdle() {
+		}
+		if !e.httpRoom(vital) {
 			e.count.limit(limitHTTPConnections)
 			c.refuse(unavailable("too many HTTP connections", "1"))
 			return

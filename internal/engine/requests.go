@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -229,11 +228,13 @@ func (x *Requests) become(stage httpStage) (ok bool) {
 // next waits for another request. It fails with io.EOF if the connection returns to the loop.
 func (x *Requests) next() error {
 	if len(x.unread) == 0 {
+		x.linger(true)
 		x.await(httpLinger)
 		buf := make([]byte, httpBuffer)
 		n, err := x.Conn.Read(buf)
 		x.unread = buf[:n]
 		x.await(0)
+		x.linger(false)
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
@@ -289,6 +290,7 @@ func (x *Requests) finish() bool {
 	x.mu.Unlock()
 	x.eng.requestsMu.Lock()
 	delete(x.eng.requests, x)
+	delete(x.eng.lingering, x)
 	x.eng.requestsMu.Unlock()
 	return before != httpOver
 }
@@ -307,38 +309,6 @@ func (e *Engine) hurryBodies() {
 	defer e.requestsMu.Unlock()
 	for x := range e.requests {
 		x.hurry()
-	}
-}
-
-// keep takes a connection that net/http had back onto the loop. rest is what was read of the next request. Any
-// goroutine; it reports false after Stop, and conn is the caller's still.
-func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
-	return e.loop.Post(func() {
-		k, s, err := e.takeBack(conn)
-		if err != nil {
-			e.clientLog(slog.LevelWarn, "connection lost on its way from net/http", "error", err)
-			_ = conn.Close()
-			return
-		}
-		c := e.enter(k, s, remote)
-		if c.phase.Load() != phaseHead {
-			return
-		}
-		c.loopBits |= bitKept
-		c.reschedule()
-		if len(rest) > 0 {
-			c.feed(rest)
-		}
-		if e.draining.Load() {
-			c.closeKept()
-		}
-	})
-}
-
-// closeKept ends a connection that is kept alive and has no request. On the loop.
-func (c *Conn) closeKept() {
-	if c.loopBits&bitKept != 0 && c.phase.Load() == phaseHead {
-		c.eng.teardown(c)
 	}
 }
 

@@ -49,7 +49,8 @@ func (f *fixture) returned(t *testing.T, n int) {
 	until(t, "the loop has the connections again", func() bool {
 		f.requestsMu.Lock()
 		defer f.requestsMu.Unlock()
-		return len(f.requests) == 0 && f.Stats().Handshaking == n
+		s := f.Stats()
+		return len(f.requests) == 0 && s.HTTPConnections == n && s.Handshaking == 0
 	})
 }
 

@@ -63,7 +63,7 @@ func (l limit) String() string {
 type Stats struct {
 	Connections     int // WebSockets that are open now
 	Handshaking     int // sockets in their handshake, or on their way out of it
-	HTTPConnections int // connections that net/http has now
+	HTTPConnections int // connections of HTTP now: with a request, or kept alive after one
 	Subscriptions   int
 	QueueBytes      int64 // bytes that wait for slow peers now
 	PartialBytes    int64 // bytes of messages and request heads that are not complete

@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+)
+
+// keep takes a connection that net/http had back onto the loop. rest is what was read of the next request. Any
+// goroutine; it reports false after Stop, and conn is the caller's still.
+func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
+	return e.loop.Post(func() {
+		k, s, err := e.takeBack(conn)
+		if err != nil {
+			e.clientLog(slog.LevelWarn, "connection lost on its way from net/http", "error", err)
+			_ = conn.Close()
+			return
+		}
+		c := e.record(k, s, remote)
+		c.loopBits |= bitKept
+		c.tally().Add(1)
+		c.enter(true) // its address has had it before
+		c.reschedule()
+		e.line(c)
+		if len(rest) > 0 {
+			c.feed(rest)
+		}
+		if e.draining.Load() {
+			c.closeKept()
+		}
+		for e.httpFull() && e.closeIdle() { // the reserve is for requests
+		}
+	})
+}
+
+// tally is the count that a connection before its handshake belongs to: those of HTTP while it is kept alive and has no
+// request. On the loop.
+func (c *Conn) tally() *atomic.Int64 {
+	if c.loopBits&bitKept != 0 {
+		return &c.eng.http
+	}
+	return &c.eng.handshakes
+}
+
+// beginHead notes that a request has begun. It reports whether c was kept alive until now: then it counts among the
+// handshakes from here on, and its head must be complete in time.
+func (c *Conn) beginHead() (kept bool) {
+	if c.loopBits&bitKept == 0 {
+		return false
+	}
+	c.tally().Add(-1)
+	c.loopBits &^= bitKept
+	c.tally().Add(1)
+	c.lastPing = c.eng.loop.Now()
+	c.reschedule()
+	if c.in != nil {
+		c.eng.line(c)
+	}
+	return true
+}
+
+// boundHandshakes closes a socket if there are too many, as c was kept alive and is one of them now.
+func (c *Conn) boundHandshakes() {
+	e := c.eng
+	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) {
+		e.makeRoom()
+	}
+}
+
+// closeKept ends a connection that is kept alive and has no request. On the loop.
+func (c *Conn) closeKept() {
+	if c.loopBits&bitKept != 0 && c.phase.Load() == phaseHead {
+		c.eng.teardown(c)
+	}
+}
+
+func (e *Engine) isKept(k reactor.Key) bool {
+	c := e.conn(k)
+	return c != nil && c.phase.Load() == phaseHead && c.loopBits&bitKept != 0
+}
+
+// closeIdle closes a connection of HTTP that has no request, for another one: the one that has waited on the loop for
+// longest, else one that net/http has. It reports false if there is none. On the loop.
+func (e *Engine) closeIdle() bool {
+	if k, ok := e.queues.kept.pop(e.isKept); ok {
+		e.count.limit(limitHTTPConnections)
+		e.teardown(e.conn(k))
+		return true
+	}
+	x := e.anyLingering()
+	if x == nil {
+		return false
+	}
+	e.count.limit(limitHTTPConnections)
+	if x.finish() {
+		go reclaim(x.Conn).Close() //nolint:errcheck // TLS says good-bye, and may wait for the peer; it gives up by itself
+	}
+	return true
+}
+
+// linger notes whether net/http waits for the next request of x.
+func (x *Requests) linger(on bool) {
+	x.eng.requestsMu.Lock()
+	defer x.eng.requestsMu.Unlock()
+	if on {
+		x.eng.lingering[x] = struct{}{}
+	} else {
+		delete(x.eng.lingering, x)
+	}
+}
+
+// anyLingering takes out a connection for which net/http waits for the next request; nil is none.
+func (e *Engine) anyLingering() *Requests {
+	e.requestsMu.Lock()
+	defer e.requestsMu.Unlock()
+	for x := range e.lingering {
+		delete(e.lingering, x)
+		return x
+	}
+	return nil
+}
