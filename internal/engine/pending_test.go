@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -11,13 +12,15 @@ import (
 // and the others go on.
 func TestPendingBudget(t *testing.T) {
 	const budget, attackers, size, each = 1 << 20, 40, 20_000, 5
-	release := make(chan struct{})
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
 	var handled atomic.Int64
-	slow := funcs{message: func(*Conn, ws.Opcode, []byte) { handled.Add(1); <-release }}
+	slow := funcs{message: func(*Conn, ws.Opcode, []byte) { handled.Add(1); <-hold }}
 	f := start(t, Config{MaxPending: budget}, map[string]*Route{
 		"/slow": {Handler: slow, CloseTimeout: patience, MailboxLimit: 1 << 20},
 		"/":     {Handler: echo},
 	})
+	t.Cleanup(release) // before the engine ends, which waits for the callbacks
 	good := f.dial(t, "/")
 	bad := make([]*peer, attackers)
 	for i := range bad {
@@ -36,7 +39,7 @@ func TestPendingBudget(t *testing.T) {
 		good.want(ws.OpText, []byte("still here"))
 	}
 	until(t, "the limit is hit", func() bool { return f.Stats().Limits["pending"] > 0 })
-	close(release)
+	release()
 	until(t, "everything is handled", func() bool { return f.count.pending.Load() == 0 })
 	closed := 0
 	for _, p := range bad {
