@@ -49,9 +49,9 @@ type Config struct {
 	// MaxPerAddress is the number of connections per worker, HTTP included, from one IPv4 address or one IPv6 network of
 	// 64 bits; past it a new one gets 429. 0 is no limit: behind a proxy, all clients share an address.
 	MaxPerAddress int
-	// MaxHTTPConnections is the number of connections per worker that have an HTTP request or are kept alive after one. Past
-	// it the one that has been idle for longest is closed for a new request; if none is, the request gets 503, except GET
-	// /healthz and /readyz. 0 is 4096, or a quarter of the open files if that is less.
+	// MaxHTTPConnections is the number of connections per worker that have an HTTP request or are kept alive after one.
+	// Past it the one that has been idle for longest is closed for a new request; if none is idle, the request gets 503,
+	// except GET /healthz and /readyz. 0 is 4096, or a quarter of the open files if that is less.
 	MaxHTTPConnections int
 	// ResponseTimeout is how long an HTTP client may take nothing of its response; then its connection ends. 0 is 30 s,
 	// negative is for ever.

@@ -14,7 +14,7 @@ type limitFlags struct {
 	MaxConnections int `help:"WebSockets per worker; beyond it 503. 0: only open files limit it." placeholder:"N"`
 	MaxHandshakes  int `help:"Sockets per worker before their handshake; then silent ones close." placeholder:"N"`
 	MaxPerAddress  int `help:"Connections per worker and address (IPv6: /64); beyond it 429." placeholder:"N"`
-	MaxHTTP        int `name:"max-http-connections" help:"HTTP connections per worker; beyond it idle ones are closed, or 503." placeholder:"N"`
+	MaxHTTP        int `name:"max-http-connections" help:"HTTP connections per worker; beyond it 503." placeholder:"N"`
 
 	ResponseTimeout time.Duration `help:"End HTTP responses that nobody reads for so long; 0: never." default:"30s"`
 

@@ -59,8 +59,8 @@ type Config struct {
 	// 429. Those that come from another worker are counted and not refused. 0 is no limit.
 	MaxPerAddress int
 	// MaxHTTPConnections is the number of connections that HTTP may have, those that are kept alive without a request
-	// included. Past it one of these is closed for a new request; without any, the request gets 503, unless Vital names its
-	// path and it has no body. 0 is DefaultMaxHTTP.
+	// included. Past it one of these is closed for a new request; without any, the request gets 503, unless Vital names
+	// its path and it has no body. 0 is DefaultMaxHTTP.
 	MaxHTTPConnections int
 	Vital              func(path string) bool
 	// ResponseTimeout is how long an HTTP client may take nothing of its response until the connection ends. 0 is

@@ -18,8 +18,9 @@ const (
 	httpWritePart = 64 << 10
 )
 
-// httpConn is a connection that Config.HTTP has. It is counted until it is closed or back on the loop, where it is counted
-// as long as it waits for another request: see Conn.tally. A write fails when the client has taken nothing for Config.ResponseTimeout.
+// httpConn is a connection that Config.HTTP has. It is counted until it is closed or back on the loop, where it is
+// counted as long as it waits for another request: see Conn.tally. A write fails when the client has taken nothing for
+// Config.ResponseTimeout.
 type httpConn struct {
 	net.Conn
 	eng     *Engine
