@@ -114,6 +114,7 @@ func (w *endpointWriter) WriteHeader(status int) {
 	h.Del("Content-Length")
 	h.Set("Upgrade", "websocket")
 	h.Set("Connection", "Upgrade")
+	h.Set("Sec-WebSocket-Version", "13") // RFC 6455 §4.4
 	http.Error(w.ResponseWriter, "this is a WebSocket endpoint", http.StatusUpgradeRequired)
 }
 

@@ -13,9 +13,9 @@ import (
 	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
-// TestDroppedHandshakeClosesTheReplaced: a client that leaves before its connection opens has taken the session: the
-// connection that had it is closed all the same.
-func TestDroppedHandshakeClosesTheReplaced(t *testing.T) {
+// TestDroppedHandshakeTakesNothing: a client that leaves before its connection opens leaves the session, and its values,
+// to the connection that has it.
+func TestDroppedHandshakeTakesNothing(t *testing.T) {
 	d := openDoor(t, Config{})
 	g := d.enter("/?access_token=alice/1/99")
 	k := d.app.node.Load().gate.keeper
@@ -25,7 +25,14 @@ func TestDroppedHandshakeClosesTheReplaced(t *testing.T) {
 		t.Fatalf("attach: %v, resumed %v", err, w.resumed)
 	}
 	k.dropped(w, u.ID)
-	g.wantEnd("the connection that had the session", CloseReplaced)
+	k.flush()
+	if got := g.ask("still here"); got == "" {
+		t.Error("the connection that had the session got no answer")
+	}
+	s, err := k.store.Find(t.Context(), w.session)
+	if err != nil || s.Place.Conn != uint64(g.Conn) {
+		t.Errorf("the session: got %+v, %v; want it with connection %s", s.Place, err, g.Conn)
+	}
 }
 
 // TestOrdersForOneName: an order that spares a connection does not shield it from another for the same name.

@@ -88,6 +88,10 @@ func (d *desk) rehearsal(req control.ReloadRequest) (*cluster.ExecOptions, error
 	if err := d.restore(); err != nil {
 		return nil, d.rollError(fmt.Errorf("nothing was changed: %w", err))
 	}
+	if req.KeepPrimary { // and its settings
+		d.next.Store(nil)
+		return nil, nil
+	}
 	o, err := p.bequest()
 	if err != nil {
 		return nil, d.rollError(err)

@@ -109,7 +109,7 @@ func TestRefusedHandshakes(t *testing.T) {
 		{"head of 20,000 bytes", strings.Replace(good, "\r\n\r\n", "\r\nX: "+strings.Repeat("x", 20000)+"\r\n\r\n", 1), 431},
 		{"unknown path", handshake("/nowhere"), 404},
 		{"no upgrade at all", "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n", 200},
-		{"no upgrade on an endpoint", "GET /echo HTTP/1.1\r\nHost: test\r\n\r\n", 404},
+		{"no upgrade on an endpoint", "GET /echo HTTP/1.1\r\nHost: test\r\n\r\n", 426},
 		{"the page", "GET / HTTP/1.1\r\nHost: test\r\n\r\n", 200},
 		{"not HTTP", "hello\r\n\r\n", 400},
 	}

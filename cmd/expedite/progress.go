@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/big"
 	"os"
 	"strings"
 	"time"
@@ -151,7 +152,7 @@ func cut(s string, columns int) string {
 }
 
 // grouped returns a number with commas: 18,000.
-func grouped(n uint64) string { return humanize.Comma(int64(min(n, math.MaxInt64))) }
+func grouped(n uint64) string { return humanize.BigComma(new(big.Int).SetUint64(n)) }
 
 // count returns a number of things: 1 worker, 18,000 connections.
 func count(n uint64, thing string) string { return english.Plural(int(min(n, math.MaxInt)), thing, "") }

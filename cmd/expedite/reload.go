@@ -27,7 +27,7 @@ type console struct{ out, err io.Writer }
 // reloadCmd is `expedite reload`.
 type reloadCmd struct {
 	Canary      time.Duration `help:"How long the first new worker serves before the others follow." default:"1s"`
-	KeepPrimary bool          `help:"Do not replace the primary."`
+	KeepPrimary bool          `help:"Do not replace the primary; settings stay as they are."`
 	rollFlags
 }
 

@@ -37,7 +37,7 @@ var (
 	}
 	errNotUpgrade = &ws.HandshakeError{
 		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
-		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}},
+		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Version", Value: "13"}},
 	}
 )
 

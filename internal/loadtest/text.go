@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,7 +192,7 @@ func short(seconds float64) string {
 }
 
 // number returns n with commas.
-func number(n uint64) string { return humanize.Comma(int64(min(n, math.MaxInt64))) }
+func number(n uint64) string { return humanize.BigComma(new(big.Int).SetUint64(n)) }
 
 // size is a number of bytes in a unit that fits.
 func size(n float64) string {
