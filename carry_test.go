@@ -185,7 +185,7 @@ func TestCarried(t *testing.T) {
 
 // TestStateIsChecked: Run refuses a type that JSON would lose.
 func TestStateIsChecked(t *testing.T) {
-	type secretive struct{ name string }
+	type secretive struct{ _ string }
 	for _, c := range []struct {
 		rule  string
 		state State

@@ -12,6 +12,7 @@ import (
 
 // TestLogUnits: times in JSON log lines are seconds and say so, and things are counted in words that agree.
 func TestLogUnits(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--workers", "1", "--log-format", "json")
 	if !strings.Contains(s.output.String(), "1 process,") {
 		t.Errorf("the banner counts its worker otherwise than as 1 process:\n%s", s.output)

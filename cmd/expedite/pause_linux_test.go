@@ -15,6 +15,7 @@ import (
 // TestPauseIsNoSilence: processes that stood still for longer than the idle timeout close nobody when they go on: their
 // clients could not be heard, and are pinged first. What clients have sent meanwhile is answered.
 func TestPauseIsNoSilence(t *testing.T) {
+	t.Parallel()
 	const clients, idle = 40, 2 * time.Second
 	s := serve(t, "--workers", "2", "--idle-timeout", idle.String(), "--ping-interval", "1s")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

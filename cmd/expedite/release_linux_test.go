@@ -125,6 +125,7 @@ func (s *server) roll(args ...string) {
 // TestOneProgram: until a reload, every process runs the program that the server was started with, and after it the one
 // that its name leads to by then, however it was named: by a link to a folder, through a working folder, or by PATH.
 func TestOneProgram(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		prepare func(r releases, cmd *exec.Cmd)
@@ -168,6 +169,7 @@ func TestOneProgram(t *testing.T) {
 
 // TestBrokenProgramOnDisk: a broken file in the place of the program harms nobody before a reload, which refuses it.
 func TestBrokenProgramOnDisk(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	first := r.add("1")
 	r.current("1")

@@ -82,6 +82,7 @@ func (c *configured) wantStatus(want, workers int) {
 // TestOneConfiguration: every process of a server goes by the settings that it was started with, whatever becomes of the
 // file; a reload refuses a file that is gone or empty, and tells what it has opened.
 func TestOneConfiguration(t *testing.T) {
+	t.Parallel()
 	c := serveConfigured(t, "workers: 1\nauth: required\n")
 	c.wantStatus(http.StatusUnauthorized, 1)
 
@@ -146,6 +147,7 @@ var settings = map[string]struct{ to, refused string }{
 
 // TestEverySetting: a reload applies each setting that has changed, or refuses it by its name before anything is replaced.
 func TestEverySetting(t *testing.T) {
+	t.Parallel()
 	help, err := exec.Command(command, "serve", "--help").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -194,6 +196,7 @@ func TestEverySetting(t *testing.T) {
 
 // TestReloadDuringReload: a HUP that comes while a reload is under way is not lost, and no reload ends with two programs.
 func TestReloadDuringReload(t *testing.T) {
+	t.Parallel()
 	r := newReleases(t)
 	r.add("1")
 	r.current("1")

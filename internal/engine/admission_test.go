@@ -163,7 +163,7 @@ func TestMaxPerAddress(t *testing.T) {
 		full()
 		_ = socket.conn.Close()
 		until(t, "it has left", func() bool { return f.Len() == 0 })
-		socket = f.dial(t, "/")
+		f.dial(t, "/")
 		full()
 		_ = web.Close()
 		_ = web.Close() // once more does not count

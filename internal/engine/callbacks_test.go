@@ -49,12 +49,6 @@ func (r *record) want(t *testing.T, calls ...string) {
 	}
 }
 
-func (r *record) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.calls)
-}
-
 // numbered is count messages in one piece.
 func numbered(count int) (stream []byte) {
 	for i := range count {

@@ -45,12 +45,3 @@ func (e *Engine) clientLog(level slog.Level, msg string, args ...any) {
 		e.cfg.Logger.Log(ctx, level, msg, args...)
 	}
 }
-
-// addrPort is the IP address and port of a, or the zero value if it has none.
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
-}
