@@ -73,24 +73,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	c.Bench.Load = loadScript
 	code, exited := exitFine, false
-	parser, err := kong.New(&c,
-		kong.Name("expedite"),
-		kong.Description("A WebSocket server made for scale.\n\n"+
-			"Every flag of serve can stand in the environment (EXPEDITE_ADDR for --addr) and, by its name, in expedite.yaml. "+
-			"Flags win over the environment, which wins over the file; a variable that is empty is not set."),
-		kong.Vars{
-			"version": version(), "control": control.DefaultPath(), "policies": "round-robin,least-connections,none",
-			"policy": "round-robin",
-		},
-		kong.DefaultEnvars("EXPEDITE"),
-		kong.Resolvers(&fileResolver{}),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(c int) { code, exited = c, true }),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(stdout, (*io.Writer)(nil)),
-		kong.Bind(&console{stdout, stderr}),
-	)
+	parser, err := newParser(&c, stdout, stderr, func(c int) { code, exited = c, true })
 	if err != nil {
 		fmt.Fprintln(stderr, "expedite:", err)
 		return exitFailed
@@ -109,6 +92,28 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitCode(err)
 	}
 	return exitFine
+}
+
+// newParser makes the parser of the command line, the environment and the file. It calls exit after --help and --version.
+func newParser(c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("expedite"),
+		kong.Description("A WebSocket server made for scale.\n\n"+
+			"Every flag of serve can stand in the environment (EXPEDITE_ADDR for --addr) and, by its name, in expedite.yaml. "+
+			"Flags win over the environment, which wins over the file; a variable that is empty is not set."),
+		kong.Vars{
+			"version": version(), "control": control.DefaultPath(), "policies": "round-robin,least-connections,none",
+			"policy": "round-robin",
+		},
+		kong.DefaultEnvars("EXPEDITE"),
+		kong.Resolvers(&fileResolver{}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+		kong.Bind(&console{stdout, stderr}),
+	)
 }
 
 // loadScript reads a script of artillery for the bench.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -192,6 +195,60 @@ func TestEverySetting(t *testing.T) {
 		t.Errorf("reload: %v, %s", err, out)
 	}
 	c.await("there is one worker", func(st control.Status) bool { return len(st.Workers) == 1 && allReady(st) })
+}
+
+// TestEverySettingOfTheFile: an empty variable hides no setting of the file, and a reload refuses a file that is gone or
+// empty, whichever setting it had.
+func TestEverySettingOfTheFile(t *testing.T) {
+	for name, s := range settings {
+		t.Run(name, func(t *testing.T) {
+			to := s.to
+			if to == "" {
+				to = "/a/folder"
+			}
+			was := document{Name: filepath.Join(t.TempDir(), "a.yaml"), Text: fmt.Sprintf("%s: %q\n", name, to)}
+			if err := os.WriteFile(was.Name, []byte(was.Text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("EXPEDITE_SETTINGS", "") // which the parser sets
+			t.Setenv(environmentPrefix+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), "")
+			if err := prepareEnvironment(); err != nil {
+				t.Fatal(err)
+			}
+			var c cli
+			parser, err := newParser(&c, io.Discard, io.Discard, func(int) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, err := parser.Parse([]string{"serve", "--config", was.Name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, flag := range ctx.Flags() {
+				got := strings.Trim(fmt.Sprint(ctx.FlagValue(flag)), "[]")
+				if d, ok := ctx.FlagValue(flag).(time.Duration); ok && flag.Name == name {
+					want, err := time.ParseDuration(to)
+					if err != nil || d != want {
+						t.Errorf("beside an empty variable: got %s, %v; want %s", d, err, to)
+					}
+				} else if flag.Name == name && got != to {
+					t.Errorf("beside an empty variable: got %q, want %q of the file", got, to)
+				}
+			}
+			before, err := json.Marshal(was)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, now := range []document{{}, {Name: was.Name}, {Name: was.Name, Text: " \n"}} {
+				if err := now.checkSuccessor(before); err == nil || !strings.Contains(err.Error(), was.Name) {
+					t.Errorf("reload with %+v: got %v, want a refusal that names the file", now, err)
+				}
+			}
+			if err := was.checkSuccessor(before); err != nil {
+				t.Errorf("reload with the same file: %v", err)
+			}
+		})
+	}
 }
 
 // TestReloadDuringReload: a HUP that comes while a reload is under way is not lost, and no reload ends with two programs.
