@@ -94,7 +94,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFine
 }
 
-// newParser makes the parser of the command line, the environment and the file. It calls exit after --help and --version.
+// newParser makes the parser of the command line, the environment and the file. It calls exit after --help and
+// --version.
 func newParser(c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kong, error) {
 	return kong.New(c,
 		kong.Name("expedite"),
