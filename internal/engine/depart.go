@@ -83,6 +83,7 @@ func (e *Engine) Depart(count int, ready func()) {
 		budget: count, window: maxAsked, ready: ready,
 		asked: make(map[*Conn]struct{}), staying: make(map[*Conn]stay),
 	}
+	e.recallLingering()
 }
 
 // Stay ends what Depart began: the connections that are still here go on. It returns the number of those that could not
@@ -168,7 +169,7 @@ func (e *Engine) Forsake() {
 
 // waiting is the number of connections that are here and can move, now or later.
 func (e *Engine) waiting() int {
-	n := 0
+	n := int(e.returning.Load())
 	for _, c := range e.conns {
 		if c == nil {
 			continue

@@ -186,6 +186,7 @@ type Engine struct {
 	requestsMu sync.Mutex
 	requests   map[*Requests]struct{} // connections that net/http has
 	lingering  map[*Requests]struct{} // those of them whose next request is awaited
+	returning  atomic.Int64           // those of them that have no request, or are on their way back to the loop
 
 	topicsMu sync.Mutex
 	topics   *topic.Table

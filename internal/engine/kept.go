@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 )
@@ -13,6 +14,7 @@ import (
 // goroutine; it reports false after Stop, and conn is the caller's still.
 func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
 	return e.loop.Post(func() {
+		defer e.returned()
 		k, s, err := e.takeBack(conn)
 		if err != nil {
 			e.clientLog(slog.LevelWarn, "connection lost on its way from net/http", "error", err)
@@ -34,6 +36,14 @@ func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
 		for e.httpFull() && e.closeIdle() { // the reserve is for requests
 		}
 	})
+}
+
+// returned notes that a connection which was on its way from net/http has come. On the loop.
+func (e *Engine) returned() {
+	e.returning.Add(-1)
+	if e.leaving.Load() && e.dep.ready != nil {
+		e.dep.ready()
+	}
 }
 
 // tally is the count that a connection before its handshake belongs to: those of HTTP while it is kept alive and has no
@@ -121,4 +131,23 @@ func (e *Engine) anyLingering() *Requests {
 		return x
 	}
 	return nil
+}
+
+// recallLingering brings the connections without a request back to the loop: only the loop's can move. On the loop.
+func (e *Engine) recallLingering() {
+	e.requestsMu.Lock()
+	defer e.requestsMu.Unlock()
+	for x := range e.lingering {
+		x.recall()
+	}
+}
+
+// recall ends the wait for another request. Any goroutine.
+func (x *Requests) recall() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.stage == httpKept && !x.bodyBy.IsZero() {
+		x.bodyBy = time.Now()
+		_ = x.setReadDeadline()
+	}
 }

@@ -23,3 +23,34 @@ func TestMoveKeptAlive(t *testing.T) {
 		p.here.returned(t, 1)
 	}
 }
+
+// TestMoveAnswered: a connection whose request was answered just now, and which net/http still has, moves with those of
+// the loop, whatever of its next request has come.
+func TestMoveAnswered(t *testing.T) {
+	for _, come := range []int{0, 1, len(plainRequest) - 1} {
+		p := &pair{t: t, ready: make(chan struct{}, 1)}
+		cfg := Config{KeepAlive: patience}
+		p.here, p.there = startHTTP(t, cfg, nil), startHTTP(t, cfg, nil)
+		for range 10 {
+			c := p.here.connect(t, plainRequest)
+			c.wantPlain()
+			c.write([]byte(plainRequest[:come]))
+			from := p.here
+			until(t, "the request is answered for net/http, too", func() bool {
+				from.requestsMu.Lock()
+				defer from.requestsMu.Unlock()
+				return from.returning.Load() > 0 || len(from.requests) == 0
+			})
+			if n := p.move(); n != 1 {
+				t.Fatalf("%d bytes have come: %d connections moved, want 1", come, n)
+			}
+			if n := from.returning.Load(); n != 0 {
+				t.Fatalf("%d connections are on their way, want none", n)
+			}
+			c.write([]byte(plainRequest[come:]))
+			c.wantPlain()
+			_ = c.conn.Close()
+			p.here.returned(t, 0)
+		}
+	}
+}

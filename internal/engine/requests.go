@@ -200,7 +200,8 @@ func (x *Requests) CloseWrite() error {
 func (x *Requests) Hijacked() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.stage, x.bodyBy = httpHijacked, time.Time{}
+	x.change(httpHijacked)
+	x.bodyBy = time.Time{}
 	if x.ahead {
 		x.unread, x.ahead = x.unread[1:], false
 	}
@@ -220,9 +221,20 @@ func (x *Requests) become(stage httpStage) (ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if ok = x.stage != httpOver; ok {
-		x.stage = stage
+		x.change(stage)
 	}
 	return ok
+}
+
+// change changes the stage, and counts. With x.mu held.
+func (x *Requests) change(stage httpStage) {
+	if x.stage == httpKept {
+		x.eng.returning.Add(-1)
+	}
+	if stage == httpKept {
+		x.eng.returning.Add(1)
+	}
+	x.stage = stage
 }
 
 // next waits for another request. It fails with io.EOF if the connection returns to the loop.
@@ -230,6 +242,9 @@ func (x *Requests) next() error {
 	if len(x.unread) == 0 {
 		x.linger(true)
 		x.await(httpLinger)
+		if x.eng.leaving.Load() { // Depart may have come before
+			x.recall()
+		}
 		buf := make([]byte, httpBuffer)
 		n, err := x.Conn.Read(buf)
 		x.unread = buf[:n]
@@ -242,7 +257,9 @@ func (x *Requests) next() error {
 	if x.nextHead() {
 		return nil
 	}
-	if x.finish() && (x.Conn.SetDeadline(time.Time{}) != nil || !x.eng.keep(x.Conn, x.remote, x.unread)) {
+	x.eng.returning.Add(1)
+	if !x.finish() || x.Conn.SetDeadline(time.Time{}) != nil || !x.eng.keep(x.Conn, x.remote, x.unread) {
+		x.eng.returning.Add(-1)
 		_ = x.Conn.Close()
 	}
 	return io.EOF
@@ -286,7 +303,7 @@ func (x *Requests) Close() error {
 func (x *Requests) finish() bool {
 	x.mu.Lock()
 	before := x.stage
-	x.stage = httpOver
+	x.change(httpOver)
 	x.mu.Unlock()
 	x.eng.requestsMu.Lock()
 	delete(x.eng.requests, x)
