@@ -21,8 +21,12 @@ const defaultFile = "expedite.yaml"
 // fileResolver gives kong the values of the configuration file: below the environment, above the defaults.
 type fileResolver struct {
 	loaded bool
+	known  []string
 	values map[string]string
 }
+
+// fileError is what is wrong with the configuration file, whichever flag was looked for in it.
+type fileError struct{ error }
 
 // document is a configuration file as it was read: all processes of a server go by the same one. Without a name there
 // is none.
@@ -34,9 +38,13 @@ type document struct {
 // Validate is part of kong.Resolver.
 func (*fileResolver) Validate(*kong.Application) error { return nil }
 
-// Resolve finds the value of a flag in the file.
+// Resolve finds the value of a flag in the file. A command that asks for nothing that may stand there, as stop with
+// --control does, works however broken the file is.
 func (r *fileResolver) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	if flag.Name == "config" || flag.Name == "help" || flag.Name == "version" {
+	if r.known == nil {
+		r.known = knownKeys(ctx.Model.Node)
+	}
+	if !slices.Contains(r.known, flag.Name) {
 		return nil, nil
 	}
 	for _, env := range flag.Envs {
@@ -48,10 +56,10 @@ func (r *fileResolver) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag)
 		r.loaded = true
 		doc, err := documentOf(ctx)
 		if err == nil {
-			err = r.load(doc, knownKeys(ctx.Model.Node))
+			err = r.load(doc, r.known)
 		}
 		if err != nil {
-			return nil, err
+			return nil, fileError{err}
 		}
 	}
 	if v, ok := r.values[flag.Name]; ok {

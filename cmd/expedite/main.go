@@ -82,6 +82,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if exited { // --help and --version have done their work
 		return code
 	}
+	if file, ok := errors.AsType[fileError](err); ok {
+		fmt.Fprintf(stderr, "expedite: %v\n", file)
+		return exitUsage
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "expedite: %v\nTry: expedite %s--help\n", err, commandOf(err))
 		return exitUsage

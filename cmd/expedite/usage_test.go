@@ -142,6 +142,35 @@ func TestConfiguration(t *testing.T) {
 	})
 }
 
+// TestBrokenFileBesideCommands: a configuration file that nobody can read keeps no command from a server whose socket is
+// named. The error of one that needs it names the file, and no flag.
+func TestBrokenFileBesideCommands(t *testing.T) {
+	s := serve(t, "--workers", "1")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "expedite.yaml"), []byte("nonsense: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) (string, error) {
+		cmd := exec.Command(command, args...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for _, args := range [][]string{{"serve"}, {"status"}} {
+		if out, err := run(args...); err == nil || !strings.HasPrefix(out, "expedite: configuration file expedite.yaml, line 1") {
+			t.Errorf("%v: got %v %q, want an error that names the file", args, err, out)
+		}
+	}
+	for _, name := range []string{"status", "sessions", "rebalance", "stop"} {
+		if out, err := run(name, "--control", s.control); err != nil {
+			t.Errorf("%s --control: %v\n%s", name, err, out)
+		}
+	}
+	if code := s.waitEnd(); code != 0 {
+		t.Errorf("exit code: got %d, want 0", code)
+	}
+}
+
 // TestInterrupt: INT ends without a drain, but clients are told, and workers end by themselves.
 func TestInterrupt(t *testing.T) {
 	s := serve(t, "--workers", "1")
