@@ -68,6 +68,7 @@ type Envelope struct {
 // (8), connection (8), topic, payload; little-endian. The number of a directed message is the Hub's mark of the link
 // that it went to.
 const (
+	kindAt    = 4
 	flagsAt   = 6
 	seqAt     = 12
 	connAt    = 20

@@ -52,13 +52,3 @@ func (g *gap) append(dst []byte) []byte {
 	}
 	return dst
 }
-
-// Flush tells the worker what it has missed, if its link has room for that by now. Call it when the link has room
-// again; whatever is sent to the worker does the same first.
-func (p *Port) Flush() {
-	p.hub.mu.Lock()
-	defer p.hub.mu.Unlock()
-	if !p.gone && p.gap.all.count > 0 && p.link.Send(p.gap.append(nil)) == nil {
-		p.gap = gap{}
-	}
-}

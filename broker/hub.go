@@ -71,7 +71,7 @@ func (h *Hub) pass(from *Port, m []byte) int {
 		binary.LittleEndian.PutUint64(b[seqAt:], h.count.published)
 		for _, p := range h.ports {
 			if !p.put(b) {
-				p.gap.add(string(topic), h.count.published)
+				p.owed.gap.add(string(topic), h.count.published)
 			}
 		}
 	case Send, Close:

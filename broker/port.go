@@ -10,7 +10,7 @@ type Port struct {
 	mark uint64 // tells it from all others that there are, were or will be
 	link Link
 	gone bool // detached
-	gap  gap
+	owed owed
 }
 
 // slot is the place of a worker and of those that come after it.
@@ -94,7 +94,7 @@ func (p *Port) Resume() {
 
 // Detach ends what Attach began. If the port led its slot, the latest of the others there leads now, as if by Lead. If
 // there is no other, all that the Hub knew to live in this slot is forgotten, and what was held goes wherever messages
-// go whose worker is not there. It does nothing the second time.
+// go whose worker is not there, as closes do that the worker has not got. It does nothing the second time.
 func (p *Port) Detach() {
 	h, s := p.hub, p.slot
 	h.mu.Lock()
@@ -115,19 +115,6 @@ func (p *Port) Detach() {
 		s.leader = s.ports[len(s.ports)-1]
 		h.release(s)
 	}
-}
-
-// put queues an envelope for the worker, behind what tells it of what it has missed before, and reports whether the
-// link has taken it. The Hub's lock is held.
-func (p *Port) put(b []byte) bool {
-	if p.gap.all.count > 0 { // both or none: or each message that finds no room would make a gap of its own
-		b = append(p.gap.append(nil), b...)
-	}
-	if p.link.Send(b) != nil {
-		p.slot.dropped++
-		return false
-	}
-	p.gap = gap{}
-	p.slot.delivered++
-	return true
+	h.passOn(p.owed.closes)
+	p.owed = owed{}
 }

@@ -24,7 +24,7 @@ type HubStats struct {
 	// Delivered counts, by slot, the envelopes that a worker's link took.
 	Delivered map[int]uint64
 	// Dropped counts, by slot, the envelopes that a worker missed because its link did not take them, or because
-	// the slot held too many.
+	// the slot held too many. A close that the worker gets later is not among them.
 	Dropped map[int]uint64
 }
 
