@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/engine"
 )
 
@@ -89,6 +90,11 @@ func (c *Config) checkLimits() error {
 	} {
 		if d.value < 0 {
 			return fmt.Errorf("expedite: Config.%s is %s: want 0 or more", d.field, d.value)
+		}
+	}
+	for _, name := range c.AdminHosts {
+		if err := control.CheckAdminHost(name); err != nil {
+			return fmt.Errorf("expedite: Config.AdminHosts: %w", err)
 		}
 	}
 	switch {

@@ -32,6 +32,7 @@ func TestWrongConfig(t *testing.T) {
 		{"a nil writer", Config{WorkerOutput: (*bytes.Buffer)(nil)}, nil, "Config.WorkerOutput"},
 		{"a hang timeout that kills the healthy", Config{HangTimeout: 300 * time.Millisecond}, nil, "Config.HangTimeout is 300ms"},
 		{"a time below zero", Config{HandshakeTimeout: -1}, nil, "Config.HandshakeTimeout"},
+		{"a name with a port", Config{AdminHosts: []string{"a.example", "b.example:9600"}}, nil, "Config.AdminHosts"},
 		{"a head that is too short", Config{MaxHead: 100}, nil, "Config.MaxHead"},
 		{"a limit below zero", Config{MaxConnections: -1}, nil, "negative"},
 		{"a rate without a time", Config{MessageMinRate: Progress{Bytes: 1}}, nil, "Config.MessageMinRate"},
@@ -70,6 +71,16 @@ func TestPingsFitTheIdleTimeout(t *testing.T) {
 	} {
 		if got := (&Handler{IdleTimeout: idle}).pingInterval(); got != want {
 			t.Errorf("idle timeout %s: got a ping each %s, want %s (0 is the default)", idle, got, want)
+		}
+	}
+}
+
+// TestAdminHosts: the host of Config.Admin is a name of the admin listener, beside those of Config.AdminHosts.
+func TestAdminHosts(t *testing.T) {
+	for addr, want := range map[string]string{"admin.example:9600": "proxy.example admin.example", ":9600": "proxy.example"} {
+		cfg := Config{Admin: addr, AdminHosts: []string{"proxy.example"}}
+		if got := strings.Join(cfg.adminHosts(), " "); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
 		}
 	}
 }

@@ -26,6 +26,10 @@ type Config struct {
 	StateDir string
 	// Admin is the TCP address of the listener for /metrics and /debug/pprof. Empty is none. Keep it private.
 	Admin string
+	// AdminHosts are the names, without a port, that requests to the admin listener may be for, beside localhost, IP
+	// addresses and the host of Admin: those of a reverse proxy in front of it, for instance. Requests for other names,
+	// and those of pages of other origins, get 403, so that no page in the browser of an operator starts a profile.
+	AdminHosts []string
 	// DrainTimeout is how long a graceful stop may take. 0 is 30 s.
 	DrainTimeout time.Duration
 	// HandoffStall is how long one worker may wait for another, while connections move between them, without any

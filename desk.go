@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,8 +118,9 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 // serveAdmin answers at the admin listener.
 func (d *desk) serveAdmin(ln net.Listener, metrics *telemetry.Metrics) {
 	d.admin = ln
+	handler := control.AdminHandler(metrics, d.crew.profile, d.app.cfg.adminHosts())
 	d.web = &http.Server{
-		Handler:           control.LimitBody(d.app.cfg.BodyTimeout, control.AdminHandler(metrics, d.crew.profile)),
+		Handler:           control.LimitBody(d.app.cfg.BodyTimeout, handler),
 		ReadHeaderTimeout: adminHeadTimeout, IdleTimeout: adminIdleTimeout,
 		ErrorLog: slog.NewLogLogger(d.app.Logger().Handler(), slog.LevelDebug),
 	}
@@ -127,6 +129,15 @@ func (d *desk) serveAdmin(ln net.Listener, metrics *telemetry.Metrics) {
 			d.app.Logger().Error("admin listener ended", "error", err)
 		}
 	})
+}
+
+// adminHosts are the names that requests to the admin listener may be for.
+func (c *Config) adminHosts() []string {
+	hosts := slices.Clone(c.AdminHosts)
+	if name, _, err := net.SplitHostPort(c.Admin); err == nil && name != "" {
+		hosts = append(hosts, name)
+	}
+	return hosts
 }
 
 // serveControl answers at the control socket.

@@ -146,12 +146,13 @@ type browser struct {
 	last int
 }
 
-// startBrowser starts a Chromium of its own, which ends with the test.
-func startBrowser(ctx context.Context, t *testing.T) *browser {
+// startBrowser starts a Chromium of its own, with flags, which ends with the test.
+func startBrowser(ctx context.Context, t *testing.T, flags ...string) *browser {
 	t.Helper()
 	path := findTool(t, "chromium", "chromium-browser", "google-chrome")
-	cmd := exec.CommandContext(ctx, path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--no-first-run", "--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "about:blank")
+	args := append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+		"--remote-debugging-port=0", "--user-data-dir=" + t.TempDir()}, flags...)
+	cmd := exec.CommandContext(ctx, path, append(args, "about:blank")...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import "regexp"
 var flagOf = map[string]string{
 	"Config.Addr":                "--addr",
 	"Config.Admin":               "--admin",
+	"Config.AdminHosts":          "--admin-hosts",
 	"Config.Control":             "--control",
 	"Config.LogDir":              "--log-dir",
 	"Config.MaxConnections":      "--max-connections",

@@ -27,6 +27,7 @@ type serveCmd struct {
 	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
 	Control      string        `help:"Unix socket for the other commands, or off. Default: ${control}." placeholder:"PATH"`
 	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
+	AdminHosts   []string      `help:"Names that requests to --admin may be for." placeholder:"NAME"`
 	LogFormat    string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
 	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
 	HangTimeout  time.Duration `help:"Replace a worker that stands still so long; 0: never." default:"30s"`
@@ -144,7 +145,7 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	slog.SetDefault(logger)
 	return expedite.Config{
 		Addr: addr, Workers: workers, Scheduling: policy,
-		Control: controlPath(s.Control), Admin: admin, StateDir: s.stateDir(logger),
+		Control: controlPath(s.Control), Admin: admin, AdminHosts: s.AdminHosts, StateDir: s.stateDir(logger),
 		HangTimeout: hang, MaxWorkerMemory: memory,
 		DrainTimeout: s.DrainTimeout, Logger: logger, Version: version(),
 		LogDir: s.LogDir, LogQuery: s.LogQuery, LogHeaders: s.LogHeader, LogSample: s.LogSample,

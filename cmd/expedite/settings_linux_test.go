@@ -145,7 +145,7 @@ var settings = map[string]struct{ to, refused string }{
 	"max-http-connections": {"100", ""}, "response-timeout": {"20s", ""}, "max-partial": {"10MiB", ""}, "max-queued": {"10MiB", ""},
 	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // a folder of the test
 	"log-dir": {"/dev/null/x", "--log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
-	"log-sample": {"5", ""},
+	"log-sample": {"5", ""}, "admin-hosts": {"https://a.example", "--admin-hosts"},
 }
 
 // TestEverySetting: a reload applies each setting that has changed, or refuses it by its name before anything is replaced.

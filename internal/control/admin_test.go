@@ -11,7 +11,7 @@ import (
 func admin() http.Handler {
 	return AdminHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "expedite_connections 1\n")
-	}), nil)
+	}), nil, []string{"Admin.example", "proxy.example."})
 }
 
 func TestAdminPages(t *testing.T) {
@@ -44,7 +44,7 @@ func TestAdminWithoutMetrics(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/metrics", nil)
 	r.Host = "localhost"
-	AdminHandler(nil, nil).ServeHTTP(w, r)
+	AdminHandler(nil, nil, nil).ServeHTTP(w, r)
 	if w.Code != 404 {
 		t.Errorf("got %d, want 404", w.Code)
 	}
