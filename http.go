@@ -80,18 +80,21 @@ func (a *App) httpServer(eng *engine.Engine) *http.Server {
 // httpHandler is the App's handler, with what happens around it.
 func (a *App) httpHandler(eng *engine.Engine) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		returned := false
 		defer func() {
-			if p := recover(); p != nil {
-				if p != http.ErrAbortHandler {
-					eng.Panicked("http handler", p)
-				}
-				panic(http.ErrAbortHandler) // net/http ends the connection
+			if returned {
+				return
 			}
+			if p := recover(); p != http.ErrAbortHandler {
+				eng.Panicked("http handler", p)
+			}
+			panic(http.ErrAbortHandler) // net/http ends the connection
 		}()
 		if a.routes[r.URL.Path] != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			w = &endpointWriter{ResponseWriter: w}
 		}
 		a.http.ServeHTTP(w, r)
+		returned = true
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -317,6 +318,33 @@ func TestPanicInHTTP(t *testing.T) {
 	log := s.log.String()
 	if strings.Count(log, "panic in") != 1 || !strings.Contains(log, "oh no") || !strings.Contains(log, "TestPanicInHTTP") {
 		t.Errorf("the log has not one panic with its stack:\n%s", log)
+	}
+}
+
+// TestGoexitInHTTP: a handler that ends its goroutine is logged like one that panics.
+func TestGoexitInHTTP(t *testing.T) {
+	s := openSite(t, Config{}, func(mux *http.ServeMux) {
+		mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { runtime.Goexit() })
+	})
+	s.call("GET /exit HTTP/1.1\r\nHost: a\r\n\r\n").wantEnd()
+	s.call("GET / HTTP/1.1\r\nHost: a\r\n\r\n").want(http.StatusOK, "the page")
+	if log := s.log.String(); strings.Count(log, "panic in") != 1 || !strings.Contains(log, "runtime.Goexit") {
+		t.Errorf("the log has not one end of a handler:\n%s", log)
+	}
+}
+
+// TestPanicsInHTTPAreSampled: what clients can make handlers log is bounded, as it is for callbacks.
+func TestPanicsInHTTPAreSampled(t *testing.T) {
+	const panics = 400
+	s := openSite(t, Config{}, func(mux *http.ServeMux) {
+		mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("oh no") })
+	})
+	for range panics {
+		s.call("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").wantEnd()
+	}
+	log := s.log.String()
+	if n := strings.Count(log, "panic in"); n < 1 || n >= panics {
+		t.Errorf("%d panics left %d lines, want some and fewer", panics, n)
 	}
 }
 
