@@ -260,14 +260,21 @@ func (d *desk) Status(ctx context.Context) (control.Status, error) {
 	return st, nil
 }
 
-// ownLimits are the limits of the primary that were hit: requests on the control socket that were
-// refused, log lines that were dropped, and bytes of workers' output.
+// ownLimits are the limits of the primary that were hit: requests on the control socket that were refused, sessions
+// that found its store full or ended early, log lines that were dropped, and bytes of workers' output.
 func (d *desk) ownLimits() map[string]uint64 {
 	hits := make(map[string]uint64)
 	if d.ctl != nil {
 		if n := d.ctl.Refused(); n > 0 {
 			hits["control"] = n
 		}
+	}
+	memory := d.registry.memory.Stats()
+	if memory.Full > 0 {
+		hits["sessions"] = memory.Full
+	}
+	if memory.Discarded > 0 {
+		hits["sessions_discarded"] = memory.Discarded
 	}
 	group := d.crew.cluster()
 	if group == nil { // its only worker tells
@@ -288,6 +295,9 @@ func (d *desk) identities(ctx context.Context, st *control.Status, samples []tel
 	st.Auth = d.app.cfg.Auth.mode().String()
 	h := r.overall(samples)
 	st.Degraded = h.degraded()
+	if keysMissing(samples) {
+		st.Degraded = append(st.Degraded, degradedKeys)
+	}
 	st.Sessions = &control.SessionStatus{Store: d.storeName()}
 	if r.feed == nil {
 		memory := r.memory.Stats()

@@ -2,6 +2,8 @@ package expedite
 
 import (
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
 // Keys that a provider has sent once pass from worker to primary, and from there to whoever starts: a provider that is
@@ -16,6 +18,21 @@ func (a *Auth) keysReady() error {
 		return nil
 	}
 	return auth.Ready(a.Verifier)
+}
+
+// keysMissing reports whether workers serve and none of them can verify a token.
+func keysMissing(samples []telemetry.Sample) (missing bool) {
+	for _, s := range samples {
+		switch control.State(s.State) {
+		case control.StateStarting, control.StateDead:
+			continue
+		}
+		if !s.KeysMissing {
+			return false
+		}
+		missing = true
+	}
+	return missing
 }
 
 // swapKeys answers a worker that tells what it knows: with what this process knows then.

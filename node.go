@@ -237,11 +237,15 @@ func (n *node) report() telemetry.Worker {
 	if r := n.handoff.refused.Load(); r > 0 {
 		w.Limits["http_queue"] = r
 	}
+	if r := n.uplink.profiles.refused.Load(); r > 0 {
+		w.Limits["profiles"] = r
+	}
 	w.AuthRefused = n.gate.refusals()
 	w.Session = n.gate.keeper.counts()
 	if away := n.gate.keeper.away(); away.is() {
 		w.StoreDownSince = float64(away.Since.Unix())
 	}
+	w.KeysMissing = n.gate.auth.keysReady() != nil
 	w.LogsLeftOut = n.leftOut.Load()
 	w.ReadProcess()
 	return w

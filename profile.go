@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
@@ -47,6 +48,8 @@ type profileHead struct {
 type profiles struct {
 	mu   sync.Mutex
 	list map[uint64]*profile
+
+	refused atomic.Uint64 // because there were too many, or one was too large
 }
 
 // profile is an http.ResponseWriter. Its body is complete before anybody fetches it.
@@ -89,6 +92,7 @@ func (l *profiles) serve(done <-chan struct{}, payload []byte) ([]byte, error) {
 	if len(l.list) >= maxProfiles {
 		l.mu.Unlock()
 		cancel()
+		l.refused.Add(1)
 		return json.Marshal(profileHead{Status: http.StatusServiceUnavailable})
 	}
 	if l.list == nil {
@@ -110,6 +114,7 @@ func (l *profiles) serve(done <-chan struct{}, payload []byte) ([]byte, error) {
 	control.ServeProfile(p, r.WithContext(ctx))
 	p.WriteHeader(http.StatusOK)
 	if p.status == http.StatusInsufficientStorage {
+		l.refused.Add(1)
 		p.body = bytes.Buffer{}
 		fmt.Fprintf(&p.body, "the profile is larger than %d bytes: ask for fewer seconds\n", maxProfile)
 		p.header = http.Header{"Content-Type": {"text/plain; charset=utf-8"}}

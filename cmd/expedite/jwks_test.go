@@ -82,6 +82,9 @@ func TestKeysWithoutProvider(t *testing.T) {
 		}
 	}
 	before := s.await("it serves", allReady)
+	if slices.Contains(before.Degraded, "keys") {
+		t.Errorf("with keys: status says %v", before.Degraded)
+	}
 	for _, w := range before.Workers {
 		if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -104,4 +107,5 @@ func TestKeysWithoutProvider(t *testing.T) {
 	if status, degraded := empty.readyz(t); status != http.StatusServiceUnavailable || !slices.Contains(degraded, "keys") {
 		t.Errorf("without keys: /readyz says %d, %v, want 503 and keys", status, degraded)
 	}
+	empty.await("status names them", func(st control.Status) bool { return slices.Contains(st.Degraded, "keys") })
 }

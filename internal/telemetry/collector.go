@@ -29,9 +29,9 @@ type collector struct {
 	gauges   []family
 	counters []family
 	// families are counters with one more label, of values that are found at run time.
-	families                                        []labeled
-	restarts, handoff, handoffSeconds, state, build *prometheus.Desc
-	sessions, storeUp, revocations, feedUp, limits  *prometheus.Desc
+	families                                               []labeled
+	restarts, handoff, handoffSeconds, state, stale, build *prometheus.Desc
+	sessions, storeUp, revocations, feedUp, limits         *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -59,10 +59,12 @@ func newCollector(source func() []Sample, primary func() Primary, totals *Totals
 		handoffSeconds: desc("handoff_seconds", "How long the latest handoff took."),
 		limits:         desc("primary_limit_hits_total", "How often a limit of the primary was hit.", "limit"),
 		state:          desc("worker_state", "Processes of a slot that are in this state.", "worker", "state"),
-		build:          desc("build_info", "Always 1; the labels tell.", "version", "goversion"),
-		sessions:       desc("sessions", "Sessions that the primary holds.", "state"),
-		storeUp:        desc("session_store_up", "Whether the session store outside does what sessions need: 1 or 0."),
-		revocations:    desc("revocations", "Revocations that are in force."),
+		stale: desc("worker_stale",
+			"Whether a worker does not answer, and its values are those of its last answer: 1 or 0.", "worker"),
+		build:       desc("build_info", "Always 1; the labels tell.", "version", "goversion"),
+		sessions:    desc("sessions", "Sessions that the primary holds.", "state"),
+		storeUp:     desc("session_store_up", "Whether the session store outside does what sessions need: 1 or 0."),
+		revocations: desc("revocations", "Revocations that are in force."),
 		feedUp: desc("revocation_feed_up",
 			"Whether revocations are shared with other machines as they should be: 1 or 0."),
 	}
@@ -163,7 +165,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 	for _, d := range []*prometheus.Desc{
 		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.revocations, c.feedUp,
-		c.limits,
+		c.limits, c.stale,
 	} {
 		ch <- d
 	}
@@ -172,10 +174,11 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect makes the metrics of this moment.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	live := make(map[int]Worker) // by slot
-	states := make(map[[2]string]int)
+	states, stale := make(map[[2]string]int), make(map[int]bool)
 	for _, s := range c.source() {
 		c.totals.Report(s)
 		live[s.Slot] = live[s.Slot].plus(s.Worker)
+		stale[s.Slot] = stale[s.Slot] || s.Stale
 		states[[2]string{strconv.Itoa(s.Slot), valid(s.State)}]++
 	}
 	for _, n := range c.totals.Slots() {
@@ -196,6 +199,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for key, n := range states {
 		send(ch, c.state, prometheus.GaugeValue, float64(n), key[0], key[1])
+	}
+	for slot, is := range stale {
+		send(ch, c.stale, prometheus.GaugeValue, flag(is), strconv.Itoa(slot))
 	}
 	c.collectPrimary(ch)
 }

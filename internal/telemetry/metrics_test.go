@@ -137,6 +137,14 @@ func TestHandoffShowsBothProcessesAsOneWorker(t *testing.T) {
 		`expedite_worker_state{state="moving",worker="1"} 1`, `expedite_worker_state{state="ready",worker="1"} 1`)
 }
 
+// TestStaleWorkersShow: what is the last answer of a worker that does not answer any more is marked.
+func TestStaleWorkersShow(t *testing.T) {
+	m := NewMetrics(func() []Sample {
+		return []Sample{{Slot: 1, State: "ready"}, {Slot: 2, State: "ready", Stale: true}}
+	}, nil)
+	wantLines(t, m, `expedite_worker_stale{worker="1"} 0`, `expedite_worker_stale{worker="2"} 1`)
+}
+
 // TestReportsBetweenScrapesCount: what a worker did after the last scrape of its life, if it was reported.
 func TestReportsBetweenScrapesCount(t *testing.T) {
 	m := NewMetrics(nil, nil)

@@ -13,7 +13,7 @@ type Worker struct {
 	// Gauges: how things are now.
 	Connections     int64   `json:"conns,omitzero"`       // open WebSocket connections
 	Handshaking     int64   `json:"handshaking,omitzero"` // accepted sockets that are no WebSocket yet
-	HTTPConnections int64   `json:"http_conns,omitzero"`  // connections that net/http has
+	HTTPConnections int64   `json:"http_conns,omitzero"`  // with a request, or kept alive after one
 	Subscriptions   int64   `json:"subs,omitzero"`
 	QueueBytes      int64   `json:"queue,omitzero"`   // accepted by Send, and not by the kernel yet
 	PartialBytes    int64   `json:"partial,omitzero"` // of messages and request heads that are not complete
@@ -50,6 +50,8 @@ type Worker struct {
 
 	// StoreDownSince is since when the worker cannot use the session store: Unix time, or 0. A gauge.
 	StoreDownSince float64 `json:"store_down,omitzero"`
+	// KeysMissing says that the worker has no keys to verify tokens with.
+	KeysMissing bool `json:"keys_missing,omitzero"`
 }
 
 // MessagesIn is the number of messages that came, of both types.
@@ -94,6 +96,7 @@ func (w Worker) plus(o Worker) Worker {
 	sum.RSSBytes = w.RSSBytes + o.RSSBytes
 	sum.Goroutines = w.Goroutines + o.Goroutines
 	sum.StoreDownSince = max(w.StoreDownSince, o.StoreDownSince)
+	sum.KeysMissing = w.KeysMissing || o.KeysMissing
 	return sum
 }
 

@@ -22,6 +22,8 @@ func full(t *testing.T) Worker {
 			f.SetUint(uint64(n))
 		case reflect.Float64:
 			f.SetFloat(float64(n) / 8)
+		case reflect.Bool:
+			f.SetBool(true)
 		case reflect.Map:
 			f.Set(reflect.ValueOf(map[string]uint64{"a": uint64(n), "b": 1}))
 		default:
