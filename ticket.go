@@ -47,6 +47,13 @@ func (a *App) Ticket() http.Handler {
 }
 
 func (a *App) ticket(w http.ResponseWriter, r *http.Request, g *gate) {
+	if r.ContentLength != 0 { // net/http would read the body, which nobody wants, before it answers
+		w.Header().Set("Connection", "close")
+	}
+	if g.auth.Verifier == nil {
+		writeRefusal(w, refused(http.StatusNotFound, "no_tokens", "this server knows no tokens: connect without a ticket"))
+		return
+	}
 	defer g.tickets.Add(-1)
 	if g.tickets.Add(1) > g.maxTickets {
 		g.ticketsRefused.Add(1)

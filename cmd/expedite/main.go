@@ -87,7 +87,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "expedite: %v\nTry: expedite %s--help\n", err, commandOf(err))
+		fmt.Fprintf(stderr, "expedite: %v\n", err)
+		if !cluster.OnTrial() && !cluster.IsWorker() { // whose last line is the reason that somebody reads
+			fmt.Fprintf(stderr, "Try: expedite %s--help\n", commandOf(err))
+		}
 		return exitUsage
 	}
 	if err := ctx.Run(); err != nil {

@@ -157,7 +157,7 @@ func (l SessionList) WriteText(w io.Writer, now time.Time) error {
 			conn = s.Conn
 		}
 		rows = append(rows, []string{
-			cell(s.User), cell(s.ID), cell(conn), cell(s.Node),
+			cell(s.User), cellOf(s.ID, idCell), cell(conn), cell(s.Node),
 			age(now, s.Created), age(now, s.Seen), parameters(s.Params),
 		})
 	}
@@ -189,15 +189,20 @@ func age(now, at time.Time) string {
 const maxCell = 40
 
 // cell is text that a client chose: what could do something to a terminal is shown and not done.
-func cell(s string) string {
+func cell(s string) string { return cellOf(s, maxCell) }
+
+// idCell is how many characters the id of a session has: it is there to be copied.
+const idCell = 48
+
+func cellOf(s string, most int) string {
 	if s == "" {
 		return "-"
 	}
 	if q := strconv.Quote(s); q != `"`+s+`"` {
 		s = q
 	}
-	if utf8.RuneCountInString(s) > maxCell {
-		s = string([]rune(s)[:maxCell-1]) + "…"
+	if utf8.RuneCountInString(s) > most {
+		s = string([]rune(s)[:most-1]) + "…"
 	}
 	return s
 }

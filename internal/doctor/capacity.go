@@ -11,7 +11,7 @@ import (
 // The figures that the arithmetic rests on. docs/doctor.md says where each comes from.
 const (
 	// MaxWorkers is the largest number of workers that is considered.
-	MaxWorkers = 1024
+	MaxWorkers = 1000
 	// KernelBytes is what the kernel keeps for an established connection without unsent or unread data, on this side.
 	KernelBytes = 5 << 10
 	// DefaultUserBytes is what a worker keeps for an idle connection, with room for its collector.

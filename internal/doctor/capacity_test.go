@@ -138,10 +138,10 @@ func TestArithmetic(t *testing.T) {
 			"the primary has 6 descriptors for each worker", doctor.Machine{OpenFiles: files(124)},
 			doctor.Want{}, 10 * 60, 10, "open-files",
 		},
-		{"at most 1024 workers", doctor.Machine{OpenFiles: files(10_000)}, doctor.Want{}, 1024 * 9936, 1024, "open-files"},
+		{"at most 1000 workers", doctor.Machine{OpenFiles: files(10_000)}, doctor.Want{}, 1000 * 9936, 1000, "open-files"},
 		{
 			"nonsense is clamped", doctor.Machine{OpenFiles: files(1064)},
-			doctor.Want{Connections: -5, Workers: 1 << 40, BytesPerConnection: -1}, 1024 * 1000, 1024, "open-files",
+			doctor.Want{Connections: -5, Workers: 1 << 40, BytesPerConnection: -1}, 1000 * 1000, 1000, "open-files",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -195,7 +195,7 @@ func machine(t *rapid.T) doctor.Machine {
 func want(t *rapid.T) doctor.Want {
 	return doctor.Want{
 		Connections:        rapid.IntRange(0, 20_000_000).Draw(t, "connections"),
-		Workers:            rapid.SampledFrom([]int{0, 0, 1, 2, 64, 1024}).Draw(t, "workers"),
+		Workers:            rapid.SampledFrom([]int{0, 0, 1, 2, 64, 1000}).Draw(t, "workers"),
 		BytesPerConnection: rapid.SampledFrom([]int{0, 400, 100_000}).Draw(t, "bytes"),
 	}
 }
