@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/expedite-go/expedite/auth"
 )
 
 // ticketsOnly is the address of a server that knows no tokens and serves App.Ticket at every path.
@@ -56,6 +58,48 @@ func TestTicketAnswersAtOnce(t *testing.T) {
 		_ = resp.Body.Close()
 		if resp.StatusCode != tt.want || !strings.Contains(string(body), tt.says) {
 			t.Errorf("%s: got %s, %s; want %d and %s", tt.name, resp.Status, body, tt.want, tt.says)
+		}
+	}
+}
+
+// TestTicketAcrossSites: a page of another origin gets no ticket, neither with a token of its own nor with what a browser
+// adds to its requests by itself, and no leave to send a token.
+func TestTicketAcrossSites(t *testing.T) {
+	d := openDoor(t, Config{Auth: Auth{
+		Origins: auth.Origins{"https://app.example"}, Extractor: auth.Extractor{Cookie: "token"},
+	}})
+	for _, tt := range []struct {
+		name, method, origin, field string
+		want                        int
+	}{
+		{"a listed origin", "POST", "https://app.example", "Authorization", 200},
+		{"its preflight", "OPTIONS", "https://app.example", "", 204},
+		{"another origin", "POST", "https://evil.example", "Authorization", 403},
+		{"its preflight", "OPTIONS", "https://evil.example", "", 204},
+		{"a cookie alone", "POST", "https://app.example", "Cookie", 401},
+		{"a cookie without origin", "POST", "", "Cookie", 401},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://"+d.addr+"/ticket?access_token=alice/1/99", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.origin != "" {
+			req.Header.Set("Origin", tt.origin)
+		}
+		switch tt.field {
+		case "Authorization":
+			req.Header.Set(tt.field, "Bearer alice/1/99")
+		case "Cookie":
+			req.Header.Set(tt.field, "token=alice/1/99")
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		leave, isListed := resp.Header.Get("Access-Control-Allow-Origin"), tt.origin == "https://app.example"
+		if resp.StatusCode != tt.want || (leave != "") != isListed {
+			t.Errorf("%s: got %d and leave for %q, want %d", tt.name, resp.StatusCode, leave, tt.want)
 		}
 	}
 }
