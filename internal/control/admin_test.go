@@ -26,6 +26,8 @@ func TestAdminPages(t *testing.T) {
 		{"/debug/pprof/cmdline", 200, "control.test"},
 		{"/debug/pprof/heap?debug=1", 200, "heap profile"},
 		{"/debug/pprof/symbol", 200, "num_symbols"},
+		{"/debug/pprof/profile?seconds=0.5", 400, "a whole number"},
+		{"/debug/pprof/trace?seconds=0.01", 200, ""},
 		{"/status", 404, ""},
 	} {
 		t.Run(tt.path, func(t *testing.T) {

@@ -19,13 +19,18 @@ type WorkerProfile func(w http.ResponseWriter, r *http.Request, slot int)
 
 // ServeProfile serves /debug/pprof/ of this process. Nothing takes longer than a minute.
 func ServeProfile(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(r.URL.Path, profilePath)
 	if s := r.URL.Query().Get("seconds"); s != "" {
 		if n, err := strconv.ParseFloat(s, 64); err != nil || !(n > 0 && n <= maxProfileSeconds) {
 			http.Error(w, fmt.Sprintf("seconds=%q: want more than 0 and up to %d", s, maxProfileSeconds), http.StatusBadRequest)
 			return
 		}
+		if _, err := strconv.Atoi(s); err != nil && name == "profile" { // package pprof would take 30
+			http.Error(w, fmt.Sprintf("seconds=%q: want a whole number", s), http.StatusBadRequest)
+			return
+		}
 	}
-	switch strings.TrimPrefix(r.URL.Path, profilePath) {
+	switch name {
 	case "cmdline":
 		pprof.Cmdline(w, r)
 	case "profile":
