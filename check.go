@@ -85,8 +85,10 @@ func (c *Config) checkLimits() error {
 		field string
 		value time.Duration
 	}{
-		{"HandoffStall", c.HandoffStall}, {"HandshakeTimeout", c.HandshakeTimeout},
-		{"Auth.TicketTTL", c.Auth.TicketTTL}, {"Sessions.TTL", c.Sessions.TTL},
+		{"HandoffStall", c.HandoffStall},
+		{"HandshakeTimeout", c.HandshakeTimeout},
+		{"Auth.TicketTTL", c.Auth.TicketTTL},
+		{"Sessions.TTL", c.Sessions.TTL},
 	} {
 		if d.value < 0 {
 			return fmt.Errorf("expedite: Config.%s is %s: want 0 or more", d.field, d.value)

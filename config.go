@@ -3,7 +3,6 @@ package expedite
 import (
 	"io"
 	"log/slog"
-
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"

@@ -236,7 +236,8 @@ func TestWaysOfATokens(t *testing.T) {
 		{"query", "/?a=1&access_token=bob/1/99&b=2", nil, "bob", "a=1&b=2"},
 		{
 			"cookie of the own page", "/?a=1",
-			http.Header{"Cookie": {"access_token=carol/1/99"}, "Origin": {"http://" + d.addr}}, "carol", "a=1",
+			http.Header{"Cookie": {"access_token=carol/1/99"}, "Origin": {"http://" + d.addr}},
+			"carol", "a=1",
 		},
 		{"cookie without a page", "/", http.Header{"Cookie": {"access_token=carol/1/99"}}, "", ""},
 	} {

@@ -79,7 +79,10 @@ func (t Tuning) check() error {
 		name  string
 		value int64
 	}{
-		{"ConnRate.In", t.ConnRate.In}, {"ConnRate.Out", t.ConnRate.Out}, {"Rate.In", t.Rate.In}, {"Rate.Out", t.Rate.Out},
+		{"ConnRate.In", t.ConnRate.In},
+		{"ConnRate.Out", t.ConnRate.Out},
+		{"Rate.In", t.Rate.In},
+		{"Rate.Out", t.Rate.Out},
 		{"Procs", int64(t.Procs)},
 	} {
 		if f.value < 0 {

@@ -107,8 +107,13 @@ func runMillion(args []string) error {
 		name string
 		do   func() error
 	}{
-		{"build", m.build}, {"serve", m.serve}, {"open", m.open}, {"measure", m.measure}, {"publish", m.publish},
-		{"reload", m.reload}, {"close", m.close},
+		{"build", m.build},
+		{"serve", m.serve},
+		{"open", m.open},
+		{"measure", m.measure},
+		{"publish", m.publish},
+		{"reload", m.reload},
+		{"close", m.close},
 	} {
 		m.say("%s", step.name)
 		if err := step.do(); err != nil {

@@ -215,8 +215,10 @@ func (b *tuningBench) try(f factor, t trial) (*benchReport, error) {
 	control := filepath.Join(b.dir, "c")
 	server := append([]string{self, "tuning-server", "-control", control}, t.server...)
 	if !t.own {
-		server = append([]string{b.command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--control", control,
-			"--log-level", "error", "--ping-interval", "0s", "--idle-timeout", "0s"}, t.server...)
+		server = append([]string{
+			b.command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--control", control,
+			"--log-level", "error", "--ping-interval", "0s", "--idle-timeout", "0s",
+		}, t.server...)
 	}
 	cmd := exec.Command(server[0], server[1:]...)
 	var g *memoryGroup

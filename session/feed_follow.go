@@ -48,8 +48,10 @@ func (s FeedState) Err() error {
 		what string
 		err  error
 	}{
-		{"cannot be read", s.Read}, {"cannot be stored", s.Store},
-		{"are not announced", s.Announce}, {"are not heard at once", s.Listen},
+		{"cannot be read", s.Read},
+		{"cannot be stored", s.Store},
+		{"are not announced", s.Announce},
+		{"are not heard at once", s.Listen},
 	} {
 		if one.err != nil {
 			return &feedError{one.what, one.err}

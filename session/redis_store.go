@@ -59,7 +59,8 @@ func (r *Redis) attach(ctx context.Context, a Attach, wanted, fresh ID) (done At
 		list = r.listPrefix(at.tag()) + a.User
 	}
 	res, err := r.call(ctx, run{
-		r.scripts.attach, []string{r.sessionKey(first), r.sessionKey(at), list},
+		r.scripts.attach,
+		[]string{r.sessionKey(first), r.sessionKey(at), list},
 		a.appendArgs([]string{r.sessionPrefix(at.tag()), a.User, text(wanted), text(fresh)}),
 	})
 	if err != nil {

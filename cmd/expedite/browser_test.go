@@ -150,8 +150,10 @@ type browser struct {
 func startBrowser(ctx context.Context, t *testing.T, flags ...string) *browser {
 	t.Helper()
 	path := findTool(t, "chromium", "chromium-browser", "google-chrome")
-	args := append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--remote-debugging-port=0", "--user-data-dir=" + t.TempDir()}, flags...)
+	args := append([]string{
+		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+		"--remote-debugging-port=0", "--user-data-dir=" + t.TempDir(),
+	}, flags...)
 	cmd := exec.CommandContext(ctx, path, append(args, "about:blank")...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -31,9 +31,12 @@ func (f *tuneFlags) config() (t expedite.Tuning, err error) {
 		flag, text string
 		to         *int64
 	}{
-		{"--memory", f.Memory, &t.Memory}, {"--memory-reserve", f.Reserve, &t.MemoryReserve},
-		{"--conn-rate-in", f.ConnIn, &t.ConnRate.In}, {"--conn-rate-out", f.ConnOut, &t.ConnRate.Out},
-		{"--rate-in", f.RateIn, &t.Rate.In}, {"--rate-out", f.RateOut, &t.Rate.Out},
+		{"--memory", f.Memory, &t.Memory},
+		{"--memory-reserve", f.Reserve, &t.MemoryReserve},
+		{"--conn-rate-in", f.ConnIn, &t.ConnRate.In},
+		{"--conn-rate-out", f.ConnOut, &t.ConnRate.Out},
+		{"--rate-in", f.RateIn, &t.Rate.In},
+		{"--rate-out", f.RateOut, &t.Rate.Out},
 	} {
 		if size.text == "" {
 			continue

@@ -21,16 +21,24 @@ func TestEnsure(t *testing.T) {
 		want         []string
 	}{
 		{"below", "ensure: { thresholds: [ { p99: 200 }, { rtt.p95: 51 }, { connect.p95: 8 } ] }", nil},
-		{"above", "ensure: { thresholds: [ { p99: 100 }, { http.response_time.p95: 50 } ] }",
-			[]string{"p99 < 100: p99 is 120", "http.response_time.p95 < 50: http.response_time.p95 is 50"}},
-		{"in the plugin", "plugins: { ensure: { p95: 10, maxErrorRate: 1, max: 500 } }",
-			[]string{"p95 < 10: p95 is 50", "maxErrorRate < 1: vusers.created is 50, vusers.completed is 48"}},
+		{
+			"above", "ensure: { thresholds: [ { p99: 100 }, { http.response_time.p95: 50 } ] }",
+			[]string{"p99 < 100: p99 is 120", "http.response_time.p95 < 50: http.response_time.p95 is 50"},
+		},
+		{
+			"in the plugin", "plugins: { ensure: { p95: 10, maxErrorRate: 1, max: 500 } }",
+			[]string{"p95 < 10: p95 is 50", "maxErrorRate < 1: vusers.created is 50, vusers.completed is 48"},
+		},
 		{"error rate holds", "ensure: { maxErrorRate: 4 }", nil},
-		{"a condition", "ensure: { conditions: [ { expression: vusers.failed == 0 and rtt.p99 < 200 } ] }",
-			[]string{"vusers.failed == 0 and rtt.p99 < 200: vusers.failed is 2, rtt.p99 is 120"}},
+		{
+			"a condition", "ensure: { conditions: [ { expression: vusers.failed == 0 and rtt.p99 < 200 } ] }",
+			[]string{"vusers.failed == 0 and rtt.p99 < 200: vusers.failed is 2, rtt.p99 is 120"},
+		},
 		{"or, not, brackets", "ensure: { conditions: [ { expression: not (vusers.failed > 1 or 2 * 3 == 7) or 1 + 2 ^ 2 == 5 } ] }", nil},
-		{"not measured", "ensure: { thresholds: [ { vusers.session_length.p95: 1 } ] }",
-			[]string{"vusers.session_length.p95 < 1: vusers.session_length.p95: not measured"}},
+		{
+			"not measured", "ensure: { thresholds: [ { vusers.session_length.p95: 1 } ] }",
+			[]string{"vusers.session_length.p95 < 1: vusers.session_length.p95: not measured"},
+		},
 		{"not strict", "ensure: { conditions: [ { expression: vusers.failed == 0, strict: false } ] }", nil},
 		{"numbers alone", "ensure: { conditions: [ { expression: 1 - 1 } ] }", []string{"1 - 1"}},
 		{"from the environment", "ensure: { thresholds: [ { p99: '{{ $env.ARTILLERY_TEST_P99 }}' } ] }", []string{"p99 < 7: p99 is 120"}},

@@ -176,12 +176,18 @@ func TestDetails(t *testing.T) {
 		{"three braces are one template", `send: "{{{ n }}}"`, "send 7\n"},
 		{"but not behind two", `send: "{{{ n }} {{ n }}}"`, "send 7 7}\n"},
 		{"text in JSON is quoted", `send: [ "{{ quote }}", "a {{ quote }}" ]`, `send ["\"\\","a \"\\"]` + "\n"},
-		{"a number is put as JavaScript does", "send: [ 1e21, 0.1, 1e-7, 100000000000000000000 ]",
-			"send [1e+21,0.1,1e-7,100000000000000000000]\n"},
-		{"an empty capture is none", `send: { payload: { a: "" }, capture: { json: $.a, as: a } }`,
-			"send {\"a\":\"\"}\n  reply within 10s\nfailed: capture $.a: nothing\n"},
-		{"an empty match is one", `send: { payload: { a: "" }, match: { json: $.a, value: "" } }`,
-			"send {\"a\":\"\"}\n  reply within 10s\n  match $.a = \n"},
+		{
+			"a number is put as JavaScript does", "send: [ 1e21, 0.1, 1e-7, 100000000000000000000 ]",
+			"send [1e+21,0.1,1e-7,100000000000000000000]\n",
+		},
+		{
+			"an empty capture is none", `send: { payload: { a: "" }, capture: { json: $.a, as: a } }`,
+			"send {\"a\":\"\"}\n  reply within 10s\nfailed: capture $.a: nothing\n",
+		},
+		{
+			"an empty match is one", `send: { payload: { a: "" }, match: { json: $.a, value: "" } }`,
+			"send {\"a\":\"\"}\n  reply within 10s\n  match $.a = \n",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := planOf(t, "s.yml", `

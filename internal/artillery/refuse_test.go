@@ -67,15 +67,21 @@ func TestRefusedSteps(t *testing.T) {
 		{"match of a header", "send: { payload: x, match: { header: a, value: 1 } }", "send.match.header: a message has no header: " +
 			"want json or regexp"},
 		{"capture without a name", "send: { payload: x, capture: { json: $.a } }", "send.capture: want as: the name of the variable"},
-		{"capture without a message", "send: { capture: { json: $.a, as: b } }",
-			"send: waiting without sending is not done here: want payload"},
+		{
+			"capture without a message", "send: { capture: { json: $.a, as: b } }",
+			"send: waiting without sending is not done here: want payload",
+		},
 		{"a path to many", "send: { payload: x, capture: { json: '$..a', as: b } }", "send.capture.json: " +
 			"the path $..a leads to several places: want one like $.items[0].name"},
-		{"an expression of JavaScript", "send: { payload: x, match: { regexp: '(?=a)', value: a } }",
+		{
+			"an expression of JavaScript", "send: { payload: x, match: { regexp: '(?=a)', value: a } }",
 			"send.match.regexp: error parsing regexp: invalid or unsupported Perl syntax: `(?=`: " +
-				"look-around and back-references are not understood"},
-		{"a group that is not there", "send: { payload: x, match: { regexp: a, group: 1, value: a } }",
-			"send.match.group: the expression has no group 1"},
+				"look-around and back-references are not understood",
+		},
+		{
+			"a group that is not there", "send: { payload: x, match: { regexp: a, group: 1, value: a } }",
+			"send.match.group: the expression has no group 1",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := refusal(t, "s.yml", `config: { target: ws://localhost, variables: { list: [ a, b ], n: 1 } }
@@ -126,9 +132,11 @@ func TestRefusedConfig(t *testing.T) {
 			"known are $dirname, $env, $environment, $scenarioFile, $testId, $timestamp, target"},
 		{"metric", "plugins: { ensure: {} }, ensure: { thresholds: [ { rtt.p9: 1 } ] }", `config.ensure.thresholds[0].rtt.p9: ` +
 			`rtt.p9 < 1: no metric "rtt.p9": did you mean "rtt.p90"?`},
-		{"condition", "ensure: { conditions: [ { expression: vusers.failed = 0 } ] }",
+		{
+			"condition", "ensure: { conditions: [ { expression: vusers.failed = 0 } ] }",
 			`config.ensure.conditions[0].expression: vusers.failed = 0: unexpected "= 0": ` +
-				`known are numbers, names of metrics, + - * / % ^ == != < <= > >= and or not ( )`},
+				`known are numbers, names of metrics, + - * / % ^ == != < <= > >= and or not ( )`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := refusal(t, "s.yml", "config: { target: ws://localhost, "+tt.config+` }
@@ -152,8 +160,10 @@ func TestRefusedScripts(t *testing.T) {
 		{"no target", "config: { phases: [] }\nscenarios: []", "", "line 1, config: want target, such as ws://127.0.0.1:8080/echo"},
 		{"no environment", "config: { environments: { a: { target: ws://x }, b: {} } }\nscenarios: []", "", "line 1, config: " +
 			"want target, such as ws://127.0.0.1:8080/echo, or choose an environment with --environment: a, b"},
-		{"wrong environment", "config: { environments: { load: {} } }\nscenarios: []", "laod",
-			`artillery: s.yml: the script has no environment laod: did you mean "load"?`},
+		{
+			"wrong environment", "config: { environments: { load: {} } }\nscenarios: []", "laod",
+			`artillery: s.yml: the script has no environment laod: did you mean "load"?`,
+		},
 		{"no environments", target, "x", "artillery: s.yml: the script has no environments: leave --environment out"},
 		{"not a WebSocket", "config: { target: ftp://x }\nscenarios: []", "", `line 1, config.target: want a URL like ` +
 			`ws://127.0.0.1:8080/echo, or "{{ target }}/echo"`},
@@ -173,10 +183,12 @@ func TestRefusedScripts(t *testing.T) {
 			`scenarios[0].flow[0].connect: want a URL like ws://127.0.0.1:8080/echo, or "{{ target }}/echo"`},
 		{"connect by function", target + "scenarios: [ { engine: ws, flow: [ { connect: { function: f } } ] } ]", "", "line 2, " +
 			"scenarios[0].flow[0].connect.function: functions of a processor are not called: nothing of Node.js is here"},
-		{"aliases without end", "a: &a [ x, x, x, x, x, x, x, x, x, x ]\nb: &b [ *a, *a, *a, *a, *a, *a, *a, *a, *a, *a ]\n" +
-			"c: &c [ *b, *b, *b, *b, *b, *b, *b, *b, *b, *b ]\nd: &d [ *c, *c, *c, *c, *c, *c, *c, *c, *c, *c ]\n" +
-			"e: &e [ *d, *d, *d, *d, *d, *d, *d, *d, *d, *d ]\nf: [ *e, *e, *e, *e, *e, *e, *e, *e, *e, *e ]", "",
-			"line 1, f[0][6][8][8][8][2]: the script has more than 200000 values"},
+		{
+			"aliases without end", "a: &a [ x, x, x, x, x, x, x, x, x, x ]\nb: &b [ *a, *a, *a, *a, *a, *a, *a, *a, *a, *a ]\n" +
+				"c: &c [ *b, *b, *b, *b, *b, *b, *b, *b, *b, *b ]\nd: &d [ *c, *c, *c, *c, *c, *c, *c, *c, *c, *c ]\n" +
+				"e: &e [ *d, *d, *d, *d, *d, *d, *d, *d, *d, *d ]\nf: [ *e, *e, *e, *e, *e, *e, *e, *e, *e, *e ]", "",
+			"line 1, f[0][6][8][8][8][2]: the script has more than 200000 values",
+		},
 		{"deep", strings.Repeat("[", 200) + strings.Repeat("]", 200), "", "line 1, " + strings.Repeat("[0]", 65) +
 			": the script is nested more than 64 deep"},
 	} {
@@ -196,8 +208,10 @@ func TestRefusedJSON(t *testing.T) {
 		{"malformed", "{\n\n\"config\": x}", "artillery: s.json, line 3: invalid character 'x' looking for beginning of value"},
 		{"more behind", "{}\n{}", "artillery: s.json, line 2: want one value, got { behind it"},
 		{"twice", "{ \"config\": 1,\n\"config\": 2 }", "artillery: s.json, line 2, config: the key is there twice"},
-		{"typo", "{ \"config\": { \"target\": \"ws://x\",\n\n\"phasse\": 1 }, \"scenarios\": [] }",
-			`artillery: s.json, line 3, config.phasse: unknown key: did you mean "phases"?`},
+		{
+			"typo", "{ \"config\": { \"target\": \"ws://x\",\n\n\"phasse\": 1 }, \"scenarios\": [] }",
+			`artillery: s.json, line 3, config.phasse: unknown key: did you mean "phases"?`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := refusal(t, "s.json", tt.script, ""); got != tt.want {

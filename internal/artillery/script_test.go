@@ -54,8 +54,10 @@ func TestPhases(t *testing.T) {
 		{"a ramp from nothing", "[ { duration: 10, rampTo: 5 } ]", " 10s 0/s to 5/s"},
 		{"a ramp down", "[ { duration: 10, arrivalRate: 5, rampTo: 0 } ]", " 10s 5/s to 0/s"},
 		{"numbers as text", `[ { duration: "10", arrivalRate: "5", rampTo: "7.5" } ]`, " 10s 5/s to 7.5/s"},
-		{"from the environment", `[ { duration: "{{ $env.ARTILLERY_TEST_N }}", arrivalRate: "{{ $processEnvironment.ARTILLERY_TEST_N }}" } ]`,
-			" 3s 3/s"},
+		{
+			"from the environment", `[ { duration: "{{ $env.ARTILLERY_TEST_N }}", arrivalRate: "{{ $processEnvironment.ARTILLERY_TEST_N }}" } ]`,
+			" 3s 3/s",
+		},
 		{"a number of users", "[ { duration: 10, arrivalCount: 5, maxVusers: 2 } ]", " 10s 5 users at most 2"},
 		{"a rate of 0 is a pause", "[ { duration: 10, arrivalRate: 0 }, { arrivalCount: 1 } ]", " 10s pause"},
 		{"a limit of 0 is a pause", "[ { duration: 10, arrivalRate: 5, maxVusers: 0 }, { arrivalCount: 1 } ]", " 10s pause"},

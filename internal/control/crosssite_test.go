@@ -39,18 +39,28 @@ var crossSite = []struct {
 	{"a name of the operator's", "/metrics", "ADMIN.example:9600", "", nil},
 	{"a name with the root's dot", "/metrics", "proxy.example.", "", nil},
 	{"below a name of the operator's", "/metrics", "evil.admin.example", "not to other names", nil},
-	{"a proxy that passes Host", "/metrics", "proxy.example", "",
-		http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://proxy.example"}}},
-	{"a proxy that changes Host", "/metrics", "", "",
-		http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://proxy.example:8443"}}},
+	{
+		"a proxy that passes Host", "/metrics", "proxy.example", "",
+		http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://proxy.example"}},
+	},
+	{
+		"a proxy that changes Host", "/metrics", "", "",
+		http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://proxy.example:8443"}},
+	},
 	{"another site by a proxy", "/metrics", "proxy.example", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
 	{"a browser that tells nothing", "/debug/pprof/cmdline", "10.1.2.3", "follow a link", http.Header{"User-Agent": {chrome}}},
-	{"it has followed a link", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
-		http.Header{"User-Agent": {chrome}, "Referer": {"http://10.1.2.3:9600/debug/pprof/"}}},
-	{"it has followed a link of a proxy", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
-		http.Header{"User-Agent": {chrome}, "Referer": {"https://proxy.example/debug/pprof/"}}},
-	{"it has followed a link of another page", "/debug/pprof/cmdline", "10.1.2.3", "follow a link",
-		http.Header{"User-Agent": {chrome}, "Referer": {"http://evil.example/"}}},
+	{
+		"it has followed a link", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
+		http.Header{"User-Agent": {chrome}, "Referer": {"http://10.1.2.3:9600/debug/pprof/"}},
+	},
+	{
+		"it has followed a link of a proxy", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
+		http.Header{"User-Agent": {chrome}, "Referer": {"https://proxy.example/debug/pprof/"}},
+	},
+	{
+		"it has followed a link of another page", "/debug/pprof/cmdline", "10.1.2.3", "follow a link",
+		http.Header{"User-Agent": {chrome}, "Referer": {"http://evil.example/"}},
+	},
 	{"it shows the index", "/debug/pprof/", "10.1.2.3", "", http.Header{"User-Agent": {chrome}}},
 	{"it shows the metrics", "/metrics", "10.1.2.3", "", http.Header{"User-Agent": {chrome}}},
 }

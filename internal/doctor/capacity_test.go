@@ -36,112 +36,152 @@ func TestArithmetic(t *testing.T) {
 	}{
 		{"nothing is known", doctor.Machine{}, doctor.Want{}, 0, 1, ""},
 		{
-			"descriptors but 64, for each worker", doctor.Machine{OpenFiles: files(20_000)},
-			doctor.Want{Workers: 2}, 2 * 19_936, 2, "open-files",
+			"descriptors but 64, for each worker",
+			doctor.Machine{OpenFiles: files(20_000)},
+			doctor.Want{Workers: 2},
+			2 * 19_936, 2, "open-files",
 		},
 		{"no more descriptors than a worker needs", doctor.Machine{OpenFiles: files(60)}, doctor.Want{}, 0, 1, "open-files"},
 		{
-			"the hard limit counts: Go raises the soft one", doctor.Machine{OpenFiles: &doctor.Range{Soft: 1024, Hard: 4096}},
-			doctor.Want{Workers: 1}, 4032, 1, "open-files",
+			"the hard limit counts: Go raises the soft one",
+			doctor.Machine{OpenFiles: &doctor.Range{Soft: 1024, Hard: 4096}},
+			doctor.Want{Workers: 1},
+			4032, 1, "open-files",
 		},
 		{
-			"nr_open is the most", doctor.Machine{OpenFiles: files(doctor.Unlimited), Sysctl: map[string]string{"fs.nr_open": "1000"}},
-			doctor.Want{Workers: 3}, 3 * 936, 3, "open-files",
+			"nr_open is the most",
+			doctor.Machine{OpenFiles: files(doctor.Unlimited), Sysctl: map[string]string{"fs.nr_open": "1000"}},
+			doctor.Want{Workers: 3},
+			3 * 936, 3, "open-files",
 		},
 		{
 			// 8 GiB - 1/20 - 24 MiB - 3 x 12 MiB = 8,097,523,303; by 5,120 + 1,200 x 3/2.
-			"memory with two workers", doctor.Machine{Memory: memory(8 * gib)},
-			doctor.Want{Workers: 2}, 1_170_162, 2, "memory",
+			"memory with two workers",
+			doctor.Machine{Memory: memory(8 * gib)},
+			doctor.Want{Workers: 2},
+			1_170_162, 2, "memory",
 		},
 		{
 			// The same; by 5,120 + 6,000 x 3/2.
-			"memory of larger connections", doctor.Machine{Memory: memory(8 * gib)},
-			doctor.Want{Workers: 2, BytesPerConnection: 6000}, 573_478, 2, "memory",
+			"memory of larger connections",
+			doctor.Machine{Memory: memory(8 * gib)},
+			doctor.Want{Workers: 2, BytesPerConnection: 6000},
+			573_478, 2, "memory",
 		},
 		{"memory that is not enough for the workers", doctor.Machine{Memory: memory(40 * mib)}, doctor.Want{}, 0, 1, "memory"},
 		{
 			// 512 MiB - 1/20 - 12 MiB - 24 MiB - 2 x 12 MiB = 447,111,988; by 5,120 + 1,200 x 2.
-			"a cgroup, less what it uses", doctor.Machine{Memory: memory(64 * gib), Cgroups: []doctor.Cgroup{limit("/a", 512*mib, 12*mib)}},
-			doctor.Want{}, 59_456, 1, "cgroup-memory",
+			"a cgroup, less what it uses",
+			doctor.Machine{Memory: memory(64 * gib), Cgroups: []doctor.Cgroup{limit("/a", 512*mib, 12*mib)}},
+			doctor.Want{},
+			59_456, 1, "cgroup-memory",
 		},
 		{
-			"the tightest cgroup counts", doctor.Machine{
+			"the tightest cgroup counts",
+			doctor.Machine{
 				Cgroups: []doctor.Cgroup{limit("/a/b", 8*gib, 0), limit("/a", 512*mib, 12*mib), limit("/", 1*gib, 0)},
 			},
-			doctor.Want{}, 59_456, 1, "cgroup-memory",
+			doctor.Want{},
+			59_456, 1, "cgroup-memory",
 		},
 		{
 			// 1 GiB - 1/20 - 24 MiB - 9 x 12 MiB = 881,642,701; by 5,120 + 1,200 x 9/8.
-			"a worker per core", doctor.Machine{OpenFiles: files(1_000_000), Memory: memory(gib), CPU: doctor.CPU{Cores: 8}},
-			doctor.Want{}, 136_266, 8, "memory",
+			"a worker per core",
+			doctor.Machine{OpenFiles: files(1_000_000), Memory: memory(gib), CPU: doctor.CPU{Cores: 8}},
+			doctor.Want{},
+			136_266, 8, "memory",
 		},
 		{
 			// 1 GiB - 1/20 - 24 MiB - 3 x 12 MiB = 957,140,173; by 5,120 + 1,200 x 3/2.
-			"a quota is that many cores", doctor.Machine{
+			"a quota is that many cores",
+			doctor.Machine{
 				OpenFiles: files(1_000_000), Memory: memory(gib), CPU: doctor.CPU{Cores: 8, Quota: 1.5},
 			},
-			doctor.Want{}, 138_315, 2, "memory",
+			doctor.Want{},
+			138_315, 2, "memory",
 		},
 		{
 			// 12 workers have descriptors for 120,000; 13 for 130,000, but 818,728,141 bytes by 5,120 + 1,200 x 14/13.
-			"as many workers as the memory takes", doctor.Machine{OpenFiles: files(10_064), Memory: memory(gib)},
-			doctor.Want{}, 127_680, 13, "memory",
+			"as many workers as the memory takes",
+			doctor.Machine{OpenFiles: files(10_064), Memory: memory(gib)},
+			doctor.Want{},
+			127_680, 13, "memory",
 		},
 		{
-			"file-max, less what is open", doctor.Machine{Sysctl: map[string]string{"fs.file-max": "100000", "fs.file-nr": "4000 0 100000"}},
-			doctor.Want{Workers: 10}, 100_000 - 4000 - 640, 10, "file-max",
+			"file-max, less what is open",
+			doctor.Machine{Sysctl: map[string]string{"fs.file-max": "100000", "fs.file-nr": "4000 0 100000"}},
+			doctor.Want{Workers: 10},
+			100_000 - 4000 - 640, 10, "file-max",
 		},
 		{
-			"file-max does not bind root", doctor.Machine{
+			"file-max does not bind root",
+			doctor.Machine{
 				OpenFiles: files(1064), Sysctl: map[string]string{"fs.file-max": "500"}, User: doctor.User{Capabilities: 1 << 21},
 			},
-			doctor.Want{Workers: 1}, 1000, 1, "open-files",
+			doctor.Want{Workers: 1},
+			1000, 1, "open-files",
 		},
 		{
-			"but that of a user namespace", doctor.Machine{
+			"but that of a user namespace",
+			doctor.Machine{
 				OpenFiles: files(1064), Sysctl: map[string]string{"fs.file-max": "500"},
 				User: doctor.User{Capabilities: 1 << 21, Mapped: true},
 			},
-			doctor.Want{Workers: 1}, 500 - 64, 1, "file-max",
+			doctor.Want{Workers: 1},
+			500 - 64, 1, "file-max",
 		},
 		{
-			"a page for one in ten", doctor.Machine{Sysctl: map[string]string{"net.ipv4.tcp_mem": "10 20 30"}},
-			doctor.Want{}, 300, 1, "tcp-mem",
+			"a page for one in ten",
+			doctor.Machine{Sysctl: map[string]string{"net.ipv4.tcp_mem": "10 20 30"}},
+			doctor.Want{},
+			300, 1, "tcp-mem",
 		},
 		{
-			"what is left of a table that is used", doctor.Machine{
+			"what is left of a table that is used",
+			doctor.Machine{
 				Sysctl: map[string]string{"net.netfilter.nf_conntrack_max": "65536", "net.netfilter.nf_conntrack_count": "60000"},
 			},
-			doctor.Want{}, 5536, 1, "conntrack",
+			doctor.Want{},
+			5536, 1, "conntrack",
 		},
 		{
-			"a table that is not used is no limit", doctor.Machine{
+			"a table that is not used is no limit",
+			doctor.Machine{
 				OpenFiles: files(1064),
 				Sysctl:    map[string]string{"net.netfilter.nf_conntrack_max": "10", "net.netfilter.nf_conntrack_count": "0"},
 			},
-			doctor.Want{Workers: 1}, 1000, 1, "open-files",
+			doctor.Want{Workers: 1},
+			1000, 1, "open-files",
 		},
 		{
 			// 100 tasks: 16 of the primary, 10 for each worker of a machine with two cores, one of them to be replaced.
-			"tasks bound the workers", doctor.Machine{
+			"tasks bound the workers",
+			doctor.Machine{
 				OpenFiles: files(1064), CPU: doctor.CPU{Cores: 2}, Cgroups: []doctor.Cgroup{{Tasks: 110, TasksUsed: 10, TasksKnown: true}},
 			},
-			doctor.Want{}, 7000, 7, "open-files",
+			doctor.Want{},
+			7000, 7, "open-files",
 		},
 		{
-			"and more of them than there can be", doctor.Machine{
+			"and more of them than there can be",
+			doctor.Machine{
 				OpenFiles: files(1064), CPU: doctor.CPU{Cores: 2}, Cgroups: []doctor.Cgroup{{Tasks: 110, TasksUsed: 10, TasksKnown: true}},
 			},
-			doctor.Want{Workers: 20}, 7000, 20, "processes",
+			doctor.Want{Workers: 20},
+			7000, 20, "processes",
 		},
 		{
-			"the primary has 6 descriptors for each worker", doctor.Machine{OpenFiles: files(124)},
-			doctor.Want{}, 10 * 60, 10, "open-files",
+			"the primary has 6 descriptors for each worker",
+			doctor.Machine{OpenFiles: files(124)},
+			doctor.Want{},
+			10 * 60, 10, "open-files",
 		},
 		{"at most 1000 workers", doctor.Machine{OpenFiles: files(10_000)}, doctor.Want{}, 1000 * 9936, 1000, "open-files"},
 		{
-			"nonsense is clamped", doctor.Machine{OpenFiles: files(1064)},
-			doctor.Want{Connections: -5, Workers: 1 << 40, BytesPerConnection: -1}, 1000 * 1000, 1000, "open-files",
+			"nonsense is clamped",
+			doctor.Machine{OpenFiles: files(1064)},
+			doctor.Want{Connections: -5, Workers: 1 << 40, BytesPerConnection: -1},
+			1000 * 1000, 1000, "open-files",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

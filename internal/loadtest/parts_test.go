@@ -171,9 +171,18 @@ func TestParseRamp(t *testing.T) {
 		rate float64
 		ok   bool
 	}{
-		{"5s", 5 * time.Second, 0, true}, {"0s", -1, 0, true}, {"500/s", 0, 500, true}, {"0.5/s", 0, 0.5, true},
-		{"", 0, 0, false}, {"5", 0, 0, false}, {"-5s", 0, 0, false}, {"0/s", 0, 0, false}, {"-1/s", 0, 0, false},
-		{"x/s", 0, 0, false}, {"NaN/s", 0, 0, false}, {"5 6/s", 0, 0, false},
+		{"5s", 5 * time.Second, 0, true},
+		{"0s", -1, 0, true},
+		{"500/s", 0, 500, true},
+		{"0.5/s", 0, 0.5, true},
+		{"", 0, 0, false},
+		{"5", 0, 0, false},
+		{"-5s", 0, 0, false},
+		{"0/s", 0, 0, false},
+		{"-1/s", 0, 0, false},
+		{"x/s", 0, 0, false},
+		{"NaN/s", 0, 0, false},
+		{"5 6/s", 0, 0, false},
 	} {
 		d, rate, err := ParseRamp(tt.in)
 		if d != tt.d || rate != tt.rate || (err == nil) != tt.ok {

@@ -51,8 +51,10 @@ func TestHTMLReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := b.String()
-	for _, part := range []string{"<svg", "</html>", "too slow", "&lt;script&gt;", "4001", "2026-01-02 03:04:05 UTC", "v1.2.3",
-		"linux/amd64, 2 cores", "1003"} {
+	for _, part := range []string{
+		"<svg", "</html>", "too slow", "&lt;script&gt;", "4001", "2026-01-02 03:04:05 UTC", "v1.2.3",
+		"linux/amd64, 2 cores", "1003",
+	} {
 		if !strings.Contains(page, part) {
 			t.Errorf("%q is missing", part)
 		}
