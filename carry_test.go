@@ -15,46 +15,6 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// tally is the Data of /tally.
-type tally struct {
-	Said  []string
-	Moves int
-}
-
-// handleData serves endpoints whose connections hold data. Each answers a message with what it holds by then.
-func handleData(app *App) {
-	add := func(t *tally, m Message) Message {
-		t.Said = append(t.Said, m.String())
-		return Text(fmt.Sprint(t.Said, t.Moves))
-	}
-	app.Handle("/tally", Handler{
-		State:   Carry[tally](),
-		Message: func(c *Conn, m Message) { c.Send(add(c.Data().(*tally), m)) },
-	})
-	app.Handle("/tally/inline", Handler{
-		Inline:  true,
-		State:   Carry[tally](),
-		Suspend: func(c *Conn) ([]byte, error) { c.Data().(*tally).Moves++; return []byte("moved"), nil },
-		Resume: func(c *Conn, state []byte) error {
-			c.Data().(*tally).Said = append(c.Data().(*tally).Said, string(state))
-			return nil
-		},
-		Message: func(c *Conn, m Message) { c.Send(add(c.Data().(*tally), m)) },
-	})
-	hold := func(c *Conn, m Message) {
-		c.SetData(m.String())
-		c.Send(m)
-	}
-	app.Handle("/held", Handler{Message: hold})
-	app.Handle("/held/inline", Handler{Inline: true, Message: hold})
-	app.Handle("/resumed", Handler{
-		Message: hold,
-		Resume:  func(c *Conn, state []byte) error { c.SetData(fmt.Sprintf("again %q", state)); return nil },
-		Close:   func(*Conn, *CloseError) {},
-		Drain:   func(*Conn) {},
-	})
-}
-
 // talk opens a WebSocket at a path of an app.
 func talk(t *testing.T, addr, path string) *visitor {
 	t.Helper()
