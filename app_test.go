@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -302,4 +303,19 @@ func handleData(app *App) {
 		Close:   func(*Conn, *CloseError) {},
 		Drain:   func(*Conn) {},
 	})
+}
+
+// handleGaps serves subscribers of a topic each: some have Gap, some do not.
+func handleGaps(app *App) {
+	for _, topic := range []string{"news", "weather"} {
+		open := func(c *Conn) {
+			_ = c.Subscribe(topic)
+			c.Send(Text(strconv.Itoa(app.Slot())))
+		}
+		app.Handle("/gap/"+topic, Handler{
+			QueueLimit: 1 << 30, Open: open,
+			Gap: func(c *Conn, topic string, missed uint64) { c.Send(Text(fmt.Sprint("gap ", topic, " ", missed))) },
+		})
+		app.Handle("/deaf/"+topic, Handler{QueueLimit: 1 << 30, Open: open})
+	}
 }

@@ -14,21 +14,6 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// handleGaps serves subscribers of a topic each: some have Gap, some do not.
-func handleGaps(app *App) {
-	for _, topic := range []string{"news", "weather"} {
-		open := func(c *Conn) {
-			_ = c.Subscribe(topic)
-			c.Send(Text(strconv.Itoa(app.Slot())))
-		}
-		app.Handle("/gap/"+topic, Handler{
-			QueueLimit: 1 << 30, Open: open,
-			Gap: func(c *Conn, topic string, missed uint64) { c.Send(Text(fmt.Sprint("gap ", topic, " ", missed))) },
-		})
-		app.Handle("/deaf/"+topic, Handler{QueueLimit: 1 << 30, Open: open})
-	}
-}
-
 // subscriber is a client of a path of handleGaps in a slot.
 func subscriber(t *testing.T, addr, path, slot string) *visitor {
 	t.Helper()
