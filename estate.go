@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
-	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )

@@ -3,7 +3,7 @@ package expedite
 import (
 	"sync"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
 )
 

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/expedite-go/expedite/broker"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/handoff"
 	"github.com/expedite-go/expedite/internal/reactor"

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/session"

@@ -3,7 +3,7 @@ package broker_test
 import (
 	"fmt"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // One process alone: the way to the Hub is a call, the way back a queue that the event loop empties.

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
-	"github.com/expedite-go/expedite/broker/brokertest"
+	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/broker/brokertest"
 )
 
 var (

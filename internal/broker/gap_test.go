@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // listener is a worker that writes down publications, gaps and answers to fences.

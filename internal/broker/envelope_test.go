@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // envelopes are some of each kind.

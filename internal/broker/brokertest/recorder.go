@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // patience is how long something may take that must come: far longer than it does, so that a test ends.

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // traffic is publications and letters to a connection that go on while something else happens. Each stream sends both.

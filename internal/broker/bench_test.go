@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // BenchmarkPublish is the Hub's and the workers' share of a publication of 100 bytes; links cost a copy.

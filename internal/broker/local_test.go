@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // TestOverloadedSays: a publisher learns that its message was not taken, and why.

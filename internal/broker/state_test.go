@@ -7,7 +7,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // busy is a Hub that has something of everything.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // bySlot is a route: the connections of slot n are those from 100 n.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // publisher is a stream of publications of worker i.

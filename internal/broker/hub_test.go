@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // worker is a Local whose way to the Hub and back are trays: nothing moves before a test says so.

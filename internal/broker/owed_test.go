@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // TestCloseIsOwed: a close that finds its worker's queue full arrives as soon as there is room, before what is sent to

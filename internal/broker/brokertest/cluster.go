@@ -3,7 +3,7 @@ package brokertest
 import (
 	"testing"
 
-	"github.com/expedite-go/expedite/broker"
+	"github.com/expedite-go/expedite/internal/broker"
 )
 
 // Cluster is a number of workers, joined by what is tested. Workers are numbered from 0.
