@@ -14,7 +14,7 @@ const carePause = 30 * time.Second
 
 // care replaces a worker that holds more memory than it should: its connections move to a new process. It is called
 // with each report.
-func (p *primary) care(w *cluster.Worker, r telemetry.Worker) {
+func (p *primary) care(w *cluster.Worker, r telemetry.Report) {
 	limit := p.app.cfg.MaxWorkerMemory
 	if limit <= 0 || r.RSSBytes <= uint64(limit) || w.State() != cluster.StateReady {
 		return

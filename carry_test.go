@@ -55,7 +55,7 @@ func TestDataMovesWithState(t *testing.T) {
 	plain.ask("a", "[a] 0")
 	inline.ask("a", "[a] 0")
 	for range 2 {
-		res, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, nobody{})
+		res, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
 		if err != nil || res.Moved != 2 || res.Drained != 0 {
 			t.Fatalf("reload: %+v, %v; want 2 moved", res, err)
 		}
@@ -85,7 +85,7 @@ func TestDataThatCannotMove(t *testing.T) {
 	if got := strings.Count(warned.String(), "cannot move"); got != 2 { // one for each handler
 		t.Errorf("%d warnings, want 2:\n%s", got, &warned)
 	}
-	res, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, nobody{})
+	res, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
 	if err != nil || res.Moved != 2 || res.Drained != 3 || len(res.DrainedWhy) != 1 || res.DrainedWhy["data"] != 3 {
 		t.Errorf("reload: %+v, %v; want 2 moved, 3 drained because of their data", res, err)
 	}

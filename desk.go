@@ -53,8 +53,8 @@ const (
 
 // crew is who does the work that the desk tells of.
 type crew interface {
-	samples(ctx context.Context) []telemetry.Sample // asks the workers
-	reported() []telemetry.Sample                   // what they have said last
+	samples(ctx context.Context) []telemetry.SlotReport // asks the workers
+	reported() []telemetry.SlotReport                   // what they have said last
 	dropped() map[int]uint64
 	profile(w http.ResponseWriter, r *http.Request, slot int)
 	scheduling() string
@@ -67,14 +67,14 @@ type crew interface {
 func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 	d := &desk{app: a, crew: c, registry: reg, began: time.Now(), stop: make(chan control.StopRequest, 1)}
 	d.hurry, d.hasten = context.WithCancel(context.Background())
-	metrics := telemetry.NewMetrics(d.scraped, func() telemetry.Primary {
+	metrics := telemetry.NewMetrics(d.scraped, func() telemetry.PrimaryReport {
 		h := handoffOf(c)
 		how := reg.overall(c.reported())
 		sessions, connected := int64(reg.memory.Stats().Sessions), int64(reg.memory.Stats().Connected)
 		if reg.feed != nil { // those in Redis are nobody's to count
 			sessions, connected = -1, -1
 		}
-		return telemetry.Primary{
+		return telemetry.PrimaryReport{
 			Version: a.cfg.Version, Restarts: c.restarts(),
 			HandoffMoved: h.Moved, HandoffFailed: h.Failed, HandoffSeconds: h.LastSeconds,
 			Sessions: sessions, SessionsConnected: connected, Revocations: int64(reg.deny.Len()),
@@ -230,7 +230,7 @@ func (d *desk) Status(ctx context.Context) (control.Status, error) {
 	d.identities(ctx, &st, samples)
 	restarts := d.crew.restarts()
 	for i, s := range samples {
-		d.totals.Report(s)
+		d.totals.Add(s)
 		if n := dropped[s.Slot]; n > 0 && (i == len(samples)-1 || samples[i+1].Slot != s.Slot) { // the slot's latest
 			limits := map[string]uint64{limitWorkerQueue: n}
 			maps.Copy(limits, s.Limits)
@@ -290,7 +290,7 @@ func (d *desk) ownLimits() map[string]uint64 {
 }
 
 // identities tells how clients identify themselves, and how their sessions are.
-func (d *desk) identities(ctx context.Context, st *control.Status, samples []telemetry.Sample) {
+func (d *desk) identities(ctx context.Context, st *control.Status, samples []telemetry.SlotReport) {
 	r := d.registry
 	st.Auth = d.app.cfg.Auth.mode().String()
 	h := r.overall(samples)

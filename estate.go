@@ -25,7 +25,7 @@ type estate struct {
 	Began   time.Time                   `json:"began"`
 	Hub     []byte                      `json:"hub"`
 	Totals  json.RawMessage             `json:"totals"`
-	Reports map[uint64]telemetry.Worker `json:"reports"`
+	Reports map[uint64]telemetry.Report `json:"reports"`
 	Control string                      `json:"control,omitempty"` // path of the file of that name
 	Admin   string                      `json:"admin,omitempty"`   // address of the file of that name
 	Node    string                      `json:"node,omitempty"`
@@ -323,8 +323,8 @@ func (a *App) Reload(ctx context.Context) error {
 		if d.later() {
 			return nil
 		}
-		_, err = d.Reload(ctx, control.ReloadRequest{CanarySeconds: control.DefaultCanarySeconds}, nobody{})
-		busy, ok := errors.AsType[*control.RollError](err)
+		_, err = d.Reload(ctx, control.ReloadRequest{CanarySeconds: control.DefaultCanarySeconds}, control.Discard{})
+		busy, ok := errors.AsType[*control.Error](err)
 		switch {
 		case errors.Is(err, control.ErrUnsupported):
 			return ErrNotRunning
@@ -335,16 +335,4 @@ func (a *App) Reload(ctx context.Context) error {
 	return err
 }
 
-// nobody is a Reporter whom nobody hears.
-type nobody struct{}
-
-// Progress does nothing.
-func (nobody) Progress(control.Progress) {}
-
-// Replacing does nothing.
-func (nobody) Replacing(int, control.RollResult) {}
-
-var (
-	_ control.Reporter = nobody{}
-	_ broker.Link      = (*cluster.Worker)(nil)
-)
+var _ broker.Link = (*cluster.Worker)(nil)

@@ -99,7 +99,7 @@ func TestStoppedWorker(t *testing.T) {
 	weather.want("rain")
 	deafWeather.want("rain")
 	for range 2 { // a count of the slot is not one of each of its processes
-		if _, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, nobody{}); err != nil {
+		if _, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{}); err != nil {
 			t.Fatal(err)
 		}
 		st = wantStatus(t, app, 4)

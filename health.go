@@ -93,7 +93,7 @@ func (r *registry) condition() health {
 }
 
 // overall is the health, with what workers say to whom the store is away alone.
-func (r *registry) overall(samples []telemetry.Sample) health {
+func (r *registry) overall(samples []telemetry.SlotReport) health {
 	h := r.condition()
 	for _, s := range samples {
 		if s.StoreDownSince > 0 && !h.Store.is() {

@@ -21,7 +21,7 @@ func (a *Auth) keysReady() error {
 }
 
 // keysMissing reports whether workers serve and none of them can verify a token.
-func keysMissing(samples []telemetry.Sample) (missing bool) {
+func keysMissing(samples []telemetry.SlotReport) (missing bool) {
 	for _, s := range samples {
 		switch control.State(s.State) {
 		case control.StateStarting, control.StateDead:

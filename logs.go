@@ -142,11 +142,11 @@ func (a *App) ReopenLogs(ctx context.Context) error {
 
 // follow is what somebody who reads the log lines of all processes wants to see.
 type follow struct {
-	ID     uint64          `json:"id"`
-	Match  telemetry.Match `json:"match"`
-	Live   bool            `json:"live"`   // lines as they come
-	Recent bool            `json:"recent"` // in the answer, the latest lines
-	Stop   bool            `json:"stop"`
+	ID     uint64           `json:"id"`
+	Filter telemetry.Filter `json:"match"`
+	Live   bool             `json:"live"`   // lines as they come
+	Recent bool             `json:"recent"` // in the answer, the latest lines
+	Stop   bool             `json:"stop"`
 }
 
 // followQueue is the number of log lines that wait for one who reads them; maxFollowBatch bounds what a worker sends in
@@ -273,12 +273,12 @@ func (j *journal) follow(want follow, send func([]byte) error) (stop func(), rec
 	stop = func() {}
 	if want.Live {
 		var level slog.Level
-		if want.Match.Level != "" {
-			if err := level.UnmarshalText([]byte(want.Match.Level)); err != nil {
-				return nil, nil, fmt.Errorf("expedite: level %q: want debug, info, warn or error", want.Match.Level)
+		if want.Filter.Level != "" {
+			if err := level.UnmarshalText([]byte(want.Filter.Level)); err != nil {
+				return nil, nil, fmt.Errorf("expedite: level %q: want debug, info, warn or error", want.Filter.Level)
 			}
 		}
-		f, err := j.tap.Follow(telemetry.FollowOptions{Level: level, Queue: followQueue})
+		f, err := j.tap.Subscribe(telemetry.SubscribeOptions{Level: level, Queue: followQueue})
 		if err != nil {
 			return nil, nil, fmt.Errorf("expedite: %w", err)
 		}
@@ -291,7 +291,7 @@ func (j *journal) follow(want follow, send func([]byte) error) (stop func(), rec
 	}
 	if want.Recent {
 		for _, line := range j.tap.Recent() {
-			if want.Match.Keep(line) {
+			if want.Filter.Match(line) {
 				recent = append(recent, line)
 			}
 		}
@@ -300,13 +300,13 @@ func (j *journal) follow(want follow, send func([]byte) error) (stop func(), rec
 }
 
 // pass sends the lines of f that match, several at once when they come fast.
-func pass(f *telemetry.Follower, want follow, send func([]byte) error) {
+func pass(f *telemetry.Subscriber, want follow, send func([]byte) error) {
 	var lost uint64
 	head := binary.LittleEndian.AppendUint64(nil, want.ID)
 	for line := range f.C() {
 		batch := bytes.Clone(head)
 		add := func(line []byte) {
-			if want.Match.Keep(line) {
+			if want.Filter.Match(line) {
 				if len(batch) > len(head) {
 					batch = append(batch, '\n')
 				}

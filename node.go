@@ -100,7 +100,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		return nil, err
 	}
 	n.web = a.httpServer(eng)
-	n.web.ErrorLog = slog.NewLogLogger(telemetry.Sampled(n.log.Handler(), n.journal.sampled), slog.LevelDebug)
+	n.web.ErrorLog = slog.NewLogLogger(n.journal.sampled.Handler(n.log.Handler()), slog.LevelDebug)
 	return n, nil
 }
 
@@ -200,20 +200,20 @@ const callbackGrace = time.Second
 
 // summarize writes how many lines about clients were left out since the last time.
 func (n *node) summarize() {
-	if left := n.journal.sampled.Left(); left > 0 {
+	if left := n.journal.sampled.Suppressed(); left > 0 {
 		n.leftOut.Add(left)
 		n.log.Info("lines about clients that come and go were left out", "lines", left)
 	}
-	if left := n.journal.faults.Left(); left > 0 {
+	if left := n.journal.faults.Suppressed(); left > 0 {
 		n.leftOut.Add(left)
 		n.log.Warn("lines about panics were left out", "lines", left)
 	}
 }
 
 // report is what this process has done.
-func (n *node) report() telemetry.Worker {
+func (n *node) report() telemetry.Report {
 	s := n.eng.Stats()
-	w := telemetry.Worker{
+	w := telemetry.Report{
 		Connections: int64(s.Connections), Handshaking: int64(s.Handshaking), Subscriptions: int64(s.Subscriptions),
 		HTTPConnections: int64(s.HTTPConnections),
 		QueueBytes:      s.QueueBytes, PartialBytes: s.PartialBytes, LoopLagSeconds: s.LoopLag.Seconds(),

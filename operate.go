@@ -58,7 +58,7 @@ func whoOf(user, id, token string) (who Who, err error) {
 
 // wrongName is what the operator hears of a name that cannot be one.
 func wrongName(err error) error {
-	return &control.RollError{Code: control.CodeBadRequest, Message: err.Error()}
+	return &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
 }
 
 // Publish sends a text to all subscribers of a topic.
@@ -76,11 +76,9 @@ func (d *desk) Logs(ctx context.Context, req control.LogsRequest, write func([]b
 	}
 	want := follow{
 		Live: req.Follow, Recent: req.Recent,
-		Match: telemetry.Match{
+		Filter: telemetry.Filter{
 			User: req.User, Session: req.Session, Conn: req.Conn, Worker: req.Worker, Level: req.Level,
 		},
 	}
 	return d.registry.logs.read(ctx, d.app.journal.Load(), want, write)
 }
-
-var _ control.Operator = (*desk)(nil)

@@ -26,7 +26,7 @@ type primary struct {
 	group atomic.Pointer[cluster.Primary] // nil before all workers are ready
 
 	mu      sync.Mutex
-	reports map[uint64]telemetry.Worker // the latest, by the worker's id
+	reports map[uint64]telemetry.Report // the latest, by the worker's id
 	ports   map[uint64]*broker.Port
 	peers   map[uint64]*rpc.Peer
 }
@@ -41,7 +41,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return err
 	}
 	p := &primary{
-		app: a, hub: broker.NewHub(slotHint), reports: make(map[uint64]telemetry.Worker),
+		app: a, hub: broker.NewHub(slotHint), reports: make(map[uint64]telemetry.Report),
 		ports: make(map[uint64]*broker.Port), peers: make(map[uint64]*rpc.Peer),
 	}
 	if p.reg, err = a.newRegistry(ctx); err != nil {
@@ -245,7 +245,7 @@ func (p *primary) move(m cluster.Moving) {
 
 // report keeps what a worker says of itself.
 func (p *primary) report(w *cluster.Worker, b []byte) {
-	r, err := telemetry.ParseWorker(b)
+	r, err := telemetry.ParseReport(b)
 	if err != nil {
 		p.app.Logger().Warn("report of a worker not understood", "worker", w.Slot(), "error", err)
 		return
@@ -253,13 +253,13 @@ func (p *primary) report(w *cluster.Worker, b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reports[w.ID()] = r
-	p.desk.totals.Report(sampleOf(w, r))
+	p.desk.totals.Add(sampleOf(w, r))
 	p.care(w, r)
 }
 
-func sampleOf(w *cluster.Worker, r telemetry.Worker) telemetry.Sample {
-	return telemetry.Sample{
-		Slot: w.Slot(), Generation: w.Generation(), PID: w.PID(), State: w.State().String(), Worker: r,
+func sampleOf(w *cluster.Worker, r telemetry.Report) telemetry.SlotReport {
+	return telemetry.SlotReport{
+		Slot: w.Slot(), Generation: w.Generation(), PID: w.PID(), State: w.State().String(), Report: r,
 	}
 }
 

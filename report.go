@@ -45,21 +45,21 @@ func (l *lagWatch) between(now float64) float64 {
 }
 
 // regularReport is the report that the primary gets without asking.
-func (n *node) regularReport() telemetry.Worker {
+func (n *node) regularReport() telemetry.Report {
 	w := n.report()
 	w.LoopLagSeconds = n.lag.regular(w.LoopLagSeconds)
 	return w
 }
 
 // askedReport is the report for whoever asks.
-func (n *node) askedReport() telemetry.Worker {
+func (n *node) askedReport() telemetry.Report {
 	w := n.report()
 	w.LoopLagSeconds = n.lag.between(w.LoopLagSeconds)
 	return w
 }
 
 // samples asks all workers how they are. Of one that does not answer in time it has the last report.
-func (p *primary) samples(ctx context.Context) []telemetry.Sample {
+func (p *primary) samples(ctx context.Context) []telemetry.SlotReport {
 	group := p.group.Load()
 	if group == nil {
 		return nil
@@ -67,7 +67,7 @@ func (p *primary) samples(ctx context.Context) []telemetry.Sample {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	workers := group.Workers()
-	list := make([]telemetry.Sample, len(workers))
+	list := make([]telemetry.SlotReport, len(workers))
 	var wg sync.WaitGroup
 	for i, w := range workers {
 		wg.Go(func() { list[i] = p.sample(ctx, w) })
@@ -77,13 +77,13 @@ func (p *primary) samples(ctx context.Context) []telemetry.Sample {
 }
 
 // reported are the last reports of all workers.
-func (p *primary) reported() []telemetry.Sample {
+func (p *primary) reported() []telemetry.SlotReport {
 	group := p.group.Load()
 	if group == nil {
 		return nil
 	}
 	workers := group.Workers()
-	list := make([]telemetry.Sample, len(workers))
+	list := make([]telemetry.SlotReport, len(workers))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, w := range workers {
@@ -92,7 +92,7 @@ func (p *primary) reported() []telemetry.Sample {
 	return list
 }
 
-func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.Sample {
+func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.SlotReport {
 	p.mu.Lock()
 	peer, last := p.peers[w.ID()], p.reports[w.ID()]
 	p.mu.Unlock()
@@ -104,7 +104,7 @@ func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.Sampl
 	default:
 		fresh, err := askReport(ctx, peer)
 		if s.Stale = err != nil; err == nil {
-			s.Worker = fresh
+			s.Report = fresh
 			p.mu.Lock()
 			if p.ports[w.ID()] != nil { // it has not ended meanwhile
 				p.reports[w.ID()] = fresh
@@ -116,36 +116,36 @@ func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.Sampl
 }
 
 // askReport asks one worker, and again if the way to it is full.
-func askReport(ctx context.Context, peer *rpc.Peer) (telemetry.Worker, error) {
+func askReport(ctx context.Context, peer *rpc.Peer) (telemetry.Report, error) {
 	for {
 		b, err := peer.Call(ctx, opReport, nil)
 		switch {
 		case err == nil:
-			return telemetry.ParseWorker(b)
+			return telemetry.ParseReport(b)
 		case errors.Is(err, rpc.ErrClosed), errors.Is(err, rpc.ErrFailed), ctx.Err() != nil:
-			return telemetry.Worker{}, err
+			return telemetry.Report{}, err
 		}
 		select {
 		case <-time.After(orderRetry):
 		case <-ctx.Done():
-			return telemetry.Worker{}, ctx.Err()
+			return telemetry.Report{}, ctx.Err()
 		}
 	}
 }
 
 // samples are the reports of all workers at this moment. What the primary itself counts of their slots is in the totals
 // then.
-func (d *desk) samples(ctx context.Context) []telemetry.Sample {
+func (d *desk) samples(ctx context.Context) []telemetry.SlotReport {
 	for slot, n := range d.crew.dropped() {
 		if n > 0 {
-			d.totals.Own(slot, telemetry.Worker{Limits: map[string]uint64{limitWorkerQueue: n}})
+			d.totals.Own(slot, telemetry.Report{Limits: map[string]uint64{limitWorkerQueue: n}})
 		}
 	}
 	return d.crew.samples(ctx)
 }
 
 // scraped is samples for the metrics.
-func (d *desk) scraped() []telemetry.Sample { return d.samples(context.Background()) }
+func (d *desk) scraped() []telemetry.SlotReport { return d.samples(context.Background()) }
 
 // limitWorkerQueue counts messages that the hub could not pass on to a worker.
 const limitWorkerQueue = "worker_queue"

@@ -13,9 +13,9 @@ import (
 // Reload replaces the workers by processes of the binary that is on disk now. Their connections move.
 func (d *desk) Reload(
 	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
-) (control.RollResult, error) {
+) (control.Result, error) {
 	if !d.op.TryLock() {
-		return control.RollResult{}, d.rollError(cluster.ErrBusy)
+		return control.Result{}, d.rollError(cluster.ErrBusy)
 	}
 	defer d.release()
 	canary := time.Duration(req.CanarySeconds * float64(time.Second))
@@ -23,7 +23,7 @@ func (d *desk) Reload(
 	trial, err := d.rehearsal(req)
 	if err != nil {
 		d.app.Logger().Error("reload refused", "error", err)
-		return control.RollResult{}, err
+		return control.Result{}, err
 	}
 	if trial != nil {
 		defer closeFiles(trial.Files)
@@ -40,7 +40,7 @@ func (d *desk) Reload(
 	if err != nil || req.KeepPrimary {
 		return res, err
 	}
-	return res, d.replacePrimary(ctx, rep, func() control.RollResult {
+	return res, d.replacePrimary(ctx, rep, func() control.Result {
 		res.Failed = max(res.Failed, d.lost()-lost) // also of workers that died before and after the roll
 		return res
 	})
@@ -55,7 +55,7 @@ func (d *desk) lost() uint64 {
 }
 
 // replacePrimary runs the binary that is on disk now in place of this one. It returns if that has failed.
-func (d *desk) replacePrimary(ctx context.Context, rep control.Reporter, result func() control.RollResult) error {
+func (d *desk) replacePrimary(ctx context.Context, rep control.Reporter, result func() control.Result) error {
 	p, ok := d.crew.(*primary)
 	if !ok {
 		return control.ErrUnsupported
@@ -73,7 +73,7 @@ func (d *desk) replacePrimary(ctx context.Context, rep control.Reporter, result 
 	o.Before = func() { rep.Replacing(group.Generation(), result()); d.app.flushBeforeExec() }
 	err = group.Exec(ctx, o)
 	d.app.Logger().Error("primary not replaced", "error", err)
-	return &control.RollError{
+	return &control.Error{
 		Code: control.CodeExec, Message: "the workers were replaced, the primary was not: " + err.Error(),
 	}
 }
@@ -159,9 +159,9 @@ func (p *primary) bequest() (o cluster.ExecOptions, err error) {
 }
 
 // Scale changes the number of workers. Connections move.
-func (d *desk) Scale(ctx context.Context, req control.ScaleRequest, rep control.Reporter) (control.RollResult, error) {
+func (d *desk) Scale(ctx context.Context, req control.ScaleRequest, rep control.Reporter) (control.Result, error) {
 	if !d.op.TryLock() {
-		return control.RollResult{}, d.rollError(cluster.ErrBusy)
+		return control.Result{}, d.rollError(cluster.ErrBusy)
 	}
 	defer d.release()
 	res, err := d.roll(ctx, "scale", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
@@ -172,9 +172,9 @@ func (d *desk) Scale(ctx context.Context, req control.ScaleRequest, rep control.
 }
 
 // Rebalance evens out the connections of the workers.
-func (d *desk) Rebalance(ctx context.Context, rep control.Reporter) (control.RollResult, error) {
+func (d *desk) Rebalance(ctx context.Context, rep control.Reporter) (control.Result, error) {
 	if !d.op.TryLock() {
-		return control.RollResult{}, d.rollError(cluster.ErrBusy)
+		return control.Result{}, d.rollError(cluster.ErrBusy)
 	}
 	defer d.release()
 	res, err := d.roll(ctx, "rebalance", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
@@ -189,10 +189,10 @@ func (d *desk) Rebalance(ctx context.Context, rep control.Reporter) (control.Rol
 type rollFunc func(*cluster.Primary, cluster.RollOptions) (cluster.RollResult, error)
 
 // roll does what f does, and tells how far it is.
-func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f rollFunc) (control.RollResult, error) {
+func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f rollFunc) (control.Result, error) {
 	group := d.crew.cluster()
 	if group == nil {
-		return control.RollResult{}, control.ErrUnsupported
+		return control.Result{}, control.ErrUnsupported
 	}
 	before := d.totals.Sum().Stays
 	res, err := f(group, cluster.RollOptions{
@@ -206,7 +206,7 @@ func (d *desk) roll(ctx context.Context, kind string, rep control.Reporter, f ro
 			rep.Progress(pr)
 		},
 	})
-	out := control.RollResult{
+	out := control.Result{
 		Moved: uint64(res.Moved), Drained: uint64(res.Drained), Failed: uint64(res.Failed),
 		Seconds: res.Took.Seconds(), Workers: res.Workers,
 		MoveSeconds: res.Moving.Seconds(), FreezeSeconds: res.Freeze.Seconds(), StateBytes: uint64(res.Bytes),
@@ -255,13 +255,13 @@ func (d *desk) rollError(err error) error {
 		return nil
 	}
 	if trial, ok := errors.AsType[*cluster.TrialError](err); ok {
-		return &control.RollError{
+		return &control.Error{
 			Code: control.CodeStart, Output: trial.Output,
 			Message: "the new program could not take over, so nothing was changed: " + trial.Error(),
 		}
 	}
 	if start, ok := errors.AsType[*cluster.StartError](err); ok {
-		return &control.RollError{
+		return &control.Error{
 			Code: control.CodeStart, Slot: start.Slot, Output: start.Stderr,
 			Message: "the new worker did not serve, so nothing was changed: " + start.Error(),
 		}
@@ -271,7 +271,7 @@ func (d *desk) rollError(err error) error {
 		if p := d.progress.Load(); p != nil {
 			what = fmt.Sprintf("a %s is under way (slot %d, %d of %d done)", p.Kind, p.Slot, p.SlotsDone, p.Slots)
 		}
-		return &control.RollError{Code: control.CodeBusy, Message: what + ": wait for it, or watch it with expedite status"}
+		return &control.Error{Code: control.CodeBusy, Message: what + ": wait for it, or watch it with expedite status"}
 	}
-	return &control.RollError{Code: control.CodeFailed, Message: err.Error()}
+	return &control.Error{Code: control.CodeFailed, Message: err.Error()}
 }

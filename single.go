@@ -88,13 +88,13 @@ func (a *App) runSingle(ctx context.Context) error {
 	return n.stop(drain)
 }
 
-func (s *single) samples(context.Context) []telemetry.Sample {
-	return []telemetry.Sample{{
-		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Worker: s.node.askedReport(),
+func (s *single) samples(context.Context) []telemetry.SlotReport {
+	return []telemetry.SlotReport{{
+		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Report: s.node.askedReport(),
 	}}
 }
 
-func (s *single) reported() []telemetry.Sample { return s.samples(context.Background()) }
+func (s *single) reported() []telemetry.SlotReport { return s.samples(context.Background()) }
 
 func (s *single) profile(w http.ResponseWriter, r *http.Request, slot int) {
 	if slot != 1 {

@@ -113,7 +113,7 @@ func (p *primary) follow(est *estate) (stop func()) {
 	go func() { // ends with stop
 		defer close(done)
 		if n := p.app.cfg.workers(); n != est.Terms.Workers {
-			if _, err := p.desk.Scale(ctx, control.ScaleRequest{Workers: n}, nobody{}); err != nil && ctx.Err() == nil {
+			if _, err := p.desk.Scale(ctx, control.ScaleRequest{Workers: n}, control.Discard{}); err != nil && ctx.Err() == nil {
 				p.app.Logger().Error("workers not scaled to the number of the settings", "workers", n, "error", err)
 			}
 		}

@@ -106,7 +106,7 @@ func (s *server) reloadUnderABrowser(ctx context.Context, b *browser, tab string
 		window.sockets.length`, &count)
 	for range 2 {
 		out, err := exec.CommandContext(ctx, command, "reload", "--json", "--canary", "0s", "--control", s.control).Output()
-		var res control.RollResult
+		var res control.Result
 		if err = errors.Join(err, json.Unmarshal(out, &res)); err != nil || res.Moved < 50 || !res.PrimaryReplaced {
 			s.t.Errorf("reload: %v: %s", err, out)
 		}

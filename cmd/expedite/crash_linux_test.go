@@ -75,7 +75,7 @@ func TestReloadCountsLossesElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := reload.Wait()
-	var res control.RollResult
+	var res control.Result
 	if err := json.Unmarshal([]byte(out.String()), &res); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

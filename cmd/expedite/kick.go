@@ -62,7 +62,7 @@ func closedText(n int) string {
 
 // misuse makes an error one of wrong use if the server says that it is.
 func misuse(err error) error {
-	if e, ok := errors.AsType[*control.RollError](err); ok && e.Code == control.CodeBadRequest {
+	if e, ok := errors.AsType[*control.Error](err); ok && e.Code == control.CodeBadRequest {
 		return usageError{err}
 	}
 	return err

@@ -26,7 +26,7 @@ type operated struct {
 }
 
 // errStranger is what it says of all others.
-var errStranger = &control.RollError{Code: control.CodeNotFound, Message: "nobody of that name"}
+var errStranger = &control.Error{Code: control.CodeNotFound, Message: "nobody of that name"}
 
 func (o *operated) Sessions(_ context.Context, req control.SessionsRequest) (control.SessionList, error) {
 	o.asked <- req
@@ -73,7 +73,7 @@ func (o *operated) Publish(_ context.Context, req control.PublishRequest) error 
 
 func (o *operated) ReopenLogs(context.Context) error { return nil }
 
-var _ control.Operator = (*operated)(nil)
+var _ control.Target = (*operated)(nil)
 
 // serveOperated serves o at a socket until the test ends.
 func serveOperated(t *testing.T, o *operated) (socket string, server *control.Server) {

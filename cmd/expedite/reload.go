@@ -65,7 +65,7 @@ type rollFlags struct {
 type progressFunc = func(control.Progress)
 
 // result is what an operation did.
-type result = control.RollResult
+type result = control.Result
 
 // rollFunc asks for one of the operations.
 type rollFunc func(context.Context, *control.Client, progressFunc) (result, error)
@@ -83,7 +83,7 @@ func (f *rollFlags) run(c *console, done string, ask rollFunc) error {
 	if errPrint := f.print(ctx, c.out, done, res, err); errPrint != nil {
 		return errors.Join(err, errPrint)
 	}
-	if e, ok := errors.AsType[*control.RollError](err); ok && e.Code == control.CodeBadRequest {
+	if e, ok := errors.AsType[*control.Error](err); ok && e.Code == control.CodeBadRequest {
 		return usageError{err}
 	}
 	if err == nil && (res.Drained > 0 || res.Failed > 0) {
@@ -129,17 +129,17 @@ func (f *rollFlags) print(ctx context.Context, w io.Writer, done string, r resul
 	if err == nil {
 		return printJSON(w, r)
 	}
-	e, ok := errors.AsType[*control.RollError](err)
+	e, ok := errors.AsType[*control.Error](err)
 	switch {
 	case ok:
 	case ctx.Err() != nil:
-		e = &control.RollError{Code: control.CodeInterrupted, Message: err.Error()}
+		e = &control.Error{Code: control.CodeInterrupted, Message: err.Error()}
 	default:
-		e = &control.RollError{Code: control.CodeUnavailable, Message: err.Error()}
+		e = &control.Error{Code: control.CodeUnavailable, Message: err.Error()}
 	}
 	out := struct {
-		Error  *control.RollError `json:"error"`
-		Result *result            `json:"result,omitempty"`
+		Error  *control.Error `json:"error"`
+		Result *result        `json:"result,omitempty"`
 	}{Error: e}
 	if !none {
 		out.Result = &r
@@ -169,7 +169,7 @@ func summary(done string, r result) string {
 
 // printOutput writes the last log lines of the worker that an error is about, if there is one.
 func printOutput(w io.Writer, err error) {
-	e, ok := errors.AsType[*control.RollError](err)
+	e, ok := errors.AsType[*control.Error](err)
 	if !ok || strings.TrimSpace(e.Output) == "" {
 		return
 	}

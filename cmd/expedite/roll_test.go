@@ -18,7 +18,8 @@ import (
 
 // fakeServer answers on a control socket as the test says.
 type fakeServer struct {
-	roll func(ctx context.Context, req any, r control.Reporter) (control.RollResult, error)
+	control.Target // nil: only the methods below are called
+	roll           func(ctx context.Context, req any, r control.Reporter) (control.Result, error)
 }
 
 func (*fakeServer) Status(context.Context) (control.Status, error) {
@@ -29,17 +30,17 @@ func (*fakeServer) Stop(context.Context, control.StopRequest) error { return nil
 
 func (f *fakeServer) Reload(
 	ctx context.Context, req control.ReloadRequest, r control.Reporter,
-) (control.RollResult, error) {
+) (control.Result, error) {
 	return f.roll(ctx, req, r)
 }
 
 func (f *fakeServer) Scale(
 	ctx context.Context, req control.ScaleRequest, r control.Reporter,
-) (control.RollResult, error) {
+) (control.Result, error) {
 	return f.roll(ctx, req, r)
 }
 
-func (f *fakeServer) Rebalance(ctx context.Context, r control.Reporter) (control.RollResult, error) {
+func (f *fakeServer) Rebalance(ctx context.Context, r control.Reporter) (control.Result, error) {
 	return f.roll(ctx, nil, r)
 }
 
@@ -74,15 +75,15 @@ func (f *fakeServer) start(t *testing.T) string {
 var _ control.Target = (*fakeServer)(nil)
 
 func TestRollCommands(t *testing.T) {
-	fine := control.RollResult{Moved: 18_000, Seconds: 1.234, Workers: 4, PrimaryReplaced: true, Version: "v2"}
-	lossy := control.RollResult{Moved: 1, Drained: 1200, Failed: 3, Seconds: 0.0123, Workers: 1}
-	busy := &control.RollError{Code: control.CodeBusy, Message: "a reload is under way (slot 2 of 4): wait for it"}
-	broken := &control.RollError{Code: control.CodeStart, Message: "worker 2 does not start", Slot: 2, Output: "one\npanic: two\n"}
+	fine := control.Result{Moved: 18_000, Seconds: 1.234, Workers: 4, PrimaryReplaced: true, Version: "v2"}
+	lossy := control.Result{Moved: 1, Drained: 1200, Failed: 3, Seconds: 0.0123, Workers: 1}
+	busy := &control.Error{Code: control.CodeBusy, Message: "a reload is under way (slot 2 of 4): wait for it"}
+	broken := &control.Error{Code: control.CodeStart, Message: "worker 2 does not start", Slot: 2, Output: "one\npanic: two\n"}
 	const fineLine = "18,000 connections moved in 1.2s, 0 drained, 0 failed; primary replaced; version v2\n"
 	for _, tt := range []struct {
 		name   string
 		args   []string
-		result control.RollResult
+		result control.Result
 		err    error
 		code   int
 		req    any
@@ -115,7 +116,7 @@ func TestRollCommands(t *testing.T) {
 		{
 			"busy",
 			[]string{"scale", "1"},
-			control.RollResult{},
+			control.Result{},
 			busy, 1,
 			control.ScaleRequest{Workers: 1},
 			"",
@@ -124,7 +125,7 @@ func TestRollCommands(t *testing.T) {
 		{
 			"a worker that does not start",
 			[]string{"rebalance"},
-			control.RollResult{},
+			control.Result{},
 			broken, 1, nil,
 			"",
 			[]string{"worker 2 does not start\n  one\n  panic: two\n"},
@@ -132,8 +133,8 @@ func TestRollCommands(t *testing.T) {
 		{
 			"a request that only the server refuses",
 			[]string{"rebalance"},
-			control.RollResult{},
-			&control.RollError{Code: control.CodeBadRequest, Message: "no"}, 2, nil, "",
+			control.Result{},
+			&control.Error{Code: control.CodeBadRequest, Message: "no"}, 2, nil, "",
 			[]string{"no"},
 		},
 		{
@@ -146,7 +147,7 @@ func TestRollCommands(t *testing.T) {
 		{
 			"JSON of an error",
 			[]string{"rebalance", "--json"},
-			control.RollResult{},
+			control.Result{},
 			broken, 1, nil,
 			`{"error":{"type":"server_error","code":"start","message":"worker 2 does not start","slot":2,"output":"one\npanic: two\n"}}`,
 			[]string{"  panic: two\n"},
@@ -154,14 +155,14 @@ func TestRollCommands(t *testing.T) {
 		{
 			"JSON of a server that knows no such thing",
 			[]string{"rebalance", "--json"},
-			control.RollResult{},
+			control.Result{},
 			control.ErrUnsupported, 1, nil,
 			`{"error":{"type":"unsupported","code":"unsupported","message":"this server cannot reload, scale or rebalance"}}`,
 			[]string{"cannot reload"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := &fakeServer{roll: func(_ context.Context, req any, _ control.Reporter) (control.RollResult, error) {
+			server := &fakeServer{roll: func(_ context.Context, req any, _ control.Reporter) (control.Result, error) {
 				if req != tt.req {
 					t.Errorf("request: got %+v, want %+v", req, tt.req)
 				}
@@ -208,9 +209,9 @@ func compact(t *testing.T, b []byte) string {
 
 // TestRollExecFails: the workers were replaced all the same, and the command says so.
 func TestRollExecFails(t *testing.T) {
-	server := &fakeServer{roll: func(_ context.Context, _ any, r control.Reporter) (control.RollResult, error) {
-		r.Replacing(1, control.RollResult{Moved: 5, Workers: 2})
-		return control.RollResult{}, &control.RollError{Code: control.CodeExec, Message: "no such binary"}
+	server := &fakeServer{roll: func(_ context.Context, _ any, r control.Reporter) (control.Result, error) {
+		r.Replacing(1, control.Result{Moved: 5, Workers: 2})
+		return control.Result{}, &control.Error{Code: control.CodeExec, Message: "no such binary"}
 	}}
 	path := server.start(t)
 	var stdout, stderr bytes.Buffer
@@ -228,12 +229,12 @@ func TestRollExecFails(t *testing.T) {
 
 // TestRollWatchPlain: elsewhere than on a terminal, a line per step. With --json they do not stand in the JSON's way.
 func TestRollWatchPlain(t *testing.T) {
-	server := &fakeServer{roll: func(_ context.Context, _ any, r control.Reporter) (control.RollResult, error) {
+	server := &fakeServer{roll: func(_ context.Context, _ any, r control.Reporter) (control.Result, error) {
 		r.Progress(control.Progress{Slot: 1, Slots: 2, Step: control.StepStarting})
 		r.Progress(control.Progress{Slot: 1, Slots: 2, Step: control.StepMoving, Moved: 812, Left: 1200, Total: 2012, RatePerSecond: 18000.4})
 		r.Progress(control.Progress{Slot: 1, Slots: 2, Step: control.StepDone, Moved: 2012, Total: 2012})
 		r.Progress(control.Progress{Step: control.StepReplacing, Message: "v1\nto v2"})
-		return control.RollResult{Workers: 2, Moved: 2012}, nil
+		return control.Result{Workers: 2, Moved: 2012}, nil
 	}}
 	path := server.start(t)
 	const lines = "slot 1/2 starting\nslot 1/2 moving: 812 moved, 1,200 left, 18,000/s\n" +
@@ -248,7 +249,7 @@ func TestRollWatchPlain(t *testing.T) {
 	if code := run([]string{"reload", "--watch", "--json", "--control", path}, &stdout, &stderr); code != 0 || stderr.String() != lines {
 		t.Errorf("with --json: got code %d, stderr %q, want %q", code, stderr.String(), lines)
 	}
-	var result control.RollResult
+	var result control.Result
 	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil || result.Moved != 2012 {
 		t.Errorf("with --json: got %q, %v", stdout.String(), err)
 	}
@@ -290,12 +291,12 @@ func TestRollInterrupted(t *testing.T) {
 	for name, args := range map[string][]string{"INT": nil, "timeout": {"--timeout", "300ms"}} {
 		t.Run(name, func(t *testing.T) {
 			begun, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-			server := &fakeServer{roll: func(ctx context.Context, _ any, r control.Reporter) (control.RollResult, error) {
+			server := &fakeServer{roll: func(ctx context.Context, _ any, r control.Reporter) (control.Result, error) {
 				r.Progress(control.Progress{Slot: 1, Step: control.StepMoving})
 				close(begun)
 				<-goOn
 				ended <- ctx.Err()
-				return control.RollResult{}, nil
+				return control.Result{}, nil
 			}}
 			cmd := exec.Command(command, append([]string{"reload", "--json", "--control", server.start(t)}, args...)...)
 			var stdout, stderr bytes.Buffer

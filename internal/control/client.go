@@ -140,6 +140,6 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (*h
 }
 
 // said is an error that the server gave.
-func (c *Client) said(err *RollError) error {
+func (c *Client) said(err *Error) error {
 	return fmt.Errorf("control: the server at %s says: %w", c.path, err)
 }

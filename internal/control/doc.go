@@ -1,7 +1,7 @@
 // Package control is how a running Expedite is asked and told things from outside: HTTP with JSON over a Unix socket
 // for the command line, and the handler of the admin listener (metrics, profiles).
 //
-// The primary calls [Listen] and gives [Server.Serve] its [Target], which may be an [Operator], too; the command calls
+// The primary calls [Listen] and gives [Server.Serve] its [Target]; the command calls
 // [Dial] and [Client.Status] or another method of [Client]. Between the two go:
 //
 //	GET  /status       200 and a Status

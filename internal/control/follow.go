@@ -26,37 +26,37 @@ type patience struct {
 
 // Reload replaces the workers and the primary, and returns when that is done: the server goes on with it if ctx ends
 // before. A nil onProgress hears nothing; any other is called from this goroutine. Errors that the server gives wrap a
-// [*RollError]. With an error after the workers were replaced the result tells what was done.
-func (c *Client) Reload(ctx context.Context, req ReloadRequest, onProgress func(Progress)) (RollResult, error) {
+// [*Error]. With an error after the workers were replaced the result tells what was done.
+func (c *Client) Reload(ctx context.Context, req ReloadRequest, onProgress func(Progress)) (Result, error) {
 	return c.roll(ctx, "/reload", req, onProgress)
 }
 
 // Scale sets the number of workers. For the rest see [Client.Reload].
-func (c *Client) Scale(ctx context.Context, req ScaleRequest, onProgress func(Progress)) (RollResult, error) {
+func (c *Client) Scale(ctx context.Context, req ScaleRequest, onProgress func(Progress)) (Result, error) {
 	return c.roll(ctx, "/scale", req, onProgress)
 }
 
 // Rebalance evens out the connections of the workers. For the rest see [Client.Reload].
-func (c *Client) Rebalance(ctx context.Context, onProgress func(Progress)) (RollResult, error) {
+func (c *Client) Rebalance(ctx context.Context, onProgress func(Progress)) (Result, error) {
 	return c.roll(ctx, "/rebalance", struct{}{}, onProgress)
 }
 
 // roll asks for an operation and follows it to its end.
-func (c *Client) roll(ctx context.Context, path string, req any, onProgress func(Progress)) (RollResult, error) {
+func (c *Client) roll(ctx context.Context, path string, req any, onProgress func(Progress)) (Result, error) {
 	if onProgress == nil {
 		onProgress = func(Progress) {}
 	}
 	body, err := json.Marshal(req)
 	if err != nil {
-		return RollResult{}, fmt.Errorf("control: %w", err)
+		return Result{}, fmt.Errorf("control: %w", err)
 	}
 	resp, err := c.call(ctx, http.MethodPost, path, body)
 	if err != nil {
-		return RollResult{}, c.broken(ctx, path, err)
+		return Result{}, c.broken(ctx, path, err)
 	}
 	defer resp.Body.Close()
 	last, err := readLines(resp.Body, onProgress)
-	var result RollResult
+	var result Result
 	if last.Replacing != nil {
 		result = last.Replacing.Result
 	}
@@ -101,7 +101,7 @@ func readLines(r io.Reader, onProgress func(Progress)) (line, error) {
 
 // broken is the error for an operation whose end nobody has seen, or of which err tells.
 func (c *Client) broken(ctx context.Context, path string, err error) error {
-	_, told := errors.AsType[*RollError](err)
+	_, told := errors.AsType[*Error](err)
 	switch {
 	case told:
 		return err
@@ -117,7 +117,7 @@ func (c *Client) broken(ctx context.Context, path string, err error) error {
 }
 
 // awaitPrimary waits until the next generation of the primary answers. All connections of the last one are gone.
-func (c *Client) awaitPrimary(ctx context.Context, was replacing) (RollResult, error) {
+func (c *Client) awaitPrimary(ctx context.Context, was replacing) (Result, error) {
 	c.http.CloseIdleConnections()
 	result := was.Result
 	var old time.Time // when the old primary answered first, or nobody listened

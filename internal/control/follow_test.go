@@ -16,32 +16,32 @@ import (
 
 func TestClientTellsBusy(t *testing.T) {
 	path, target := socket(t), newFake()
-	busy := RollError{Code: CodeBusy, Message: "a reload is under way (slot 2 of 4)", Slot: 2}
-	target.roll = func(context.Context, any, Reporter) (RollResult, error) { return RollResult{}, &busy }
+	busy := Error{Code: CodeBusy, Message: "a reload is under way (slot 2 of 4)", Slot: 2}
+	target.roll = func(context.Context, any, Reporter) (Result, error) { return Result{}, &busy }
 	start(t, path, target)
 	_, err := dial(t, path).Scale(t.Context(), ScaleRequest{Workers: 1}, nil)
 	wantError(t, err, path, busy.Message)
-	if e, ok := errors.AsType[*RollError](err); !ok || *e != busy {
+	if e, ok := errors.AsType[*Error](err); !ok || *e != busy {
 		t.Errorf("got %#v, want %+v", err, busy)
 	}
 }
 
 // TestClientErrorInTheMiddle: all of an error arrives, and after the announcement of a new primary the result, too.
 func TestClientErrorInTheMiddle(t *testing.T) {
-	for _, announced := range []RollResult{{}, {Moved: 5, Workers: 2}} {
+	for _, announced := range []Result{{}, {Moved: 5, Workers: 2}} {
 		path, target := socket(t), newFake()
-		want := RollError{Code: CodeExec, Message: "exec: no such file", Slot: 2, Output: "one\ntwo"}
-		target.roll = func(_ context.Context, _ any, r Reporter) (RollResult, error) {
+		want := Error{Code: CodeExec, Message: "exec: no such file", Slot: 2, Output: "one\ntwo"}
+		target.roll = func(_ context.Context, _ any, r Reporter) (Result, error) {
 			r.Progress(Progress{Slot: 2})
 			if announced.Workers > 0 {
 				r.Replacing(1, announced)
 			}
-			return RollResult{Moved: 77}, &want
+			return Result{Moved: 77}, &want
 		}
 		start(t, path, target)
 		got, err := dial(t, path).Reload(t.Context(), ReloadRequest{}, nil)
 		wantError(t, err, path, want.Message)
-		if e, ok := errors.AsType[*RollError](err); !ok || *e != want || !reflect.DeepEqual(got, announced) {
+		if e, ok := errors.AsType[*Error](err); !ok || *e != want || !reflect.DeepEqual(got, announced) {
 			t.Errorf("got %+v, %#v, want %+v, %+v", got, err, announced, want)
 		}
 	}
@@ -53,14 +53,14 @@ func TestClientLeaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path, target := socket(t), newFake()
 			begun, left, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-			target.roll = func(ctx context.Context, _ any, r Reporter) (RollResult, error) {
+			target.roll = func(ctx context.Context, _ any, r Reporter) (Result, error) {
 				for range lines {
 					r.Progress(Progress{Slot: 1})
 				}
 				close(begun)
 				<-left
 				ended <- ctx.Err()
-				return RollResult{}, nil
+				return Result{}, nil
 			}
 			start(t, path, target)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -152,10 +152,10 @@ func doomed(t *testing.T, path string, generation int) (f *os.File) {
 	t.Cleanup(func() { _ = f.Close() })
 	target := newFake()
 	target.status.Generation = generation
-	target.roll = func(_ context.Context, _ any, r Reporter) (RollResult, error) {
+	target.roll = func(_ context.Context, _ any, r Reporter) (Result, error) {
 		r.Progress(Progress{Step: StepReplacing})
-		r.Replacing(generation, RollResult{Moved: 5, Workers: 2, Version: "v1"})
-		return RollResult{}, errors.Join(s.http.Close(), errPlain)
+		r.Replacing(generation, Result{Moved: 5, Workers: 2, Version: "v1"})
+		return Result{}, errors.Join(s.http.Close(), errPlain)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.Serve(target) }) // that it was cut is its error
@@ -169,7 +169,7 @@ func TestPrimaryReplaced(t *testing.T) {
 	f := doomed(t, path, 3)
 	c := dial(t, path)
 	type outcome struct {
-		result RollResult
+		result Result
 		err    error
 	}
 	done, replacing := make(chan outcome, 1), make(chan struct{})
@@ -194,7 +194,7 @@ func TestPrimaryReplaced(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	want := RollResult{Moved: 5, Workers: 2, PrimaryReplaced: true, Version: "v2"}
+	want := Result{Moved: 5, Workers: 2, PrimaryReplaced: true, Version: "v2"}
 	if got := <-done; got.err != nil || !reflect.DeepEqual(got.result, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -63,7 +63,7 @@ func (s *logStream) add(line []byte) error {
 }
 
 // fail ends the stream with an error that travels.
-func (s *logStream) fail(err *RollError) {
+func (s *logStream) fail(err *Error) {
 	text, errText := json.Marshal(line{Error: err})
 	if errText != nil { // cannot be: texts and a number
 		return

@@ -193,13 +193,13 @@ func TestLogsThatFail(t *testing.T) {
 					return err
 				}
 			}
-			return &RollError{Code: CodeUnavailable, Message: "no more followers"}
+			return &Error{Code: CodeUnavailable, Message: "no more followers"}
 		}
 		start(t, path, target)
 		var got []string
 		err := dial(t, path).Logs(t.Context(), LogsRequest{Follow: true}, gather(&got))
 		wantError(t, err, path, "no more followers")
-		if e, ok := errors.AsType[*RollError](err); !ok || e.Code != CodeUnavailable || len(got) != lines {
+		if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeUnavailable || len(got) != lines {
 			t.Errorf("got %v after %q", err, got)
 		}
 	}
@@ -317,7 +317,7 @@ func TestReadersAreFew(t *testing.T) {
 		defer resp.Body.Close()
 	}
 	err := dial(t, path).Logs(t.Context(), LogsRequest{Follow: true}, gather(new([]string)))
-	if e, ok := errors.AsType[*RollError](err); !ok || e.Code != CodeBusy {
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeBusy {
 		t.Errorf("got %v, want the code %s", err, CodeBusy)
 	}
 }

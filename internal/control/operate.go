@@ -13,43 +13,30 @@ import (
 // operateTimeout bounds what an operator asks for, but logs.
 const operateTimeout = 30 * time.Second
 
-// operatorRoutes are the endpoints of an [Operator].
-func (s *Server) operatorRoutes(mux *http.ServeMux, target Target) {
-	op, _ := target.(Operator)
-	handle := func(path, method string, next http.HandlerFunc) {
-		mux.HandleFunc(path, only(method, func(w http.ResponseWriter, r *http.Request) {
-			if op == nil {
-				failRoll(w, &RollError{Code: CodeUnsupported, Message: "this server does not know " + path})
-				return
-			}
-			next(w, r)
-		}))
-	}
+// clientRoutes adds the endpoints for sessions, connections, logs and messages.
+func (s *Server) clientRoutes(mux *http.ServeMux, target Target) {
+	handle := func(path, method string, next http.HandlerFunc) { mux.HandleFunc(path, only(method, next)) }
 	handle("/sessions", http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
 		req, err := parseSessionsRequest(r.URL.Query())
 		if err != nil {
-			failRoll(w, rollError(err, CodeBadRequest))
+			failRoll(w, toError(err, CodeBadRequest))
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), operateTimeout)
 		defer cancel()
-		answer(w, func() (SessionList, error) { return op.Sessions(ctx, req) })
+		answer(w, func() (SessionList, error) { return target.Sessions(ctx, req) })
 	})
-	handle("/kick", http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
-		operate(s, w, r, func(ctx context.Context, req KickRequest) (KickResult, error) { return op.Kick(ctx, req) })
-	})
-	handle("/revoke", http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
-		operate(s, w, r, func(ctx context.Context, req RevokeRequest) (RevokeResult, error) { return op.Revoke(ctx, req) })
-	})
+	handle("/kick", http.MethodPost, func(w http.ResponseWriter, r *http.Request) { operate(s, w, r, target.Kick) })
+	handle("/revoke", http.MethodPost, func(w http.ResponseWriter, r *http.Request) { operate(s, w, r, target.Revoke) })
 	handle("/publish", http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
 		operate(s, w, r, func(ctx context.Context, req PublishRequest) (struct{}, error) {
-			return struct{}{}, op.Publish(ctx, req)
+			return struct{}{}, target.Publish(ctx, req)
 		})
 	})
 	handle("/reopen-logs", http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
-		operate(s, w, r, func(ctx context.Context, _ nothing) (struct{}, error) { return struct{}{}, op.ReopenLogs(ctx) })
+		operate(s, w, r, func(ctx context.Context, _ nothing) (struct{}, error) { return struct{}{}, target.ReopenLogs(ctx) })
 	})
-	handle("/logs", http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.logs(w, r, op) })
+	handle("/logs", http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.logs(w, r, target) })
 }
 
 // checked is a request that knows whether it makes sense.
@@ -66,7 +53,7 @@ func operate[Req checked, Res any](
 ) {
 	var req Req
 	if err := readRequest(w, r, &req); err != nil {
-		failRoll(w, rollError(err, CodeBadRequest))
+		failRoll(w, toError(err, CodeBadRequest))
 		return
 	}
 	ctx, cancel := s.detached(r)
@@ -80,7 +67,7 @@ func operate[Req checked, Res any](
 func answer[Res any](w http.ResponseWriter, f func() (Res, error)) {
 	res, err := f()
 	if err != nil {
-		failRoll(w, rollError(err, CodeFailed))
+		failRoll(w, toError(err, CodeFailed))
 		return
 	}
 	reply(w, http.StatusOK, res)
@@ -112,25 +99,25 @@ func (s *Server) detached(r *http.Request) (context.Context, func()) {
 }
 
 // logs streams log lines for as long as somebody reads.
-func (s *Server) logs(w http.ResponseWriter, r *http.Request, op Operator) {
+func (s *Server) logs(w http.ResponseWriter, r *http.Request, target Target) {
 	var req LogsRequest
 	if err := readRequest(w, r, &req); err != nil {
-		failRoll(w, rollError(err, CodeBadRequest))
+		failRoll(w, toError(err, CodeBadRequest))
 		return
 	}
 	if s.readers.Add(1) > maxReaders {
 		s.readers.Add(-1)
 		s.refused.Add(1)
-		failRoll(w, &RollError{Code: CodeBusy, Message: "16 read the logs already: end one of them"})
+		failRoll(w, &Error{Code: CodeBusy, Message: "16 read the logs already: end one of them"})
 		return
 	}
 	defer s.readers.Add(-1)
 	ctx, cancel := s.attached(r)
 	defer cancel()
 	stream := newLogStream(w, req.Follow)
-	err := op.Logs(ctx, req, stream.add)
+	err := target.Logs(ctx, req, stream.add)
 	if err != nil && ctx.Err() == nil {
-		stream.fail(rollError(err, CodeFailed))
+		stream.fail(toError(err, CodeFailed))
 	}
 	stream.end()
 }

@@ -93,7 +93,7 @@ func ask[Res any](ctx context.Context, c *Client, method, path string, req any) 
 // Logs calls onLine with each log line, a JSON object without a newline, which is valid until it returns; lines of
 // [LostLines] may be among them. Without Follow it returns when the recent lines are told, else when the context or the
 // server ends, with an error, or when onLine returns one, with that one. A primary that replaces itself is followed
-// to its next generation: what is logged in between is missing. Errors that the server gives wrap a [*RollError].
+// to its next generation: what is logged in between is missing. Errors that the server gives wrap a [*Error].
 func (c *Client) Logs(ctx context.Context, req LogsRequest, onLine func(line []byte) error) error {
 	var told error // of onLine, which may be of any kind
 	tell := func(line []byte) error {

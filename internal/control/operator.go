@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -13,30 +12,6 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 )
-
-// Operator is what a [Target] implements that knows clients by their names. Without it the requests for it fail with
-// the code [CodeUnsupported].
-//
-// Errors travel as those of a [Roller] do, here with the code [CodeFailed] if they bring none. The contexts of Logs and
-// Sessions end when the requester goes away; the others are for what has begun and goes on. All end when the server
-// closes, and all but that of Logs after half a minute.
-type Operator interface {
-	// Sessions lists sessions, the latest first, if the store has an order.
-	Sessions(ctx context.Context, req SessionsRequest) (SessionList, error)
-	// Kick closes connections; their clients may come back.
-	Kick(ctx context.Context, req KickRequest) (KickResult, error)
-	// Revoke closes connections and keeps their clients out.
-	Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error)
-	// Logs gives log lines to write, one JSON object each and without a newline, until there are no more or the context
-	// ends. Write may be called by one goroutine at a time, and keeps nothing of the line. Without Follow it waits for
-	// the reader; with Follow it never does: what a slow reader does not take is dropped, and the reader told. Its
-	// error says that nobody reads any more.
-	Logs(ctx context.Context, req LogsRequest, write func(line []byte) error) error
-	// Publish sends a text message to all subscribers of a topic.
-	Publish(ctx context.Context, req PublishRequest) error
-	// ReopenLogs makes all processes go on in new log files.
-	ReopenLogs(ctx context.Context) error
-}
 
 const (
 	// DefaultSessions is how many sessions a request gets that says nothing.

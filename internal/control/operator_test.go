@@ -67,10 +67,7 @@ func (o *operator) ReopenLogs(ctx context.Context) error {
 	return o.problem
 }
 
-var (
-	_ Target   = (*operator)(nil)
-	_ Operator = (*operator)(nil)
-)
+var _ Target = (*operator)(nil)
 
 // calls are the requests of an operator but logs, as methods of a client.
 func calls(c *Client) map[string]func(context.Context) (any, error) {
@@ -127,11 +124,11 @@ func TestOperatorErrorsTravel(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		err  error
-		want RollError
+		want Error
 	}{
-		{"its own", &RollError{Code: CodeNotFound, Message: "no session s1"}, RollError{Code: CodeNotFound, Message: "no session s1"}},
-		{"wrapped", fmt.Errorf("x: %w", &RollError{Code: CodeUnavailable, Message: "m"}), RollError{Code: CodeUnavailable, Message: "m"}},
-		{"plain", errors.New("control: oh"), RollError{Code: CodeFailed, Message: "oh"}},
+		{"its own", &Error{Code: CodeNotFound, Message: "no session s1"}, Error{Code: CodeNotFound, Message: "no session s1"}},
+		{"wrapped", fmt.Errorf("x: %w", &Error{Code: CodeUnavailable, Message: "m"}), Error{Code: CodeUnavailable, Message: "m"}},
+		{"plain", errors.New("control: oh"), Error{Code: CodeFailed, Message: "oh"}},
 	} {
 		path, target := socket(t), newOperator()
 		target.problem = tt.err
@@ -139,25 +136,10 @@ func TestOperatorErrorsTravel(t *testing.T) {
 		for name, call := range calls(dial(t, path)) {
 			_, err := call(t.Context())
 			wantError(t, err, path, tt.want.Message)
-			if e, ok := errors.AsType[*RollError](err); !ok || *e != tt.want {
+			if e, ok := errors.AsType[*Error](err); !ok || *e != tt.want {
 				t.Errorf("%s, %s: got %#v, want %+v", tt.name, name, err, tt.want)
 			}
 			<-target.asked
-		}
-	}
-}
-
-// TestTargetThatIsNoOperator: its server says so.
-func TestTargetThatIsNoOperator(t *testing.T) {
-	path := socket(t)
-	start(t, path, newFake())
-	c := dial(t, path)
-	all := calls(c)
-	all["logs"] = func(ctx context.Context) (any, error) { return nil, c.Logs(ctx, LogsRequest{Recent: true}, nil) }
-	for name, call := range all {
-		_, err := call(t.Context())
-		if e, ok := errors.AsType[*RollError](err); !ok || e.Code != CodeUnsupported || !strings.Contains(e.Message, "/"+name) {
-			t.Errorf("%s: got %v, want the code %s", name, err, CodeUnsupported)
 		}
 	}
 }

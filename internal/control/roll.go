@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,31 +10,24 @@ import (
 	"strings"
 )
 
-// Roller replaces and moves workers while their clients stay connected. One such operation runs at a time: a second
-// one fails with the code [CodeBusy]. Each method returns when the operation has ended. Its context ends when the
-// server closes and not when the requester goes away: what has begun goes on without a spectator.
-//
-// An error that is, or wraps, a [*RollError] travels with all its fields, and so does [ErrUnsupported]; any other one
-// has the code [CodeUnavailable] before the first report and [CodeFailed] after it. Together with an error the result
-// is not sent.
-type Roller interface {
-	// Reload replaces the workers one after the other by processes of the binary as it is now on disk, then the primary.
-	Reload(ctx context.Context, req ReloadRequest, r Reporter) (RollResult, error)
-	// Scale sets the number of workers.
-	Scale(ctx context.Context, req ScaleRequest, r Reporter) (RollResult, error)
-	// Rebalance evens out the connections of the workers.
-	Rebalance(ctx context.Context, r Reporter) (RollResult, error)
+// Reporter receives the progress of an operation. Its methods are safe for concurrent use. After the end of the
+// operation they do nothing.
+type Reporter interface {
+	// Progress reports how far the operation is. It never waits for the client: a slow client misses reports.
+	Progress(p Progress)
+	// Replacing reports that the primary of this generation is about to replace itself, and the result so far. It
+	// returns when the report has been sent, or when the client has not taken it within a second.
+	Replacing(generation int, r Result)
 }
 
-// Reporter hears how an operation goes on. Its methods may be called from any goroutine; after the end of the operation
-// they do nothing.
-type Reporter interface {
-	// Progress tells where the operation is. It never waits for the reader: one that is slow misses some.
-	Progress(p Progress)
-	// Replacing tells that the primary of this generation is about to replace itself, and what the operation did so
-	// far. When it returns the reader has been sent the line, or has not taken it within a second.
-	Replacing(generation int, r RollResult)
-}
+// Discard is a [Reporter] that discards everything.
+type Discard struct{}
+
+// Progress does nothing.
+func (Discard) Progress(Progress) {}
+
+// Replacing does nothing.
+func (Discard) Replacing(int, Result) {}
 
 // ReloadRequest says how to reload. The zero value replaces everything and leaves the first new worker no time for
 // proof; a request without a body asks for [DefaultCanarySeconds].
@@ -100,8 +92,8 @@ func (p Progress) String() string {
 	return fmt.Sprintf("%s: %s%s, %d moved, %d left", kind, where, p.Step, p.Moved, p.Left)
 }
 
-// RollResult is what an operation did. Its JSON is a contract like that of [Status].
-type RollResult struct {
+// Result is what an operation did. Its JSON is a contract like that of [Status].
+type Result struct {
 	Moved   uint64 `json:"moved"`   // connections that went over
 	Drained uint64 `json:"drained"` // connections that cannot move, closed with 1012
 	// DrainedWhy counts them by reason: see StayReasons. Nil: there were none, or the workers did not tell.
@@ -143,7 +135,7 @@ func StayReasons(counts map[string]uint64) string {
 	return strings.Join(list, ", ")
 }
 
-// Codes of a [RollError]. There may be more.
+// Codes of a [Error]. There may be more.
 const (
 	CodeBusy        = "busy"        // another operation is under way
 	CodeBadRequest  = "bad_request" // the request makes no sense
@@ -156,9 +148,9 @@ const (
 	CodeInterrupted = "interrupted" // nobody waited for the end, and it goes on
 )
 
-// RollError is why an operation did not succeed. Its JSON also has the type, a class of codes: invalid_request,
+// Error is why an operation did not succeed. Its JSON also has the type, a class of codes: invalid_request,
 // not_found, conflict, unavailable, unsupported, interrupted or server_error.
-type RollError struct {
+type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`          // for people, one line
 	Slot    int    `json:"slot,omitempty"`   // 0: it is about no slot
@@ -166,11 +158,11 @@ type RollError struct {
 }
 
 // Error is the message.
-func (e *RollError) Error() string { return e.Message }
+func (e *Error) Error() string { return e.Message }
 
 // MarshalJSON adds the type.
-func (e *RollError) MarshalJSON() ([]byte, error) {
-	type plain RollError // without this method
+func (e *Error) MarshalJSON() ([]byte, error) {
+	type plain Error // without this method
 	_, class := e.class()
 	return json.Marshal(struct {
 		Type string `json:"type"`
@@ -179,7 +171,7 @@ func (e *RollError) MarshalJSON() ([]byte, error) {
 }
 
 // class is the error's HTTP status and type.
-func (e *RollError) class() (status int, class string) {
+func (e *Error) class() (status int, class string) {
 	switch e.Code {
 	case CodeBadRequest:
 		return http.StatusBadRequest, "invalid_request"
@@ -201,20 +193,20 @@ func (e *RollError) class() (status int, class string) {
 // ErrUnsupported says that this server has no workers that could be replaced or moved.
 var ErrUnsupported = errors.New("control: this server cannot reload, scale or rebalance")
 
-// rollError makes any error one that travels, with the given code if it brings none.
-func rollError(err error, code string) *RollError {
-	if e, ok := errors.AsType[*RollError](err); ok {
+// toError makes any error one that travels, with the given code if it brings none.
+func toError(err error, code string) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	if errors.Is(err, ErrUnsupported) {
 		code = CodeUnsupported
 	}
-	return &RollError{Code: code, Message: strings.TrimPrefix(err.Error(), "control: ")}
+	return &Error{Code: code, Message: strings.TrimPrefix(err.Error(), "control: ")}
 }
 
 // badRequest is the error for a request that makes no sense.
-func badRequest(format string, args ...any) *RollError {
-	return &RollError{Code: CodeBadRequest, Message: fmt.Sprintf(format, args...)}
+func badRequest(format string, args ...any) *Error {
+	return &Error{Code: CodeBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
 func (r ReloadRequest) check() error {
@@ -234,20 +226,21 @@ func (r ScaleRequest) check() error {
 
 // line is one line of an operation's answer: exactly one field is set.
 type line struct {
-	Progress  *Progress   `json:"progress,omitempty"`
-	Replacing *replacing  `json:"replacing,omitempty"`
-	Result    *RollResult `json:"result,omitempty"`
-	Error     *RollError  `json:"error,omitempty"`
+	Progress  *Progress  `json:"progress,omitempty"`
+	Replacing *replacing `json:"replacing,omitempty"`
+	Result    *Result    `json:"result,omitempty"`
+	Error     *Error     `json:"error,omitempty"`
 }
 
 // replacing announces that the connection's end will be that of the primary's generation.
 type replacing struct {
-	Generation int        `json:"generation"` // that ends
-	Result     RollResult `json:"result"`     // so far
+	Generation int    `json:"generation"` // that ends
+	Result     Result `json:"result"`     // so far
 }
 
 var (
-	_ error          = (*RollError)(nil)
+	_ Reporter       = Discard{}
+	_ error          = (*Error)(nil)
 	_ fmt.Stringer   = Progress{}
-	_ json.Marshaler = (*RollError)(nil)
+	_ json.Marshaler = (*Error)(nil)
 )

@@ -43,10 +43,10 @@ func post(t *testing.T, socket, path, body string) (status int, contentType, ans
 // TestRollWire: lines are a contract with users' scripts.
 func TestRollWire(t *testing.T) {
 	path, target := socket(t), newFake()
-	target.roll = func(_ context.Context, _ any, r Reporter) (RollResult, error) {
+	target.roll = func(_ context.Context, _ any, r Reporter) (Result, error) {
 		r.Progress(Progress{Slot: 2, Step: StepMoving, Generation: 3, Moved: 4, Left: 5, Total: 9, RatePerSecond: 1.5, SlotsDone: 1, Slots: 4})
-		r.Replacing(7, RollResult{Moved: 4})
-		return RollResult{}, &RollError{Code: CodeExec, Message: "no such file", Slot: 2, Output: "panic"}
+		r.Replacing(7, Result{Moved: 4})
+		return Result{}, &Error{Code: CodeExec, Message: "no such file", Slot: 2, Output: "panic"}
 	}
 	start(t, path, target)
 	status, contentType, got := post(t, path, "/reload", "")
@@ -64,7 +64,7 @@ func TestRollWire(t *testing.T) {
 func TestRollRefusals(t *testing.T) {
 	path, target := socket(t), newFake()
 	start(t, path, target)
-	busy := &RollError{Code: CodeBusy, Message: "a reload is under way"}
+	busy := &Error{Code: CodeBusy, Message: "a reload is under way"}
 	for _, tt := range []struct {
 		name, path, body string
 		err              error
@@ -74,7 +74,7 @@ func TestRollRefusals(t *testing.T) {
 		{"busy", "/rebalance", "", fmt.Errorf("x: %w", busy), 409, `"type":"conflict","code":"busy","message":"a reload is under way"`},
 		{"unsupported", "/reload", "{}", ErrUnsupported, 501, `"type":"unsupported","code":"unsupported","message":"this server cannot`},
 		{"any error", "/reload", "{}", errPlain, 503, `"type":"unavailable","code":"unavailable","message":"no idea"`},
-		{"another code", "/reload", "{}", &RollError{Code: CodeStart, Output: "a\nb"}, 500, `"code":"start","message":"","output":"a\nb"`},
+		{"another code", "/reload", "{}", &Error{Code: CodeStart, Output: "a\nb"}, 500, `"code":"start","message":"","output":"a\nb"`},
 		{"scale to nothing", "/scale", "", nil, 400, `"type":"invalid_request","code":"bad_request","message":"0 workers: want 1 to 1000"`},
 		{"scale to 0", "/scale", `{"workers":0}`, nil, 400, `"bad_request"`},
 		{"scale below 0", "/scale", `{"workers":-1}`, nil, 400, `"bad_request"`},
@@ -86,11 +86,11 @@ func TestRollRefusals(t *testing.T) {
 		{"too much", "/reload", strings.Repeat(" ", maxRequest+1), nil, 400, `"bad_request"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			target.roll = func(context.Context, any, Reporter) (RollResult, error) {
+			target.roll = func(context.Context, any, Reporter) (Result, error) {
 				if tt.err == nil {
 					t.Error("the target was asked")
 				}
-				return RollResult{}, tt.err
+				return Result{}, tt.err
 			}
 			status, contentType, got := post(t, path, tt.path, tt.body)
 			if status != tt.status || contentType != "application/json" || !strings.Contains(got, tt.want) {
@@ -110,11 +110,11 @@ func TestReloadRequestDefaults(t *testing.T) {
 		`{"canary_seconds":2.5}`:            {CanarySeconds: 2.5},
 		`{"keep_primary":true,"unknown":1}`: {CanarySeconds: DefaultCanarySeconds, KeepPrimary: true},
 	} {
-		target.roll = func(_ context.Context, req any, _ Reporter) (RollResult, error) {
+		target.roll = func(_ context.Context, req any, _ Reporter) (Result, error) {
 			if req != want {
 				t.Errorf("%s: got %+v, want %+v", body, req, want)
 			}
-			return RollResult{}, nil
+			return Result{}, nil
 		}
 		post(t, path, "/reload", body)
 	}
@@ -126,15 +126,15 @@ func TestRollGoesOnWithoutReader(t *testing.T) {
 		t.Run(fmt.Sprintf("leaves: %v", leaves), func(t *testing.T) {
 			path, target := socket(t), newFake()
 			begun, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-			target.roll = func(ctx context.Context, _ any, r Reporter) (RollResult, error) {
+			target.roll = func(ctx context.Context, _ any, r Reporter) (Result, error) {
 				close(begun)
 				<-goOn
 				for i := range 50_000 { // more than a socket holds
 					r.Progress(Progress{Slot: i})
 				}
-				r.Replacing(1, RollResult{})
+				r.Replacing(1, Result{})
 				ended <- ctx.Err()
-				return RollResult{}, nil
+				return Result{}, nil
 			}
 			start(t, path, target)
 			conn, err := net.Dial("unix", path)
@@ -163,11 +163,11 @@ func TestRollGoesOnWithoutReader(t *testing.T) {
 func TestRollEndsWithServer(t *testing.T) {
 	path, target := socket(t), newFake()
 	begun := make(chan struct{})
-	target.roll = func(ctx context.Context, _ any, r Reporter) (RollResult, error) {
+	target.roll = func(ctx context.Context, _ any, r Reporter) (Result, error) {
 		r.Progress(Progress{Slot: 1})
 		close(begun)
 		<-ctx.Done()
-		return RollResult{}, errPlain
+		return Result{}, errPlain
 	}
 	s := start(t, path, target)
 	result := make(chan error, 1)
@@ -182,7 +182,7 @@ func TestRollEndsWithServer(t *testing.T) {
 	}
 	err := <-result
 	wantError(t, err, "no idea")
-	if e, ok := errors.AsType[*RollError](err); !ok || e.Code != CodeFailed {
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeFailed {
 		t.Errorf("got %#v, want the code failed", err)
 	}
 }
@@ -205,7 +205,7 @@ func TestStreamLeavesNoDeadline(t *testing.T) {
 	s.Progress(Progress{Slot: 1})
 	s.end()
 	s.Progress(Progress{Slot: 2}) // too late, and harmless
-	s.Replacing(1, RollResult{})
+	s.Replacing(1, Result{})
 	s.end()
 	if n := len(w.set); n != 2 || w.set[0].IsZero() || !w.set[1].IsZero() {
 		t.Errorf("deadlines: got %v, want one for the line and none after it", w.set)
@@ -218,10 +218,10 @@ func TestStreamLeavesNoDeadline(t *testing.T) {
 // TestClientRolls: requests, progress and results arrive as they were sent.
 func TestClientRolls(t *testing.T) {
 	progress := []Progress{{Kind: "scale", Slot: 1, Step: StepStarting, Slots: 2, Message: "x"}, {Slot: 1, Step: StepDone, Moved: 3}}
-	result := RollResult{Moved: 3, Drained: 2, Failed: 1, Seconds: 0.5, Workers: 2, Version: "v2"}
+	result := Result{Moved: 3, Drained: 2, Failed: 1, Seconds: 0.5, Workers: 2, Version: "v2"}
 	path, target := socket(t), newFake()
 	var asked any
-	target.roll = func(_ context.Context, req any, r Reporter) (RollResult, error) {
+	target.roll = func(_ context.Context, req any, r Reporter) (Result, error) {
 		asked = req
 		for _, p := range progress {
 			r.Progress(p)
@@ -233,12 +233,12 @@ func TestClientRolls(t *testing.T) {
 	reload, scale := ReloadRequest{CanarySeconds: 3, KeepPrimary: true}, ScaleRequest{Workers: 9}
 	for _, tt := range []struct {
 		name string
-		ask  func(on func(Progress)) (RollResult, error)
+		ask  func(on func(Progress)) (Result, error)
 		want any
 	}{
-		{"reload", func(on func(Progress)) (RollResult, error) { return c.Reload(t.Context(), reload, on) }, reload},
-		{"scale", func(on func(Progress)) (RollResult, error) { return c.Scale(t.Context(), scale, on) }, scale},
-		{"rebalance", func(on func(Progress)) (RollResult, error) { return c.Rebalance(t.Context(), on) }, nil},
+		{"reload", func(on func(Progress)) (Result, error) { return c.Reload(t.Context(), reload, on) }, reload},
+		{"scale", func(on func(Progress)) (Result, error) { return c.Scale(t.Context(), scale, on) }, scale},
+		{"rebalance", func(on func(Progress)) (Result, error) { return c.Rebalance(t.Context(), on) }, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var seen []Progress

@@ -16,14 +16,48 @@ import (
 	"time"
 )
 
-// Target is the running server that is asked and told. It may be an [Operator], too.
+// Target is the running server that a [Server] acts on.
+//
+// Reload, Scale and Rebalance are operations: they replace or move workers while their clients stay connected. Only one
+// operation runs at a time; a second one fails with the code [CodeBusy]. Each of these methods returns when the
+// operation has ended. An operation that has begun continues when its client disconnects.
+//
+// The contexts of Status, Sessions and Logs end when the client disconnects; those of the other methods do not. All
+// contexts end when the server closes, and those of Sessions, Kick, Revoke, Publish and ReopenLogs after 30 seconds.
+//
+// If an error is, or wraps, an [*Error], the client receives all its fields. The client receives [ErrUnsupported] with
+// the code [CodeUnsupported], and any other error with the code [CodeFailed], or [CodeUnavailable] if it is that of an
+// operation that has reported nothing yet. The result that accompanies an error is not sent.
 type Target interface {
-	Roller
-	// Status says how things stand. It should answer within a second.
+	// Status returns the state of the server. It should answer within a second.
 	Status(ctx context.Context) (Status, error)
-	// Stop begins the end and returns: the requester waits for [Server.Close] or for the process's end. A second
-	// call may ask for more hurry than the first.
+	// Stop begins the shutdown and returns; the client waits for [Server.Close] or for the end of the process. A second
+	// call may ask for a faster shutdown than the first.
 	Stop(ctx context.Context, req StopRequest) error
+
+	// Reload replaces the workers one after the other by processes of the binary that is on disk now, then the primary.
+	Reload(ctx context.Context, req ReloadRequest, r Reporter) (Result, error)
+	// Scale sets the number of workers.
+	Scale(ctx context.Context, req ScaleRequest, r Reporter) (Result, error)
+	// Rebalance distributes the connections evenly over the workers.
+	Rebalance(ctx context.Context, r Reporter) (Result, error)
+
+	// Sessions lists sessions, the latest first if the store has an order.
+	Sessions(ctx context.Context, req SessionsRequest) (SessionList, error)
+	// Kick closes connections; their clients may reconnect.
+	Kick(ctx context.Context, req KickRequest) (KickResult, error)
+	// Revoke closes connections and refuses their clients for some time.
+	Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error)
+	// Publish sends a text message to all subscribers of a topic.
+	Publish(ctx context.Context, req PublishRequest) error
+
+	// Logs passes log lines to write, each a JSON object without a newline, until there are no more or ctx ends. Only
+	// one goroutine at a time may call write, which keeps nothing of the line. Without Follow, write waits for the
+	// client. With Follow it never waits: it drops lines that a slow client does not take and reports their number to
+	// the client. An error of write means that the client is gone.
+	Logs(ctx context.Context, req LogsRequest, write func(line []byte) error) error
+	// ReopenLogs makes all processes continue in new log files.
+	ReopenLogs(ctx context.Context) error
 }
 
 // StopRequest says how to stop. The zero value is the gentle way.
@@ -140,7 +174,7 @@ func (s *Server) Serve(target Target) error {
 	mux.HandleFunc("/status", only(http.MethodGet, func(w http.ResponseWriter, r *http.Request) { status(w, r, target) }))
 	mux.HandleFunc("/stop", only(http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.stop(w, r, target) }))
 	s.rollRoutes(mux, target)
-	s.operatorRoutes(mux, target)
+	s.clientRoutes(mux, target)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "there is no "+r.URL.Path+
 			": there are /status, /stop, /reload, /scale, /rebalance, /sessions, /kick, /revoke, /logs, /publish and "+

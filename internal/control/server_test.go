@@ -15,11 +15,12 @@ import (
 
 // fake is a target that answers as the test says.
 type fake struct {
+	Target  // nil: only the methods below are called
 	status  Status
 	err     error
 	stopped chan StopRequest
 	// roll is what the three operations do; req is theirs, or nil.
-	roll func(ctx context.Context, req any, r Reporter) (RollResult, error)
+	roll func(ctx context.Context, req any, r Reporter) (Result, error)
 }
 
 func newFake() *fake { return &fake{stopped: make(chan StopRequest, 1)} }
@@ -33,15 +34,15 @@ func (f *fake) Stop(_ context.Context, req StopRequest) error {
 	return f.err
 }
 
-func (f *fake) Reload(ctx context.Context, req ReloadRequest, r Reporter) (RollResult, error) {
+func (f *fake) Reload(ctx context.Context, req ReloadRequest, r Reporter) (Result, error) {
 	return f.roll(ctx, req, r)
 }
 
-func (f *fake) Scale(ctx context.Context, req ScaleRequest, r Reporter) (RollResult, error) {
+func (f *fake) Scale(ctx context.Context, req ScaleRequest, r Reporter) (Result, error) {
 	return f.roll(ctx, req, r)
 }
 
-func (f *fake) Rebalance(ctx context.Context, r Reporter) (RollResult, error) {
+func (f *fake) Rebalance(ctx context.Context, r Reporter) (Result, error) {
 	return f.roll(ctx, nil, r)
 }
 

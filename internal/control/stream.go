@@ -18,21 +18,21 @@ const (
 )
 
 // rollRoutes are the endpoints of the operations.
-func (s *Server) rollRoutes(mux *http.ServeMux, target Roller) {
+func (s *Server) rollRoutes(mux *http.ServeMux, target Target) {
 	mux.HandleFunc("/reload", only(http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
 		req := ReloadRequest{CanarySeconds: DefaultCanarySeconds}
-		s.roll(w, r, &req, func(ctx context.Context, rep Reporter) (RollResult, error) {
+		s.roll(w, r, &req, func(ctx context.Context, rep Reporter) (Result, error) {
 			if err := req.check(); err != nil {
-				return RollResult{}, err
+				return Result{}, err
 			}
 			return target.Reload(ctx, req, rep)
 		})
 	}))
 	mux.HandleFunc("/scale", only(http.MethodPost, func(w http.ResponseWriter, r *http.Request) {
 		var req ScaleRequest
-		s.roll(w, r, &req, func(ctx context.Context, rep Reporter) (RollResult, error) {
+		s.roll(w, r, &req, func(ctx context.Context, rep Reporter) (Result, error) {
 			if err := req.check(); err != nil {
-				return RollResult{}, err
+				return Result{}, err
 			}
 			return target.Scale(ctx, req, rep)
 		})
@@ -45,7 +45,7 @@ func (s *Server) rollRoutes(mux *http.ServeMux, target Roller) {
 // roll reads a request into req, runs an operation and streams how it goes on. An error before the first line is a
 // plain one.
 func (s *Server) roll(
-	w http.ResponseWriter, r *http.Request, req any, run func(context.Context, Reporter) (RollResult, error),
+	w http.ResponseWriter, r *http.Request, req any, run func(context.Context, Reporter) (Result, error),
 ) {
 	body := http.MaxBytesReader(w, r.Body, maxRequest)
 	if err := json.NewDecoder(body).Decode(req); err != nil && !errors.Is(err, io.EOF) {
@@ -61,15 +61,15 @@ func (s *Server) roll(
 	case err == nil:
 		stream.add(line{Result: &result}, true)
 	case stream.started():
-		stream.add(line{Error: rollError(err, CodeFailed)}, true)
+		stream.add(line{Error: toError(err, CodeFailed)}, true)
 	default:
 		stream.end()
-		failRoll(w, rollError(err, CodeUnavailable))
+		failRoll(w, toError(err, CodeUnavailable))
 	}
 }
 
 // failRoll answers with the error of an operation that has not begun.
-func failRoll(w http.ResponseWriter, err *RollError) {
+func failRoll(w http.ResponseWriter, err *Error) {
 	status, _ := err.class()
 	reply(w, status, line{Error: err})
 }
@@ -105,7 +105,7 @@ func newStream(w http.ResponseWriter) *stream {
 func (s *stream) Progress(p Progress) { s.add(line{Progress: &p}, false) }
 
 // Replacing is part of [Reporter].
-func (s *stream) Replacing(generation int, r RollResult) {
+func (s *stream) Replacing(generation int, r Result) {
 	out := s.add(line{Replacing: &replacing{generation, r}}, true)
 	if out == nil {
 		return

@@ -22,8 +22,8 @@ const (
 
 // collector makes metrics of samples when it is asked. It holds no numbers but the totals.
 type collector struct {
-	source  func() []Sample
-	primary func() Primary
+	source  func() []SlotReport
+	primary func() PrimaryReport
 	totals  *Totals
 	// gauges and counters have one value per worker.
 	gauges   []family
@@ -38,17 +38,17 @@ type collector struct {
 type family struct {
 	desc   *prometheus.Desc
 	labels []string // after the worker's
-	value  func(*Worker) float64
+	value  func(*Report) float64
 }
 
 // labeled is a counter per worker and key of a map.
 type labeled struct {
 	desc   *prometheus.Desc
-	values func(*Worker) map[string]uint64
+	values func(*Report) map[string]uint64
 	known  *labelSet
 }
 
-func newCollector(source func() []Sample, primary func() Primary, totals *Totals) *collector {
+func newCollector(source func() []SlotReport, primary func() PrimaryReport, totals *Totals) *collector {
 	desc := describe
 	return &collector{
 		source: source, primary: primary, totals: totals,
@@ -76,77 +76,77 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // gauges lists what is taken from the processes that live.
 func gauges() []family {
-	one := func(name, help string, value func(*Worker) float64) family {
+	one := func(name, help string, value func(*Report) float64) family {
 		return family{desc: describe(name, help, "worker"), value: value}
 	}
 	return []family{
-		one("connections", "Open WebSocket connections.", func(w *Worker) float64 { return float64(w.Connections) }),
+		one("connections", "Open WebSocket connections.", func(w *Report) float64 { return float64(w.Connections) }),
 		one("handshaking", "Accepted sockets that are no WebSocket yet.",
-			func(w *Worker) float64 { return float64(w.Handshaking) }),
-		one("http_connections", "Open HTTP connections.", func(w *Worker) float64 { return float64(w.HTTPConnections) }),
+			func(w *Report) float64 { return float64(w.Handshaking) }),
+		one("http_connections", "Open HTTP connections.", func(w *Report) float64 { return float64(w.HTTPConnections) }),
 		one("subscriptions", "Subscriptions of connections to topics.",
-			func(w *Worker) float64 { return float64(w.Subscriptions) }),
-		one("send_queue_bytes", "Bytes that wait to be sent.", func(w *Worker) float64 { return float64(w.QueueBytes) }),
+			func(w *Report) float64 { return float64(w.Subscriptions) }),
+		one("send_queue_bytes", "Bytes that wait to be sent.", func(w *Report) float64 { return float64(w.QueueBytes) }),
 		one("partial_bytes", "Bytes of messages that are not complete.",
-			func(w *Worker) float64 { return float64(w.PartialBytes) }),
+			func(w *Report) float64 { return float64(w.PartialBytes) }),
 		one("loop_lag_seconds", "Worst delay of an event loop in the last second.",
-			func(w *Worker) float64 { return w.LoopLagSeconds }),
-		one("worker_heap_bytes", "Objects on the worker's heap.", func(w *Worker) float64 { return float64(w.HeapBytes) }),
+			func(w *Report) float64 { return w.LoopLagSeconds }),
+		one("worker_heap_bytes", "Objects on the worker's heap.", func(w *Report) float64 { return float64(w.HeapBytes) }),
 		one("worker_resident_memory_bytes", "Resident memory of the worker.",
-			func(w *Worker) float64 { return float64(w.RSSBytes) }),
-		one("worker_goroutines", "Goroutines of the worker.", func(w *Worker) float64 { return float64(w.Goroutines) }),
+			func(w *Report) float64 { return float64(w.RSSBytes) }),
+		one("worker_goroutines", "Goroutines of the worker.", func(w *Report) float64 { return float64(w.Goroutines) }),
 	}
 }
 
 // counters lists what is taken from the totals.
 func counters() []family {
-	one := func(name, help string, value func(*Worker) uint64) family {
-		return family{desc: describe(name, help, "worker"), value: func(w *Worker) float64 { return float64(value(w)) }}
+	one := func(name, help string, value func(*Report) uint64) family {
+		return family{desc: describe(name, help, "worker"), value: func(w *Report) float64 { return float64(value(w)) }}
 	}
 	messages := describe("messages_total", "Messages.", "worker", "dir", "type")
-	message := func(dir, typ string, value func(*Worker) uint64) family {
-		return family{messages, []string{dir, typ}, func(w *Worker) float64 { return float64(value(w)) }}
+	message := func(dir, typ string, value func(*Report) uint64) family {
+		return family{messages, []string{dir, typ}, func(w *Report) float64 { return float64(value(w)) }}
 	}
 	bytes := describe("bytes_total", "Bytes on the wire.", "worker", "dir")
 	return []family{
-		one("accepted_total", "Sockets that were accepted.", func(w *Worker) uint64 { return w.Accepted }),
-		one("connections_total", "WebSocket connections that were opened.", func(w *Worker) uint64 { return w.Opened }),
-		one("http_requests_total", "Requests that were no handshakes.", func(w *Worker) uint64 { return w.HTTP }),
-		one("resets_total", "Connections that ended without a close frame.", func(w *Worker) uint64 { return w.Resets }),
-		one("handler_panics_total", "Panics of handlers.", func(w *Worker) uint64 { return w.Panics }),
+		one("accepted_total", "Sockets that were accepted.", func(w *Report) uint64 { return w.Accepted }),
+		one("connections_total", "WebSocket connections that were opened.", func(w *Report) uint64 { return w.Opened }),
+		one("http_requests_total", "Requests that were no handshakes.", func(w *Report) uint64 { return w.HTTP }),
+		one("resets_total", "Connections that ended without a close frame.", func(w *Report) uint64 { return w.Resets }),
+		one("handler_panics_total", "Panics of handlers.", func(w *Report) uint64 { return w.Panics }),
 		one("loop_stalls_total", "Callbacks that held an event loop too long.",
-			func(w *Worker) uint64 { return w.Stalls }),
-		message("in", "text", func(w *Worker) uint64 { return w.TextIn }),
-		message("in", "binary", func(w *Worker) uint64 { return w.BinaryIn }),
-		message("out", "text", func(w *Worker) uint64 { return w.TextOut }),
-		message("out", "binary", func(w *Worker) uint64 { return w.BinaryOut }),
+			func(w *Report) uint64 { return w.Stalls }),
+		message("in", "text", func(w *Report) uint64 { return w.TextIn }),
+		message("in", "binary", func(w *Report) uint64 { return w.BinaryIn }),
+		message("out", "text", func(w *Report) uint64 { return w.TextOut }),
+		message("out", "binary", func(w *Report) uint64 { return w.BinaryOut }),
 		one("session_deferred_total", "Writes of sessions that wait until the store is back.",
-			func(w *Worker) uint64 { return w.Session[sessionDeferred] }),
+			func(w *Report) uint64 { return w.Session[sessionDeferred] }),
 		one("session_refused_total", "Writes of sessions that were given up.",
-			func(w *Worker) uint64 { return w.Session[sessionRefused] }),
+			func(w *Report) uint64 { return w.Session[sessionRefused] }),
 		one("log_lines_left_out_total", "Log lines about clients that come and go that were too many.",
-			func(w *Worker) uint64 { return w.LogsLeftOut }),
-		{bytes, []string{"in"}, func(w *Worker) float64 { return float64(w.BytesIn) }},
-		{bytes, []string{"out"}, func(w *Worker) float64 { return float64(w.BytesOut) }},
+			func(w *Report) uint64 { return w.LogsLeftOut }),
+		{bytes, []string{"in"}, func(w *Report) float64 { return float64(w.BytesIn) }},
+		{bytes, []string{"out"}, func(w *Report) float64 { return float64(w.BytesOut) }},
 	}
 }
 
 // families lists the counters of which each key of a map is one.
 func families() []labeled {
-	of := func(name, help, label string, values func(*Worker) map[string]uint64) labeled {
+	of := func(name, help, label string, values func(*Report) map[string]uint64) labeled {
 		return labeled{describe(name, help, "worker", label), values, &labelSet{}}
 	}
 	return []labeled{
 		of("disconnects_total", "Connections that ended, by close code.", "code",
-			func(w *Worker) map[string]uint64 { return w.Closed }),
+			func(w *Report) map[string]uint64 { return w.Closed }),
 		of("handshake_failures_total", "Handshakes that were refused, by HTTP status, and once more by reason if it is one "+
-			"of identity.", "reason", func(w *Worker) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused, added) }),
+			"of identity.", "reason", func(w *Report) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused, added) }),
 		of("limit_hits_total", "How often a limit was hit.", "limit",
-			func(w *Worker) map[string]uint64 { return w.Limits }),
+			func(w *Report) map[string]uint64 { return w.Limits }),
 		of("handoff_stays_total", "Connections that were to move and cannot, by reason.", "reason",
-			func(w *Worker) map[string]uint64 { return w.Stays }),
+			func(w *Report) map[string]uint64 { return w.Stays }),
 		of("session_operations_total", "What was done with sessions, by result.", "result",
-			func(w *Worker) map[string]uint64 {
+			func(w *Report) map[string]uint64 {
 				others := maps.Clone(w.Session)
 				delete(others, sessionDeferred)
 				delete(others, sessionRefused)
@@ -173,11 +173,11 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect makes the metrics of this moment.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	live := make(map[int]Worker) // by slot
+	live := make(map[int]Report) // by slot
 	states, stale := make(map[[2]string]int), make(map[int]bool)
 	for _, s := range c.source() {
-		c.totals.Report(s)
-		live[s.Slot] = live[s.Slot].plus(s.Worker)
+		c.totals.Add(s)
+		live[s.Slot] = live[s.Slot].plus(s.Report)
 		stale[s.Slot] = stale[s.Slot] || s.Stale
 		states[[2]string{strconv.Itoa(s.Slot), valid(s.State)}]++
 	}

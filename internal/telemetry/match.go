@@ -7,18 +7,18 @@ import (
 	"strconv"
 )
 
-// Match says which lines of a log somebody wants. The zero value is all of them.
-type Match struct {
+// Filter says which lines of a log somebody wants. The zero value is all of them.
+type Filter struct {
 	User, Session, Conn string // these attributes have this value; empty: any
 	Worker              int    // the attribute worker has this value; 0: any
 	Level               string // the lowest: debug, info, warn or error. Empty, or none of these: any
 }
 
-// Keep says whether a line in JSON is wanted. It looks at the attributes user, session, conn, worker and level at the
+// Match says whether a line in JSON is wanted. It looks at the attributes user, session, conn, worker and level at the
 // top: those within a group do not count. Numbers and strings are alike. What is no JSON object is wanted only by the
 // zero value.
-func (m Match) Keep(line []byte) bool {
-	if m == (Match{}) {
+func (m Filter) Match(line []byte) bool {
+	if m == (Filter{}) {
 		return true
 	}
 	var l struct {

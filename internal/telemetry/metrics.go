@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Primary is what the primary itself has to tell. The zero value is that of a server that has just begun.
-type Primary struct {
+// PrimaryReport is what the primary itself has to tell. The zero value is that of a server that has just begun.
+type PrimaryReport struct {
 	Version        string            // of the program; empty: unknown
 	Restarts       map[int]uint64    // by slot: processes that ended unasked
 	HandoffMoved   uint64            // connections that moved to a new process
@@ -33,12 +33,12 @@ type Metrics struct {
 
 // NewMetrics makes the metrics of a server. At each scrape, source lists the workers that there are, one sample for
 // each process, and primary tells of the primary; both may be nil. Several Metrics can live in one process.
-func NewMetrics(source func() []Sample, primary func() Primary) *Metrics {
+func NewMetrics(source func() []SlotReport, primary func() PrimaryReport) *Metrics {
 	if source == nil {
-		source = func() []Sample { return nil }
+		source = func() []SlotReport { return nil }
 	}
 	if primary == nil {
-		primary = func() Primary { return Primary{} }
+		primary = func() PrimaryReport { return PrimaryReport{} }
 	}
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister( // of our own names in an empty registry: it cannot fail

@@ -43,9 +43,9 @@ func wantLines(t *testing.T, m *Metrics, lines ...string) {
 func TestMetricsGolden(t *testing.T) {
 	w := full(t)
 	m := NewMetrics(
-		func() []Sample { return []Sample{{Slot: 1, Generation: 2, PID: 77, State: "ready", Worker: w}} },
-		func() Primary {
-			return Primary{
+		func() []SlotReport { return []SlotReport{{Slot: 1, Generation: 2, PID: 77, State: "ready", Report: w}} },
+		func() PrimaryReport {
+			return PrimaryReport{
 				Version: "v1", Restarts: map[int]uint64{1: 4}, HandoffMoved: 5, HandoffFailed: 6, HandoffSeconds: 0.25,
 				Sessions: 7, SessionsConnected: 3, StoreUp: true, HasStore: true, Revocations: 5, FeedUp: true,
 			}
@@ -84,8 +84,8 @@ func replaceGoVersion(s string) string {
 
 func TestMetricsAreNamedAsPrometheusWants(t *testing.T) {
 	c := newCollector(
-		func() []Sample { return []Sample{{Slot: 1, State: "ready", Worker: full(t)}} },
-		func() Primary { return Primary{Restarts: map[int]uint64{1: 1}} }, &Totals{},
+		func() []SlotReport { return []SlotReport{{Slot: 1, State: "ready", Report: full(t)}} },
+		func() PrimaryReport { return PrimaryReport{Restarts: map[int]uint64{1: 1}} }, &Totals{},
 	)
 	problems, err := testutil.CollectAndLint(c)
 	if err != nil {
@@ -100,8 +100,8 @@ func TestMetricsAreNamedAsPrometheusWants(t *testing.T) {
 func TestMetricsAreDescribed(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(newCollector(
-		func() []Sample { return []Sample{{Slot: 1, State: "ready", Worker: full(t)}} },
-		func() Primary { return Primary{Restarts: map[int]uint64{1: 1}} }, &Totals{},
+		func() []SlotReport { return []SlotReport{{Slot: 1, State: "ready", Report: full(t)}} },
+		func() PrimaryReport { return PrimaryReport{Restarts: map[int]uint64{1: 1}} }, &Totals{},
 	))
 	if _, err := r.Gather(); err != nil {
 		t.Error(err)
@@ -109,10 +109,10 @@ func TestMetricsAreDescribed(t *testing.T) {
 }
 
 func TestCountersOutliveWorkers(t *testing.T) {
-	samples := []Sample{{Slot: 1, Generation: 1, State: "ready", Worker: Worker{
+	samples := []SlotReport{{Slot: 1, Generation: 1, State: "ready", Report: Report{
 		Connections: 3, TextIn: 10, Closed: map[string]uint64{"1001": 2},
 	}}}
-	m := NewMetrics(func() []Sample { return samples }, nil)
+	m := NewMetrics(func() []SlotReport { return samples }, nil)
 	in := func(n int) string {
 		return fmt.Sprintf(`expedite_messages_total{dir="in",type="text",worker="1"} %d`, n)
 	}
@@ -122,15 +122,15 @@ func TestCountersOutliveWorkers(t *testing.T) {
 	samples = nil // it died, and no other is there yet
 	wantLines(t, m, in(10), closed(2), `expedite_connections{worker="1"} 0`)
 
-	samples = []Sample{{Slot: 1, Generation: 2, State: "ready", Worker: Worker{Connections: 1, TextIn: 4}}}
+	samples = []SlotReport{{Slot: 1, Generation: 2, State: "ready", Report: Report{Connections: 1, TextIn: 4}}}
 	wantLines(t, m, in(14), closed(2), `expedite_connections{worker="1"} 1`)
 }
 
 func TestHandoffShowsBothProcessesAsOneWorker(t *testing.T) {
-	m := NewMetrics(func() []Sample {
-		return []Sample{
-			{Slot: 1, Generation: 1, State: "moving", Worker: Worker{Connections: 3, LoopLagSeconds: 0.5}},
-			{Slot: 1, Generation: 2, State: "ready", Worker: Worker{Connections: 4, LoopLagSeconds: 0.25}},
+	m := NewMetrics(func() []SlotReport {
+		return []SlotReport{
+			{Slot: 1, Generation: 1, State: "moving", Report: Report{Connections: 3, LoopLagSeconds: 0.5}},
+			{Slot: 1, Generation: 2, State: "ready", Report: Report{Connections: 4, LoopLagSeconds: 0.25}},
 		}
 	}, nil)
 	wantLines(t, m, `expedite_connections{worker="1"} 7`, `expedite_loop_lag_seconds{worker="1"} 0.5`,
@@ -139,8 +139,8 @@ func TestHandoffShowsBothProcessesAsOneWorker(t *testing.T) {
 
 // TestStaleWorkersShow: what is the last answer of a worker that does not answer any more is marked.
 func TestStaleWorkersShow(t *testing.T) {
-	m := NewMetrics(func() []Sample {
-		return []Sample{{Slot: 1, State: "ready"}, {Slot: 2, State: "ready", Stale: true}}
+	m := NewMetrics(func() []SlotReport {
+		return []SlotReport{{Slot: 1, State: "ready"}, {Slot: 2, State: "ready", Stale: true}}
 	}, nil)
 	wantLines(t, m, `expedite_worker_stale{worker="1"} 0`, `expedite_worker_stale{worker="2"} 1`)
 }
@@ -148,8 +148,8 @@ func TestStaleWorkersShow(t *testing.T) {
 // TestReportsBetweenScrapesCount: what a worker did after the last scrape of its life, if it was reported.
 func TestReportsBetweenScrapesCount(t *testing.T) {
 	m := NewMetrics(nil, nil)
-	m.Totals().Report(Sample{Slot: 2, Generation: 1, Worker: Worker{BytesOut: 8}})
-	m.Totals().Report(Sample{Slot: 2, Generation: 2, Worker: Worker{BytesOut: 1}})
+	m.Totals().Add(SlotReport{Slot: 2, Generation: 1, Report: Report{BytesOut: 8}})
+	m.Totals().Add(SlotReport{Slot: 2, Generation: 2, Report: Report{BytesOut: 1}})
 	wantLines(t, m, `expedite_bytes_total{dir="out",worker="2"} 9`)
 }
 
@@ -159,12 +159,12 @@ func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
 	for i := range maxLabels - 1 {
 		first[fmt.Sprint(4000+i)] = 1
 	}
-	samples := []Sample{{Slot: 1, Generation: 1, Worker: Worker{Closed: first}}}
-	m := NewMetrics(func() []Sample { return samples }, nil)
+	samples := []SlotReport{{Slot: 1, Generation: 1, Report: Report{Closed: first}}}
+	m := NewMetrics(func() []SlotReport { return samples }, nil)
 	if got := len(scrape(t, m, "expedite_disconnects_total")); got != maxLabels {
 		t.Errorf("got %d labels, want %d", got, maxLabels)
 	}
-	samples = append(samples, Sample{Slot: 2, Generation: 1, Worker: Worker{
+	samples = append(samples, SlotReport{Slot: 2, Generation: 1, Report: Report{
 		Closed: map[string]uint64{"4000": 1, "3999": 2, "4999": 3},
 	}})
 	wantLines(t, m, `expedite_disconnects_total{code="4000",worker="2"} 1`,
@@ -176,13 +176,13 @@ func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
 
 // TestSessionMetrics: two of the names are metrics of their own, and a store that there is none is not down.
 func TestSessionMetrics(t *testing.T) {
-	var primary Primary
-	m := NewMetrics(func() []Sample {
-		return []Sample{{Slot: 1, Worker: Worker{
+	var primary PrimaryReport
+	m := NewMetrics(func() []SlotReport {
+		return []SlotReport{{Slot: 1, Report: Report{
 			Session: map[string]uint64{"deferred": 2, "refused": 3, "restored": 4}, LogsLeftOut: 5,
 			Refused: map[string]uint64{"401": 6}, AuthRefused: map[string]uint64{"expired": 7},
 		}}}
-	}, func() Primary { return primary })
+	}, func() PrimaryReport { return primary })
 	wantLines(
 		t, m, `expedite_session_deferred_total{worker="1"} 2`, `expedite_session_refused_total{worker="1"} 3`,
 		`expedite_session_operations_total{result="restored",worker="1"} 4`, `expedite_log_lines_left_out_total{worker="1"} 5`,
@@ -196,18 +196,18 @@ func TestSessionMetrics(t *testing.T) {
 	if got := scrape(t, m, "expedite_session_store_up"); len(got) != 0 {
 		t.Errorf("without a store: got %q, want nothing", got)
 	}
-	primary = Primary{Sessions: 2, SessionsConnected: 3, HasStore: true} // counted at different moments
+	primary = PrimaryReport{Sessions: 2, SessionsConnected: 3, HasStore: true} // counted at different moments
 	wantLines(t, m, "expedite_session_store_up 0", `expedite_sessions{state="connected"} 3`, `expedite_sessions{state="disconnected"} 0`,
 		"expedite_revocation_feed_up 0")
-	primary = Primary{Sessions: -1, SessionsConnected: -1, HasStore: true}
+	primary = PrimaryReport{Sessions: -1, SessionsConnected: -1, HasStore: true}
 	if got := scrape(t, m, "expedite_sessions"); len(got) != 0 {
 		t.Errorf("a number that is not known: got %q, want nothing", got)
 	}
 }
 
 func TestTwoMetricsInOneProcess(t *testing.T) {
-	a := NewMetrics(func() []Sample { return []Sample{{Slot: 1, Worker: Worker{Connections: 1}}} }, nil)
-	b := NewMetrics(func() []Sample { return []Sample{{Slot: 1, Worker: Worker{Connections: 2}}} }, nil)
+	a := NewMetrics(func() []SlotReport { return []SlotReport{{Slot: 1, Report: Report{Connections: 1}}} }, nil)
+	b := NewMetrics(func() []SlotReport { return []SlotReport{{Slot: 1, Report: Report{Connections: 2}}} }, nil)
 	wantLines(t, a, `expedite_connections{worker="1"} 1`)
 	wantLines(t, b, `expedite_connections{worker="1"} 2`)
 }

@@ -5,7 +5,7 @@ import "runtime/metrics"
 // ReadProcess fills in what the runtime and the kernel say of this process: HeapBytes (live and not yet swept
 // objects), Goroutines, and RSSBytes (resident memory, shared pages included; 0 where the system does not tell). It
 // takes microseconds and does not stop the world.
-func (w *Worker) ReadProcess() {
+func (w *Report) ReadProcess() {
 	samples := [...]metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/sched/goroutines:goroutines"},

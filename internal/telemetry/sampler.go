@@ -48,12 +48,12 @@ func (s *Sampler) Allow() bool {
 	}
 }
 
-// Left is how many lines were not allowed since it was asked last. Whoever owns the Sampler asks once a second or so,
-// and writes one line with the number if there are any.
-func (s *Sampler) Left() uint64 { return s.left.Swap(0) }
+// Suppressed returns the number of lines that were not allowed since its last call. The owner of the Sampler calls it
+// about once a second and logs one line with the number if it is not 0.
+func (s *Sampler) Suppressed() uint64 { return s.left.Swap(0) }
 
-// Sampled is a handler that passes on what s allows.
-func Sampled(h slog.Handler, s *Sampler) slog.Handler { return sampled{h, s} }
+// Handler returns a handler that passes to next the records that s allows.
+func (s *Sampler) Handler(next slog.Handler) slog.Handler { return sampled{next, s} }
 
 type sampled struct {
 	slog.Handler

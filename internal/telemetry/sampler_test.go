@@ -22,11 +22,11 @@ func TestSampler(t *testing.T) {
 		t.Errorf("in one second: got %d, want 3", got)
 	}
 	now = now.Add(999 * time.Millisecond)
-	if got, left := allowed(2), s.Left(); got != 0 || left != 9 {
+	if got, left := allowed(2), s.Suppressed(); got != 0 || left != 9 {
 		t.Errorf("later in it: got %d and %d left out, want 0 and 9", got, left)
 	}
 	now = now.Add(time.Millisecond)
-	if got, left := allowed(2), s.Left(); got != 2 || left != 0 {
+	if got, left := allowed(2), s.Suppressed(); got != 2 || left != 0 {
 		t.Errorf("in the next: got %d and %d left out, want 2 and 0", got, left)
 	}
 	now = now.Add(-time.Hour)
@@ -38,7 +38,7 @@ func TestSampler(t *testing.T) {
 func TestSamplerOfNothing(t *testing.T) {
 	for _, n := range []int{0, -1} {
 		s := NewSampler(n, nil)
-		if s.Allow() || s.Left() != 1 {
+		if s.Allow() || s.Suppressed() != 1 {
 			t.Errorf("%d a second: got a line, want none, and 1 left out", n)
 		}
 	}
@@ -59,7 +59,7 @@ func TestSamplerConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got, left := allowed.Load(), s.Left(); got != 100 || left != 3900 {
+	if got, left := allowed.Load(), s.Suppressed(); got != 100 || left != 3900 {
 		t.Errorf("got %d and %d left out, want 100 and 3900", got, left)
 	}
 }

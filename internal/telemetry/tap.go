@@ -17,13 +17,13 @@ const (
 	maxRecentBytes = 64 << 10 // of all lines that are kept
 	maxLogLine     = 8 << 10  // bytes; a longer line is shortened to its message
 	maxMessage     = 1 << 10  // bytes of the message of a shortened line
-	maxFollowers   = 16
+	maxSubscribers = 16
 	defaultQueue   = 256 // lines
 	maxQueue       = 4096
 )
 
-// ErrTooManyFollowers says that a log has as many followers as it takes.
-var ErrTooManyFollowers = errors.New("telemetry: the log has 16 followers already")
+// ErrTooManySubscribers says that a log has as many followers as it takes.
+var ErrTooManySubscribers = errors.New("telemetry: the log has 16 followers already")
 
 // Tap is a handler that passes records on and lets others read along: it keeps the last lines, and has followers that
 // get each as it comes. Lines are JSON objects, as slog.JSONHandler makes them. Make one with [NewTap]. Handlers that
@@ -51,7 +51,7 @@ type tapped struct {
 	mu        sync.Mutex // a leaf: held while lines are put into queues, never while something is written
 	recent    [][]byte   // the newest last
 	bytes     int        // of recent
-	followers []*Follower
+	followers []*Subscriber
 }
 
 // NewTap makes a handler that passes records on to next.
@@ -163,30 +163,30 @@ func (t *Tap) Lost() uint64 { return t.log.lost.Load() }
 // Shortened counts lines of which only the message was kept because they were longer than 8 KiB.
 func (t *Tap) Shortened() uint64 { return t.log.shortened.Load() }
 
-// FollowOptions say what a follower gets. The zero value is info and above, and a queue of 256 lines.
-type FollowOptions struct {
+// SubscribeOptions say what a follower gets. The zero value is info and above, and a queue of 256 lines.
+type SubscribeOptions struct {
 	Level slog.Level // the lowest, also below what the next handler takes
 	Queue int        // lines that may wait; 0 is 256, at most 4096
 }
 
-// Follower gets lines as they come. It belongs to whoever made it with [Tap.Follow] and closes it.
-type Follower struct {
+// Subscriber gets lines as they come. It belongs to whoever made it with [Tap.Subscribe] and closes it.
+type Subscriber struct {
 	log   *tapped
 	level slog.Level
 	lines chan []byte
 	lost  atomic.Uint64
 }
 
-// Follow begins to read along. It fails with ErrTooManyFollowers if 16 do already.
-func (t *Tap) Follow(o FollowOptions) (*Follower, error) {
+// Subscribe begins to read along. It fails with ErrTooManyFollowers if 16 do already.
+func (t *Tap) Subscribe(o SubscribeOptions) (*Subscriber, error) {
 	if o.Queue <= 0 {
 		o.Queue = defaultQueue
 	}
-	f := &Follower{log: t.log, level: o.Level, lines: make(chan []byte, min(o.Queue, maxQueue))}
+	f := &Subscriber{log: t.log, level: o.Level, lines: make(chan []byte, min(o.Queue, maxQueue))}
 	t.log.mu.Lock()
 	defer t.log.mu.Unlock()
-	if len(t.log.followers) >= maxFollowers {
-		return nil, ErrTooManyFollowers
+	if len(t.log.followers) >= maxSubscribers {
+		return nil, ErrTooManySubscribers
 	}
 	t.log.followers = append(t.log.followers, f)
 	t.log.setLeast()
@@ -194,13 +194,13 @@ func (t *Tap) Follow(o FollowOptions) (*Follower, error) {
 }
 
 // C brings the lines, without newlines, until Close. Nobody changes them.
-func (f *Follower) C() <-chan []byte { return f.lines }
+func (f *Subscriber) C() <-chan []byte { return f.lines }
 
 // Lost counts the lines that found the queue full: nobody waits for a follower.
-func (f *Follower) Lost() uint64 { return f.lost.Load() }
+func (f *Subscriber) Lost() uint64 { return f.lost.Load() }
 
 // Close ends it: C brings what waits, and is closed. Further calls change nothing.
-func (f *Follower) Close() {
+func (f *Subscriber) Close() {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	if i := slices.Index(f.log.followers, f); i >= 0 {

@@ -20,9 +20,9 @@ func tap(w io.Writer) (*Tap, *slog.Logger) {
 	return t, slog.New(t)
 }
 
-func follow(t *testing.T, tap *Tap, o FollowOptions) *Follower {
+func follow(t *testing.T, tap *Tap, o SubscribeOptions) *Subscriber {
 	t.Helper()
-	f, err := tap.Follow(o)
+	f, err := tap.Subscribe(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func follow(t *testing.T, tap *Tap, o FollowOptions) *Follower {
 }
 
 // waiting is what a follower has in its queue.
-func waiting(f *Follower) (lines []string) {
+func waiting(f *Subscriber) (lines []string) {
 	for range len(f.C()) {
 		lines = append(lines, string(<-f.C()))
 	}
@@ -127,7 +127,7 @@ func TestFollowersHaveLevels(t *testing.T) {
 	if log.Enabled(ctx, slog.LevelDebug) {
 		t.Error("debug is enabled, and nobody wants it")
 	}
-	all, warnings := follow(t, tap, FollowOptions{Level: slog.LevelDebug}), follow(t, tap, FollowOptions{Level: slog.LevelWarn})
+	all, warnings := follow(t, tap, SubscribeOptions{Level: slog.LevelDebug}), follow(t, tap, SubscribeOptions{Level: slog.LevelWarn})
 	if !log.Enabled(ctx, slog.LevelDebug) || log.Enabled(ctx, slog.LevelDebug-1) {
 		t.Error("enabled: want debug, which a follower wants, and nothing below")
 	}
@@ -165,7 +165,7 @@ func TestFollowersHaveLevels(t *testing.T) {
 // TestSlowFollower: nobody waits for it, and it knows what it lost.
 func TestSlowFollower(t *testing.T) {
 	tap, log := tap(io.Discard)
-	slow, other := follow(t, tap, FollowOptions{Queue: 2}), follow(t, tap, FollowOptions{})
+	slow, other := follow(t, tap, SubscribeOptions{Queue: 2}), follow(t, tap, SubscribeOptions{})
 	for i := range 5 {
 		log.Info("m", "i", i)
 	}
@@ -179,24 +179,24 @@ func TestSlowFollower(t *testing.T) {
 
 func TestFollowersAreFew(t *testing.T) {
 	tap, _ := tap(io.Discard)
-	var first *Follower
-	for range maxFollowers {
-		f := follow(t, tap, FollowOptions{Queue: 1 << 30})
+	var first *Subscriber
+	for range maxSubscribers {
+		f := follow(t, tap, SubscribeOptions{Queue: 1 << 30})
 		if first == nil {
 			first = f
 		}
 	}
-	if _, err := tap.Follow(FollowOptions{}); !errors.Is(err, ErrTooManyFollowers) {
+	if _, err := tap.Subscribe(SubscribeOptions{}); !errors.Is(err, ErrTooManySubscribers) {
 		t.Errorf("got %v, want ErrTooManyFollowers", err)
 	}
 	first.Close()
-	follow(t, tap, FollowOptions{})
+	follow(t, tap, SubscribeOptions{})
 }
 
 // TestValuesThatLog: a value that logs while it is logged does not stop anything.
 func TestValuesThatLog(t *testing.T) {
 	tap, log := tap(io.Discard)
-	f := follow(t, tap, FollowOptions{})
+	f := follow(t, tap, SubscribeOptions{})
 	log.Info("outer", "v", talkative{log})
 	if got := strings.Join(waiting(f), "\n"); strings.Count(got, "inner") < 1 || strings.Count(got, "outer") != 1 {
 		t.Errorf("got\n%s", got)
@@ -225,7 +225,7 @@ func TestTapConcurrently(t *testing.T) {
 		})
 		followers.Go(func() {
 			for {
-				f, err := tap.Follow(FollowOptions{Level: slog.LevelDebug, Queue: 8})
+				f, err := tap.Subscribe(SubscribeOptions{Level: slog.LevelDebug, Queue: 8})
 				if err != nil {
 					t.Error(err)
 					return
@@ -263,7 +263,7 @@ func TestWholeChain(t *testing.T) {
 	}
 	tap := NewTap(base.Handler())
 	log := slog.New(NewRedactor(tap, "pin")).With("worker", 1, "conn", "00ab", "cookie", planted)
-	f := follow(t, tap, FollowOptions{Level: slog.LevelDebug})
+	f := follow(t, tap, SubscribeOptions{Level: slog.LevelDebug})
 	log.Info("open", "path", "/chat?access_token="+planted, "pin", planted)
 	log.Debug("sent", "text", "Bearer "+planted)
 	recent := bytes.Join(tap.Recent(), []byte("\n"))
@@ -272,7 +272,7 @@ func TestWholeChain(t *testing.T) {
 	if strings.Contains(all, planted) || strings.Count(all, "00ab") != 4 || !strings.Contains(live, "Bearer [redacted]") {
 		t.Errorf("got\n%s", all)
 	}
-	if !(Match{Conn: "00ab", Worker: 1, Level: "info"}).Keep(recent) {
+	if !(Filter{Conn: "00ab", Worker: 1, Level: "info"}).Match(recent) {
 		t.Errorf("a line is not found by its attributes: %s", recent)
 	}
 }
@@ -281,7 +281,7 @@ func BenchmarkTap(b *testing.B) {
 	for name, prepare := range map[string]func(*Tap){
 		"no follower": func(*Tap) {},
 		"follower": func(t *Tap) {
-			f, err := t.Follow(FollowOptions{})
+			f, err := t.Subscribe(SubscribeOptions{})
 			if err != nil {
 				b.Fatal(err)
 			}

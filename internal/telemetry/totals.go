@@ -13,14 +13,14 @@ import (
 // its last one instead of being lost. In a handoff two live at a time.
 const keptGenerations = 4
 
-// Sample is a worker's latest report and whose it is.
-type Sample struct {
+// SlotReport is a worker's latest report and whose it is.
+type SlotReport struct {
 	Slot       int    // from 1
 	Generation int    // of the slot's process, must grow at each replacement
 	PID        int    // for people, not for reckoning
 	State      string // as package control names it
 	Stale      bool   // the process did not answer: the report is its last one, if there was any
-	Worker
+	Report
 }
 
 // Totals adds up what the workers of each slot have done, so that no count falls when a process is replaced. The zero
@@ -33,15 +33,15 @@ type Totals struct {
 
 // slot is what is known of one slot's processes.
 type slot struct {
-	gone   Worker         // counters of the generations up to folded
+	gone   Report         // counters of the generations up to folded
 	folded int            // the newest generation in gone
-	recent map[int]Worker // counters of the newest generations, by generation
-	own    Worker         // see Totals.Own
+	recent map[int]Report // counters of the newest generations, by generation
+	own    Report         // see Totals.Own
 }
 
-// Report takes a sample: it replaces an earlier one of the same slot and generation. Reports of generations that were
+// Add takes a sample: it replaces an earlier one of the same slot and generation. Reports of generations that were
 // replaced long ago are ignored. It keeps nothing of the sample's maps.
-func (t *Totals) Report(s Sample) {
+func (t *Totals) Add(s SlotReport) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.slotLocked(s.Slot)
@@ -49,7 +49,7 @@ func (t *Totals) Report(s Sample) {
 		return
 	}
 	// The larger, not the later: two scrapes at once may bring reports out of order.
-	l.recent[s.Generation] = l.recent[s.Generation].merge(s.Worker, larger)
+	l.recent[s.Generation] = l.recent[s.Generation].merge(s.Report, larger)
 	for len(l.recent) > keptGenerations {
 		oldest := slices.Min(slices.Collect(maps.Keys(l.recent)))
 		l.gone = l.gone.merge(l.recent[oldest], added)
@@ -60,7 +60,7 @@ func (t *Totals) Report(s Sample) {
 
 // Own sets the counters that a slot has beside those of its processes, which whoever calls it adds up and keeps. It
 // takes the place of what an earlier call has set.
-func (t *Totals) Own(slot int, w Worker) {
+func (t *Totals) Own(slot int, w Report) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.slotLocked(slot).own = w
@@ -72,7 +72,7 @@ func (t *Totals) slotLocked(n int) *slot {
 	}
 	l := t.slots[n]
 	if l == nil {
-		l = &slot{folded: math.MinInt, recent: make(map[int]Worker, keptGenerations)}
+		l = &slot{folded: math.MinInt, recent: make(map[int]Report, keptGenerations)}
 		t.slots[n] = l
 	}
 	return l
@@ -86,21 +86,21 @@ func (t *Totals) Slots() []int {
 }
 
 // Slot is what all processes of a slot have done together. Its gauges are zero. Zero for a slot that never reported.
-func (t *Totals) Slot(n int) Worker {
+func (t *Totals) Slot(n int) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.slots[n]
 	if l == nil {
-		return Worker{}
+		return Report{}
 	}
 	return l.sum()
 }
 
 // Sum is what all processes of all slots have done together. Its gauges are zero.
-func (t *Totals) Sum() Worker {
+func (t *Totals) Sum() Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var w Worker
+	var w Report
 	for _, l := range t.slots {
 		w = w.merge(l.sum(), added)
 	}
@@ -111,9 +111,9 @@ func (t *Totals) Sum() Worker {
 type totalsState map[int]slotState
 
 type slotState struct {
-	Gone   Worker         `json:"gone"`
+	Gone   Report         `json:"gone"`
 	Folded int            `json:"folded"`
-	Recent map[int]Worker `json:"recent"`
+	Recent map[int]Report `json:"recent"`
 }
 
 // MarshalJSON writes all that was added up, for a program that goes on with it.
@@ -138,14 +138,14 @@ func (t *Totals) UnmarshalJSON(b []byte) error {
 	t.slots = make(map[int]*slot, len(st))
 	for n, l := range st {
 		if l.Recent == nil {
-			l.Recent = make(map[int]Worker, keptGenerations)
+			l.Recent = make(map[int]Report, keptGenerations)
 		}
 		t.slots[n] = &slot{gone: l.Gone, folded: l.Folded, recent: l.Recent}
 	}
 	return nil
 }
 
-func (l *slot) sum() Worker {
+func (l *slot) sum() Report {
 	w := l.gone.merge(l.own, added) // with maps of its own
 	for _, r := range l.recent {
 		w = w.merge(r, added)

@@ -8,30 +8,30 @@ import (
 	"pgregory.net/rapid"
 )
 
-func report(slot, generation int, opened uint64) Sample {
-	return Sample{Slot: slot, Generation: generation, Worker: Worker{Opened: opened, Connections: 9}}
+func report(slot, generation int, opened uint64) SlotReport {
+	return SlotReport{Slot: slot, Generation: generation, Report: Report{Opened: opened, Connections: 9}}
 }
 
 func TestTotals(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		reports []Sample
+		reports []SlotReport
 		want    uint64 // of slot 1
 	}{
 		{"nothing reported", nil, 0},
-		{"a report replaces the last", []Sample{report(1, 1, 3), report(1, 1, 5)}, 5},
-		{"an older report that comes late does not", []Sample{report(1, 1, 5), report(1, 1, 3)}, 5},
-		{"generations add up", []Sample{report(1, 1, 5), report(1, 2, 2)}, 7},
-		{"two generations at a time", []Sample{report(1, 1, 5), report(1, 2, 2), report(1, 1, 6), report(1, 2, 3)}, 9},
-		{"generation 0 is one, too", []Sample{report(1, 0, 5), report(1, 1, 2)}, 7},
-		{"slots are apart", []Sample{report(1, 1, 5), report(2, 1, 100)}, 5},
+		{"a report replaces the last", []SlotReport{report(1, 1, 3), report(1, 1, 5)}, 5},
+		{"an older report that comes late does not", []SlotReport{report(1, 1, 5), report(1, 1, 3)}, 5},
+		{"generations add up", []SlotReport{report(1, 1, 5), report(1, 2, 2)}, 7},
+		{"two generations at a time", []SlotReport{report(1, 1, 5), report(1, 2, 2), report(1, 1, 6), report(1, 2, 3)}, 9},
+		{"generation 0 is one, too", []SlotReport{report(1, 0, 5), report(1, 1, 2)}, 7},
+		{"slots are apart", []SlotReport{report(1, 1, 5), report(2, 1, 100)}, 5},
 		{
-			"many generations", []Sample{
+			"many generations", []SlotReport{
 				report(1, 1, 1), report(1, 2, 1), report(1, 3, 1), report(1, 5, 1), report(1, 6, 1), report(1, 8, 1),
 			}, 6,
 		},
 		{
-			"a generation long gone is not counted twice", []Sample{
+			"a generation long gone is not counted twice", []SlotReport{
 				report(1, 1, 1), report(1, 2, 1), report(1, 3, 1), report(1, 4, 1), report(1, 5, 1), report(1, 1, 1),
 			}, 5,
 		},
@@ -39,7 +39,7 @@ func TestTotals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var totals Totals
 			for _, s := range tt.reports {
-				totals.Report(s)
+				totals.Add(s)
 			}
 			got := totals.Slot(1)
 			if got.Opened != tt.want {
@@ -54,8 +54,8 @@ func TestTotals(t *testing.T) {
 
 func TestTotalsSum(t *testing.T) {
 	var totals Totals
-	totals.Report(Sample{Slot: 2, Worker: Worker{TextIn: 1, Limits: map[string]uint64{"queue": 1}}})
-	totals.Report(Sample{Slot: 1, Worker: Worker{BinaryIn: 2, Limits: map[string]uint64{"queue": 2}}})
+	totals.Add(SlotReport{Slot: 2, Report: Report{TextIn: 1, Limits: map[string]uint64{"queue": 1}}})
+	totals.Add(SlotReport{Slot: 1, Report: Report{BinaryIn: 2, Limits: map[string]uint64{"queue": 2}}})
 	got := totals.Sum()
 	if got.MessagesIn() != 3 || got.Limits["queue"] != 3 {
 		t.Errorf("got %+v, want 3 messages and 3 hits", got)
@@ -75,7 +75,7 @@ func TestTotalsNeverFall(t *testing.T) {
 		var totals Totals
 		var before uint64
 		for range rapid.IntRange(1, 40).Draw(t, "reports") {
-			totals.Report(report(
+			totals.Add(report(
 				rapid.IntRange(1, 2).Draw(t, "slot"), rapid.IntRange(1, 9).Draw(t, "generation"),
 				rapid.Uint64Range(0, 100).Draw(t, "opened"),
 			))
@@ -94,7 +94,7 @@ func TestTotalsConcurrently(t *testing.T) {
 	for g := range 4 {
 		wg.Go(func() {
 			for i := range 100 {
-				totals.Report(report(g, i, 1))
+				totals.Add(report(g, i, 1))
 				totals.Sum()
 			}
 		})

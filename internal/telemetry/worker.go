@@ -7,9 +7,9 @@ import (
 	"math"
 )
 
-// Worker is what a worker reports once a second, about itself only and since its process began. The zero value is the
+// Report is what a worker reports once a second, about itself only and since its process began. The zero value is the
 // report of a worker that has done nothing. Nil maps are empty.
-type Worker struct {
+type Report struct {
 	// Gauges: how things are now.
 	Connections     int64   `json:"conns,omitzero"`       // open WebSocket connections
 	Handshaking     int64   `json:"handshaking,omitzero"` // accepted sockets that are no WebSocket yet
@@ -55,14 +55,14 @@ type Worker struct {
 }
 
 // MessagesIn is the number of messages that came, of both types.
-func (w Worker) MessagesIn() uint64 { return w.TextIn + w.BinaryIn }
+func (w Report) MessagesIn() uint64 { return w.TextIn + w.BinaryIn }
 
 // MessagesOut is the number of messages that went, of both types.
-func (w Worker) MessagesOut() uint64 { return w.TextOut + w.BinaryOut }
+func (w Report) MessagesOut() uint64 { return w.TextOut + w.BinaryOut }
 
 // Encode makes the message that carries the report: compact JSON, so that workers and primary of neighboring versions
 // understand each other. A LoopLagSeconds that is no number counts as 0.
-func (w Worker) Encode() []byte {
+func (w Report) Encode() []byte {
 	if math.IsNaN(w.LoopLagSeconds) || math.IsInf(w.LoopLagSeconds, 0) {
 		w.LoopLagSeconds = 0
 	}
@@ -73,17 +73,17 @@ func (w Worker) Encode() []byte {
 	return b
 }
 
-// ParseWorker reads what Encode made. It keeps nothing of b; fields that it does not know are ignored.
-func ParseWorker(b []byte) (Worker, error) {
-	var w Worker
+// ParseReport reads what Encode made. It keeps nothing of b; fields that it does not know are ignored.
+func ParseReport(b []byte) (Report, error) {
+	var w Report
 	if err := json.Unmarshal(b, &w); err != nil {
-		return Worker{}, fmt.Errorf("telemetry: report of a worker: %w", err)
+		return Report{}, fmt.Errorf("telemetry: report of a worker: %w", err)
 	}
 	return w, nil
 }
 
 // plus adds two reports, gauges and counters. The lag is the worse of the two. The result shares no map with either.
-func (w Worker) plus(o Worker) Worker {
+func (w Report) plus(o Report) Report {
 	sum := w.merge(o, added)
 	sum.Connections = w.Connections + o.Connections
 	sum.Handshaking = w.Handshaking + o.Handshaking
@@ -101,8 +101,8 @@ func (w Worker) plus(o Worker) Worker {
 }
 
 // merge makes one counter of two, for all counters; gauges are left at zero. The result shares no map with either.
-func (w Worker) merge(o Worker, op func(a, b uint64) uint64) Worker {
-	return Worker{
+func (w Report) merge(o Report, op func(a, b uint64) uint64) Report {
+	return Report{
 		Accepted:  op(w.Accepted, o.Accepted),
 		Opened:    op(w.Opened, o.Opened),
 		HTTP:      op(w.HTTP, o.HTTP),

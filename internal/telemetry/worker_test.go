@@ -9,9 +9,9 @@ import (
 )
 
 // full is a report in which every field differs from zero and from the others.
-func full(t *testing.T) Worker {
+func full(t *testing.T) Report {
 	t.Helper()
-	var w Worker
+	var w Report
 	v := reflect.ValueOf(&w).Elem()
 	for i := range v.NumField() {
 		n := i + 1
@@ -34,8 +34,8 @@ func full(t *testing.T) Worker {
 }
 
 func TestWorkerSurvivesEncoding(t *testing.T) {
-	for name, want := range map[string]Worker{"full": full(t), "zero": {}} {
-		got, err := ParseWorker(want.Encode())
+	for name, want := range map[string]Report{"full": full(t), "zero": {}} {
+		got, err := ParseReport(want.Encode())
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
 		}
@@ -44,7 +44,7 @@ func TestWorkerSurvivesEncoding(t *testing.T) {
 
 func TestWorkerEncodesWhatJSONCannot(t *testing.T) {
 	for _, lag := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		got, err := ParseWorker(Worker{LoopLagSeconds: lag, Opened: 7}.Encode())
+		got, err := ParseReport(Report{LoopLagSeconds: lag, Opened: 7}.Encode())
 		if err != nil || got.Opened != 7 || got.LoopLagSeconds != 0 {
 			t.Errorf("lag %v: got %+v, %v, want the rest of the report", lag, got, err)
 		}
@@ -53,7 +53,7 @@ func TestWorkerEncodesWhatJSONCannot(t *testing.T) {
 
 func TestParseWorkerRefuses(t *testing.T) {
 	for _, s := range []string{"", "[]", `{"opened":-1}`, `{"opened":"1"}`, `{"opened":1`} {
-		if w, err := ParseWorker([]byte(s)); err == nil {
+		if w, err := ParseReport([]byte(s)); err == nil {
 			t.Errorf("%q: got %+v, want an error", s, w)
 		}
 	}
@@ -62,10 +62,10 @@ func TestParseWorkerRefuses(t *testing.T) {
 // TestPlusKnowsAllFields: a field that somebody adds to Worker and forgets in plus or merge would stay zero.
 func TestPlusKnowsAllFields(t *testing.T) {
 	w := full(t)
-	if got := w.plus(Worker{}); !reflect.DeepEqual(got, w) {
+	if got := w.plus(Report{}); !reflect.DeepEqual(got, w) {
 		t.Errorf("with nothing: got %+v, want %+v", got, w)
 	}
-	if got := (Worker{}).plus(w); !reflect.DeepEqual(got, w) {
+	if got := (Report{}).plus(w); !reflect.DeepEqual(got, w) {
 		t.Errorf("to nothing: got %+v, want %+v", got, w)
 	}
 	twice := w.plus(w)
@@ -93,7 +93,7 @@ func TestPlusKnowsAllFields(t *testing.T) {
 }
 
 func TestReadProcess(t *testing.T) {
-	w := Worker{Opened: 5}
+	w := Report{Opened: 5}
 	w.ReadProcess()
 	if w.HeapBytes == 0 || w.Goroutines < 1 || w.Opened != 5 {
 		t.Errorf("got %+v, want a heap, a goroutine, and the rest as it was", w)
@@ -104,7 +104,7 @@ func TestReadProcess(t *testing.T) {
 }
 
 func BenchmarkReadProcess(b *testing.B) {
-	var w Worker
+	var w Report
 	for b.Loop() {
 		w.ReadProcess()
 	}
@@ -112,13 +112,13 @@ func BenchmarkReadProcess(b *testing.B) {
 
 func FuzzParseWorker(f *testing.F) {
 	f.Add([]byte(`{"conns":3,"lag":0.5,"closed":{"1000":2}}`))
-	f.Add(Worker{}.Encode())
+	f.Add(Report{}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		w, err := ParseWorker(b)
+		w, err := ParseReport(b)
 		if err != nil {
 			return
 		}
-		again, err := ParseWorker(w.Encode())
+		again, err := ParseReport(w.Encode())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -171,7 +171,7 @@ func (f *callers) all() {
 
 // rolled is how a reload or the like has ended.
 type rolled struct {
-	control.RollResult
+	control.Result
 	err error
 }
 
@@ -285,7 +285,7 @@ func (s *server) gonePIDs(list []int) {
 
 // code is the code of a roll's error, or its text.
 func code(err error) string {
-	if e, ok := errors.AsType[*control.RollError](err); ok {
+	if e, ok := errors.AsType[*control.Error](err); ok {
 		return e.Code
 	}
 	return fmt.Sprint(err)

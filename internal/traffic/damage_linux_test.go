@@ -103,7 +103,7 @@ func TestDamagedHandoff(t *testing.T) {
 			}
 			t.Logf("%v; %d disconnected, %d bad, %d lost, %d doubled, %d reordered, %d not closed: %.200s",
 				err, r.Disconnected, r.Bad, r.Lost, r.Doubled, r.Reordered, r.CloseFailed, problem)
-			_, failed := errors.AsType[*control.RollError](err)
+			_, failed := errors.AsType[*control.Error](err)
 			switch {
 			case tt.variable == noSabotage:
 				if err != nil || r.Err() != nil {

@@ -49,7 +49,7 @@ func TestReloadOfBadBinary(t *testing.T) {
 		}
 		_, err := s.reload(control.ReloadRequest{})
 		said := fmt.Sprint(err)
-		if e, ok := errors.AsType[*control.RollError](err); ok {
+		if e, ok := errors.AsType[*control.Error](err); ok {
 			said += e.Output
 		}
 		if code(err) != tt.code {

@@ -59,12 +59,12 @@ func TestMovedConnectionIsTheSame(t *testing.T) {
 	same("before")
 	for _, step := range []struct {
 		name string
-		do   func() (control.RollResult, error)
+		do   func() (control.Result, error)
 	}{
-		{"reload", func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) }},
-		{"scale to 4", func() (control.RollResult, error) { return s.scale(4) }},
-		{"scale to 1", func() (control.RollResult, error) { return s.scale(1) }},
-		{"another reload", func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) }},
+		{"reload", func() (control.Result, error) { return s.reload(control.ReloadRequest{}) }},
+		{"scale to 4", func() (control.Result, error) { return s.scale(4) }},
+		{"scale to 1", func() (control.Result, error) { return s.scale(1) }},
+		{"another reload", func() (control.Result, error) { return s.reload(control.ReloadRequest{}) }},
 	} {
 		if res, err := step.do(); err != nil || res.Failed+res.Drained != 0 || res.Moved == 0 {
 			t.Errorf("%s: got %+v, %v, want some moved and none failed", step.name, res, err)

@@ -31,7 +31,7 @@ func (s *server) evenly(workers, n, slack int) {
 }
 
 // scaled scales and wants everything to have gone well.
-func (s *server) scaled(workers int) control.RollResult {
+func (s *server) scaled(workers int) control.Result {
 	s.t.Helper()
 	res, err := s.scale(workers)
 	if err != nil || res.Failed+res.Drained != 0 || res.Workers != workers {
@@ -120,14 +120,14 @@ func TestDirectedFollow(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 3})
 	run := s.crowd(Config{Directed: 60, Seed: 3, Rate: 40})
-	steps := []func() (control.RollResult, error){
-		func() (control.RollResult, error) { return s.scale(1) },
-		func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) },
-		func() (control.RollResult, error) { return s.scale(4) },
+	steps := []func() (control.Result, error){
+		func() (control.Result, error) { return s.scale(1) },
+		func() (control.Result, error) { return s.reload(control.ReloadRequest{}) },
+		func() (control.Result, error) { return s.scale(4) },
 		s.rebalance,
-		func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) },
-		func() (control.RollResult, error) { return s.scale(2) },
-		func() (control.RollResult, error) { return s.reload(control.ReloadRequest{}) },
+		func() (control.Result, error) { return s.reload(control.ReloadRequest{}) },
+		func() (control.Result, error) { return s.scale(2) },
+		func() (control.Result, error) { return s.reload(control.ReloadRequest{}) },
 	}
 	for i, step := range steps {
 		heard := run.Snapshot().Directed

@@ -230,7 +230,7 @@ func (s *server) pids() (list []int) {
 	return list
 }
 
-func (s *server) reload(req control.ReloadRequest) (res control.RollResult, err error) {
+func (s *server) reload(req control.ReloadRequest) (res control.Result, err error) {
 	err = s.ask(func(ctx context.Context, c *control.Client) (err error) {
 		res, err = c.Reload(ctx, req, nil)
 		return err
@@ -238,7 +238,7 @@ func (s *server) reload(req control.ReloadRequest) (res control.RollResult, err 
 	return res, err
 }
 
-func (s *server) scale(n int) (res control.RollResult, err error) {
+func (s *server) scale(n int) (res control.Result, err error) {
 	err = s.ask(func(ctx context.Context, c *control.Client) (err error) {
 		res, err = c.Scale(ctx, control.ScaleRequest{Workers: n}, nil)
 		return err
@@ -246,7 +246,7 @@ func (s *server) scale(n int) (res control.RollResult, err error) {
 	return res, err
 }
 
-func (s *server) rebalance() (res control.RollResult, err error) {
+func (s *server) rebalance() (res control.Result, err error) {
 	err = s.ask(func(ctx context.Context, c *control.Client) (err error) {
 		res, err = c.Rebalance(ctx, nil)
 		return err

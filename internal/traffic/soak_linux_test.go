@@ -26,7 +26,7 @@ func TestSoak(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	moved, rounds := uint64(0), 0
 	for end := time.Now().Add(*soak); time.Now().Before(end); rounds++ {
-		var res control.RollResult
+		var res control.Result
 		var err error
 		switch rng.IntN(4) {
 		case 0:
