@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
-	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/engine"
 )
 
@@ -95,7 +95,7 @@ func (c *Config) checkLimits() error {
 		}
 	}
 	for _, name := range c.AdminHosts {
-		if err := control.CheckAdminHost(name); err != nil {
+		if err := admin.CheckHost(name); err != nil {
 			return fmt.Errorf("expedite: Config.AdminHosts: %w", err)
 		}
 	}

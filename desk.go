@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -118,7 +119,7 @@ func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
 // serveAdmin answers at the admin listener.
 func (d *desk) serveAdmin(ln net.Listener, metrics *telemetry.Metrics) {
 	d.admin = ln
-	handler := control.AdminHandler(metrics, d.crew.profile, d.app.cfg.adminHosts())
+	handler := admin.Handler(metrics, d.crew.profile, d.app.cfg.adminHosts())
 	d.web = &http.Server{
 		Handler:           control.LimitBody(d.app.cfg.BodyTimeout, handler),
 		ReadHeaderTimeout: adminHeadTimeout, IdleTimeout: adminIdleTimeout,

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
-	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/rpc"
 )
 
@@ -111,7 +111,7 @@ func (l *profiles) serve(done <-chan struct{}, payload []byte) ([]byte, error) {
 		Method: http.MethodGet, URL: &url.URL{Path: req.Path, RawQuery: req.Query}, Header: make(http.Header),
 		Host: "localhost", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}
-	control.ServeProfile(p, r.WithContext(ctx))
+	admin.ServeProfile(p, r.WithContext(ctx))
 	p.WriteHeader(http.StatusOK)
 	if p.status == http.StatusInsufficientStorage {
 		l.refused.Add(1)

@@ -8,8 +8,8 @@ import (
 	"os"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
-	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -101,7 +101,7 @@ func (s *single) profile(w http.ResponseWriter, r *http.Request, slot int) {
 		http.Error(w, fmt.Sprintf("there is no worker %d", slot), http.StatusNotFound)
 		return
 	}
-	control.ServeProfile(w, r)
+	admin.ServeProfile(w, r)
 }
 
 func (s *single) dropped() map[int]uint64 { return s.hub.Stats().Dropped }

@@ -1,4 +1,4 @@
-package control
+package admin
 
 import (
 	"fmt"
@@ -10,14 +10,15 @@ import (
 
 const (
 	profilePath = "/debug/pprof/"
-	// maxProfileSeconds bounds what takes as long as is asked for: CPU profiles, traces and differences.
+	// maxProfileSeconds bounds the seconds parameter of CPU profiles, traces and delta profiles.
 	maxProfileSeconds = 60
 )
 
-// WorkerProfile serves a request for a profile of the worker in a slot, as ServeProfile does in that process.
+// WorkerProfile answers a request for a profile of the worker in a slot with what [ServeProfile] answers in that
+// worker.
 type WorkerProfile func(w http.ResponseWriter, r *http.Request, slot int)
 
-// ServeProfile serves /debug/pprof/ of this process. Nothing takes longer than a minute.
+// ServeProfile serves the profiles of this process at /debug/pprof/. No profile takes longer than a minute.
 func ServeProfile(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(r.URL.Path, profilePath)
 	if s := r.URL.Query().Get("seconds"); s != "" {
@@ -25,7 +26,7 @@ func ServeProfile(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, fmt.Sprintf("seconds=%q: want more than 0 and up to %d", s, maxProfileSeconds), http.StatusBadRequest)
 			return
 		}
-		if _, err := strconv.Atoi(s); err != nil && name == "profile" { // package pprof would take 30
+		if _, err := strconv.Atoi(s); err != nil && name == "profile" { // pprof would use its default, 30
 			http.Error(w, fmt.Sprintf("seconds=%q: want a whole number", s), http.StatusBadRequest)
 			return
 		}
@@ -44,7 +45,7 @@ func ServeProfile(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// profiles serves the profiles of this process or, with ?worker=N, of a worker.
+// profiles returns a handler for the profiles of this process or, with ?worker=N, of a worker.
 func profiles(worker WorkerProfile) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()

@@ -1,4 +1,4 @@
-package control
+package admin
 
 import (
 	"context"
@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// chrome is how browsers call themselves.
+// chrome is the User-Agent of a browser.
 const chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 
-// crossSite are requests to a listener that has the names admin.example and proxy.example; SELF in a field is the
-// address that it listens on. why is a part of the refusal; empty are requests that are answered.
+// crossSite lists requests to a listener that trusts admin.example and proxy.example. SELF in a header field stands for
+// the address of the listener. why is a part of the refusal, or empty if the request is answered.
 var crossSite = []struct {
 	name, path, host, why string
 	header                http.Header
@@ -21,24 +21,24 @@ var crossSite = []struct {
 	{"curl, Prometheus, go tool pprof", "/debug/pprof/cmdline", "", "", nil},
 	{"an address that was typed", "/debug/pprof/cmdline", "", "", http.Header{"Sec-Fetch-Site": {"none"}}},
 	{"a link of the index", "/debug/pprof/cmdline", "", "", http.Header{"Sec-Fetch-Site": {"same-origin"}}},
-	{"a script of its own", "/metrics", "", "", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"http://SELF"}}},
+	{"a script of the same origin", "/metrics", "", "", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"http://SELF"}}},
 	{"another site", "/debug/pprof/cmdline", "", "Sec-Fetch-Site: cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
 	{"another site: a worker", "/debug/pprof/profile?worker=1", "", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
 	{"another site: metrics", "/metrics", "", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
 	{"another site: index", "/", "", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
-	{"another site: nothing there", "/none", "", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
+	{"another site: unknown path", "/none", "", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
 	{"another port", "/debug/pprof/cmdline", "", "same-site", http.Header{"Sec-Fetch-Site": {"same-site"}}},
 	{"an empty site", "/metrics", "", "Sec-Fetch-Site", http.Header{"Sec-Fetch-Site": {""}}},
-	{"one more site", "/metrics", "", "cross-site", http.Header{"Sec-Fetch-Site": {"none", "cross-site"}}},
+	{"a second site", "/metrics", "", "cross-site", http.Header{"Sec-Fetch-Site": {"none", "cross-site"}}},
 	{"an old browser's script", "/metrics", "", "--admin-hosts", http.Header{"Origin": {"https://evil.example"}}},
 	{"an old browser's script on another port", "/metrics", "", "--admin-hosts", http.Header{"Origin": {"http://127.0.0.1"}}},
-	{"a frame without origin", "/metrics", "", "--admin-hosts", http.Header{"Origin": {"null"}}},
-	{"no origin", "/metrics", "", "--admin-hosts", http.Header{"Origin": {""}}},
-	{"one more origin", "/metrics", "", "--admin-hosts", http.Header{"Origin": {"http://SELF", "http://evil.example"}}},
-	{"a rebound name", "/metrics", "evil.example", "not to other names", http.Header{"Sec-Fetch-Site": {"same-origin"}}},
-	{"a name of the operator's", "/metrics", "ADMIN.example:9600", "", nil},
-	{"a name with the root's dot", "/metrics", "proxy.example.", "", nil},
-	{"below a name of the operator's", "/metrics", "evil.admin.example", "not to other names", nil},
+	{"a sandboxed frame", "/metrics", "", "--admin-hosts", http.Header{"Origin": {"null"}}},
+	{"an empty origin", "/metrics", "", "--admin-hosts", http.Header{"Origin": {""}}},
+	{"a second origin", "/metrics", "", "--admin-hosts", http.Header{"Origin": {"http://SELF", "http://evil.example"}}},
+	{"a rebound name", "/metrics", "evil.example", "and refuses other names", http.Header{"Sec-Fetch-Site": {"same-origin"}}},
+	{"a configured name", "/metrics", "ADMIN.example:9600", "", nil},
+	{"a configured name with a trailing dot", "/metrics", "proxy.example.", "", nil},
+	{"a subdomain of a configured name", "/metrics", "evil.admin.example", "and refuses other names", nil},
 	{
 		"a proxy that passes Host", "/metrics", "proxy.example", "",
 		http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://proxy.example"}},
@@ -47,25 +47,25 @@ var crossSite = []struct {
 		"a proxy that changes Host", "/metrics", "", "",
 		http.Header{"Sec-Fetch-Site": {"same-origin"}, "Origin": {"https://proxy.example:8443"}},
 	},
-	{"another site by a proxy", "/metrics", "proxy.example", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
-	{"a browser that tells nothing", "/debug/pprof/cmdline", "10.1.2.3", "follow a link", http.Header{"User-Agent": {chrome}}},
+	{"another site through a proxy", "/metrics", "proxy.example", "cross-site", http.Header{"Sec-Fetch-Site": {"cross-site"}}},
+	{"a browser without Sec-Fetch-Site and Referer", "/debug/pprof/cmdline", "10.1.2.3", "follow a link", http.Header{"User-Agent": {chrome}}},
 	{
-		"it has followed a link", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
+		"a browser after a link", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
 		http.Header{"User-Agent": {chrome}, "Referer": {"http://10.1.2.3:9600/debug/pprof/"}},
 	},
 	{
-		"it has followed a link of a proxy", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
+		"a browser after a link through a proxy", "/debug/pprof/cmdline", "10.1.2.3:9600", "",
 		http.Header{"User-Agent": {chrome}, "Referer": {"https://proxy.example/debug/pprof/"}},
 	},
 	{
-		"it has followed a link of another page", "/debug/pprof/cmdline", "10.1.2.3", "follow a link",
+		"a browser after a link of another page", "/debug/pprof/cmdline", "10.1.2.3", "follow a link",
 		http.Header{"User-Agent": {chrome}, "Referer": {"http://evil.example/"}},
 	},
-	{"it shows the index", "/debug/pprof/", "10.1.2.3", "", http.Header{"User-Agent": {chrome}}},
-	{"it shows the metrics", "/metrics", "10.1.2.3", "", http.Header{"User-Agent": {chrome}}},
+	{"a browser: index", "/debug/pprof/", "10.1.2.3", "", http.Header{"User-Agent": {chrome}}},
+	{"a browser: metrics", "/metrics", "10.1.2.3", "", http.Header{"User-Agent": {chrome}}},
 }
 
-// TestCrossSite: nothing is answered that a page of another origin has made a browser ask.
+// TestCrossSite checks that requests are refused if a page of another origin made a browser send them.
 func TestCrossSite(t *testing.T) {
 	server := httptest.NewServer(admin())
 	defer server.Close()
@@ -98,7 +98,7 @@ func TestCrossSite(t *testing.T) {
 	}
 }
 
-// fetch sends a request over a socket.
+// fetch sends a request over TCP.
 func fetch(t *testing.T, server *httptest.Server, path, host string, header http.Header) (status int, body string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, server.URL+path, nil)
@@ -123,13 +123,13 @@ func fetch(t *testing.T, server *httptest.Server, path, host string, header http
 	return resp.StatusCode, string(b)
 }
 
-// TestCheckAdminHost: what can be no name in a Host header is an error of the configuration.
-func TestCheckAdminHost(t *testing.T) {
+// TestCheckHost checks that a name that no Host header can have is refused.
+func TestCheckHost(t *testing.T) {
 	for name, valid := range map[string]bool{
 		"admin.example": true, "admin": true, "admin.example.": true,
 		"": false, "http://admin.example": false, "admin.example:9600": false, "*.example": false, "a b": false, "a,b": false,
 	} {
-		if err := CheckAdminHost(name); (err == nil) != valid {
+		if err := CheckHost(name); (err == nil) != valid {
 			t.Errorf("%q: got %v, valid is %t", name, err, valid)
 		}
 	}

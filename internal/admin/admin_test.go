@@ -1,4 +1,4 @@
-package control
+package admin
 
 import (
 	"io"
@@ -9,12 +9,12 @@ import (
 )
 
 func admin() http.Handler {
-	return AdminHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "expedite_connections 1\n")
 	}), nil, []string{"Admin.example", "proxy.example."})
 }
 
-func TestAdminPages(t *testing.T) {
+func TestPages(t *testing.T) {
 	for _, tt := range []struct {
 		path   string
 		status int
@@ -23,7 +23,7 @@ func TestAdminPages(t *testing.T) {
 		{"/", 200, `href="/metrics"`},
 		{"/metrics", 200, "expedite_connections 1"},
 		{"/debug/pprof/", 200, "goroutine"},
-		{"/debug/pprof/cmdline", 200, "control.test"},
+		{"/debug/pprof/cmdline", 200, "admin.test"},
 		{"/debug/pprof/heap?debug=1", 200, "heap profile"},
 		{"/debug/pprof/symbol", 200, "num_symbols"},
 		{"/debug/pprof/profile?seconds=0.5", 400, "a whole number"},
@@ -42,18 +42,18 @@ func TestAdminPages(t *testing.T) {
 	}
 }
 
-func TestAdminWithoutMetrics(t *testing.T) {
+func TestWithoutMetrics(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/metrics", nil)
 	r.Host = "localhost"
-	AdminHandler(nil, nil, nil).ServeHTTP(w, r)
+	Handler(nil, nil, nil).ServeHTTP(w, r)
 	if w.Code != 404 {
 		t.Errorf("got %d, want 404", w.Code)
 	}
 }
 
-// TestAdminHost: a name that an attacker may have made resolve to this machine reads nothing.
-func TestAdminHost(t *testing.T) {
+// TestHost checks that requests for a name that an attacker made resolve to this machine are refused.
+func TestHost(t *testing.T) {
 	for _, tt := range []struct {
 		host string
 		want int
