@@ -27,7 +27,7 @@ type App struct {
 	faults []error // what was wrong before Run
 	ran    atomic.Bool
 
-	journal atomic.Pointer[journal]
+	journal atomic.Pointer[telemetry.Journal]
 
 	node atomic.Pointer[node] // in a process that serves connections
 	bus  atomic.Pointer[bus]

@@ -18,6 +18,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/connid"
 )
 
 // patience bounds every wait in these tests.
@@ -216,7 +217,7 @@ func TestReach(t *testing.T) {
 	}
 }
 
-func newTestID() ID { return ID(newID(1)) }
+func newTestID() ID { return ID(connid.New(1)) }
 
 // TestTwoApps: two apps in one process do not know of each other.
 func TestTwoApps(t *testing.T) {
@@ -254,9 +255,9 @@ func TestWrongPaths(t *testing.T) {
 
 // TestID: the text form of an id reads back, and anything else is refused.
 func TestID(t *testing.T) {
-	id := ID(newID(7))
-	if got, err := ParseID(id.String()); err != nil || got != id || slotHint(uint64(id)) != 7 {
-		t.Errorf("got %v, %v of slot %d; want %v of slot 7", got, err, slotHint(uint64(id)), id)
+	id := ID(connid.New(7))
+	if got, err := ParseID(id.String()); err != nil || got != id || connid.ID(id).Slot() != 7 {
+		t.Errorf("got %v, %v of slot %d; want %v of slot 7", got, err, connid.ID(id).Slot(), id)
 	}
 	for _, s := range []string{"", "1", "000000000000000g", "00000000000000001"} {
 		if _, err := ParseID(s); err == nil {

@@ -181,7 +181,7 @@ func (k *keeper) claimFor(c *Conn, params map[string]string) {
 	w := c.who.Load()
 	a := session.Attach{
 		ID: w.session, User: w.user, Params: params, Policy: k.policy,
-		Place: session.Place{Node: *k.node.Load(), Conn: uint64(c.ID())},
+		Place: session.Place{Node: k.registry.Node(), Conn: uint64(c.ID())},
 	}
 	if !k.claims.add(a) {
 		k.unclaimed.Add(1)

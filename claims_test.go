@@ -239,12 +239,12 @@ func TestOrdersReachOpeningConnections(t *testing.T) {
 // session for a while, and one that has stored a value as long as anybody.
 func TestAnonymousSessionsDoNotPileUp(t *testing.T) {
 	d := openDoor(t, Config{Sessions: Sessions{EmptyTTL: 500 * time.Millisecond}})
-	memory := d.app.desk.Load().registry.memory
+	stats := d.app.desk.Load().registry.Stats
 	for range 100 {
 		_ = d.enter("/").conn.CloseNow()
 	}
-	until(t, "those who came and went have left nothing", func() bool { return memory.Stats().Sessions == 0 })
-	if got := memory.Stats().Discarded; got != 100 {
+	until(t, "those who came and went have left nothing", func() bool { return stats().Sessions == 0 })
+	if got := stats().Discarded; got != 100 {
 		t.Errorf("%d were counted, want 100", got)
 	}
 	spoke, stored := d.enter("/"), d.enter("/")
@@ -253,8 +253,8 @@ func TestAnonymousSessionsDoNotPileUp(t *testing.T) {
 	for _, g := range []*guest{spoke, stored} {
 		_ = g.conn.CloseNow()
 	}
-	until(t, "both are disconnected", func() bool { return memory.Stats().Connected == 0 })
-	if got := memory.Stats().Sessions; got != 2 {
+	until(t, "both are disconnected", func() bool { return stats().Connected == 0 })
+	if got := stats().Sessions; got != 2 {
 		t.Errorf("%d sessions are left, want both", got)
 	}
 	if again := d.enter("/?session=" + spoke.Session.String()); !again.Resumed {
@@ -262,7 +262,7 @@ func TestAnonymousSessionsDoNotPileUp(t *testing.T) {
 	} else {
 		_ = again.conn.CloseNow()
 	}
-	until(t, "the one without a value is gone", func() bool { return memory.Stats().Sessions == 1 })
+	until(t, "the one without a value is gone", func() bool { return stats().Sessions == 1 })
 	if again := d.enter("/?session=" + stored.Session.String()); !again.Resumed || again.ask("get k") != "v" {
 		t.Error("the one with a value is not resumed with it")
 	}

@@ -185,6 +185,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// defaultLogQueue is Config.LogQueue.
+const defaultLogQueue = 1024
+
 // workers is the number of worker processes that the App begins with.
 func (c Config) workers() int {
 	if c.Workers > 0 {

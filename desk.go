@@ -14,9 +14,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/statedir"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -30,7 +33,7 @@ type desk struct {
 	web    *http.Server
 	totals *telemetry.Totals
 
-	registry *registry
+	registry *registry.Server
 	stop     chan control.StopRequest
 	hurry    context.Context // ends when a stop without a drain is asked for
 	hasten   context.CancelFunc
@@ -65,21 +68,21 @@ type crew interface {
 
 // openDesk takes the control socket and the admin address, or fails: nothing starts half. It answers from now on. est
 // is what the program before has left; nil is nothing.
-func (a *App) openDesk(c crew, reg *registry, est *estate) (*desk, error) {
+func (a *App) openDesk(c crew, reg *registry.Server, est *estate) (*desk, error) {
 	d := &desk{app: a, crew: c, registry: reg, began: time.Now(), stop: make(chan control.StopRequest, 1)}
 	d.hurry, d.hasten = context.WithCancel(context.Background())
 	metrics := telemetry.NewMetrics(d.scraped, func() telemetry.PrimaryReport {
 		h := handoffOf(c)
-		how := reg.overall(c.reported())
-		sessions, connected := int64(reg.memory.Stats().Sessions), int64(reg.memory.Stats().Connected)
-		if reg.feed != nil { // those in Redis are nobody's to count
+		how, stats := reg.Health(c.reported()), reg.Stats()
+		sessions, connected := int64(stats.Sessions), int64(stats.Connected)
+		if stats.Redis { // those in Redis are nobody's to count
 			sessions, connected = -1, -1
 		}
 		return telemetry.PrimaryReport{
 			Version: a.cfg.Version, Restarts: c.restarts(),
 			HandoffMoved: h.Moved, HandoffFailed: h.Failed, HandoffSeconds: h.LastSeconds,
-			Sessions: sessions, SessionsConnected: connected, Revocations: int64(reg.deny.Len()),
-			HasStore: reg.feed != nil, StoreUp: !how.Store.is(), FeedUp: how.Current && !how.Feed.is(), Limits: d.ownLimits(),
+			Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
+			HasStore: stats.Redis, StoreUp: !how.Store.IsSet(), FeedUp: how.Current && !how.Feed.IsSet(), Limits: d.ownLimits(),
 		}
 	})
 	d.totals = metrics.Totals()
@@ -270,7 +273,7 @@ func (d *desk) ownLimits() map[string]uint64 {
 			hits["control"] = n
 		}
 	}
-	memory := d.registry.memory.Stats()
+	memory := d.registry.Stats()
 	if memory.Full > 0 {
 		hits["sessions"] = memory.Full
 	}
@@ -281,7 +284,7 @@ func (d *desk) ownLimits() map[string]uint64 {
 	if group == nil { // its only worker tells
 		return hits
 	}
-	if n := d.app.journal.Load().out.Lost(); n > 0 {
+	if n := d.app.journal.Load().Lost(); n > 0 {
 		hits["log_queue"] = n
 	}
 	if n := group.Stats().OutputLost; n > 0 {
@@ -294,23 +297,22 @@ func (d *desk) ownLimits() map[string]uint64 {
 func (d *desk) identities(ctx context.Context, st *control.Status, samples []telemetry.SlotReport) {
 	r := d.registry
 	st.Auth = d.app.cfg.Auth.mode().String()
-	h := r.overall(samples)
-	st.Degraded = h.degraded()
+	h, stats := r.Health(samples), r.Stats()
+	st.Degraded = h.Degraded()
 	if keysMissing(samples) {
 		st.Degraded = append(st.Degraded, degradedKeys)
 	}
-	st.Sessions = &control.SessionStatus{Store: d.storeName()}
-	if r.feed == nil {
-		memory := r.memory.Stats()
-		st.Sessions.Sessions, st.Sessions.Connected = new(int64(memory.Sessions)), new(int64(memory.Connected))
+	st.Sessions = &control.SessionStatus{Store: r.StoreName()}
+	if !stats.Redis {
+		st.Sessions.Sessions, st.Sessions.Connected = new(int64(stats.Sessions)), new(int64(stats.Connected))
 	} else {
-		st.Sessions.Connected = r.count(ctx)
+		st.Sessions.Connected = r.Connected(ctx)
 	}
-	if h.Store.is() {
+	if h.Store.IsSet() {
 		st.Sessions.Degraded, st.Sessions.Since, st.Sessions.Cause = true, h.Store.Since.Format(time.RFC3339), h.Store.Cause
 	}
-	st.Revocations = &control.RevocationStatus{Revocations: int64(r.deny.Len()), Current: h.Current}
-	if h.Feed.is() {
+	st.Revocations = &control.RevocationStatus{Revocations: int64(stats.Revocations), Current: h.Current}
+	if h.Feed.IsSet() {
 		st.Revocations.Degraded, st.Revocations.Cause = true, h.Feed.Cause
 		st.Revocations.Since = h.Feed.Since.Format(time.RFC3339)
 	}
@@ -327,3 +329,72 @@ func handoffOf(c crew) control.Handoff {
 }
 
 var _ control.Target = (*desk)(nil)
+
+// degradedKeys is what /readyz and status call a provider that has not sent its keys.
+const degradedKeys = "keys"
+
+// keysReady reports why no token can be verified; nil if tokens are not looked at.
+func (a *Auth) keysReady() error {
+	if a.Verifier == nil || a.mode() == AuthOff {
+		return nil
+	}
+	return auth.Ready(a.Verifier)
+}
+
+// keysMissing reports whether workers serve and none of them can verify a token.
+func keysMissing(samples []telemetry.SlotReport) (missing bool) {
+	for _, s := range samples {
+		switch control.State(s.State) {
+		case control.StateStarting, control.StateDead:
+			continue
+		}
+		if !s.KeysMissing {
+			return false
+		}
+		missing = true
+	}
+	return missing
+}
+
+// newRegistry makes the registry of a process that just begins.
+func (a *App) newRegistry(ctx context.Context, moving func() bool) (*registry.Server, error) {
+	s := &a.cfg.Sessions
+	return registry.NewServer(ctx, registry.Config{
+		Journal: a.journal.Load(), Verifier: a.cfg.Auth.Verifier, MaxDenials: a.cfg.Auth.MaxDenials,
+		Redis: s.Redis, RequireRedis: s.RequireRedis, MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL(), Moving: moving,
+	})
+}
+
+// openState opens Config.StateDir, if there is one. A program that replaces another cannot do without its clients: what
+// fails then is logged, and the trial before should have found it.
+func (a *App) openState(reg *registry.Server, est *estate) error {
+	var lock *os.File
+	if est != nil {
+		lock = est.left.File(fileState)
+	}
+	if lock != nil && est.StateDir != a.cfg.StateDir {
+		_ = lock.Close()
+		lock = nil
+	}
+	err := reg.OpenStateDir(a.cfg.StateDir, lock)
+	switch {
+	case err != nil && est != nil:
+		a.Logger().Error("revocations are not kept on the disk", "error", err)
+	case err != nil:
+		return fmt.Errorf("expedite: Config.StateDir: %w", err)
+	}
+	return nil
+}
+
+// tryState reports, in a trial, whether a folder that the running program does not have can be used. The lock of the
+// one that it has stays where it is.
+func (e *estate) tryState(path string) error {
+	if path == "" || path == e.StateDir {
+		return nil
+	}
+	d, err := statedir.Open(path)
+	if err != nil {
+		return fmt.Errorf("expedite: Config.StateDir: %w", err)
+	}
+	return d.Close()
+}

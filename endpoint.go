@@ -42,7 +42,7 @@ func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
 	if err := n.gate.admit(ctx, e, u, c); err != nil {
 		he, reason := n.gate.refusal(err)
 		n.gate.count(reason)
-		if n.journal.sampled.Allow() {
+		if n.journal.Clients.Allow() {
 			n.log.Info("client refused", "reason", reason, "status", he.Status, "remote", u.Conn.Remote().String(),
 				"path", e.path, "error", err)
 		}
@@ -66,7 +66,7 @@ func (e *endpoint) Open(ec *engine.Conn) {
 	}
 	n.orders.opened(c)
 	n.gate.keeper.opened(c)
-	if n.journal.sampled.Allow() {
+	if n.journal.Clients.Allow() {
 		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client connected", c.attrs()...)
 	}
 	if e.Handler.Open != nil {
@@ -111,7 +111,7 @@ func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
 	}
 	n.moves.closed(ec.ID())
 	n.gate.keeper.left(c)
-	if n.journal.sampled.Allow() {
+	if n.journal.Clients.Allow() {
 		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client gone",
 			append(c.attrs(), slog.Int("code", int(code)), slog.String("reason", reason))...)
 	}

@@ -1,20 +1,18 @@
 package expedite
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -28,12 +26,7 @@ type estate struct {
 	Reports map[uint64]telemetry.Report `json:"reports"`
 	Control string                      `json:"control,omitempty"` // path of the file of that name
 	Admin   string                      `json:"admin,omitempty"`   // address of the file of that name
-	Node    string                      `json:"node,omitempty"`
-	Denials []auth.Denial               `json:"denials,omitempty"`
-	// Current says that the revocations of other machines are known.
-	Current bool `json:"current,omitempty"`
-	// Keys is an auth.Snapshot.
-	Keys []byte `json:"keys,omitempty"`
+	registry.State
 	// StateDir is the folder whose lock is the file fileState.
 	StateDir string `json:"state_dir,omitempty"`
 
@@ -56,22 +49,11 @@ const (
 	fileDenials  = "denials"  // of auth.AppendDenial, one behind the other
 )
 
-// maxEstateDenials bounds the values of the denials in the estate itself, in bytes. Programs before this one find them
-// there only; more of them would take too much memory there.
-const maxEstateDenials = 8 << 20
-
 // state writes the estate, and the sessions and denials into files of their own: they may be many.
 func (p *primary) state(sessions, denials *os.File) ([]byte, error) {
-	list := p.reg.deny.All(time.Now())
-	if err := errors.Join(p.reg.write(sessions), writeDenials(denials, list)); err != nil {
+	shared, err := p.reg.Save(sessions, denials)
+	if err != nil {
 		return nil, err
-	}
-	size := 0
-	for _, d := range list {
-		size += len(d.Value)
-	}
-	if size > maxEstateDenials {
-		list = nil
 	}
 	totals, err := json.Marshal(p.desk.totals)
 	if err != nil {
@@ -83,37 +65,14 @@ func (p *primary) state(sessions, denials *os.File) ([]byte, error) {
 	e := estate{
 		Terms: &now, Again: p.desk.again.Load(),
 		Version: estateVersion, Began: p.desk.began, Hub: p.hub.AppendState(nil), Totals: totals, Reports: p.reports,
-		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, Node: p.reg.node, Denials: list,
-		Current: p.reg.condition().Current, StateDir: p.reg.stateDir(), Keys: p.reg.swapKeys(nil),
+		Control: p.app.cfg.Control, Admin: p.app.cfg.Admin, State: shared,
+	}
+	path, lock, err := p.reg.StateDir()
+	if err == nil && lock != nil {
+		e.StateDir = path
+		_ = lock.Close()
 	}
 	return json.Marshal(e)
-}
-
-// writeDenials writes denials into f, from its beginning.
-func writeDenials(f *os.File, list []auth.Denial) error {
-	w, err := rewrite(f)
-	if err != nil {
-		return err
-	}
-	var b []byte
-	for _, d := range list {
-		b = auth.AppendDenial(b[:0], d)
-		if _, err := w.Write(b); err != nil {
-			return fmt.Errorf("expedite: %w", err)
-		}
-	}
-	return w.Flush()
-}
-
-// rewrite is a writer that begins at the beginning of f.
-func rewrite(f *os.File) (*bufio.Writer, error) {
-	if err := f.Truncate(0); err != nil {
-		return nil, fmt.Errorf("expedite: %w", err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("expedite: %w", err)
-	}
-	return bufio.NewWriterSize(f, stateBuffer), nil
 }
 
 // files are what goes along as it is.
@@ -134,23 +93,15 @@ func (d *desk) files() (map[string]*os.File, error) {
 		}
 		files[fileAdmin] = f
 	}
-	if d.registry.file != nil {
-		f, err := d.registry.file.dir.File()
-		if err != nil {
-			closeFiles(files)
-			return nil, err
-		}
-		files[fileState] = f
+	_, lock, err := d.registry.StateDir()
+	if err != nil {
+		closeFiles(files)
+		return nil, err
+	}
+	if lock != nil {
+		files[fileState] = lock
 	}
 	return files, nil
-}
-
-// stateDir is the folder that is in use, or empty.
-func (r *registry) stateDir() string {
-	if r.file == nil {
-		return ""
-	}
-	return r.file.dir.Path
 }
 
 func closeFiles(files map[string]*os.File) {
@@ -180,77 +131,7 @@ func (p *primary) inherit(left *cluster.Inheritance) (*estate, error) {
 	if e.Reports != nil {
 		p.reports = e.Reports
 	}
-	return e, p.reg.inherit(e, left.File(fileSessions), left.File(fileDenials))
-}
-
-// write writes the sessions of the memory store into f, from its beginning.
-func (r *registry) write(f *os.File) error {
-	w, err := rewrite(f)
-	if err != nil {
-		return err
-	}
-	if err := r.memory.WriteState(w); err != nil {
-		return fmt.Errorf("expedite: %w", err)
-	}
-	return w.Flush()
-}
-
-const stateBuffer = 1 << 20
-
-// inherit goes on with the name, the revocations and the sessions of the program before. One that knew nothing of them
-// has left none, and no file.
-func (r *registry) inherit(e *estate, sessions, denials *os.File) error {
-	if e.Node != "" {
-		r.node = e.Node
-	}
-	_ = r.swapKeys(e.Keys)
-	if e.Current { // else workers would take nobody in until the feed is read again
-		r.health.Current = true
-	}
-	list := e.Denials
-	if denials != nil {
-		defer denials.Close()
-		more, err := readDenials(denials)
-		if err != nil {
-			return err
-		}
-		list = append(list, more...)
-	}
-	if r.deny.Max > 0 || len(list) > auth.DefaultMaxDenials {
-		r.deny.Max = max(r.deny.Max, len(list)) // they are in force, whatever this program's limit is
-	}
-	for _, d := range list {
-		if err := r.deny.Add(d, time.Now()); err != nil {
-			return fmt.Errorf("expedite: %w", err)
-		}
-	}
-	if sessions == nil {
-		return nil
-	}
-	defer sessions.Close()
-	if _, err := sessions.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("expedite: %w", err)
-	}
-	if err := r.memory.ReadState(bufio.NewReaderSize(sessions, stateBuffer)); err != nil {
-		return fmt.Errorf("expedite: sessions of the program before: %w", err)
-	}
-	return nil
-}
-
-// readDenials reads what writeDenials has written.
-func readDenials(f *os.File) ([]auth.Denial, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("expedite: %w", err)
-	}
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("expedite: %w", err)
-	}
-	list, err := parseDenials(b)
-	if err != nil {
-		return nil, fmt.Errorf("expedite: revocations of the program before: %w", err)
-	}
-	return list, nil
+	return e, p.reg.Load(e.State, left.File(fileSessions), left.File(fileDenials))
 }
 
 // adminListener is the listener that the program before had, if it is the one that is wanted.

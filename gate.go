@@ -79,7 +79,7 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 	}
 	w := &client{since: reactor.Monotonic()}
 	for _, name := range g.headers {
-		if v := shown(g.hide, name, r.Header.Get(name)); v != "" {
+		if v := g.hide.Shown(name, r.Header.Get(name)); v != "" {
 			w.headers += "&" + url.QueryEscape(name) + "=" + url.QueryEscape(v)
 		}
 	}
@@ -188,12 +188,12 @@ func (g *gate) params(r *http.Request) map[string]string {
 	params := make(map[string]string)
 	query := r.URL.Query()
 	for _, name := range g.keeper.query {
-		if v := shown(g.hide, name, query.Get(name)); v != "" {
+		if v := g.hide.Shown(name, query.Get(name)); v != "" {
 			params[name] = v
 		}
 	}
 	for _, name := range g.headers {
-		if v := shown(g.hide, name, r.Header.Get(name)); v != "" {
+		if v := g.hide.Shown(name, r.Header.Get(name)); v != "" {
 			params[name] = v
 		}
 	}

@@ -175,8 +175,8 @@ func (a *App) Readyz() http.Handler {
 			state = readiness{Ready: !n.draining.Load(), Worker: n.slot}
 			k := n.gate.keeper
 			h := k.condition()
-			state.Degraded = h.degraded()
-			state.Ready = state.Ready && (!k.require || h.Current && !h.Store.is())
+			state.Degraded = h.Degraded()
+			state.Ready = state.Ready && (!k.require || h.Current && !h.Store.IsSet())
 			if err := n.gate.auth.keysReady(); err != nil {
 				state.Degraded = append(state.Degraded, degradedKeys)
 				state.Ready = state.Ready && n.gate.auth.mode() != AuthRequired

@@ -10,7 +10,6 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/reactor"
-	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 )
 
@@ -240,22 +239,13 @@ func (c *Conn) attrs() []slog.Attr {
 	return attrs
 }
 
-// maxLoggedParam is how much of a client's parameter a log line shows, in bytes.
-const maxLoggedParam = 256
-
 func (a *App) appendParams(attrs []slog.Attr, from url.Values, names []string) []slog.Attr {
 	for _, name := range names {
-		if v := shown(a.hide, name, from.Get(name)); v != "" {
+		if v := a.hide.Shown(name, from.Get(name)); v != "" {
 			attrs = append(attrs, slog.String(name, v))
 		}
 	}
 	return attrs
-}
-
-// shown is what log lines and sessions keep of a parameter: no secret, and not more than they need.
-func shown(hide *telemetry.Secrets, name, value string) string {
-	value = hide.Value(name, value)
-	return value[:min(len(value), maxLoggedParam)]
 }
 
 // CloseUnauthorized is the close code of a connection whose token has expired or was revoked. The client needs a new

@@ -12,6 +12,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
@@ -24,8 +25,7 @@ type keeper struct {
 	require bool           // without the store there are no clients
 	// keepEmpty lets anonymous sessions without values live as long as others.
 	keepEmpty bool
-	node      atomic.Pointer[string] // the machine's name
-	health    atomic.Pointer[health] // as the primary sees it; nil until one has told that does
+	registry  *registry.Client
 	policy    session.Policy
 	query     []string // parameters of the query that a session keeps
 	log       *slog.Logger
@@ -55,6 +55,8 @@ const (
 	endedQueue = 64 << 10
 	// endedPause is how long ends are gathered for a batch.
 	endedPause = 100 * time.Millisecond
+	// closeTimeout bounds the closing of a connection on another machine.
+	closeTimeout = 5 * time.Second
 	// storeTimeout bounds what the keeper asks the store for.
 	storeTimeout = 5 * time.Second
 	// touchLeast and touchMost bound the time between two batches of touches.
@@ -72,7 +74,6 @@ func (a *App) newKeeper(store session.Store, guard *session.Guard) *keeper {
 		wake:   make(chan struct{}, 1), done: make(chan struct{}), idle: make(chan struct{}),
 	}
 	k.claims = claims{k: k, byConn: make(map[uint64]*claim)}
-	k.node.Store(new(string)) // until the registry has told
 	if k.policy.TTL == 0 {
 		k.policy.TTL = session.DefaultTTL
 	}
@@ -99,7 +100,7 @@ func (k *keeper) attach(
 ) error {
 	at, err := k.store.Attach(ctx, session.Attach{
 		ID: wanted, User: w.user, Params: params,
-		Place: session.Place{Node: *k.node.Load(), Conn: u.ID}, Policy: k.policy,
+		Place: session.Place{Node: k.registry.Node(), Conn: u.ID}, Policy: k.policy,
 	})
 	switch {
 	case errors.Is(err, session.ErrTooManySessions):
@@ -228,7 +229,7 @@ func (k *keeper) adoptWrites(c *Conn, carried []byte) {
 		}
 		return
 	}
-	place := session.Place{Node: *k.node.Load(), Conn: uint64(c.ID())}
+	place := session.Place{Node: k.registry.Node(), Conn: uint64(c.ID())}
 	if err := k.guard.Adopt(c.who.Load().sessionID(), place, carried); err != nil && k.sampled.Allow() {
 		k.log.Error("writes of a session that has moved here are lost", "conn", c.ID().String(), "error", err)
 	}
@@ -314,7 +315,7 @@ func (k *keeper) touch() {
 func (k *keeper) saved(c *Conn, w *client) session.Saved {
 	return session.Saved{Session: session.Session{
 		ID: w.session, User: w.user, TTL: k.policy.TTL, Created: time.Now(),
-		Place: session.Place{Node: *k.node.Load(), Conn: uint64(c.ID())},
+		Place: session.Place{Node: k.registry.Node(), Conn: uint64(c.ID())},
 	}}
 }
 
@@ -389,19 +390,16 @@ func (k *keeper) stop(ctx context.Context) {
 }
 
 // condition is the health as the primary sees it, and this worker, to whom the store may be away alone.
-func (k *keeper) condition() health {
-	h := health{Current: true}
-	if told := k.health.Load(); told != nil {
-		h = *told
-	}
-	if !h.Store.is() {
+func (k *keeper) condition() registry.Health {
+	h, _ := k.registry.Health()
+	if !h.Store.IsSet() {
 		h.Store = k.away()
 	}
 	return h
 }
 
 // away is how the store is for this worker alone.
-func (k *keeper) away() (f fault) {
+func (k *keeper) away() (f registry.Fault) {
 	if k.guard == nil {
 		return f
 	}
@@ -417,8 +415,8 @@ func (k *keeper) away() (f fault) {
 
 // blind says that nobody may be let in: what other machines have revoked is not known here.
 func (k *keeper) blind() bool {
-	h := k.health.Load()
-	return k.require && h != nil && !h.Current
+	h, _ := k.registry.Health()
+	return k.require && !h.Current
 }
 
 // counts are what the keeper has done, by name.
@@ -444,7 +442,7 @@ func (k *keeper) counts() map[string]uint64 {
 // openKeeper makes the keeper of a node, over the primary's store or Redis.
 func (a *App) openKeeper(n *node) error {
 	s := &a.cfg.Sessions
-	store, guard := n.uplink.store(), (*session.Guard)(nil)
+	store, guard := n.uplink.Store(), (*session.Guard)(nil)
 	if s.Redis != "" {
 		redis, err := session.NewRedis(context.Background(), s.Redis, session.RedisConfig{EmptyTTL: s.emptyTTL()})
 		if err != nil {
@@ -452,25 +450,25 @@ func (a *App) openKeeper(n *node) error {
 		}
 		guard = session.NewGuard(session.GuardConfig{
 			Main: redis, Spare: store, Require: s.RequireRedis, Log: n.log,
-			MayLog: n.journal.sampled.Allow,
+			MayLog: n.journal.Clients.Allow,
 		})
 		store = guard
 	}
 	k := a.newKeeper(store, guard)
-	k.log, k.eng, k.sampled = n.log, n.eng, n.journal.sampled
+	k.log, k.eng, k.sampled, k.registry = n.log, n.eng, n.journal.Clients, n.uplink
 	k.closeConn = func(at session.Place, code ws.CloseCode, reason string) {
-		if at.Node == *k.node.Load() {
+		if at.Node == k.registry.Node() {
 			_ = a.CloseConn(ID(at.Conn), code, reason) // an overload is counted, and the client knows better
 			return
 		}
 		go func() { // ends with the order's timeout
-			ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 			defer cancel()
 			o, err := Who{Conn: ID(at.Conn)}.order(code, reason)
 			if err == nil {
-				var done commandDone
-				done, err = a.command(ctx, command{Order: o})
-				err = done.warn(err)
+				var done registry.Done
+				done, err = a.command(ctx, registry.Command{Order: o})
+				err = warn(done, err)
 			}
 			if err != nil && k.sampled.Allow() {
 				k.log.Warn("connection on another machine not closed", "error", err)

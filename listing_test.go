@@ -1,11 +1,15 @@
 package expedite
 
 import (
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/session"
 )
 
@@ -15,10 +19,10 @@ func TestListingOfMany(t *testing.T) {
 	const sessions, clients = 1500, 25
 	path := filepath.Join(t.TempDir(), "c")
 	d := openDoor(t, Config{Control: path})
-	memory := d.app.desk.Load().registry.memory
+	store := d.app.node.Load().gate.keeper.store
 	user := strings.Repeat("\x01", session.MaxUserBytes) // which JSON writes as \u0001
 	for range sessions {
-		if _, err := memory.Attach(t.Context(), session.Attach{User: user}); err != nil {
+		if _, err := store.Attach(t.Context(), session.Attach{User: user}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,8 +66,61 @@ func TestListingOfMany(t *testing.T) {
 	if _, err := d.app.Kick(t.Context(), Who{User: user}, ""); err != nil {
 		t.Error(err)
 	}
-	if left, err := memory.List(t.Context(), user, session.Page{}); err != nil || len(left) > 0 {
+	if left, err := store.List(t.Context(), user, session.Page{}); err != nil || len(left) > 0 {
 		t.Errorf("%d sessions are left, %v", len(left), err)
+	}
+}
+
+// TestFullStoreShows: sessions that find the primary's store full are counted in status.
+func TestFullStoreShows(t *testing.T) {
+	_, app := runApp(t, Config{Workers: -1, Sessions: Sessions{MaxSessions: 1}})
+	d := app.desk.Load()
+	store := app.node.Load().gate.keeper.store
+	for _, user := range []string{"alice", "bob"} {
+		_, err := store.Attach(t.Context(), session.Attach{User: user, Policy: session.Policy{TTL: time.Hour}})
+		if full := errors.Is(err, session.ErrFull); full != (user == "bob") {
+			t.Fatalf("%s: %v", user, err)
+		}
+	}
+	st, err := d.Status(t.Context())
+	if err != nil || st.Totals.Limits["sessions"] != 1 {
+		t.Errorf("got %v, %v; want one hit of sessions", st.Totals.Limits, err)
+	}
+}
+
+// TestLiveInPages: a list of connections that is too long for one message comes in several, each connection once.
+func TestLiveInPages(t *testing.T) {
+	const clients, page = 300, 256
+	d := openDoor(t, Config{})
+	for i := range clients {
+		d.enter(fmt.Sprintf("/?access_token=%s%d/1/99", strings.Repeat("u", 3000), i))
+	}
+	r, n := d.app.desk.Load().registry, d.app.node.Load()
+	first := make(chan []registry.LiveConn, 1)
+	n.orders.Live(registry.LiveRequest{Limit: page}, func(list []registry.LiveConn) { first <- list })
+	if list := <-first; len(list) != page {
+		t.Errorf("the first page: got %d connections, want %d", len(list), page)
+	}
+	list, err := r.Live(t.Context(), "", page)
+	if err == nil {
+		var rest []session.Session
+		rest, err = r.Live(t.Context(), registry.LiveCursor(list[len(list)-1]), page)
+		list = append(list, rest...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[session.ID]bool)
+	for _, s := range list {
+		known[s.ID] = true
+	}
+	if len(list) != clients || len(known) != clients {
+		t.Errorf("got %d, %d of them different, want %d", len(list), len(known), clients)
+	}
+	counted := make(chan int64, 1)
+	n.orders.Connected(func(connected int64) { counted <- connected })
+	if got := <-counted; got != clients {
+		t.Errorf("counted %d, want %d", got, clients)
 	}
 }
 

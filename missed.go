@@ -4,7 +4,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -26,12 +28,12 @@ type missedOrders struct {
 }
 
 type missedOrder struct {
-	order
+	registry.Order
 	at int64
 }
 
 // add keeps an order.
-func (m *missedOrders) add(o order, now int64) {
+func (m *missedOrders) add(o registry.Order, now int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
@@ -43,18 +45,18 @@ func (m *missedOrders) add(o order, now int64) {
 }
 
 // find returns the first order since a time that means a connection, and whether all orders since then are known.
-func (m *missedOrders) find(c *Conn, since int64) (o *order, known bool) {
+func (m *missedOrders) find(c *Conn, since int64) (o *registry.Order, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	names := c.names()
 	for i := range m.list {
 		one := &m.list[i]
-		if one.at < since || one.Except == c.ID() {
+		if one.at < since || one.Except == connid.ID(c.ID()) {
 			continue
 		}
 		for _, name := range names {
 			if name == [2]string{one.Kind, one.Value} {
-				return &one.order, true
+				return &one.Order, true
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/handoff"
 	"github.com/expedite-go/expedite/internal/reactor"
@@ -115,7 +116,7 @@ func (m *mover) settle() {
 
 // over forgets a move.
 func (m *mover) over() {
-	m.n.orders.resweep(func(int) {})
+	m.n.orders.Recheck(func(int) {})
 	m.end, m.since, m.order = nil, 0, cluster.Move{}
 	m.active.Store(false)
 }
@@ -169,7 +170,7 @@ func (m *mover) holds(id uint64) bool { return m.end != nil && m.end.Holds(id) }
 
 // closed takes note that a connection has ended. Any goroutine.
 func (m *mover) closed(id uint64) {
-	if slotHint(id) != m.n.slot {
+	if connid.ID(id).Slot() != m.n.slot {
 		_ = m.n.local.Gone(id) // if it is lost, the hub forgets with the slot
 	}
 }

@@ -13,8 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
+
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -27,12 +31,12 @@ type node struct {
 	stall       time.Duration // of a handoff: 0 is the default
 	straggle    time.Duration // how long a handoff waits for callbacks that do not return
 	log         *slog.Logger
-	journal     *journal
+	journal     *telemetry.Journal
 	gate        *gate
 	pace        *pace
 	admission   *admission
 	orders      *orders
-	uplink      *uplink
+	uplink      *registry.Client
 	eng         *engine.Engine
 	in          *inbox
 	local       *broker.Local
@@ -63,7 +67,7 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 		Route:            func(path string) *engine.Route { return a.routes[path] },
 		HTTP:             func(x *engine.Requests) { n.handoff.push(x) },
 		BodyTimeout:      a.cfg.BodyTimeout,
-		NewID:            func() uint64 { return newID(slot) },
+		NewID:            func() uint64 { return uint64(connid.New(slot)) },
 		Logger:           n.log,
 		MaxHead:          a.cfg.MaxHead,
 		HandshakeTimeout: a.cfg.HandshakeTimeout,
@@ -80,8 +84,8 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 
 		MaxHTTPConnections: cmp.Or(a.cfg.MaxHTTPConnections, min(engine.DefaultMaxHTTP, openFiles()/4)),
 		Vital:              isHealthCheck,
-		MayLog:             n.journal.sampled.Allow,
-		MayLogFault:        n.journal.faults.Allow,
+		MayLog:             n.journal.Clients.Allow,
+		MayLogFault:        n.journal.Faults.Allow,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("expedite: %w", err)
@@ -95,12 +99,16 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	n.moves = newMover(n)
 	n.in.receive = n.local.Receive
 	n.orders = &orders{n: n}
-	n.uplink = newUplink(n, link.Send)
+	n.uplink = registry.NewClient(registry.ClientConfig{
+		Send: link.Send, Journal: n.journal, Verifier: a.cfg.Auth.Verifier, Deny: n.gate.deny, Connections: n.orders,
+		Report: n.askedReport, Profile: http.HandlerFunc(admin.ServeProfile),
+		Wait: os.Getenv(registry.EnvVariable) != "",
+	})
 	if err := a.openKeeper(n); err != nil {
 		return nil, err
 	}
 	n.web = a.httpServer(eng)
-	n.web.ErrorLog = slog.NewLogLogger(n.journal.sampled.Handler(n.log.Handler()), slog.LevelDebug)
+	n.web.ErrorLog = slog.NewLogLogger(n.journal.Sampled(), slog.LevelDebug)
 	return n, nil
 }
 
@@ -142,7 +150,7 @@ func (n *node) deliver(e broker.Envelope) (found bool) {
 func (n *node) start(a *App) {
 	a.node.Store(n)
 	a.bus.Store(&bus{n.local})
-	n.uplink.meet()
+	n.uplink.Meet()
 	go n.gate.keeper.run() // ends with stop
 	go n.admission.run()   // ends with stop
 	logTuned(n.log, a.Tuned())
@@ -184,7 +192,7 @@ func (n *node) stop(ctx context.Context) error {
 	defer func() {
 		n.admission.stop()
 		n.gate.keeper.stop(ctx)
-		n.uplink.close()
+		n.uplink.Close()
 	}()
 	select {
 	case err := <-n.ended:
@@ -200,11 +208,11 @@ const callbackGrace = time.Second
 
 // summarize writes how many lines about clients were left out since the last time.
 func (n *node) summarize() {
-	if left := n.journal.sampled.Suppressed(); left > 0 {
+	if left := n.journal.Clients.Suppressed(); left > 0 {
 		n.leftOut.Add(left)
 		n.log.Info("lines about clients that come and go were left out", "lines", left)
 	}
-	if left := n.journal.faults.Suppressed(); left > 0 {
+	if left := n.journal.Faults.Suppressed(); left > 0 {
 		n.leftOut.Add(left)
 		n.log.Warn("lines about panics were left out", "lines", left)
 	}
@@ -228,7 +236,7 @@ func (n *node) report() telemetry.Report {
 	if r := n.local.Refused(); r > 0 {
 		w.Limits["publish_queue"] = r
 	}
-	if r := n.journal.out.Lost(); r > 0 {
+	if r := n.journal.Lost(); r > 0 {
 		w.Limits["log_queue"] = r
 	}
 	if r := n.gate.ticketsRefused.Load(); r > 0 {
@@ -237,12 +245,12 @@ func (n *node) report() telemetry.Report {
 	if r := n.handoff.refused.Load(); r > 0 {
 		w.Limits["http_queue"] = r
 	}
-	if r := n.uplink.profiles.refused.Load(); r > 0 {
+	if r := n.uplink.RefusedProfiles(); r > 0 {
 		w.Limits["profiles"] = r
 	}
 	w.AuthRefused = n.gate.refusals()
 	w.Session = n.gate.keeper.counts()
-	if away := n.gate.keeper.away(); away.is() {
+	if away := n.gate.keeper.away(); away.IsSet() {
 		w.StoreDownSince = float64(away.Since.Unix())
 	}
 	w.KeysMissing = n.gate.auth.keysReady() != nil

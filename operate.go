@@ -6,17 +6,10 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 )
-
-// storeName says where sessions are.
-func (d *desk) storeName() string {
-	if d.app.cfg.Sessions.Redis != "" {
-		return "redis"
-	}
-	return "memory"
-}
 
 // Kick closes connections.
 func (d *desk) Kick(ctx context.Context, req control.KickRequest) (control.KickResult, error) {
@@ -74,11 +67,10 @@ func (d *desk) Logs(ctx context.Context, req control.LogsRequest, write func([]b
 	if id, err := session.ParseID(req.Session); err == nil {
 		req.Session = id.Short()
 	}
-	want := follow{
+	return d.registry.Logs(ctx, registry.LogQuery{
 		Live: req.Follow, Recent: req.Recent,
 		Filter: telemetry.Filter{
 			User: req.User, Session: req.Session, Conn: req.Conn, Worker: req.Worker, Level: req.Level,
 		},
-	}
-	return d.registry.logs.read(ctx, d.app.journal.Load(), want, write)
+	}, write)
 }

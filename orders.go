@@ -1,6 +1,7 @@
 package expedite
 
 import (
+	minheap "container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/broker"
+
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -29,29 +33,9 @@ type Who struct {
 // errWho says that a Who names nobody, or too much.
 var errWho = errors.New("expedite: want one of a user, a session, a connection and a token id")
 
-// order is what every worker is told to do: close connections and, until a time, let nobody like them in. It is written
-// as JSON; fields may be added.
-type order struct {
-	Kind   string    `json:"kind"` // user, session, token or conn
-	Value  string    `json:"value"`
-	Except ID        `json:"except,omitzero"`
-	Until  time.Time `json:"until,omitzero"` // zero is no denial
-	Code   uint16    `json:"code"`
-	Reason string    `json:"reason"`
-	Node   string    `json:"node,omitempty"` // that has said it to the others
-	Said   int64     `json:"said,omitempty"` // when, in ns: so that the same order can be given again
-}
-
-// orderDone is a worker's answer.
-type orderDone struct {
-	Closed int `json:"closed"`
-}
-
-const kindConn = "conn"
-
 // order makes the order to close the connections that w names.
-func (w Who) order(code ws.CloseCode, reason string) (order, error) {
-	o := order{Except: w.Except, Code: uint16(code), Reason: reason}
+func (w Who) order(code ws.CloseCode, reason string) (registry.Order, error) {
+	o := registry.Order{Except: connid.ID(w.Except), Code: uint16(code), Reason: reason}
 	named := 0
 	set := func(kind, value string, is bool) {
 		if is {
@@ -62,17 +46,11 @@ func (w Who) order(code ws.CloseCode, reason string) (order, error) {
 	set(string(auth.DenyUser), w.User, w.User != "")
 	set(string(auth.DenySession), w.Session.String(), !w.Session.IsZero())
 	set(string(auth.DenyToken), w.TokenID, w.TokenID != "")
-	set(kindConn, w.Conn.String(), w.Conn != 0)
+	set(registry.KindConnection, w.Conn.String(), w.Conn != 0)
 	if named != 1 {
 		return o, errWho
 	}
 	return o, ws.CheckClose(code, reason)
-}
-
-// denial is the entry of the deny list that an order asks for.
-func (o *order) denial() (auth.Denial, bool) {
-	d := auth.Denial{Kind: auth.DenyKind(o.Kind), Value: o.Value, Until: o.Until}
-	return d, o.Kind != kindConn && !o.Until.IsZero()
 }
 
 // orders carries out what the primary says. Any goroutine, unless a method says otherwise.
@@ -89,21 +67,16 @@ type orders struct {
 
 // errand is an order that waits for its sweep, or is in it.
 type errand struct {
-	order
+	registry.Order
 	at     int64 // when it came, on the loop's clock
 	closed int   // on the loop
 	done   func(closed int)
 }
 
-// obey carries an order out; done is told how many connections it has closed.
-func (o *orders) obey(ord order, done func(closed int)) {
-	if d, ok := ord.denial(); ok {
-		if err := o.n.gate.deny.Add(d, time.Now()); err != nil {
-			o.n.log.Error("revocation is not on the deny list", "error", err)
-		}
-	}
-	e := &errand{order: ord, at: reactor.Monotonic(), done: done}
-	if ord.Kind == kindConn {
+// Obey carries an order out; done is told how many connections it has closed.
+func (o *orders) Obey(ord registry.Order, done func(closed int)) {
+	e := &errand{Order: ord, at: reactor.Monotonic(), done: done}
+	if ord.Kind == registry.KindConnection {
 		o.n.eng.Post(func() { o.closeOne(e) })
 		return
 	}
@@ -154,7 +127,7 @@ func (o *orders) sweep() {
 		}
 		for _, name := range c.names() {
 			for _, e := range by[name] {
-				if e.Except != c.ID() && ec.Close(ws.CloseCode(e.Code), e.Reason) == nil {
+				if e.Except != connid.ID(c.ID()) && ec.Close(ws.CloseCode(e.Code), e.Reason) == nil {
 					e.closed++
 					return
 				}
@@ -206,7 +179,7 @@ func (o *orders) recheck(c *Conn) (closed bool) {
 	if o.n.gate.denied(w.user, auth.TokenIDOf(w.ident), w.session) == nil {
 		return false
 	}
-	return c.conn.Close(CloseUnauthorized, revokedReason) == nil // or it has ended
+	return c.conn.Close(CloseUnauthorized, registry.RevokedReason) == nil // or it has ended
 }
 
 // unheard is the time from which on a connection that leaves now may not have heard of orders. On the loop.
@@ -241,9 +214,9 @@ func (o *orders) arrived(id uint64, since int64) {
 // pending says whether there may be orders for arrived.
 func (o *orders) pending() bool { return o.n.gate.deny.Len() > 0 || o.missed.any() }
 
-// resweep rechecks all connections: some may have been under way when an order came. done is told how many it has
+// Recheck rechecks all connections: some may have been under way when an order came. done is told how many it has
 // closed. Any goroutine.
-func (o *orders) resweep(done func(closed int)) {
+func (o *orders) Recheck(done func(closed int)) {
 	if o.n.gate.deny.Len() == 0 {
 		done(0)
 		return
@@ -264,20 +237,20 @@ func (o *orders) resweep(done func(closed int)) {
 // error that is session.ErrUnavailable says that other machines were not told. It may block. Any goroutine.
 func (a *App) Kick(ctx context.Context, who Who, reason string) (closed int, err error) {
 	r, err := a.kick(ctx, who, reason)
-	return r.Closed, r.warn(err)
+	return r.Closed, warn(r, err)
 }
 
 // kick is Kick, and tells the warning apart.
-func (a *App) kick(ctx context.Context, who Who, reason string) (commandDone, error) {
+func (a *App) kick(ctx context.Context, who Who, reason string) (registry.Done, error) {
 	o, err := who.order(CloseKicked, reason)
 	if err != nil {
-		return commandDone{}, publicError(err)
+		return registry.Done{}, publicError(err)
 	}
-	return a.command(ctx, command{Order: o, Drop: true})
+	return a.command(ctx, registry.Command{Order: o, Drop: true})
 }
 
 // warn makes an error of the warning, if there is no other one.
-func (d *commandDone) warn(err error) error {
+func warn(d registry.Done, err error) error {
 	if err == nil && d.Warning != "" {
 		err = fmt.Errorf("%w: %s", session.ErrUnavailable, d.Warning)
 	}
@@ -293,23 +266,72 @@ const DefaultRevocation = 24 * time.Hour
 // takes it. It may block. Any goroutine.
 func (a *App) Revoke(ctx context.Context, who Who, d time.Duration) (closed int, err error) {
 	r, _, err := a.revoke(ctx, who, d)
-	return r.Closed, r.warn(err)
+	return r.Closed, warn(r, err)
 }
 
 // revoke is Revoke, and tells until when.
-func (a *App) revoke(ctx context.Context, who Who, d time.Duration) (commandDone, time.Time, error) {
-	o, err := who.order(CloseUnauthorized, revokedReason)
+func (a *App) revoke(ctx context.Context, who Who, d time.Duration) (registry.Done, time.Time, error) {
+	o, err := who.order(CloseUnauthorized, registry.RevokedReason)
 	if err == nil && who.Conn != 0 {
 		err = fmt.Errorf("%w: a connection cannot be revoked", errWho)
 	}
 	if err != nil {
-		return commandDone{}, time.Time{}, publicError(err)
+		return registry.Done{}, time.Time{}, publicError(err)
 	}
 	if d <= 0 {
 		d = DefaultRevocation
 	}
 	// The deny list counts in seconds.
 	o.Until = time.Now().Add(d + time.Second - 1).Truncate(time.Second)
-	r, err := a.command(ctx, command{Order: o, Drop: who.Session != session.ID{}})
+	r, err := a.command(ctx, registry.Command{Order: o, Drop: who.Session != session.ID{}})
 	return r, o.Until, err
+}
+
+// command has the registry carry a command out.
+func (a *App) command(ctx context.Context, c registry.Command) (registry.Done, error) {
+	if d := a.desk.Load(); d != nil {
+		return d.registry.Command(ctx, c)
+	}
+	if n := a.node.Load(); n != nil {
+		return n.uplink.Command(ctx, c)
+	}
+	return registry.Done{}, ErrNotRunning
+}
+
+// Live lists connections that have sessions.
+func (o *orders) Live(req registry.LiveRequest, done func([]registry.LiveConn)) {
+	list := largest{}
+	most := min(req.Limit, registry.MaxLive)
+	posted := o.n.eng.Sweep(func(ec *engine.Conn) {
+		c, ok := ec.Owner().(*Conn)
+		if !ok {
+			return
+		}
+		id := connid.ID(c.ID())
+		if id <= req.After || len(list) >= most && (most < 1 || id > list[0].Conn) {
+			return
+		}
+		if w := c.who.Load(); w != nil && !w.session.IsZero() {
+			minheap.Push(&list, registry.LiveConn{Session: w.session, User: w.user, Conn: id})
+		}
+		if len(list) > most {
+			minheap.Pop(&list)
+		}
+	}, func() { done(list) })
+	if !posted {
+		done(list)
+	}
+}
+
+// Connected counts connections that have sessions.
+func (o *orders) Connected(done func(connected int64)) {
+	connected := int64(0)
+	posted := o.n.eng.Sweep(func(ec *engine.Conn) {
+		if c, ok := ec.Owner().(*Conn); ok && !c.who.Load().sessionID().IsZero() {
+			connected++
+		}
+	}, func() { done(connected) })
+	if !posted {
+		done(0)
+	}
 }

@@ -1,26 +1,25 @@
 package expedite
 
 import (
-	"encoding/json"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/session"
-	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
-// TestDroppedHandshakeTakesNothing: a client that leaves before its connection opens leaves the session, and its values,
-// to the connection that has it.
+// TestDroppedHandshakeTakesNothing: a client that leaves before its connection opens leaves the session, and its
+// values, to the connection that has it.
 func TestDroppedHandshakeTakesNothing(t *testing.T) {
 	d := openDoor(t, Config{})
 	g := d.enter("/?access_token=alice/1/99")
 	k := d.app.node.Load().gate.keeper
 	w := newClient(&auth.Identity{User: "alice"})
-	u := &engine.Upgrade{ID: newID(1)}
+	u := &engine.Upgrade{ID: uint64(connid.New(1))}
 	if err := k.attach(t.Context(), w, g.Session, u, nil); err != nil || !w.resumed {
 		t.Fatalf("attach: %v, resumed %v", err, w.resumed)
 	}
@@ -50,8 +49,8 @@ func TestOrdersForOneName(t *testing.T) {
 	}
 	done := make(chan int, 2)
 	o.mu.Lock()
-	for _, ord := range []order{revoke, spare} {
-		o.waiting = append(o.waiting, &errand{order: ord, done: func(n int) { done <- n }})
+	for _, ord := range []registry.Order{revoke, spare} {
+		o.waiting = append(o.waiting, &errand{Order: ord, done: func(n int) { done <- n }})
 	}
 	o.sweeping = true
 	o.sweep()
@@ -60,22 +59,6 @@ func TestOrdersForOneName(t *testing.T) {
 		t.Errorf("closed %d and %d, want one", a, b)
 	}
 	g.wantEnd("revoked, and spared by another order", CloseUnauthorized)
-}
-
-// TestGreetedAgain: a worker that knows its primary hears what the next one knows of revocations.
-func TestGreetedAgain(t *testing.T) {
-	d := openDoor(t, Config{})
-	g := d.enter("/?access_token=alice/1/99")
-	late := auth.Denial{Kind: auth.DenyUser, Value: "alice", Until: time.Now().Add(time.Hour)}
-	if err := d.app.desk.Load().registry.deny.Add(late, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range d.app.desk.Load().registry.workers() {
-		if err := p.Tell(opGreet, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	g.wantEnd("revoked while the primary was replaced", CloseUnauthorized)
 }
 
 // TestKickedSessionStaysAway: a connection that does not answer its close frame does not bring its session back.
@@ -105,74 +88,6 @@ func TestKickedSessionStaysAway(t *testing.T) {
 	}
 }
 
-// TestGreetedAgainEndsFollows: log lines are not sent to those who read them at the primary before.
-func TestGreetedAgainEndsFollows(t *testing.T) {
-	d := openDoor(t, Config{})
-	u := d.app.node.Load().uplink
-	if _, err := u.follow(follow{ID: 7, Live: true}); err != nil {
-		t.Fatal(err)
-	}
-	if list := u.followed(); len(list) != 1 {
-		t.Fatalf("got %d, want a reader", list)
-	}
-	if err := u.greet(); err != nil {
-		t.Fatal(err)
-	}
-	if list := u.followed(); len(list) != 0 {
-		t.Errorf("got %d, want none", list)
-	}
-}
-
-// TestMissedRevocations: what other machines could not be told is told by the program that comes next.
-func TestMissedRevocations(t *testing.T) {
-	redis := sessiontest.StartRedis(t)
-	machine := func() *registry {
-		r, err := New(Config{Sessions: Sessions{Redis: redis.URL()}}).newRegistry(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
-	first, next, other := machine(), machine(), machine()
-	redis.Kill()
-	o, err := Who{User: "alice"}.order(CloseUnauthorized, "revoked")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Until = time.Now().Add(time.Hour)
-	if done, err := first.command(t.Context(), command{Order: o}); err != nil || done.Stored {
-		t.Fatalf("got %+v, %v, want that it is not stored", done, err)
-	}
-	b, err := json.Marshal(estate{Denials: first.deny.All(time.Now()), Node: first.node})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := new(estate)
-	if err := json.Unmarshal(b, e); err != nil {
-		t.Fatal(err)
-	}
-	if err := next.inherit(e, nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	redis.Restart()
-	for _, r := range []*registry{next, other} {
-		r.start()
-		defer r.stop()
-	}
-	deadline := time.After(patience)
-	for {
-		if _, denied := other.deny.Denies("alice", "", "", time.Now()); denied {
-			break
-		}
-		select {
-		case <-deadline:
-			t.Fatal("another machine does not hear of it")
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	_ = first.store.Close()
-}
-
 // TestRefreshedIdentity: what Authorize has made of a client outlives its token, and nothing else does.
 func TestRefreshedIdentity(t *testing.T) {
 	was := &auth.Identity{
@@ -191,33 +106,5 @@ func TestRefreshedIdentity(t *testing.T) {
 		if id.TokenID != "2" || id.Issuer != "new" || !id.Expiry.Equal(token.Expiry) || id.Source != auth.SourceCookie {
 			t.Errorf("authorized %v: got %+v, want the new token's", tt.authorized, id)
 		}
-	}
-}
-
-// TestWorkerWaitsForItsPrimary: before it serves, as long as there is one.
-func TestWorkerWaitsForItsPrimary(t *testing.T) {
-	asked := make(chan struct{}, 100)
-	u := newUplink(&node{log: slog.New(slog.DiscardHandler)}, func([]byte) error {
-		asked <- struct{}{}
-		return errors.New("the queue is full")
-	})
-	u.waits = true
-	met := make(chan struct{})
-	go func() {
-		u.meet()
-		close(met)
-	}()
-	<-asked
-	<-asked
-	select {
-	case <-met:
-		t.Error("it serves without an answer")
-	default:
-	}
-	u.lose()
-	select {
-	case <-met:
-	case <-time.After(patience):
-		t.Error("it waits for a primary that is gone")
 	}
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/memory"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -21,14 +23,14 @@ type primary struct {
 	app   *App
 	hub   *broker.Hub
 	desk  *desk
-	reg   *registry
+	reg   *registry.Server
 	cared atomic.Int64                    // when a worker was last replaced for its size
 	group atomic.Pointer[cluster.Primary] // nil before all workers are ready
 
 	mu      sync.Mutex
 	reports map[uint64]telemetry.Report // the latest, by the worker's id
 	ports   map[uint64]*broker.Port
-	peers   map[uint64]*rpc.Peer
+	peers   map[uint64]*registry.Worker
 }
 
 // runPrimary runs the workers until ctx ends or somebody says stop.
@@ -41,10 +43,11 @@ func (a *App) runPrimary(ctx context.Context) error {
 		return err
 	}
 	p := &primary{
-		app: a, hub: broker.NewHub(slotHint), reports: make(map[uint64]telemetry.Report),
-		ports: make(map[uint64]*broker.Port), peers: make(map[uint64]*rpc.Peer),
+		app: a, reports: make(map[uint64]telemetry.Report),
+		hub:   broker.NewHub(func(id uint64) int { return connid.ID(id).Slot() }),
+		ports: make(map[uint64]*broker.Port), peers: make(map[uint64]*registry.Worker),
 	}
-	if p.reg, err = a.newRegistry(ctx); err != nil {
+	if p.reg, err = a.newRegistry(ctx, p.moving); err != nil {
 		return err
 	}
 	est, err := p.inherit(left)
@@ -57,20 +60,16 @@ func (a *App) runPrimary(ctx context.Context) error {
 		}
 		os.Exit(0) // the trial is over, and what main does after Run is no part of it
 	}
-	if err := p.reg.openState(a.cfg.StateDir, est); err != nil {
+	defer p.reg.Close()
+	if err := a.openState(p.reg, est); err != nil {
 		return err
 	}
-	defer func() { _ = p.reg.file.close() }()
 	if p.desk, err = a.openDesk(p, p.reg, est); err != nil {
 		return err
 	}
 	defer p.desk.close()
-	p.reg.moving = func() bool {
-		g := p.group.Load()
-		return g != nil && g.Rolling()
-	}
-	p.reg.start()
-	defer p.reg.stop()
+	p.reg.Start()
+	defer trimHeap()()
 	group, err := cluster.Start(ctx, cluster.Config{
 		Workers: a.cfg.workers(), Listen: a.cfg.Addr, Scheduling: a.cfg.Scheduling, Logger: a.Logger(),
 		Stdout: a.cfg.WorkerOutput, Stderr: a.cfg.WorkerOutput, Inherit: left,
@@ -101,9 +100,34 @@ func (a *App) runPrimary(ctx context.Context) error {
 	return nil
 }
 
+// trimHeap gives memory back to the system while this process is quiet, until stop is called.
+func trimHeap() (stop func()) {
+	done := make(chan struct{})
+	go func() { // ends with stop
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		trim := newTrimmer()
+		for {
+			select {
+			case now := <-tick.C:
+				trim.look(now, false)
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// moving reports whether connections are under way between workers.
+func (p *primary) moving() bool {
+	g := p.group.Load()
+	return g != nil && g.Rolling()
+}
+
 // workerEnv is the environment of workers beside that of the primary.
 func (a *App) workerEnv() []string {
-	return append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registryVariable+"=1")
+	return append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registry.EnvVariable+"=1")
 }
 
 // noWorker is what clients get while all workers have crashed again and again.
@@ -152,7 +176,7 @@ func (p *primary) event(e cluster.Event) {
 		p.portLocked(w)
 	case cluster.EventInherit:
 		p.portLocked(w)
-		_ = p.peers[w.ID()].Tell(opGreet, nil) // its queue is empty
+		_ = p.peers[w.ID()].Greet() // its queue is empty
 	case cluster.EventReady:
 		log.Info("worker ready", "worker", w.Slot(), "pid", w.PID(), "generation", w.Generation())
 	case cluster.EventExit:
@@ -160,7 +184,7 @@ func (p *primary) event(e cluster.Event) {
 			port.Detach()
 			delete(p.ports, w.ID())
 		}
-		p.reg.leave(w.ID())
+		p.reg.Leave(w.ID())
 		delete(p.peers, w.ID())
 		delete(p.reports, w.ID())
 	}
@@ -190,7 +214,7 @@ func (p *primary) port(w *cluster.Worker) *broker.Port {
 func (p *primary) portLocked(w *cluster.Worker) *broker.Port {
 	port := p.ports[w.ID()]
 	if port == nil {
-		p.peers[w.ID()] = p.reg.join(w.ID(), w.Send)
+		p.peers[w.ID()] = p.reg.Join(w.ID(), w.Send)
 		port = p.hub.Attach(w.Slot(), &workerLink{Worker: w, p: p})
 		p.ports[w.ID()] = port
 	}

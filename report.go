@@ -2,21 +2,11 @@ package expedite
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
-	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
-)
-
-// More of what the primary asks its workers: the numbers go on from those of opHello, with a gap for its kin.
-const (
-	opReport      byte = iota + 32 // primary: nothing; a telemetry.Worker
-	opProfile                      // primary: a profileRequest; a profileHead
-	opProfilePart                  // primary: number of the request (8), where the part begins (8); the part
-	opProfileEnd                   // primary, a notice: number of the request (8)
 )
 
 // reportTimeout is how long a worker may take to say how it is; then its last report stands for it, as stale.
@@ -102,7 +92,7 @@ func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.SlotR
 	case peer == nil:
 		s.Stale = true
 	default:
-		fresh, err := askReport(ctx, peer)
+		fresh, err := peer.Report(ctx)
 		if s.Stale = err != nil; err == nil {
 			s.Report = fresh
 			p.mu.Lock()
@@ -113,24 +103,6 @@ func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.SlotR
 		}
 	}
 	return s
-}
-
-// askReport asks one worker, and again if the way to it is full.
-func askReport(ctx context.Context, peer *rpc.Peer) (telemetry.Report, error) {
-	for {
-		b, err := peer.Call(ctx, opReport, nil)
-		switch {
-		case err == nil:
-			return telemetry.ParseReport(b)
-		case errors.Is(err, rpc.ErrClosed), errors.Is(err, rpc.ErrFailed), ctx.Err() != nil:
-			return telemetry.Report{}, err
-		}
-		select {
-		case <-time.After(orderRetry):
-		case <-ctx.Done():
-			return telemetry.Report{}, ctx.Err()
-		}
-	}
 }
 
 // samples are the reports of all workers at this moment. What the primary itself counts of their slots is in the totals

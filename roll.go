@@ -70,7 +70,7 @@ func (d *desk) replacePrimary(ctx context.Context, rep control.Reporter, result 
 		return d.rollError(err)
 	}
 	defer closeFiles(o.Files)
-	o.Before = func() { rep.Replacing(group.Generation(), result()); d.app.flushBeforeExec() }
+	o.Before = func() { rep.Replacing(group.Generation(), result()); d.app.journal.Load().Flush() }
 	err = group.Exec(ctx, o)
 	d.app.Logger().Error("primary not replaced", "error", err)
 	return &control.Error{

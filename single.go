@@ -10,6 +10,7 @@ import (
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -31,17 +32,17 @@ func (a *App) runSingle(ctx context.Context) error {
 	if err := a.openJournal(slot); err != nil {
 		return err
 	}
-	reg, err := a.newRegistry(ctx)
+	reg, err := a.newRegistry(ctx, func() bool { return false })
 	if err != nil {
 		return err
 	}
-	if err := reg.openState(a.cfg.StateDir, nil); err != nil {
+	defer reg.Close()
+	if err := a.openState(reg, nil); err != nil {
 		return err
 	}
-	defer func() { _ = reg.file.close() }()
 	hub := broker.NewHub(func(uint64) int { return slot })
 	var port *broker.Port
-	var peer *rpc.Peer
+	var peer *registry.Worker
 	toHub := broker.LinkFunc(func(m []byte) error {
 		if rpc.Is(m) {
 			peer.Receive(m)
@@ -59,10 +60,10 @@ func (a *App) runSingle(ctx context.Context) error {
 	port = hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return n.in.put(m, false) }))
 	defer port.Detach()
 	n.in.emptied = port.Flush
-	peer = reg.join(slot, func(m []byte) error { n.uplink.peer.Receive(m); return nil })
-	defer reg.leave(slot)
-	reg.start()
-	defer reg.stop()
+	peer = reg.Join(slot, func(m []byte) error { n.uplink.Receive(m); return nil })
+	defer reg.Leave(slot)
+	reg.Start()
+	defer trimHeap()()
 	if err := n.listen(ln); err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (a *App) runWorker(ctx context.Context) error {
 		// Waiting here slows the primary's queue to this worker, which has a limit and counts.
 		Message: func(m []byte) {
 			if rpc.Is(m) {
-				n.uplink.peer.Receive(m)
+				n.uplink.Receive(m)
 				return
 			}
 			_ = n.in.put(m, true)
@@ -72,7 +72,7 @@ func (a *App) runWorker(ctx context.Context) error {
 		Stay:   func() { n.eng.Post(n.moves.stayOpen) },
 		Drain:  func(deadline time.Time) { depart(departure{deadline: deadline}) },
 		Lost: func() {
-			n.uplink.lose()
+			n.uplink.Lose()
 			depart(departure{deadline: time.Now().Add(a.cfg.DrainTimeout), err: errOrphaned})
 		},
 	})
@@ -139,7 +139,7 @@ func (a *App) work(ctx context.Context, n *node, self *cluster.Self, leave <-cha
 				n.admission.stir()
 			}
 			trim.look(time.Now(), n.pace.asleep.Load())
-			n.uplink.tellKeys()
+			n.uplink.ShareKeys()
 			_ = self.Report(n.eng.Len(), n.regularReport().Encode()) // the next one tells the same
 		case <-n.pace.wake:
 			trim.rise()

@@ -346,3 +346,12 @@ func isPort(s string, colon, path int) bool {
 	}
 	return true
 }
+
+// maxShown is how many bytes of a client's parameter log lines and sessions keep.
+const maxShown = 256
+
+// Shown returns what log lines and sessions keep of a parameter or a field: no secret, and at most 256 bytes.
+func (s *Secrets) Shown(name, value string) string {
+	value = s.Value(name, value)
+	return value[:min(len(value), maxShown)]
+}

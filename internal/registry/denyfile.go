@@ -1,4 +1,4 @@
-package expedite
+package registry
 
 import (
 	"errors"
@@ -13,7 +13,8 @@ import (
 	"github.com/expedite-go/expedite/internal/statedir"
 )
 
-// denyFile keeps the deny list in Config.StateDir, for a primary that begins after this one was killed.
+// denyFile keeps the deny list on disk, for a primary that begins after this one was killed. A nil denyFile keeps
+// nothing.
 type denyFile struct {
 	dir  *statedir.Dir
 	deny *auth.DenyList
@@ -22,19 +23,18 @@ type denyFile struct {
 	mu    sync.Mutex
 	file  *statedir.Log
 	stale bool      // the file lacks entries
-	next  time.Time // when to write it anew, if it is stale
+	next  time.Time // earliest time to rewrite a stale file
 }
 
 const (
 	denyFileName = "revocations"
-	// denyFileSlack is how many records a file may have beyond twice the entries in force, before it is written anew.
+	// denyFileSlack is the number of records beyond twice the entries in force at which the file is rewritten.
 	denyFileSlack = 1000
 	// denyFileRetry is the time between attempts to write a stale file.
 	denyFileRetry = 5 * time.Second
 )
 
-// openDenyFile takes the folder, or goes on with that whose lock the program before has left, and adds to the deny list
-// what the file knows.
+// openDenyFile locks the folder, or takes over its lock, and adds the entries of the file to the deny list.
 func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Logger) (*denyFile, error) {
 	f := &denyFile{deny: deny, log: log}
 	if lock != nil {
@@ -56,7 +56,7 @@ func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Log
 		if err == nil {
 			err = deny.Add(d, time.Now())
 		}
-		if errors.Is(err, auth.ErrDenyListFull) { // it is in force, whatever this program's limit is
+		if errors.Is(err, auth.ErrDenyListFull) { // it stays in force, whatever the limit of this program
 			deny.Max = deny.Len() + 1
 			err = deny.Add(d, time.Now())
 		}
@@ -65,15 +65,16 @@ func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Log
 		}
 	}
 	if content.Torn {
-		log.Warn("the last revocation of the program before was not complete: it never held", "file", denyFileName)
+		log.Warn("the last revocation in the file is incomplete: the program before never confirmed it", "file", denyFileName)
 	}
 	if damaged > 0 {
-		log.Error("some revocations cannot be read: they no longer hold", "folder", path, "places", damaged)
+		log.Error("some revocations cannot be read: they are no longer in force", "folder", path, "places", damaged)
 	}
-	if f.stale = damaged > 0; f.stale || file.Records() != deny.Len() { // also with what a program without a file has left
+	f.stale = damaged > 0
+	if f.stale || file.Records() != deny.Len() { // the program before may have had revocations and no file
 		switch err := f.rewrite(time.Now()); {
 		case err != nil && lock != nil: // tend tries again
-			log.Error("revocations are not kept on the disk", "error", err)
+			log.Error("revocations are not kept on disk", "error", err)
 		case err != nil:
 			return nil, errors.Join(err, f.close())
 		}
@@ -81,7 +82,7 @@ func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Log
 	return f, nil
 }
 
-// add writes entries that are on the deny list. When it returns nil they are on the disk.
+// add appends entries of the deny list. When it returns nil they are on disk.
 func (f *denyFile) add(list ...auth.Denial) error {
 	if f == nil || len(list) == 0 {
 		return nil
@@ -94,12 +95,12 @@ func (f *denyFile) add(list ...auth.Denial) error {
 	defer f.mu.Unlock()
 	if err := f.file.Append(records...); err != nil {
 		f.stale = true
-		return fmt.Errorf("expedite: it will not survive this server's end: %w", err)
+		return fmt.Errorf("expedite: the revocation ends with this server: %w", err)
 	}
 	return nil
 }
 
-// tend writes the file anew if it lacks entries, or has too many whose time is over.
+// tend rewrites the file if it lacks entries, or has too many that have expired.
 func (f *denyFile) tend(now time.Time) {
 	if f == nil {
 		return
@@ -110,11 +111,11 @@ func (f *denyFile) tend(now time.Time) {
 		return
 	}
 	if err := f.rewrite(now); err != nil {
-		f.log.Error("revocations are not kept on the disk", "error", err)
+		f.log.Error("revocations are not kept on disk", "error", err)
 	}
 }
 
-// rewrite writes what is in force. With f.mu held, or before others know f.
+// rewrite writes what is in force. The caller holds f.mu, or is the only one that knows f.
 func (f *denyFile) rewrite(now time.Time) error {
 	f.stale, f.next = true, now.Add(denyFileRetry)
 	if err := f.file.Rewrite(f.records(now)); err != nil {
@@ -143,41 +144,25 @@ func (f *denyFile) close() error {
 	return errors.Join(f.file.Close(), f.dir.Close())
 }
 
-// openState opens Config.StateDir, if there is one. A program that replaces another cannot do without its clients: what
-// fails then is logged, and the trial before should have found it.
-func (r *registry) openState(path string, est *estate) error {
-	var lock *os.File
-	if est != nil {
-		lock = est.left.File(fileState)
-	}
-	if lock != nil && est.StateDir != path {
-		_ = lock.Close()
-		lock = nil
-	}
+// OpenStateDir keeps the deny list in a folder from now on, and adds to it what the folder knows. Lock is the folder's
+// lock if the program before this one held it, else nil; OpenStateDir takes it over. An empty path keeps nothing.
+func (s *Server) OpenStateDir(path string, lock *os.File) error {
 	if path == "" {
 		return nil
 	}
-	f, err := openDenyFile(path, lock, r.deny, r.log)
-	switch {
-	case err == nil:
-		r.file = f
-	case est != nil:
-		r.log.Error("revocations are not kept on the disk", "error", err)
-	default:
-		return fmt.Errorf("expedite: Config.StateDir: %w", err)
+	f, err := openDenyFile(path, lock, s.deny, s.log)
+	if err != nil {
+		return err
 	}
+	s.file = f
 	return nil
 }
 
-// tryState reports, in a trial, whether a folder that the running program does not have can be used. The lock of the
-// one that it has stays where it is.
-func (e *estate) tryState(path string) error {
-	if path == "" || path == e.StateDir {
-		return nil
+// StateDir returns the folder that is in use and a copy of its lock; an empty path if there is none.
+func (s *Server) StateDir() (path string, lock *os.File, err error) {
+	if s.file == nil {
+		return "", nil, nil
 	}
-	d, err := statedir.Open(path)
-	if err != nil {
-		return fmt.Errorf("expedite: Config.StateDir: %w", err)
-	}
-	return d.Close()
+	lock, err = s.file.dir.File()
+	return s.file.dir.Path, lock, err
 }

@@ -1,0 +1,218 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/session"
+)
+
+// Server is the registry of a machine, in its primary.
+type Server struct {
+	node    string // the machine's name among all
+	log     *slog.Logger
+	journal *telemetry.Journal
+	memory  *session.Memory
+	store   session.Store // where sessions are: memory, or Redis
+	feed    *session.Feed // of orders between machines; nil without Redis
+	deny    *auth.DenyList
+	file    *denyFile // the deny list on disk; nil without a state directory
+	// verifier verifies nothing here. It holds the keys that workers have received. Nil is none.
+	verifier    auth.Verifier
+	moving      func() bool
+	subscribers *subscribers
+	require     bool          // refuse clients while the store is away
+	doubt       chan struct{} // asks for a check of the store
+	feedFails   int           // failures of the feed in a row; the log reports the second. Used by noteFeed only
+
+	tellMu sync.Mutex // held while workers are told of the health
+	untold bool       // a worker could not be told
+
+	mu      sync.Mutex
+	health  Health
+	workers map[uint64]*Worker
+	done    chan struct{}
+	tasks   sync.WaitGroup
+}
+
+// Config configures a Server.
+type Config struct {
+	Journal  *telemetry.Journal
+	Verifier auth.Verifier // nil knows no tokens
+	// MaxDenials is the size of the deny list. 0 is auth.DefaultMaxDenials.
+	MaxDenials int
+	// Redis is the URL of the Redis that keeps the sessions. Empty keeps them in memory.
+	Redis string
+	// RequireRedis refuses clients while Redis is away.
+	RequireRedis bool
+	// MaxSessions is the size of the memory store, and EmptyTTL the lifetime of its empty sessions.
+	MaxSessions int
+	EmptyTTL    time.Duration
+	// Moving reports whether connections are moving between workers.
+	Moving func() bool
+}
+
+// NewServer returns a Server that has not started. It fails if the URL of Redis is not valid.
+func NewServer(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{
+		node: newNodeName(), log: c.Journal.Logger, journal: c.Journal, moving: c.Moving,
+		memory:   session.NewMemory(session.MemoryConfig{MaxSessions: c.MaxSessions, EmptyTTL: c.EmptyTTL}),
+		verifier: c.Verifier,
+		deny:     &auth.DenyList{Max: c.MaxDenials},
+		require:  c.RequireRedis, workers: make(map[uint64]*Worker), done: make(chan struct{}),
+		doubt:  make(chan struct{}, 1),
+		health: Health{Current: c.Redis == ""},
+	}
+	s.subscribers = newSubscribers(s)
+	s.store = s.memory
+	if c.Redis != "" {
+		redis, err := session.NewRedis(ctx, c.Redis, session.RedisConfig{EmptyTTL: c.EmptyTTL})
+		if err != nil {
+			return nil, fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
+		}
+		s.store = redis
+		s.feed = redis.Feed("orders")
+	}
+	return s, nil
+}
+
+func newNodeName() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(b[:])
+}
+
+const (
+	// sweepShare is the number of sessions that each tick examines.
+	sweepShare = 20_000
+	// orderTimeout bounds the wait for a worker to carry out an order.
+	orderTimeout = 5 * time.Second
+	// orderRetry is the time between attempts to reach a worker whose queue is full.
+	orderRetry = 50 * time.Millisecond
+)
+
+// Start begins to remove what expires, and to follow other machines. Close ends that.
+func (s *Server) Start() {
+	s.tasks.Go(func() {
+		tick := time.NewTicker(tickEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case now := <-tick.C:
+				s.memory.Sweep(sweepShare)
+				s.deny.Sweep(now)
+				s.file.tend(now)
+				s.tellAgain()
+			case <-s.done:
+				return
+			}
+		}
+	})
+	if s.feed != nil {
+		s.tasks.Go(s.watchRedis)
+	}
+}
+
+// Close ends what Start began, and closes the store and the state directory.
+func (s *Server) Close() {
+	close(s.done)
+	s.tasks.Wait()
+	_ = s.store.Close()
+	_ = s.file.close()
+}
+
+// Stats are figures of a Server.
+type Stats struct {
+	// Sessions and Connected count those of the memory store.
+	Sessions, Connected int
+	// Full counts sessions that found the memory store full, Discarded those that it ended early to make room.
+	Full, Discarded uint64
+	// Revocations is the length of the deny list.
+	Revocations int
+	// Redis reports that sessions are in Redis.
+	Redis bool
+}
+
+// Stats returns the figures of now.
+func (s *Server) Stats() Stats {
+	m := s.memory.Stats()
+	return Stats{
+		Sessions: m.Sessions, Connected: m.Connected, Full: m.Full, Discarded: m.Discarded,
+		Revocations: s.deny.Len(), Redis: s.feed != nil,
+	}
+}
+
+// StoreName returns where sessions are: memory or redis.
+func (s *Server) StoreName() string {
+	if s.feed != nil {
+		return "redis"
+	}
+	return "memory"
+}
+
+// hello answers a worker that begins. Holding tellMu makes sure that no older health follows the answer.
+func (s *Server) hello(payload []byte, reply func([]byte, error)) {
+	var req helloRequest
+	_ = json.Unmarshal(payload, &req) // earlier releases send nothing
+	s.tellMu.Lock()
+	defer s.tellMu.Unlock()
+	now := s.ownHealth()
+	h := hello{Node: s.node, Health: &now, Paged: req.Paged}
+	if !req.Paged {
+		h.Denials, h.Follows = s.deny.All(time.Now()), s.subscribers.all()
+	}
+	reply(json.Marshal(h))
+}
+
+// serve answers a worker. What may block runs on a goroutine of its own.
+func (s *Server) serve(w *Worker, op byte, payload []byte, reply func([]byte, error)) {
+	switch op {
+	case opHello:
+		s.hello(payload, reply)
+	case opPage:
+		var req pageRequest
+		err := json.Unmarshal(payload, &req)
+		var p page
+		if err == nil {
+			p, err = w.page(s, req.At)
+		}
+		if err != nil {
+			reply(nil, err)
+			return
+		}
+		reply(json.Marshal(p))
+	case opSession:
+		reply(session.Serve(context.Background(), s.memory, payload), nil)
+	case opKeys:
+		reply(s.exchangeKeys(payload), nil)
+	case opLines:
+		s.subscribers.deliver(payload)
+	case opCommand:
+		var c Command
+		if err := json.Unmarshal(payload, &c); err != nil {
+			reply(nil, err)
+			return
+		}
+		go func() { // ends with the timeout of orders
+			ctx, cancel := context.WithTimeout(context.Background(), 2*orderTimeout)
+			defer cancel()
+			done, err := s.Command(ctx, c)
+			if err != nil {
+				reply(nil, err)
+				return
+			}
+			reply(json.Marshal(done))
+		}()
+	default:
+		reply(nil, errors.New("unknown request"))
+	}
+}

@@ -1,0 +1,81 @@
+package registry
+
+import (
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/session"
+)
+
+// Operations of the link. Primary and worker may be of different releases: a number never changes its meaning.
+const (
+	opHello   byte = iota + 1 // from a worker: helloRequest → hello
+	opSession                 // from a worker: a request of the memory store → its answer
+	opCommand                 // from a worker: Command → Done
+	opOrder                   // from the primary: Order → obeyed
+	opLive                    // from the primary: LiveRequest → []LiveConn
+	opFollow                  // from the primary: subscription → recent lines
+	opLines                   // from a worker, a notice: number of the subscription (8), log lines
+	opReopen                  // from the primary: continue in new log files
+	opGreet                   // from the primary, a notice: it has just begun, and asks the worker to say hello
+	opHealth                  // from the primary, a notice: Health
+	opPage                    // from a worker: pageRequest → page
+	opDenials                 // from the primary: denials of auth.AppendDenial → obeyed
+	opCount                   // from the primary: nothing → number of connections with sessions
+	opKeys                    // from a worker: auth.Snapshot or nothing → that of the primary
+)
+
+// Operations about the worker process itself. The gap is room for those above.
+const (
+	opReport      byte = iota + 32 // from the primary: nothing → telemetry.Report
+	opProfile                      // from the primary: profileRequest → ProfileHead
+	opProfilePart                  // from the primary: number of the profile (8), offset (8) → part
+	opProfileEnd                   // from the primary, a notice: number of the profile (8)
+)
+
+// EnvVariable is set in the environment of workers whose primary has a registry: they wait for its answer before they
+// serve. Primaries of early releases have none.
+const EnvVariable = "EXPEDITE_REGISTRY"
+
+// hello is what a worker must know before it serves.
+type hello struct {
+	Node   string  `json:"node"`
+	Health *Health `json:"health"` // nil: from an earlier release
+	// Paged reports that the rest comes in pages. It answers a helloRequest; earlier releases send none and get the
+	// rest here.
+	Paged   bool           `json:"paged"`
+	Denials []auth.Denial  `json:"denials"`
+	Follows []subscription `json:"follows"`
+}
+
+// helloRequest asks for a hello.
+type helloRequest struct {
+	Paged bool `json:"paged"`
+}
+
+// page is a part of what a worker must know before it serves: there may be more than one message holds.
+type page struct {
+	Denials []byte         `json:"denials,omitempty"` // of auth.AppendDenial, one after the other
+	Follows []subscription `json:"follows,omitempty"`
+	Next    int            `json:"next,omitempty"` // what to ask for next; 0 is nothing
+}
+
+// pageRequest asks for a page. The first one is 0.
+type pageRequest struct {
+	At int `json:"at"`
+}
+
+// LiveRequest asks a worker for connections that have sessions: at most Limit, with the smallest ids above After.
+type LiveRequest struct {
+	Limit int       `json:"limit"`
+	After connid.ID `json:"after,omitzero"`
+}
+
+// LiveConn is one of them. MaxLive of them, with the longest names, are far from filling a message.
+type LiveConn struct {
+	Session session.ID `json:"session"`
+	User    string     `json:"user"`
+	Conn    connid.ID  `json:"conn"`
+}
+
+// MaxLive is the largest Limit that a worker obeys. A primary of an earlier release may ask for more.
+const MaxLive = 1001
