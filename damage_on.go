@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/expedite-go/expedite/internal/handoff"
+	"github.com/expedite-go/expedite/internal/record"
 )
 
 // damageVariable names what is done wrong: fence, forward, hold, position, or the number of a record that is left out
@@ -31,12 +32,9 @@ func damage(c *handoff.Cargo) {
 		b = b[4+len(state):]
 		at := len(out)
 		out = append(out, 0, 0, 0, 0, state[0])
-		for r := state[1:]; len(r) > 0; {
-			length, n := binary.Uvarint(r[1:])
-			whole := r[:1+n+int(length)]
-			r = r[len(whole):]
-			if uint64(whole[0]) != tag {
-				out = append(out, whole...)
+		for d := record.NewDecoder(state[1:]); d.More(); {
+			if t, value := d.Next(); uint64(t) != tag {
+				out = record.Append(out, t, value)
 			}
 		}
 		binary.LittleEndian.PutUint32(out[at:], uint32(len(out)-at-4))

@@ -1,21 +1,22 @@
 package expedite
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/record"
 	"github.com/expedite-go/expedite/session"
 )
 
-// A Conn's record is what goes along when it moves, beside what the engine keeps: tag (1), length (uvarint), value. An
-// unknown tag from recordOptional on is skipped, any other is an error.
+// A Conn's record is what moves with it beside the state that the engine keeps: a list of records, as package record
+// encodes them.
 const (
 	recordUser     = 0x01
 	recordQuery    = 0x02
-	recordOptional = 0x80
 	recordIdentity = 0x81 // of auth.Identity.Append; the user stands in recordUser, too, for builds that know no more
 	recordSession  = 0x82 // id (24), 1 if it was resumed (1)
 	recordHeaders  = 0x83
@@ -36,13 +37,13 @@ func save(ec *engine.Conn) []byte {
 	if n == nil || w == nil {
 		return b
 	}
-	b = appendRecord(b, recordCarried, string(n.gate.keeper.carry(w)))
-	b = appendRecord(b, recordSince, string(binary.LittleEndian.AppendUint64(nil, uint64(n.orders.unheard()))))
+	b = appendRecord(b, recordCarried, n.gate.keeper.carry(w))
+	b = record.AppendUint64(b, recordSince, uint64(n.orders.unheard()))
 	if !c.spoke && !w.session.IsZero() {
-		b = appendRecord(b, recordBegan, string(binary.LittleEndian.AppendUint32(nil, c.began)))
+		b = binary.LittleEndian.AppendUint32(record.AppendHeader(b, recordBegan, 4), c.began)
 	}
 	if n.gate.keeper.claims.waits(ec.ID()) {
-		b = appendRecord(b, recordClaim, "\x01")
+		b = record.Append(b, recordClaim, "\x01")
 	}
 	return b
 }
@@ -50,7 +51,7 @@ func save(ec *engine.Conn) []byte {
 func (c *Conn) record() []byte {
 	b := appendRecord(nil, recordQuery, c.query)
 	if c.state != nil {
-		b = appendRecord(b, recordState, string(*c.state))
+		b = appendRecord(b, recordState, *c.state)
 	}
 	w := c.who.Load()
 	if w == nil {
@@ -64,17 +65,17 @@ func (c *Conn) record() []byte {
 		if w.resumed {
 			resumed = 1
 		}
-		b = appendRecord(b, recordSession, string(append(w.session[:], resumed)))
+		b = append(append(record.AppendHeader(b, recordSession, len(w.session)+1), w.session[:]...), resumed)
 	}
 	return b
 }
 
-func appendRecord(b []byte, tag byte, s string) []byte {
-	if s == "" {
+// appendRecord appends a record, unless its value is empty.
+func appendRecord[T string | []byte](b []byte, tag byte, value T) []byte {
+	if len(value) == 0 {
 		return b
 	}
-	b = binary.AppendUvarint(append(b, tag), uint64(len(s)))
-	return append(b, s...)
+	return record.Append(b, tag, value)
 }
 
 // load makes the Conn of a record. On the loop.
@@ -113,40 +114,38 @@ func (c *Conn) parse(b []byte) (rest luggage, err error) {
 	w := &client{since: reactor.Monotonic()}
 	c.spoke = true
 	user := ""
-	for len(b) > 0 {
-		length, n := binary.Uvarint(b[1:])
-		if n <= 0 || length > uint64(len(b)-1-n) {
+	for d := record.NewDecoder(b); d.More(); {
+		tag, value := d.Next()
+		if d.Err() != nil {
 			return rest, errRecord
 		}
-		tag, value := b[0], string(b[1+n:1+n+int(length)])
-		b = b[1+n+int(length):]
 		switch {
 		case tag == recordUser:
-			user = value
+			user = string(value)
 		case tag == recordQuery:
-			c.query = value
+			c.query = string(value)
 		case tag == recordIdentity:
-			w.ident = value
+			w.ident = string(value)
 		case tag == recordCarried:
-			rest.carried = []byte(value)
+			rest.carried = bytes.Clone(value)
 		case tag == recordClaim:
-			rest.claim = value == "\x01"
+			rest.claim = string(value) == "\x01"
 		case tag == recordSince && len(value) == 8:
-			w.since = int64(binary.LittleEndian.Uint64([]byte(value)))
+			w.since = int64(binary.LittleEndian.Uint64(value))
 		case tag == recordBegan && len(value) == 4:
-			c.began, c.spoke = binary.LittleEndian.Uint32([]byte(value)), false
+			c.began, c.spoke = binary.LittleEndian.Uint32(value), false
 		case tag == recordHeaders:
-			w.headers = value
+			w.headers = string(value)
 		case tag == recordState:
-			state := []byte(value)
+			state := bytes.Clone(value)
 			c.state = &state
 		case tag == recordSession:
 			if len(value) != len(session.ID{})+1 {
 				return rest, errRecord
 			}
-			w.session = session.ID([]byte(value[:len(session.ID{})]))
+			w.session = session.ID(value[:len(session.ID{})])
 			w.resumed = value[len(session.ID{})] == 1
-		case tag < recordOptional:
+		case tag < record.Optional:
 			return rest, errRecord
 		}
 	}

@@ -7,67 +7,60 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/record"
 )
 
 // ErrIdentity says that bytes are no encoded Identity, or one of a later version that this one cannot do without.
 var ErrIdentity = errors.New("auth: bad identity")
 
-// identityVersion is the first byte. The user's length and bytes follow, and then records: tag, length, value. Lengths
-// are uvarints, other numbers little-endian. A reader may skip unknown tags from optionalTag on, and must refuse the
-// others.
+// identityVersion is the first byte. The user follows, with its length before it, and then a list of records, as
+// package record encodes them. Numbers are little-endian.
 const identityVersion = 1
 
 const (
-	tagTokenID  = 0x01 // text
-	tagExpiry   = 0x02 // seconds since 1970 (8), nanoseconds (4)
-	tagIssuer   = 0x03 // text
-	tagScope    = 0x04 // text; one record each, in order
-	tagClaims   = 0x05 // JSON object
-	tagPartial  = 0x06 // empty
-	tagSource   = 0x07 // number (1)
-	optionalTag = 0x80
-	tagLeeway   = 0x80 // nanoseconds (8); without it, and for those who do not know it, none
+	tagTokenID = 0x01 // text
+	tagExpiry  = 0x02 // seconds since 1970 (8), nanoseconds (4)
+	tagIssuer  = 0x03 // text
+	tagScope   = 0x04 // text; one record each, in order
+	tagClaims  = 0x05 // JSON object
+	tagPartial = 0x06 // empty
+	tagSource  = 0x07 // number (1)
+	tagLeeway  = 0x80 // nanoseconds (8); if it is missing or not known, the leeway is 0
 )
 
 // Append appends id in the form that ParseIdentity reads: a client's identity travels with its connection. Claims that
 // are larger than MaxClaims, or that are no JSON, are left out, and the result is Partial.
 func (id *Identity) Append(dst []byte) []byte {
-	dst = append(dst, identityVersion)
-	dst = binary.AppendUvarint(dst, uint64(len(id.User)))
-	dst = append(dst, id.User...)
+	dst = record.AppendText(append(dst, identityVersion), id.User)
 	if id.TokenID != "" {
-		dst = appendRecord(dst, tagTokenID, id.TokenID)
+		dst = record.Append(dst, tagTokenID, id.TokenID)
 	}
 	if !id.Expiry.IsZero() {
-		dst = append(dst, tagExpiry, 12)
+		dst = record.AppendHeader(dst, tagExpiry, 12)
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(id.Expiry.Unix()))
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(id.Expiry.Nanosecond()))
 	}
 	if id.Leeway > 0 {
-		dst = binary.LittleEndian.AppendUint64(append(dst, tagLeeway, 8), uint64(id.Leeway))
+		dst = record.AppendUint64(dst, tagLeeway, uint64(id.Leeway))
 	}
 	if id.Issuer != "" {
-		dst = appendRecord(dst, tagIssuer, id.Issuer)
+		dst = record.Append(dst, tagIssuer, id.Issuer)
 	}
 	for _, s := range id.Scopes {
-		dst = appendRecord(dst, tagScope, s)
+		dst = record.Append(dst, tagScope, s)
 	}
 	claims, ok := encodeClaims(id.Claims)
 	if len(claims) > 0 {
-		dst = appendRecord(dst, tagClaims, claims)
+		dst = record.Append(dst, tagClaims, claims)
 	}
 	if id.Partial || !ok {
-		dst = append(dst, tagPartial, 0)
+		dst = record.AppendHeader(dst, tagPartial, 0)
 	}
 	if id.Source != SourceNone {
-		dst = append(dst, tagSource, 1, byte(id.Source))
+		dst = append(record.AppendHeader(dst, tagSource, 1), byte(id.Source))
 	}
 	return dst
-}
-
-func appendRecord[T ~string | ~[]byte](dst []byte, tag byte, value T) []byte {
-	dst = binary.AppendUvarint(append(dst, tag), uint64(len(value)))
-	return append(dst, value...)
 }
 
 // encodeClaims writes claims as compact JSON. It reports false if they cannot be kept.
@@ -92,22 +85,21 @@ func encodeClaims(claims map[string]any) ([]byte, bool) {
 // anywhere. Nothing of the result aliases b.
 func ParseIdentity(b []byte) (Identity, error) {
 	var id Identity
-	user, rest, ok := cutUser(b)
-	if !ok {
-		return Identity{}, fmt.Errorf("%w: unknown version, or cut off", ErrIdentity)
+	d, user := decodeUser(b)
+	if err := d.Err(); err != nil {
+		return Identity{}, fmt.Errorf("%w: %w", ErrIdentity, err)
 	}
 	id.User = string(user)
 	var seen [256]bool
-	for len(rest) > 0 {
-		tag, value, next, ok := cutRecord(rest)
-		if !ok {
-			return Identity{}, fmt.Errorf("%w: cut off", ErrIdentity)
+	for d.More() {
+		tag, value := d.Next()
+		if err := d.Err(); err != nil {
+			return Identity{}, fmt.Errorf("%w: %w", ErrIdentity, err)
 		}
 		if (seen[tag] && tag != tagScope && tag <= tagLeeway) || !id.loadRecord(tag, value) {
 			return Identity{}, fmt.Errorf("%w: record %#x", ErrIdentity, tag)
 		}
 		seen[tag] = true
-		rest = next
 	}
 	return id, nil
 }
@@ -117,12 +109,10 @@ func (id *Identity) loadRecord(tag byte, v []byte) bool {
 	case tagTokenID:
 		id.TokenID = string(v)
 	case tagExpiry:
-		if len(v) != 12 {
-			return false
-		}
-		nanos := binary.LittleEndian.Uint32(v[8:])
-		id.Expiry = time.Unix(int64(binary.LittleEndian.Uint64(v)), int64(nanos)).UTC()
-		return nanos < uint32(time.Second)
+		d := record.NewDecoder(v)
+		seconds, nanos := d.Int64(), d.Uint32()
+		id.Expiry = time.Unix(seconds, int64(nanos)).UTC()
+		return d.End() == nil && nanos < uint32(time.Second)
 	case tagIssuer:
 		id.Issuer = string(v)
 	case tagScope:
@@ -143,67 +133,39 @@ func (id *Identity) loadRecord(tag byte, v []byte) bool {
 		}
 		id.Source = Source(v[0])
 	case tagLeeway:
-		if len(v) != 8 {
-			return false
-		}
-		id.Leeway = time.Duration(binary.LittleEndian.Uint64(v))
-		return id.Leeway > 0
+		d := record.NewDecoder(v)
+		id.Leeway = time.Duration(d.Int64())
+		return d.End() == nil && id.Leeway > 0
 	default:
-		return tag >= optionalTag
+		return tag >= record.Optional
 	}
 	return true
 }
 
-// UserOf is the user of an encoded Identity, as a part of b: it does not allocate. It is empty if b is none.
+// UserOf returns the user of an encoded Identity, or "" if b is none. The result is a part of b: UserOf does not
+// allocate.
 func UserOf(b string) string {
-	user, _, _ := cutUser(b)
+	_, user := decodeUser(b)
 	return user
 }
 
-// TokenIDOf is the token id of an encoded Identity, as a part of b: it does not allocate. It is empty if b is none.
+// TokenIDOf returns the token id of an encoded Identity, or "" if b is none or has no token id. The result is a part of
+// b: TokenIDOf does not allocate.
 func TokenIDOf(b string) string {
-	_, rest, ok := cutUser(b)
-	for ok && len(rest) > 0 {
-		var tag byte
-		var value string
-		if tag, value, rest, ok = cutRecord(rest); ok && tag == tagTokenID {
+	d, _ := decodeUser(b)
+	for d.More() {
+		if tag, value := d.Next(); tag == tagTokenID {
 			return value
 		}
 	}
 	return ""
 }
 
-// cutUser splits an encoded Identity into the user and the records.
-func cutUser[T ~string | ~[]byte](b T) (user, rest T, ok bool) {
-	if len(b) == 0 || b[0] != identityVersion {
-		return b[:0], b[:0], false
+// decodeUser reads the version and the user of an encoded Identity. The returned decoder continues with the records.
+func decodeUser[T string | []byte](b T) (d record.Decoder[T], user T) {
+	d = record.NewDecoder(b)
+	if d.Byte() != identityVersion {
+		d.Fail(errors.New("unknown version"))
 	}
-	return cutValue(b[1:])
-}
-
-// cutRecord splits records behind the first.
-func cutRecord[T ~string | ~[]byte](b T) (tag byte, value, rest T, ok bool) {
-	value, rest, ok = cutValue(b[1:])
-	return b[0], value, rest, ok
-}
-
-// cutValue splits a length and so many bytes from what follows.
-func cutValue[T ~string | ~[]byte](b T) (value, rest T, ok bool) {
-	n, used := uvarint(b)
-	if used == 0 || n > uint64(len(b)-used) {
-		return b[:0], b[:0], false
-	}
-	end := used + int(n)
-	return b[used:end], b[end:], true
-}
-
-// uvarint is binary.Uvarint for strings as well, up to 35 bits. It returns 0, 0 if there is none.
-func uvarint[T ~string | ~[]byte](b T) (value uint64, used int) {
-	for i := range min(len(b), 5) {
-		value |= uint64(b[i]&0x7f) << (7 * i)
-		if b[i] < 0x80 {
-			return value, i + 1
-		}
-	}
-	return 0, 0
+	return d, d.Text()
 }

@@ -9,8 +9,11 @@ import (
 // ErrState says that bytes are no state of a Reader, or one of a later version that this one cannot do without.
 var ErrState = errors.New("ws: bad reader state")
 
-// stateVersion is the first byte of a state. A state is a list of records: tag, length, value; numbers are
-// little-endian. A reader may skip unknown tags from optionalTag on, and must refuse the others.
+// stateVersion is the first byte of a state. The rest of a state is a list of records: tag (1), length (1), value.
+// Numbers are little-endian. LoadState skips unknown tags from optionalTag on and refuses all others.
+//
+// This is not the format of internal/record, where a length is a uvarint: a control frame of which 121 bytes or more
+// have arrived makes a record of 128 to 131 bytes, and the formats differ from 128 on.
 const stateVersion = 1
 
 const (

@@ -27,6 +27,7 @@ func snapshots() []snapshot {
 	s := func(fin bool, op Opcode, p string) []byte { return frame(Server, fin, op, p) }
 	text, ping := s(true, OpText, "grüße"), s(true, OpPing, "12345")
 	open := s(false, OpText, "gr\xc3")
+	most := s(true, OpPing, strings.Repeat("p", 125))
 	long := frame(Server, true, OpBinary, strings.Repeat("z", 300))
 	packed := rawFrame(Header{RSV: 4, Opcode: OpText, Masked: true, Length: 2}, "\xff\xfe")
 	return []snapshot{
@@ -36,6 +37,10 @@ func snapshots() []snapshot {
 		{name: "payload", fed: text[:short+3], rest: text[short+3:], want: []string{"text grüße"}},
 		{name: "between-fragments", fed: open, rest: s(true, OpContinuation, "\xbc"), want: []string{"text grü"}},
 		{name: "control", fed: ping[:short+2], rest: ping[short+2:], want: []string{`ping "12345"`}},
+		{ // the length of its record, 131, is one byte: as a uvarint, it would be two
+			name: "control-almost-whole", fed: most[:len(most)-1], rest: most[len(most)-1:],
+			want: []string{`ping "` + strings.Repeat("p", 125) + `"`},
+		},
 		{
 			name: "control-between-fragments", fed: join(open, ping[:short+4]),
 			rest: join(ping[short+4:], s(true, OpContinuation, "\xbc")), want: []string{`ping "12345"`, "text grü"},

@@ -32,7 +32,7 @@ func TestEndMoves(t *testing.T) {
 	const count = 50
 	for name, end := range peerEnds {
 		t.Run(name, func(t *testing.T) {
-			r, entered, release := newRecord(), make(chan struct{}), make(chan struct{})
+			r, entered, release := newCallLog(), make(chan struct{}), make(chan struct{})
 			p := startPair(t, func() map[string]*Route {
 				return map[string]*Route{"/": {CloseTimeout: patience, Handler: funcs{
 					message: func(c *Conn, op ws.Opcode, b []byte) {
@@ -76,7 +76,7 @@ func TestEndMoves(t *testing.T) {
 
 // TestOwnCloseMoves: what was dropped because the server has closed is dropped in the next worker, too.
 func TestOwnCloseMoves(t *testing.T) {
-	r, entered, release := newRecord(), make(chan struct{}), make(chan struct{})
+	r, entered, release := newCallLog(), make(chan struct{}), make(chan struct{})
 	p := startPair(t, func() map[string]*Route {
 		return map[string]*Route{"/": {CloseTimeout: patience, Handler: funcs{
 			message: func(c *Conn, _ ws.Opcode, b []byte) {

@@ -14,28 +14,28 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// record notes the callbacks of one connection in order.
-type record struct {
+// callLog records the callbacks of one connection in order.
+type callLog struct {
 	mu     sync.Mutex
 	calls  []string
 	closed chan struct{}
 }
 
-func newRecord() *record { return &record{closed: make(chan struct{})} }
+func newCallLog() *callLog { return &callLog{closed: make(chan struct{})} }
 
-func (r *record) note(format string, args ...any) {
+func (r *callLog) note(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls = append(r.calls, fmt.Sprintf(format, args...))
 }
 
-func (r *record) close(_ *Conn, code ws.CloseCode, _ string) {
+func (r *callLog) close(_ *Conn, code ws.CloseCode, _ string) {
 	r.note("close %d", code)
 	close(r.closed)
 }
 
 // want waits for Close and compares.
-func (r *record) want(t *testing.T, calls ...string) {
+func (r *callLog) want(t *testing.T, calls ...string) {
 	t.Helper()
 	select {
 	case <-r.closed:
@@ -107,7 +107,7 @@ func TestMessagesBeforeTheEnd(t *testing.T) {
 				for mode, inline := range modes {
 					t.Run(mode, func(t *testing.T) {
 						var served soon
-						r := newRecord()
+						r := newCallLog()
 						stream := append(numbered(count), end.bytes(t)...)
 						f := start(t, portable(pump), map[string]*Route{"/": {Inline: inline, Handler: funcs{
 							message: func(c *Conn, op ws.Opcode, b []byte) {
@@ -150,7 +150,7 @@ func TestMessagesBeforeTheEnd(t *testing.T) {
 // TestCallbackLongerThanTheCloseTimeout: a callback that takes long does not hold up the answer to a close frame for
 // longer than the close timeout. What waits behind it is still delivered.
 func TestCallbackLongerThanTheCloseTimeout(t *testing.T) {
-	r, leave := newRecord(), make(chan struct{})
+	r, leave := newCallLog(), make(chan struct{})
 	f := start(t, Config{}, map[string]*Route{"/": {CloseTimeout: 30 * time.Millisecond, Handler: funcs{
 		message: func(c *Conn, op ws.Opcode, b []byte) {
 			<-leave
@@ -190,7 +190,7 @@ func TestNoMessageAfterOwnClose(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var served soon
-			r := newRecord()
+			r := newCallLog()
 			f := start(t, Config{}, map[string]*Route{"/": {Handler: funcs{
 				open: func(c *Conn) {
 					if where.open != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/expedite-go/expedite/internal/record"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -344,16 +345,14 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 	e.topicsMu.Lock()
 	for topic := range e.topics.Topics(c.key.Index) {
 		z.topics = append(z.topics, topic)
-		b.States = append(b.States, tagTopic)
-		b.States = binary.AppendUvarint(b.States, uint64(len(topic)))
-		b.States = append(b.States, topic...)
+		b.States = record.Append(b.States, tagTopic, topic)
 	}
 	e.topics.Drop(c.key.Index)
 	z.heard = max(b.position, e.ahead[c.key.Index])
 	delete(e.ahead, c.key.Index)
 	e.topicsMu.Unlock()
 	if z.heard > b.position {
-		b.States = appendNumber(b.States, tagHeard, z.heard)
+		b.States = record.AppendUint64(b.States, tagHeard, z.heard)
 	}
 	binary.LittleEndian.PutUint32(b.States[at:], uint32(len(b.States)-at-4))
 	b.FDs = append(b.FDs, c.sock.FD())

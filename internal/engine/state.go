@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 
+	"github.com/expedite-go/expedite/internal/record"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -19,8 +20,8 @@ const (
 // ErrState says that bytes are no state of a connection, or one that this build cannot do without understanding.
 var ErrState = errors.New("engine: bad connection state")
 
-// A state is its version (1 byte) and records: tag (1), length (uvarint), value; numbers are little-endian. Records
-// that are not there have their zero value. An unknown tag from tagOptional on is skipped, any other is an error.
+// A connection's state is its version (1 byte) and a list of records, as package record encodes them. Numbers are
+// little-endian. A record that is missing has its zero value.
 const (
 	tagID       = 0x01 // 8
 	tagPhase    = 0x02 // 1
@@ -39,7 +40,6 @@ const (
 	tagLetter   = 0x0f // repeated: a callback that is owed: kind, opcode, data
 	tagCarried  = 0x10 // of Handler.Suspend
 	tagHeard    = 0x11 // 8: number of the last publication that it has had, if that is more than the batch's position
-	tagOptional = 0x80
 	tagExpiry   = 0x81 // 8: Conn.expires
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes that have come in that, 8 each
 	tagParting  = 0x83 // as tagEnding, of a connection that is still open: see Conn.part
@@ -75,39 +75,27 @@ type state struct {
 	wantsResume bool
 }
 
-func appendRecord(dst []byte, tag byte, value []byte) []byte {
-	dst = append(dst, tag)
-	dst = binary.AppendUvarint(dst, uint64(len(value)))
-	return append(dst, value...)
-}
-
-func appendNumber(dst []byte, tag byte, v uint64) []byte {
-	return binary.LittleEndian.AppendUint64(append(dst, tag, 8), v)
-}
-
 // appendState appends the state of c, whose phase was ph. With c.mu held, on the loop, between two events.
 func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	dst = append(dst, StateVersion)
-	dst = append(dst, tagPhase, 1, byte(ph))
+	dst = append(record.AppendHeader(dst, tagPhase, 1), byte(ph))
 	if c.id != 0 {
-		dst = appendNumber(dst, tagID, c.id)
+		dst = record.AppendUint64(dst, tagID, c.id)
 	}
 	if remote, err := c.remote.MarshalBinary(); err == nil && len(remote) > 0 {
-		dst = appendRecord(dst, tagRemote, remote)
+		dst = record.Append(dst, tagRemote, remote)
 	}
-	dst = append(dst, tagTimes, 16)
+	dst = record.AppendHeader(dst, tagTimes, 16)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastRead))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastPing))
 	if c.route != nil && c.route.Path != "" {
-		dst = append(dst, tagPath)
-		dst = binary.AppendUvarint(dst, uint64(len(c.route.Path)))
-		dst = append(dst, c.route.Path...)
+		dst = record.Append(dst, tagPath, c.route.Path)
 		if c.route.Save != nil {
-			dst = appendRecord(dst, tagOwner, c.route.Save(c))
+			dst = record.Append(dst, tagOwner, c.route.Save(c))
 		}
 	}
 	if c.expires != 0 {
-		dst = appendNumber(dst, tagExpiry, uint64(c.expires))
+		dst = record.AppendUint64(dst, tagExpiry, uint64(c.expires))
 	}
 	dst = c.appendInput(dst)
 	dst = c.appendOutput(dst)
@@ -116,13 +104,12 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 		if ph == phaseOpen {
 			tag = tagParting
 		}
-		dst = append(dst, tag)
-		dst = binary.AppendUvarint(dst, uint64(2+len(c.end.reason)))
+		dst = record.AppendHeader(dst, tag, 2+len(c.end.reason))
 		dst = binary.LittleEndian.AppendUint16(dst, uint16(c.end.code))
 		dst = append(dst, c.end.reason...)
 	}
 	if carried != nil {
-		dst = appendRecord(dst, tagCarried, carried)
+		dst = record.Append(dst, tagCarried, carried)
 	}
 	return c.appendLetters(dst)
 }
@@ -135,23 +122,22 @@ func (c *Conn) appendInput(dst []byte) []byte {
 	if n := len(dst) - at - 2; n == 1 { // nothing but its version
 		dst = dst[:at]
 	} else {
-		dst = appendRecord(dst[:at], tagReader, append([]byte(nil), dst[at+2:]...))
+		dst = record.Append(dst[:at], tagReader, append([]byte(nil), dst[at+2:]...))
 	}
 	if c.in != nil {
-		dst = append(dst, tagInbound)
-		dst = binary.AppendUvarint(dst, uint64(1+len(c.in.buf)))
+		dst = record.AppendHeader(dst, tagInbound, 1+len(c.in.buf))
 		dst = append(append(dst, byte(c.in.op)), c.in.buf...)
 		if c.in.since != 0 && c.phase.Load() == phaseOpen {
-			dst = append(dst, tagProgress, 16)
+			dst = record.AppendHeader(dst, tagProgress, 16)
 			dst = binary.LittleEndian.AppendUint64(dst, uint64(c.in.elapsed(c.eng.loop.Now())))
 			dst = binary.LittleEndian.AppendUint64(dst, uint64(c.in.got))
 		}
 	}
 	if bits := c.loopBits & movedLoopBits; bits != 0 {
-		dst = append(dst, tagLoopBits, 1, byte(bits))
+		dst = append(record.AppendHeader(dst, tagLoopBits, 1), byte(bits))
 	}
 	if c.loopBits&bitKept != 0 {
-		dst = append(dst, tagKept, 0)
+		dst = record.AppendHeader(dst, tagKept, 0)
 	}
 	return dst
 }
@@ -159,7 +145,7 @@ func (c *Conn) appendInput(dst []byte) []byte {
 // appendOutput appends what waits to be written. A frame that has begun to leave goes on at its next byte.
 func (c *Conn) appendOutput(dst []byte) []byte {
 	if c.bits&bitPressed != 0 {
-		dst = append(dst, tagPressed, 0)
+		dst = record.AppendHeader(dst, tagPressed, 0)
 	}
 	if c.out == nil {
 		return dst
@@ -170,7 +156,7 @@ func (c *Conn) appendOutput(dst []byte) []byte {
 		if ch.kind == chunkPinned {
 			tag = tagPinned
 		}
-		dst = appendRecord(dst, tag, ch.buf)
+		dst = record.Append(dst, tag, ch.buf)
 	}
 	return dst
 }
@@ -187,8 +173,7 @@ func (c *Conn) appendLetters(dst []byte) []byte {
 		if c.bits&bitOver != 0 && (l.kind == eventMessage || l.kind == eventDrain) {
 			continue
 		}
-		dst = append(dst, tagLetter)
-		dst = binary.AppendUvarint(dst, uint64(2+len(data)))
+		dst = record.AppendHeader(dst, tagLetter, 2+len(data))
 		dst = append(append(dst, byte(l.kind), byte(l.op)), data...)
 	}
 	return dst
@@ -200,15 +185,12 @@ func parseState(b []byte) (*state, error) {
 		return nil, fmt.Errorf("%w: unknown version", ErrState)
 	}
 	s := new(state)
-	for b = b[1:]; len(b) > 0; {
-		tag := b[0]
-		length, n := binary.Uvarint(b[1:])
-		if n <= 0 || length > uint64(len(b)-1-n) {
-			return nil, fmt.Errorf("%w: cut off", ErrState)
+	for d := record.NewDecoder(b[1:]); d.More(); {
+		tag, value := d.Next()
+		if err := d.Err(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrState, err)
 		}
-		value := b[1+n : 1+n+int(length)]
-		b = b[1+n+int(length):]
-		if !s.record(tag, value) && tag < tagOptional {
+		if !s.load(tag, value) && tag < record.Optional {
 			return nil, fmt.Errorf("%w: record %#x of %d bytes", ErrState, tag, len(value))
 		}
 	}
@@ -218,53 +200,26 @@ func parseState(b []byte) (*state, error) {
 	return s, nil
 }
 
-// record takes one record and reports whether it made sense.
-func (s *state) record(tag byte, v []byte) bool {
+// load stores one record and reports whether it is known and well formed. A record that is not leaves s as it was.
+func (s *state) load(tag byte, v []byte) bool {
 	switch tag {
-	case tagID:
-		if len(v) == 8 {
-			s.id = binary.LittleEndian.Uint64(v)
-		}
-		return len(v) == 8
 	case tagPhase:
 		if len(v) == 1 {
 			s.phase = uint32(v[0])
 		}
 		return len(v) == 1
+	case tagID, tagHeard, tagExpiry, tagTimes, tagProgress:
+		return s.loadNumbers(tag, v)
 	case tagRemote:
 		return s.remote.UnmarshalBinary(v) == nil
-	case tagTimes:
-		if len(v) == 16 {
-			s.read, s.ping = int64(binary.LittleEndian.Uint64(v)), int64(binary.LittleEndian.Uint64(v[8:]))
-		}
-		return len(v) == 16
 	case tagPath:
 		s.path = string(v)
 	case tagOwner:
 		s.owner = v
 	case tagTopic:
 		s.topics = append(s.topics, string(v))
-	case tagHeard:
-		if len(v) == 8 {
-			s.heard = binary.LittleEndian.Uint64(v)
-		}
-		return len(v) == 8
-	case tagExpiry:
-		if len(v) == 8 {
-			s.expires = int64(binary.LittleEndian.Uint64(v))
-		}
-		return len(v) == 8
 	case tagCarried:
 		s.carried, s.wantsResume = v, true
-	default:
-		return s.traffic(tag, v)
-	}
-	return true
-}
-
-// traffic takes a record about what comes in and what goes out.
-func (s *state) traffic(tag byte, v []byte) bool {
-	switch tag {
 	case tagReader:
 		return s.reader.LoadState(v) == nil
 	case tagInbound:
@@ -272,12 +227,6 @@ func (s *state) traffic(tag byte, v []byte) bool {
 			s.op, s.inbound, s.hasInbound = ws.Opcode(v[0]), v[1:], true
 		}
 		return len(v) > 0
-	case tagProgress:
-		if len(v) == 16 {
-			s.elapsed = int64(binary.LittleEndian.Uint64(v))
-			s.got = int(min(binary.LittleEndian.Uint64(v[8:]), math.MaxInt32))
-		}
-		return len(v) == 16
 	case tagLoopBits:
 		if len(v) == 1 {
 			s.loopBits |= loopBits(v[0]) & movedLoopBits
@@ -303,6 +252,31 @@ func (s *state) traffic(tag byte, v []byte) bool {
 		s.letters = append(s.letters, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
 	default:
 		return false
+	}
+	return true
+}
+
+// loadNumbers stores a record of one or two numbers of 8 bytes.
+func (s *state) loadNumbers(tag byte, v []byte) bool {
+	size := 8
+	if tag == tagTimes || tag == tagProgress {
+		size = 16
+	}
+	if len(v) != size {
+		return false
+	}
+	first, second := binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[size-8:])
+	switch tag {
+	case tagID:
+		s.id = first
+	case tagHeard:
+		s.heard = first
+	case tagExpiry:
+		s.expires = int64(first)
+	case tagTimes:
+		s.read, s.ping = int64(first), int64(second)
+	case tagProgress:
+		s.elapsed, s.got = int64(first), int(min(second, math.MaxInt32))
 	}
 	return true
 }
