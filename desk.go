@@ -324,7 +324,7 @@ func handoffOf(c crew) control.Handoff {
 	if group == nil {
 		return control.Handoff{}
 	}
-	r := group.Rolled()
+	r := group.RollTotals()
 	return control.Handoff{Moved: r.Moved, Failed: r.Failed + r.Drained, LastSeconds: r.Last.Seconds()}
 }
 

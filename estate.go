@@ -176,7 +176,7 @@ func (a *App) tryDoors(est *estate) error {
 // want of a log: it served well in its trial, a moment ago.
 func (a *App) openPrimaryJournal(left *cluster.Inheritance) error {
 	err := a.openJournal(0)
-	if err == nil || left == nil || left.Check {
+	if err == nil || left == nil || left.Trial {
 		return err
 	}
 	dir := a.cfg.LogDir

@@ -136,7 +136,7 @@ func (m *mover) look(self *cluster.Self) {
 		m.end.Tick()
 		if m.end != nil && m.order.ID != 0 {
 			moved, left := m.end.Moved()
-			_ = self.Moving(m.order, moved, left)
+			_ = self.MoveProgress(m.order, moved, left)
 			m.n.eng.Widen()
 			m.impatient(moved)
 			if m.end != nil {

@@ -54,7 +54,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if left != nil && left.Check {
+	if left != nil && left.Trial {
 		if err := a.standTrial(left, est); err != nil {
 			return err
 		}
@@ -247,7 +247,7 @@ func (l *workerLink) Send(m []byte) error {
 }
 
 // move keeps the ways of messages to connections while those move. It runs on the cluster's own goroutine, in order.
-func (p *primary) move(m cluster.Moving) {
+func (p *primary) move(m cluster.MoveEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	from, to := p.ports[m.From.ID()], p.ports[m.To.ID()] // nil: it has died meanwhile

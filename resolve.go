@@ -25,7 +25,7 @@ const maxSettings = 64 << 10
 func Resolve(load func(before []byte) ([]byte, error)) ([]byte, error) {
 	kept, known := os.LookupEnv(settingsVariable)
 	var before []byte
-	if known && (cluster.IsWorker() || cluster.Succeeds() || cluster.OnTrial()) {
+	if known && (cluster.IsWorker() || cluster.HasInheritance() || cluster.OnTrial()) {
 		b, err := base64.StdEncoding.DecodeString(kept)
 		if err != nil {
 			return nil, fmt.Errorf("expedite: %s: %w", settingsVariable, err)

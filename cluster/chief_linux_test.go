@@ -58,7 +58,7 @@ func chief() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if left != nil && left.Check {
+	if left != nil && left.Trial {
 		if why, err := os.ReadFile(os.Getenv(vetoEnv)); err == nil {
 			fmt.Fprint(os.Stderr, "on trial\n", string(why))
 			return 1
@@ -251,7 +251,7 @@ type status struct {
 	Addr       string
 	Ledger     ledger
 	Stats      Stats
-	Rolled     Rolled
+	Rolled     RollTotals
 	Workers    []workerStatus
 	FDs        int
 }
@@ -265,7 +265,7 @@ type workerStatus struct {
 }
 
 func (b *boss) status() {
-	s := status{Generation: b.p.Generation(), Stats: b.p.Stats(), Rolled: b.p.Rolled(), Addr: b.p.Addr().String()}
+	s := status{Generation: b.p.Generation(), Stats: b.p.Stats(), Rolled: b.p.RollTotals(), Addr: b.p.Addr().String()}
 	list, _ := os.ReadDir("/proc/self/fd")
 	s.FDs = len(list)
 	for _, w := range b.p.Workers() {

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Defaults of Config.
+// The defaults of Config.
 const (
-	DefaultStartTimeout = 30 * time.Second
-	DefaultQueueLimit   = 16 << 20
-	DefaultOutputLimit  = 1 << 20
+	defaultStartTimeout = 30 * time.Second
+	defaultQueueLimit   = 16 << 20
+	defaultOutputLimit  = 1 << 20
 )
 
 // MaxMessage is the longest message and, less 8 bytes, the longest report, in bytes.
@@ -54,18 +54,18 @@ type Config struct {
 	// open, or its next start is more than a second away. Their sockets are closed after it. Nil closes them without a
 	// word. The bytes must not change.
 	Refusal []byte
-	// StartTimeout is the time a worker has until it is ready; then it is killed, which counts as a crash. 0 is
-	// DefaultStartTimeout; negative is an error.
+	// StartTimeout is the time a worker has until it is ready; then it is killed, which counts as a crash. 0 is 30 s;
+	// negative is an error.
 	StartTimeout time.Duration
 	// Heartbeat is how long a worker that has reported once may be silent; then it counts as hanging, and is killed and
 	// replaced. 0 is for ever; negative is an error.
 	Heartbeat time.Duration
 	// QueueLimit is the number of bytes that may wait on the way to one worker; beyond, Send fails with
-	// ErrOverloaded. A message that finds the queue empty is taken whatever its length. 0 is DefaultQueueLimit;
+	// ErrOverloaded. A message that finds the queue empty is taken whatever its length. 0 is 16 MiB;
 	// negative is an error.
 	QueueLimit int
 	// OutputLimit is the number of bytes of workers' output that may wait for each of Stdout and Stderr. Lines beyond it
-	// are dropped; Stats.OutputLost counts them. 0 is DefaultOutputLimit; negative is an error.
+	// are dropped; Stats.OutputLost counts them. 0 is 1 MiB; negative is an error.
 	OutputLimit int
 	// Logger receives what an operator must know. Nil is slog.Default. A goroutine of its own calls it: nothing waits
 	// for a handler that is slow.
@@ -84,7 +84,7 @@ type Config struct {
 	Inherit *Inheritance
 	// OnMove is told where a move of connections stands, by the goroutine that runs the workers: see MoveStep. It must
 	// neither block nor call the methods of Primary that wait.
-	OnMove func(Moving)
+	OnMove func(MoveEvent)
 	// OnReport receives a worker's report, valid until it returns.
 	OnReport func(w *Worker, report []byte)
 }
@@ -104,13 +104,13 @@ func (c Config) withDefaults() (Config, error) {
 		c.Workers = min(runtime.NumCPU(), MaxWorkers)
 	}
 	if c.StartTimeout == 0 {
-		c.StartTimeout = DefaultStartTimeout
+		c.StartTimeout = defaultStartTimeout
 	}
 	if c.QueueLimit == 0 {
-		c.QueueLimit = DefaultQueueLimit
+		c.QueueLimit = defaultQueueLimit
 	}
 	if c.OutputLimit == 0 {
-		c.OutputLimit = DefaultOutputLimit
+		c.OutputLimit = defaultOutputLimit
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

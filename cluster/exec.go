@@ -79,8 +79,8 @@ func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
 
 // tryNext runs the program on disk with a copy of the state, to see whether it could go on.
 func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) error {
-	var h *heritage
-	p.doNow(func() { h, _ = p.bequeath(nil) })
+	var h *inheritance
+	p.doNow(func() { h, _ = p.inheritance(nil) })
 	if h == nil {
 		return ErrStopped
 	}
@@ -99,7 +99,7 @@ func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) err
 	cmd := exec.CommandContext(ctx, next.path, os.Args[1:]...)
 	cmd.Dir = next.dir
 	cmd.ExtraFiles = []*os.File{f}
-	cmd.Env = append(os.Environ(), heritageEnv+"="+fmt.Sprintf(heritageFormat, linkFD, true))
+	cmd.Env = append(os.Environ(), inheritanceEnv+"="+fmt.Sprintf(inheritanceFormat, linkFD, true))
 	next.setCommand(cmd)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, answer)
 	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", answerEnv, linkFD+len(cmd.ExtraFiles)-1))
@@ -119,8 +119,8 @@ func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) err
 	return err
 }
 
-// seal writes a heritage, with the application's part, where the next program finds it.
-func (o *ExecOptions) seal(h *heritage) (*os.File, error) {
+// seal writes an inheritance, with the application's part, where the next program finds it.
+func (o *ExecOptions) seal(h *inheritance) (*os.File, error) {
 	app, err := o.state()
 	if err != nil {
 		return nil, err
@@ -249,7 +249,7 @@ func (p *Primary) isStopping() (yes bool) {
 func (p *Primary) exec(next *program, o ExecOptions) error {
 	var fds []int
 	defer func() { closeFDs(fds) }()
-	h, err := p.bequeath(&fds)
+	h, err := p.inheritance(&fds)
 	if err != nil {
 		return err
 	}
@@ -275,20 +275,20 @@ func (p *Primary) exec(next *program, o ExecOptions) error {
 	if o.Before != nil {
 		o.Before()
 	}
-	env := slices.DeleteFunc(next.environ(), func(kv string) bool { return strings.HasPrefix(kv, heritageEnv+"=") })
-	env = append(env, heritageEnv+"="+fmt.Sprintf(heritageFormat, fd, false))
+	env := slices.DeleteFunc(next.environ(), func(kv string) bool { return strings.HasPrefix(kv, inheritanceEnv+"=") })
+	env = append(env, inheritanceEnv+"="+fmt.Sprintf(inheritanceFormat, fd, false))
 	if back, err := enter(next.dir); err == nil {
 		defer back()
 	}
 	return replaceProgram(next.execPath(), append([]string{os.Args[0]}, os.Args[1:]...), env, fds)
 }
 
-// bequeath is what the next program must know. The descriptors are copies, which are appended to fds; with nil there
+// inheritance is what the next program must know. The descriptors are copies, which are appended to fds; with nil there
 // are none, which is enough for a trial. On the run loop.
-func (p *Primary) bequeath(fds *[]int) (*heritage, error) {
-	h := &heritage{
-		Version: heritageVersion, Generation: p.generation, NextID: p.nextID, MoveIDs: p.moveIDs.Load(),
-		Rolled: p.Rolled(), Stats: p.Stats(), Invocation: &p.programs.invocation, Scheduling: &p.cfg.Scheduling,
+func (p *Primary) inheritance(fds *[]int) (*inheritance, error) {
+	h := &inheritance{
+		Version: inheritanceVersion, Generation: p.generation, NextID: p.nextID, MoveIDs: p.moveIDs.Load(),
+		Rolled: p.RollTotals(), Stats: p.Stats(), Invocation: &p.programs.invocation, Scheduling: &p.cfg.Scheduling,
 	}
 	var failed error
 	carry := func(of Handle) int {
@@ -307,12 +307,12 @@ func (p *Primary) bequeath(fds *[]int) (*heritage, error) {
 		h.Acceptors = append(h.Acceptors, carry(a.file))
 	}
 	for _, s := range p.slots {
-		h.Slots = append(h.Slots, slotHeritage{s.number, s.generation, s.env, s.crashes.Load()})
+		h.Slots = append(h.Slots, inheritedSlot{s.number, s.generation, s.env, s.crashes.Load()})
 		if w := s.worker; w != nil {
-			h.Workers = append(h.Workers, w.bequeath(carry))
+			h.Workers = append(h.Workers, w.inheritance(carry))
 		}
 	}
-	h.Shared = p.shared.bequeath(carry)
+	h.Shared = p.shared.inheritance(carry)
 	return h, failed
 }
 
@@ -325,8 +325,8 @@ func (connHandle) Close() error { return nil }
 // SyscallConn is the link's.
 func (c connHandle) SyscallConn() (syscall.RawConn, error) { return c.l.conn.SyscallConn() }
 
-func (w *Worker) bequeath(carry func(Handle) int) workerHeritage {
-	b := workerHeritage{
+func (w *Worker) inheritance(carry func(Handle) int) inheritedWorker {
+	b := inheritedWorker{
 		ID: w.id, Slot: w.slot, Generation: w.generation, PID: w.PID(), State: w.State(),
 		Wanted: w.wanted, Dismissed: w.dismissed,
 		Load: w.load.Load(), Passed: w.total.Load(), Began: w.began,
@@ -352,12 +352,12 @@ func (w *Worker) bequeath(carry func(Handle) int) workerHeritage {
 	return b
 }
 
-// bequeath lists the sockets.
-func (s *shared) bequeath(carry func(Handle) int) (list []sharedHeritage) {
+// inheritance lists the sockets.
+func (s *shared) inheritance(carry func(Handle) int) (list []inheritedSocket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, at := range s.sockets {
-		h := sharedHeritage{Key: key, Kind: handleType(at.handle), FD: carry(at.handle)}
+		h := inheritedSocket{Key: key, Kind: handleType(at.handle), FD: carry(at.handle)}
 		for id := range at.users {
 			h.Users = append(h.Users, id)
 		}

@@ -23,7 +23,7 @@ func (p *Primary) inherit(i *Inheritance) error {
 	for _, fd := range h.Acceptors {
 		ln, ok := makeHandle(handleTCPListener, fd).(*net.TCPListener)
 		if !ok {
-			return fmt.Errorf("%w: listening socket", errHeritage)
+			return fmt.Errorf("%w: listening socket", errInheritance)
 		}
 		p.listeners = append(p.listeners, ln)
 	}
@@ -55,7 +55,7 @@ func (p *Primary) inherit(i *Inheritance) error {
 	return nil
 }
 
-func (p *Primary) inheritWorker(b workerHeritage, s *slot) (*Worker, error) {
+func (p *Primary) inheritWorker(b inheritedWorker, s *slot) (*Worker, error) {
 	w := &Worker{
 		slot: b.Slot, generation: b.Generation, id: b.ID, began: b.Began, wanted: b.Wanted, dismissed: b.Dismissed,
 		primary: p, at: s, ready: make(chan struct{}), done: make(chan struct{}),
@@ -149,10 +149,10 @@ func (p *Primary) accepts(number int) bool {
 }
 
 // inherit takes a socket over.
-func (s *shared) inherit(b sharedHeritage) error {
+func (s *shared) inherit(b inheritedSocket) error {
 	h := makeHandle(b.Kind, b.FD)
 	if h == nil {
-		return errors.Join(errHeritage, errors.New("shared socket"))
+		return errors.Join(errInheritance, errors.New("shared socket"))
 	}
 	if s.sockets == nil {
 		s.sockets = make(map[string]*sharedSocket)

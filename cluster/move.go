@@ -55,8 +55,8 @@ const (
 	MoveFailed
 )
 
-// Moving tells where a move stands.
-type Moving struct {
+// MoveEvent tells where a move stands.
+type MoveEvent struct {
 	Step     MoveStep
 	From, To *Worker
 	// Whole says that To replaces From.
@@ -212,8 +212,8 @@ func (s *Self) Stuck(m Move) error {
 	return s.link.send(kindStuck, binary.LittleEndian.AppendUint64(nil, m.ID))
 }
 
-// Moving tells the primary how far a move is.
-func (s *Self) Moving(m Move, moved, left int) error {
+// MoveProgress tells the primary how far a move is.
+func (s *Self) MoveProgress(m Move, moved, left int) error {
 	b := binary.LittleEndian.AppendUint64(nil, m.ID)
 	b = binary.LittleEndian.AppendUint64(b, uint64(moved))
 	return s.link.send(kindMoving, binary.LittleEndian.AppendUint64(b, uint64(left)))

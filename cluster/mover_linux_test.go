@@ -151,7 +151,7 @@ func (m *mover) give(o Move, f *os.File) {
 		raw, _ := duplicate(c.(Handle))
 		err = errors.Join(err, conn.WriteFDs(fdpass.AppendFrame(nil, tellConn, 1, nil), []int{raw}))
 		closeFD(raw)
-		_ = m.self.Moving(o, i+1, len(list)-i-1)
+		_ = m.self.MoveProgress(o, i+1, len(list)-i-1)
 	}
 	if err == nil {
 		err = conn.CloseWrite()

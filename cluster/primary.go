@@ -61,7 +61,7 @@ type Primary struct {
 
 	mu       sync.Mutex
 	settings Settings
-	rolled   Rolled
+	rolled   RollTotals
 }
 
 // maxLogs is the number of records that may wait for Config.Logger.

@@ -143,7 +143,7 @@ func (r *roll) failed(m *move, res MoveResult) error {
 // route tells the application that messages to connections take another way. On the run loop.
 func (p *Primary) route(m *move, step MoveStep) {
 	if p.cfg.OnMove != nil {
-		p.cfg.OnMove(Moving{Step: step, From: m.from, To: m.to, Whole: m.Count < 0})
+		p.cfg.OnMove(MoveEvent{Step: step, From: m.from, To: m.to, Whole: m.Count < 0})
 	}
 }
 

@@ -215,7 +215,7 @@ func TestLinkPauses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		links[i] = newLink(c, DefaultQueueLimit)
+		links[i] = newLink(c, defaultQueueLimit)
 		defer links[i].close()
 	}
 	a, b := links[0], links[1]

@@ -33,7 +33,7 @@ type RollOptions struct {
 	// Canary is how long the first new worker must serve, once beside the old one and once in its place, before the
 	// rest follows. 0 is none.
 	Canary time.Duration
-	// Drain is the time for connections that cannot move. 0 is DefaultDrain.
+	// Drain is the time for connections that cannot move. 0 is 30 s.
 	Drain time.Duration
 	// Trial has the program that Reload is about to start say first, as for Exec with the same options, whether it could
 	// take this one's place. If it could not, nothing is replaced, and the error is a *TrialError. Nil is no trial.
@@ -42,8 +42,8 @@ type RollOptions struct {
 	Progress func(Progress)
 }
 
-// DefaultDrain is RollOptions.Drain.
-const DefaultDrain = 30 * time.Second
+// defaultDrain is the default of RollOptions.Drain.
+const defaultDrain = 30 * time.Second
 
 // RollResult is what a roll has done.
 type RollResult struct {
@@ -75,7 +75,7 @@ type roll struct {
 // beginRoll makes sure that there is one at a time. end must be called.
 func (p *Primary) beginRoll(o RollOptions, slots int) (*roll, error) {
 	if o.Drain <= 0 {
-		o.Drain = DefaultDrain
+		o.Drain = defaultDrain
 	}
 	if !p.rolling.CompareAndSwap(false, true) {
 		return nil, ErrBusy
@@ -108,14 +108,14 @@ func (r *roll) end() RollResult {
 	return r.result
 }
 
-// Rolled is what all rolls have done since the primary first started.
-type Rolled struct {
+// RollTotals is what all rolls have done since the primary first started.
+type RollTotals struct {
 	Moved, Drained, Failed uint64
 	Last                   time.Duration // of the last one
 }
 
-// Rolled returns the sums.
-func (p *Primary) Rolled() Rolled {
+// RollTotals returns the sums.
+func (p *Primary) RollTotals() RollTotals {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.rolled

@@ -150,7 +150,7 @@ func TestReloadReplacesOneSlotAfterTheOther(t *testing.T) {
 			if by := g.dialMany(30); by[1]+by[2]+by[3] != 30 {
 				t.Errorf("connections by worker: %v, want 30", by)
 			}
-			if got := g.Rolled(); got.Moved != uint64(tt.moved) || got.Last != res.Took {
+			if got := g.RollTotals(); got.Moved != uint64(tt.moved) || got.Last != res.Took {
 				t.Errorf("sums %+v, want %d moved", got, tt.moved)
 			}
 		})
@@ -186,7 +186,7 @@ func TestSettleComesAfterTheLastMessage(t *testing.T) {
 	var steps, heard []string
 	g := start(t, Config{
 		Workers: 1, Listen: anyPort,
-		OnMove: func(m Moving) {
+		OnMove: func(m MoveEvent) {
 			mu.Lock()
 			defer mu.Unlock()
 			steps = append(steps, fmt.Sprintf("%d from %d to %d whole %t; the slot's is %d",
@@ -245,7 +245,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var steps []MoveStep
 			g := start(t, Config{
-				Workers: 2, Listen: anyPort, OnMove: func(m Moving) { steps = append(steps, m.Step) },
+				Workers: 2, Listen: anyPort, OnMove: func(m MoveEvent) { steps = append(steps, m.Step) },
 			}, tt.play)
 			clients := g.dialSome(6)
 			before, fds := pids(g.Primary), openFDs(t, os.Getpid())
@@ -291,7 +291,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 func TestSuccessorThatCannotTakeOverGivesBack(t *testing.T) {
 	var steps []MoveStep
 	g := start(t, Config{
-		Workers: 1, Listen: anyPort, OnMove: func(m Moving) { steps = append(steps, m.Step) },
+		Workers: 1, Listen: anyPort, OnMove: func(m MoveEvent) { steps = append(steps, m.Step) },
 	}, "reluctant")
 	before := g.dialSome(2)
 	ended := make(chan error)
@@ -322,7 +322,7 @@ func TestSuccessorThatCannotTakeOverGivesBack(t *testing.T) {
 func TestGiverThatDiesLeavesItsSlotToTheTaker(t *testing.T) {
 	var steps []MoveStep
 	g := start(t, Config{
-		Workers: 2, Listen: anyPort, OnMove: func(m Moving) { steps = append(steps, m.Step) },
+		Workers: 2, Listen: anyPort, OnMove: func(m MoveEvent) { steps = append(steps, m.Step) },
 	}, "giverdies")
 	// A worker that is slow to acknowledge two sockets gets no more for a while, so they do not just take turns.
 	var clients []client

@@ -20,10 +20,6 @@ import (
 // IsWorker says whether this process was started by a primary. It is true until Join.
 func IsWorker() bool { return os.Getenv(roleEnv) != "" }
 
-// IsPrimary says whether this process is free to be a primary: no primary has started it. It is false until Join, in a
-// worker: ask before.
-func IsPrimary() bool { return !IsWorker() }
-
 // joinedEnv has the number of the process that has called Join.
 const joinedEnv = "EXPEDITE_JOINED"
 
@@ -101,7 +97,7 @@ func Join() (*Self, error) {
 			return nil, fmt.Errorf("cluster: listening socket: %w", err)
 		}
 	}
-	s.link = newLink(conn, DefaultQueueLimit)
+	s.link = newLink(conn, defaultQueueLimit)
 	if err := s.link.send(kindOnline, nil); err != nil {
 		return nil, err
 	}

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// goldenHeritage is what testdata/heritage-v1.json says. A program must be able to go on with what any program of that
+// goldenInheritance is what testdata/inheritance-v1.json says. A program must be able to go on with what any program of that
 // version has left: neither may be changed, but by a new version beside it.
-func goldenHeritage() *heritage {
+func goldenInheritance() *inheritance {
 	began := time.Date(2026, 11, 23, 20, 15, 30, 123456789, time.UTC)
-	return &heritage{
+	return &inheritance{
 		Version: 1, Generation: 3, NextID: 9, MoveIDs: 4,
-		Slots: []slotHeritage{{1, 2, nil, 0}, {2, 5, []string{"ROLE=indexer", "EMPTY="}, 3}, {4, 1, nil, 1}},
-		Workers: []workerHeritage{
+		Slots: []inheritedSlot{{1, 2, nil, 0}, {2, 5, []string{"ROLE=indexer", "EMPTY="}, 3}, {4, 1, nil, 1}},
+		Workers: []inheritedWorker{
 			{
 				ID: 8, Slot: 1, Generation: 2, PID: 4242, State: StateReady, Load: 1000, Passed: 12345,
 				Began: began, Link: 11,
@@ -33,36 +33,36 @@ func goldenHeritage() *heritage {
 			},
 		},
 		Acceptors: []int{6, 7},
-		Shared:    []sharedHeritage{{Key: "\x00\x00\x00\x00tcp\x00:0", Kind: handleTCPListener, FD: 15, Users: []uint64{8, 9}}},
+		Shared:    []inheritedSocket{{Key: "\x00\x00\x00\x00tcp\x00:0", Kind: handleTCPListener, FD: 15, Users: []uint64{8, 9}}},
 		Files:     map[string]int{"admin": 16, "control": 17},
-		Rolled:    Rolled{Moved: 5000, Drained: 2, Failed: 1, Last: 1500 * time.Millisecond},
+		Rolled:    RollTotals{Moved: 5000, Drained: 2, Failed: 1, Last: 1500 * time.Millisecond},
 		Stats: Stats{
 			Accepted: 1, Passed: 2, Redistributed: 3, Refused: 4, AcceptErrors: 5, Restarts: 6, Overloads: 7, HandlesLost: 8,
 		},
 	}
 }
 
-// framed is a heritage in JSON as it is left.
+// framed is an inheritance in JSON as it is left.
 func framed(text string) []byte {
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
 }
 
-func TestGoldenHeritageStaysReadable(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("testdata", "heritage-v1.json"))
+func TestGoldenInheritanceStaysReadable(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "inheritance-v1.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, app, err := parseHeritage(append(framed(string(text)), "state of the application"...))
+	h, app, err := parseInheritance(append(framed(string(text)), "state of the application"...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(app) != "state of the application" {
 		t.Errorf("application's part %q", app)
 	}
-	if want := goldenHeritage(); !reflect.DeepEqual(h, want) {
-		t.Errorf("heritage\n%+v, want\n%+v", h, want)
+	if want := goldenInheritance(); !reflect.DeepEqual(h, want) {
+		t.Errorf("inheritance\n%+v, want\n%+v", h, want)
 	}
-	b, err := goldenHeritage().encode([]byte("x"))
+	b, err := goldenInheritance().encode([]byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestGoldenHeritageStaysReadable(t *testing.T) {
 	}
 }
 
-func TestParseHeritage(t *testing.T) {
+func TestParseInheritance(t *testing.T) {
 	whole := `"version":1,"slots":[{"number":1},{"number":2}],"workers":[{"id":3,"slot":1,"pid":7}]`
 	length := func(n uint64, text string) []byte {
 		return append(binary.LittleEndian.AppendUint64(nil, n), text...)
@@ -91,7 +91,7 @@ func TestParseHeritage(t *testing.T) {
 		{"a length that overflows", "cut off", length(1<<63, "{}")},
 		{"the largest length", "cut off", length(1<<64-1, "{}")},
 		{"no JSON", "invalid character 'x' looking for beginning of value", framed("x")},
-		{"JSON that is no object", "cannot unmarshal array into Go value of type cluster.heritage", framed("[]")},
+		{"JSON that is no object", "cannot unmarshal array into Go value of type cluster.inheritance", framed("[]")},
 		{"null", "version 0, this program knows 1", framed("null")},
 		{"a later version", "version 2, this program knows 1", framed(`{"version":2}`)},
 		{"an earlier version", "version 0, this program knows 1", framed(`{"slots":[]}`)},
@@ -117,13 +117,13 @@ func TestParseHeritage(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h, _, err := parseHeritage(tt.in)
+			h, _, err := parseInheritance(tt.in)
 			switch {
 			case tt.want == "" && err != nil:
 				t.Errorf("error %v", err)
 			case tt.want == "" && h == nil:
 				t.Error("nothing")
-			case tt.want != "" && (!errors.Is(err, errHeritage) || !strings.HasSuffix(err.Error(), tt.want)):
+			case tt.want != "" && (!errors.Is(err, errInheritance) || !strings.HasSuffix(err.Error(), tt.want)):
 				t.Errorf("error %v, want %s", err, tt.want)
 			case tt.want != "" && h != nil:
 				t.Errorf("%+v beside an error", h)
@@ -132,14 +132,14 @@ func TestParseHeritage(t *testing.T) {
 	}
 }
 
-func FuzzParseHeritage(f *testing.F) {
-	if text, err := os.ReadFile(filepath.Join("testdata", "heritage-v1.json")); err == nil {
+func FuzzParseInheritance(f *testing.F) {
+	if text, err := os.ReadFile(filepath.Join("testdata", "inheritance-v1.json")); err == nil {
 		f.Add(append(framed(string(text)), "app"...))
 	}
 	f.Add([]byte{})
 	f.Add(framed(`{"version":1,"slots":[{"number":1}],"workers":[{"id":3,"slot":1,"pid":7,"rest_fds":[null,[]]}]}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		h, app, err := parseHeritage(in)
+		h, app, err := parseInheritance(in)
 		if err != nil {
 			return
 		}
@@ -148,7 +148,7 @@ func FuzzParseHeritage(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, appAgain, err := parseHeritage(b)
+		again, appAgain, err := parseInheritance(b)
 		if err != nil {
 			t.Fatalf("%q does not read back: %v", b, err)
 		}
@@ -167,16 +167,16 @@ func TestInheritOfNonsense(t *testing.T) {
 		{"a number below zero", "fd=-1 check=false"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Setenv(heritageEnv, tt.env)
-			if i, err := Inherit(); !errors.Is(err, errHeritage) || i != nil {
-				t.Errorf("%v, %v, want a bad heritage", i, err)
+			t.Setenv(inheritanceEnv, tt.env)
+			if i, err := Inherit(); !errors.Is(err, errInheritance) || i != nil {
+				t.Errorf("%v, %v, want a bad inheritance", i, err)
 			}
-			if os.Getenv(heritageEnv) != "" {
+			if os.Getenv(inheritanceEnv) != "" {
 				t.Error("children see the variable")
 			}
 		})
 	}
 	if i, err := Inherit(); i != nil || err != nil {
-		t.Errorf("without a heritage: %v, %v", i, err)
+		t.Errorf("without an inheritance: %v, %v", i, err)
 	}
 }

@@ -11,41 +11,41 @@ import (
 	"time"
 )
 
-// heritageEnv tells a program that it goes on with the work of another one in the same process, or is asked whether it
-// could.
-const heritageEnv = "EXPEDITE_HERITAGE"
+// inheritanceEnv tells a program that it continues the work of the one that this process ran before, or that it is on
+// trial. Its name and format are part of the contract between releases.
+const inheritanceEnv = "EXPEDITE_HERITAGE"
 
-const heritageFormat = "fd=%d check=%t"
+const inheritanceFormat = "fd=%d check=%t"
 
-// heritageVersion is that of the heritage this program writes, and the only one that it reads. Fields may be added to
-// it without a new version: a program ignores those that it does not know.
-const heritageVersion = 1
+// inheritanceVersion is the version that this program writes, and the only one that it reads. Fields may be added
+// without a new version: a program ignores the fields that it does not know.
+const inheritanceVersion = 1
 
-// heritage is what a primary leaves to the program that replaces it. Descriptors are by number, and open.
-type heritage struct {
-	Version    int              `json:"version"`
-	Generation int              `json:"generation"` // of the primary that wrote it
-	NextID     uint64           `json:"next_id"`
-	MoveIDs    uint64           `json:"move_ids"`
-	Slots      []slotHeritage   `json:"slots"`
-	Workers    []workerHeritage `json:"workers"`
-	Acceptors  []int            `json:"acceptors"`
-	Shared     []sharedHeritage `json:"shared,omitempty"`
-	Files      map[string]int   `json:"files,omitempty"` // of the application
-	Scheduling *Policy          `json:"scheduling,omitempty"`
-	Invocation *invocation      `json:"invocation,omitempty"`
-	Rolled     Rolled           `json:"rolled"`
-	Stats      Stats            `json:"stats"`
+// inheritance is what a primary leaves to the program that replaces it. Descriptors are by number, and open.
+type inheritance struct {
+	Version    int               `json:"version"`
+	Generation int               `json:"generation"` // of the primary that wrote it
+	NextID     uint64            `json:"next_id"`
+	MoveIDs    uint64            `json:"move_ids"`
+	Slots      []inheritedSlot   `json:"slots"`
+	Workers    []inheritedWorker `json:"workers"`
+	Acceptors  []int             `json:"acceptors"`
+	Shared     []inheritedSocket `json:"shared,omitempty"`
+	Files      map[string]int    `json:"files,omitempty"` // of the application
+	Scheduling *Policy           `json:"scheduling,omitempty"`
+	Invocation *invocation       `json:"invocation,omitempty"`
+	Rolled     RollTotals        `json:"rolled"`
+	Stats      Stats             `json:"stats"`
 }
 
-type slotHeritage struct {
+type inheritedSlot struct {
 	Number     int      `json:"number"`
 	Generation int      `json:"generation"`
 	Env        []string `json:"env,omitempty"`
 	Crashes    uint64   `json:"crashes"`
 }
 
-type workerHeritage struct {
+type inheritedWorker struct {
 	ID         uint64    `json:"id"`
 	Slot       int       `json:"slot"`
 	Generation int       `json:"generation"`
@@ -63,18 +63,18 @@ type workerHeritage struct {
 	Stderr     []byte    `json:"stderr,omitempty"` // the end of it
 }
 
-type sharedHeritage struct {
+type inheritedSocket struct {
 	Key   string   `json:"key"`
 	Kind  byte     `json:"kind"`
 	FD    int      `json:"fd"`
 	Users []uint64 `json:"users,omitempty"`
 }
 
-// errHeritage says that what was left makes no sense.
-var errHeritage = errors.New("cluster: bad heritage")
+// errInheritance says that what was left makes no sense.
+var errInheritance = errors.New("cluster: bad inheritance")
 
-// encode is the heritage with the application's part behind it.
-func (h *heritage) encode(app []byte) ([]byte, error) {
+// encode is the inheritance with the application's part behind it.
+func (h *inheritance) encode(app []byte) ([]byte, error) {
 	b, err := json.Marshal(h)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
@@ -83,29 +83,29 @@ func (h *heritage) encode(app []byte) ([]byte, error) {
 	return append(append(out, b...), app...), nil
 }
 
-// parseHeritage is the reverse of encode.
-func parseHeritage(b []byte) (h *heritage, app []byte, err error) {
+// parseInheritance is the reverse of encode.
+func parseInheritance(b []byte) (h *inheritance, app []byte, err error) {
 	if len(b) < 8 || binary.LittleEndian.Uint64(b) > uint64(len(b)-8) {
-		return nil, nil, fmt.Errorf("%w: cut off", errHeritage)
+		return nil, nil, fmt.Errorf("%w: cut off", errInheritance)
 	}
 	end := 8 + int(binary.LittleEndian.Uint64(b))
-	h = new(heritage)
+	h = new(inheritance)
 	if err := json.Unmarshal(b[8:end], h); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errHeritage, err)
+		return nil, nil, fmt.Errorf("%w: %w", errInheritance, err)
 	}
-	if h.Version != heritageVersion {
-		return nil, nil, fmt.Errorf("%w: version %d, this program knows %d", errHeritage, h.Version, heritageVersion)
+	if h.Version != inheritanceVersion {
+		return nil, nil, fmt.Errorf("%w: version %d, this program knows %d", errInheritance, h.Version, inheritanceVersion)
 	}
 	slots := make(map[int]bool)
 	for _, s := range h.Slots {
 		if s.Number < 1 || s.Number > MaxWorkers || slots[s.Number] {
-			return nil, nil, fmt.Errorf("%w: slot %d", errHeritage, s.Number)
+			return nil, nil, fmt.Errorf("%w: slot %d", errInheritance, s.Number)
 		}
 		slots[s.Number] = true
 	}
 	for _, w := range h.Workers {
 		if !slots[w.Slot] || w.PID <= 0 || w.State > StateDead {
-			return nil, nil, fmt.Errorf("%w: worker %d of slot %d", errHeritage, w.ID, w.Slot)
+			return nil, nil, fmt.Errorf("%w: worker %d of slot %d", errInheritance, w.ID, w.Slot)
 		}
 		slots[w.Slot] = false // one each
 	}
@@ -116,11 +116,11 @@ func parseHeritage(b []byte) (h *heritage, app []byte, err error) {
 type Inheritance struct {
 	// State is what ExecOptions.State gave.
 	State []byte
-	// Check says that this is a trial: the program only has to say, by its exit code, whether it could go on with
+	// Trial says that this is a trial: the program only has to say, by its exit code, whether it could go on with
 	// State.
-	Check bool
+	Trial bool
 
-	h      *heritage
+	h      *inheritance
 	answer *os.File // of a trial; nil if nobody waits for one
 }
 
@@ -144,20 +144,20 @@ func (i *Inheritance) Answer(b []byte) error {
 
 // OnTrial reports whether this process was started to say whether it could take the place of another program, and
 // Succeeds whether it has taken it. Before Inherit.
-func OnTrial() bool { return strings.HasSuffix(os.Getenv(heritageEnv), "check=true") }
+func OnTrial() bool { return strings.HasSuffix(os.Getenv(inheritanceEnv), "check=true") }
 
-// Succeeds reports whether this process was a primary before it ran this program. Before Inherit.
-func Succeeds() bool { return strings.HasSuffix(os.Getenv(heritageEnv), "check=false") }
+// HasInheritance reports whether this process was a primary before it ran this program. Before Inherit.
+func HasInheritance() bool { return strings.HasSuffix(os.Getenv(inheritanceEnv), "check=false") }
 
 // Inherit tells whether this process was a primary before it ran this program, and what is left of that; nil if not. A
 // program that replaces primaries calls it once, before Start, and gives the result to Config.Inherit, or ends if it is
 // for a trial.
 func Inherit() (*Inheritance, error) {
-	env := os.Getenv(heritageEnv)
+	env := os.Getenv(inheritanceEnv)
 	if env == "" {
 		return nil, nil
 	}
-	if err := os.Unsetenv(heritageEnv); err != nil {
+	if err := os.Unsetenv(inheritanceEnv); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	if err := leaveProgram(); err != nil {
@@ -166,10 +166,10 @@ func Inherit() (*Inheritance, error) {
 	nameProcess()
 	var fd int
 	i := new(Inheritance)
-	if _, err := fmt.Sscanf(env, heritageFormat, &fd, &i.Check); err != nil {
-		return nil, fmt.Errorf("%w: %s=%q", errHeritage, heritageEnv, env)
+	if _, err := fmt.Sscanf(env, inheritanceFormat, &fd, &i.Trial); err != nil {
+		return nil, fmt.Errorf("%w: %s=%q", errInheritance, inheritanceEnv, env)
 	}
-	if at, err := strconv.Atoi(os.Getenv(answerEnv)); err == nil && i.Check {
+	if at, err := strconv.Atoi(os.Getenv(answerEnv)); err == nil && i.Trial {
 		i.answer = os.NewFile(uintptr(at), "answer")
 	}
 	if err := os.Unsetenv(answerEnv); err != nil {
@@ -177,27 +177,27 @@ func Inherit() (*Inheritance, error) {
 	}
 	b, err := readSealed(fd)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errHeritage, err)
+		return nil, fmt.Errorf("%w: %w", errInheritance, err)
 	}
-	i.h, i.State, err = parseHeritage(b)
+	i.h, i.State, err = parseInheritance(b)
 	if err != nil {
 		return nil, err
 	}
-	if !i.Check {
+	if !i.Trial {
 		i.h.adopt()
 	}
 	return i, nil
 }
 
 // adopt makes all descriptors close-on-exec again.
-func (h *heritage) adopt() {
+func (h *inheritance) adopt() {
 	for _, fd := range h.descriptors() {
 		closeOnExec(fd)
 	}
 }
 
-// descriptors are all that the heritage names.
-func (h *heritage) descriptors() []int {
+// descriptors are all that the inheritance names.
+func (h *inheritance) descriptors() []int {
 	list := append([]int(nil), h.Acceptors...)
 	for _, fd := range h.Files {
 		list = append(list, fd)
