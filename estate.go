@@ -45,7 +45,7 @@ const (
 	fileControl  = "control"
 	fileAdmin    = "admin"
 	fileState    = "state"
-	fileSessions = "sessions" // of session.Memory.WriteState
+	fileSessions = "sessions" // of memstore.Store.WriteState
 	fileDenials  = "denials"  // of auth.AppendDenial, one behind the other
 )
 

@@ -13,16 +13,18 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/storeguard"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/session/redisstore"
 	"github.com/expedite-go/expedite/ws"
 )
 
 // keeper joins the connections of a worker to their sessions. Any goroutine, unless a method says otherwise.
 type keeper struct {
 	store   session.Store
-	guard   *session.Guard // nil if the store is the primary's
-	require bool           // without the store there are no clients
+	guard   *storeguard.Guard // nil if the store is the primary's
+	require bool              // without the store there are no clients
 	// keepEmpty lets anonymous sessions without values live as long as others.
 	keepEmpty bool
 	registry  *registry.Client
@@ -66,7 +68,7 @@ const (
 )
 
 // newKeeper makes a keeper over a store.
-func (a *App) newKeeper(store session.Store, guard *session.Guard) *keeper {
+func (a *App) newKeeper(store session.Store, guard *storeguard.Guard) *keeper {
 	s := &a.cfg.Sessions
 	k := &keeper{
 		store: store, guard: guard, require: s.RequireRedis, query: a.cfg.LogQuery, keepEmpty: s.EmptyTTL < 0,
@@ -442,13 +444,13 @@ func (k *keeper) counts() map[string]uint64 {
 // openKeeper makes the keeper of a node, over the primary's store or Redis.
 func (a *App) openKeeper(n *node) error {
 	s := &a.cfg.Sessions
-	store, guard := n.uplink.Store(), (*session.Guard)(nil)
+	store, guard := n.uplink.Store(), (*storeguard.Guard)(nil)
 	if s.Redis != "" {
-		redis, err := session.NewRedis(context.Background(), s.Redis, session.RedisConfig{EmptyTTL: s.emptyTTL()})
+		redis, err := redisstore.New(context.Background(), s.Redis, redisstore.Config{EmptyTTL: s.emptyTTL()})
 		if err != nil {
 			return fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}
-		guard = session.NewGuard(session.GuardConfig{
+		guard = storeguard.New(storeguard.Config{
 			Main: redis, Spare: store, Require: s.RequireRedis, Log: n.log,
 			MayLog: n.journal.Clients.Allow,
 		})

@@ -20,7 +20,7 @@ const (
 	recordIdentity = 0x81 // of auth.Identity.Append; the user stands in recordUser, too, for builds that know no more
 	recordSession  = 0x82 // id (24), 1 if it was resumed (1)
 	recordHeaders  = 0x83
-	recordCarried  = 0x84 // of session.Guard.Carry
+	recordCarried  = 0x84 // of storeguard.Guard.Carry
 	recordState    = 0x85 // of State.encode
 	recordSince    = 0x86 // time of the machine's clock, in ns (8), from which on orders may not have found it
 	recordBegan    = 0x87 // seconds of the machine's clock (4) when it opened; only while the client has said nothing

@@ -14,7 +14,7 @@ import (
 // Sessions is how long, where and how many sessions are kept, for the connections of handlers with Handler.Session.
 // Every field may be zero.
 type Sessions struct {
-	// Redis is the URL of the Redis that keeps the sessions: see session.NewRedis. Empty keeps them in the primary.
+	// Redis is the URL of the Redis that keeps the sessions: see redisstore.New. Empty keeps them in the primary.
 	Redis string
 	// RequireRedis refuses clients with 503 while Redis is away. Without it they get a session that lives in the primary
 	// until Redis is back.

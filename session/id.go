@@ -13,20 +13,15 @@ import (
 // hexadecimal digits. The zero ID is none.
 type ID [24]byte
 
-const tagBytes = 8
-
-// tag is what the ids of a user begin with. All keys of a user in Redis have it, so that they are in one place.
-type tag [tagBytes]byte
-
-// secret is the random part of an id.
-type secret [len(ID{}) - tagBytes]byte
+// Tag is what the ids of a user's sessions begin with. A store can use it to keep all sessions of a user in one place.
+type Tag [8]byte
 
 // NewID makes an id for a session of user. For an anonymous one, whose user is empty, the tag is random.
 func NewID(user string) ID {
 	var id ID
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
 	if user != "" {
-		t := tagOf(user)
+		t := TagOf(user)
 		copy(id[:], t[:])
 	}
 	return id
@@ -72,17 +67,19 @@ func (id *ID) UnmarshalText(b []byte) error {
 	return err
 }
 
-func (id ID) tag() tag { return tag(id[:tagBytes]) }
+// Tag returns the part of the id that all sessions of its user share.
+func (id ID) Tag() Tag { return Tag(id[:len(Tag{})]) }
 
-func (id ID) secret() secret { return secret(id[tagBytes:]) }
+// MayBelongTo reports whether the id can be one of a user's: those of a named user begin with the user's tag. The zero
+// ID belongs to nobody.
+func (id ID) MayBelongTo(user string) bool {
+	return !id.IsZero() && (user == "" || id.Tag() == TagOf(user))
+}
 
-// mayBe says whether the id can be one of user's.
-func (id ID) mayBe(user string) bool { return !id.IsZero() && (user == "" || id.tag() == tagOf(user)) }
-
-// tagOf is the tag of a named user.
-func tagOf(user string) tag {
+// TagOf returns the tag of a named user.
+func TagOf(user string) Tag {
 	sum := sha256.Sum256([]byte("user\x00" + user))
-	return tag(sum[:])
+	return Tag(sum[:])
 }
 
 var _ slog.LogValuer = ID{}

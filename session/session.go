@@ -41,10 +41,11 @@ type Page struct {
 // Next is the page behind a session.
 func (p Page) Next(s Session) Page { return Page{Created: s.Created, ID: s.ID, Max: p.Max} }
 
-// first says that the page begins with the newest session.
-func (p Page) first() bool { return p.ID.IsZero() }
+// IsFirst reports whether the page begins with the newest session.
+func (p Page) IsFirst() bool { return p.ID.IsZero() }
 
-func (p Page) max() int {
+// Limit returns how many sessions the page has at most: Max, or MaxList if Max is not set or larger.
+func (p Page) Limit() int {
 	if p.Max <= 0 {
 		return MaxList
 	}

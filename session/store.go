@@ -78,6 +78,7 @@ type Tickets interface {
 // Limits of a Store. What is longer is refused with ErrTooLarge, but for TTLs, which are cut.
 const (
 	MaxValues      = 64       // of a session
+	MaxChanges     = 128      // values that one Save sets or deletes
 	MaxValueBytes  = 64 << 10 // of all values of a session, their keys included
 	MaxUserBytes   = 4 << 10  // of a user's name
 	MaxParams      = 32       // of a session
@@ -108,56 +109,71 @@ var (
 	ErrDeferred = errors.New("session: deferred until the store is back")
 )
 
-// unavailable wraps why a store is away.
-func unavailable(cause error) error {
+// Unavailable returns an error that is ErrUnavailable and wraps its cause.
+func Unavailable(cause error) error {
 	if errors.Is(cause, ErrUnavailable) {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 }
 
-// ttl is how long sessions of the policy live.
-func (p Policy) ttl() time.Duration {
+// Lifetime returns the TTL in force: DefaultTTL if TTL is not set, and never outside of MinTTL and MaxTTL.
+func (p Policy) Lifetime() time.Duration {
 	if p.TTL <= 0 {
 		return DefaultTTL
 	}
-	return clampTTL(p.TTL)
+	return ClampTTL(p.TTL)
 }
 
-func clampTTL(d time.Duration) time.Duration { return min(max(d, MinTTL), MaxTTL) }
+// ClampTTL returns the TTL between MinTTL and MaxTTL that is closest to d.
+func ClampTTL(d time.Duration) time.Duration { return min(max(d, MinTTL), MaxTTL) }
 
-// check says whether a session may be stored.
-func (s *Session) check() error {
-	switch n := paramBytes(s.Params); {
-	case len(s.User) > MaxUserBytes:
-		return fmt.Errorf("%w: a user of %d bytes, the limit is %d", ErrTooLarge, len(s.User), MaxUserBytes)
-	case len(s.Params) > MaxParams:
-		return fmt.Errorf("%w: %d parameters, the limit is %d", ErrTooLarge, len(s.Params), MaxParams)
-	case n > MaxParamBytes:
-		return fmt.Errorf("%w: parameters of %d bytes, the limit is %d", ErrTooLarge, n, MaxParamBytes)
-	case len(s.Place.Node) > MaxNodeBytes:
-		return fmt.Errorf("%w: a node of %d bytes, the limit is %d", ErrTooLarge, len(s.Place.Node), MaxNodeBytes)
+// Validate returns ErrTooLarge if the user, the parameters or the place exceed a limit.
+func (a *Attach) Validate() error { return validate(a.User, a.Params, a.Place) }
+
+// Validate returns ErrTooLarge if the session or its values exceed a limit, and ErrNotFound if the id cannot be one of
+// the user's.
+func (s *Saved) Validate() error {
+	if err := validate(s.User, s.Params, s.Place); err != nil {
+		return err
+	}
+	if !s.ID.MayBelongTo(s.User) {
+		return fmt.Errorf("%w: the id is not one of this user's", ErrNotFound)
+	}
+	return validateValues(len(s.Values), size(s.Values))
+}
+
+// Validate returns ErrTooLarge if no store can take the changes, whatever values the session has.
+func (c Changes) Validate() error {
+	if len(c) > MaxChanges {
+		return fmt.Errorf("%w: %d changes, the limit is %d", ErrTooLarge, len(c), MaxChanges)
+	}
+	return validateValues(len(c)/2, size(c))
+}
+
+// ValidateTicket returns ErrTooLarge if the value of a ticket exceeds its limit.
+func ValidateTicket(value []byte) error {
+	if len(value) > MaxTicketBytes {
+		return fmt.Errorf("%w: a ticket of %d bytes, the limit is %d", ErrTooLarge, len(value), MaxTicketBytes)
 	}
 	return nil
 }
 
-// check says whether a session may be stored with its values.
-func (s *Saved) check() error {
-	if err := s.Session.check(); err != nil {
-		return err
+func validate(user string, params map[string]string, place Place) error {
+	switch n := size(params); {
+	case len(user) > MaxUserBytes:
+		return fmt.Errorf("%w: a user of %d bytes, the limit is %d", ErrTooLarge, len(user), MaxUserBytes)
+	case len(params) > MaxParams:
+		return fmt.Errorf("%w: %d parameters, the limit is %d", ErrTooLarge, len(params), MaxParams)
+	case n > MaxParamBytes:
+		return fmt.Errorf("%w: parameters of %d bytes, the limit is %d", ErrTooLarge, n, MaxParamBytes)
+	case len(place.Node) > MaxNodeBytes:
+		return fmt.Errorf("%w: a node of %d bytes, the limit is %d", ErrTooLarge, len(place.Node), MaxNodeBytes)
 	}
-	if s.ID.IsZero() || !s.ID.mayBe(s.User) {
-		return fmt.Errorf("%w: an id that is not one of this user", ErrNotFound)
-	}
-	return checkValues(len(s.Values), valueBytes(s.Values))
+	return nil
 }
 
-func (a *Attach) check() error {
-	s := Session{User: a.User, Params: a.Params, Place: a.Place}
-	return s.check()
-}
-
-func checkValues(count, bytes int) error {
+func validateValues(count, bytes int) error {
 	if count > MaxValues || bytes > MaxValueBytes {
 		return fmt.Errorf("%w: %d values of %d bytes, the limits are %d and %d",
 			ErrTooLarge, count, bytes, MaxValues, MaxValueBytes)
@@ -165,22 +181,9 @@ func checkValues(count, bytes int) error {
 	return nil
 }
 
-func checkTicket(value []byte) error {
-	if len(value) > MaxTicketBytes {
-		return fmt.Errorf("%w: a ticket of %d bytes, the limit is %d", ErrTooLarge, len(value), MaxTicketBytes)
-	}
-	return nil
-}
-
-func valueBytes(values map[string][]byte) (n int) {
+// size returns the number of bytes in all keys and values.
+func size[V string | []byte](values map[string]V) (n int) {
 	for k, v := range values {
-		n += len(k) + len(v)
-	}
-	return n
-}
-
-func paramBytes(params map[string]string) (n int) {
-	for k, v := range params {
 		n += len(k) + len(v)
 	}
 	return n

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/expedite-go/expedite/internal/doctor"
+	"github.com/expedite-go/expedite/internal/redisconn"
 	"github.com/expedite-go/expedite/internal/telemetry"
-	"github.com/expedite-go/expedite/session"
 )
 
 // doctorCmd is `expedite doctor`.
@@ -96,7 +96,7 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 	if !strings.Contains(address, "://") {
 		address = "redis://" + address
 	}
-	probe, err := session.NewRedisProbe(address)
+	probe, err := redisconn.NewProbe(address)
 	if err != nil {
 		return w, usageError{fmt.Errorf("--redis: %w", err)}
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/control"
-	"github.com/expedite-go/expedite/session/sessiontest"
+	"github.com/expedite-go/expedite/internal/redistest"
 )
 
 // ready asks /readyz.
@@ -70,7 +70,7 @@ func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	s := serveSecret(t, "--workers", "2", "--redis", redis.URL(), "--session-ttl", "6s")
 	stored := func(c *client) bool {
 		return strings.Contains(redis.Do("KEYS", "*"), "s:"+c.hello.Session.String())
@@ -113,7 +113,7 @@ func TestTwoMachines(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	one := serveSecret(t, "--workers", "1", "--redis", redis.URL())
 	two := serveSecret(t, "--workers", "1", "--redis", redis.URL())
 	alice := one.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", time.Hour, nil))
@@ -142,7 +142,7 @@ func TestRequireRedis(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	s := serveSecret(t, "--workers", "1", "--redis", redis.URL(), "--require-redis")
 	s.mustDial(ctx, "/")
 	redis.Kill()

@@ -17,7 +17,7 @@ import (
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/control"
-	"github.com/expedite-go/expedite/session/sessiontest"
+	"github.com/expedite-go/expedite/internal/redistest"
 )
 
 // permissions are those that docs/identity.md names.
@@ -25,7 +25,7 @@ var permissions = strings.Fields("~expedite:* &expedite:* +@read +@write +@scrip
 
 // redisUser makes a user of a Redis who has the permissions of the documentation, but for what the rules take away, and
 // returns its URL.
-func redisUser(t *testing.T, redis *sessiontest.RedisServer, rules ...string) string {
+func redisUser(t *testing.T, redis *redistest.Server, rules ...string) string {
 	t.Helper()
 	command := slices.Concat([]string{"ACL", "SETUSER", "limited", "reset", "on", ">pw"}, permissions, rules)
 	if answer := redis.Do(command...); answer != "OK" {
@@ -93,7 +93,7 @@ func TestNobodyBeforeTheFeedIsRead(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	one := serveSecret(t, "--workers", "1", "--redis", redis.URL())
 	for _, user := range []string{"mallory", "mary"} {
 		if out, err := one.expedite("revoke", "--user", user); err != nil {
@@ -134,7 +134,7 @@ func TestRedisAwayFromTheStart(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	redis := sessiontest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	redis.Kill()
 	s := serveSecret(t, "--workers", "3", "--redis", redis.URL(), "--require-redis")
 	s.agree("it is not ready", http.StatusServiceUnavailable, "redis", "revocations")
@@ -172,7 +172,7 @@ func TestRedisThatRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			redis := sessiontest.StartRedis(t)
+			redis := redistest.Start(t)
 			s := serveSecret(t, "--workers", "1", "--redis", redisUser(t, redis, tt.rules...))
 			s.agree("all agree", http.StatusOK, tt.degraded...)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -196,9 +196,9 @@ func TestRedisThatRefuses(t *testing.T) {
 // TestReplicaIsAway: a Redis that can only be read is away, in every worker, before a client has come.
 func TestReplicaIsAway(t *testing.T) {
 	t.Parallel()
-	primary := sessiontest.StartRedis(t, "--repl-diskless-sync-delay", "0")
+	primary := redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := strings.Cut(primary.Addr(), ":")
-	replica := sessiontest.StartRedis(t, "--replicaof", host, port)
+	replica := redistest.Start(t, "--replicaof", host, port)
 	s := serveSecret(t, "--workers", "2", "--redis", replica.URL())
 	s.agree("all agree", http.StatusOK, "redis", "revocations")
 }
@@ -209,7 +209,7 @@ func TestRevokeWithoutChannels(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	url := redisUser(t, redis, "resetchannels")
 	one := serveSecret(t, "--workers", "1", "--redis", url)
 	two := serveSecret(t, "--workers", "1", "--redis", url)
@@ -241,7 +241,7 @@ func TestRedisReplaced(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	one := serveSecret(t, "--workers", "1", "--redis", redis.URL())
 	if out, err := one.expedite("revoke", "--user", "mallory"); err != nil {
 		t.Fatalf("revoke: %v: %s", err, out)
@@ -263,7 +263,7 @@ func TestLongDenyList(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	const entries, length = 12_000, 1_020
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	until := time.Now().Add(time.Hour)
 	// JSON writes each of these characters in six.
 	head, err := json.Marshal(strings.Repeat("\x01", length))

@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/expedite-go/expedite/internal/control"
-	"github.com/expedite-go/expedite/session/sessiontest"
+	"github.com/expedite-go/expedite/internal/redistest"
 )
 
 // TestSessionsUnderRaces: with several workers, and with Redis, as many sessions of a user stay connected as may, and a
@@ -19,7 +19,7 @@ import (
 func TestSessionsUnderRaces(t *testing.T) {
 	t.Parallel()
 	for name, more := range map[string][]string{
-		"memory": nil, "redis": {"--redis", sessiontest.StartRedis(t).URL()},
+		"memory": nil, "redis": {"--redis", redistest.Start(t).URL()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)

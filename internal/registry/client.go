@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/remotestore"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
@@ -115,7 +116,7 @@ func (c *Client) RefusedProfiles() uint64 { return c.profiles.refused.Load() }
 
 // Store returns the memory store of the primary.
 func (c *Client) Store() session.Store {
-	return session.NewClient(func(ctx context.Context, request []byte) ([]byte, error) {
+	return remotestore.New(func(ctx context.Context, request []byte) ([]byte, error) {
 		if !c.greeted.Load() {
 			return nil, ErrNoRegistry
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
-	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/internal/redisfeed"
 )
 
 // parseDenials reads what auth.AppendDenial wrote, one after the other.
@@ -58,7 +58,7 @@ func published(o Order, err error) (stored bool, warning string) {
 	switch {
 	case err == nil:
 		return true, ""
-	case errors.Is(err, session.ErrUnannounced):
+	case errors.Is(err, redisfeed.ErrUnannounced):
 		return true, fmt.Sprintf("other machines learn of it within 10 s, not at once: %v", err)
 	case denial:
 		return false, fmt.Sprintf("other machines learn of it only when Redis accepts it: %v", err)

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/redisfeed"
 	"github.com/expedite-go/expedite/internal/rpc"
+	"github.com/expedite-go/expedite/internal/storeguard"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 )
@@ -69,9 +71,9 @@ const (
 
 // watchRedis checks the store every second and follows the feed, until the server stops.
 func (s *Server) watchRedis() {
-	s.noteStore(session.Check(context.Background(), s.store)) // before the feed: one line reports that Redis is away
+	s.noteStore(storeguard.Check(context.Background(), s.store)) // before the feed: one line reports that Redis is away
 	s.tasks.Go(func() {
-		s.feed.Follow(s.done, session.Follower{Heard: s.received, Kept: s.inForce, State: s.noteFeed})
+		s.feed.Follow(s.done, redisfeed.Follower{Heard: s.received, Kept: s.inForce, State: s.noteFeed})
 	})
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
@@ -83,7 +85,7 @@ func (s *Server) watchRedis() {
 			return
 		}
 		if n%fullCheck == 0 || s.ownHealth().Store.IsSet() {
-			s.noteStore(session.Check(context.Background(), s.store))
+			s.noteStore(storeguard.Check(context.Background(), s.store))
 		} else {
 			s.noteStore(s.store.PutTicket(context.Background(), [32]byte{1}, nil, time.Second))
 		}
@@ -130,7 +132,7 @@ func (s *Server) noteStore(err error) {
 }
 
 // noteFeed records the state of the feed.
-func (s *Server) noteFeed(state session.FeedState) {
+func (s *Server) noteFeed(state redisfeed.State) {
 	err := state.Err()
 	before := s.change(func(h *Health) {
 		h.Feed.set(err)

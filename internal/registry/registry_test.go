@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/redistest"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
-	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
 // patience is how long a test waits for what must happen.
@@ -175,7 +175,7 @@ func TestGreetedAgainEndsSubscriptions(t *testing.T) {
 
 // TestMissedRevocations: what other machines could not be told is told by the program that comes next.
 func TestMissedRevocations(t *testing.T) {
-	redis := sessiontest.StartRedis(t)
+	redis := redistest.Start(t)
 	first, next, other := newServer(t, redis.URL()), newServer(t, redis.URL()), newServer(t, redis.URL())
 	redis.Kill()
 	o := Order{Kind: "user", Value: "alice", Until: time.Now().Add(time.Hour), Code: CodeRevoked, Reason: RevokedReason}

@@ -12,8 +12,12 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/redisfeed"
+	"github.com/expedite-go/expedite/internal/remotestore"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/session/memstore"
+	"github.com/expedite-go/expedite/session/redisstore"
 )
 
 // Server is the registry of a machine, in its primary.
@@ -21,9 +25,9 @@ type Server struct {
 	node    string // the machine's name among all
 	log     *slog.Logger
 	journal *telemetry.Journal
-	memory  *session.Memory
-	store   session.Store // where sessions are: memory, or Redis
-	feed    *session.Feed // of orders between machines; nil without Redis
+	memory  *memstore.Store
+	store   session.Store   // where sessions are: memory, or Redis
+	feed    *redisfeed.Feed // of orders between machines; nil without Redis
 	deny    *auth.DenyList
 	file    *denyFile // the deny list on disk; nil without a state directory
 	// verifier verifies nothing here. It holds the keys that workers have received. Nil is none.
@@ -65,7 +69,7 @@ type Config struct {
 func NewServer(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{
 		node: newNodeName(), log: c.Journal.Logger, journal: c.Journal, moving: c.Moving,
-		memory:   session.NewMemory(session.MemoryConfig{MaxSessions: c.MaxSessions, EmptyTTL: c.EmptyTTL}),
+		memory:   memstore.New(memstore.Config{MaxSessions: c.MaxSessions, EmptyTTL: c.EmptyTTL}),
 		verifier: c.Verifier,
 		deny:     &auth.DenyList{Max: c.MaxDenials},
 		require:  c.RequireRedis, workers: make(map[uint64]*Worker), done: make(chan struct{}),
@@ -75,12 +79,16 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 	s.subscribers = newSubscribers(s)
 	s.store = s.memory
 	if c.Redis != "" {
-		redis, err := session.NewRedis(ctx, c.Redis, session.RedisConfig{EmptyTTL: c.EmptyTTL})
+		feed, err := redisfeed.Open(c.Redis, "orders", 0)
 		if err != nil {
 			return nil, fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}
-		s.store = redis
-		s.feed = redis.Feed("orders")
+		redis, err := redisstore.New(ctx, c.Redis, redisstore.Config{EmptyTTL: c.EmptyTTL})
+		if err != nil {
+			_ = feed.Close()
+			return nil, fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
+		}
+		s.store, s.feed = redis, feed
 	}
 	return s, nil
 }
@@ -127,6 +135,9 @@ func (s *Server) Close() {
 	close(s.done)
 	s.tasks.Wait()
 	_ = s.store.Close()
+	if s.feed != nil {
+		_ = s.feed.Close()
+	}
 	_ = s.file.close()
 }
 
@@ -191,7 +202,7 @@ func (s *Server) serve(w *Worker, op byte, payload []byte, reply func([]byte, er
 		}
 		reply(json.Marshal(p))
 	case opSession:
-		reply(session.Serve(context.Background(), s.memory, payload), nil)
+		reply(remotestore.Serve(context.Background(), s.memory, payload), nil)
 	case opKeys:
 		reply(s.exchangeKeys(payload), nil)
 	case opLines:

@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	"github.com/expedite-go/expedite/internal/control"
-	"github.com/expedite-go/expedite/session/sessiontest"
+	"github.com/expedite-go/expedite/internal/redistest"
 )
 
 // TestReloadWhileRedisIsAway: what a session was given in an outage is there after it, though the worker that took it
 // has been replaced meanwhile; so are sessions that began in the outage.
 func TestReloadWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
-	redis := sessiontest.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := launch(t, "", serverConfig{Workers: 2, Redis: redis.URL()})
 	before := s.call(6, func(int) string { return pathNote })
 	redis.Kill()

@@ -1,0 +1,231 @@
+package redisconn
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// redisURL is an URL in parts. No error about one holds anything that may be its password.
+type redisURL struct {
+	scheme     string // redis, unix
+	kind       string // sentinel, cluster, or empty
+	tls        bool
+	user, pass string
+	hosts      []string
+	path       string
+	query      url.Values
+}
+
+// redisSchemes are those of URLs, as they are listed in errors.
+const redisSchemes = "redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster"
+
+// redisOptions are the options that URLs may have.
+func redisOptions() []string { return []string{"db", "ca", "sentinel_user", "sentinel_password"} }
+
+// parseURL says how to connect to what an URL names.
+func parseURL(raw string) (rueidis.ClientOption, error) {
+	u, err := splitRedisURL(raw)
+	if err != nil {
+		return rueidis.ClientOption{}, err
+	}
+	o := rueidis.ClientOption{Username: u.user, Password: u.pass}
+	if u.tls {
+		if o.TLSConfig, err = redisTLS(u.query.Get("ca")); err != nil {
+			return o, err
+		}
+	} else if u.query.Has("ca") {
+		return o, errors.New("ca is an option of rediss only")
+	}
+	if u.scheme == "unix" {
+		o.InitAddress, o.ForceSingleClient = []string{u.path}, true
+		o.DialCtxFn = func(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", path)
+		}
+		o.SelectDB, err = redisDB(u.query.Get("db"))
+		return o, err
+	}
+	port := "6379"
+	if u.kind == "sentinel" {
+		port = "26379"
+	}
+	if o.InitAddress, err = redisHosts(u.hosts, port); err != nil {
+		return o, err
+	}
+	path := strings.Trim(u.path, "/")
+	switch u.kind {
+	case "sentinel":
+		err = u.sentinel(&o, path)
+	case "cluster":
+		o.ShuffleInit = true
+		if path != "" && path != "0" || u.query.Has("db") {
+			err = errors.New("a cluster has no databases")
+		}
+	default:
+		if o.ForceSingleClient = true; len(o.InitAddress) > 1 {
+			return o, errors.New("several hosts: want redis+sentinel:// or redis+cluster://")
+		}
+		o.SelectDB, err = redisDB(firstOf(path, u.query.Get("db")))
+	}
+	return o, err
+}
+
+// sentinel reads what only Sentinel's URLs have.
+func (u *redisURL) sentinel(o *rueidis.ClientOption, path string) (err error) {
+	name, db, _ := strings.Cut(path, "/")
+	if name == "" {
+		return errors.New("the primary's name is missing: want …/mymaster")
+	}
+	o.Sentinel = rueidis.SentinelOption{
+		MasterSet: name, TLSConfig: o.TLSConfig,
+		Username: u.query.Get("sentinel_user"), Password: u.query.Get("sentinel_password"),
+	}
+	// A server that wants no password takes any of the default user: what is Redis' is tried at the sentinels, too.
+	if o.Sentinel.Username == "" && o.Sentinel.Password == "" && o.Username == "" {
+		o.Sentinel.Password = o.Password
+	}
+	o.SelectDB, err = redisDB(firstOf(db, u.query.Get("db")))
+	return err
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// splitRedisURL takes an URL apart. That of net/url knows one host only, and its errors tell the password.
+func splitRedisURL(raw string) (u redisURL, err error) {
+	name, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return u, errors.New("no scheme: want one of " + redisSchemes)
+	}
+	var secure string
+	secure, u.kind, _ = strings.Cut(name, "+")
+	u.scheme, u.tls = secure, secure == "rediss"
+	if u.tls {
+		u.scheme = "redis"
+	}
+	known := u.scheme == "redis" && slices.Contains([]string{"", "sentinel", "cluster"}, u.kind) || name == "unix"
+	if !known || strings.HasSuffix(name, "+") {
+		return u, errors.New("an unknown scheme: want one of " + redisSchemes)
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	authority, rest := rest[:end], rest[end:]
+	if strings.Contains(rest, "@") {
+		return u, errors.New("an @ behind the host: write / ? # @ as %2F %3F %23 %40 in a user, a password or a path")
+	}
+	hosts := authority
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		hosts = authority[at+1:]
+		if u.user, u.pass, err = redisUser(authority[:at]); err != nil {
+			return u, err
+		}
+	}
+	path, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(rest, "#") {
+		return u, errors.New("a # behind the host")
+	}
+	if u.path, err = url.PathUnescape(path); err != nil {
+		return u, errors.New("a bad % in the path")
+	}
+	if u.query, err = url.ParseQuery(query); err != nil {
+		return u, errors.New("bad options behind ?")
+	}
+	for k := range u.query {
+		if !slices.Contains(redisOptions(), k) {
+			return u, fmt.Errorf("an unknown option: there are %s", strings.Join(redisOptions(), ", "))
+		}
+	}
+	if u.scheme == "unix" {
+		if hosts != "" || u.path == "" || u.path == "/" {
+			return u, errors.New("want unix:///path/of/socket, or unix://user:password@/path/of/socket")
+		}
+		return u, nil
+	}
+	u.hosts = strings.Split(hosts, ",")
+	return u, nil
+}
+
+// redisUser reads what is before the @.
+func redisUser(s string) (user, password string, err error) {
+	user, password, ok := strings.Cut(s, ":")
+	if !ok && user != "" {
+		return "", "", errors.New("a user without a password: want user:password@ or :password@")
+	}
+	if user, err = url.PathUnescape(user); err == nil {
+		password, err = url.PathUnescape(password)
+	}
+	if err != nil {
+		return "", "", errors.New("a bad % in the user or the password: write % as %25")
+	}
+	if user != "" && password == "" {
+		return "", "", errors.New("a user without a password: want user:password@ or :password@")
+	}
+	return user, password, nil
+}
+
+// redisHosts completes addresses. What stands there may be a part of a password, and is not told.
+func redisHosts(hosts []string, port string) ([]string, error) {
+	list := make([]string, 0, len(hosts))
+	for _, h := range hosts {
+		name, p := h, port
+		if i := strings.LastIndexByte(h, ':'); i >= 0 && !strings.HasSuffix(h, "]") {
+			name, p = h[:i], h[i+1:]
+		}
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return nil, errors.New("a port that is none: want host:port")
+		}
+		inner := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+		switch {
+		case inner == "":
+			return nil, errors.New("a host is missing: want redis://host:port")
+		case strings.ContainsAny(inner, " []%") || strings.Contains(inner, ":") && inner == name:
+			return nil, errors.New("a host that is none: want host:port or [IPv6]:port")
+		}
+		list = append(list, net.JoinHostPort(inner, p))
+	}
+	return list, nil
+}
+
+func redisDB(s string) (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0, errors.New("a database that is no number: want …/0")
+	}
+	return int(n), nil
+}
+
+// redisTLS trusts the certificates in a file, or the system's.
+func redisTLS(ca string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca: %s has no certificates", ca)
+	}
+	return c, nil
+}

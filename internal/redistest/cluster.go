@@ -1,0 +1,129 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Cluster is a Redis Cluster of a test's own.
+type Cluster struct {
+	// Nodes are its three servers. Each has a third of the slots.
+	Nodes []*Server
+}
+
+// StartCluster starts three servers that are a cluster, and waits until it works.
+func StartCluster(t testing.TB) *Cluster {
+	t.Helper()
+	const slots = 16384
+	c := &Cluster{}
+	var bus []int
+	for i := range 3 {
+		bus = append(bus, freePort(t))
+		c.Nodes = append(c.Nodes, Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
+			"--cluster-port", strconv.Itoa(bus[i])))
+		c.Nodes[i].Do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/3), strconv.Itoa((i+1)*slots/3-1))
+	}
+	for i, n := range c.Nodes[1:] {
+		c.Nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(n.port), strconv.Itoa(bus[i+1]))
+	}
+	for _, n := range c.Nodes {
+		Until(t, "the cluster works", func() bool {
+			info := n.Do("CLUSTER", "INFO")
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_size:3")
+		})
+	}
+	return c
+}
+
+// CheckClusterClients fails the test if goroutines of cluster clients are left at its end: rueidis closes connections
+// that it needs no more five seconds late. Call it before StartCluster.
+func CheckClusterClients(t testing.TB) {
+	t.Cleanup(func() {
+		Until(t, "nothing of the clients is left", func() bool {
+			all := make([]byte, 1<<20)
+			return !strings.Contains(string(all[:runtime.Stack(all, true)]), "clusterClient")
+		})
+	})
+}
+
+// URL is that of the cluster.
+func (c *Cluster) URL() string {
+	var hosts []string
+	for _, n := range c.Nodes {
+		hosts = append(hosts, n.Addr())
+	}
+	return "redis+cluster://" + strings.Join(hosts, ",")
+}
+
+// Sentinel is a server, its replica, and three Sentinels that watch them.
+type Sentinel struct {
+	// Primary is the server that is the primary at first.
+	Primary, Replica *Server
+	// Sentinels decide by two.
+	Sentinels []*Server
+}
+
+// StartSentinel starts them all, and waits until a failover can happen.
+func StartSentinel(t testing.TB) *Sentinel {
+	t.Helper()
+	quick := []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}
+	s := &Sentinel{Primary: Start(t, quick...)}
+	s.Replica = Start(t, append(quick, "--replicaof", "127.0.0.1", strconv.Itoa(s.Primary.port))...)
+	Until(t, "the replica is complete", func() bool {
+		return strings.Contains(s.Replica.Do("INFO", "replication"), "master_link_status:up")
+	})
+	for range 3 {
+		s.Sentinels = append(s.Sentinels, startSentinel(t, s.Primary.port))
+	}
+	for _, one := range s.Sentinels {
+		Until(t, "the Sentinels know each other and the replica", func() bool {
+			info := one.Do("INFO", "sentinel")
+			return strings.Contains(info, "status=ok") && strings.Contains(info, "slaves=1,sentinels=3")
+		})
+	}
+	return s
+}
+
+func startSentinel(t testing.TB, port int) *Server {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sentinel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, dir: dir, port: freePort(t)}
+	config := filepath.Join(dir, "conf") // which it writes
+	text := fmt.Sprintf("port %d\nbind 127.0.0.1\nunixsocket %s\ndir %s\nsentinel monitor main 127.0.0.1 %d 2\n"+
+		"sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", s.port, s.socket(), dir, port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.args = []string{config, "--sentinel"}
+	s.begin()
+	return s
+}
+
+// URL names the Sentinels.
+func (s *Sentinel) URL() string {
+	var hosts []string
+	for _, one := range s.Sentinels {
+		hosts = append(hosts, one.Addr())
+	}
+	return "redis+sentinel://" + strings.Join(hosts, ",") + "/main/0"
+}
+
+// Until waits until ok.
+func Until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}

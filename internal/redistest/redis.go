@@ -1,0 +1,187 @@
+// Package redistest starts Redis servers for tests.
+package redistest
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Patience bounds every wait. Reaching it is a failure.
+const Patience = 30 * time.Second
+
+// Server is a Redis server of a test's own.
+type Server struct {
+	t    testing.TB
+	dir  string
+	port int
+	args []string // all of them
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+}
+
+// Start starts redis-server on a Unix socket in a folder of its own, and on a free port of 127.0.0.1. Arguments
+// are added to its own, which save nothing. It ends with the test, which is skipped if there is no redis-server.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("there is no redis-server")
+	}
+	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long a path for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, dir: dir, port: freePort(t)}
+	s.args = append([]string{
+		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(), "--dir", s.dir,
+		"--save", "", "--appendonly", "no", "--daemonize", "no",
+	}, args...)
+	s.begin()
+	return s
+}
+
+// begin starts a server that ends with the test.
+func (s *Server) begin() {
+	s.t.Helper()
+	s.t.Cleanup(func() {
+		s.Kill()
+		_ = os.RemoveAll(s.dir)
+	})
+	s.Restart()
+}
+
+// freePort is a port that nobody has now.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Restart starts the server that was killed, on the same socket and port, and waits until it answers.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.log.Reset()
+	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	deadline := time.Now().Add(Patience)
+	for {
+		if answer, err := s.try("PING"); err == nil && (answer == "PONG" || strings.HasPrefix(answer, "NOAUTH")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Kill()
+			s.t.Fatalf("redis-server does not answer:\n%s", s.log.String())
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// Kill ends the server at once, by SIGKILL.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill() // it may be gone
+	_ = s.cmd.Wait()         // says that it was killed
+	s.cmd = nil
+}
+
+// URL is that of the Unix socket.
+func (s *Server) URL() string { return "unix://" + s.socket() }
+
+// Addr is the address of the port.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+func (s *Server) socket() string { return filepath.Join(s.dir, "s") }
+
+// User makes a user that may do everything but what the rules forbid, and returns its URL.
+func (s *Server) User(name string, rules ...string) string {
+	s.t.Helper()
+	all := append([]string{"ACL", "SETUSER", name, "reset", "on", ">pw", "~*", "&*", "+@all"}, rules...)
+	if answer := s.Do(all...); answer != "OK" {
+		s.t.Fatal(answer)
+	}
+	return fmt.Sprintf("redis://%s:pw@%s", name, s.Addr())
+}
+
+// Do sends a command and returns the answer as text: a string, a number, an error, or the lines of a list. It ends
+// the test if there is none.
+func (s *Server) Do(command ...string) string {
+	s.t.Helper()
+	answer, err := s.try(command...)
+	if err != nil {
+		s.t.Fatalf("%v: %v", command, err)
+	}
+	return answer
+}
+
+func (s *Server) try(command ...string) (string, error) {
+	c, err := net.Dial("unix", s.socket())
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(Patience)); err != nil {
+		return "", err
+	}
+	var b []byte
+	b = fmt.Appendf(b, "*%d\r\n", len(command))
+	for _, arg := range command {
+		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	if _, err := c.Write(b); err != nil {
+		return "", err
+	}
+	return readAnswer(bufio.NewReader(c))
+}
+
+// readAnswer reads one value of RESP2.
+func readAnswer(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	kind, rest := line[0], strings.TrimRight(line[1:], "\r\n")
+	if kind != '$' && kind != '*' {
+		return rest, nil
+	}
+	n, err := strconv.Atoi(rest)
+	if err != nil || n < 0 {
+		return "", err
+	}
+	if kind == '$' {
+		text := make([]byte, n+2)
+		for got := 0; got < len(text); {
+			k, err := r.Read(text[got:])
+			if err != nil {
+				return "", err
+			}
+			got += k
+		}
+		return string(text[:n]), nil
+	}
+	list := make([]string, 0, n)
+	for range n {
+		one, err := readAnswer(r)
+		if err != nil {
+			return "", err
+		}
+		list = append(list, one)
+	}
+	return strings.Join(list, "\n"), nil
+}
