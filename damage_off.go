@@ -8,4 +8,4 @@ import "github.com/expedite-go/expedite/internal/handoff"
 // that they would see one. Here it is nothing.
 func damaged(string) bool { return false }
 
-func damage(*handoff.Cargo) {}
+func damage(*handoff.BatchData) {}

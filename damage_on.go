@@ -18,7 +18,7 @@ const damageVariable = "EXPEDITE_DAMAGE"
 func damaged(what string) bool { return os.Getenv(damageVariable) == what }
 
 // damage takes a piece of the state away from connections that leave.
-func damage(c *handoff.Cargo) {
+func damage(c *handoff.BatchData) {
 	if damaged("position") {
 		c.Position += 2
 	}

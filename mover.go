@@ -140,7 +140,7 @@ func (m *mover) look(self *cluster.Self) {
 			m.n.eng.Widen()
 			m.impatient(moved)
 			if m.end != nil {
-				m.end.Kick()
+				m.end.Resume()
 			}
 		}
 	})
@@ -156,7 +156,7 @@ func (m *mover) impatient(moved int) {
 	if time.Duration(now-m.since) > m.n.straggle {
 		m.since = now
 		m.n.eng.Forsake()
-		m.end.Kick()
+		m.end.Resume()
 	}
 }
 
@@ -215,16 +215,16 @@ func (m *mover) Depart(all bool) {
 	}
 	m.n.eng.Depart(count, func() {
 		if m.end != nil {
-			m.end.Kick()
+			m.end.Resume()
 		}
 	})
 }
 
 // Freeze takes up to count connections off the loop.
-func (m *mover) Freeze(count int) (handoff.Batch, handoff.Cargo, int) {
+func (m *mover) Freeze(count int) (handoff.Batch, handoff.BatchData, int) {
 	position, since := m.Position(), m.n.orders.unheard()
 	b, left := m.n.eng.Freeze(count)
-	c := handoff.Cargo{States: b.States, FDs: b.FDs, Position: position}
+	c := handoff.BatchData{States: b.States, FDs: b.FDs, Position: position}
 	if b.Len() > 0 {
 		m.left[b] = since
 	}
@@ -295,14 +295,14 @@ func (m *mover) fence(sent uint64, done func()) {
 	_ = m.n.local.Fence(m.token) // tick tries again
 }
 
-// Expect keeps publications for arrivals.
-func (m *mover) Expect() {
+// Record keeps publications for arrivals.
+func (m *mover) Record() {
 	m.Position()
 	m.n.eng.Record()
 }
 
 // Admit puts connections on the loop.
-func (m *mover) Admit(c handoff.Cargo) (handoff.Arrivals, error) {
+func (m *mover) Admit(c handoff.BatchData) (handoff.Arrivals, error) {
 	m.Position()
 	a, err := m.n.eng.Admit(c.FDs, c.States, c.Position)
 	if err != nil {
@@ -333,8 +333,8 @@ func (m *mover) arrived() {
 	m.come = nil
 }
 
-// Expected ends Expect.
-func (m *mover) Expected() { m.n.eng.Unrecord() }
+// StopRecording ends Expect.
+func (m *mover) StopRecording() { m.n.eng.Unrecord() }
 
 // Deliver brings a forwarded message to its connection.
 func (m *mover) Deliver(b []byte) { m.n.local.Redirect(b) }

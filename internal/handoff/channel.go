@@ -93,7 +93,7 @@ func (c *channel) sendNow(kind byte, payload []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if err := c.conn.Write(fdpass.AppendFrame(nil, kind, 0, payload)); err != nil {
-		return errors.Join(ErrBroken, err)
+		return errors.Join(errBroken, err)
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (c *channel) close() {
 // ended turns the end of a channel into the error that tells of it.
 func ended(err error) error {
 	if errors.Is(err, io.EOF) {
-		return ErrBroken
+		return errBroken
 	}
-	return errors.Join(ErrBroken, err)
+	return errors.Join(errBroken, err)
 }

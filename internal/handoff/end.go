@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	// BatchSize is the number of connections that travel together: more would not be faster.
-	BatchSize = 64
-	// Window is the number of batches under way. The kernel counts descriptors under way against the user's limit of
-	// open files, and slows senders down beyond some: keep BatchSize × Window at 256 or below.
-	Window = 3
-	// DefaultStall is how long nothing may be answered before the other worker counts as stuck.
-	DefaultStall = 10 * time.Second
+	// batchSize is the number of connections that travel together: more would not be faster.
+	batchSize = 64
+	// window is the number of batches under way. The kernel counts descriptors under way against the user's limit of
+	// open files, and slows senders down beyond some: keep BatchSize × window at 256 or below.
+	window = 3
+	// defaultStall is how long nothing may be answered before the other worker counts as stuck.
+	defaultStall = 10 * time.Second
 )
 
 // role is what a side does at present.
@@ -71,7 +71,7 @@ type Options struct {
 type parcel struct {
 	number uint32
 	batch  Batch
-	cargo  Cargo
+	cargo  BatchData
 	frozen int64
 	sent   bool
 }
@@ -121,13 +121,13 @@ func Take(h Host, f *os.File, opt Options) (*End, error) { return newEnd(h, f, o
 
 func newEnd(h Host, f *os.File, opt Options) (*End, error) {
 	if opt.Stall == 0 {
-		opt.Stall = DefaultStall
+		opt.Stall = defaultStall
 	}
 	e := &End{host: h, opt: opt, gone: make(map[uint64]struct{}), held: make(map[uint64][][]byte), progress: opt.Now()}
-	h.Expect()
+	h.Record()
 	ch, err := open(f, e.receive, e.unwritten)
 	if err != nil {
-		h.Expected()
+		h.StopRecording()
 		return nil, fmt.Errorf("handoff: %w", err)
 	}
 	e.ch = ch
@@ -197,10 +197,10 @@ func (e *End) confuse(err error) {
 // handle acts on a frame. After an error the channel is of no further use, but for answers.
 func (e *End) handle(fr *fdpass.Frame) error {
 	if e.role == roleDone || e.confused && fr.Kind != kindAck && fr.Kind != kindNack {
-		return ErrFrame
+		return errFrame
 	}
 	if len(fr.FDs)+fr.Lost > 0 && fr.Kind != kindBatch {
-		return fmt.Errorf("%w: descriptors", ErrFrame)
+		return fmt.Errorf("%w: descriptors", errFrame)
 	}
 	switch fr.Kind {
 	case kindHello:
@@ -222,7 +222,7 @@ func (e *End) handle(fr *fdpass.Frame) error {
 	case kindLast:
 		return e.last()
 	default:
-		return fmt.Errorf("%w: kind %d", ErrFrame, fr.Kind)
+		return fmt.Errorf("%w: kind %d", errFrame, fr.Kind)
 	}
 	return nil
 }
@@ -269,8 +269,8 @@ func (e *End) Lost() uint64 { return e.ch.lost.Load() }
 // Moved is the number of connections that have a new owner so far, and how many are here still.
 func (e *End) Moved() (moved, left int) { return e.out.Moved, e.host.Load() }
 
-// Kick goes on with freezing: a connection has become ready.
-func (e *End) Kick() { e.pump() }
+// Resume goes on with freezing: a connection has become ready.
+func (e *End) Resume() { e.pump() }
 
 // Settle says that no further message for those that have left will come to the giver: the last ones are forwarded, and
 // the channel ends.
@@ -281,7 +281,7 @@ func (e *End) Settle() {
 	e.ch.send(kindLast, nil, nil)
 	e.ch.finish()
 	e.role = roleDone
-	e.host.Expected()
+	e.host.StopRecording()
 }
 
 // Tick looks at the time. Call it about once a second.
@@ -308,12 +308,12 @@ func (e *End) Tick() {
 	case !e.gave: // the one that returns connections is not the judge
 	case e.role == roleReverting || e.role == roleGreeting || e.warned || e.confused:
 		if e.failure == nil {
-			e.failure = ErrStalled
+			e.failure = errStalled
 		}
 		e.opt.Stuck()
 	default:
 		e.warned = true
-		e.fail(ErrStalled)
+		e.fail(errStalled)
 	}
 }
 
@@ -329,7 +329,7 @@ func (e *End) close(err error) {
 	}
 	e.ch.finish()
 	e.settleBack()
-	e.host.Expected()
+	e.host.StopRecording()
 	switch {
 	case settled: // it was told
 	case e.gave:
@@ -356,7 +356,7 @@ func (e *End) broken(err error) {
 
 func number(b []byte) (uint32, []byte, error) {
 	if len(b) < 4 {
-		return 0, nil, ErrFrame
+		return 0, nil, errFrame
 	}
 	return binary.LittleEndian.Uint32(b), b[4:], nil
 }

@@ -20,9 +20,9 @@ func TestWhatDoesNotFitFreezesNothing(t *testing.T) {
 		free    int
 		want    error
 	}{
-		{"no common version", -1, 3, 1000, ErrVersion},
-		{"too few descriptors", -1, 1, 9, ErrRoom},
-		{"too few descriptors for the count", 8, 1, 7, ErrRoom},
+		{"no common version", -1, 3, 1000, errVersion},
+		{"too few descriptors", -1, 1, 9, errRoom},
+		{"too few descriptors for the count", 8, 1, 7, errRoom},
 		{"enough descriptors for the count", 8, 1, 8, nil},
 	}
 	for _, tt := range tests {
@@ -41,8 +41,8 @@ func TestWhatDoesNotFitFreezesNothing(t *testing.T) {
 			}
 			if o := w.taken(); o.Err == nil {
 				t.Error("the taker was told of no error")
-			} else if tt.want == ErrVersion {
-				wantErr(t, o.Err, ErrVersion)
+			} else if tt.want == errVersion {
+				wantErr(t, o.Err, errVersion)
 			}
 			w.settle() // of no effect
 			w.owned(10, 0)
@@ -54,34 +54,34 @@ func TestWhatDoesNotFitFreezesNothing(t *testing.T) {
 }
 
 func TestBatchesUnderWayThawWhenTheTakerDies(t *testing.T) {
-	for acks := range Window + 1 {
+	for acks := range window + 1 {
 		t.Run(fmt.Sprint(acks, " answered"), func(t *testing.T) {
-			w := newWorld(t, Window*BatchSize+1)
+			w := newWorld(t, window*batchSize+1)
 			a, b := pair(t)
 			p := newPeer(t, b)
 			w.give(a)
 			p.read(kindHello)
 			p.hello()
-			for no := uint32(1); no <= Window; no++ {
+			for no := uint32(1); no <= window; no++ {
 				if got := p.batch(); got != no {
 					t.Fatalf("batch %d, want %d", got, no)
 				}
 			}
 			w.giver.do(t, func() { // for one that dies with the taker or thaws
-				w.giver.Deliver(message(BatchSize*Window, "held"))
+				w.giver.Deliver(message(batchSize*window, "held"))
 			})
 			for no := range uint32(acks) {
 				p.ack(no + 1)
 			}
 			p.close()
 			o := w.given()
-			wantErr(t, o.Err, ErrBroken)
-			moved := acks * BatchSize
-			if o.Moved != moved || o.Staying != Window*BatchSize+1-moved {
+			wantErr(t, o.Err, errBroken)
+			moved := acks * batchSize
+			if o.Moved != moved || o.Staying != window*batchSize+1-moved {
 				t.Errorf("given %+v, want %d moved", o, moved)
 			}
-			w.owned(Window*BatchSize+1-moved, 0)
-			if got := w.giver.said[BatchSize*Window]; acks < Window && !slices.Equal(got, []string{"held"}) {
+			w.owned(window*batchSize+1-moved, 0)
+			if got := w.giver.said[batchSize*window]; acks < window && !slices.Equal(got, []string{"held"}) {
 				t.Errorf("after the thaw: %v, want the message that was held", got)
 			}
 			w.settle()
@@ -138,14 +138,14 @@ func TestARefusalReturnsEverything(t *testing.T) {
 	o := w.given()
 	close(stop)
 	rounds := <-ended
-	wantErr(t, o.Err, ErrRefused)
+	wantErr(t, o.Err, errRefused)
 	if !strings.Contains(o.Err.Error(), "no memory") {
 		t.Errorf("error %v, want the reason", o.Err)
 	}
-	if o.Moved != 3*BatchSize || o.Returned != o.Moved || o.Staying != n-3*BatchSize {
-		t.Errorf("given %+v, want %d moved and returned", o, 3*BatchSize)
+	if o.Moved != 3*batchSize || o.Returned != o.Moved || o.Staying != n-3*batchSize {
+		t.Errorf("given %+v, want %d moved and returned", o, 3*batchSize)
 	}
-	if o := w.taken(); o.Err == nil || o.Moved != 3*BatchSize || o.Returned != o.Moved {
+	if o := w.taken(); o.Err == nil || o.Moved != 3*batchSize || o.Returned != o.Moved {
 		t.Errorf("taken %+v", o)
 	}
 	w.owned(n, 0)
@@ -177,14 +177,14 @@ func TestARefusalEndsACountedMoveWhereItIs(t *testing.T) {
 	}
 	w.start()
 	o := w.given()
-	wantErr(t, o.Err, ErrRefused)
-	if o.Moved != 2*BatchSize || o.Returned != 0 {
-		t.Errorf("given %+v, want %d moved, none returned", o, 2*BatchSize)
+	wantErr(t, o.Err, errRefused)
+	if o.Moved != 2*batchSize || o.Returned != 0 {
+		t.Errorf("given %+v, want %d moved, none returned", o, 2*batchSize)
 	}
 	w.giver.do(t, func() { w.giver.Deliver(message(1, "after")) })
 	w.settle()
 	w.taken()
-	w.owned(400-2*BatchSize, 2*BatchSize)
+	w.owned(400-2*batchSize, 2*batchSize)
 	if got := w.taker.said[1]; !slices.Equal(got, []string{"after"}) {
 		t.Errorf("connection 1 got %v", got)
 	}
@@ -202,12 +202,12 @@ func TestAReturnThatIsRefusedEnds(t *testing.T) {
 	w.giver.onAdmit = func([]uint64) error { return errors.New("none here either") }
 	w.start()
 	o := w.given()
-	wantErr(t, o.Err, ErrRefused)
-	if o.Moved != 2*BatchSize || o.Returned != 0 {
+	wantErr(t, o.Err, errRefused)
+	if o.Moved != 2*batchSize || o.Returned != 0 {
 		t.Errorf("given %+v", o)
 	}
-	wantErr(t, w.taken().Err, ErrRefused)
-	w.owned(300-2*BatchSize, 2*BatchSize)
+	wantErr(t, w.taken().Err, errRefused)
+	w.owned(300-2*batchSize, 2*batchSize)
 }
 
 // stalled brings a giver with n connections and a peer to where batches are under way.
@@ -223,7 +223,7 @@ func stalled(t *testing.T, n, count int) (*world, *peer) {
 	if count >= 0 {
 		n = min(n, count)
 	}
-	for range min(Window, (n+BatchSize-1)/BatchSize) {
+	for range min(window, (n+batchSize-1)/batchSize) {
 		p.batch()
 	}
 	return w, p
@@ -231,7 +231,7 @@ func stalled(t *testing.T, n, count int) (*world, *peer) {
 
 func TestATakerThatHangsIsAskedAndThenStuck(t *testing.T) {
 	w, p := stalled(t, 300, -1)
-	w.tick(DefaultStall - 1)
+	w.tick(defaultStall - 1)
 	w.giver.do(t, func() {
 		if w.giver.end.failure != nil {
 			t.Error("failed before its time")
@@ -239,7 +239,7 @@ func TestATakerThatHangsIsAskedAndThenStuck(t *testing.T) {
 	})
 	w.tick(1)
 	p.read(kindRevert)
-	w.tick(DefaultStall - 1)
+	w.tick(defaultStall - 1)
 	if w.giver.stuck != 0 {
 		t.Error("stuck before its time")
 	}
@@ -252,7 +252,7 @@ func TestATakerThatHangsIsAskedAndThenStuck(t *testing.T) {
 	})
 	p.close()
 	o := w.given()
-	wantErr(t, o.Err, ErrStalled)
+	wantErr(t, o.Err, errStalled)
 	w.owned(300, 0)
 }
 
@@ -262,24 +262,24 @@ func TestAGreetingThatIsNotAnsweredIsStuck(t *testing.T) {
 	p := newPeer(t, b)
 	w.give(a)
 	p.read(kindHello)
-	w.tick(DefaultStall)
+	w.tick(defaultStall)
 	if w.giver.stuck != 1 {
 		t.Errorf("stuck %d times, want 1", w.giver.stuck)
 	}
 	p.close()
-	wantErr(t, w.given().Err, ErrStalled)
+	wantErr(t, w.given().Err, errStalled)
 	w.owned(1, 0)
 }
 
 func TestATakerThatMakesProgressIsNeverAsked(t *testing.T) {
-	w, p := stalled(t, 20*BatchSize, -1)
+	w, p := stalled(t, 20*batchSize, -1)
 	for no := uint32(1); no <= 20; no++ {
 		for range 9 {
-			w.tick(DefaultStall / 10)
+			w.tick(defaultStall / 10)
 		}
 		p.ack(no)
-		w.giver.await(t, "ack", func() bool { return w.giver.end.out.Moved == int(no)*BatchSize })
-		if no+Window <= 20 {
+		w.giver.await(t, "ack", func() bool { return w.giver.end.out.Moved == int(no)*batchSize })
+		if no+window <= 20 {
 			p.batch()
 		}
 	}
@@ -294,16 +294,16 @@ func TestATakerThatMakesProgressIsNeverAsked(t *testing.T) {
 
 func TestAStalledCountedMoveEndsWhereItIs(t *testing.T) {
 	w, p := stalled(t, 300, 100)
-	w.tick(DefaultStall)
+	w.tick(defaultStall)
 	p.read(kindEnd)
 	p.ack(1) // it wakes up, and hangs again
-	w.giver.await(t, "ack", func() bool { return w.giver.end.out.Moved == BatchSize })
-	w.tick(DefaultStall)
-	w.tick(DefaultStall)
+	w.giver.await(t, "ack", func() bool { return w.giver.end.out.Moved == batchSize })
+	w.tick(defaultStall)
+	w.tick(defaultStall)
 	p.ack(2)
 	p.write(kindGot, nil)
 	o := w.given()
-	wantErr(t, o.Err, ErrStalled)
+	wantErr(t, o.Err, errStalled)
 	if o.Moved != 100 || w.giver.stuck == 0 {
 		t.Errorf("given %+v, stuck %d", o, w.giver.stuck)
 	}
@@ -320,7 +320,7 @@ func TestAMoveThatStallsAtItsEndReturns(t *testing.T) {
 	_ = w.taker.Post(func() { close(held); <-hold }) // END, if not answered yet, waits behind this
 	<-held
 	w.giver.await(t, "end", func() bool { return w.giver.end.role >= roleEnding })
-	w.tick(DefaultStall)
+	w.tick(defaultStall)
 	close(hold)
 	o := w.given()
 	if o.Err == nil { // the answer was faster
@@ -329,7 +329,7 @@ func TestAMoveThatStallsAtItsEndReturns(t *testing.T) {
 		w.owned(0, 100)
 		return
 	}
-	wantErr(t, o.Err, ErrStalled)
+	wantErr(t, o.Err, errStalled)
 	if o.Moved != 100 || o.Returned != 100 {
 		t.Errorf("given %+v", o)
 	}
@@ -342,7 +342,7 @@ func TestTheEndOfAMoveMayCrossARevert(t *testing.T) {
 		w, p := stalled(t, 1, -1)
 		p.ack(1)
 		p.read(kindEnd)
-		w.tick(DefaultStall)
+		w.tick(defaultStall)
 		p.read(kindRevert)
 		p.write(kindGot, nil) // it was on its way
 		p.send(w, 1, 7)
@@ -351,7 +351,7 @@ func TestTheEndOfAMoveMayCrossARevert(t *testing.T) {
 		p.read(kindGot)
 		p.write(kindLast, nil)
 		o := w.given()
-		wantErr(t, o.Err, ErrStalled)
+		wantErr(t, o.Err, errStalled)
 		if o.Moved != 1 || o.Returned != 1 {
 			t.Errorf("given %+v", o)
 		}
@@ -399,7 +399,7 @@ func TestWhatADeadGiverSentIsAdopted(t *testing.T) {
 	p.close()
 	close(dead)
 	o := w.taken()
-	wantErr(t, o.Err, ErrBroken)
+	wantErr(t, o.Err, errBroken)
 	if o.Moved != 5 || !slices.Equal(admitted, []uint64{1, 2, 3, 4, 5}) {
 		t.Errorf("taken %+v, admitted %v", o, admitted)
 	}
@@ -415,23 +415,23 @@ func TestWhatADeadGiverSentIsAdopted(t *testing.T) {
 }
 
 func TestAnUnsentBatchThawsAtOnceAfterAFailure(t *testing.T) {
-	w := newWorld(t, 3*BatchSize)
+	w := newWorld(t, 3*batchSize)
 	a, b := pair(t)
 	p := newPeer(t, b)
 	w.give(a)
 	p.read(kindHello)
 	w.giver.do(t, func() { w.giver.fenced = true })
 	p.hello()
-	w.giver.await(t, "fences", func() bool { return len(w.giver.fences) == Window })
+	w.giver.await(t, "fences", func() bool { return len(w.giver.fences) == window })
 	w.giver.do(t, func() { w.giver.fences[0]() })
 	if no := p.batch(); no != 1 {
 		t.Fatalf("batch %d", no)
 	}
-	w.clock.Add(int64(DefaultStall))
+	w.clock.Add(int64(defaultStall))
 	w.giver.do(t, w.giver.end.Tick)
 	p.read(kindRevert)
 	w.giver.do(t, func() {
-		if len(w.giver.live) != 2*BatchSize {
+		if len(w.giver.live) != 2*batchSize {
 			t.Errorf("%d connections are live, want those of two batches", len(w.giver.live))
 		}
 		w.giver.fences[1]() // too late: must not send what has thawed
@@ -441,8 +441,8 @@ func TestAnUnsentBatchThawsAtOnceAfterAFailure(t *testing.T) {
 	p.write(kindEnd, nil)
 	p.read(kindGot)
 	p.write(kindLast, nil)
-	wantErr(t, w.given().Err, ErrStalled)
-	w.owned(3*BatchSize, 0)
+	wantErr(t, w.given().Err, errStalled)
+	w.owned(3*batchSize, 0)
 }
 
 func TestTheFreezeIsTimed(t *testing.T) {

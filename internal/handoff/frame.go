@@ -25,18 +25,18 @@ const protocol = 1
 
 // Errors that callers branch on.
 var (
-	// ErrVersion says that the two builds have no version in common.
-	ErrVersion = errors.New("handoff: no common version")
-	// ErrRoom says that the other worker has too few free descriptors.
-	ErrRoom = errors.New("handoff: too few free descriptors")
-	// ErrRefused says that the other worker has refused connections.
-	ErrRefused = errors.New("handoff: refused")
-	// ErrStalled says that the other worker has not answered for too long.
-	ErrStalled = errors.New("handoff: no progress")
-	// ErrBroken says that the other worker is gone.
-	ErrBroken = errors.New("handoff: the other worker is gone")
-	// ErrFrame says that the other worker sent what makes no sense.
-	ErrFrame = errors.New("handoff: bad frame")
+	// errVersion says that the two builds have no version in common.
+	errVersion = errors.New("handoff: no common version")
+	// errRoom says that the other worker has too few free descriptors.
+	errRoom = errors.New("handoff: too few free descriptors")
+	// errRefused says that the other worker has refused connections.
+	errRefused = errors.New("handoff: refused")
+	// errStalled says that the other worker has not answered for too long.
+	errStalled = errors.New("handoff: no progress")
+	// errBroken says that the other worker is gone.
+	errBroken = errors.New("handoff: the other worker is gone")
+	// errFrame says that the other worker sent what makes no sense.
+	errFrame = errors.New("handoff: bad frame")
 )
 
 // Hello is what both sides say first.
@@ -59,10 +59,10 @@ func (h Hello) append(dst []byte) []byte {
 // parseHello reads a Hello. What later versions append to it would be part of Build: they must not.
 func parseHello(b []byte) (h Hello, err error) {
 	if len(b) < 18 {
-		return h, fmt.Errorf("%w: hello of %d bytes", ErrFrame, len(b))
+		return h, fmt.Errorf("%w: hello of %d bytes", errFrame, len(b))
 	}
 	if v := binary.LittleEndian.Uint16(b); v < protocol {
-		return h, fmt.Errorf("%w: protocol %d", ErrVersion, v)
+		return h, fmt.Errorf("%w: protocol %d", errVersion, v)
 	}
 	return Hello{
 		StateMin: binary.LittleEndian.Uint16(b[2:]), StateMax: binary.LittleEndian.Uint16(b[4:]),
@@ -75,26 +75,26 @@ func common(a, b Hello) (uint16, error) {
 	v := min(a.StateMax, b.StateMax)
 	if v < a.StateMin || v < b.StateMin {
 		return 0, fmt.Errorf("%w: states %d to %d here, %d to %d there",
-			ErrVersion, a.StateMin, a.StateMax, b.StateMin, b.StateMax)
+			errVersion, a.StateMin, a.StateMax, b.StateMin, b.StateMax)
 	}
 	return v, nil
 }
 
-func appendBatch(dst []byte, number uint32, frozen int64, c Cargo) []byte {
+func appendBatch(dst []byte, number uint32, frozen int64, c BatchData) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, number)
 	dst = binary.LittleEndian.AppendUint64(dst, c.Position)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(frozen))
 	return append(dst, c.States...)
 }
 
-func parseBatch(b []byte, fds []int) (number uint32, frozen int64, c Cargo, err error) {
+func parseBatch(b []byte, fds []int) (number uint32, frozen int64, c BatchData, err error) {
 	if len(b) < 20 {
-		return 0, 0, c, fmt.Errorf("%w: batch of %d bytes", ErrFrame, len(b))
+		return 0, 0, c, fmt.Errorf("%w: batch of %d bytes", errFrame, len(b))
 	}
 	at := binary.LittleEndian.Uint64(b[12:])
 	if at > math.MaxInt64 {
-		return 0, 0, c, fmt.Errorf("%w: time of a batch", ErrFrame)
+		return 0, 0, c, fmt.Errorf("%w: time of a batch", errFrame)
 	}
-	c = Cargo{States: b[20:], FDs: fds, Position: binary.LittleEndian.Uint64(b[4:])}
+	c = BatchData{States: b[20:], FDs: fds, Position: binary.LittleEndian.Uint64(b[4:])}
 	return binary.LittleEndian.Uint32(b), int64(at), c, nil
 }

@@ -21,11 +21,11 @@ func TestHelloTravels(t *testing.T) {
 }
 
 func TestHelloOfAnEarlierProtocolIsRefused(t *testing.T) {
-	if _, err := parseHello(make([]byte, 18)); !errors.Is(err, ErrVersion) {
-		t.Errorf("protocol 0: %v, want %v", err, ErrVersion)
+	if _, err := parseHello(make([]byte, 18)); !errors.Is(err, errVersion) {
+		t.Errorf("protocol 0: %v, want %v", err, errVersion)
 	}
-	if _, err := parseHello(Hello{}.append(nil)[:17]); !errors.Is(err, ErrFrame) {
-		t.Errorf("17 bytes: %v, want %v", err, ErrFrame)
+	if _, err := parseHello(Hello{}.append(nil)[:17]); !errors.Is(err, errFrame) {
+		t.Errorf("17 bytes: %v, want %v", err, errFrame)
 	}
 }
 
@@ -34,24 +34,24 @@ func TestCommonVersionIsTheLatestOfBoth(t *testing.T) {
 		{1, 1, 1, 1, 1}, {1, 3, 2, 5, 3}, {2, 5, 1, 3, 3}, {1, 1, 2, 2, 0}, {2, 2, 1, 1, 0}, {1, 9, 4, 4, 4},
 	} {
 		got, err := common(Hello{StateMin: tt.a, StateMax: tt.b}, Hello{StateMin: tt.c, StateMax: tt.d})
-		if got != tt.want || errors.Is(err, ErrVersion) != (tt.want == 0) {
+		if got != tt.want || errors.Is(err, errVersion) != (tt.want == 0) {
 			t.Errorf("%v: got %d, %v", tt, got, err)
 		}
 	}
 }
 
 func TestBatchTravels(t *testing.T) {
-	c := Cargo{States: []byte("states"), FDs: []int{1, 2}, Position: math.MaxUint64}
+	c := BatchData{States: []byte("states"), FDs: []int{1, 2}, Position: math.MaxUint64}
 	b := appendBatch(nil, math.MaxUint32, math.MaxInt64, c)
 	no, at, got, err := parseBatch(b, c.FDs)
 	if err != nil || no != math.MaxUint32 || at != math.MaxInt64 || !bytes.Equal(got.States, c.States) ||
 		got.Position != c.Position || len(got.FDs) != 2 {
 		t.Errorf("got %d, %d, %+v, %v", no, at, got, err)
 	}
-	if _, _, _, err := parseBatch(b[:19], nil); !errors.Is(err, ErrFrame) {
+	if _, _, _, err := parseBatch(b[:19], nil); !errors.Is(err, errFrame) {
 		t.Errorf("19 bytes: %v", err)
 	}
-	if _, _, _, err := parseBatch(appendBatch(nil, 1, -1, c), nil); !errors.Is(err, ErrFrame) {
+	if _, _, _, err := parseBatch(appendBatch(nil, 1, -1, c), nil); !errors.Is(err, errFrame) {
 		t.Errorf("a time before the clock's begin: %v", err)
 	}
 }
@@ -71,7 +71,7 @@ func FuzzParseHello(f *testing.F) {
 }
 
 func FuzzParseBatch(f *testing.F) {
-	f.Add(appendBatch(nil, 1, 2, Cargo{States: []byte("x"), Position: 3}))
+	f.Add(appendBatch(nil, 1, 2, BatchData{States: []byte("x"), Position: 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		no, at, c, err := parseBatch(b, nil)
 		if err != nil {

@@ -29,7 +29,7 @@ func entry(kind byte, fds byte, payload []byte) []byte {
 func seeds(f *testing.F) {
 	hello := entry(kindHello, 0, Hello{StateMin: 1, StateMax: 1, FreeFDs: 1 << 20}.append(nil))
 	batch := func(no uint32, id uint64) []byte {
-		c := Cargo{States: binary.LittleEndian.AppendUint64(nil, id)}
+		c := BatchData{States: binary.LittleEndian.AppendUint64(nil, id)}
 		return entry(kindBatch, 1, appendBatch(nil, no, 1, c))
 	}
 	join := func(list ...[]byte) (b []byte) {
@@ -90,7 +90,7 @@ func FuzzHandle(f *testing.F) {
 			}
 			h.end.receive(&fr, nil)
 			if stall && i == len(list)/2 {
-				w.clock.Add(int64(DefaultStall))
+				w.clock.Add(int64(defaultStall))
 				h.do(t, h.end.Tick)
 			}
 		}

@@ -9,7 +9,7 @@ import (
 // greeted compares the two sides, before anything is frozen.
 func (e *End) greeted(b []byte) error {
 	if e.role != roleGreeting {
-		return ErrFrame
+		return errFrame
 	}
 	h, err := parseHello(b)
 	if err != nil {
@@ -30,7 +30,7 @@ func (e *End) greeted(b []byte) error {
 		load = min(load, e.budget)
 	}
 	if err == nil && load > int(h.FreeFDs) {
-		err = fmt.Errorf("%w: %d connections are to move, %d descriptors are free", ErrRoom, load, h.FreeFDs)
+		err = fmt.Errorf("%w: %d connections are to move, %d descriptors are free", errRoom, load, h.FreeFDs)
 	}
 	if err != nil {
 		e.ch.close()
@@ -59,17 +59,17 @@ func (e *End) sync() {
 // pump freezes one batch and sends it on its way. It comes back in a later turn of the loop, so that the other
 // connections are served meanwhile.
 func (e *End) pump() {
-	if e.role != roleGiving || e.failure != nil || len(e.flight) >= Window {
+	if e.role != roleGiving || e.failure != nil || len(e.flight) >= window {
 		return
 	}
-	n := BatchSize
+	n := batchSize
 	if e.budget >= 0 {
 		n = min(n, e.budget)
 	}
 	left := 0
 	if n > 0 {
 		var b Batch
-		var c Cargo
+		var c BatchData
 		if b, c, left = e.host.Freeze(n); b.Len() > 0 {
 			e.dispatch(b, c)
 			e.host.Post(e.pump)
@@ -82,7 +82,7 @@ func (e *End) pump() {
 }
 
 // dispatch sends a batch when all that its connections have said has been passed on.
-func (e *End) dispatch(b Batch, c Cargo) {
+func (e *End) dispatch(b Batch, c BatchData) {
 	e.number++
 	no := e.number
 	if e.budget > 0 {
@@ -109,7 +109,7 @@ func (e *End) dispatch(b Batch, c Cargo) {
 func (e *End) answered(taken bool, b []byte) error {
 	no, reason, err := number(b)
 	if err != nil || len(e.flight) == 0 || e.flight[0].number != no || !e.flight[0].sent {
-		return fmt.Errorf("%w: answer to batch %d", ErrFrame, no)
+		return fmt.Errorf("%w: answer to batch %d", errFrame, no)
 	}
 	p := e.flight[0]
 	e.flight = e.flight[1:]
@@ -119,7 +119,7 @@ func (e *End) answered(taken bool, b []byte) error {
 	} else {
 		e.thaw(p)
 		if e.failure == nil {
-			e.failure = fmt.Errorf("%w: %s", ErrRefused, reason)
+			e.failure = fmt.Errorf("%w: %s", errRefused, reason)
 		}
 	}
 	switch {
@@ -229,7 +229,7 @@ func (e *End) got() error {
 		return nil
 	}
 	if e.role != roleEnding || len(e.flight) > 0 {
-		return ErrFrame
+		return errFrame
 	}
 	if !e.gave { // all is back where it came from
 		e.ch.send(kindLast, nil, nil)
@@ -245,7 +245,7 @@ func (e *End) got() error {
 // reverted turns the channel around: everything goes back.
 func (e *End) reverted(why string) error {
 	if e.gave || e.role != roleTaking && e.role != roleSettling {
-		return ErrFrame
+		return errFrame
 	}
 	e.failure = nil
 	e.out.Err = errors.New(why)

@@ -186,10 +186,10 @@ func (h *host) Position() uint64 { return h.position }
 func (h *host) Load() int        { return len(h.order) }
 func (h *host) FreeFDs() int     { return h.free }
 func (h *host) Depart(all bool)  { h.note("depart %v", all) }
-func (h *host) Expect()          { h.expecting++ }
-func (h *host) Expected()        { h.expecting-- }
+func (h *host) Record()          { h.expecting++ }
+func (h *host) StopRecording()        { h.expecting-- }
 
-func (h *host) Freeze(n int) (b Batch, c Cargo, left int) {
+func (h *host) Freeze(n int) (b Batch, c BatchData, left int) {
 	g := &group{}
 	var rest []uint64
 	for _, id := range h.order {
@@ -262,7 +262,7 @@ func (h *host) Sync(done func()) {
 	}
 }
 
-func (h *host) Admit(c Cargo) (Arrivals, error) {
+func (h *host) Admit(c BatchData) (Arrivals, error) {
 	g := &group{fds: c.FDs}
 	for b := c.States; len(b) >= 8; b = b[8:] {
 		g.ids = append(g.ids, binary.LittleEndian.Uint64(b))

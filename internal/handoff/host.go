@@ -8,8 +8,8 @@ type Batch interface {
 	IDs(f func(id uint64))
 }
 
-// Cargo is what a batch is on its way.
-type Cargo struct {
+// BatchData is what a batch is on its way.
+type BatchData struct {
 	States   []byte // opaque here
 	FDs      []int
 	Position uint64 // number of the last publication that these connections have had
@@ -34,11 +34,11 @@ type Host interface {
 	// FreeFDs is the number of descriptors that this process may still open.
 	FreeFDs() int
 
-	// Depart stops accepting, if all is to move, and gets ready to freeze. End.Kick must be called when a connection
+	// Depart stops accepting, if all is to move, and gets ready to freeze. End.Resume must be called when a connection
 	// that had to wait for a callback is ready.
 	Depart(all bool)
 	// Freeze takes up to n connections off the loop. left says of an empty batch how many will be ready later.
-	Freeze(n int) (b Batch, c Cargo, left int)
+	Freeze(n int) (b Batch, c BatchData, left int)
 	// Release forgets a batch that has a new owner.
 	Release(Batch)
 	// Thaw puts a batch back on the loop.
@@ -51,15 +51,15 @@ type Host interface {
 	// Sync calls done when this worker has had all publications that there were when it was called.
 	Sync(done func())
 
-	// Expect gets ready for arrivals: from now on publications are kept for them.
-	Expect()
+	// Record gets ready for arrivals: from now on publications are kept for them.
+	Record()
 	// Admit takes all connections of a cargo, or none with an error. It owns the descriptors in any case. They must
 	// not be read before Start, which is called in the same turn of the loop.
-	Admit(c Cargo) (Arrivals, error)
+	Admit(c BatchData) (Arrivals, error)
 	// Start makes them live.
 	Start(Arrivals)
-	// Expected ends what Expect has begun.
-	Expected()
+	// StopRecording ends what Expect has begun.
+	StopRecording()
 
 	// Deliver brings a message to a connection. What is not here goes on to where it is.
 	Deliver(m []byte)

@@ -9,7 +9,7 @@ import (
 )
 
 func TestACompleteMoveTakesAll(t *testing.T) {
-	for _, n := range []int{0, 1, BatchSize, BatchSize + 1, 1000} {
+	for _, n := range []int{0, 1, batchSize, batchSize + 1, 1000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			w := newWorld(t, n)
 			w.start()
@@ -47,7 +47,7 @@ func order(t *testing.T, events []string, n int) {
 		default:
 			if _, err := fmt.Sscanf(e, "freeze %d", &size); err == nil {
 				frozen += size
-				ok = size > 0 && frozen-released <= Window*BatchSize
+				ok = size > 0 && frozen-released <= window*batchSize
 			} else if _, err := fmt.Sscanf(e, "release %d", &size); err == nil {
 				released += size
 				ok = released <= frozen
@@ -111,7 +111,7 @@ func TestMessagesFindTheirConnection(t *testing.T) {
 		}
 		w.giver.Deliver(message(2, "live"))
 		w.giver.busy[2] = false
-		w.giver.end.Kick()
+		w.giver.end.Resume()
 	})
 	w.given()
 	w.giver.do(t, func() { w.giver.Deliver(message(1, "9")) }) // between Given and Settle
@@ -174,15 +174,15 @@ func TestForwardedMessagesNeverOvertake(t *testing.T) {
 }
 
 func TestABatchWaitsForItsFence(t *testing.T) {
-	w := newWorld(t, 3*BatchSize)
+	w := newWorld(t, 3*batchSize)
 	a, b := pair(t)
 	p := newPeer(t, b)
 	w.giver.fenced = true
 	w.give(a)
 	p.read(kindHello)
 	p.hello()
-	w.giver.await(t, "window", func() bool { return len(w.giver.fences) == Window })
-	for no := uint32(1); no <= Window; no++ {
+	w.giver.await(t, "window", func() bool { return len(w.giver.fences) == window })
+	for no := uint32(1); no <= window; no++ {
 		w.giver.do(t, func() {
 			for _, o := range w.giver.end.ch.waiting() {
 				t.Errorf("kind %d is queued before the fence", o)
@@ -238,7 +238,7 @@ func TestStragglersMoveWhenTheyAreReady(t *testing.T) {
 	}
 	w.start()
 	w.giver.await(t, "release", func() bool { return w.giver.end.out.Moved == 90 })
-	w.tick(100 * DefaultStall) // nothing is under way: no reason to call the other one stuck
+	w.tick(100 * defaultStall) // nothing is under way: no reason to call the other one stuck
 	w.giver.do(t, func() {
 		if moved, left := w.giver.end.Moved(); moved != 90 || left != 10 {
 			t.Errorf("moved %d, left %d, want 90, 10", moved, left)
@@ -246,7 +246,7 @@ func TestStragglersMoveWhenTheyAreReady(t *testing.T) {
 		for id := uint64(1); id <= 4; id++ {
 			delete(w.giver.busy, id)
 		}
-		w.giver.end.Kick()
+		w.giver.end.Resume()
 	})
 	w.giver.await(t, "release", func() bool { return w.giver.end.out.Moved == 94 })
 	w.giver.do(t, func() {
@@ -254,7 +254,7 @@ func TestStragglersMoveWhenTheyAreReady(t *testing.T) {
 			t.Error("the giver stays, and six are not ready")
 		}
 		clear(w.giver.busy)
-		w.giver.end.Kick()
+		w.giver.end.Resume()
 	})
 	if o := w.given(); o.Err != nil || o.Moved != 100 {
 		t.Errorf("given %+v", o)
@@ -272,7 +272,7 @@ func TestStragglersKeepToTheCount(t *testing.T) {
 	}
 	w.start()
 	w.giver.await(t, "release", func() bool { return w.giver.end.out.Moved == 30 })
-	w.giver.do(t, func() { clear(w.giver.busy); w.giver.end.Kick() })
+	w.giver.do(t, func() { clear(w.giver.busy); w.giver.end.Resume() })
 	if o := w.given(); o.Err != nil || o.Moved != 50 {
 		t.Errorf("given %+v, want 50 moved", o)
 	}

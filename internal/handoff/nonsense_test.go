@@ -31,7 +31,7 @@ var always = []nonsense{
 	{"an answer to what was never sent", kindAck, numbered(77), false},
 	{"a refusal of what was never sent", kindNack, numbered(77), false},
 	{"a short batch", kindBatch, make([]byte, 19), true},
-	{"a batch of no time", kindBatch, appendBatch(nil, 1, -1, Cargo{}), true},
+	{"a batch of no time", kindBatch, appendBatch(nil, 1, -1, BatchData{}), true},
 	{"descriptors beside a message", kindForward, message(1, "x"), true},
 	{"descriptors beside HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), true},
 	{"the last word", kindLast, nil, false},
@@ -57,7 +57,7 @@ func (p *peer) utter(n nonsense) {
 func TestNonsenseEndsATaker(t *testing.T) {
 	list := append(slices.Clone(always), nonsense{"the giver's own answer", kindGot, nil, false})
 	greeting := append(slices.Clone(list), nonsense{"a short HELLO", kindHello, make([]byte, 17), false},
-		nonsense{"a batch before HELLO", kindBatch, appendBatch(nil, 1, 0, Cargo{}), true},
+		nonsense{"a batch before HELLO", kindBatch, appendBatch(nil, 1, 0, BatchData{}), true},
 		nonsense{"END before HELLO", kindEnd, nil, false}, nonsense{"REVERT before HELLO", kindRevert, nil, false})
 	taking := append(slices.Clone(list),
 		nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false})
@@ -78,8 +78,8 @@ func TestNonsenseEndsATaker(t *testing.T) {
 				}
 				p.utter(tt)
 				o := w.taken()
-				if !errors.Is(o.Err, ErrFrame) {
-					t.Errorf("taken %+v, want ErrFrame", o)
+				if !errors.Is(o.Err, errFrame) {
+					t.Errorf("taken %+v, want errFrame", o)
 				}
 				p.eof()
 				w.owned(0, kept)
@@ -90,7 +90,7 @@ func TestNonsenseEndsATaker(t *testing.T) {
 
 func TestNonsenseEndsAGiver(t *testing.T) {
 	list := append(slices.Clone(always), nonsense{"END", kindEnd, nil, false}, nonsense{"GOT", kindGot, nil, false},
-		nonsense{"REVERT", kindRevert, nil, false}, nonsense{"a batch", kindBatch, appendBatch(nil, 1, 0, Cargo{}), true})
+		nonsense{"REVERT", kindRevert, nil, false}, nonsense{"a batch", kindBatch, appendBatch(nil, 1, 0, BatchData{}), true})
 	greeting := append(slices.Clone(list), nonsense{"a short HELLO", kindHello, make([]byte, 17), false},
 		nonsense{"ACK before HELLO", kindAck, numbered(1), false})
 	for _, tt := range greeting {
@@ -101,7 +101,7 @@ func TestNonsenseEndsAGiver(t *testing.T) {
 			w.give(a)
 			p.read(kindHello)
 			p.utter(tt)
-			wantErr(t, w.given().Err, ErrFrame)
+			wantErr(t, w.given().Err, errFrame)
 			p.eof()
 			w.owned(10, 0)
 		})
@@ -111,23 +111,23 @@ func TestNonsenseEndsAGiver(t *testing.T) {
 		nonsense{"an answer out of order", kindAck, numbered(2), false}, nonsense{"answer 0", kindAck, numbered(0), false})
 	for _, tt := range giving {
 		t.Run(tt.name+" while batches are under way", func(t *testing.T) {
-			w, p := stalled(t, 4*BatchSize, -1)
+			w, p := stalled(t, 4*batchSize, -1)
 			p.utter(tt)
 			w.giver.await(t, "stuck", func() bool { return w.giver.stuck == 1 })
 			w.giver.do(t, func() { // they may be the other one's
-				if len(w.giver.live) != BatchSize || len(w.giver.given) > 0 {
-					t.Errorf("%d connections are live, want %d: thawed while the other one lives", len(w.giver.live), BatchSize)
+				if len(w.giver.live) != batchSize || len(w.giver.given) > 0 {
+					t.Errorf("%d connections are live, want %d: thawed while the other one lives", len(w.giver.live), batchSize)
 				}
 			})
 			p.close() // by force
-			wantErr(t, w.given().Err, ErrFrame)
-			w.owned(4*BatchSize, 0)
+			wantErr(t, w.given().Err, errFrame)
+			w.owned(4*batchSize, 0)
 		})
 	}
 }
 
 func TestAnswersCountAfterNonsense(t *testing.T) {
-	w, p := stalled(t, 4*BatchSize, -1)
+	w, p := stalled(t, 4*batchSize, -1)
 	p.write(0, nil)
 	p.write(0, nil)
 	p.ack(1)
@@ -135,24 +135,24 @@ func TestAnswersCountAfterNonsense(t *testing.T) {
 	p.ack(3)
 	p.eof()
 	o := w.given()
-	wantErr(t, o.Err, ErrFrame)
-	if o.Moved != 2*BatchSize || w.giver.stuck != 1 {
-		t.Errorf("given %+v, stuck %d times, want %d moved, once", o, w.giver.stuck, 2*BatchSize)
+	wantErr(t, o.Err, errFrame)
+	if o.Moved != 2*batchSize || w.giver.stuck != 1 {
+		t.Errorf("given %+v, stuck %d times, want %d moved, once", o, w.giver.stuck, 2*batchSize)
 	}
-	w.owned(2*BatchSize, 0)
+	w.owned(2*batchSize, 0)
 }
 
 func TestNonsenseWhileConnectionsReturn(t *testing.T) {
 	for _, kind := range []byte{kindLast, kindGot, kindRevert, kindHello, kindAck} {
 		t.Run(fmt.Sprint("kind ", kind), func(t *testing.T) {
 			w, p := stalled(t, 1, -1)
-			w.tick(DefaultStall)
+			w.tick(defaultStall)
 			p.read(kindRevert)
 			p.ack(1)
 			p.write(kindGot, nil) // one may be on its way
 			p.write(kind, numbered(1))
 			o := w.given()
-			wantErr(t, o.Err, ErrStalled)
+			wantErr(t, o.Err, errStalled)
 			p.eof()
 			w.owned(0, 0)
 		})
@@ -163,7 +163,7 @@ func TestTheAnswerToAReturnWaitsForWhatWasForwarded(t *testing.T) {
 	w, p := stalled(t, 1, -1)
 	p.ack(1)
 	p.read(kindEnd)
-	w.tick(DefaultStall)
+	w.tick(defaultStall)
 	p.read(kindRevert)
 	const n = 20
 	w.giver.do(t, func() { // more than the socket holds: the queue is long when END comes

@@ -91,7 +91,7 @@ func (p *peer) eof() {
 // send gives connections as a giver would, and keeps nothing.
 func (p *peer) send(w *world, no uint32, ids ...uint64) {
 	p.t.Helper()
-	c := Cargo{}
+	c := BatchData{}
 	for _, id := range ids {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err != nil {

@@ -32,22 +32,22 @@ func openFiles(t *testing.T, n int) (restore func()) {
 }
 
 func TestDescriptorsThatTheKernelDropsAreRefused(t *testing.T) {
-	w := newWorld(t, 2*BatchSize)
+	w := newWorld(t, 2*batchSize)
 	w.giver.fenced = true
 	w.start()
 	w.giver.await(t, "fences", func() bool { return len(w.giver.fences) == 2 })
 	w.giver.do(t, func() { w.giver.fences[0]() })
-	w.taker.await(t, "the first batch", func() bool { return len(w.taker.live) == BatchSize })
+	w.taker.await(t, "the first batch", func() bool { return len(w.taker.live) == batchSize })
 	// Its descriptors must be closed before the room is counted.
-	w.giver.await(t, "its release", func() bool { return w.giver.end.out.Moved == BatchSize })
+	w.giver.await(t, "its release", func() bool { return w.giver.end.out.Moved == batchSize })
 	// Both are one process here: the limit must be back before anything returns, which is after the thaw.
 	w.giver.onThaw = openFiles(t, 10)
 	w.giver.do(t, func() { w.giver.fences[1]() })
 	o := w.given()
-	wantErr(t, o.Err, ErrRefused)
-	if !strings.Contains(o.Err.Error(), "too many open files") || o.Moved != BatchSize || o.Returned != BatchSize {
+	wantErr(t, o.Err, errRefused)
+	if !strings.Contains(o.Err.Error(), "too many open files") || o.Moved != batchSize || o.Returned != batchSize {
 		t.Errorf("given %+v", o)
 	}
 	w.taken()
-	w.owned(2*BatchSize, 0)
+	w.owned(2*batchSize, 0)
 }

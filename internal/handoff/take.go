@@ -12,7 +12,7 @@ import (
 func (e *End) arrived(fr *fdpass.Frame) error {
 	back := e.role == roleReverting && !e.returned && len(e.flight) == 0 // all was answered before REVERT was read
 	if e.role != roleTaking && !back {
-		return fmt.Errorf("%w: a batch out of turn", ErrFrame)
+		return fmt.Errorf("%w: a batch out of turn", errFrame)
 	}
 	no, frozen, cargo, err := parseBatch(fr.Payload, fr.FDs)
 	if err != nil {
@@ -70,20 +70,20 @@ func (e *End) ended() error {
 		return e.ch.sendNow(kindGot, nil)
 	case roleReverting: // behind all that was forwarded, which comes back before LAST
 		if len(e.flight) > 0 || e.returned {
-			return ErrFrame
+			return errFrame
 		}
 		e.returned = true
 		e.ch.send(kindGot, nil, nil)
 		return nil
 	default:
-		return ErrFrame
+		return errFrame
 	}
 }
 
 // last is the other side's word that it forwards nothing more.
 func (e *End) last() error {
 	if e.gave != e.returned || !e.gave && e.role != roleSettling {
-		return ErrFrame
+		return errFrame
 	}
 	e.close(e.failure)
 	return nil
