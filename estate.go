@@ -46,7 +46,7 @@ const (
 	fileAdmin    = "admin"
 	fileState    = "state"
 	fileSessions = "sessions" // of memstore.Store.WriteState
-	fileDenials  = "denials"  // of auth.AppendDenial, one behind the other
+	fileDenials  = "denials"  // of denylist.Append, one behind the other
 )
 
 // state writes the estate, and the sessions and denials into files of their own: they may be many.

@@ -15,9 +15,12 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/identity"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/urlquery"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -26,7 +29,7 @@ import (
 // methods are for any goroutine.
 type gate struct {
 	auth     Auth
-	deny     *auth.DenyList
+	deny     *denylist.List
 	keeper   *keeper
 	patience time.Duration // for verifiers
 	headers  []string      // that are kept for log lines
@@ -47,7 +50,7 @@ func (a *App) newGate() *gate {
 	g := &gate{
 		auth: a.cfg.Auth, patience: a.cfg.HandshakeTimeout, headers: a.cfg.LogHeaders, cookie: a.cfg.Sessions.Cookie,
 		hide: a.hide,
-		deny: &auth.DenyList{Max: a.cfg.Auth.MaxDenials}, refused: make(map[string]uint64),
+		deny: &denylist.List{Max: a.cfg.Auth.MaxDenials}, refused: make(map[string]uint64),
 	}
 	if g.maxTickets = int64(a.cfg.MaxAuthorizing); g.maxTickets == 0 {
 		g.maxTickets = engine.DefaultMaxAuthorizing
@@ -93,7 +96,7 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 	}
 	if mode != AuthOff {
 		g.auth.Extractor.Strip(r)
-		c.query = g.auth.Extractor.StripQuery(c.query)
+		c.query = r.URL.RawQuery
 	}
 	if err := g.denied(id.User, id.TokenID, wanted); err != nil {
 		return err
@@ -113,7 +116,7 @@ func (g *gate) admit(ctx context.Context, e *endpoint, u *engine.Upgrade, c *Con
 		return &auth.Error{Reason: auth.ReasonExpired, Message: "the access token expired while it was asked about"}
 	}
 	if e.Session {
-		c.query = stripParameter(c.query, sessionParameter)
+		c.query = urlquery.Strip(c.query, sessionParameter)
 		if err := g.keeper.attach(ctx, w, wanted, u, g.params(r)); err != nil {
 			return err
 		}
@@ -267,7 +270,7 @@ func (g *gate) issue(ctx context.Context, id *auth.Identity) (string, error) {
 	var b [ticketBytes]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
 	ticket := base64.RawURLEncoding.EncodeToString(b[:])
-	err := g.keeper.store.PutTicket(ctx, sha256.Sum256([]byte(ticket)), id.Append(nil), g.auth.TicketTTL)
+	err := g.keeper.store.PutTicket(ctx, sha256.Sum256([]byte(ticket)), identity.Append(nil, id), g.auth.TicketTTL)
 	return ticket, err
 }
 
@@ -280,7 +283,7 @@ func (g *gate) redeem(ctx context.Context, ticket string) (*auth.Identity, error
 	case err != nil:
 		return nil, &auth.Error{Reason: auth.ReasonUnavailable, Message: "tickets cannot be looked up now", Err: err}
 	}
-	id, err := auth.ParseIdentity(b)
+	id, err := identity.Parse(b)
 	if err != nil {
 		return nil, &auth.Error{Reason: auth.ReasonMalformed, Message: "the ticket is not understood", Err: err}
 	}

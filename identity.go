@@ -9,6 +9,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/identity"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/session"
 )
@@ -46,7 +47,7 @@ type Auth struct {
 	Permit auth.Permit
 	// TicketTTL is how long a ticket is good. 0 is 30 s.
 	TicketTTL time.Duration
-	// MaxDenials is the number of revocations that are in force at once. 0 is auth.DefaultMaxDenials.
+	// MaxDenials is the number of revocations that are in force at once. 0 is 100,000.
 	MaxDenials int
 }
 
@@ -87,8 +88,8 @@ func newClient(id *auth.Identity) *client {
 func (w *client) identify(id *auth.Identity) {
 	w.user, w.ident = "", ""
 	if id.User != "" {
-		w.ident = string(id.Append(nil))
-		w.user = auth.UserOf(w.ident)
+		w.ident = string(identity.Append(nil, id))
+		w.user = identity.UserOf(w.ident)
 	}
 }
 
@@ -100,7 +101,7 @@ func (w *client) identity() *auth.Identity {
 	if w == nil || w.ident == "" {
 		return nil
 	}
-	id, err := auth.ParseIdentity([]byte(w.ident))
+	id, err := identity.Parse([]byte(w.ident))
 	if err != nil { // it was made or checked here
 		return &auth.Identity{User: w.user}
 	}

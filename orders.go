@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/denylist"
+	"github.com/expedite-go/expedite/internal/identity"
 
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/engine"
@@ -43,9 +44,9 @@ func (w Who) order(code ws.CloseCode, reason string) (registry.Order, error) {
 			o.Kind, o.Value = kind, value
 		}
 	}
-	set(string(auth.DenyUser), w.User, w.User != "")
-	set(string(auth.DenySession), w.Session.String(), !w.Session.IsZero())
-	set(string(auth.DenyToken), w.TokenID, w.TokenID != "")
+	set(string(denylist.User), w.User, w.User != "")
+	set(string(denylist.Session), w.Session.String(), !w.Session.IsZero())
+	set(string(denylist.Token), w.TokenID, w.TokenID != "")
 	set(registry.KindConnection, w.Conn.String(), w.Conn != 0)
 	if named != 1 {
 		return o, errWho
@@ -158,13 +159,13 @@ func (c *Conn) names() (list [3][2]string) {
 		return list
 	}
 	if w.user != "" {
-		list[0] = [2]string{string(auth.DenyUser), w.user}
+		list[0] = [2]string{string(denylist.User), w.user}
 	}
-	if id := auth.TokenIDOf(w.ident); id != "" {
-		list[1] = [2]string{string(auth.DenyToken), id}
+	if id := identity.TokenIDOf(w.ident); id != "" {
+		list[1] = [2]string{string(denylist.Token), id}
 	}
 	if !w.session.IsZero() {
-		list[2] = [2]string{string(auth.DenySession), w.session.String()}
+		list[2] = [2]string{string(denylist.Session), w.session.String()}
 	}
 	return list
 }
@@ -176,7 +177,7 @@ func (o *orders) recheck(c *Conn) (closed bool) {
 	if w == nil || o.n.gate.deny.Len() == 0 {
 		return false
 	}
-	if o.n.gate.denied(w.user, auth.TokenIDOf(w.ident), w.session) == nil {
+	if o.n.gate.denied(w.user, identity.TokenIDOf(w.ident), w.session) == nil {
 		return false
 	}
 	return c.conn.Close(CloseUnauthorized, registry.RevokedReason) == nil // or it has ended

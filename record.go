@@ -7,6 +7,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/identity"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/record"
 	"github.com/expedite-go/expedite/session"
@@ -150,7 +151,7 @@ func (c *Conn) parse(b []byte) (rest luggage, err error) {
 		}
 	}
 	if w.ident != "" {
-		w.user = auth.UserOf(w.ident)
+		w.user = identity.UserOf(w.ident)
 	}
 	if w.user != user { // of a build that knows users only
 		w.identify(&auth.Identity{User: user})

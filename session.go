@@ -3,8 +3,6 @@ package expedite
 import (
 	"context"
 	"errors"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/expedite-go/expedite/session"
@@ -132,19 +130,4 @@ func (s Session) Update(ctx context.Context, changes session.Changes) error {
 		return err
 	}
 	return store.Save(ctx, id, changes)
-}
-
-// stripParameter takes a parameter out of a query and leaves the rest as it stands.
-func stripParameter(query, name string) string {
-	if !strings.Contains(query, name) && !strings.Contains(query, "%") {
-		return query
-	}
-	var kept []string
-	for part := range strings.SplitSeq(query, "&") {
-		key, _, _ := strings.Cut(part, "=")
-		if k, err := url.QueryUnescape(key); err != nil || k != name {
-			kept = append(kept, part)
-		}
-	}
-	return strings.Join(kept, "&")
 }

@@ -49,21 +49,3 @@ func BenchmarkExtract(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkIdentityAppend(b *testing.B) {
-	id := full()
-	claims := id.Claims
-	for _, bb := range []struct {
-		name   string
-		claims map[string]any
-	}{{"with claims", claims}, {"without claims", nil}} {
-		id.Claims = bb.claims
-		buf := make([]byte, 0, 1024)
-		b.Run(bb.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				buf = id.Append(buf[:0])
-			}
-		})
-	}
-}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/expedite-go/expedite/internal/strictjson"
 )
 
 // DefaultLeeway is how far clocks may differ where a configuration names nothing else.
@@ -207,7 +209,7 @@ func (r *claimRules) rest(claims map[string]any, size int) (rest map[string]any,
 		return nil, false
 	}
 	if size*maxGrowth > MaxClaims {
-		if _, ok := encodeClaims(claims); !ok {
+		if _, ok := strictjson.Encode(claims, MaxClaims); !ok {
 			return nil, true
 		}
 	}

@@ -5,12 +5,12 @@
 //	Origins.Allows       may the page that made it connect at all?
 //	Extractor.Extract    the credential: ?ticket=, Authorization, subprotocol, ?access_token=, cookie
 //	Verifier.Verify      whose token it is: an Identity, or an *Error that says why not
-//	DenyList.Denies      was it revoked?
+//	the deny list        was it revoked?
 //	Extractor.Strip      the request without the credential, for the application
 //	Error.Status, .Challenge, .Body, .RetryAfter    the answer to a client that is not let in
 //
-// From then on the Identity belongs to the connection: it is not changed, it travels with it in the form of Append, and
-// a Permit judges topics by it. Conn.Refresh verifies another token of the same user.
+// From then on the Identity belongs to the connection and does not change. It moves with the connection, and a Permit
+// decides by it about topics. Conn.Refresh verifies another token of the same user.
 //
 // # Verifiers
 //

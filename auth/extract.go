@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/expedite-go/expedite/internal/urlquery"
 )
 
 // The names of what is found in a request.
@@ -199,7 +201,7 @@ func fromQuery(r *http.Request, name string) (token string, found bool, err erro
 		return "", false, nil
 	}
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
-		if !names(part, name) {
+		if !urlquery.Sets(part, name) {
 			continue
 		}
 		if found {
@@ -212,19 +214,6 @@ func fromQuery(r *http.Request, name string) (token string, found bool, err erro
 		}
 	}
 	return token, found, nil
-}
-
-// names says whether a part of a query sets the parameter called name.
-func names(part, name string) bool {
-	key, _, _ := strings.Cut(part, "=")
-	if key == name {
-		return true
-	}
-	if !strings.ContainsAny(key, "%+") {
-		return false
-	}
-	key, err := url.QueryUnescape(key)
-	return err == nil && key == name
 }
 
 // fromCookie looks for a cookie. One name with two values is refused: a sub-domain can set cookies for its neighbors.

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/strictjson"
 )
 
 const (
@@ -224,7 +226,7 @@ func (i *Introspector) post(ctx context.Context, token string) (claims map[strin
 	if err != nil {
 		return nil, 0, err
 	}
-	claims, err = decodeObject(b)
+	claims, err = strictjson.Object(b)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s answers %w", i.remote.host, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/identity"
 )
 
 // TestAlgorithms: each algorithm is accepted with a key that is good for it.
@@ -136,7 +137,7 @@ func TestClaims(t *testing.T) {
 			if !reflect.DeepEqual(*id, want) {
 				t.Errorf("got %+v, want %+v", *id, want)
 			}
-			again, err := auth.ParseIdentity(id.Append(nil))
+			again, err := identity.Parse(identity.Append(nil, id))
 			if err != nil || !reflect.DeepEqual(again, want) {
 				t.Errorf("behind a move: got %+v, %v, want %+v", again, err, want)
 			}
@@ -246,7 +247,7 @@ func FuzzClaims(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := auth.ParseIdentity(id.Append(nil))
+		again, err := identity.Parse(identity.Append(nil, id))
 		if err != nil || again.User == "" || again.Expiry.IsZero() || !reflect.DeepEqual(again, *id) {
 			t.Errorf("got %+v, %v, want %+v", again, err, *id)
 		}

@@ -3,6 +3,8 @@ package auth
 import (
 	"net/http"
 	"strings"
+
+	"github.com/expedite-go/expedite/internal/urlquery"
 )
 
 // Strip removes from r whatever Extract could take for a credential, whichever counted: application code shall not see
@@ -10,11 +12,11 @@ import (
 // was, byte by byte.
 func (e Extractor) Strip(r *http.Request) {
 	if r.URL != nil {
-		r.URL.RawQuery = e.StripQuery(r.URL.RawQuery)
+		r.URL.RawQuery = e.stripQuery(r.URL.RawQuery)
 	}
 	if path, query, ok := strings.Cut(r.RequestURI, "?"); ok {
 		r.RequestURI = path
-		if query = e.StripQuery(query); query != "" {
+		if query = e.stripQuery(query); query != "" {
 			r.RequestURI += "?" + query
 		}
 	}
@@ -41,13 +43,15 @@ func (e Extractor) Strip(r *http.Request) {
 	}
 }
 
-// StripQuery removes the parameters that hold a token or a ticket from a query. Order and encoding of the others stay
-// as they are.
-func (e Extractor) StripQuery(raw string) string {
-	secret := func(part string) bool {
-		return !e.NoQuery && names(part, e.parameter()) || !e.NoTicket && names(part, ticketParameter)
+// stripQuery removes the parameters that hold a token or a ticket.
+func (e Extractor) stripQuery(raw string) string {
+	if !e.NoQuery {
+		raw = urlquery.Strip(raw, e.parameter())
 	}
-	return without(raw, "&", secret)
+	if !e.NoTicket {
+		raw = urlquery.Strip(raw, ticketParameter)
+	}
+	return raw
 }
 
 // without leaves out the parts of a list for which drop says so; it is asked without the space around a part.

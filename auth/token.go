@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/expedite-go/expedite/internal/strictjson"
 )
 
 // maxJWT is the longest token that is looked at, in bytes, whatever an Extractor lets pass.
@@ -38,7 +40,7 @@ func parseToken(token string) (*jwtToken, error) {
 	if err != nil {
 		return nil, foreign("the access token is no JSON Web Token", err)
 	}
-	header, err := decodeObject(b)
+	header, err := strictjson.Object(b)
 	if err != nil {
 		return nil, foreign("the access token is no JSON Web Token", err)
 	}
@@ -55,7 +57,7 @@ func parseToken(token string) (*jwtToken, error) {
 	if b, err = decodeSegment(parts[1]); err != nil {
 		return nil, malformed("the access token's claims cannot be read", err)
 	}
-	if t.claims, err = decodeObject(b); err != nil {
+	if t.claims, err = strictjson.Object(b); err != nil {
 		return nil, malformed("the access token's claims cannot be read", err)
 	}
 	t.payload = len(b)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/remotestore"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -48,7 +49,7 @@ type ClientConfig struct {
 	Send     func([]byte) error
 	Journal  *telemetry.Journal
 	Verifier auth.Verifier // nil knows no tokens
-	Deny     *auth.DenyList
+	Deny     *denylist.List
 	// Connections are those of this worker.
 	Connections Connections
 	// Report returns the worker's report, and Profile serves its profiles.
@@ -238,7 +239,7 @@ func (c *Client) query(op byte, request, answer any) error {
 }
 
 // denyAll adds denials to the deny list.
-func (c *Client) denyAll(list []auth.Denial) {
+func (c *Client) denyAll(list []denylist.Entry) {
 	for _, d := range list {
 		if err := c.Deny.Add(d, time.Now()); err != nil {
 			c.log.Error("revocation is not on the deny list", "error", err)
@@ -258,7 +259,7 @@ func (c *Client) serve(op byte, payload []byte, reply func([]byte, error)) {
 			return
 		}
 		if d, ok := o.Denial(); ok {
-			c.denyAll([]auth.Denial{d})
+			c.denyAll([]denylist.Entry{d})
 		}
 		c.Connections.Obey(o, func(closed int) { reply(json.Marshal(obeyed{closed})) })
 	case opHealth:

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/session"
 )
 
@@ -91,13 +91,13 @@ func (s *Server) tell(ctx context.Context, op byte, b []byte) (closed int, err e
 func (s *Server) drop(ctx context.Context, o Order) error {
 	var ids []session.ID
 	switch o.Kind {
-	case string(auth.DenySession):
+	case string(denylist.Session):
 		id, err := session.ParseID(o.Value)
 		if err != nil {
 			return err
 		}
 		ids = append(ids, id)
-	case string(auth.DenyUser):
+	case string(denylist.User):
 		var err error
 		if ids, err = s.sessionsOf(ctx, o.Value, o.Except); err != nil {
 			return err

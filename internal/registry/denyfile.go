@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/statedir"
 )
 
@@ -17,7 +17,7 @@ import (
 // nothing.
 type denyFile struct {
 	dir  *statedir.Dir
-	deny *auth.DenyList
+	deny *denylist.List
 	log  *slog.Logger
 
 	mu    sync.Mutex
@@ -35,7 +35,7 @@ const (
 )
 
 // openDenyFile locks the folder, or takes over its lock, and adds the entries of the file to the deny list.
-func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Logger) (*denyFile, error) {
+func openDenyFile(path string, lock *os.File, deny *denylist.List, log *slog.Logger) (*denyFile, error) {
 	f := &denyFile{deny: deny, log: log}
 	if lock != nil {
 		f.dir = statedir.Inherit(path, lock)
@@ -52,11 +52,11 @@ func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Log
 	f.file = file
 	damaged := content.Damaged
 	for _, record := range content.Records {
-		d, _, err := auth.ParseDenial(record)
+		d, _, err := denylist.Parse(record)
 		if err == nil {
 			err = deny.Add(d, time.Now())
 		}
-		if errors.Is(err, auth.ErrDenyListFull) { // it stays in force, whatever the limit of this program
+		if errors.Is(err, denylist.ErrFull) { // it stays in force, whatever the limit of this program
 			deny.Max = deny.Len() + 1
 			err = deny.Add(d, time.Now())
 		}
@@ -83,13 +83,13 @@ func openDenyFile(path string, lock *os.File, deny *auth.DenyList, log *slog.Log
 }
 
 // add appends entries of the deny list. When it returns nil they are on disk.
-func (f *denyFile) add(list ...auth.Denial) error {
+func (f *denyFile) add(list ...denylist.Entry) error {
 	if f == nil || len(list) == 0 {
 		return nil
 	}
 	records := make([][]byte, len(list))
 	for i, d := range list {
-		records[i] = auth.AppendDenial(nil, d)
+		records[i] = denylist.Append(nil, d)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,7 +128,7 @@ func (f *denyFile) rewrite(now time.Time) error {
 func (f *denyFile) records(now time.Time) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for _, d := range f.deny.All(now) {
-			if !yield(auth.AppendDenial(nil, d)) {
+			if !yield(denylist.Append(nil, d)) {
 				return
 			}
 		}

@@ -8,14 +8,14 @@ import (
 	"iter"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/redisfeed"
 )
 
-// parseDenials reads what auth.AppendDenial wrote, one after the other.
-func parseDenials(b []byte) (list []auth.Denial, err error) {
+// parseDenials reads what denylist.Append wrote, one after the other.
+func parseDenials(b []byte) (list []denylist.Entry, err error) {
 	for len(b) > 0 {
-		d, n, err := auth.ParseDenial(b)
+		d, n, err := denylist.Parse(b)
 		if err != nil {
 			return list, err
 		}
@@ -26,7 +26,7 @@ func parseDenials(b []byte) (list []auth.Denial, err error) {
 }
 
 // feedEntry returns a denial as it is kept in the feed. It is the same on every machine.
-func feedEntry(d auth.Denial) ([]byte, error) {
+func feedEntry(d denylist.Entry) ([]byte, error) {
 	return json.Marshal(Order{
 		Kind: string(d.Kind), Value: d.Value, Until: d.Until.UTC().Truncate(time.Second),
 		Code: CodeRevoked, Reason: RevokedReason,
@@ -81,7 +81,7 @@ func (s *Server) inForce() iter.Seq2[[]byte, time.Time] {
 // received carries out entries of the feed, this machine's own among them.
 func (s *Server) received(entries [][]byte) {
 	var orders []Order
-	var denials, fresh []auth.Denial
+	var denials, fresh []denylist.Entry
 	for _, entry := range entries {
 		var o Order
 		if err := json.Unmarshal(entry, &o); err != nil {
@@ -120,25 +120,25 @@ func (s *Server) received(entries [][]byte) {
 }
 
 // knows reports whether the deny list covers a denial already.
-func (s *Server) knows(d auth.Denial) bool {
-	value := func(kind auth.DenyKind) string {
+func (s *Server) knows(d denylist.Entry) bool {
+	value := func(kind denylist.Kind) string {
 		if d.Kind == kind {
 			return d.Value
 		}
 		return ""
 	}
-	user, token, session := value(auth.DenyUser), value(auth.DenyToken), value(auth.DenySession)
+	user, token, session := value(denylist.User), value(denylist.Token), value(denylist.Session)
 	_, known := s.deny.Denies(user, token, session, d.Until.Add(-time.Second))
 	return known
 }
 
 // spread tells all workers of many denials at once: each examines its connections once for all of them.
-func (s *Server) spread(denials []auth.Denial) {
+func (s *Server) spread(denials []denylist.Entry) {
 	for len(denials) > 0 {
 		var b []byte
 		n := 0
 		for n < len(denials) && len(b) < pageBytes {
-			b = auth.AppendDenial(b, denials[n])
+			b = denylist.Append(b, denials[n])
 			n++
 		}
 		denials = denials[n:]

@@ -5,8 +5,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/internal/denylist"
 )
 
 // Close codes of orders.
@@ -20,7 +20,7 @@ const (
 // RevokedReason is the close reason of revoked connections.
 const RevokedReason = "revoked"
 
-// KindConnection is the Kind of an order that names one connection. The other kinds are those of auth.DenyKind.
+// KindConnection is the Kind of an order that names one connection. The other kinds are those of denylist.Kind.
 const KindConnection = "conn"
 
 // maxReason is the longest close reason in bytes. RFC 6455 §5.5.
@@ -51,8 +51,8 @@ func (o *Order) Check() error {
 }
 
 // Denial returns the entry of the deny list that the order asks for, if it does.
-func (o *Order) Denial() (auth.Denial, bool) {
-	d := auth.Denial{Kind: auth.DenyKind(o.Kind), Value: o.Value, Until: o.Until}
+func (o *Order) Denial() (denylist.Entry, bool) {
+	d := denylist.Entry{Kind: denylist.Kind(o.Kind), Value: o.Value, Until: o.Until}
 	return d, o.Kind != KindConnection && !o.Until.IsZero()
 }
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/redistest"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -59,7 +59,7 @@ func join(t *testing.T, s *Server) (*Worker, *Client, *connections) {
 	conns := new(connections)
 	var w *Worker
 	c := NewClient(ClientConfig{
-		Send: func(m []byte) error { w.Receive(m); return nil }, Journal: newJournal(t), Deny: new(auth.DenyList),
+		Send: func(m []byte) error { w.Receive(m); return nil }, Journal: newJournal(t), Deny: new(denylist.List),
 		Connections: conns, Wait: true,
 	})
 	w = s.Join(1, func(m []byte) error { c.Receive(m); return nil })
@@ -138,7 +138,7 @@ func TestPages(t *testing.T) {
 func TestGreetedAgain(t *testing.T) {
 	s := newServer(t, "")
 	w, c, conns := join(t, s)
-	late := auth.Denial{Kind: auth.DenyUser, Value: "alice", Until: time.Now().Add(time.Hour)}
+	late := denylist.Entry{Kind: denylist.User, Value: "alice", Until: time.Now().Add(time.Hour)}
 	if err := s.deny.Add(late, time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestMissedRevocations(t *testing.T) {
 // TestWorkerWaitsForItsPrimary: before it serves, as long as there is one.
 func TestWorkerWaitsForItsPrimary(t *testing.T) {
 	asked := make(chan struct{}, 100)
-	u := NewClient(ClientConfig{Journal: newJournal(t), Deny: new(auth.DenyList), Wait: true, Send: func([]byte) error {
+	u := NewClient(ClientConfig{Journal: newJournal(t), Deny: new(denylist.List), Wait: true, Send: func([]byte) error {
 		asked <- struct{}{}
 		return errors.New("the queue is full")
 	}})

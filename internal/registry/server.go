@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/redisfeed"
 	"github.com/expedite-go/expedite/internal/remotestore"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -28,7 +29,7 @@ type Server struct {
 	memory  *memstore.Store
 	store   session.Store   // where sessions are: memory, or Redis
 	feed    *redisfeed.Feed // of orders between machines; nil without Redis
-	deny    *auth.DenyList
+	deny    *denylist.List
 	file    *denyFile // the deny list on disk; nil without a state directory
 	// verifier verifies nothing here. It holds the keys that workers have received. Nil is none.
 	verifier    auth.Verifier
@@ -52,7 +53,7 @@ type Server struct {
 type Config struct {
 	Journal  *telemetry.Journal
 	Verifier auth.Verifier // nil knows no tokens
-	// MaxDenials is the size of the deny list. 0 is auth.DefaultMaxDenials.
+	// MaxDenials is the size of the deny list. 0 is denylist.DefaultMax.
 	MaxDenials int
 	// Redis is the URL of the Redis that keeps the sessions. Empty keeps them in memory.
 	Redis string
@@ -71,7 +72,7 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 		node: newNodeName(), log: c.Journal.Logger, journal: c.Journal, moving: c.Moving,
 		memory:   memstore.New(memstore.Config{MaxSessions: c.MaxSessions, EmptyTTL: c.EmptyTTL}),
 		verifier: c.Verifier,
-		deny:     &auth.DenyList{Max: c.MaxDenials},
+		deny:     &denylist.List{Max: c.MaxDenials},
 		require:  c.RequireRedis, workers: make(map[uint64]*Worker), done: make(chan struct{}),
 		doubt:  make(chan struct{}, 1),
 		health: Health{Current: c.Redis == ""},

@@ -8,14 +8,14 @@ import (
 	"os"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 )
 
 // State is what a Server leaves to that of the program which replaces this one, beside the sessions and the denials,
 // which are in files: they may be many. It is written as JSON; fields may be added.
 type State struct {
-	Node    string        `json:"node,omitempty"`
-	Denials []auth.Denial `json:"denials,omitempty"` // for programs that know no file of them; empty if there are many
+	Node    string           `json:"node,omitempty"`
+	Denials []denylist.Entry `json:"denials,omitempty"` // for programs that know no file of them; empty if there are many
 	// Current reports that the revocations of other machines are known.
 	Current bool `json:"current,omitempty"`
 	// Keys is an auth.Snapshot.
@@ -55,14 +55,14 @@ func (s *Server) saveSessions(f *os.File) error {
 	return w.Flush()
 }
 
-func saveDenials(f *os.File, list []auth.Denial) error {
+func saveDenials(f *os.File, list []denylist.Entry) error {
 	w, err := overwrite(f)
 	if err != nil {
 		return err
 	}
 	var b []byte
 	for _, d := range list {
-		b = auth.AppendDenial(b[:0], d)
+		b = denylist.Append(b[:0], d)
 		if _, err := w.Write(b); err != nil {
 			return fmt.Errorf("expedite: %w", err)
 		}
@@ -100,7 +100,7 @@ func (s *Server) Load(state State, sessions, denials *os.File) error {
 		}
 		list = append(list, more...)
 	}
-	if s.deny.Max > 0 || len(list) > auth.DefaultMaxDenials {
+	if s.deny.Max > 0 || len(list) > denylist.DefaultMax {
 		s.deny.Max = max(s.deny.Max, len(list)) // they stay in force, whatever the limit of this program
 	}
 	for _, d := range list {
@@ -121,7 +121,7 @@ func (s *Server) Load(state State, sessions, denials *os.File) error {
 	return nil
 }
 
-func loadDenials(f *os.File) ([]auth.Denial, error) {
+func loadDenials(f *os.File) ([]denylist.Entry, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("expedite: %w", err)
 	}

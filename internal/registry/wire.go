@@ -1,8 +1,8 @@
 package registry
 
 import (
-	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/session"
 )
 
@@ -19,7 +19,7 @@ const (
 	opGreet                   // from the primary, a notice: it has just begun, and asks the worker to say hello
 	opHealth                  // from the primary, a notice: Health
 	opPage                    // from a worker: pageRequest → page
-	opDenials                 // from the primary: denials of auth.AppendDenial → obeyed
+	opDenials                 // from the primary: denials of denylist.Append → obeyed
 	opCount                   // from the primary: nothing → number of connections with sessions
 	opKeys                    // from a worker: auth.Snapshot or nothing → that of the primary
 )
@@ -42,9 +42,9 @@ type hello struct {
 	Health *Health `json:"health"` // nil: from an earlier release
 	// Paged reports that the rest comes in pages. It answers a helloRequest; earlier releases send none and get the
 	// rest here.
-	Paged   bool           `json:"paged"`
-	Denials []auth.Denial  `json:"denials"`
-	Follows []subscription `json:"follows"`
+	Paged   bool             `json:"paged"`
+	Denials []denylist.Entry `json:"denials"`
+	Follows []subscription   `json:"follows"`
 }
 
 // helloRequest asks for a hello.
@@ -54,7 +54,7 @@ type helloRequest struct {
 
 // page is a part of what a worker must know before it serves: there may be more than one message holds.
 type page struct {
-	Denials []byte         `json:"denials,omitempty"` // of auth.AppendDenial, one after the other
+	Denials []byte         `json:"denials,omitempty"` // of denylist.Append, one after the other
 	Follows []subscription `json:"follows,omitempty"`
 	Next    int            `json:"next,omitempty"` // what to ask for next; 0 is nothing
 }

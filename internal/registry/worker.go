@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -26,7 +26,7 @@ type Worker struct {
 	behind bool // it did not carry out an order, and must get the whole deny list. Guarded by Server.mu
 
 	// The contents of pages, taken when the first one was requested: what comes later is sent by itself.
-	denials []auth.Denial
+	denials []denylist.Entry
 	follows []subscription
 }
 
@@ -85,7 +85,7 @@ func (w *Worker) page(s *Server, at int) (p page, err error) {
 		return p, errPage
 	}
 	for at < denials && len(p.Denials) < pageBytes {
-		p.Denials = auth.AppendDenial(p.Denials, w.denials[at])
+		p.Denials = denylist.Append(p.Denials, w.denials[at])
 		at++
 	}
 	if at >= denials {

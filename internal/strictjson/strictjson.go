@@ -1,4 +1,8 @@
-package auth
+// Package strictjson decodes JSON objects of which any two readers have the same understanding.
+//
+// It is stricter than encoding/json, which takes the last of two members with the same name and replaces invalid UTF-8:
+// Object refuses both. RFC 8725 §2.
+package strictjson
 
 import (
 	"bytes"
@@ -8,20 +12,39 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep objects and lists of a token may lie in each other.
+// maxDepth is how deeply objects and arrays may be nested.
 const maxDepth = 16
 
-// Errors of decodeObject. None of them repeats the input.
+// The errors of Object. None of them contains a part of the input, which may be secret.
 var (
-	errJSON      = errors.New("no JSON object")
-	errUTF8      = errors.New("JSON that is no UTF-8")
-	errDuplicate = errors.New("JSON with a name that stands twice in an object")
-	errDeep      = errors.New("JSON that is nested too deeply")
+	errJSON      = errors.New("not a JSON object")
+	errUTF8      = errors.New("JSON is not valid UTF-8")
+	errDuplicate = errors.New("JSON object has two members of the same name")
+	errDeep      = errors.New("JSON is nested too deeply")
 )
 
-// decodeObject reads a JSON object and nothing behind it. It is stricter than encoding/json, which takes the last of
-// two equal names, and text that is no UTF-8: what two readers understand differently is refused. RFC 8725 §2.
-func decodeObject(b []byte) (map[string]any, error) {
+// Encode returns object as compact JSON, or nothing if it is empty. It reports false if the JSON has more than limit
+// bytes, or if a value cannot be encoded.
+func Encode(object map[string]any, limit int) ([]byte, bool) {
+	if len(object) == 0 {
+		return nil, true
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(object); err != nil {
+		return nil, false
+	}
+	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	if len(b) > limit {
+		return nil, false
+	}
+	return b, true
+}
+
+// Object decodes b, which must hold one JSON object and nothing after it. Values have the types of encoding/json:
+// numbers are float64. Errors contain no part of b.
+func Object(b []byte) (map[string]any, error) {
 	if !utf8.Valid(b) {
 		return nil, errUTF8
 	}
@@ -39,7 +62,7 @@ func decodeObject(b []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// decodeMembers reads an object behind its opening brace.
+// decodeMembers decodes the rest of an object after its opening brace.
 func decodeMembers(dec *json.Decoder, depth int) (map[string]any, error) {
 	object := make(map[string]any)
 	for dec.More() {

@@ -1,38 +1,40 @@
-package auth
+// Package identity encodes and decodes auth.Identity values, which move with a connection and are stored with tickets.
+package identity
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/record"
+	"github.com/expedite-go/expedite/internal/strictjson"
 )
 
-// ErrIdentity says that bytes are no encoded Identity, or one of a later version that this one cannot do without.
-var ErrIdentity = errors.New("auth: bad identity")
+// ErrEncoding means that bytes are not an encoded Identity, or that they hold a record of a later version that must not
+// be ignored.
+var ErrEncoding = errors.New("identity: bad encoding")
 
-// identityVersion is the first byte. The user follows, with its length before it, and then a list of records, as
-// package record encodes them. Numbers are little-endian.
-const identityVersion = 1
+// version is the first byte. The user follows, with its length before it, and then a list of records, as package record
+// encodes them. Numbers are little-endian.
+const version = 1
 
 const (
 	tagTokenID = 0x01 // text
 	tagExpiry  = 0x02 // seconds since 1970 (8), nanoseconds (4)
 	tagIssuer  = 0x03 // text
-	tagScope   = 0x04 // text; one record each, in order
+	tagScope   = 0x04 // text; one record for each scope, in their order
 	tagClaims  = 0x05 // JSON object
 	tagPartial = 0x06 // empty
 	tagSource  = 0x07 // number (1)
 	tagLeeway  = 0x80 // nanoseconds (8); if it is missing or not known, the leeway is 0
 )
 
-// Append appends id in the form that ParseIdentity reads: a client's identity travels with its connection. Claims that
-// are larger than MaxClaims, or that are no JSON, are left out, and the result is Partial.
-func (id *Identity) Append(dst []byte) []byte {
-	dst = record.AppendText(append(dst, identityVersion), id.User)
+// Append appends id to dst in the form that Parse reads. Claims that are larger than auth.MaxClaims, or that cannot be
+// encoded as JSON, are left out, and the encoded Identity is Partial.
+func Append(dst []byte, id *auth.Identity) []byte {
+	dst = record.AppendText(append(dst, version), id.User)
 	if id.TokenID != "" {
 		dst = record.Append(dst, tagTokenID, id.TokenID)
 	}
@@ -50,61 +52,44 @@ func (id *Identity) Append(dst []byte) []byte {
 	for _, s := range id.Scopes {
 		dst = record.Append(dst, tagScope, s)
 	}
-	claims, ok := encodeClaims(id.Claims)
+	claims, ok := strictjson.Encode(id.Claims, auth.MaxClaims)
 	if len(claims) > 0 {
 		dst = record.Append(dst, tagClaims, claims)
 	}
 	if id.Partial || !ok {
 		dst = record.AppendHeader(dst, tagPartial, 0)
 	}
-	if id.Source != SourceNone {
+	if id.Source != auth.SourceNone {
 		dst = append(record.AppendHeader(dst, tagSource, 1), byte(id.Source))
 	}
 	return dst
 }
 
-// encodeClaims writes claims as compact JSON. It reports false if they cannot be kept.
-func encodeClaims(claims map[string]any) ([]byte, bool) {
-	if len(claims) == 0 {
-		return nil, true
-	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(claims); err != nil {
-		return nil, false
-	}
-	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-	if len(b) > MaxClaims {
-		return nil, false
-	}
-	return b, true
-}
-
-// ParseIdentity reads what Append wrote, here or in another version. The error is ErrIdentity: b may come from
-// anywhere. Nothing of the result aliases b.
-func ParseIdentity(b []byte) (Identity, error) {
-	var id Identity
+// Parse decodes what Append wrote, in this version or another one. The error is ErrEncoding; b may hold anything. The
+// Identity does not alias b.
+func Parse(b []byte) (auth.Identity, error) {
+	var id auth.Identity
 	d, user := decodeUser(b)
 	if err := d.Err(); err != nil {
-		return Identity{}, fmt.Errorf("%w: %w", ErrIdentity, err)
+		return auth.Identity{}, fmt.Errorf("%w: %w", ErrEncoding, err)
 	}
 	id.User = string(user)
 	var seen [256]bool
 	for d.More() {
 		tag, value := d.Next()
 		if err := d.Err(); err != nil {
-			return Identity{}, fmt.Errorf("%w: %w", ErrIdentity, err)
+			return auth.Identity{}, fmt.Errorf("%w: %w", ErrEncoding, err)
 		}
-		if (seen[tag] && tag != tagScope && tag <= tagLeeway) || !id.loadRecord(tag, value) {
-			return Identity{}, fmt.Errorf("%w: record %#x", ErrIdentity, tag)
+		if (seen[tag] && tag != tagScope && tag <= tagLeeway) || !load(&id, tag, value) {
+			return auth.Identity{}, fmt.Errorf("%w: record %#x", ErrEncoding, tag)
 		}
 		seen[tag] = true
 	}
 	return id, nil
 }
 
-func (id *Identity) loadRecord(tag byte, v []byte) bool {
+// load stores one record in id and reports whether it is well formed, or may be skipped.
+func load(id *auth.Identity, tag byte, v []byte) bool {
 	switch tag {
 	case tagTokenID:
 		id.TokenID = string(v)
@@ -118,10 +103,10 @@ func (id *Identity) loadRecord(tag byte, v []byte) bool {
 	case tagScope:
 		id.Scopes = append(id.Scopes, string(v))
 	case tagClaims:
-		if len(v) > MaxClaims {
+		if len(v) > auth.MaxClaims {
 			return false
 		}
-		claims, err := decodeObject(v)
+		claims, err := strictjson.Object(v)
 		id.Claims = claims
 		return err == nil
 	case tagPartial:
@@ -131,7 +116,7 @@ func (id *Identity) loadRecord(tag byte, v []byte) bool {
 		if len(v) != 1 {
 			return false
 		}
-		id.Source = Source(v[0])
+		id.Source = auth.Source(v[0])
 	case tagLeeway:
 		d := record.NewDecoder(v)
 		id.Leeway = time.Duration(d.Int64())
@@ -164,7 +149,7 @@ func TokenIDOf(b string) string {
 // decodeUser reads the version and the user of an encoded Identity. The returned decoder continues with the records.
 func decodeUser[T string | []byte](b T) (d record.Decoder[T], user T) {
 	d = record.NewDecoder(b)
-	if d.Byte() != identityVersion {
+	if d.Byte() != version {
 		d.Fail(errors.New("unknown version"))
 	}
 	return d, d.Text()
