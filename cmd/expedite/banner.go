@@ -12,6 +12,7 @@ import (
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/doctor"
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // banner tells a person where the server is and what limits it.
@@ -32,7 +33,7 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 		if st.WorkersFrom != "" {
 			from = " (auto: " + st.WorkersFrom + ")"
 		}
-		row("workers", "%s%s, %s", count(uint64(st.Workers), "process"), from, explain(st.Scheduling))
+		row("workers", "%s%s, %s", human.Count(st.Workers, "process"), from, explain(st.Scheduling))
 	} else {
 		row("workers", "none: everything in this process")
 	}
@@ -97,11 +98,11 @@ func limits(st expedite.Started) []string {
 
 // openFilesLimit is what the descriptors of a process allow.
 func openFilesLimit(workers int) string {
-	parts := []string{count(uint64(runtime.NumCPU()), "core")}
+	parts := []string{human.Count(runtime.NumCPU(), "core")}
 	if n := openFiles(); n > 0 {
 		// A worker needs few descriptors for itself.
 		parts = append(parts, fmt.Sprintf("%s per process: about %s in all",
-			count(uint64(n), "open file"), count(uint64((n-64)*workers), "connection")))
+			human.Count(n, "open file"), human.Count((n-64)*workers, "connection")))
 	}
 	return strings.Join(parts, ", ")
 }

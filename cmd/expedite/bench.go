@@ -95,18 +95,18 @@ func (b *benchCmd) Run(c *console) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second one ends the process
-	page, err := createReport(b.HTML)
+	page, err := loadtest.OpenHTML(b.HTML)
 	if err != nil {
-		return err
+		return usageError{fmt.Errorf("--html: %w", err)}
 	}
-	defer page.close()
+	defer page.Close()
 	if m, err := doctor.Read("", doctor.Options{}); err == nil {
 		cfg.Machine = m.String()
 	}
-	w := newBenchWatch(c.err)
-	cfg.Progress = w.show
+	w := loadtest.NewWatch(c.err)
+	cfg.Progress = w.Show
 	r, err := loadtest.Run(ctx, cfg)
-	w.end()
+	w.End()
 	if errors.Is(err, loadtest.ErrRemote) {
 		return usageError{fmt.Errorf("%w; --yes-this-is-my-server permits it", unprefixed(err))}
 	}
@@ -118,7 +118,10 @@ func (b *benchCmd) Run(c *console) error {
 			r.Failures = append(r.Failures, s)
 		}
 	}
-	return errors.Join(b.print(c.out, r), page.write(r), verdict(r))
+	if err := page.Write(r); err != nil {
+		return errors.Join(b.print(c.out, r), fmt.Errorf("--html: %w", err), verdict(r))
+	}
+	return errors.Join(b.print(c.out, r), verdict(r))
 }
 
 // verdict is the error of a run that does not count as a success.

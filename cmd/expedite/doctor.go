@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -11,7 +10,7 @@ import (
 
 	"github.com/expedite-go/expedite/internal/doctor"
 	"github.com/expedite-go/expedite/internal/redisconn"
-	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/terminal"
 )
 
 // doctorCmd is `expedite doctor`.
@@ -59,7 +58,7 @@ func (d *doctorCmd) Run(c *console) error {
 	if d.JSON {
 		err = printJSON(c.out, report)
 	} else {
-		err = report.WriteText(c.out, inColor(c.out))
+		err = report.WriteText(c.out, terminal.HasColor(c.out))
 	}
 	if err != nil {
 		return err
@@ -126,10 +125,4 @@ func (d *doctorCmd) writeSysctl(c *console, r doctor.Report) error {
 	}
 	fmt.Fprintf(c.err, "wrote %s: load it with `sysctl --load %s`\n", d.WriteSysctl, d.WriteSysctl)
 	return nil
-}
-
-// inColor says whether colors are seen and wanted: https://no-color.org
-func inColor(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && telemetry.IsTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }

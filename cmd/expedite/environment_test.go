@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/expedite-go/expedite/internal/configfile"
 )
 
 // TestPrecedence: flags win over the environment, which wins over the file, also for PORT and REDIS_URL; what is empty is
@@ -33,7 +35,7 @@ func TestPrecedence(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, defaultFile), []byte(tt.file+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, configfile.Default), []byte(tt.file+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			args := []string{"serve", "--admin", "off", "--control", "off"}

@@ -1,8 +1,11 @@
 package main
 
-import "regexp"
+import (
+	"errors"
+	"regexp"
+)
 
-// flagOf names the flag of serve, or the variable, that sets a field of expedite.Config.
+// flagOf maps fields of expedite.Config, expedite.Handler and verifier.Config to the flag or variable that sets them.
 var flagOf = map[string]string{
 	"Config.Addr":                "--addr",
 	"Config.Admin":               "--admin",
@@ -29,12 +32,17 @@ var flagOf = map[string]string{
 	"Config.Tuning.Rate.Out":     "--rate-out",
 	"Config.Tuning.ConnRate.In":  "--conn-rate-in",
 	"Config.Tuning.ConnRate.Out": "--conn-rate-out",
+	"Config.Secret":              secretEnv,
+	"Config.SecretFile":          "--auth-secret-file",
+	"Config.Keys":                "--auth-keys",
+	"Config.JWKS":                "--auth-jwks",
+	"Config.Introspect":          "--auth-introspect",
 }
 
 var configField = regexp.MustCompile(`(Config|Handler)(\.[A-Z][A-Za-z]*)+`)
 
-// inFlags replaces the fields of expedite.Config in an error by the flags of serve: package expedite names what a
-// program can change, and here that is the command line.
+// inFlags replaces the names of fields in an error by those of flags. Packages name what their callers can change; the
+// user of the command changes flags.
 func inFlags(text string) string {
 	return configField.ReplaceAllStringFunc(text, func(field string) string {
 		if flag := flagOf[field]; flag != "" {
@@ -43,3 +51,6 @@ func inFlags(text string) string {
 		return field
 	})
 }
+
+// wrongFlag returns an error of usage about the flag that sets the field which err names.
+func wrongFlag(err error) error { return usageError{errors.New(inFlags(err.Error()))} }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // kickCmd is `expedite kick`.
@@ -57,7 +58,7 @@ func warned(warning string) error {
 
 // closedText is a number of connections that were closed.
 func closedText(n int) string {
-	return "closed " + count(uint64(max(n, 0)), "connection") + " on this machine"
+	return "closed " + human.Count(max(n, 0), "connection") + " on this machine"
 }
 
 // misuse makes an error one of wrong use if the server says that it is.

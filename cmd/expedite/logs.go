@@ -9,7 +9,8 @@ import (
 	"syscall"
 
 	"github.com/expedite-go/expedite/internal/control"
-	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/terminal"
+	"github.com/expedite-go/expedite/internal/view"
 )
 
 // logsCmd is `expedite logs`.
@@ -55,9 +56,9 @@ func (l *logsCmd) read(ctx context.Context, w io.Writer) error {
 	req := control.LogsRequest{
 		User: l.User, Session: l.Session, Conn: l.Conn, Worker: l.Worker, Level: l.Level, Follow: l.Follow, Recent: true,
 	}
-	show := jsonLines(w)
-	if f, ok := w.(*os.File); ok && !l.JSON && telemetry.IsTerminal(f) {
-		if show, err = textLines(w); err != nil {
+	show := view.JSONLines(w)
+	if !l.JSON && terminal.Is(w) {
+		if show, err = view.TextLines(w); err != nil {
 			return err
 		}
 	}

@@ -28,8 +28,10 @@ import (
 
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/artillery"
+	"github.com/expedite-go/expedite/internal/configfile"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/loadtest"
+	"github.com/expedite-go/expedite/internal/view"
 )
 
 // Exit codes.
@@ -82,7 +84,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if exited { // --help and --version have done their work
 		return code
 	}
-	if file, ok := errors.AsType[fileError](err); ok {
+	if file, ok := errors.AsType[configfile.Error](err); ok {
 		fmt.Fprintf(stderr, "expedite: %v\n", file)
 		return exitUsage
 	}
@@ -95,7 +97,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(stderr, "expedite:", inFlags(strings.TrimPrefix(err.Error(), "expedite: ")))
-		printOutput(stderr, err)
+		if e, ok := errors.AsType[*control.Error](err); ok {
+			view.Output(stderr, e.Output)
+		}
 		return exitCode(err)
 	}
 	return exitFine
@@ -114,7 +118,7 @@ func newParser(c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kon
 			"policy": "round-robin",
 		},
 		kong.DefaultEnvars("EXPEDITE"),
-		kong.Resolvers(&fileResolver{}),
+		kong.Resolvers(&configfile.Resolver{}),
 		kong.Writers(stdout, stderr),
 		kong.Exit(exit),
 		kong.UsageOnError(),

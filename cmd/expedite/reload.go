@@ -8,18 +8,15 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/view"
 )
 
 // maxCanary is the longest proof that a server accepts.
 const maxCanary = time.Hour
-
-// maxOutput is how many log lines of a worker are printed.
-const maxOutput = 20
 
 // console is where a command that also watches writes to.
 type console struct{ out, err io.Writer }
@@ -83,18 +80,10 @@ func (f *rollFlags) run(c *console, done string, ask rollFunc) error {
 	if errPrint := f.print(ctx, c.out, done, res, err); errPrint != nil {
 		return errors.Join(err, errPrint)
 	}
-	if e, ok := errors.AsType[*control.Error](err); ok && e.Code == control.CodeBadRequest {
-		return usageError{err}
+	if err != nil {
+		return misuse(err)
 	}
-	if err == nil && (res.Drained > 0 || res.Failed > 0) {
-		why := ""
-		if len(res.DrainedWhy) > 0 {
-			why = ": " + control.StayReasons(res.DrainedWhy)
-		}
-		return fmt.Errorf("not all connections moved: %s drained (closed with 1012%s), %s failed",
-			grouped(res.Drained), why, grouped(res.Failed))
-	}
-	return err
+	return view.Failed(res)
 }
 
 // follow asks and shows how it goes on.
@@ -111,9 +100,9 @@ func (f *rollFlags) follow(ctx context.Context, c *console, ask rollFunc) (resul
 	if f.JSON { // which has that for itself
 		w = c.err
 	}
-	watch := newWatch(w)
-	defer watch.end()
-	return ask(ctx, client, watch.show)
+	watch := view.NewProgress(w)
+	defer watch.End()
+	return ask(ctx, client, watch.Show)
 }
 
 // print writes the result. With an error there is one only if the workers were replaced all the same.
@@ -123,8 +112,7 @@ func (f *rollFlags) print(ctx context.Context, w io.Writer, done string, r resul
 		if none {
 			return nil
 		}
-		_, err := fmt.Fprintln(w, summary(done, r))
-		return err
+		return view.Result(w, done, r)
 	}
 	if err == nil {
 		return printJSON(w, r)
@@ -145,36 +133,4 @@ func (f *rollFlags) print(ctx context.Context, w io.Writer, done string, r resul
 		out.Result = &r
 	}
 	return printJSON(w, out)
-}
-
-// summary is the result in one line.
-func summary(done string, r result) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s moved in %s, %s drained, %s failed", done, count(uint64(max(r.Workers, 0)), "worker"),
-		count(r.Moved, "connection"), took(r.Seconds), grouped(r.Drained), grouped(r.Failed))
-	if r.PrimaryReplaced {
-		b.WriteString("; primary replaced")
-	}
-	if r.Version != "" {
-		b.WriteString("; version " + r.Version)
-	}
-	if r.Program != "" {
-		b.WriteString("; program " + r.Program)
-	}
-	for _, w := range r.Warnings {
-		b.WriteString("\nwarning: " + w)
-	}
-	return b.String()
-}
-
-// printOutput writes the last log lines of the worker that an error is about, if there is one.
-func printOutput(w io.Writer, err error) {
-	e, ok := errors.AsType[*control.Error](err)
-	if !ok || strings.TrimSpace(e.Output) == "" {
-		return
-	}
-	lines := strings.Split(strings.TrimRight(e.Output, "\r\n\t "), "\n")
-	for _, l := range lines[max(0, len(lines)-maxOutput):] {
-		fmt.Fprintf(w, "  %s\n", strings.TrimRight(l, "\r"))
-	}
 }

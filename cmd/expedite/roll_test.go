@@ -79,7 +79,7 @@ func TestRollCommands(t *testing.T) {
 	lossy := control.Result{Moved: 1, Drained: 1200, Failed: 3, Seconds: 0.0123, Workers: 1}
 	busy := &control.Error{Code: control.CodeBusy, Message: "a reload is under way (slot 2 of 4): wait for it"}
 	broken := &control.Error{Code: control.CodeStart, Message: "worker 2 does not start", Slot: 2, Output: "one\npanic: two\n"}
-	const fineLine = "18,000 connections moved in 1.2s, 0 drained, 0 failed; primary replaced; version v2\n"
+	const fineLine = "18,000 connections moved in 1.23s, 0 drained, 0 failed; primary replaced; version v2\n"
 	for _, tt := range []struct {
 		name   string
 		args   []string
@@ -110,7 +110,7 @@ func TestRollCommands(t *testing.T) {
 			"some were lost",
 			[]string{"rebalance"},
 			lossy, nil, 1, nil,
-			"rebalanced 1 worker: 1 connection moved in 12ms, 1,200 drained, 3 failed\n",
+			"rebalanced 1 worker: 1 connection moved in 12.3ms, 1,200 drained, 3 failed\n",
 			[]string{"not all connections moved", "1,200 drained", "3 failed"},
 		},
 		{

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -16,8 +17,11 @@ import (
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/lobby"
 	"github.com/expedite-go/expedite/internal/spool"
+	"github.com/expedite-go/expedite/internal/statedir"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/terminal"
 )
 
 // serveCmd is `expedite serve`.
@@ -37,7 +41,7 @@ type serveCmd struct {
 	PingInterval time.Duration `help:"Silence after which a client is pinged; 0: never." default:"50s"`
 	IdleTimeout  time.Duration `help:"Silence until a client is given up; 0: never." default:"120s"`
 
-	identifyFlags
+	authFlags
 	sessionFlags
 	tuneFlags
 	limitFlags
@@ -82,11 +86,11 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 	defer flushLog(cfg.Logger)
 	ctx, stop := terminated(context.Background())
 	defer stop()
-	identity, keys, err := s.identifyFlags.config(cfg.Logger)
+	identity, keys, err := s.authFlags.config(cfg.Logger)
+	defer keys.Close()
 	if err != nil {
 		return err
 	}
-	defer keys.Close()
 	cfg.Auth = identity
 	if cfg.Sessions, err = s.sessionFlags.config(); err != nil {
 		return err
@@ -98,7 +102,7 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 		return err
 	}
 	app := expedite.New(cfg)
-	lobby(app, orNever(s.PingInterval), orNever(s.IdleTimeout))
+	lobby.Register(app, orNever(s.PingInterval), orNever(s.IdleTimeout))
 	defer onSignals(ctx, app)()
 	return app.Run(ctx)
 }
@@ -152,6 +156,27 @@ func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 		LogQueue: s.LogQueue,
 		OnStart:  func(st expedite.Started) { soon(func() { banner(stdout, st, controlPath(s.Control)) }) },
 	}, nil
+}
+
+// stateDir returns the folder for what must survive the server. Without --state-dir it is a default one, if that is
+// writable.
+func (s *serveCmd) stateDir(log *slog.Logger) string {
+	switch {
+	case s.StateDir == "off", cluster.IsWorker(): // only the primary uses it
+		return ""
+	case s.StateDir != "":
+		return s.StateDir
+	}
+	socket := controlPath(s.Control)
+	if socket == "" || runtime.GOOS == "windows" {
+		return ""
+	}
+	dir, err := statedir.Default(socket)
+	if err != nil {
+		log.Warn("revocations do not survive this server: name a folder with --state-dir, or off", "error", err)
+		return ""
+	}
+	return dir
 }
 
 // orNever is a time as expedite.Handler wants it.
@@ -255,7 +280,7 @@ func newLogger(format, level string, queue int) (*slog.Logger, error) {
 	if format == "auto" && os.Getenv(terminalEnv) != "" {
 		format = "text"
 	}
-	if format == "auto" && telemetry.IsTerminal(os.Stderr) {
+	if format == "auto" && terminal.Is(os.Stderr) {
 		if err := os.Setenv(terminalEnv, "1"); err != nil {
 			return nil, err
 		}

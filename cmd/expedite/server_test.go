@@ -19,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/lobby"
 )
 
 // patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
@@ -182,7 +183,7 @@ func (s *server) waitEnd() int {
 // client is a WebSocket client by other hands (github.com/coder/websocket).
 type client struct {
 	*websocket.Conn
-	hello welcome
+	hello lobby.Welcome
 }
 
 // dial connects; in the lobby it reads the welcome.

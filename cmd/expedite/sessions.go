@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/view"
 )
 
 // sessionsCmd is `expedite sessions`.
@@ -38,7 +39,7 @@ func (s *sessionsCmd) Run(stdout io.Writer) error {
 	if s.JSON {
 		return printJSON(stdout, list)
 	}
-	return list.WriteText(stdout, time.Now())
+	return view.Sessions(stdout, list, time.Now())
 }
 
 // operateTimeout is a little more than a server takes at most.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/view"
 )
 
 // askTimeout bounds the questions to a running server.
@@ -40,5 +41,5 @@ func (s *statusCmd) Run(stdout io.Writer) error {
 	if s.JSON {
 		return printJSON(stdout, st)
 	}
-	return st.WriteText(stdout)
+	return view.Status(stdout, st)
 }

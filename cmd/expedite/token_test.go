@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/inspect"
 )
 
 // tokenSecret is long enough for HS256.
@@ -41,10 +42,10 @@ func runToken(t *testing.T, in string, args ...string) (stdout, stderr string, e
 }
 
 // inspected is the report on a token, and the error beside it.
-func inspected(t *testing.T, token string, args ...string) (tokenReport, error) {
+func inspected(t *testing.T, token string, args ...string) (inspect.Report, error) {
 	t.Helper()
 	out, _, err := runToken(t, token, append([]string{"inspect", "--json"}, args...)...)
-	var r tokenReport
+	var r inspect.Report
 	if errJSON := json.Unmarshal([]byte(out), &r); errJSON != nil {
 		t.Fatalf("%v: %q, %v", errJSON, out, err)
 	}
@@ -70,7 +71,7 @@ func TestTokenNew(t *testing.T) {
 		t.Fatalf("got %q, %q, %v", out, stderr, err)
 	}
 	r, err := inspected(t, out)
-	if err != nil || !r.Valid || r.Signature != signatureGood || r.User != "alice" || r.TokenID != "t-1" || r.Error != nil {
+	if err != nil || !r.Valid || r.Signature != inspect.SignatureGood || r.User != "alice" || r.TokenID != "t-1" || r.Error != nil {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if d := r.ExpiresAt.Sub(*r.IssuedAt); d != 10*time.Minute {
@@ -237,21 +238,21 @@ func TestTokenInspect(t *testing.T) {
 		signature   string
 		code        auth.Reason // empty: good
 	}{
-		{"good", good, true, nil, signatureGood, ""},
-		{"good, with space around", " \n" + good + "\r\n", true, nil, signatureGood, ""},
-		{"good, as in a header", "Bearer " + good, true, nil, signatureGood, ""},
-		{"good, for an issuer", good, true, []string{"--auth-issuer", "you", "--auth-issuer", "me"}, signatureGood, ""},
-		{"without a key", good, false, nil, signatureUnchecked, ""},
-		{"without a key, expired", sign("exp", 1), false, nil, signatureUnchecked, auth.ReasonExpired},
-		{"without a key, too early", sign("nbf", now.Add(time.Minute).Unix()), false, nil, signatureUnchecked, auth.ReasonNotYetValid},
-		{"expired", sign("exp", 1), true, nil, signatureGood, auth.ReasonExpired},
-		{"too early", sign("nbf", now.Add(time.Hour).Unix()), true, nil, signatureGood, auth.ReasonNotYetValid},
-		{"another issuer", good, true, []string{"--auth-issuer", "you"}, signatureGood, auth.ReasonWrongIssuer},
-		{"another audience", good, true, []string{"--auth-audience", "you"}, signatureGood, auth.ReasonWrongAudience},
-		{"another key", good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 43), true, nil, signatureBad, auth.ReasonBadSignature},
-		{"another issuer and key", good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 43), true, []string{"--auth-issuer", "you"}, signatureBad, auth.ReasonWrongIssuer},
-		{"without a user", sign("sub", ""), true, nil, signatureUnchecked, auth.ReasonMalformed},
-		{"a provider that is down", good, false, []string{"--auth-jwks", "http://127.0.0.1:1/"}, signatureUnchecked, auth.ReasonUnavailable},
+		{"good", good, true, nil, inspect.SignatureGood, ""},
+		{"good, with space around", " \n" + good + "\r\n", true, nil, inspect.SignatureGood, ""},
+		{"good, as in a header", "Bearer " + good, true, nil, inspect.SignatureGood, ""},
+		{"good, for an issuer", good, true, []string{"--auth-issuer", "you", "--auth-issuer", "me"}, inspect.SignatureGood, ""},
+		{"without a key", good, false, nil, inspect.SignatureUnchecked, ""},
+		{"without a key, expired", sign("exp", 1), false, nil, inspect.SignatureUnchecked, auth.ReasonExpired},
+		{"without a key, too early", sign("nbf", now.Add(time.Minute).Unix()), false, nil, inspect.SignatureUnchecked, auth.ReasonNotYetValid},
+		{"expired", sign("exp", 1), true, nil, inspect.SignatureGood, auth.ReasonExpired},
+		{"too early", sign("nbf", now.Add(time.Hour).Unix()), true, nil, inspect.SignatureGood, auth.ReasonNotYetValid},
+		{"another issuer", good, true, []string{"--auth-issuer", "you"}, inspect.SignatureGood, auth.ReasonWrongIssuer},
+		{"another audience", good, true, []string{"--auth-audience", "you"}, inspect.SignatureGood, auth.ReasonWrongAudience},
+		{"another key", good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 43), true, nil, inspect.SignatureBad, auth.ReasonBadSignature},
+		{"another issuer and key", good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 43), true, []string{"--auth-issuer", "you"}, inspect.SignatureBad, auth.ReasonWrongIssuer},
+		{"without a user", sign("sub", ""), true, nil, inspect.SignatureUnchecked, auth.ReasonMalformed},
+		{"a provider that is down", good, false, []string{"--auth-jwks", "http://127.0.0.1:1/"}, inspect.SignatureUnchecked, auth.ReasonUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.secret {
@@ -282,26 +283,5 @@ func TestTokenInspect(t *testing.T) {
 		if out, _, err := runToken(t, token, "inspect"); err == nil || exitCode(err) != exitFailed || out != "" {
 			t.Errorf("%s: got %q, %v", name, out, err)
 		}
-	}
-}
-
-// TestTokenTimes: times are said as people say them, and a token cannot play with the terminal.
-func TestTokenTimes(t *testing.T) {
-	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	past, future := now.Add(-90*time.Second), now.Add(time.Hour)
-	r := &tokenReport{
-		Header: json.RawMessage(`{"alg":"x"}`), Claims: json.RawMessage("{\"sub\":\"\u009b31m\u202e\"}"), TokenID: "t\x1b[1m",
-		IssuedAt: &past, ExpiresAt: &future, Signature: signatureGood, Valid: true, User: "al\x1bice",
-	}
-	got := r.text(now)
-	for _, want := range []string{
-		"issued     2026-06-01 11:58:30 UTC (1m30s ago)\n", "expires    2026-06-01 13:00:00 UTC (in 1h0m0s)\n", `verdict    good, for the user "al\x1bice"`,
-	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("got %q, want it to say %q", got, want)
-		}
-	}
-	if strings.ContainsAny(got, "\x1b\u009b\u202e") {
-		t.Errorf("got %q", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/expedite-go/expedite/internal/loadtest"
+	"github.com/expedite-go/expedite/internal/spelling"
 )
 
 // check is a condition that must hold at the end.
@@ -202,5 +203,5 @@ func isMetric(name string) error {
 	for k := range all {
 		known = append(known, k)
 	}
-	return fmt.Errorf("no metric %q%s", name, hint(name, known))
+	return fmt.Errorf("no metric %q%s", name, spelling.Suggest(name, known))
 }

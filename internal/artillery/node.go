@@ -3,6 +3,8 @@ package artillery
 import (
 	"fmt"
 	"slices"
+
+	"github.com/expedite-go/expedite/internal/spelling"
 )
 
 // Bounds of a script.
@@ -117,7 +119,10 @@ func (n *node) known(keys ...string) error {
 	}
 	for _, f := range n.fields {
 		if !slices.Contains(keys, f.key) {
-			return &Error{File: n.file, Line: f.line, Key: join(n.path, f.key), Reason: "unknown key" + hint(f.key, keys)}
+			return &Error{
+				File: n.file, Line: f.line, Key: join(n.path, f.key),
+				Reason: "unknown key" + spelling.Suggest(f.key, keys),
+			}
 		}
 	}
 	return nil

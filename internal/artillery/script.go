@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/expedite-go/expedite/internal/loadtest"
+	"github.com/expedite-go/expedite/internal/spelling"
 )
 
 // Script is a script as it stands in its file, with an environment chosen. Make one with [Load].
@@ -67,7 +68,7 @@ func (s *Script) choose() error {
 	if !slices.Contains(known, s.environment) {
 		reason := "the script has no environments: leave --environment out"
 		if len(known) > 0 {
-			reason = "the script has no environment " + s.environment + hint(s.environment, known)
+			reason = "the script has no environment " + s.environment + spelling.Suggest(s.environment, known)
 		}
 		return &Error{File: s.file, Reason: reason}
 	}

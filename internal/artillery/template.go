@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/loadtest"
+	"github.com/expedite-go/expedite/internal/spelling"
 )
 
 // The forms that artillery takes for templates.
@@ -155,7 +156,8 @@ func (ns *names) name(name string) (part, error) {
 		for _, l := range ns.loops {
 			known = append(known, l.index, l.element)
 		}
-		return part{}, errors.New("nothing has this name" + hint(path[0], slices.AppendSeq(known, maps.Keys(ns.users))))
+		known = slices.AppendSeq(known, maps.Keys(ns.users))
+		return part{}, errors.New("nothing has this name" + spelling.Suggest(path[0], known))
 	}
 	if v, ok = walk(v, path[1:]); !ok {
 		return part{}, fmt.Errorf("%s has no such part", path[0])
@@ -253,7 +255,7 @@ func function(name, list string) (func() string, error) {
 		}
 		return func() string { return randomString(size) }, nil
 	}
-	return nil, errors.New("no such function" + hint(name, []string{"$randomNumber", "$randomString"}))
+	return nil, errors.New("no such function" + spelling.Suggest(name, []string{"$randomNumber", "$randomString"}))
 }
 
 func randomString(size int) string {

@@ -2,15 +2,11 @@ package control
 
 import (
 	"encoding/json"
-	"fmt"
-	"math"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
-
-	"github.com/dustin/go-humanize/english"
 )
 
 const (
@@ -231,17 +227,7 @@ func checkText(name, s string, most int) error {
 	return nil
 }
 
-// String is for people: "12 lines lost (worker 3)".
-func (l LostLines) String() string {
-	s := english.Plural(int(min(l.Lost, math.MaxInt)), "line", "") + " lost"
-	if l.Worker > 0 {
-		s += fmt.Sprintf(" (worker %d)", l.Worker)
-	}
-	return s
-}
-
 var (
 	_ json.Marshaler = Session{}
 	_ json.Marshaler = SessionList{}
-	_ fmt.Stringer   = LostLines{}
 )

@@ -278,27 +278,3 @@ func TestOperationsEndWithTheServer(t *testing.T) {
 	}
 	wg.Wait()
 }
-
-func TestSessionsText(t *testing.T) {
-	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
-	for name, l := range map[string]SessionList{
-		"sessions.txt": {Store: "redis", Degraded: true, More: true, Sessions: []Session{
-			{
-				ID: "0123456789abcdef0123456789abcdef", User: "alice", Created: now.Add(-26 * time.Hour), Seen: now.Add(-5 * time.Second),
-				Connected: true, Conn: "00ab", Node: "n1", Params: map[string]string{"v": "1.2", "device": "phone"},
-			},
-			{ID: "fedc", Created: now, Seen: now, Conn: "00cd", Node: "n2"},
-			{ID: "\x1b[2J", User: strings.Repeat("ü", 50), Params: map[string]string{"a b": "\x1b[31m\n"}},
-		}},
-		"nosessions.txt": {Store: "memory"},
-	} {
-		var b strings.Builder
-		if err := l.WriteText(&b, now); err != nil {
-			t.Fatal(err)
-		}
-		golden(t, name, b.String())
-		if strings.ContainsAny(b.String(), "\x1b\r\t") {
-			t.Errorf("%s: what a client chose reaches the terminal: %q", name, b.String())
-		}
-	}
-}

@@ -76,22 +76,6 @@ type Progress struct {
 	Message       string  `json:"message,omitempty"` // for people
 }
 
-// String is one line for people: "reload: slot 2 of 4, moving, 812 moved, 120 left".
-func (p Progress) String() string {
-	kind := p.Kind
-	if kind == "" {
-		kind = "reload"
-	}
-	if p.Step == StepReplacing {
-		return kind + ": replacing the primary"
-	}
-	where := ""
-	if p.Slot > 0 {
-		where = fmt.Sprintf("slot %d of %d, ", p.Slot, p.Slots)
-	}
-	return fmt.Sprintf("%s: %s%s, %d moved, %d left", kind, where, p.Step, p.Moved, p.Left)
-}
-
 // Result is what an operation did. Its JSON is a contract like that of [Status].
 type Result struct {
 	Moved   uint64 `json:"moved"`   // connections that went over
@@ -241,6 +225,5 @@ type replacing struct {
 var (
 	_ Reporter       = Discard{}
 	_ error          = (*Error)(nil)
-	_ fmt.Stringer   = Progress{}
 	_ json.Marshaler = (*Error)(nil)
 )

@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -92,63 +91,5 @@ func TestStatusJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, name, string(b)+"\n")
-	}
-}
-
-func TestStatusText(t *testing.T) {
-	one := example()
-	one.Workers, one.Totals, one.Handoff = one.Workers[:1], Totals{Connections: 12034}, Handoff{}
-	one.Generation, one.Rolling, one.Auth, one.Degraded = 1, nil, "", nil
-	one.Sessions = &SessionStatus{Store: "memory", Sessions: new(int64(3)), Connected: new(int64(2))}
-	one.Revocations = &RevocationStatus{Current: true}
-	for name, st := range map[string]Status{"status.txt": example(), "one.txt": one, "empty.txt": {}} {
-		var b strings.Builder
-		if err := st.WriteText(&b); err != nil {
-			t.Fatal(err)
-		}
-		golden(t, name, b.String())
-	}
-}
-
-func TestProgressString(t *testing.T) {
-	for want, p := range map[string]Progress{
-		"reload: slot 2 of 4, moving, 812 moved, 120 left": {Slot: 2, Slots: 4, Step: StepMoving, Moved: 812, Left: 120},
-		"reload: replacing the primary":                    {Slots: 4, Step: StepReplacing},
-		"rebalance: moving, 1 moved, 0 left":               {Kind: "rebalance", Slots: 4, Step: StepMoving, Moved: 1},
-	} {
-		if got := p.String(); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
-func TestSize(t *testing.T) {
-	for n, want := range map[uint64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 10_188: "9.9 KiB", 10_189: "10 KiB", 1_023_487: "999 KiB",
-		1_023_488: "1.0 MiB", 1 << 30: "1.0 GiB", 1<<64 - 1: "16 EiB",
-	} {
-		if got := size(n); got != want {
-			t.Errorf("%d: got %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestDuration(t *testing.T) {
-	for s, want := range map[float64]string{
-		-1: "0s", 0: "0s", 59.9: "59s", 60: "1m 0s", 3725: "1h 2m", 93784.5: "1d 2h", 1e300: "0s",
-	} {
-		if got := duration(s); got != want {
-			t.Errorf("%g: got %q, want %q", s, got, want)
-		}
-	}
-}
-
-func TestBrief(t *testing.T) {
-	for s, want := range map[float64]string{
-		-1: "0s", 0: "0s", 0.00034: "340µs", 0.00123: "1.2ms", 4.0765: "4.08s", 1e300: "0s",
-	} {
-		if got := brief(s); got != want {
-			t.Errorf("%g: got %q, want %q", s, got, want)
-		}
 	}
 }

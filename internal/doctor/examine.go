@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 const (
@@ -112,7 +114,7 @@ func (e *exam) set(f *Finding, key, value, why string) {
 }
 
 // few are the wanted connections in words.
-func (e *exam) few() string { return count(e.n, "connection") }
+func (e *exam) few() string { return human.Count(e.n, "connection") }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 

@@ -1,6 +1,10 @@
 package doctor
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/expedite-go/expedite/internal/human"
+)
 
 // files compares RLIMIT_NOFILE with a worker's share of the connections.
 func (e *exam) files() {
@@ -16,7 +20,7 @@ func (e *exam) files() {
 		f.Value += fmt.Sprintf(" (raised at the start from %d)", soft)
 	}
 	f.Why = fmt.Sprintf("%s with %s are %s for each, and %d more for itself; in a reload the successor has its own",
-		e.few(), count(e.workers, "worker"), count(need-workerFiles, "descriptor"), workerFiles)
+		e.few(), human.Count(e.workers, "worker"), human.Count(need-workerFiles, "descriptor"), workerFiles)
 	cores := int64(e.cores())
 	switch {
 	case f.Level != LevelOK:
@@ -29,7 +33,7 @@ func (e *exam) files() {
 		f.Level = LevelInfo
 		f.Want = fmt.Sprintf("%d for one worker per core", one)
 		f.Why = fmt.Sprintf("%s are more than the descriptors of %s: more workers, or more descriptors for each, hold them",
-			e.few(), count(cores, "worker"))
+			e.few(), human.Count(cores, "worker"))
 		f.Mend = fmt.Sprintf("expedite serve --workers %d", e.workers)
 		if most, ok := e.number(nrOpen); !ok || one <= most {
 			f.Mend += "; or " + e.raiseFiles(one)
@@ -82,7 +86,7 @@ func (e *exam) filesOfAll() {
 	need := e.n + e.filesNow() + e.workers*workerFiles
 	f := Finding{Name: limitFileMax, Value: decimal(most), Want: decimal(need), Level: e.short(most < need)}
 	f.Why = fmt.Sprintf("%s, the %s open files that there are already, and %d for each worker",
-		e.few(), grouped(e.filesNow()), workerFiles)
+		e.few(), human.Number(e.filesNow()), workerFiles)
 	switch {
 	case most == Unlimited:
 		f.Value = "not limited"
@@ -120,7 +124,7 @@ func (e *exam) tasks() {
 	need := (e.workers+1)*e.threads() + primaryThreads
 	f := Finding{Name: limitTasks, Level: LevelOK, Value: fmt.Sprintf("room for %d (%s)", free, name), Want: decimal(need)}
 	f.Why = fmt.Sprintf("%s have about %d threads each, the primary %d, and in a reload there is one worker more",
-		count(e.workers, "worker"), e.threads(), primaryThreads)
+		human.Count(e.workers, "worker"), e.threads(), primaryThreads)
 	if free < need {
 		f.Level = LevelError // a worker that cannot start a thread ends
 		switch {

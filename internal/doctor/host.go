@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // processors compares the workers with the cores that there is time for.
@@ -14,14 +16,14 @@ func (e *exam) processors() {
 		e.unreadable("processors", "the number of cores decides about the number of workers")
 		return
 	}
-	f := Finding{Name: "processors", Level: LevelOK, Value: count(int64(c.Cores), "core")}
-	f.Why = fmt.Sprintf("serve starts %s: one per core", count(int64(e.cores()), "worker"))
+	f := Finding{Name: "processors", Level: LevelOK, Value: human.Count(c.Cores, "core")}
+	f.Why = fmt.Sprintf("serve starts %s: one per core", human.Count(e.cores(), "worker"))
 	if c.Quota > 0 {
 		f.Value += fmt.Sprintf(", time for %.2g", c.Quota)
 	}
 	if c.Quota > 0 && c.Quota < float64(c.Cores) {
 		f.Level, f.Why = LevelInfo, fmt.Sprintf("serve starts %s, as many as the quota of cgroup %s keeps busy: with more, "+
-			"all of them stand still when its time is used up", count(int64(e.cores()), "worker"), c.Group)
+			"all of them stand still when its time is used up", human.Count(e.cores(), "worker"), c.Group)
 		if c.Quota < 1 {
 			f.Level, f.Want = LevelWarn, "time for 1 core"
 			switch e.Container {
@@ -70,7 +72,7 @@ func (e *exam) memoryLimit() {
 	f.Why = "the collector works harder when a worker comes close to it"
 	limit := e.Go.MemoryLimit
 	if limit != Unlimited {
-		f.Value = size(limit) + " for each worker"
+		f.Value = human.Bytes(limit) + " for each worker"
 	}
 	if !known {
 		e.add(f)
@@ -80,13 +82,13 @@ func (e *exam) memoryLimit() {
 	per := (have - primaryBytes - e.n*KernelBytes) / (e.workers + 1)
 	switch {
 	case limit == Unlimited && inGroup && per > workerBytes:
-		f.Level, f.Want = LevelInfo, "at most "+size(per)
+		f.Level, f.Want = LevelInfo, "at most "+human.Bytes(per)
 		f.Why = "without one, a worker in a cgroup may be killed while it has garbage to collect"
 		f.Mend = fmt.Sprintf("GOMEMLIMIT=%dMiB expedite serve", per>>20)
 	case limit != Unlimited && limit > max(per, workerBytes):
-		f.Level, f.Want = LevelWarn, "at most "+size(max(per, workerBytes))
+		f.Level, f.Want = LevelWarn, "at most "+human.Bytes(max(per, workerBytes))
 		f.Why = fmt.Sprintf("%s may use more than there is, and be killed instead of collecting: in a reload there is one "+
-			"more, and the kernel needs %s", count(e.workers, "worker"), size(e.n*KernelBytes))
+			"more, and the kernel needs %s", human.Count(e.workers, "worker"), human.Bytes(e.n*KernelBytes))
 		f.Mend = fmt.Sprintf("GOMEMLIMIT=%dMiB expedite serve", max(per, workerBytes)>>20)
 	}
 	e.add(f)
@@ -198,7 +200,7 @@ func (e *exam) redis() {
 		f.Mend = "redis-cli CONFIG SET maxmemory BYTES, and the same in redis.conf"
 	default:
 		f.Level, f.Want = LevelOK, "noeviction"
-		f.Value = fmt.Sprintf("%s reachable, maxmemory %s, %s", e.want.Redis, size(most), policy)
+		f.Value = fmt.Sprintf("%s reachable, maxmemory %s, %s", e.want.Redis, human.Bytes(most), policy)
 		f.Why = "when its memory is used up, writes fail and sessions stay"
 		if policy != "noeviction" {
 			f.Level, f.Why = LevelWarn, "when its memory is used up, it throws sessions away"

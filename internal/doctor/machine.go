@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // Unlimited is a limit that there is not.
@@ -33,10 +35,10 @@ type Machine struct {
 func (m Machine) String() string {
 	parts := []string{strings.TrimSpace(runtime.GOOS + "/" + runtime.GOARCH + " " + m.Kernel)}
 	if m.CPU.Cores > 0 {
-		parts = append(parts, count(int64(m.CPU.Cores), "core"))
+		parts = append(parts, human.Count(m.CPU.Cores, "core"))
 	}
 	if m.Memory != nil {
-		parts = append(parts, size(m.Memory.Total)+" of memory")
+		parts = append(parts, human.Bytes(m.Memory.Total)+" of memory")
 	}
 	if m.Container != "" {
 		parts = append(parts, "in "+m.Container)

@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"math"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 const pageBytes = 4 << 10 // what the kernel counts TCP's memory in, on most machines
@@ -10,8 +12,9 @@ const pageBytes = 4 << 10 // what the kernel counts TCP's memory in, on most mac
 // split tells where the memory goes.
 func (e *exam) split() string {
 	return fmt.Sprintf("%s take %s in %s and %s in the kernel, which the size of a process does not show; "+
-		"a worker alone takes %s, and in a reload there is one more", e.few(), size(e.n*e.user), count(e.workers, "worker"),
-		size(e.n*KernelBytes), size(workerBytes))
+		"a worker alone takes %s, and in a reload there is one more", e.few(), human.Bytes(e.n*e.user),
+		human.Count(e.workers, "worker"),
+		human.Bytes(e.n*KernelBytes), human.Bytes(workerBytes))
 }
 
 // memory compares what is available with what the connections want.
@@ -23,12 +26,13 @@ func (e *exam) memory() {
 	need := e.need(e.n, e.workers)
 	have := e.Memory.Available - e.Memory.Total/reserve
 	f := Finding{
-		Name: limitMemory, Level: e.short(e.fit(have, e.workers) < e.n), Want: size(need) + " available",
-		Value: fmt.Sprintf("%s available of %s, a twentieth kept free", size(e.Memory.Available), size(e.Memory.Total)),
-		Why:   e.split(),
+		Name: limitMemory, Level: e.short(e.fit(have, e.workers) < e.n), Want: human.Bytes(need) + " available",
+		Value: fmt.Sprintf("%s available of %s, a twentieth kept free",
+			human.Bytes(e.Memory.Available), human.Bytes(e.Memory.Total)),
+		Why: e.split(),
 	}
 	if f.Level != LevelOK {
-		f.Mend = fmt.Sprintf("a machine with %s more memory, or more machines", size(max(need-have, 0)))
+		f.Mend = fmt.Sprintf("a machine with %s more memory, or more machines", human.Bytes(max(need-have, 0)))
 	}
 	e.add(f)
 }
@@ -40,7 +44,8 @@ func (e *exam) cgroupMemory() {
 	if !ok {
 		if e.Memory != nil {
 			e.add(Finding{
-				Name: limitCgroup, Level: LevelOK, Value: "no limit", Why: "no cgroup that this process is in bounds its memory",
+				Name: limitCgroup, Level: LevelOK, Value: "no limit",
+				Why: "no cgroup that this process is in bounds its memory",
 			})
 		}
 		return
@@ -49,8 +54,9 @@ func (e *exam) cgroupMemory() {
 	total := roundUp((need+g.MemoryUsed)*reserve/(reserve-1)+1, 1<<20)
 	f := Finding{
 		Name: limitCgroup, Level: e.short(e.fit(g.room(), e.workers) < e.n),
-		Value: fmt.Sprintf("%s of which %s are used, a twentieth kept free", size(g.Memory), size(g.MemoryUsed)),
-		Want:  size(total), Why: fmt.Sprintf("%s; the cgroup %s is charged for both", e.split(), g.Path),
+		Value: fmt.Sprintf("%s of which %s are used, a twentieth kept free",
+			human.Bytes(g.Memory), human.Bytes(g.MemoryUsed)),
+		Want: human.Bytes(total), Why: fmt.Sprintf("%s; the cgroup %s is charged for both", e.split(), g.Path),
 	}
 	if f.Level != LevelOK {
 		mib := total >> 20
@@ -75,11 +81,12 @@ func (e *exam) tcpMemory() {
 	}
 	need := (e.n + activeShare - 1) / activeShare
 	f := Finding{
-		Name: limitTCP, Level: e.short(n[2] < need), Value: fmt.Sprintf("%d pages (%s)", n[2], size(times(n[2], pageBytes))),
-		Want: fmt.Sprintf("%d pages", need),
+		Name: limitTCP, Level: e.short(n[2] < need),
+		Value: fmt.Sprintf("%d pages (%s)", n[2], human.Bytes(times(n[2], pageBytes))),
+		Want:  fmt.Sprintf("%d pages", need),
 	}
 	f.Why = fmt.Sprintf("a connection that has unread or unsent data in the kernel holds at least a page; this is enough "+
-		"for %s of %s at a time, and one in %d counts as usual", share(n[2], e.n), grouped(e.n), activeShare)
+		"for %s of %s at a time, and one in %d counts as usual", share(n[2], e.n), human.Number(e.n), activeShare)
 	switch {
 	case n[2] < need: // the kernel's own proportions
 		e.set(&f, tcpMem, fmt.Sprintf("%d %d %d", need/2, need*2/3, need), "pages of TCP buffers: "+f.Why)
@@ -106,19 +113,21 @@ func (e *exam) tcpBuffers() {
 	}
 	f := Finding{
 		Name: "tcp-buffers", Level: LevelOK, Want: fmt.Sprintf("minimum %d", pageBytes),
-		Value: fmt.Sprintf("read up to %s, write up to %s", size(read[2]), size(write[2])),
+		Value: fmt.Sprintf("read up to %s, write up to %s", human.Bytes(read[2]), human.Bytes(write[2])),
 		Why: fmt.Sprintf("buffers grow with use, an idle connection has none; a client that reads nothing can hold %s here",
-			size(write[2])),
+			human.Bytes(write[2])),
 	}
 	if least := max(read[0], write[0]); least > 4*pageBytes {
 		f.Level = LevelWarn
-		f.Value += fmt.Sprintf(", minimum %s", size(least))
+		f.Value += fmt.Sprintf(", minimum %s", human.Bytes(least))
 		f.Why = "the minimum is what a connection gets even when tcp_mem is used up: a large one makes that no bound"
 		if read[0] > 4*pageBytes {
-			e.set(&f, tcpRmem, fmt.Sprintf("%d %d %d", pageBytes, read[1], read[2]), "what a connection gets under pressure")
+			e.set(&f, tcpRmem, fmt.Sprintf("%d %d %d", pageBytes, read[1], read[2]),
+				"what a connection gets under pressure")
 		}
 		if write[0] > 4*pageBytes {
-			e.set(&f, tcpWmem, fmt.Sprintf("%d %d %d", pageBytes, write[1], write[2]), "what a connection gets under pressure")
+			e.set(&f, tcpWmem, fmt.Sprintf("%d %d %d", pageBytes, write[1], write[2]),
+				"what a connection gets under pressure")
 		}
 	}
 	e.add(f)
@@ -133,7 +142,7 @@ func (e *exam) swap() {
 	f := Finding{Name: "swap", Level: LevelOK, Value: "none", Why: "a worker that is swapped out answers nobody"}
 	if m.SwapTotal > 0 {
 		used := m.SwapTotal - m.SwapFree
-		f.Value = fmt.Sprintf("%s, %s used", size(m.SwapTotal), size(used))
+		f.Value = fmt.Sprintf("%s, %s used", human.Bytes(m.SwapTotal), human.Bytes(used))
 		if used > m.SwapTotal/4 {
 			f.Level, f.Want = LevelInfo, "little of it in use"
 			f.Mend = "MemorySwapMax=0 in the systemd unit keeps Expedite out of it"

@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"strings"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 const (
@@ -27,7 +29,7 @@ func (e *exam) tracking() {
 	need := e.n + now
 	f := Finding{Name: name, Value: fmt.Sprintf("%d of %d", now, most), Want: fmt.Sprintf("%d in all", need)}
 	f.Why = fmt.Sprintf("when the table is full, packets of new clients are dropped; %s come to the %s entries there are",
-		e.few(), grouped(now))
+		e.few(), human.Number(now))
 	switch {
 	case now == 0:
 		f.Level, f.Value, f.Want = LevelOK, fmt.Sprintf("nothing tracked, %d could be", most), ""
@@ -58,7 +60,7 @@ func (e *exam) links() {
 		f.Why = "what the interface can carry is not known; virtual ones often do not say"
 		if l.Mbit > 0 {
 			f.Value = fmt.Sprintf("up, %d Mbit/s", l.Mbit)
-			f.Why = fmt.Sprintf("that is %s a second for each of %s", size(l.Mbit*1e6/8/max(e.n, 1)), e.few())
+			f.Why = fmt.Sprintf("that is %s a second for each of %s", human.Bytes(l.Mbit*1e6/8/max(e.n, 1)), e.few())
 		}
 		e.add(f)
 	}
@@ -102,7 +104,7 @@ func (e *exam) outgoing() {
 	e.add(Finding{
 		Name: "outgoing-ports", Level: LevelOK, Value: decimal(ports),
 		Why: fmt.Sprintf("a balancer or load generator on this machine reaches one address of Expedite by at most %s "+
-			"connections from each of its own; clients from outside are not bound by it", grouped(ports)),
+			"connections from each of its own; clients from outside are not bound by it", human.Number(ports)),
 	})
 }
 
@@ -144,7 +146,7 @@ func (e *exam) listenQueue() {
 	want := e.queue()
 	f := Finding{Name: "listen-queue", Level: LevelOK, Value: decimal(have), Want: decimal(want)}
 	f.Why = fmt.Sprintf("if %s come back within 30 s and accepting stands still for 0.1 s, %s wait; those beyond the "+
-		"queue wait a second longer, or give up", e.few(), grouped(e.n/stormPart))
+		"queue wait a second longer, or give up", e.few(), human.Number(e.n/stormPart))
 	if have < want {
 		f.Level = LevelWarn
 		e.set(&f, somaxconn, decimal(want), "clients that wait to be accepted: "+f.Why)
@@ -243,7 +245,7 @@ func (e *exam) sockets() {
 	e.add(Finding{
 		Name: "sockets", Level: LevelOK,
 		Value: fmt.Sprintf("%d in use, %d orphans, %s in buffers", n, e.Sockets["TCP.orphan"],
-			size(times(e.Sockets["TCP.mem"], pageBytes))),
+			human.Bytes(times(e.Sockets["TCP.mem"], pageBytes))),
 		Why: "sockets of TCP over IPv4 in this network namespace; their buffers count against tcp_mem",
 	})
 }

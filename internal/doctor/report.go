@@ -4,14 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/dustin/go-humanize"
-	"github.com/dustin/go-humanize/english"
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // Level says how much a finding matters.
@@ -76,7 +74,7 @@ func (r Report) Summary() []string {
 		return []string{"what this machine holds is not known: no limit was readable"}
 	}
 	line := fmt.Sprintf("this machine holds about %s with %s; %s first", connections(c.Connections),
-		count(int64(c.Workers), "worker"), binds(c.Limits[0]))
+		human.Count(c.Workers, "worker"), binds(c.Limits[0]))
 	if n, ok := c.memory(); ok && c.BoundBy != limitMemory && c.BoundBy != limitCgroup {
 		line += "; memory would allow " + about(n)
 	}
@@ -132,7 +130,8 @@ func (r Report) verdict(b *strings.Builder) {
 		b.WriteString("What this machine holds is not known: no limit was readable.\n")
 		return
 	}
-	fmt.Fprintf(b, "This machine holds about %s with %s.\n", connections(c.Connections), count(int64(c.Workers), "worker"))
+	fmt.Fprintf(b, "This machine holds about %s with %s.\n", connections(c.Connections),
+		human.Count(c.Workers, "worker"))
 	fmt.Fprintf(b, "Bound by: %s.", c.Limits[0].title())
 	if len(c.Limits) > 1 {
 		fmt.Fprintf(b, " Next: %s, at %s.", c.Limits[1].title(), about(c.Limits[1].Connections))
@@ -142,13 +141,13 @@ func (r Report) verdict(b *strings.Builder) {
 		fmt.Fprintf(b, "Memory would allow %s.\n", about(n))
 	}
 	fmt.Fprintf(b, "Each takes %s bytes in a worker and %s in the kernel, which the size of a process does not show.\n",
-		grouped(c.UserBytes), grouped(c.KernelBytes))
+		human.Number(c.UserBytes), human.Number(c.KernelBytes))
 	if !r.asked {
 		return
 	}
-	b.WriteString(count(r.Wanted.Connections, "connection"))
+	b.WriteString(human.Count(r.Wanted.Connections, "connection"))
 	if c.Workers != r.Wanted.Workers {
-		b.WriteString(" with " + count(int64(r.Wanted.Workers), "worker"))
+		b.WriteString(" with " + human.Count(r.Wanted.Workers, "worker"))
 	}
 	switch {
 	case !r.fits:
@@ -231,19 +230,13 @@ func readable(s string) string {
 		if err != nil || n > -10_000 && n < 10_000 {
 			return word
 		}
-		return grouped(n)
+		return human.Number(n)
 	})
 }
 
-// grouped returns a number as people read it: 18,000.
-func grouped(n int64) string { return humanize.Comma(n) }
-
-// count returns a number of things: 1 worker, 18,000 connections.
-func count(n int64, thing string) string { return english.Plural(int(n), thing, "") }
-
 // connections is count, about.
 func connections(n int64) string {
-	return about(n) + " " + english.PluralWord(int(min(n, math.MaxInt32)), "connection", "")
+	return about(n) + " " + human.Noun(n, "connection")
 }
 
 // about is a number to three digits, rounded down: 39,800, or 2.1 million.
@@ -262,7 +255,7 @@ func about(n int64) string {
 	case n >= 1e6:
 		return strconv.FormatFloat(float64(n)/1e6, 'g', 3, 64) + " million"
 	}
-	return grouped(n)
+	return human.Number(n)
 }
 
 // binds is a limit as the subject of a sentence: "memory binds", "open files per process bind".
@@ -272,17 +265,4 @@ func binds(l Limit) string {
 		return l.title() + " bind"
 	}
 	return l.title() + " binds"
-}
-
-// size is a number of bytes as people read it.
-func size(n int64) string {
-	units := [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	if i == 0 || f >= 100 {
-		return fmt.Sprintf("%.0f %s", f, units[i])
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // Kernel settings that findings are about.
@@ -70,7 +72,7 @@ func (r Report) Sysctl() []byte {
 	var b bytes.Buffer
 	b.WriteString("# Written by expedite doctor: kernel settings that were below what is wanted.\n")
 	fmt.Fprintf(&b, "# Load it with: sysctl --load FILE. It is about %s connections with %s.\n",
-		grouped(r.Wanted.Connections), count(int64(r.Wanted.Workers), "worker"))
+		human.Number(r.Wanted.Connections), human.Count(int64(r.Wanted.Workers), "worker"))
 	n := 0
 	for _, f := range r.Findings {
 		for _, s := range f.settings {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // Measures of a chart, in the units of its view box.
@@ -166,7 +168,7 @@ func histogramChart(title string, h *hdrhistogram.Histogram) chart {
 				continue // no room
 			}
 			if at := d + math.Log10(f); at >= low && at <= high {
-				c.text(min(x(at), chartWidth-24), chartHeight-8, "middle", short(f*math.Pow(10, d)/1e9))
+				c.text(min(x(at), chartWidth-24), chartHeight-8, "middle", human.Seconds(f*math.Pow(10, d)/1e9))
 			}
 		}
 	}
@@ -177,7 +179,7 @@ func histogramChart(title string, h *hdrhistogram.Histogram) chart {
 		if at > chartWidth-110 {
 			anchor, label = "end", at-4
 		}
-		c.text(label, float64(chartTop+10+14*i), anchor, fmt.Sprintf("p%g %s", q, short(quantile(h, q))))
+		c.text(label, float64(chartTop+10+14*i), anchor, fmt.Sprintf("p%g %s", q, human.Seconds(quantile(h, q))))
 	}
 	return chart{Title: title, SVG: c.svg()}
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // Check is a condition that makes a run a failure: a metric, a comparison and a value, as in rtt.p99>50ms. ParseCheck
@@ -105,7 +107,7 @@ func (c Check) Failed(r *Report) string {
 	head, _, _ := strings.Cut(c.metric, ".")
 	switch {
 	case slices.Contains(timeMetrics, head):
-		return fmt.Sprintf("%s: it is %s", c.text, short(got))
+		return fmt.Sprintf("%s: it is %s", c.text, human.Seconds(got))
 	case c.percent:
 		return fmt.Sprintf("%s: it is %.3g%%", c.text, got)
 	default:

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 //go:embed report.html
@@ -49,7 +51,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 }
 
 func (r *Report) subtitle() string {
-	s := "expedite bench, " + short(r.Seconds) + ", " + countOf(r.Client.Processes, "client process")
+	s := "expedite bench, " + human.Seconds(r.Seconds) + ", " + human.Count(r.Client.Processes, "client process")
 	if r.Mode != "" {
 		s = string(r.Mode) + ", " + s
 	}
@@ -62,36 +64,36 @@ func (r *Report) subtitle() string {
 func (r *Report) tiles() []tile {
 	c, m := &r.Connections, &r.Messages
 	list := []tile{
-		{"opened", number(c.Opened), c.Opened == 0},
-		{"failed", number(c.Failed), c.Failed > 0},
-		{"open at the peak", number(uint64(c.Peak)), false},
-		{"closed by the server", number(sum(c.Closed)), sum(c.Closed) > 0},
+		{"opened", human.Number(c.Opened), c.Opened == 0},
+		{"failed", human.Number(c.Failed), c.Failed > 0},
+		{"open at the peak", human.Number(uint64(c.Peak)), false},
+		{"closed by the server", human.Number(sum(c.Closed)), sum(c.Closed) > 0},
 	}
 	time := func(name string, v *float64) {
 		if v != nil {
-			list = append(list, tile{name, short(*v), false})
+			list = append(list, tile{name, human.Seconds(*v), false})
 		}
 	}
 	time("connect p99", r.ConnectSeconds.P99)
 	if m.Sent > 0 {
-		list = append(list, tile{"messages sent per second", number(uint64(m.SentPerSecond + 0.5)), false},
-			tile{"messages received per second", number(uint64(m.ReceivedPerSecond + 0.5)), false},
-			tile{"unanswered", number(m.Unanswered), m.Unanswered > 0})
+		list = append(list, tile{"messages sent per second", human.Number(uint64(m.SentPerSecond + 0.5)), false},
+			tile{"messages received per second", human.Number(uint64(m.ReceivedPerSecond + 0.5)), false},
+			tile{"unanswered", human.Number(m.Unanswered), m.Unanswered > 0})
 	}
 	time("round trip p50", r.RTTSeconds.P50)
 	time("round trip p99", r.RTTSeconds.P99)
 	if b := r.Broadcast; b != nil {
-		list = append(list, tile{"missing", number(b.Missing), b.Missing > 0})
+		list = append(list, tile{"missing", human.Number(b.Missing), b.Missing > 0})
 	}
 	if u := r.Users; u != nil {
-		list = append(list, tile{"users completed", number(u.Completed), false},
-			tile{"users failed", number(u.Failed), u.Failed > 0})
+		list = append(list, tile{"users completed", human.Number(u.Completed), false},
+			tile{"users failed", human.Number(u.Failed), u.Failed > 0})
 	}
 	if s := r.Server; s != nil {
-		list = append(list, tile{"CPU of the server", short(s.CPUSeconds), false},
-			tile{"memory of the server", size(float64(s.RSSBytes)), false})
+		list = append(list, tile{"CPU of the server", human.Seconds(s.CPUSeconds), false},
+			tile{"memory of the server", human.Bytes(float64(s.RSSBytes)), false})
 		if s.BytesPerConnection >= 1 {
-			list = append(list, tile{"per connection", size(s.BytesPerConnection), false})
+			list = append(list, tile{"per connection", human.Bytes(s.BytesPerConnection), false})
 		}
 	}
 	return list
@@ -137,7 +139,7 @@ func (r *Report) charts() (list []chart) {
 				return math.NaN()
 			})
 		}
-		list = append(list, lineChart("Round trip over time", times, short,
+		list = append(list, lineChart("Round trip over time", times, human.Seconds,
 			series{"p99", "d", value(func(p *Point) *float64 { return p.RTT99 })},
 			series{"p50", "a", value(func(p *Point) *float64 { return p.RTT50 })}))
 	}
@@ -175,7 +177,7 @@ func (r *Report) tables() (list []grid) {
 		}
 		cells := []string{name}
 		for _, v := range []*float64{q.P50, q.P90, q.P95, q.P99, q.P999, q.Max} {
-			cells = append(cells, short(*v))
+			cells = append(cells, human.Seconds(*v))
 		}
 		times.Rows = append(times.Rows, cells)
 	}
@@ -199,7 +201,7 @@ func (r *Report) tables() (list []grid) {
 	counts := func(title, head string, m map[string]uint64) {
 		g := grid{Title: title, Head: []string{head, "number"}}
 		for _, name := range slices.Sorted(maps.Keys(m)) {
-			g.Rows = append(g.Rows, []string{name, number(m[name])})
+			g.Rows = append(g.Rows, []string{name, human.Number(m[name])})
 		}
 		if len(g.Rows) > 0 {
 			list = append(list, g)
@@ -210,7 +212,10 @@ func (r *Report) tables() (list []grid) {
 	if len(r.Storms) > 0 {
 		g := grid{Title: "Storms", Head: []string{"at", "all back in", "open", "failed"}}
 		for _, s := range r.Storms[:min(len(r.Storms), 100)] {
-			g.Rows = append(g.Rows, []string{short(s.T), short(s.Seconds), number(uint64(s.Open)), number(s.Failed)})
+			g.Rows = append(g.Rows, []string{
+				human.Seconds(s.T), human.Seconds(s.Seconds),
+				human.Number(uint64(s.Open)), human.Number(s.Failed),
+			})
 		}
 		list = append(list, g)
 	}

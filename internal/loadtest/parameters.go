@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // parameters are the settings of a run as people wrote them: by flag, without those that were left alone. Tokens and
@@ -29,12 +31,12 @@ func (c *Config) parameters() map[string]string {
 		duration = "until stopped"
 	}
 	talks := c.Mode == ModeEcho || c.Mode == ModeBroadcast
-	set("connections", number(uint64(c.Connections)), !script)
+	set("connections", human.Number(uint64(c.Connections)), !script)
 	set("ramp", ramp, !script)
 	set("duration", duration, !script)
 	set("rate", strconv.FormatFloat(c.Rate, 'g', -1, 64)+"/s", !script && talks && c.Rate > 0)
 	set("rate", "the next at once", !script && talks && c.Rate == 0)
-	set("size", size(float64(c.Size)), !script && talks)
+	set("size", human.Bytes(float64(c.Size)), !script && talks)
 	set("pause", c.Pause.String(), !script && c.Mode == ModeStorm)
 	set("timeout", c.Timeout.String(), c.Timeout != time.Duration(0))
 	set("processes", strconv.Itoa(c.Processes), c.Processes > 0)

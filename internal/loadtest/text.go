@@ -5,15 +5,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
-	"github.com/dustin/go-humanize"
-	"github.com/dustin/go-humanize/english"
+	"github.com/expedite-go/expedite/internal/human"
 )
 
 // WriteText writes the report for people.
@@ -23,7 +19,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	if r.Mode != "" {
 		title += ": " + string(r.Mode)
 	}
-	fmt.Fprintf(b, "\n%s, %s", title, short(r.Seconds))
+	fmt.Fprintf(b, "\n%s, %s", title, human.Seconds(r.Seconds))
 	if r.Interrupted {
 		fmt.Fprint(b, ", stopped before its time")
 	}
@@ -47,49 +43,54 @@ func (r *Report) WriteText(w io.Writer) error {
 
 func (r *Report) writeCounts(row func(name string, cells ...string)) {
 	c, m := &r.Connections, &r.Messages
-	row("connections", number(c.Opened)+" opened", number(c.Failed)+" failed", number(uint64(c.Peak))+" at the peak",
+	row("connections", human.Number(c.Opened)+" opened", human.Number(c.Failed)+" failed",
+		human.Number(uint64(c.Peak))+" at the peak",
 		r.closed())
 	if m.Sent+m.Received > 0 {
-		row("messages", number(m.Sent)+" sent", number(m.Received)+" received", number(m.Unanswered)+" unanswered")
-		row("", number(uint64(m.SentPerSecond+0.5))+"/s", number(uint64(m.ReceivedPerSecond+0.5))+"/s")
-		row("", size(float64(m.BytesSent)), size(float64(m.BytesReceived)))
+		row("messages", human.Number(m.Sent)+" sent", human.Number(m.Received)+" received",
+			human.Number(m.Unanswered)+" unanswered")
+		row("", human.Number(uint64(m.SentPerSecond+0.5))+"/s", human.Number(uint64(m.ReceivedPerSecond+0.5))+"/s")
+		row("", human.Bytes(float64(m.BytesSent)), human.Bytes(float64(m.BytesReceived)))
 	}
 	if b := r.Broadcast; b != nil {
-		row("broadcast", number(b.Published)+" published", number(b.Delivered)+" delivered", number(b.Missing)+" missing",
-			number(b.Duplicates)+" twice")
+		row("broadcast", human.Number(b.Published)+" published", human.Number(b.Delivered)+" delivered",
+			human.Number(b.Missing)+" missing",
+			human.Number(b.Duplicates)+" twice")
 	}
 	if u := r.Users; u != nil {
-		row("users", number(u.Arrived)+" arrived", number(u.Completed)+" completed", number(u.Failed)+" failed",
-			number(u.Skipped)+" skipped")
+		row("users", human.Number(u.Arrived)+" arrived", human.Number(u.Completed)+" completed",
+			human.Number(u.Failed)+" failed",
+			human.Number(u.Skipped)+" skipped")
 	}
 	for i, s := range r.Storms {
 		if i == 10 {
 			row("", fmt.Sprintf("and %d more", len(r.Storms)-i))
 			break
 		}
-		row(fmt.Sprintf("storm %d", i+1), number(uint64(s.Open))+" back", number(s.Failed)+" failed", "in "+short(s.Seconds))
+		row(fmt.Sprintf("storm %d", i+1), human.Number(uint64(s.Open))+" back", human.Number(s.Failed)+" failed",
+			"in "+human.Seconds(s.Seconds))
 	}
 	if s := r.Server; s != nil {
 		each := ""
 		if s.BytesPerConnection >= 1 {
-			each = size(s.BytesPerConnection) + " per connection"
+			each = human.Bytes(s.BytesPerConnection) + " per connection"
 		}
-		row("server", short(s.CPUSeconds)+" CPU", size(float64(s.RSSBytes))+" memory", each,
-			countOf(len(s.PIDs), "process"))
+		row("server", human.Seconds(s.CPUSeconds)+" CPU", human.Bytes(float64(s.RSSBytes))+" memory", each,
+			human.Count(len(s.PIDs), "process"))
 	} else {
 		row("server", "not found on this machine")
 	}
-	row("clients", short(r.Client.CPUSeconds)+" CPU", size(float64(r.Client.RSSBytes))+" memory", "",
-		countOf(r.Client.Processes, "process"))
+	row("clients", human.Seconds(r.Client.CPUSeconds)+" CPU", human.Bytes(float64(r.Client.RSSBytes))+" memory", "",
+		human.Count(r.Client.Processes, "process"))
 }
 
 // closed are the connections that the server has closed, by code.
 func (r *Report) closed() string {
 	var parts []string
 	for _, code := range slices.Sorted(maps.Keys(r.Connections.Closed)) {
-		parts = append(parts, fmt.Sprintf("%s: %s", code, number(r.Connections.Closed[code])))
+		parts = append(parts, fmt.Sprintf("%s: %s", code, human.Number(r.Connections.Closed[code])))
 	}
-	text := number(sum(r.Connections.Closed)) + " closed by the server"
+	text := human.Number(sum(r.Connections.Closed)) + " closed by the server"
 	if len(parts) > 0 {
 		text += " (" + strings.Join(parts, ", ") + ")"
 	}
@@ -109,7 +110,7 @@ func (r *Report) writeTimes(w io.Writer) {
 		}
 		fmt.Fprint(t, name)
 		for _, v := range []*float64{q.P50, q.P90, q.P95, q.P99, q.P999, q.Max} {
-			fmt.Fprintf(t, "\t%s", short(*v))
+			fmt.Fprintf(t, "\t%s", human.Seconds(*v))
 		}
 		fmt.Fprintf(t, "\t%s\n", note)
 	}
@@ -152,7 +153,7 @@ func (r *Report) writeErrors(w io.Writer) {
 		return strings.Compare(a, b)
 	})
 	for _, c := range causes {
-		fmt.Fprintf(w, "  %s  %s\n", number(r.Errors[c]), c)
+		fmt.Fprintf(w, "  %s  %s\n", human.Number(r.Errors[c]), c)
 		if hint := hints[c]; hint != "" {
 			fmt.Fprintf(w, "    %s\n", hint)
 		}
@@ -171,39 +172,3 @@ var hints = map[string]string{
 		"addresses",
 	"tls: the server does not speak TLS": "try ws:// in place of wss://",
 }
-
-// short is a time in a unit that fits, to three digits.
-func short(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	switch {
-	case d < 10*time.Microsecond:
-		return d.Round(10 * time.Nanosecond).String()
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < 100*time.Millisecond:
-		return d.Round(10 * time.Microsecond).String()
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < 100*time.Second:
-		return d.Round(10 * time.Millisecond).String()
-	default:
-		return d.Round(time.Second).String()
-	}
-}
-
-// number returns n with commas.
-func number(n uint64) string { return humanize.BigComma(new(big.Int).SetUint64(n)) }
-
-// size is a number of bytes in a unit that fits.
-func size(n float64) string {
-	for _, unit := range []string{"B", "KiB", "MiB", "GiB"} {
-		if n < 1024 {
-			return strconv.FormatFloat(n, 'f', min(len(unit)-1, 1), 64) + " " + unit
-		}
-		n /= 1024
-	}
-	return strconv.FormatFloat(n, 'f', 1, 64) + " TiB"
-}
-
-// countOf returns a number of things: 1 process, 18,000 processes.
-func countOf(n int, thing string) string { return english.Plural(n, thing, "") }

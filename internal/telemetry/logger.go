@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/lmittmann/tint"
+
+	"github.com/expedite-go/expedite/internal/terminal"
 )
 
 // logTime is the time in text logs: people at a terminal know the day.
@@ -24,19 +25,16 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, ok := w.(*os.File)
-	terminal := ok && IsTerminal(file)
 	if format == "" || format == "auto" {
 		format = "json"
-		if terminal {
+		if terminal.Is(w) {
 			format = "text"
 		}
 	}
 	switch format {
 	case "text":
-		plain := !terminal || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb"
 		return slog.New(tint.NewTextHandler(w, &tint.Options{
-			Level: least, TimeFormat: logTime, NoColor: plain, ReplaceAttr: harmless,
+			Level: least, TimeFormat: logTime, NoColor: !terminal.HasColor(w), ReplaceAttr: harmless,
 		})), nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil

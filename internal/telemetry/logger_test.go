@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -130,26 +128,5 @@ func TestLoggerRefuses(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestIsTerminal(t *testing.T) {
-	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, f := range map[string]*os.File{"a file": file, "the null device": null, "nil": nil} {
-		if IsTerminal(f) {
-			t.Errorf("%s: got true, want false", name)
-		}
-	}
-	_ = null.Close()
-	_ = file.Close()
-	if IsTerminal(file) {
-		t.Error("a closed file: got true, want false")
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"bytes"
@@ -7,27 +7,27 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
 	"time"
-	"unicode"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/human"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
-// maxGroups is how deep groups are shown as such.
+// maxGroups is how deep groups are nested before their text is shown as JSON.
 const maxGroups = 8
 
-// jsonLines writes log lines as they are.
-func jsonLines(w io.Writer) func([]byte) error {
+// JSONLines returns a function that writes log lines to w as they are.
+func JSONLines(w io.Writer) func([]byte) error {
 	return func(line []byte) error {
 		_, err := w.Write(append(line[:len(line):len(line)], '\n'))
 		return err
 	}
 }
 
-// textLines writes log lines for people, with colors on a terminal: time, level, worker, message and attributes.
-func textLines(w io.Writer) (func([]byte) error, error) {
+// TextLines returns a function that writes log lines to w as text: time, level, worker, message and attributes, with
+// colors on a terminal.
+func TextLines(w io.Writer) (func([]byte) error, error) {
 	logger, err := telemetry.NewLogger(w, "text", "debug")
 	if err != nil {
 		return nil, err
@@ -37,11 +37,11 @@ func textLines(w io.Writer) (func([]byte) error, error) {
 	}, nil
 }
 
-// parseLine makes a record of a log line again. What is no such line is its message.
+// parseLine turns a log line back into a record. Text that is not a log line becomes the message.
 func parseLine(line []byte) slog.Record {
 	attrs, err := parseObject(line, 0)
 	if err != nil {
-		return slog.NewRecord(time.Time{}, slog.LevelInfo, printable(string(line)), 0)
+		return slog.NewRecord(time.Time{}, slog.LevelInfo, human.Printable(string(line)), 0)
 	}
 	var at time.Time
 	var level slog.Level
@@ -69,9 +69,9 @@ func parseLine(line []byte) slog.Record {
 	}
 	var lost control.LostLines
 	if message == "" && json.Unmarshal(line, &lost) == nil && lost.Lost > 0 {
-		return slog.NewRecord(time.Time{}, slog.LevelWarn, lost.String(), 0)
+		return slog.NewRecord(time.Time{}, slog.LevelWarn, lostLines(lost), 0)
 	}
-	r := slog.NewRecord(at.Local(), level, fmt.Sprintf("[%s] %s", printable(worker), printable(message)), 0)
+	r := slog.NewRecord(at.Local(), level, fmt.Sprintf("[%s] %s", human.Printable(worker), human.Printable(message)), 0)
 	if at.IsZero() {
 		r.Time = at
 	}
@@ -79,11 +79,12 @@ func parseLine(line []byte) slog.Record {
 	return r
 }
 
-// parseObject reads a JSON object, in its order. Objects in it become groups, if they are not too deep in others.
+// parseObject parses a JSON object and keeps the order of its fields. Objects in it become groups, up to maxGroups
+// deep.
 func parseObject(b []byte, depth int) ([]slog.Attr, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("no object: %v, %w", t, err)
+		return nil, fmt.Errorf("not an object: %v, %w", t, err)
 	}
 	var attrs []slog.Attr
 	for d.More() {
@@ -95,13 +96,13 @@ func parseObject(b []byte, depth int) ([]slog.Attr, error) {
 		if err := d.Decode(&raw); err != nil {
 			return nil, err
 		}
-		attrs = append(attrs, slog.Attr{Key: printable(key.(string)), Value: parseValue(raw, depth)})
+		attrs = append(attrs, slog.Attr{Key: human.Printable(key.(string)), Value: parseValue(raw, depth)})
 	}
 	_, err := d.Token()
 	return attrs, err
 }
 
-// parseValue is a value in JSON as a log shows it.
+// parseValue returns a JSON value as a log attribute.
 func parseValue(raw json.RawMessage, depth int) slog.Value {
 	if raw[0] == '"' {
 		var s string
@@ -117,13 +118,11 @@ func parseValue(raw json.RawMessage, depth int) slog.Value {
 	return slog.StringValue(string(raw))
 }
 
-// printable is text with what could do something to a terminal as an escape sequence of Go.
-func printable(s string) string {
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			q := strconv.Quote(s)
-			return q[1 : len(q)-1]
-		}
+// lostLines returns "12 lines lost (worker 3)".
+func lostLines(l control.LostLines) string {
+	s := human.Count(l.Lost, "line") + " lost"
+	if l.Worker > 0 {
+		s += fmt.Sprintf(" (worker %d)", l.Worker)
 	}
 	return s
 }

@@ -1,4 +1,6 @@
-package main
+// Package lobby is the application of `expedite serve`: a topic that every client publishes to and receives, an echo, a
+// page to try them in a browser, health checks and tickets.
+package lobby
 
 import (
 	_ "embed"
@@ -15,8 +17,16 @@ import (
 //go:embed page.html
 var page []byte
 
-// welcome is the first message of the lobby.
-type welcome struct {
+const (
+	// subprotocol is for browsers: they can send a token as a subprotocol only beside one that the server supports.
+	subprotocol = "expedite.v1"
+	topic       = "lobby" // of all clients
+	// logLines bounds the log lines per second about clients that the lobby cannot serve.
+	logLines = 5
+)
+
+// Welcome is the first message to a client.
+type Welcome struct {
 	Type       string      `json:"type"`
 	Connection expedite.ID `json:"connection"`
 	Worker     int         `json:"worker"`
@@ -26,9 +36,8 @@ type welcome struct {
 	User       string      `json:"user,omitempty"`
 }
 
-// greeting is the welcome of a client.
-func greeting(app *expedite.App, c *expedite.Conn) (expedite.Message, error) {
-	w := welcome{
+func welcome(app *expedite.App, c *expedite.Conn) (expedite.Message, error) {
+	w := Welcome{
 		Type: "welcome", Connection: c.ID(), Worker: app.Slot(), Workers: app.Slots(),
 		Resumed: c.Session().Resumed(), User: c.User(),
 	}
@@ -38,18 +47,9 @@ func greeting(app *expedite.App, c *expedite.Conn) (expedite.Message, error) {
 	return expedite.JSON(w)
 }
 
-// subprotocol is for browsers, which can bring a token as a subprotocol only beside one that the server speaks.
-const subprotocol = "expedite.v1"
-
-// lobbyTopic is what everyone in the lobby hears.
-const lobbyTopic = "lobby"
-
-// lobbyLines is the number of log lines a second about clients that the lobby does not serve.
-const lobbyLines = 5
-
-// lobby gives app the endpoints of `expedite serve`.
-func lobby(app *expedite.App, ping, idle time.Duration) {
-	lines := telemetry.NewSampler(lobbyLines, nil)
+// Register registers the endpoints with app. The times are those of [expedite.Handler].
+func Register(app *expedite.App, ping, idle time.Duration) {
+	lines := telemetry.NewSampler(logLines, nil)
 	app.Handle("/", expedite.Handler{
 		Inline:       true,
 		Session:      true,
@@ -57,20 +57,20 @@ func lobby(app *expedite.App, ping, idle time.Duration) {
 		PingInterval: ping,
 		IdleTimeout:  idle,
 		Open: func(c *expedite.Conn) {
-			m, err := greeting(app, c)
+			m, err := welcome(app, c)
 			if err != nil && lines.Allow() {
-				c.Log().Error("no welcome", "error", err)
+				c.Log().Error("welcome not sent", "error", err)
 			}
 			c.Send(m)
-			if err := c.Subscribe(lobbyTopic); err != nil && !errors.Is(err, expedite.ErrClosed) && lines.Allow() {
-				c.Log().Warn("a client could not enter the lobby", "error", err)
+			if err := c.Subscribe(topic); err != nil && !errors.Is(err, expedite.ErrClosed) && lines.Allow() {
+				c.Log().Warn("client not subscribed to the lobby", "error", err)
 			}
 		},
 		Message: func(c *expedite.Conn, m expedite.Message) {
-			switch err := c.Publish(lobbyTopic, m); {
+			switch err := c.Publish(topic, m); {
 			case errors.Is(err, expedite.ErrForbidden):
-				_ = c.Close(ws.ClosePolicyViolation, "the token does not permit to speak here")
-			case err != nil: // the message is lost for the others: its sender must know
+				_ = c.Close(ws.ClosePolicyViolation, "the token does not permit publishing here")
+			case err != nil: // the others do not receive the message: tell its sender
 				_ = c.Close(ws.CloseTryAgainLater, "the lobby is overloaded")
 			}
 		},
@@ -90,7 +90,7 @@ func lobby(app *expedite.App, ping, idle time.Duration) {
 	app.HTTP(mux)
 }
 
-// servePage shows the page that tries the lobby out.
+// servePage serves the page that tries the lobby.
 func servePage(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")

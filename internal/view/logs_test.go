@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"bytes"
@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// TestLogLineText: how people see a line.
-func TestLogLineText(t *testing.T) {
+func TestTextLines(t *testing.T) {
 	const at = "2026-01-02T15:04:05.678Z"
 	clock := time.Date(2026, 1, 2, 15, 4, 5, 678e6, time.UTC).Local().Format("15:04:05.000")
 	for _, tt := range []struct{ name, line, want string }{
@@ -32,7 +31,7 @@ func TestLogLineText(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var b bytes.Buffer
-			show, err := textLines(&b)
+			show, err := TextLines(&b)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,13 +45,13 @@ func TestLogLineText(t *testing.T) {
 	}
 }
 
-// FuzzLogLine: whatever stands in a line, it shows as one, and does nothing to a terminal.
-func FuzzLogLine(f *testing.F) {
+// FuzzTextLines checks that every line becomes one line that cannot control a terminal.
+func FuzzTextLines(f *testing.F) {
 	f.Add([]byte(`{"time":"2026-01-02T15:04:05Z","level":"INFO","msg":"m","worker":1,"g":{"a":[1]}}`))
 	f.Add([]byte("{\"\x1b\":\"\\u001b\"}"))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var b bytes.Buffer
-		show, err := textLines(&b)
+		show, err := TextLines(&b)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,154 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/human"
+)
+
+// Status writes a status: one row per worker, then the totals. It writes plain text without colors, in one Write.
+func Status(w io.Writer, s control.Status) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Expedite %s, pid %d, up %s", s.Version, s.PID, human.Age(s.UptimeSeconds))
+	if s.Generation > 1 {
+		fmt.Fprintf(&b, ", generation %d", s.Generation)
+	}
+	b.WriteByte('\n')
+	if len(s.Addresses) > 0 {
+		fmt.Fprintf(&b, "serving on %s", strings.Join(s.Addresses, ", "))
+		if s.Scheduling != "" {
+			fmt.Fprintf(&b, ", %s", s.Scheduling)
+		}
+		b.WriteByte('\n')
+	}
+	if s.Rolling != nil {
+		b.WriteString(operation(*s.Rolling) + "\n")
+	}
+	if s.Auth != "" {
+		fmt.Fprintf(&b, "tokens %s\n", s.Auth)
+	}
+	if s.Sessions != nil {
+		b.WriteString(sessions(*s.Sessions) + "\n")
+	}
+	if r := s.Revocations; r != nil && *r != (control.RevocationStatus{Current: true}) {
+		b.WriteString(revocations(*r) + "\n")
+	}
+	if s.Totals.HTTPConnections > 0 {
+		fmt.Fprintf(&b, "HTTP connections: %d\n", s.Totals.HTTPConnections)
+	}
+	for _, what := range s.Degraded {
+		fmt.Fprintf(&b, "degraded: %s\n", what)
+	}
+	b.WriteByte('\n')
+	table(&b, workers(s), "ll")
+	if s.Totals.Restarts > 0 {
+		fmt.Fprintf(&b, "\nworkers that ended unexpectedly: %d\n", s.Totals.Restarts)
+	}
+	if h := s.Handoff; h != (control.Handoff{}) {
+		fmt.Fprintf(&b, "\nhandoff: %s moved, %d failed, the last took %s\n",
+			human.Count(h.Moved, "connection"), h.Failed, human.Seconds(h.LastSeconds))
+	}
+	if len(s.Totals.Limits) > 0 {
+		var hits []string
+		for _, name := range slices.Sorted(maps.Keys(s.Totals.Limits)) {
+			hits = append(hits, fmt.Sprintf("%s %d", name, s.Totals.Limits[name]))
+		}
+		fmt.Fprintf(&b, "\nlimits hit: %s\n", strings.Join(hits, ", "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// operation returns an operation under way as one line: "reload: slot 2 of 4, moving, 812 moved, 120 left".
+func operation(p control.Progress) string {
+	kind := p.Kind
+	if kind == "" {
+		kind = "reload"
+	}
+	if p.Step == control.StepReplacing {
+		return kind + ": replacing the primary"
+	}
+	where := ""
+	if p.Slot > 0 {
+		where = fmt.Sprintf("slot %d of %d, ", p.Slot, p.Slots)
+	}
+	return fmt.Sprintf("%s: %s%s, %d moved, %d left", kind, where, p.Step, p.Moved, p.Left)
+}
+
+func sessions(s control.SessionStatus) string {
+	text := fmt.Sprintf("sessions in %s: %s, %s connected", s.Store, known(s.Sessions), known(s.Connected))
+	if s.Sessions == nil {
+		text = fmt.Sprintf("sessions in %s: number unknown, %s connected to this machine", s.Store, known(s.Connected))
+	}
+	return text + trouble(s.Degraded, s.Store+" is unavailable", s.Since, s.Cause)
+}
+
+func revocations(s control.RevocationStatus) string {
+	text := fmt.Sprintf("revocations: %d in force", s.Revocations)
+	if !s.Current {
+		text += ", those of other machines are unknown"
+	}
+	return text + trouble(s.Degraded, "sharing with other machines does not work", s.Since, s.Cause)
+}
+
+func known(n *int64) string {
+	if n == nil {
+		return "unknown"
+	}
+	return strconv.FormatInt(*n, 10)
+}
+
+// trouble returns what does not work as the end of a line, or "" if everything works.
+func trouble(degraded bool, what, since, cause string) string {
+	if !degraded {
+		return ""
+	}
+	text := "; " + what
+	if since != "" {
+		text += " since " + since
+	}
+	if cause != "" {
+		text += " (" + strings.Join(strings.Fields(cause), " ") + ")"
+	}
+	return text
+}
+
+// workers returns the table of the workers: a header, a row for each, and the totals unless there is one worker.
+func workers(s control.Status) [][]string {
+	rows := [][]string{{
+		"WORKER", "STATE", "PID", "GENERATION", "CONNECTIONS",
+		"MESSAGES IN", "OUT", "BYTES IN", "OUT", "RSS", "HEAP", "LAG",
+	}}
+	for _, w := range s.Workers {
+		pid, state := "-", "-"
+		if w.PID != 0 {
+			pid = strconv.Itoa(w.PID)
+		}
+		if w.State != "" {
+			state = string(w.State)
+		}
+		if w.Stale {
+			state += " (stale)"
+		}
+		rows = append(rows, []string{
+			strconv.Itoa(w.Slot), state, pid, strconv.Itoa(w.Generation), strconv.FormatInt(w.Connections, 10),
+			strconv.FormatUint(w.MessagesIn, 10), strconv.FormatUint(w.MessagesOut, 10), human.Bytes(w.BytesIn),
+			human.Bytes(w.BytesOut), human.Bytes(w.RSSBytes), human.Bytes(w.HeapBytes), human.Seconds(w.LoopLagSeconds),
+		})
+	}
+	if len(s.Workers) == 1 {
+		return rows
+	}
+	t := s.Totals
+	return append(rows, []string{
+		"total", "", "", "", strconv.FormatInt(t.Connections, 10),
+		strconv.FormatUint(t.MessagesIn, 10), strconv.FormatUint(t.MessagesOut, 10),
+		human.Bytes(t.BytesIn), human.Bytes(t.BytesOut), human.Bytes(t.RSSBytes), human.Bytes(t.HeapBytes), "",
+	})
+}

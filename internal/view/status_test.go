@@ -1,0 +1,94 @@
+package view
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// example returns a status with everything in it: the one whose JSON is a contract.
+func example(t *testing.T) (s control.Status) {
+	t.Helper()
+	b, err := os.ReadFile("../control/testdata/status.json")
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// golden compares got with a file, or writes the file.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant (UPDATE_GOLDEN=1 writes it)\n%s", got, want)
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	one := example(t)
+	one.Workers, one.Totals, one.Handoff = one.Workers[:1], control.Totals{Connections: 12034}, control.Handoff{}
+	one.Generation, one.Rolling, one.Auth, one.Degraded = 1, nil, "", nil
+	one.Sessions = &control.SessionStatus{Store: "memory", Sessions: new(int64(3)), Connected: new(int64(2))}
+	one.Revocations = &control.RevocationStatus{Current: true}
+	for name, st := range map[string]control.Status{"status.txt": example(t), "one.txt": one, "empty.txt": {}} {
+		var b strings.Builder
+		if err := Status(&b, st); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, b.String())
+	}
+}
+
+func TestOperation(t *testing.T) {
+	for want, p := range map[string]control.Progress{
+		"reload: slot 2 of 4, moving, 812 moved, 120 left": {Slot: 2, Slots: 4, Step: control.StepMoving, Moved: 812, Left: 120},
+		"reload: replacing the primary":                    {Slots: 4, Step: control.StepReplacing},
+		"rebalance: moving, 1 moved, 0 left":               {Kind: "rebalance", Slots: 4, Step: control.StepMoving, Moved: 1},
+	} {
+		if got := operation(p); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestSessions(t *testing.T) {
+	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	for name, l := range map[string]control.SessionList{
+		"sessions.txt": {Store: "redis", Degraded: true, More: true, Sessions: []control.Session{
+			{
+				ID: "0123456789abcdef0123456789abcdef", User: "alice", Created: now.Add(-26 * time.Hour), Seen: now.Add(-5 * time.Second),
+				Connected: true, Conn: "00ab", Node: "n1", Params: map[string]string{"v": "1.2", "device": "phone"},
+			},
+			{ID: "fedc", Created: now, Seen: now, Conn: "00cd", Node: "n2"},
+			{ID: "\x1b[2J", User: strings.Repeat("ü", 50), Params: map[string]string{"a b": "\x1b[31m\n"}},
+		}},
+		"nosessions.txt": {Store: "memory"},
+	} {
+		var b strings.Builder
+		if err := Sessions(&b, l, now); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, b.String())
+		if strings.ContainsAny(b.String(), "\x1b\r\t") {
+			t.Errorf("%s: text of a client controls the terminal: %q", name, b.String())
+		}
+	}
+}
