@@ -14,8 +14,8 @@ import (
 // httpQueue is the number of connections that may wait for net/http to take them.
 const httpQueue = 1024
 
-// handoffListener gives net/http the connections whose request was no upgrade.
-type handoffListener struct {
+// fallbackListener is the HTTP fallback: net/http accepts from it the connections whose request is not an upgrade.
+type fallbackListener struct {
 	addr  net.Addr
 	conns chan net.Conn
 	done  chan struct{}
@@ -24,12 +24,12 @@ type handoffListener struct {
 	refused atomic.Uint64 // connections that found the queue full
 }
 
-func newHandoffListener(addr net.Addr) *handoffListener {
-	return &handoffListener{addr: addr, conns: make(chan net.Conn, httpQueue), done: make(chan struct{})}
+func newFallbackListener(addr net.Addr) *fallbackListener {
+	return &fallbackListener{addr: addr, conns: make(chan net.Conn, httpQueue), done: make(chan struct{})}
 }
 
-// push gives c away; if net/http does not keep up, it is closed. It never blocks.
-func (l *handoffListener) push(c net.Conn) bool {
+// push queues c for Accept and reports true. If the queue is full or closed, it closes c instead. It never blocks.
+func (l *fallbackListener) push(c net.Conn) bool {
 	select {
 	case <-l.done:
 	case l.conns <- c:
@@ -41,8 +41,8 @@ func (l *handoffListener) push(c net.Conn) bool {
 	return false
 }
 
-// Accept is part of net.Listener.
-func (l *handoffListener) Accept() (net.Conn, error) {
+// Accept returns the next queued connection. It blocks until there is one or the listener is closed.
+func (l *fallbackListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
@@ -51,14 +51,14 @@ func (l *handoffListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close is part of net.Listener.
-func (l *handoffListener) Close() error {
+// Close ends Accept with net.ErrClosed. Connections that are queued stay there.
+func (l *fallbackListener) Close() error {
 	l.once.Do(func() { close(l.done) })
 	return nil
 }
 
-// Addr is part of net.Listener.
-func (l *handoffListener) Addr() net.Addr { return l.addr }
+// Addr returns the address that the workers listen on.
+func (l *fallbackListener) Addr() net.Addr { return l.addr }
 
 // httpServer serves everything that is no WebSocket. It has each connection for one request: see engine.Requests.
 func (a *App) httpServer(eng *engine.Engine) *http.Server {

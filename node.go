@@ -41,7 +41,7 @@ type node struct {
 	in          *inbox
 	local       *broker.Local
 	web         *http.Server
-	handoff     *handoffListener
+	fallback    *fallbackListener
 	stopAccept  func() // on the loop; nil if the primary accepts
 	draining    atomic.Bool
 	full        atomic.Bool // no sockets are taken: all connections move away
@@ -57,15 +57,15 @@ func (a *App) newNode(slot, slots int, link broker.Link, addr net.Addr) (*node, 
 	n := &node{
 		app: a, slot: slot, slots: slots, journal: a.journal.Load(), gate: a.newGate(), pace: newPace(a.cfg.HangTimeout),
 		build: a.cfg.Version, stall: a.cfg.HandoffStall, straggle: a.cfg.DrainTimeout,
-		log:     a.Logger(),
-		handoff: newHandoffListener(addr), ended: make(chan error, 1), soon: make(chan struct{}, 1),
+		log:      a.Logger(),
+		fallback: newFallbackListener(addr), ended: make(chan error, 1), soon: make(chan struct{}, 1),
 	}
 	each, all := a.cfg.Tuning.rates(slots)
 	shares := a.cfg.shares(a.cfg.Tuning.running(thisHost(), slots, os.Environ()))
 	eng, err := engine.New(engine.Config{
 		ConnRate: each, Rate: all,
 		Route:            func(path string) *engine.Route { return a.routes[path] },
-		HTTP:             func(x *engine.Requests) { n.handoff.push(x) },
+		HTTP:             func(x *engine.Requests) { n.fallback.push(x) },
 		BodyTimeout:      a.cfg.BodyTimeout,
 		NewID:            func() uint64 { return uint64(connid.New(slot)) },
 		Logger:           n.log,
@@ -156,7 +156,7 @@ func (n *node) start(a *App) {
 	logTuned(n.log, a.Tuned())
 	go func() { n.ended <- n.eng.Run() }()
 	go func() { // ends with stop
-		if err := n.web.Serve(n.handoff); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := n.web.Serve(n.fallback); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			n.log.Error("net/http ended", "error", err)
 		}
 	}()
@@ -242,7 +242,7 @@ func (n *node) report() telemetry.Report {
 	if r := n.gate.ticketsRefused.Load(); r > 0 {
 		w.Limits["tickets"] = r
 	}
-	if r := n.handoff.refused.Load(); r > 0 {
+	if r := n.fallback.refused.Load(); r > 0 {
 		w.Limits["http_queue"] = r
 	}
 	if r := n.uplink.RefusedProfiles(); r > 0 {

@@ -177,7 +177,6 @@ func TestNoMessageAfterOwnClose(t *testing.T) {
 	stream := numbered(40)
 	for name, where := range map[string]struct{ open, message func(c *Conn) }{
 		"Close in Open":    {open: func(c *Conn) { _ = c.Close(4000, "") }},
-		"Abort in Open":    {open: func(c *Conn) { c.Abort() }},
 		"panic in Open":    {open: func(*Conn) { panic("no") }},
 		"Goexit in Open":   {open: func(*Conn) { runtime.Goexit() }},
 		"Close in Message": {message: func(c *Conn) { _ = c.Close(4000, "") }},

@@ -34,18 +34,6 @@ func (c *Conn) Close(code ws.CloseCode, reason string) error {
 	return nil
 }
 
-// Abort ends c without a closing handshake. The peer sees 1006. Any goroutine.
-func (c *Conn) Abort() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.bits |= bitBroken | bitOver
-	if c.phase.Load() == phaseOpen {
-		c.phase.Store(phaseClosing)
-		c.end = &ending{code: ws.CloseAbnormal}
-	}
-	c.markDirty()
-}
-
 // beginClose is Close for the loop: end is what the Close callback will hear, say what the peer is told.
 func (c *Conn) beginClose(end ending, say string) {
 	c.mu.Lock()

@@ -136,7 +136,7 @@ func (c *Conn) decide(b []byte, end int) {
 			c.refuse(unavailable("too many HTTP connections", "1"))
 			return
 		}
-		c.handOff(b, newExtent(end, req.ContentLength))
+		c.serveHTTP(b, newExtent(end, req.ContentLength))
 		return
 	}
 	route := e.cfg.Route(req.Path)
@@ -357,8 +357,9 @@ func (c *Conn) refuse(err error) {
 	c.resume()
 }
 
-// handOff gives the socket to net/http, with the bytes already read in front, and back after the request.
-func (c *Conn) handOff(read []byte, end extent) {
+// serveHTTP is the HTTP fallback: it gives the socket to net/http, which reads the bytes in read first. After the
+// request the socket comes back to the loop.
+func (c *Conn) serveHTTP(read []byte, end extent) {
 	e := c.eng
 	unread := append([]byte(nil), read...)
 	c.dropInput()

@@ -39,13 +39,10 @@ func (a *connAcceptor) resume() error {
 	return nil
 }
 
-// deadliner is a listener of which a blocked Accept can be ended.
-type deadliner interface{ SetDeadline(time.Time) error }
-
 func (a *connAcceptor) close() {
 	close(a.stop)
-	if d, ok := a.ln.(deadliner); ok && a.begun {
-		_ = d.SetDeadline(past())
+	if a.begun {
+		a.setDeadline(past())
 	}
 	if a.held != nil {
 		_ = a.held.Close()
@@ -56,9 +53,7 @@ func (a *connAcceptor) close() {
 // run is the goroutine. Where Accept cannot be ended, it outlives stop until the listener is closed or one more
 // connection comes, which is closed.
 func (a *connAcceptor) run() {
-	if d, ok := a.ln.(deadliner); ok {
-		defer d.SetDeadline(time.Time{}) //nolint:errcheck // it fails if the listener was closed, and then it does not matter
-	}
+	defer a.setDeadline(time.Time{})
 	for {
 		c, err := a.ln.Accept()
 		if a.stopping() {
@@ -82,6 +77,14 @@ func (a *connAcceptor) run() {
 		case <-a.stop:
 			return
 		}
+	}
+}
+
+// setDeadline bounds Accept if the listener can do that. It fails only if the listener is closed; Accept then ends
+// anyway.
+func (a *connAcceptor) setDeadline(t time.Time) {
+	if d, ok := a.ln.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = d.SetDeadline(t)
 	}
 }
 

@@ -144,9 +144,6 @@ func (t *Table) Count(i uint32) int {
 // Len is the number of connections of a topic.
 func (t *Table) Len(name string) int { return len(t.Members(name)) }
 
-// NumTopics is the number of topics that have members.
-func (t *Table) NumTopics() int { return len(t.ids) }
-
 // NumSubscriptions is the number of pairs of a topic and a connection.
 func (t *Table) NumSubscriptions() int { return t.count }
 
