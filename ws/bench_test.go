@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// benchReader feeds the same bytes again and again. The mask key is zero, so that they stay what they are when they are
-// unmasked in place; that costs the same as any other key.
+// benchReader feeds the same bytes to a Reader again and again. The masking key is zero, so that unmasking in place
+// does not change them; it costs the same as with any other key.
 func benchReader(b *testing.B, op Opcode, payload string, frames int) {
 	one := AppendMaskedFrame(nil, op, 0, []byte(payload))
 	in := bytes.Repeat(one, frames)
@@ -26,7 +26,7 @@ func benchReader(b *testing.B, op Opcode, payload string, frames int) {
 	}
 }
 
-// go test -run xxx -bench . ./ws
+// Run with: go test -run xxx -bench . ./ws
 
 func BenchmarkReader(b *testing.B) {
 	b.Run("text of 20 bytes", func(b *testing.B) { benchReader(b, OpText, "twenty bytes of text", 1) })
@@ -73,8 +73,8 @@ func BenchmarkUTF8(b *testing.B) {
 			p := []byte(s)
 			b.SetBytes(int64(len(p)))
 			for b.Loop() {
-				var u UTF8
-				if u.Write(p) != len(p) || !u.Complete() {
+				var u textState
+				if u.write(p) != len(p) || !u.complete() {
 					b.Fatal("got valid text refused")
 				}
 			}

@@ -12,14 +12,15 @@ import (
 
 // ClientRequest is the opening handshake of a client. RFC 6455 §4.1.
 type ClientRequest struct {
-	Host         string   // host and port
-	Target       string   // path and query; empty is "/"
-	Key          [16]byte // random
+	Host         string   // host with optional port
+	Target       string   // path and query; empty means "/"
+	Key          [16]byte // must be random
 	Subprotocols []string // in order of preference
-	Header       []Field  // further fields, such as Origin and Authorization
+	Header       []Field  // more fields, such as Origin and Authorization
 }
 
-// AppendRequest appends the request. It fails if a part could break out of its line.
+// AppendRequest appends the request to dst. It fails, and appends nothing, if a part of it contains characters that its
+// line may not have.
 func (c *ClientRequest) AppendRequest(dst []byte) ([]byte, error) {
 	before := len(dst)
 	target := c.Target
@@ -49,23 +50,24 @@ func (c *ClientRequest) AppendRequest(dst []byte) ([]byte, error) {
 
 func (c *ClientRequest) key() string { return base64.StdEncoding.EncodeToString(c.Key[:]) }
 
-// ResponseError says that a server did not open the WebSocket.
+// ResponseError means that the server did not open the WebSocket.
 type ResponseError struct {
-	Status int // of HTTP; 101 if the answer itself breaks a rule
+	Status int // HTTP status; 101 if the response itself breaks a rule
 	Reason string
 }
 
-// Error describes the refusal.
+// Error returns the status and the reason.
 func (e *ResponseError) Error() string {
 	return fmt.Sprintf("ws: server answered %d: %s", e.Status, e.Reason)
 }
 
-// ParseResponse reads a whole response head, as HeadEnd delimits it, and checks it by all rules of RFC 6455 §4.1. It
-// returns the subprotocol that the server chose, or nothing. An error that is the server's is a *ResponseError.
+// ParseResponse parses a complete response head, as delimited by HeadEnd, and checks all rules of RFC 6455 §4.1. It
+// returns the subprotocol that the server chose, or "". If the server refused or broke a rule, the error is a
+// *ResponseError.
 func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err error) {
 	text, ok := headText(head)
 	if !ok {
-		return "", errors.New("ws: response head without its end")
+		return "", errors.New("ws: incomplete response head")
 	}
 	line, text, _ := strings.Cut(text, "\r\n")
 	version, rest, _ := strings.Cut(line, " ")
@@ -73,7 +75,7 @@ func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err erro
 	status := parseStatus(rest)
 	switch {
 	case !ok || major != 1 || status == 0:
-		return "", errors.New("ws: response is no HTTP/1.1")
+		return "", errors.New("ws: response is not HTTP/1.1")
 	case status != 101:
 		return "", &ResponseError{Status: status, Reason: "no upgrade"}
 	case minor == 0:
@@ -95,7 +97,7 @@ func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err erro
 	return c.judge(fields)
 }
 
-// parseStatus reads the status code behind the version: three digits. It returns 0 for anything else. RFC 9112 §4.
+// parseStatus parses the status code after the version: three digits. It returns 0 for anything else. RFC 9112 §4.
 func parseStatus(s string) int {
 	code, _, _ := strings.Cut(s, " ")
 	if len(code) != 3 || code[0] < '1' || code[0] > '9' {
@@ -108,7 +110,7 @@ func parseStatus(s string) int {
 	return int(status)
 }
 
-// judge checks the fields of a 101.
+// judge checks the fields of a 101 response.
 func (c *ClientRequest) judge(fields []Field) (subprotocol string, err error) {
 	fault := func(reason string) (string, error) { return "", &ResponseError{Status: 101, Reason: reason} }
 	if !hasToken(fields, "Upgrade", "websocket") || !hasToken(fields, "Connection", "upgrade") {
@@ -118,7 +120,7 @@ func (c *ClientRequest) judge(fields []Field) (subprotocol string, err error) {
 		return fault("wrong Sec-WebSocket-Accept")
 	}
 	if len(list(fields, "Sec-WebSocket-Extensions")) > 0 {
-		return fault("extension that was not offered")
+		return fault("extension was not offered")
 	}
 	switch v := values(fields, "Sec-WebSocket-Protocol"); {
 	case len(v) == 0:
@@ -126,6 +128,6 @@ func (c *ClientRequest) judge(fields []Field) (subprotocol string, err error) {
 	case len(v) == 1 && slices.Contains(c.Subprotocols, v[0]):
 		return v[0], nil
 	default:
-		return fault("subprotocol that was not offered")
+		return fault("subprotocol was not offered")
 	}
 }

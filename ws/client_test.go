@@ -99,7 +99,7 @@ func TestParseResponseRefuses(t *testing.T) {
 	rows := []struct {
 		name   string
 		head   string
-		status int // of a *ResponseError; 0 for an answer that is no HTTP
+		status int // of a *ResponseError; 0 if the answer is not HTTP
 	}{
 		{"no upgrade", "HTTP/1.1 200 OK\r\n", 200},
 		{"refusal", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n", 401},

@@ -6,10 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// CloseCode says why a connection ends. RFC 6455 §7.4.
+// CloseCode is the reason why a connection ends, as a number. RFC 6455 §7.4.
 type CloseCode uint16
 
-// The registered codes. CloseNoStatus, CloseAbnormal and CloseTLSHandshake are for reports and never on the wire.
+// The registered codes. CloseNoStatus, CloseAbnormal and CloseTLSHandshake are for reports; they never appear on the
+// wire.
 const (
 	CloseNormal             CloseCode = 1000
 	CloseGoingAway          CloseCode = 1001
@@ -28,18 +29,19 @@ const (
 	CloseTLSHandshake       CloseCode = 1015
 )
 
-// MaxReason is the longest reason of a close frame in bytes: a control frame's payload less the code. RFC 6455 §5.5.
+// MaxReason is the maximum length of the reason of a close frame in bytes: the maximum payload of a control frame
+// without the code. RFC 6455 §5.5.
 const MaxReason = maxControl - 2
 
-// Errors of AppendClose.
+// Errors of CheckClose and AppendClose.
 var (
-	// ErrCloseCode says that a code must not stand in a close frame.
-	ErrCloseCode = errors.New("ws: close code may not be sent")
-	// ErrCloseReason says that a reason is longer than MaxReason, is no valid UTF-8, or has no code.
-	ErrCloseReason = errors.New("ws: close reason may not be sent")
+	// ErrCloseCode means that the code must not appear in a close frame.
+	ErrCloseCode = errors.New("ws: close code must not be sent")
+	// ErrCloseReason means that the reason is longer than MaxReason, is not valid UTF-8, or has no code.
+	ErrCloseReason = errors.New("ws: close reason must not be sent")
 )
 
-// Valid says whether c may stand in a close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999. RFC 6455 §7.4.
+// Valid reports whether c may appear in a close frame: 1000 to 1003, 1007 to 1014, 3000 to 4999. RFC 6455 §7.4.
 func (c CloseCode) Valid() bool {
 	switch {
 	case c >= 1000 && c <= 1003, c >= 1007 && c <= 1014, c >= 3000 && c <= 4999:
@@ -49,8 +51,8 @@ func (c CloseCode) Valid() bool {
 	}
 }
 
-// CheckClose says whether a close frame may carry code and reason. A code of 0 or CloseNoStatus stands for a frame
-// without either.
+// CheckClose reports an error if a close frame must not carry code and reason. A code of 0 or CloseNoStatus means a
+// frame without either.
 func CheckClose(code CloseCode, reason string) error {
 	if code == 0 || code == CloseNoStatus {
 		if reason != "" {
@@ -67,7 +69,8 @@ func CheckClose(code CloseCode, reason string) error {
 	return nil
 }
 
-// AppendClose appends a server's close frame. A code of 0 or CloseNoStatus makes an empty one. RFC 6455 §5.5.1.
+// AppendClose appends the close frame of a server to dst. With a code of 0 or CloseNoStatus, the frame is empty. RFC
+// 6455 §5.5.1.
 func AppendClose(dst []byte, code CloseCode, reason string) ([]byte, error) {
 	if err := CheckClose(code, reason); err != nil {
 		return dst, err
@@ -76,7 +79,7 @@ func AppendClose(dst []byte, code CloseCode, reason string) ([]byte, error) {
 	return appendClosePayload(dst, code, reason), nil
 }
 
-// AppendMaskedClose appends a client's close frame, masked with key.
+// AppendMaskedClose appends the close frame of a client to dst, masked with key.
 func AppendMaskedClose(dst []byte, key uint32, code CloseCode, reason string) ([]byte, error) {
 	if err := CheckClose(code, reason); err != nil {
 		return dst, err
@@ -102,7 +105,7 @@ func appendClosePayload(dst []byte, code CloseCode, reason string) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, uint16(code)), reason...)
 }
 
-// parseClose reads the payload of a close frame.
+// parseClose parses the payload of a close frame.
 func parseClose(b []byte) (code CloseCode, reason []byte, err *ProtocolError) {
 	switch {
 	case len(b) == 0:

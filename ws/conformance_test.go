@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// rule is a stream, what RFC 6455 says of it, and where.
+// rule is a stream of bytes, what RFC 6455 says about it, and where.
 type rule struct {
 	name   string // the rule
 	clause string
@@ -14,10 +14,10 @@ type rule struct {
 	stream []byte
 	events []string
 	err    *ProtocolError
-	at     int // the error comes with the at-th byte, counted from 1
+	at     int // the error comes with this byte, counted from 1
 }
 
-// header bytes of a masked frame with a 7-bit length
+// short is the length of the header of a masked frame with a 7-bit payload length.
 const short = 6
 
 func conformance() []rule {

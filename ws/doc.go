@@ -1,13 +1,15 @@
-// Package ws is the WebSocket protocol (RFC 6455) as pure code, for both roles: no network, no clock, no randomness.
+// Package ws implements the WebSocket protocol (RFC 6455) as pure code, for clients and servers. It uses no network, no
+// clock and no source of randomness.
 //
-// Opening handshake: a server finds the end of a request head with HeadEnd, reads it with ParseRequest, decides with
-// Request.Negotiate and answers with AppendResponse or AppendRefusal. A client writes ClientRequest.AppendRequest and
-// reads the answer with ClientRequest.ParseResponse.
+// Opening handshake: a server finds the end of the request head with HeadEnd, parses the head with ParseRequest,
+// decides with Request.Negotiate, and answers with AppendResponse or AppendRefusal. A client writes
+// ClientRequest.AppendRequest and parses the answer with ClientRequest.ParseResponse.
 //
-// Frames: bytes from the peer go into Reader.Next, which takes them at any cut and gives events; frames to the peer are
-// made by AppendFrame, AppendMaskedFrame and AppendClose. The state of a Reader is a small struct, which can be written
-// out with AppendState and read back with LoadState in another process, between any two bytes.
+// Frames: the caller passes the bytes that the peer sent to Reader.Next, in pieces of any size, and gets events.
+// AppendFrame, AppendMaskedFrame and AppendClose make frames for the peer. A Reader is a small struct without pointers
+// into buffers. AppendState saves it between any two bytes of the stream, and LoadState restores it, also in another
+// process.
 //
-// A Reader is not safe for concurrent use; a ReaderConfig is, while nobody changes it. Functions keep nothing of what
-// they are given, and nothing starts a goroutine. Slices in events alias the input and are valid until the next call.
+// A Reader is not safe for concurrent use. A ReaderConfig is, as long as nobody changes it. No function keeps its
+// arguments or starts a goroutine. Slices in events alias the input and are valid until the next call.
 package ws

@@ -6,7 +6,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// A server reads a request, answers it, and takes the frames that follow.
+// A server parses a request, answers it, and parses the frames that follow.
 func Example_server() {
 	in := []byte("GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" +
@@ -44,7 +44,8 @@ func Example_server() {
 	// text Hello, answered by 81 05 48 65 6c 6c 6f
 }
 
-// A client asks for a WebSocket, checks the answer, and sends a masked frame. Key and mask come from crypto/rand.
+// A client asks for a WebSocket, checks the answer, and sends a masked frame. Its key and mask would come from
+// crypto/rand.
 func Example_client() {
 	client := ws.ClientRequest{Host: "server.example.com", Target: "/chat", Subprotocols: []string{"chat"}}
 	copy(client.Key[:], "the sample nonce")
@@ -66,7 +67,7 @@ func Example_client() {
 	// 81 85 37 fa 21 3d 7f 9f 4d 51 58
 }
 
-// A Reader stops between any two bytes, and another one goes on.
+// A Reader stops between two bytes, and another one continues.
 func ExampleReader_AppendState() {
 	stream := ws.AppendMaskedFrame(nil, ws.OpText, 0x3d21fa37, []byte("Grüße"))
 	cfg := &ws.ReaderConfig{}

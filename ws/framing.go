@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// parseFraming finds out how long the body is. What two servers might read differently is refused, because one request
-// could then be hidden in the body of another. RFC 9112 §6.
+// parseFraming determines the length of the body. It rejects what two servers might read differently, because a request
+// could then be smuggled in the body of another. RFC 9112 §6.
 func (r *Request) parseFraming() error {
 	lengths, codings := r.Values("Content-Length"), r.Values("Transfer-Encoding")
 	switch {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// fuzzConfig is one of the configurations that a Reader can be held to.
+// fuzzConfig returns one of the configurations of a Reader.
 func fuzzConfig(b byte) *ReaderConfig {
 	cfg := &ReaderConfig{Role: Role(b & 1), Compression: b&2 != 0}
 	if b&4 != 0 {
@@ -15,7 +15,7 @@ func fuzzConfig(b byte) *ReaderConfig {
 	return cfg
 }
 
-// FuzzReader holds that no stream does harm, and that it means the same however it is cut.
+// FuzzReader verifies that no stream does harm, and that its meaning does not depend on how it is cut.
 func FuzzReader(f *testing.F) {
 	for i, r := range conformance() {
 		if len(r.stream) < maxExhaustive {
@@ -32,8 +32,8 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// FuzzLoadState holds that a state from anywhere is refused, or makes a Reader that is as good as one that got there by
-// itself: it writes a state that loads again to the same Reader, and takes any stream.
+// FuzzLoadState verifies that any bytes are either refused or make a Reader like any other: its state loads again to
+// the same Reader, and it accepts any stream.
 func FuzzLoadState(f *testing.F) {
 	for _, s := range snapshots() {
 		var r Reader

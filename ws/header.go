@@ -6,25 +6,25 @@ import (
 )
 
 const (
-	// MaxHeader is the length of the longest frame header in bytes.
+	// MaxHeader is the maximum length of a frame header in bytes.
 	MaxHeader = 14
-	// maxControl is the longest payload of a control frame. RFC 6455 §5.5.
+	// maxControl is the maximum payload of a control frame in bytes. RFC 6455 §5.5.
 	maxControl = 125
 )
 
-// Header is what stands before the payload of a frame. RFC 6455 §5.2.
+// Header is the header of a frame. RFC 6455 §5.2.
 type Header struct {
 	Fin    bool
-	RSV    uint8 // the three reserved bits: 4 is RSV1, 2 is RSV2, 1 is RSV3
+	RSV    uint8 // reserved bits: 4 is RSV1, 2 is RSV2, 1 is RSV3
 	Opcode Opcode
 	Masked bool
-	Key    uint32 // masking key: its four bytes on the wire, read in little-endian order
-	Length uint64 // of the payload, in bytes; below 1<<63
+	Key    uint32 // masking key: its four bytes on the wire as a little-endian number
+	Length uint64 // length of the payload in bytes; below 1<<63
 }
 
-// ParseHeader reads a header from the start of b. n is its length; 0 without an error asks for more bytes. A length
-// that is not written in its shortest form, or has its top bit set, is a *ProtocolError. Anything else is for the
-// caller to judge. RFC 6455 §5.2.
+// ParseHeader parses the header at the start of b. n is its length; if n is 0 and err is nil, the header is incomplete.
+// A length that is not in its shortest form, or has its top bit set, is a *ProtocolError. ParseHeader checks nothing
+// else. RFC 6455 §5.2.
 func ParseHeader(b []byte) (h Header, n int, err error) {
 	if len(b) < 2 {
 		return Header{}, 0, nil
@@ -86,7 +86,7 @@ func AppendHeader(dst []byte, h Header) []byte {
 	return dst
 }
 
-// FrameLen is the length of a server's frame with a payload of n bytes.
+// FrameLen returns the length of a server frame with a payload of n bytes.
 func FrameLen(n int) int {
 	switch {
 	case n < 126:
@@ -98,7 +98,7 @@ func FrameLen(n int) int {
 	}
 }
 
-// AppendFrame appends a whole server's message: one frame, not masked.
+// AppendFrame appends a message of a server to dst, as one unmasked frame.
 func AppendFrame(dst []byte, op Opcode, payload []byte) []byte {
 	if len(payload) < 126 {
 		dst = append(dst, 0x80|byte(op), byte(len(payload)))
@@ -108,8 +108,8 @@ func AppendFrame(dst []byte, op Opcode, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// AppendMaskedFrame appends a whole client's message: one frame, masked with key, which must come from a source of
-// strong entropy. RFC 6455 §5.3. The payload itself is not changed.
+// AppendMaskedFrame appends a message of a client to dst, as one frame masked with key. The key must come from a strong
+// source of entropy. RFC 6455 §5.3. The payload is not changed.
 func AppendMaskedFrame(dst []byte, op Opcode, key uint32, payload []byte) []byte {
 	dst = AppendHeader(dst, Header{Fin: true, Opcode: op, Masked: true, Key: key, Length: uint64(len(payload))})
 	at := len(dst)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// isHost says whether s is a host with or without a port; both may be empty. RFC 9110 §7.2. A comma is refused,
-// although RFC 3986 §3.2.2 permits it: a proxy may have joined two Hosts by it.
+// isHost reports whether s is a host with an optional port. Both may be empty. RFC 9110 §7.2. It rejects a comma, which
+// RFC 3986 §3.2.2 permits, because a proxy may have joined two Host fields with it.
 func isHost(s string) bool {
 	host := s
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
@@ -23,7 +23,7 @@ func isHost(s string) bool {
 	return isRegName(host)
 }
 
-// isRegName says whether s is a name or an IPv4 address. RFC 3986 §3.2.2.
+// isRegName reports whether s is a registered name or an IPv4 address. RFC 3986 §3.2.2.
 func isRegName(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

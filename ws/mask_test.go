@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// maskBytewise is RFC 6455 §5.3 to the letter.
+// maskBytewise is a literal implementation of RFC 6455 §5.3.
 func maskBytewise(b []byte, key uint32, offset int) {
 	k := [4]byte{byte(key), byte(key >> 8), byte(key >> 16), byte(key >> 24)}
 	for i := range b {

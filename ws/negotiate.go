@@ -8,17 +8,17 @@ import (
 	"slices"
 )
 
-// HandshakeError is why an opening handshake is refused: what a server answers.
+// HandshakeError is a refused opening handshake and the answer of the server.
 type HandshakeError struct {
-	Status int    // of HTTP, 400 to 599
-	Reason string // for the client; the body of the answer if there is no other
+	Status int    // HTTP status, 400 to 599
+	Reason string // for the client; also the body if Body is nil
 	Header []Field
-	// Body is sent instead of the reason, as ContentType. Nil is none.
+	// Body is the body of the answer, of type ContentType. If it is nil, the reason is sent as text.
 	Body        []byte
 	ContentType string
 }
 
-// Error describes the refusal.
+// Error returns the reason and the status.
 func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("ws: handshake: %s (%d)", e.Reason, e.Status)
 }
@@ -27,15 +27,15 @@ func badRequest(reason string) *HandshakeError {
 	return &HandshakeError{Status: statusBadRequest, Reason: reason}
 }
 
-// Handshake is what a server answers to a valid request.
+// Handshake is the answer of a server to a valid request.
 type Handshake struct {
-	Accept      string  // the proof that the key was read
-	Subprotocol string  // the chosen one, or empty
-	Header      []Field // further fields, to be set by the application
+	Accept      string  // proof that the server has read the key
+	Subprotocol string  // the chosen one, or ""
+	Header      []Field // more fields, which the caller may set
 }
 
-// Negotiate checks a request by all rules of RFC 6455 §4.2.1 and chooses a subprotocol: the first of the client's list
-// that is in subprotocols. Extensions are not taken. An error is a *HandshakeError.
+// Negotiate checks all rules of RFC 6455 §4.2.1 for a request and chooses a subprotocol: the first one offered by the
+// client that is in subprotocols. It accepts no extensions. An error is a *HandshakeError.
 func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 	var h Handshake
 	switch {
@@ -62,7 +62,7 @@ func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 	if len(keys) != 1 {
 		return h, badRequest("want one Sec-WebSocket-Key")
 	}
-	// Bits behind the 16 bytes may be set: the key that RFC 6455 §4.1 gives as an example has some.
+	// The bits after the 16 bytes may be set: the example key of RFC 6455 §4.1 has some.
 	if raw, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(raw) != 16 {
 		return h, badRequest("want 16 bytes of base64 as Sec-WebSocket-Key")
 	}
@@ -80,7 +80,7 @@ func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 	return h, nil
 }
 
-// checkSubprotocols refuses names that are no tokens, or that come twice. RFC 6455 §4.1.
+// checkSubprotocols rejects names that are not tokens or occur twice. RFC 6455 §4.1.
 func checkSubprotocols(offered []string) error {
 	for i, p := range offered {
 		switch {
@@ -93,14 +93,14 @@ func checkSubprotocols(offered []string) error {
 	return nil
 }
 
-// accept is the answer to a key. RFC 6455 §4.2.2.
+// accept returns the proof for a key. RFC 6455 §4.2.2.
 func accept(key string) string {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// AppendResponse appends the answer that opens the WebSocket. It fails, and appends nothing, if Accept is empty or a
-// field could break out of its line. RFC 6455 §4.2.2.
+// AppendResponse appends the answer that opens the WebSocket to dst. It fails, and appends nothing, if Accept is empty
+// or a field contains characters that its line may not have. RFC 6455 §4.2.2.
 func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
 	before := len(dst)
 	if h.Accept == "" || !isFieldValue(h.Accept) || h.Subprotocol != "" && !isToken(h.Subprotocol) {
@@ -119,8 +119,8 @@ func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
 	return append(dst, "\r\n"...), nil
 }
 
-// AppendRefusal appends the answer that refuses a handshake. The connection ends behind it. Fields that could break out
-// of their line are left out.
+// AppendRefusal appends the answer that refuses a handshake to dst. The connection must be closed after it. Fields with
+// characters that their line may not have are left out.
 func AppendRefusal(dst []byte, e *HandshakeError) []byte {
 	body, kind := []byte(e.Reason+"\n"), "text/plain; charset=utf-8"
 	if e.Body != nil && isFieldValue(e.ContentType) {
@@ -140,7 +140,7 @@ func AppendRefusal(dst []byte, e *HandshakeError) []byte {
 	return append(append(dst, "\r\n"...), body...)
 }
 
-// errHeader says that a header field holds what must not stand in one.
+// errHeader means that a header field contains characters that it may not have.
 var errHeader = errors.New("ws: malformed header field")
 
 func appendFields(dst []byte, fields []Field) ([]byte, error) {

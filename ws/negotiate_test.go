@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// request is the example of RFC 6455 §1.2 with fields of the test's own: a name alone removes that field.
+// request parses the example of RFC 6455 §1.2 with the given fields changed. A field without a colon removes the field
+// of that name.
 func request(t *testing.T, line string, fields ...string) Request {
 	t.Helper()
 	if line == "" {

@@ -12,93 +12,93 @@ const (
 	DefaultMaxFragments = 1024
 )
 
-// ReaderConfig is what a Reader holds its peer to. It is shared by many Readers and not changed while they use it. The
-// zero value is a server with the default limits.
+// ReaderConfig sets the rules that a Reader enforces. Many Readers can share one; it must not change while they use it.
+// The zero value is a server with the default limits.
 type ReaderConfig struct {
 	// Role is the side that reads.
 	Role Role
-	// MaxMessage is the longest message in bytes, over all its fragments; 0 is DefaultMaxMessage, negative is no limit.
-	// It is judged by the lengths that headers declare: nothing of a frame that is too much is read. The peer gets
-	// CloseMessageTooBig.
+	// MaxMessage is the maximum length of a message in bytes, over all its fragments. 0 means DefaultMaxMessage; a
+	// negative value means no limit. The length that a header declares counts: of a frame that exceeds the limit, no
+	// payload is read. The error has CloseMessageTooBig.
 	MaxMessage int64
-	// MaxFragments is the largest number of frames in a message; 0 is DefaultMaxFragments, negative lets no message in.
-	// It ends endless messages of empty frames. The peer gets ClosePolicyViolation.
+	// MaxFragments is the maximum number of frames in a message. 0 means DefaultMaxFragments; a negative value allows
+	// no message at all. It stops endless messages of empty frames. The error has ClosePolicyViolation.
 	MaxFragments int
-	// Compression says that permessage-deflate was negotiated: RSV1 may be set on the first frame of a message, whose
-	// payload is then not checked for UTF-8. RFC 7692 §6.
+	// Compression is set if permessage-deflate was negotiated. RSV1 may then be set on the first frame of a message;
+	// the payload of such a message is not checked for valid UTF-8. RFC 7692 §6.
 	Compression bool
 }
 
-// Kind tells what an Event is.
+// Kind is the kind of an Event.
 type Kind uint8
 
 // The kinds of events.
 const (
-	// KindNeedMore says that all input was taken, and nothing is complete.
+	// KindNeedMore means that Next has consumed all input and no event is complete.
 	KindNeedMore Kind = iota
 	// KindData is a piece of a text or binary message.
 	KindData
-	// KindPing wants a pong with the same payload. RFC 6455 §5.5.2.
+	// KindPing must be answered with a pong that has the same payload. RFC 6455 §5.5.2.
 	KindPing
 	// KindPong needs no answer.
 	KindPong
-	// KindClose is the peer's last frame. RFC 6455 §5.5.1.
+	// KindClose is the last frame of the peer. RFC 6455 §5.5.1.
 	KindClose
 )
 
-// Event is what a Reader has found.
+// Event is what a Reader found in its input.
 type Event struct {
 	Kind       Kind
-	Opcode     Opcode // of a message: OpText or OpBinary, in each of its pieces
-	First      bool   // the piece begins a message
-	Last       bool   // the piece ends a message
-	Compressed bool   // the message is compressed
+	Opcode     Opcode // OpText or OpBinary, in every piece of a message
+	First      bool   // first piece of a message
+	Last       bool   // last piece of a message
+	Compressed bool   // payload is compressed
 	Code       CloseCode
-	Data       []byte // unmasked payload; the reason of a close. Valid until the next call
+	Data       []byte // unmasked payload, or the reason of a close; valid until the next call
 }
 
-// Reader takes the bytes of one connection apart. The zero Reader is at the start of the first frame.
+// Reader parses the frames of one connection. The zero Reader expects the start of the first frame.
 //
-// After an error, and after a close frame, it swallows all input: RFC 6455 §1.4 and §7.1.7 allow nothing to follow.
+// After an error and after a close frame, it discards all input, because nothing may follow: RFC 6455 §1.4 and §7.1.7.
 type Reader struct {
-	left      uint64 // payload bytes that the data frame still has
-	total     uint64 // payload bytes that the message's headers have declared
+	left      uint64 // payload bytes of the data frame that are still missing
+	total     uint64 // payload bytes that the headers of the message have declared so far
 	control   *partialControl
 	key       uint32 // masking key, rotated to the next payload byte
 	fragments uint32
-	text      UTF8
+	text      textState
 	opcode    Opcode // of the message
 	flags     readerFlags
 	headLen   uint8
-	head      [MaxHeader]byte // the first headLen bytes of a header that is not complete
+	head      [MaxHeader]byte // the first headLen bytes of an incomplete header
 }
 
 type readerFlags uint8
 
 const (
-	flagMessage    readerFlags = 1 << iota // a message has begun and is not complete
-	flagFrame                              // a data frame has begun and is not complete
-	flagFin                                // it is the last one of its message
-	flagBegun                              // an event of the message was given
+	flagMessage    readerFlags = 1 << iota // a message has begun and is incomplete
+	flagFrame                              // a data frame has begun and is incomplete
+	flagFin                                // that frame is the last one of its message
+	flagBegun                              // an event of the message was returned
 	flagCompressed                         // the message is compressed
-	flagDone                               // swallow everything
+	flagDone                               // discard all input
 )
 
-// partialControl is a control frame whose payload is not complete.
+// partialControl is a control frame whose payload is incomplete.
 type partialControl struct {
 	header Header
 	n      int
 	buf    [maxControl]byte
 }
 
-// maxReaderSize is the budget for a Reader: every connection has one.
+// maxReaderSize is the memory budget of a Reader: every connection has one.
 const maxReaderSize = 64
 
 var _ [maxReaderSize - unsafe.Sizeof(Reader{})]byte
 
-// Next takes bytes from the peer and returns the next event and the input that is left. It unmasks in place: the input
-// is changed. KindNeedMore means that all of it was taken. An error is a *ProtocolError. It allocates nothing, unless a
-// control frame is cut in two.
+// Next parses bytes from the peer. It returns the next event and the rest of the input. It unmasks in place and thus
+// changes the input. KindNeedMore means that it has consumed all input. An error is a *ProtocolError. Next allocates
+// only if a control frame arrives in pieces.
 func (r *Reader) Next(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, err error) {
 	if r.flags == 0 && r.headLen == 0 && r.control == nil && len(in) > 1 && in[1]&0x7f < 126 {
 		if n := r.whole(in, cfg); n > 0 {
@@ -118,9 +118,9 @@ func (r *Reader) Next(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, err 
 	return ev, rest, nil
 }
 
-// whole unmasks and checks the frame at the start of in if it is a whole message of less than 126 bytes, and returns
-// its length. In all other cases it returns 0: next judges them, and finds in as it was. This way takes a third of the
-// time or less (BenchmarkReader).
+// whole unmasks and validates the frame at the start of in if that is a complete message of less than 126 bytes, and
+// returns its length. Otherwise it returns 0 and leaves in unchanged, and next does the work. This path takes at most a
+// third of the time (BenchmarkReader).
 func (r *Reader) whole(in []byte, cfg *ReaderConfig) int {
 	if in[0] != 0x80|byte(OpText) && in[0] != 0x80|byte(OpBinary) || cfg.MaxMessage != 0 && cfg.MaxMessage < 126 ||
 		cfg.MaxFragments < 0 {
@@ -140,9 +140,9 @@ func (r *Reader) whole(in []byte, cfg *ReaderConfig) int {
 		Mask(data, key, 0)
 	}
 	if in[0]&0xf == byte(OpText) && skipASCII(data, 0) < size {
-		var text UTF8
-		if text.Write(data) < size || !text.Complete() {
-			Mask(data, key, 0) // as it was
+		var text textState
+		if text.write(data) < size || !text.complete() {
+			Mask(data, key, 0) // undo
 			return 0
 		}
 	}
@@ -175,8 +175,8 @@ func (r *Reader) next(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, faul
 	return r.payload(in, cfg)
 }
 
-// header completes a frame's header from the bytes kept and from in, of which it takes n. n < 0: it took them all, and
-// needs more.
+// header parses a frame header from the bytes kept so far and from in, and returns how many bytes of in it used. n < 0
+// means that it used all of them and needs more.
 func (r *Reader) header(in []byte) (h Header, n int, err error) {
 	if r.headLen == 0 {
 		if h, n, err = ParseHeader(in); n > 0 || err != nil {
@@ -200,7 +200,7 @@ func (r *Reader) header(in []byte) (h Header, n int, err error) {
 	}
 }
 
-// check judges what a header says by itself.
+// check validates the fields of a header that need no context.
 func check(h Header, cfg *ReaderConfig) *ProtocolError {
 	switch {
 	case h.RSV != 0 && (h.RSV != 4 || !cfg.Compression || h.Opcode.IsControl()): // RFC 6455 §5.2, RFC 7692 §6
@@ -222,20 +222,20 @@ func check(h Header, cfg *ReaderConfig) *ProtocolError {
 	}
 }
 
-// beginFrame opens a data frame and, unless it continues one, a message.
+// beginFrame begins a data frame and, unless the frame continues a message, a message.
 func (r *Reader) beginFrame(h Header, cfg *ReaderConfig) *ProtocolError {
 	if h.Opcode == OpContinuation {
 		switch {
 		case r.flags&flagMessage == 0:
 			return errNoStart
-		case h.RSV != 0: // RFC 7692 §6.1: only the first frame says so
+		case h.RSV != 0: // RFC 7692 §6.1: only the first frame has RSV1
 			return errReservedBits
 		}
 	} else {
 		if r.flags&flagMessage != 0 {
 			return errNotFinished
 		}
-		r.opcode, r.total, r.fragments, r.text = h.Opcode, 0, 0, UTF8{}
+		r.opcode, r.total, r.fragments, r.text = h.Opcode, 0, 0, textState{}
 		r.flags = flagMessage
 		if h.RSV != 0 {
 			r.flags |= flagCompressed
@@ -264,7 +264,7 @@ func (r *Reader) beginFrame(h Header, cfg *ReaderConfig) *ProtocolError {
 	return nil
 }
 
-// payload takes what in has of the data frame.
+// payload consumes the payload bytes of the data frame that in holds.
 func (r *Reader) payload(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, fault *ProtocolError) {
 	n := len(in)
 	if uint64(n) > r.left {
@@ -281,7 +281,7 @@ func (r *Reader) payload(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, f
 	r.left -= uint64(n)
 	last := r.left == 0 && r.flags&flagFin != 0
 	if r.opcode == OpText && r.flags&flagCompressed == 0 {
-		if r.text.Write(data) < n || (last && !r.text.Complete()) {
+		if r.text.write(data) < n || (last && !r.text.complete()) {
 			return ev, nil, errText
 		}
 	}
@@ -299,7 +299,7 @@ func (r *Reader) payload(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, f
 	return ev, in[n:], nil
 }
 
-// beginControl takes a control frame: in place if all of it is there.
+// beginControl parses the payload of a control frame, in place if all of it has arrived.
 func (r *Reader) beginControl(h Header, in []byte) (ev Event, rest []byte, fault *ProtocolError) {
 	if uint64(len(in)) < h.Length {
 		r.control = &partialControl{header: h}

@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// Field is one header field of HTTP.
+// Field is an HTTP header field.
 type Field struct{ Name, Value string }
 
-// Request is the head of an HTTP request. Its strings are copies: they stay valid when the buffer is used again.
+// Request is the head of an HTTP request. Its strings are copies and stay valid when the buffer is reused.
 type Request struct {
 	Method   string
-	Target   string  // as it stands in the request line
-	Path     string  // of the target, unescaped
-	RawQuery string  // of the target, as it stands there
-	Minor    int     // of HTTP/1.x
-	Host     string  // of the target if it has one, else of the field
-	Header   []Field // in order, Host included
-	// ContentLength is the number of bytes in the body, or -1 if it comes in chunks.
+	Target   string  // as in the request line
+	Path     string  // path of the target, unescaped
+	RawQuery string  // query of the target, as in the request line
+	Minor    int     // minor version of HTTP/1.x
+	Host     string  // from the target if that has a host, else from the Host field
+	Header   []Field // in order, including Host
+	// ContentLength is the number of bytes in the body, or -1 if the body is chunked.
 	ContentLength int64
 }
 
-// maxFields bounds the number of header fields, whatever their length.
+// maxFields is the maximum number of header fields, whatever their length.
 const maxFields = 128
 
-// HeadEnd returns the length of the head at the start of b, the empty line included, or -1 if it is not complete. The
-// first from bytes are known not to hold the end: the length of b at the last call, 0 at the first.
+// HeadEnd returns the length of the head at the start of b, including the empty line, or -1 if the head is incomplete.
+// The first from bytes are known not to contain the end: pass the length of b at the previous call, or 0 at the first.
 func HeadEnd(b []byte, from int) int {
 	from = min(max(from-3, 0), len(b))
 	i := bytes.Index(b[from:], []byte("\r\n\r\n"))
@@ -37,7 +37,7 @@ func HeadEnd(b []byte, from int) int {
 	return from + i + 4
 }
 
-// EmptyLines returns the length of the empty lines at the start of b, which a server ignores. RFC 9112 §2.2.
+// EmptyLines returns the length of the empty lines at the start of b, which a server should ignore. RFC 9112 §2.2.
 func EmptyLines(b []byte) int {
 	n := 0
 	for bytes.HasPrefix(b[n:], []byte("\r\n")) {
@@ -46,9 +46,9 @@ func EmptyLines(b []byte) int {
 	return n
 }
 
-// CheckHead reports, as a *HandshakeError, what is wrong with the beginning of a request head, so that a server does
-// not wait for its end: a byte that cannot begin a request line, a line end that is not CRLF, or a control character.
-// The first from bytes were checked before.
+// CheckHead reports an error in an incomplete request head, so that a server need not wait for its end: a byte that
+// cannot start a request line, a line that does not end in CRLF, or a control character. It returns a *HandshakeError
+// or nil. The first from bytes were checked by previous calls.
 func CheckHead(b []byte, from int) error {
 	for i := max(from-1, 0); i < len(b); i++ {
 		switch c := b[i]; {
@@ -65,7 +65,7 @@ func CheckHead(b []byte, from int) error {
 	return nil
 }
 
-// headText is a copy of head without its end, if it ends there and not before.
+// headText copies head without the empty line. It reports false if head is not exactly one head.
 func headText(head []byte) (string, bool) {
 	if len(head) == 0 || HeadEnd(head, 0) != len(head) {
 		return "", false
@@ -73,14 +73,14 @@ func headText(head []byte) (string, bool) {
 	return string(head[:len(head)-4]), true
 }
 
-// ParseRequest reads a whole request head, as HeadEnd delimits it. It is stricter than servers for browsers: no folded
-// lines, no bare line feeds, no space before a colon, exactly one Host unless it is HTTP/1.0, and a body of one length.
-// RFC 9112 §2.2, §3, §5, §6. An error is a *HandshakeError, which says what to answer.
+// ParseRequest parses a complete request head, as delimited by HeadEnd. It is stricter than most servers: it accepts no
+// folded lines, no bare line feeds and no space before a colon, and requires exactly one Host, except in HTTP/1.0, and
+// one length of the body. RFC 9112 §2.2, §3, §5, §6. An error is a *HandshakeError with the status to answer.
 func ParseRequest(head []byte) (Request, error) {
 	var r Request
 	text, ok := headText(head)
 	if !ok {
-		return r, badRequest("request head without its end")
+		return r, badRequest("incomplete request head")
 	}
 	line, text, _ := strings.Cut(text, "\r\n")
 	if err := r.parseLine(line); err != nil {
@@ -106,13 +106,13 @@ func ParseRequest(head []byte) (Request, error) {
 		return r, r.parseFraming()
 	case !isHost(hosts[0]):
 		return r, badRequest("malformed Host")
-	case r.Host == "": // else the target has named it
+	case r.Host == "": // otherwise the target has set it
 		r.Host = hosts[0]
 	}
 	return r, r.parseFraming()
 }
 
-// parseLine reads the request line. RFC 9112 §3.
+// parseLine parses the request line. RFC 9112 §3.
 func (r *Request) parseLine(line string) error {
 	method, rest, ok1 := strings.Cut(line, " ")
 	target, version, ok2 := strings.Cut(rest, " ")
@@ -132,7 +132,7 @@ func (r *Request) parseLine(line string) error {
 	return r.parseTarget()
 }
 
-// parseVersion reads the version of HTTP: one digit, a point, one digit. RFC 9112 §2.3.
+// parseVersion parses the HTTP version: a digit, a period, a digit. RFC 9112 §2.3.
 func parseVersion(s string) (major, minor int, ok bool) {
 	s, ok = strings.CutPrefix(s, "HTTP/")
 	if !ok || len(s) != 3 || s[0] < '0' || s[0] > '9' || s[1] != '.' || s[2] < '0' || s[2] > '9' {
@@ -141,10 +141,10 @@ func parseVersion(s string) (major, minor int, ok bool) {
 	return int(s[0] - '0'), int(s[2] - '0'), true
 }
 
-// parseTarget reads the origin form, and takes host and path out of the absolute form. RFC 9112 §3.2.
+// parseTarget parses the origin form, and takes host and path from the absolute form. RFC 9112 §3.2.
 func (r *Request) parseTarget() error {
 	if r.Target == "*" || r.Method == "CONNECT" {
-		return nil // not for us; whoever answers judges it
+		return nil // never a WebSocket: the HTTP server judges it
 	}
 	u, err := url.ParseRequestURI(r.Target)
 	if err != nil {
@@ -154,7 +154,7 @@ func (r *Request) parseTarget() error {
 		if u.Host == "" || u.User != nil || !isHost(u.Host) {
 			return badRequest("malformed request target")
 		}
-		r.Host = u.Host // RFC 9112 §3.2.2: instead of the header's
+		r.Host = u.Host // RFC 9112 §3.2.2: it overrides the Host field
 	}
 	r.Path, r.RawQuery = u.Path, u.RawQuery
 	if r.Path == "" {
@@ -163,7 +163,7 @@ func (r *Request) parseTarget() error {
 	return nil
 }
 
-// Get returns the value of the first field with a name, in any case, or nothing.
+// Get returns the value of the first field with the given name, or "". Case does not matter.
 func (r *Request) Get(name string) string {
 	for _, f := range r.Header {
 		if strings.EqualFold(f.Name, name) {
@@ -173,10 +173,10 @@ func (r *Request) Get(name string) string {
 	return ""
 }
 
-// Values returns the values of all fields with a name, in any case.
+// Values returns the values of all fields with the given name. Case does not matter.
 func (r *Request) Values(name string) []string { return values(r.Header, name) }
 
-// WantsUpgrade says whether the client asks for a WebSocket at all, be it properly or not. RFC 6455 §4.1.
+// WantsUpgrade reports whether the client asks for a WebSocket, even if its request is not valid. RFC 6455 §4.1.
 func (r *Request) WantsUpgrade() bool {
 	return r.Method == "GET" && hasToken(r.Header, "Upgrade", "websocket")
 }
@@ -191,8 +191,8 @@ func values(fields []Field, name string) []string {
 	return v
 }
 
-// list returns the elements of the comma-separated lists in all fields with a name. It ignores empty elements.
-// RFC 9110 §5.6.1.2.
+// list returns the elements of the comma-separated lists in all fields with the given name, without empty elements. RFC
+// 9110 §5.6.1.2.
 func list(fields []Field, name string) []string {
 	var elements []string
 	for _, v := range values(fields, name) {
@@ -205,12 +205,12 @@ func list(fields []Field, name string) []string {
 	return elements
 }
 
-// hasToken says whether the comma-separated lists of all fields with a name hold a token, in any case.
+// hasToken reports whether the comma-separated lists of all fields with the given name contain token, in any case.
 func hasToken(fields []Field, name, token string) bool {
 	return slices.ContainsFunc(list(fields, name), func(e string) bool { return strings.EqualFold(e, token) })
 }
 
-// isToken says whether s is a token. RFC 9110 §5.6.2.
+// isToken reports whether s is a token. RFC 9110 §5.6.2.
 func isToken(s string) bool {
 	for i := range len(s) {
 		if !isTokenByte(s[i]) {
@@ -230,7 +230,8 @@ func isAlphanumeric(c byte) bool {
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// isTarget says whether s may stand as the target of a request: visible ASCII without a fragment. RFC 6455 §3.
+// isTarget reports whether s consists of bytes that a request target may have: visible ASCII without a fragment. RFC
+// 6455 §3.
 func isTarget(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '#' {
@@ -240,7 +241,7 @@ func isTarget(s string) bool {
 	return s != ""
 }
 
-// isFieldValue says whether s may be the value of a field. RFC 9110 §5.5.
+// isFieldValue reports whether s may be the value of a field. RFC 9110 §5.5.
 func isFieldValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {

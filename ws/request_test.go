@@ -38,7 +38,7 @@ func TestParseRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear(head) // the strings are copies
+	clear(head) // the strings must be copies
 	if r.Method != "GET" || r.Target != "/a%20b/c?x=1&y=%20" || r.Path != "/a b/c" || r.RawQuery != "x=1&y=%20" {
 		t.Errorf("got %q %q %q %q, want the parts of the request line", r.Method, r.Target, r.Path, r.RawQuery)
 	}
@@ -84,7 +84,7 @@ func TestParseRequestRefuses(t *testing.T) {
 	const line = "GET / HTTP/1.1\r\n"
 	rows := []struct {
 		name   string
-		head   string // without the empty line at its end
+		head   string // without the empty line
 		status int
 	}{
 		{"nothing", "", 400},
@@ -237,7 +237,7 @@ func TestEmptyLines(t *testing.T) {
 	}
 }
 
-// TestCheckHead: the beginning of a good head is good, and a fault is found with the byte that is wrong.
+// TestCheckHead accepts every beginning of a good head, and finds a fault at the byte that is wrong.
 func TestCheckHead(t *testing.T) {
 	good := []byte("GET / HTTP/1.1\r\nHost: a\r\nX: a\tb\xff\r\n\r\n")
 	for n := range good {

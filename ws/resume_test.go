@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// maxExhaustive bounds the streams that are cut at every byte; the others are cut around the places that matter.
+// maxExhaustive is the maximum length of streams that are cut at every byte. Longer ones are cut around the places that
+// matter.
 const maxExhaustive = 400
 
 func TestReaderResumesAtEveryByte(t *testing.T) {
@@ -40,7 +41,7 @@ func TestReaderResumesAtAnyTwoBytes(t *testing.T) {
 	}
 }
 
-// drawStream is a stream that is mostly right: whole messages and control frames, and then perhaps noise.
+// drawStream draws a stream that is mostly valid: complete messages and control frames, sometimes followed by noise.
 func drawStream(t *rapid.T, role Role) []byte {
 	var stream []byte
 	for range rapid.IntRange(1, 6).Draw(t, "messages") {

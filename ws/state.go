@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// ErrState says that bytes are no state of a Reader, or one of a later version that this one cannot do without.
+// ErrState means that bytes are not the state of a Reader, or that they hold a record of a later version that must not
+// be ignored.
 var ErrState = errors.New("ws: bad reader state")
 
 // stateVersion is the first byte of a state. The rest of a state is a list of records: tag (1), length (1), value.
@@ -25,8 +26,8 @@ const (
 	optionalTag = 0x80
 )
 
-// AppendState appends the state of r: what LoadState needs to go on between the same two bytes, in another process or
-// another version of this package.
+// AppendState appends the state of r to dst. With LoadState, a Reader in another process, or of another version of this
+// package, continues between the same two bytes.
 func (r *Reader) AppendState(dst []byte) []byte {
 	dst = append(dst, stateVersion)
 	if r.flags&flagDone != 0 {
@@ -37,8 +38,8 @@ func (r *Reader) AppendState(dst []byte) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, r.total)
 		dst = binary.LittleEndian.AppendUint32(dst, r.fragments)
 		text := r.text
-		if text.Complete() {
-			text = UTF8{} // one state for one meaning
+		if text.complete() {
+			text = textState{} // one encoding for one meaning
 		}
 		dst = append(dst, text.missing, text.low, text.high)
 	}
@@ -63,8 +64,8 @@ func (r *Reader) AppendState(dst []byte) []byte {
 	return dst
 }
 
-// LoadState replaces the state of r by one that AppendState wrote. It fails with ErrState, and leaves r as it was, if b
-// is not such a state: b may come from anywhere.
+// LoadState replaces the state of r by one that AppendState wrote. If b is not such a state, it returns ErrState and
+// leaves r unchanged; b may hold anything.
 func (r *Reader) LoadState(b []byte) error {
 	if len(b) == 0 || b[0] != stateVersion {
 		return fmt.Errorf("%w: unknown version", ErrState)
@@ -99,7 +100,7 @@ func (r *Reader) loadRecord(tag byte, v []byte) bool {
 		r.opcode = Opcode(v[1])
 		r.total = binary.LittleEndian.Uint64(v[2:])
 		r.fragments = binary.LittleEndian.Uint32(v[10:])
-		r.text = UTF8{missing: v[14], low: v[15], high: v[16]}
+		r.text = textState{missing: v[14], low: v[15], high: v[16]}
 	case tagFrame:
 		if len(v) != 12 {
 			return false
@@ -111,7 +112,7 @@ func (r *Reader) loadRecord(tag byte, v []byte) bool {
 		}
 		r.headLen = uint8(copy(r.head[:], v))
 		_, n, err := ParseHeader(v)
-		return n == 0 && err == nil // a complete header would have been taken
+		return n == 0 && err == nil // a complete header would not have been kept
 	case tagControl:
 		return r.loadControl(v)
 	case tagDone:
@@ -137,7 +138,7 @@ func (r *Reader) loadControl(v []byte) bool {
 	return true
 }
 
-// plausible says whether Next can have left r like this.
+// plausible reports whether Next can have left r like this.
 func (r *Reader) plausible() bool {
 	const known = flagMessage | flagFrame | flagFin | flagBegun | flagCompressed | flagDone
 	message, frame := r.flags&flagMessage != 0, r.flags&flagFrame != 0

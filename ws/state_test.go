@@ -14,7 +14,8 @@ import (
 
 var update = flag.Bool("update", false, "write golden files anew; never for a state version that was released")
 
-// snapshot is a Reader that was stopped within a stream, and what it still has to make of the rest.
+// snapshot is a Reader that was stopped within a stream, the rest of the stream, and the events that the rest must
+// give.
 type snapshot struct {
 	name string
 	cfg  ReaderConfig
@@ -37,7 +38,7 @@ func snapshots() []snapshot {
 		{name: "payload", fed: text[:short+3], rest: text[short+3:], want: []string{"text grüße"}},
 		{name: "between-fragments", fed: open, rest: s(true, OpContinuation, "\xbc"), want: []string{"text grü"}},
 		{name: "control", fed: ping[:short+2], rest: ping[short+2:], want: []string{`ping "12345"`}},
-		{ // the length of its record, 131, is one byte: as a uvarint, it would be two
+		{ // its record has 131 bytes: a length of one byte, where a uvarint would need two
 			name: "control-almost-whole", fed: most[:len(most)-1], rest: most[len(most)-1:],
 			want: []string{`ping "` + strings.Repeat("p", 125) + `"`},
 		},
@@ -54,7 +55,7 @@ func snapshots() []snapshot {
 	}
 }
 
-// TestStateOfEveryVersionLoads holds the golden files of testdata, which must load for ever.
+// TestStateOfEveryVersionLoads loads the golden files in testdata, which every later version must be able to load.
 func TestStateOfEveryVersionLoads(t *testing.T) {
 	for _, s := range snapshots() {
 		t.Run(s.name, func(t *testing.T) {
@@ -93,7 +94,7 @@ func TestStateOfEveryVersionLoads(t *testing.T) {
 	}
 }
 
-// finish feeds the rest of a snapshot to r, which has already given the partial message.
+// finish feeds the rest of a snapshot to r, which has already returned the partial message.
 func finish(t *testing.T, r *Reader, s *snapshot, partial string) []string {
 	got, open := transcript{partial: partial}, partial != ""
 	for in := slices.Clone(s.rest); len(in) > 0; {

@@ -10,7 +10,7 @@ const (
 	statusVersion          = 505
 )
 
-// statusText is the reason phrase of an answer. It has no meaning to programs; RFC 9112 §4.
+// statusText returns the reason phrase of a status. Programs ignore it: RFC 9112 §4.
 func statusText(code int) string {
 	switch code {
 	case statusBadRequest:

@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// testKey masks every frame of the tests: four different bytes, so that a wrong rotation shows.
+// testKey masks every frame of the tests. Its four bytes differ, so that a wrong rotation shows.
 const testKey = 0xd4c3b2a1
 
-// reporter is what testing and rapid have in common.
+// reporter has the methods that testing.T and rapid.T share.
 type reporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// frame is a frame as the peer of role sends it.
+// frame returns a frame as the peer of role sends it.
 func frame(role Role, fin bool, op Opcode, payload string) []byte {
 	h := Header{Fin: fin, Opcode: op, Masked: role == Server, Length: uint64(len(payload))}
 	return rawFrame(h, payload)
 }
 
-// rawFrame is a frame with a header of the test's own making.
+// rawFrame returns a frame with the given header, masked with testKey if the header says so.
 func rawFrame(h Header, payload string) []byte {
 	if h.Masked {
 		h.Key = testKey
@@ -41,13 +41,14 @@ func join(frames ...[]byte) []byte { return slices.Concat(frames...) }
 
 // transcript is what a Reader made of a stream, in a form that does not depend on how the stream was cut.
 type transcript struct {
-	events  []string // whole messages, control frames
-	partial string   // of a message that is not complete
+	events  []string // complete messages and control frames
+	partial string   // the start of a message that is incomplete
 	err     *ProtocolError
 	low, at int // the error came with the bytes [low, at) of the stream
 }
 
-// play feeds stream to a Reader, cut at the given offsets. With restore, it goes on in a fresh Reader at each cut.
+// play feeds stream to a Reader, cut at the given offsets. With restore, a new Reader continues from the state at each
+// cut.
 func play(t reporter, cfg *ReaderConfig, stream []byte, cuts []int, restore bool) transcript {
 	t.Helper()
 	var (
@@ -83,7 +84,7 @@ func play(t reporter, cfg *ReaderConfig, stream []byte, cuts []int, restore bool
 	return got
 }
 
-// reload writes out the state of r, and reads it into a Reader that must then be in the same state.
+// reload saves the state of r and loads it into another Reader, which must then have the same state.
 func reload(t reporter, r *Reader) Reader {
 	t.Helper()
 	state := r.AppendState([]byte("before"))
@@ -129,7 +130,7 @@ func (tr *transcript) add(t reporter, ev *Event, open *bool) {
 	}
 }
 
-// bytewise is the reference that every other way to cut a stream is held to.
+// bytewise returns the transcript of stream fed byte by byte, which is the reference for all other cuts.
 func bytewise(t reporter, cfg *ReaderConfig, stream []byte) transcript {
 	t.Helper()
 	cuts := make([]int, 0, len(stream))
@@ -139,7 +140,7 @@ func bytewise(t reporter, cfg *ReaderConfig, stream []byte) transcript {
 	return play(t, cfg, stream, cuts, false)
 }
 
-// same holds got to the reference: the same events, and the same error, no earlier and no later than with its byte.
+// same compares got with the reference: the events, the error, and the byte with which the error came.
 func same(t reporter, got, want transcript) {
 	t.Helper()
 	if !slices.Equal(got.events, want.events) {

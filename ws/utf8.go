@@ -5,21 +5,21 @@ import (
 	"unicode/utf8"
 )
 
-// UTF8 validates text that comes in pieces. The zero UTF8 is at the start of a text. It holds no more than what is
-// needed to judge the next byte: how many bytes of the character are missing, and the range of the next one.
+// textState validates UTF-8 text that arrives in pieces. The zero value expects the start of a text. It holds just
+// enough to judge the next byte: how many bytes of the current character are missing, and the range of the next one.
 // RFC 3629 §4.
-type UTF8 struct {
-	missing uint8 // bytes that the character still needs
-	low     uint8 // the next byte is at least this
-	high    uint8 // and at most this
+type textState struct {
+	missing uint8 // bytes of the character that are missing
+	low     uint8 // minimum of the next byte
+	high    uint8 // maximum of the next byte
 }
 
-// Complete says whether the text may end here: not within a character.
-func (u *UTF8) Complete() bool { return u.missing == 0 }
+// complete reports whether the text may end here, which is not within a character.
+func (u *textState) complete() bool { return u.missing == 0 }
 
-// Write checks the next piece. It returns the number of bytes that are valid: len(b), or the index of the first byte
-// that cannot follow what came before; then the state is of no further use.
-func (u *UTF8) Write(b []byte) int {
+// write validates the next piece. It returns the number of valid bytes: len(b), or the index of the first byte that
+// cannot follow what came before. In the second case the state must not be used again.
+func (u *textState) write(b []byte) int {
 	i := 0
 	for i < len(b) {
 		if u.missing == 0 {
@@ -43,8 +43,8 @@ func (u *UTF8) Write(b []byte) int {
 	return i
 }
 
-// lead begins a character of several bytes.
-func (u *UTF8) lead(c byte) bool {
+// lead begins a character of several bytes. It reports whether c may start one.
+func (u *textState) lead(c byte) bool {
 	u.low, u.high = 0x80, 0xbf
 	switch {
 	case c < utf8.RuneSelf:
@@ -55,17 +55,17 @@ func (u *UTF8) lead(c byte) bool {
 		u.missing = 2
 		switch c {
 		case 0xe0:
-			u.low = 0xa0 // shorter forms exist
+			u.low = 0xa0 // else overlong
 		case 0xed:
-			u.high = 0x9f // surrogates
+			u.high = 0x9f // else a surrogate
 		}
 	case c >= 0xf0 && c <= 0xf4:
 		u.missing = 3
 		switch c {
 		case 0xf0:
-			u.low = 0x90 // shorter forms exist
+			u.low = 0x90 // else overlong
 		case 0xf4:
-			u.high = 0x8f // beyond U+10FFFF
+			u.high = 0x8f // else beyond U+10FFFF
 		}
 	default:
 		return false
@@ -73,9 +73,9 @@ func (u *UTF8) lead(c byte) bool {
 	return true
 }
 
-// skipWhole returns the index of the first byte at or after i that it leaves to the bytewise check: one of a character
-// that is wrong or near the end of b. It takes whole characters, judged by the bits of four bytes at once: 3 to 5
-// times as fast as byte by byte for Greek, CJK and emoji (BenchmarkUTF8).
+// skipWhole skips complete valid characters from index i on and returns the index of the first byte that the bytewise
+// check must judge, because it is invalid or near the end of b. It judges each character by the bits of four bytes at
+// once, which is 3 to 5 times as fast as byte by byte for Greek, CJK and emoji (BenchmarkUTF8).
 func skipWhole(b []byte, i int) int {
 	i = skipASCII(b, i)
 	for len(b)-i >= 4 {
@@ -87,11 +87,11 @@ func skipWhole(b []byte, i int) int {
 			} else {
 				i++
 			}
-		case w&0xc0e0 == 0x80c0 && w&0x1e != 0: // not a longer form of ASCII
+		case w&0xc0e0 == 0x80c0 && w&0x1e != 0: // not overlong
 			i += 2
-		case w&0xc0c0f0 == 0x8080e0 && w&0x200f != 0 && w&0x200f != 0x200d: // nor of two bytes, and no surrogate
+		case w&0xc0c0f0 == 0x8080e0 && w&0x200f != 0 && w&0x200f != 0x200d: // neither overlong nor a surrogate
 			i += 3
-		case w&0xc0c0c0f8 == 0x808080f0 && w&0x3007 != 0 && w&7 < 4, // nor of three bytes
+		case w&0xc0c0c0f8 == 0x808080f0 && w&0x3007 != 0 && w&7 < 4, // not overlong
 			w&0xc0c0f0ff == 0x808080f4: // up to U+10FFFF
 			i += 4
 		default:
@@ -125,8 +125,8 @@ func skipASCII(b []byte, i int) int {
 	return i
 }
 
-// valid says whether the state can have come from Write. A wider range would let a wrong character in.
-func (u *UTF8) valid() bool {
+// valid reports whether write can have left u like this. A wider range would accept invalid text.
+func (u *textState) valid() bool {
 	next := [2]byte{u.low, u.high}
 	switch {
 	case u.missing == 0:

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// validPrefix is the number of bytes of b before the first one that no text can have there.
+// validPrefix returns the number of bytes of b before the first one that no text can have there.
 func validPrefix(b []byte) int {
 	i := 0
 	for i < len(b) {
@@ -15,7 +15,7 @@ func validPrefix(b []byte) int {
 			i += n
 			continue
 		}
-		for n := 1; n <= len(b)-i; n++ { // is there a character that begins with these n bytes?
+		for n := 1; n <= len(b)-i; n++ { // does a character start with these n bytes?
 			if utf8.FullRune(b[i : i+n]) {
 				return i + n - 1
 			}
@@ -27,23 +27,23 @@ func validPrefix(b []byte) int {
 
 func checkUTF8(t reporter, b []byte, cut int) {
 	t.Helper()
-	var u UTF8
-	got := u.Write(b[:cut])
+	var u textState
+	got := u.write(b[:cut])
 	if got == cut {
-		got += u.Write(b[cut:])
+		got += u.write(b[cut:])
 	}
 	if want := validPrefix(b); got != want {
 		t.Fatalf("%x cut at %d: got %d valid bytes, want %d", b, cut, got, want)
 	}
-	if got == len(b) && u.Complete() != utf8.Valid(b) {
-		t.Fatalf("%x cut at %d: got complete %v, want %v", b, cut, u.Complete(), utf8.Valid(b))
+	if got == len(b) && u.complete() != utf8.Valid(b) {
+		t.Fatalf("%x cut at %d: got complete %v, want %v", b, cut, u.complete(), utf8.Valid(b))
 	}
 	if !u.valid() && got == len(b) {
 		t.Fatalf("%x cut at %d: got a state %+v that would not load", b, cut, u)
 	}
 }
 
-// TestUTF8JudgesEverySequence goes over all leads with all seconds, and the borders of what follows.
+// TestUTF8JudgesEverySequence tries all leads with all second bytes, and the borders of what follows.
 func TestUTF8JudgesEverySequence(t *testing.T) {
 	borders := []byte{0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xff}
 	for a := range 256 {
@@ -58,9 +58,9 @@ func TestUTF8JudgesEverySequence(t *testing.T) {
 }
 
 func TestUTF8TakesEveryCharacter(t *testing.T) {
-	var u UTF8
+	var u textState
 	for r := rune(0); r <= utf8.MaxRune; r++ {
-		if b := utf8.AppendRune(nil, r); utf8.ValidRune(r) && (u.Write(b) != len(b) || !u.Complete()) {
+		if b := utf8.AppendRune(nil, r); utf8.ValidRune(r) && (u.write(b) != len(b) || !u.complete()) {
 			t.Fatalf("got %U refused", r)
 		}
 	}

@@ -209,7 +209,7 @@ func TestFailures(t *testing.T) {
 		{"wrong accept", s.url("/liar"), "handshake: wrong Sec-WebSocket-Accept", Config{}},
 		{"closed at once", "ws://" + slam + "/", "closed before an answer", Config{}},
 		{"endless answer", "ws://" + endless + "/", "handshake: endless answer", Config{}},
-		{"no HTTP", "ws://" + chatter + "/", "ws: response is no HTTP/1.1", Config{}},
+		{"no HTTP", "ws://" + chatter + "/", "ws: response is not HTTP/1.1", Config{}},
 		{"no TLS there", "wss" + strings.TrimPrefix(s.url("/echo"), "ws"), "tls: the server does not speak TLS", Config{}},
 		{"unknown authority", "wss" + strings.TrimPrefix(secure.URL, "https") + "/echo", "tls: unknown authority", Config{}},
 		{"TLS, closed at once", "wss://" + slam + "/", "closed", Config{}},
