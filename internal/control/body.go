@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// DefaultBodyTimeout is how long the body of a request may make no progress.
+// DefaultBodyTimeout is how long the body of a request may make no progress, unless configured otherwise.
 const DefaultBodyTimeout = 10 * time.Second
 
-// LimitBody ends the connection of a request whose body makes no progress for limit, whether next reads it or not. What
-// next does before and after it reads may take longer. 0 is DefaultBodyTimeout, negative is for ever.
+// LimitBody returns a handler that closes the connection of a request if its body makes no progress for limit, whether
+// next reads the body or not. What next does before and after reading may take longer. A limit of 0 means
+// [DefaultBodyTimeout], a negative one no limit.
 func LimitBody(limit time.Duration, next http.Handler) http.Handler {
 	if limit == 0 {
 		limit = DefaultBodyTimeout
@@ -28,12 +29,12 @@ func LimitBody(limit time.Duration, next http.Handler) http.Handler {
 		b.await()
 		next.ServeHTTP(w, r)
 		if !b.ended {
-			b.await() // net/http reads what next did not
+			b.await() // net/http reads what next has not read
 		}
 	})
 }
 
-// limitedBody is a body each part of which must come in time.
+// limitedBody is a body with a deadline for each read.
 type limitedBody struct {
 	io.ReadCloser
 	conn  *http.ResponseController
@@ -41,17 +42,17 @@ type limitedBody struct {
 	ended bool
 }
 
-// Read is part of io.Reader.
+// Read sets the deadline and reads.
 func (b *limitedBody) Read(p []byte) (int, error) {
 	if !b.ended {
 		b.await()
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.ended = true // net/http, which now watches whether the client leaves, takes the deadline away
+		b.ended = true // net/http removes the deadline, and waits for the client to disconnect
 	}
 	return n, err
 }
 
-// await sets the deadline of the next part. Where there is none to set, as in tests, there is nothing to wait for.
+// await sets the deadline of the next read. It ignores writers without deadlines, as in tests.
 func (b *limitedBody) await() { _ = b.conn.SetReadDeadline(time.Now().Add(b.limit)) }

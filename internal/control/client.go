@@ -10,31 +10,33 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/unixsocket"
 )
 
 const (
 	maxReply  = 16 << 20        // bytes; see TestLargestStatus
-	exitGrace = 5 * time.Second // from the socket's end to the process's
+	exitGrace = 5 * time.Second // between the end of the socket and that of the process
 
-	oldPatience    = 10 * time.Second // for a primary that should have been replaced, and still answers
-	silentPatience = 30 * time.Second // for a new primary that has not answered yet
+	oldPatience    = 10 * time.Second // with a primary that should have been replaced and still answers
+	silentPatience = 30 * time.Second // with a new primary that has not answered yet
 )
 
-// Client asks a running server. Make one with [Dial], and close it.
+// Client sends requests to a running server. Create one with [Dial], and close it. Errors of the server wrap an
+// [*Error]. Its methods are safe for concurrent use.
 type Client struct {
 	path string
 	http http.Client
 	// first is the connection that Dial made, until the first request takes it.
-	first atomic.Pointer[net.UnixConn]
-	// pid is the server's, 0 if unknown.
-	pid int
-	// patience is for primaries that replace others.
+	first    atomic.Pointer[net.UnixConn]
+	pid      int // of the server; 0: unknown
 	patience patience
 }
 
-// Dial connects to the server that listens at path. If there is none, the error says so and what to do.
+// Dial connects to the server that listens at path.
 func Dial(ctx context.Context, path string) (*Client, error) {
 	c := &Client{path: path, patience: patience{oldPatience, silentPatience}}
 	conn, err := c.connect(ctx)
@@ -45,8 +47,8 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		}
 		return nil, fmt.Errorf("control: socket %s: %w", path, cause(err))
 	}
-	if p, err := peerOf(conn); err == nil {
-		c.pid = p.pid
+	if p, err := unixsocket.PeerOf(conn); err == nil {
+		c.pid = p.PID
 	}
 	c.first.Store(conn)
 	c.http.Transport = &http.Transport{
@@ -60,7 +62,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	return c, nil
 }
 
-// Close lets the connection go. A call that is under way goes on.
+// Close closes idle connections. It does not interrupt a request under way.
 func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
 	if conn := c.first.Swap(nil); conn != nil {
@@ -69,23 +71,14 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Status asks how things stand.
+// Status returns the state of the server.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	resp, err := c.call(ctx, http.MethodGet, "/status", nil)
-	if err != nil {
-		return Status{}, err
-	}
-	defer resp.Body.Close()
-	var st Status
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&st); err != nil {
-		return Status{}, fmt.Errorf("control: the answer of %s is no status: %w", c.path, err)
-	}
-	return st, nil
+	return ask[Status](ctx, c, http.MethodGet, "/status", nil)
 }
 
-// Stop asks the server to stop and waits until it is gone: until it has closed its socket and, where the system tells,
-// its process has ended too. A process that lives on for more than some seconds without its server is let be. When ctx
-// ends first the server still stops, and the error says that it had not.
+// Stop tells the server to stop and waits until it is gone: until it has closed its socket and, where the system
+// reports that, until its process has ended. Stop does not wait more than some seconds for a process that has closed
+// its socket. If ctx ends first, the server still stops, and Stop returns an error.
 func (c *Client) Stop(ctx context.Context, req StopRequest) error {
 	exit := watchExit(c.pid)
 	defer exit.close()
@@ -98,14 +91,85 @@ func (c *Client) Stop(ctx context.Context, req StopRequest) error {
 		return err
 	}
 	defer resp.Body.Close()
-	// The body's end is the server's. That of a crash is no different: gone is gone.
+	// The answer ends when the server does. If it ends because the server crashed, that is fine, too.
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil && ctx.Err() != nil {
-		return fmt.Errorf("control: the server at %s is told to stop and has not yet: %w", c.path, ctx.Err())
+		return fmt.Errorf("control: the server at %s is stopping, and has not finished yet: %w", c.path, ctx.Err())
 	}
 	grace, cancel := context.WithTimeout(ctx, exitGrace)
 	defer cancel()
 	exit.wait(grace)
 	return nil
+}
+
+// Sessions lists sessions. It reads as many pages as the limit of the request needs.
+func (c *Client) Sessions(ctx context.Context, req SessionsRequest) (SessionList, error) {
+	if req.Limit == 0 {
+		req.Limit = DefaultSessions
+	}
+	all, err := c.sessionPage(ctx, req)
+	for err == nil && all.Next != "" && len(all.Sessions) < req.Limit {
+		var page SessionList
+		page, err = c.sessionPage(ctx, SessionsRequest{
+			User: req.User, Limit: req.Limit - len(all.Sessions), After: all.Next,
+		})
+		all.Sessions = append(all.Sessions, page.Sessions...)
+		all.Degraded, all.More, all.Next = all.Degraded || page.Degraded, page.More, page.Next
+	}
+	return all, err
+}
+
+func (c *Client) sessionPage(ctx context.Context, req SessionsRequest) (SessionList, error) {
+	path := "/sessions"
+	if q := req.query(); q != "" {
+		path += "?" + q
+	}
+	return ask[SessionList](ctx, c, http.MethodGet, path, nil)
+}
+
+// Kick closes connections.
+func (c *Client) Kick(ctx context.Context, req KickRequest) (KickResult, error) {
+	return ask[KickResult](ctx, c, http.MethodPost, "/kick", req)
+}
+
+// Revoke closes connections and refuses their clients for some time.
+func (c *Client) Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error) {
+	return ask[RevokeResult](ctx, c, http.MethodPost, "/revoke", req)
+}
+
+// Publish sends a text message to all subscribers of a topic.
+func (c *Client) Publish(ctx context.Context, req PublishRequest) error {
+	if err := req.check(); err != nil { // JSON would replace text that is not UTF-8
+		return fmt.Errorf("control: %w", err)
+	}
+	_, err := ask[empty](ctx, c, http.MethodPost, "/publish", req)
+	return err
+}
+
+// ReopenLogs makes all processes of the server continue in new log files.
+func (c *Client) ReopenLogs(ctx context.Context) error {
+	_, err := ask[empty](ctx, c, http.MethodPost, "/reopen-logs", empty{})
+	return err
+}
+
+// ask sends a request and decodes the answer.
+func ask[Res any](ctx context.Context, c *Client, method, path string, req any) (Res, error) {
+	var res Res
+	var body []byte
+	if req != nil {
+		var err error
+		if body, err = json.Marshal(req); err != nil {
+			return res, fmt.Errorf("control: %w", err)
+		}
+	}
+	resp, err := c.call(ctx, method, path, body)
+	if err != nil {
+		return res, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&res); err != nil {
+		return res, fmt.Errorf("control: the answer of the server at %s is invalid: %w", c.path, err)
+	}
+	return res, nil
 }
 
 func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
@@ -117,7 +181,7 @@ func (c *Client) connect(ctx context.Context) (*net.UnixConn, error) {
 	return conn.(*net.UnixConn), nil
 }
 
-// call makes a request and turns a refusal into an error. The caller closes the body.
+// call sends a request and returns the answer, whose body the caller closes. A refusal is an error.
 func (c *Client) call(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://expedite"+path, bytes.NewReader(body))
 	if err != nil {
@@ -136,10 +200,21 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) (*h
 	if err != nil || f.Error == nil || f.Error.Message == "" {
 		return nil, fmt.Errorf("control: the server at %s answers %s", c.path, resp.Status)
 	}
-	return nil, c.said(f.Error)
+	return nil, c.refusal(f.Error)
 }
 
-// said is an error that the server gave.
-func (c *Client) said(err *Error) error {
+// refusal returns an error of the server.
+func (c *Client) refusal(err *Error) error {
 	return fmt.Errorf("control: the server at %s says: %w", c.path, err)
+}
+
+// cause returns the reason of an error of packages http and net, without the path that our errors contain, too.
+func cause(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
 }

@@ -1,11 +1,11 @@
-// Package control is how a running Expedite is asked and told things from outside: HTTP with JSON over a Unix socket
-// for the command line, and the handler of the admin listener (metrics, profiles).
+// Package control is the control socket of a running Expedite: HTTP with JSON over a Unix socket. It contains the
+// server, which the primary runs, the client, which the command line uses, and the messages between them.
 //
-// The primary calls [Listen] and gives [Server.Serve] its [Target]; the command calls
-// [Dial] and [Client.Status] or another method of [Client]. Between the two go:
+// The primary calls [Listen] and passes a [Target] to [Server.Serve]. The command calls [Dial] and a method of
+// [Client]. The endpoints are:
 //
 //	GET  /status       200 and a Status
-//	POST /stop         a StopRequest; 202 at once, a body that ends when the server does
+//	POST /stop         a StopRequest; 202 at once, and a body that ends when the server does
 //	POST /reload       a ReloadRequest; 200 and lines of JSON
 //	POST /scale        a ScaleRequest; the same
 //	POST /rebalance    the same
@@ -15,20 +15,20 @@
 //	POST /logs         a LogsRequest; 200 and log lines, which are JSON objects
 //	POST /publish      a PublishRequest; 200 and {}
 //	POST /reopen-logs  200 and {}
-//	otherwise          4xx or 5xx and {"error":{"code":"…","message":"…"}}
+//	errors             4xx or 5xx and {"error":{"code":"…","message":"…"}}
 //
-// The lines of an operation are {"progress":Progress} each, and the last is {"result":RollResult} or
-// {"error":RollError}. A primary that replaces itself says {"replacing":{"generation":G,"result":RollResult}} before, G
-// being its own generation. Then the connection just ends, and the new one answers /status at the same path with a
-// generation above G; if the replacement fails, an error is the last line. These operations go on when their client
-// goes away.
+// A reload, scale or rebalance is an operation. Its answer is a line {"progress":Progress} for each report and a last
+// line, {"result":Result} or {"error":Error}. An operation continues if its client disconnects. A primary that replaces
+// itself first sends {"replacing":{"generation":G,"result":Result}}, where G is its own generation. Then the connection
+// ends, and the new primary answers /status at the same path with a generation above G. If the replacement fails, the
+// last line is an error.
 //
-// Among log lines there may be {"lost":N} or {"lost":N,"worker":K}, where some are missing because the reader was slow,
-// and the last one may be {"error":RollError}. They end when their client goes away.
+// Where log lines are missing because the client was slow, there is a line {"lost":N} or {"lost":N,"worker":K}. The
+// last line may be {"error":Error}. Log lines end if the client disconnects.
 //
-// The socket's file belongs to one server: it has mode 0600 from its first moment, a file that a dead server left is
-// replaced, one that a live server holds is refused. On Linux the peer's user is checked besides.
+// The file of the socket belongs to one server; see package unixsocket. On Linux the server also checks the user of its
+// clients.
 //
-// Concurrency: all methods may be called from any goroutine. Serve calls the Target from a goroutine per request, and
-// those calls may block until their context ends.
+// Concurrency: all methods are safe for concurrent use. Serve calls the Target on one goroutine per request, and those
+// calls may block until their context ends.
 package control

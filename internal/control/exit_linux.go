@@ -7,17 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exitPoll is how often, in milliseconds, a wait for an exit looks at its context.
-const exitPoll = 50
+// exitPoll is the time between two looks at the context while waiting for an exit.
+const exitPoll = 50 // milliseconds
 
-// exit tells when a process ends. The zero value waits for nothing.
+// exit waits for the end of a process. The zero value waits for nothing.
 type exit struct {
 	fd    int
 	known bool
 }
 
-// watchExit holds on to a process, so that its number cannot come to mean another. Pid 0, ourselves, or a process that
-// cannot be held: the zero value.
+// watchExit opens a process, so that its pid cannot be reused for another one meanwhile. It returns the zero value for
+// pid 0, for this process, and if the process cannot be opened.
 func watchExit(pid int) exit {
 	if pid <= 0 || pid == os.Getpid() {
 		return exit{}
@@ -29,7 +29,7 @@ func watchExit(pid int) exit {
 	return exit{fd: fd, known: true}
 }
 
-// wait returns when the process has ended, or ctx has.
+// wait blocks until the process or ctx ends.
 func (e exit) wait(ctx context.Context) {
 	if !e.known {
 		return
@@ -43,7 +43,7 @@ func (e exit) wait(ctx context.Context) {
 	}
 }
 
-// close lets go of the process.
+// close releases the process.
 func (e exit) close() {
 	if e.known {
 		_ = unix.Close(e.fd)

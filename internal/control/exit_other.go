@@ -4,7 +4,7 @@ package control
 
 import "context"
 
-// exit tells when a process ends; here it does not know, and the socket's end must do.
+// exit cannot wait for the end of a process on this system: callers rely on the end of the socket.
 type exit struct{}
 
 func watchExit(int) exit { return exit{} }

@@ -1,181 +1,149 @@
 package control
 
 import (
-	"bufio"
-	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net/http"
-	"syscall"
-	"time"
+	"maps"
+	"slices"
+	"strings"
 )
+
+// Reporter receives the progress of an operation. Its methods are safe for concurrent use. After the end of the
+// operation they do nothing.
+type Reporter interface {
+	// Progress reports how far the operation is. It never waits for the client: a slow client misses reports.
+	Progress(p Progress)
+	// Replacing reports that the primary of this generation is about to replace itself, and the result so far. It
+	// returns when the report has been sent, or when the client has not taken it within a second.
+	Replacing(generation int, r Result)
+}
+
+// Discard is a [Reporter] that discards everything.
+type Discard struct{}
+
+// Progress does nothing.
+func (Discard) Progress(Progress) {}
+
+// Replacing does nothing.
+func (Discard) Replacing(int, Result) {}
+
+var _ Reporter = Discard{}
+
+// ReloadRequest says how to reload. The zero value replaces everything and does not wait for the first new worker to
+// prove itself; a request without a body asks for [DefaultCanarySeconds].
+type ReloadRequest struct {
+	// CanarySeconds is how long the first new worker has to serve before the others are replaced.
+	CanarySeconds float64 `json:"canary_seconds"`
+	// KeepPrimary leaves the primary as it is.
+	KeepPrimary bool `json:"keep_primary,omitempty"`
+}
+
+// DefaultCanarySeconds is the canary time of a request that names none.
+const DefaultCanarySeconds = 1
+
+// ScaleRequest says how many workers there should be.
+type ScaleRequest struct {
+	Workers int `json:"workers"` // from 1 to 1000
+}
 
 const (
-	maxReadLine = 1 << 20 // bytes of a log line that a client takes
-	maxRedials  = 40      // attempts to go on after the primary has replaced itself
+	maxWorkers = 1000 // as in package cluster
+	maxCanary  = 3600 // seconds
 )
 
-// Sessions lists sessions, page by page.
-func (c *Client) Sessions(ctx context.Context, req SessionsRequest) (SessionList, error) {
-	if req.Limit == 0 {
-		req.Limit = DefaultSessions
+func (r ReloadRequest) check() error {
+	if !(r.CanarySeconds >= 0 && r.CanarySeconds <= maxCanary) { // refuses NaN, too
+		return badRequest("canary_seconds %g: want 0 to %d", r.CanarySeconds, maxCanary)
 	}
-	all, err := c.sessionPage(ctx, req)
-	for err == nil && all.Next != "" && len(all.Sessions) < req.Limit {
-		var page SessionList
-		page, err = c.sessionPage(ctx, SessionsRequest{
-			User: req.User, Limit: req.Limit - len(all.Sessions), After: all.Next,
-		})
-		all.Sessions = append(all.Sessions, page.Sessions...)
-		all.Degraded, all.More, all.Next = all.Degraded || page.Degraded, page.More, page.Next
+	return nil
+}
+
+func (r ScaleRequest) check() error {
+	if r.Workers < 1 || r.Workers > maxWorkers {
+		return badRequest("%d workers: want 1 to %d", r.Workers, maxWorkers)
 	}
-	return all, err
+	return nil
 }
 
-func (c *Client) sessionPage(ctx context.Context, req SessionsRequest) (SessionList, error) {
-	path := "/sessions"
-	if q := req.query(); q != "" {
-		path += "?" + q
+// The steps of an operation, in the order in which a slot takes them. The last one is the primary's.
+const (
+	StepStarting  = "starting"          // the process of the new worker starts
+	StepMoving    = "moving"            // connections move
+	StepDraining  = "draining"          // connections that cannot move are closed
+	StepDone      = "done"              // the slot is finished
+	StepReplacing = "replacing-primary" // the primary replaces itself
+)
+
+// Progress is how far an operation is. Its JSON is a contract like that of [Status].
+type Progress struct {
+	// Kind is reload, scale or rebalance. Empty means reload.
+	Kind          string  `json:"kind,omitempty"`
+	Slot          int     `json:"slot"`       // from 1; 0: none
+	Step          string  `json:"step"`       // see StepStarting
+	Generation    int     `json:"generation"` // of the new process in the slot
+	Moved         uint64  `json:"moved"`      // connections, in this slot
+	Left          uint64  `json:"left"`
+	Total         uint64  `json:"total"`
+	RatePerSecond float64 `json:"rate_per_second"`
+	SlotsDone     int     `json:"slots_done"`
+	Slots         int     `json:"slots"`
+	Message       string  `json:"message,omitempty"` // for people
+}
+
+// Result is the outcome of an operation. Its JSON is a contract like that of [Status].
+type Result struct {
+	Moved   uint64 `json:"moved"`   // connections
+	Drained uint64 `json:"drained"` // connections that could not move and were closed with 1012
+	// DrainedWhy counts them by reason; see [StayReasons]. Nil: there were none, or the workers gave no reason.
+	DrainedWhy map[string]uint64 `json:"drained_why,omitempty"`
+	Failed     uint64            `json:"failed"` // connections that were lost or left behind
+	Seconds    float64           `json:"seconds"`
+	// MoveSeconds is the part of Seconds in which connections moved. FreezeSeconds is the longest time that a
+	// connection was frozen.
+	MoveSeconds   float64 `json:"move_seconds"`
+	FreezeSeconds float64 `json:"freeze_seconds"`
+	StateBytes    uint64  `json:"state_bytes"` // of all connections that moved
+	Workers       int     `json:"workers"`     // now
+	// PrimaryReplaced is set if the primary was replaced, too.
+	PrimaryReplaced bool   `json:"primary_replaced"`
+	Version         string `json:"version,omitempty"` // of the new primary
+	// Program is the file that a reload has started, after symbolic links.
+	Program string `json:"program,omitempty"`
+	// Warnings report that a reload admits clients that were refused before: those without tokens, or pages of other
+	// origins.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// StayReasons returns why connections could not move, for people: "3 hold data that no State, Suspend or Resume
+// carries". The reasons are those of the metric expedite_handoff_stays_total. An unknown one is shown by its name.
+func StayReasons(counts map[string]uint64) string {
+	texts := map[string]string{
+		"data":            "hold data that no State, Suspend or Resume carries",
+		"suspend_failed":  "could not be suspended",
+		"callback_runs":   "wait for a callback that does not return",
+		"state_too_large": "have a state that is too large",
+		"no_descriptor":   "have no socket of their own",
 	}
-	return ask[SessionList](ctx, c, http.MethodGet, path, nil)
-}
-
-// Kick closes connections.
-func (c *Client) Kick(ctx context.Context, req KickRequest) (KickResult, error) {
-	return ask[KickResult](ctx, c, http.MethodPost, "/kick", req)
-}
-
-// Revoke closes connections and keeps their clients out.
-func (c *Client) Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error) {
-	return ask[RevokeResult](ctx, c, http.MethodPost, "/revoke", req)
-}
-
-// Publish sends a text message to all subscribers of a topic.
-func (c *Client) Publish(ctx context.Context, req PublishRequest) error {
-	if err := req.check(); err != nil { // text that is no UTF-8 would become other text in JSON
-		return fmt.Errorf("control: %w", err)
-	}
-	_, err := ask[struct{}](ctx, c, http.MethodPost, "/publish", req)
-	return err
-}
-
-// ReopenLogs makes the server go on in new log files.
-func (c *Client) ReopenLogs(ctx context.Context) error {
-	_, err := ask[struct{}](ctx, c, http.MethodPost, "/reopen-logs", struct{}{})
-	return err
-}
-
-// ask sends a request and reads its answer. Errors that the server gives wrap a RollError.
-func ask[Res any](ctx context.Context, c *Client, method, path string, req any) (Res, error) {
-	var res Res
-	var body []byte
-	if req != nil {
-		var err error
-		if body, err = json.Marshal(req); err != nil {
-			return res, fmt.Errorf("control: %w", err)
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		text := texts[name]
+		if text == "" {
+			text = name
 		}
+		list = append(list, fmt.Sprintf("%d %s", counts[name], text))
 	}
-	resp, err := c.call(ctx, method, path, body)
-	if err != nil {
-		return res, err
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(&res); err != nil {
-		return res, fmt.Errorf("control: the answer of %s makes no sense: %w", c.path, err)
-	}
-	return res, nil
+	return strings.Join(list, ", ")
 }
 
-// Logs calls onLine with each log line, a JSON object without a newline, which is valid until it returns; lines of
-// [LostLines] may be among them. Without Follow it returns when the recent lines are told, else when the context or the
-// server ends, with an error, or when onLine returns one, with that one. A primary that replaces itself is followed
-// to its next generation: what is logged in between is missing. Errors that the server gives wrap a [*Error].
-func (c *Client) Logs(ctx context.Context, req LogsRequest, onLine func(line []byte) error) error {
-	var told error // of onLine, which may be of any kind
-	tell := func(line []byte) error {
-		told = onLine(line)
-		return told
-	}
-	for redials := 0; ; redials++ {
-		heard, err := c.readLogs(ctx, req, tell)
-		if heard {
-			redials = 0
-		}
-		switch {
-		case told != nil:
-			return told
-		case ctx.Err() != nil:
-			return fmt.Errorf("control: reading the log at %s: %w", c.path, context.Cause(ctx))
-		case !req.Follow || !isCut(err):
-			if redials > 0 && (refused(err) || errors.Is(err, fs.ErrNotExist)) {
-				return c.logsEnded()
-			}
-			return err
-		case redials >= maxRedials:
-			return c.logsEnded()
-		}
-		req.Recent = false // they were told
-		c.pause(ctx, redials)
-	}
+// line is one line of the answer to an operation. Exactly one field is set.
+type line struct {
+	Progress  *Progress  `json:"progress,omitempty"`
+	Replacing *replacing `json:"replacing,omitempty"`
+	Result    *Result    `json:"result,omitempty"`
+	Error     *Error     `json:"error,omitempty"`
 }
 
-// logsEnded says that the server ended while its log was read.
-func (c *Client) logsEnded() error {
-	return fmt.Errorf("control: the server at %s has ended: there are no more log lines", c.path)
-}
-
-// readLogs reads one stream of lines, and says whether there were any. The error of a stream that was cut is one of
-// isCut.
-func (c *Client) readLogs(ctx context.Context, req LogsRequest, onLine func([]byte) error) (heard bool, err error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return false, fmt.Errorf("control: %w", err)
-	}
-	resp, err := c.call(ctx, http.MethodPost, "/logs", body)
-	if err != nil {
-		return false, err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, maxReadLine)
-	for ; lines.Scan(); heard = true {
-		text := lines.Bytes()
-		if bytes.HasPrefix(text, []byte(`{"error":{`)) { // a log line begins with its time or level
-			var l line
-			if err := json.Unmarshal(text, &l); err == nil && l.Error != nil && l.Error.Code != "" {
-				return true, c.said(l.Error)
-			}
-		}
-		if err := onLine(text); err != nil {
-			return true, err
-		}
-	}
-	switch err := lines.Err(); {
-	case err != nil:
-		return heard, fmt.Errorf("control: reading the log at %s: %w", c.path, err)
-	case req.Follow: // the server closes
-		return heard, c.logsEnded()
-	}
-	return heard, nil
-}
-
-// isCut says whether an error is that of a connection that ended in the middle.
-func isCut(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-// pause waits before the next attempt, or until ctx ends. The first comes at once.
-func (c *Client) pause(ctx context.Context, attempts int) {
-	c.http.CloseIdleConnections()
-	timer := time.NewTimer(min(pollFirst*time.Duration(attempts), pollMost))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+// replacing announces that the connection is about to end because this generation of the primary does.
+type replacing struct {
+	Generation int    `json:"generation"`
+	Result     Result `json:"result"` // so far
 }

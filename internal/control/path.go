@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 )
 
-// DefaultPath is where a server listens and the command looks when nobody names a socket: expedite.sock in the user's
-// runtime directory ($XDG_RUNTIME_DIR), else a file with the user's id in the directory for temporary files.
+// DefaultPath returns the path of the socket of servers and commands that were given none: expedite.sock in the user's
+// runtime directory ($XDG_RUNTIME_DIR), or a file with the user's id in the directory for temporary files.
 func DefaultPath() string {
-	// A relative directory is to be ignored, says the XDG specification: it would depend on where one stands.
+	// The XDG specification says to ignore a relative directory.
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "expedite.sock")
 	}

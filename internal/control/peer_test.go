@@ -8,21 +8,23 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/expedite-go/expedite/internal/unixsocket"
 )
 
 func TestJudge(t *testing.T) {
 	me := os.Geteuid()
 	for _, tt := range []struct {
 		name string
-		peer peer
+		peer unixsocket.Peer
 		err  error
 		want string // empty: may pass
 	}{
-		{"the same user", peer{uid: me}, nil, ""},
-		{"root", peer{uid: 0}, nil, ""},
-		{"another user", peer{uid: me + 1}, nil, "may not control"},
-		{"a system that does not tell", peer{}, errNoPeers, ""},
-		{"a system that fails to tell", peer{uid: me}, errors.New("broken"), "broken"},
+		{"the same user", unixsocket.Peer{UID: me}, nil, ""},
+		{"root", unixsocket.Peer{UID: 0}, nil, ""},
+		{"another user", unixsocket.Peer{UID: me + 1}, nil, "may not control"},
+		{"a system that does not tell", unixsocket.Peer{}, unixsocket.ErrNoPeer, ""},
+		{"a system that fails to tell", unixsocket.Peer{UID: me}, errors.New("broken"), "broken"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := judge(tt.peer, tt.err)

@@ -2,11 +2,8 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/unixsocket"
 )
 
 // Target is the running server that a [Server] acts on.
@@ -60,82 +59,62 @@ type Target interface {
 	ReopenLogs(ctx context.Context) error
 }
 
-// StopRequest says how to stop. The zero value is the gentle way.
+// StopRequest says how to stop. The zero value drains the connections.
 type StopRequest struct {
-	// Fast cuts the connections instead of draining them.
+	// Fast closes the connections instead of draining them.
 	Fast bool `json:"fast,omitempty"`
 }
 
 const (
-	headTimeout  = 5 * time.Second // for a request's head: the peer is a program on this machine
+	headTimeout  = 5 * time.Second // for the head of a request: the client is a program on this machine
 	idleTimeout  = time.Minute
-	closeTimeout = time.Second // for requests that are being answered when the server closes
-	maxRequest   = 64 << 10    // bytes of a request's body
-	maxConns     = 256         // connections at once; a further one is closed
+	closeTimeout = time.Second // for requests under way when the server closes
+	maxConns     = 256         // connections at once; further ones are closed
 )
 
-// Server answers on a control socket. Make one with [Listen].
+// Server answers requests on a control socket. Create one with [Listen] or [Inherit]. Its methods are safe for
+// concurrent use.
 type Server struct {
 	// BodyTimeout is how long the body of a request may make no progress; see [LimitBody]. Set it before Serve.
 	BodyTimeout time.Duration
 
-	path     string
-	listener *movable
-	http     http.Server
-	done     chan struct{} // closed by Close: waiting requests end
-	closing  sync.Once
-	closed   error        // of Close; after done
-	readers  atomic.Int32 // of logs
-	conns    atomic.Int32
-	refused  atomic.Uint64
-
-	mu   sync.Mutex
-	file fs.FileInfo // of the socket, so as to remove no other
+	listener   *unixsocket.Listener
+	http       http.Server
+	done       chan struct{} // closed by Close
+	closing    sync.Once
+	closed     error // of Close; set after done
+	logClients atomic.Int32
+	conns      atomic.Int32
+	refused    atomic.Uint64
 }
 
-// Listen takes the socket at path, with mode 0600. It refuses a path where a server answers or where something other
-// than a socket is; a socket whose server is dead is replaced. Clients that connect before [Server.Serve] wait for it.
-func Listen(path string) (*Server, error) {
-	listener, err := claim(path)
-	if err != nil {
-		return nil, err
-	}
-	return newServer(path, listener)
-}
+// Listen creates a socket at path, with mode 0600. It fails if a server listens there, or if the file is not a socket;
+// it replaces the socket of a dead server. Clients that connect before [Server.Serve] wait for it.
+func Listen(path string) (*Server, error) { return newServer(unixsocket.Listen(path)) }
 
-// Inherit goes on with the socket of the server that this process was before exec(2), or that a parent had: f is what
-// [Server.File] gave, and stays the caller's. Clients that connected since then wait for [Server.Serve]. A socket whose
-// file is gone cannot be reached: Inherit is Listen then.
-func Inherit(path string, f *os.File) (*Server, error) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return Listen(path)
-	}
-	listener, err := net.FileListener(f)
-	if err != nil {
-		return nil, fmt.Errorf("control: the inherited socket of %s: %w", path, err)
-	}
-	return newServer(path, listener)
-}
+// Inherit continues to serve a socket of which f is a copy, made by [Server.File] before exec(2) or in a parent
+// process. The caller still has to close f. Clients that have connected since then wait for [Server.Serve]. If the file
+// of the socket is gone, nobody can reach it, and Inherit does what Listen does.
+func Inherit(path string, f *os.File) (*Server, error) { return newServer(unixsocket.Inherit(path, f)) }
 
-func newServer(path string, listener net.Listener) (*Server, error) {
-	file, err := os.Lstat(path)
+func newServer(listener *unixsocket.Listener, err error) (*Server, error) {
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("control: %w", err), listener.Close())
+		return nil, fmt.Errorf("control: %w", err)
 	}
-	s := &Server{path: path, file: file, listener: &movable{now: listener}, done: make(chan struct{})}
+	s := &Server{listener: listener, done: make(chan struct{})}
 	s.http = http.Server{
-		// Not ReadTimeout: it would go on to run while stop holds its answer back, and cut it.
+		// There is no ReadTimeout: it would cut off the answer to a stop, which is held back.
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       idleTimeout,
 		ConnContext:       withPeer,
 		ConnState:         s.count,
-		// A client's broken request is its own affair.
+		// A broken request concerns only its client.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	return s, nil
 }
 
-// count keeps the number of connections, and closes those beyond maxConns.
+// count counts the connections, and closes those beyond maxConns.
 func (s *Server) count(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -148,38 +127,34 @@ func (s *Server) count(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// Refused is the number of requests that were turned away because there were too many connections, or readers of logs.
+// Refused returns the number of requests that were refused because there were too many connections or log clients.
 func (s *Server) Refused() uint64 { return s.refused.Load() }
 
-// Path is the socket's, as given to [Listen].
-func (s *Server) Path() string { return s.path }
+// Path returns the path of the socket.
+func (s *Server) Path() string { return s.listener.Path() }
 
-// File is a copy of the listening socket, for [Inherit]. The caller closes it. Its Fd method may make the socket
-// blocking, that of the server included: SyscallConn does not.
+// File returns a copy of the socket for [Inherit]. The caller has to close it. Its Fd method would make the socket
+// blocking, that of the server included; SyscallConn does not.
 func (s *Server) File() (*os.File, error) {
-	l, ok := s.listener.current().(interface{ File() (*os.File, error) })
-	if !ok {
-		return nil, fmt.Errorf("control: the socket of %s cannot be copied", s.path)
-	}
-	f, err := l.File()
+	f, err := s.listener.File()
 	if err != nil {
-		return nil, fmt.Errorf("control: copy of the socket of %s: %w", s.path, err)
+		return nil, fmt.Errorf("control: %w", err)
 	}
 	return f, nil
 }
 
-// Serve answers requests with the target's help until [Server.Close], then returns nil. Call it once.
+// Restore creates the socket again if its file is gone. It fails if another server has the path.
+func (s *Server) Restore() error {
+	if err := s.listener.Restore(); err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	return nil
+}
+
+// Serve answers requests until [Server.Close], then returns nil. Call it once.
 func (s *Server) Serve(target Target) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/status", only(http.MethodGet, func(w http.ResponseWriter, r *http.Request) { status(w, r, target) }))
-	mux.HandleFunc("/stop", only(http.MethodPost, func(w http.ResponseWriter, r *http.Request) { s.stop(w, r, target) }))
-	s.rollRoutes(mux, target)
-	s.clientRoutes(mux, target)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "not_found", "there is no "+r.URL.Path+
-			": there are /status, /stop, /reload, /scale, /rebalance, /sessions, /kick, /revoke, /logs, /publish and "+
-			"/reopen-logs")
-	})
+	s.routes(mux, target)
 	s.http.Handler = checkPeer(LimitBody(s.BodyTimeout, mux))
 	err := s.http.Serve(s.listener)
 	select {
@@ -190,21 +165,19 @@ func (s *Server) Serve(target Target) error {
 	}
 }
 
-// Close removes the socket, lets waiting clients of stop go, and gives other requests a second to end. Call it as late
-// as the process can: for the clients of stop it means that the server is gone. Further calls change nothing.
+// Close removes the socket, answers the clients that wait for a stop, and gives other requests a second to end. Call it
+// as late as possible: it tells the clients that the server is gone. Further calls do nothing.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
-		// The file first: who hears that the server is gone must be able to start the next one.
-		if s.isThere() {
-			s.closed = os.Remove(s.path)
-		}
+		// The file goes first: a client that learns that the server is gone must be able to start the next one.
+		s.closed = s.listener.Remove()
 		close(s.done)
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		if err := s.http.Shutdown(ctx); err != nil {
 			s.closed = errors.Join(s.closed, s.http.Close())
 		}
-		// Shutdown closes the listener only if Serve has it.
+		// Shutdown closes the listener only if Serve was called.
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.closed = errors.Join(s.closed, err)
 		}
@@ -213,46 +186,4 @@ func (s *Server) Close() error {
 		}
 	})
 	return s.closed
-}
-
-func status(w http.ResponseWriter, r *http.Request, target Target) {
-	st, err := target.Status(r.Context())
-	if err != nil {
-		fail(w, http.StatusServiceUnavailable, "unavailable", err.Error())
-		return
-	}
-	reply(w, http.StatusOK, st)
-}
-
-// stop begins the stop, says so, and holds the answer's end back until the server closes: a client that reads on
-// learns of it at once, and of a crash too.
-func (s *Server) stop(w http.ResponseWriter, r *http.Request, target Target) {
-	var req StopRequest
-	body := http.MaxBytesReader(w, r.Body, maxRequest)
-	if err := json.NewDecoder(body).Decode(&req); err != nil && !errors.Is(err, io.EOF) {
-		fail(w, http.StatusBadRequest, "bad_request", "the body is no stop request: "+err.Error())
-		return
-	}
-	if err := target.Stop(r.Context(), req); err != nil {
-		fail(w, http.StatusServiceUnavailable, "unavailable", err.Error())
-		return
-	}
-	reply(w, http.StatusAccepted, struct{}{})
-	_ = http.NewResponseController(w).Flush()
-	select {
-	case <-s.done:
-	case <-r.Context().Done():
-	}
-}
-
-// only refuses other methods.
-func only(method string, next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != method {
-			w.Header().Set("Allow", method)
-			fail(w, http.StatusMethodNotAllowed, "method_not_allowed", r.URL.Path+" takes "+method+" only")
-			return
-		}
-		next(w, r)
-	}
 }

@@ -155,7 +155,7 @@ func TestListenRefuses(t *testing.T) {
 		name, path string
 		want       []string
 	}{
-		{"a file that is no socket", path, []string{path, "no socket", "another path"}},
+		{"a file that is no socket", path, []string{path, "not a socket", "another path"}},
 		{"a folder that is not there", filepath.Join(filepath.Dir(path), "no", "s"), []string{"no", "s"}},
 		{"a path that is too long", filepath.Join(filepath.Dir(path), strings.Repeat("x", 200)), []string{"xxx"}},
 		{"no path", "", []string{"no path"}},

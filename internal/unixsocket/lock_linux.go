@@ -1,4 +1,4 @@
-package control
+package unixsocket
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock waits until no other process, and no other caller in this one, holds the lock with this name. It is a file that
-// exists only while somebody holds or wants it; the kernel lets go of it when its holder dies.
+// lock blocks until no other process, and no other caller in this one, holds the lock with this name. The lock is a
+// file that exists only while it is held or waited for. If its holder dies, the kernel releases the lock.
 func lock(name string) (unlock func(), err error) {
 	for {
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
@@ -19,7 +19,8 @@ func lock(name string) (unlock func(), err error) {
 		if err := flock(f); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		// The holder before us removed the file: who comes now makes a new one, and would not meet us at the old.
+		// The previous holder may have removed the file. Then others create a new one, and the lock on the old one
+		// means nothing.
 		held, err := f.Stat()
 		if err != nil {
 			return nil, errors.Join(err, f.Close())
@@ -27,7 +28,7 @@ func lock(name string) (unlock func(), err error) {
 		named, err := os.Lstat(name)
 		if err == nil && os.SameFile(held, named) {
 			return func() {
-				_ = os.Remove(name) // at worst it stays, and serves the next one
+				_ = os.Remove(name) // if it stays, the next holder uses it
 				_ = f.Close()
 			}, nil
 		}
@@ -38,7 +39,7 @@ func lock(name string) (unlock func(), err error) {
 	}
 }
 
-// flock waits for a file's lock.
+// flock blocks until it holds the lock of a file.
 func flock(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)

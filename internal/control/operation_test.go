@@ -201,7 +201,7 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 // TestStreamLeavesNoDeadline: the next request on the connection would fail for it.
 func TestStreamLeavesNoDeadline(t *testing.T) {
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-	s := newStream(w)
+	s := reporter{newLineWriter(w, progressPatience)}
 	s.Progress(Progress{Slot: 1})
 	s.end()
 	s.Progress(Progress{Slot: 2}) // too late, and harmless

@@ -11,38 +11,41 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/unixsocket"
 )
 
 const (
-	pollFirst = 20 * time.Millisecond
+	pollFirst = 20 * time.Millisecond // doubles with each attempt
 	pollMost  = 200 * time.Millisecond
 )
 
-// patience is how long a client waits for the primary that replaces another.
+// patience is how long a client waits for a primary that replaces another one.
 type patience struct {
-	old    time.Duration // while the old one still answers, or nobody listens
-	silent time.Duration // while there is no answer
+	old    time.Duration // after the old one has answered, or no process was listening
+	silent time.Duration // without any answer
 }
 
-// Reload replaces the workers and the primary, and returns when that is done: the server goes on with it if ctx ends
-// before. A nil onProgress hears nothing; any other is called from this goroutine. Errors that the server gives wrap a
-// [*Error]. With an error after the workers were replaced the result tells what was done.
+// Reload replaces the workers and the primary, and returns when that is done. If ctx ends before, the server continues.
+// Reload calls onProgress, unless it is nil, on this goroutine. If Reload fails after the workers were replaced, the
+// result says what was done.
 func (c *Client) Reload(ctx context.Context, req ReloadRequest, onProgress func(Progress)) (Result, error) {
-	return c.roll(ctx, "/reload", req, onProgress)
+	return c.operation(ctx, "/reload", req, onProgress)
 }
 
-// Scale sets the number of workers. For the rest see [Client.Reload].
+// Scale sets the number of workers. Context, progress and errors are as for [Client.Reload].
 func (c *Client) Scale(ctx context.Context, req ScaleRequest, onProgress func(Progress)) (Result, error) {
-	return c.roll(ctx, "/scale", req, onProgress)
+	return c.operation(ctx, "/scale", req, onProgress)
 }
 
-// Rebalance evens out the connections of the workers. For the rest see [Client.Reload].
+// Rebalance distributes the connections evenly over the workers. Context, progress and errors are as for
+// [Client.Reload].
 func (c *Client) Rebalance(ctx context.Context, onProgress func(Progress)) (Result, error) {
-	return c.roll(ctx, "/rebalance", struct{}{}, onProgress)
+	return c.operation(ctx, "/rebalance", empty{}, onProgress)
 }
 
-// roll asks for an operation and follows it to its end.
-func (c *Client) roll(ctx context.Context, path string, req any, onProgress func(Progress)) (Result, error) {
+// operation requests an operation and reads its progress to the end.
+func (c *Client) operation(ctx context.Context, path string, req any, onProgress func(Progress)) (Result, error) {
 	if onProgress == nil {
 		onProgress = func(Progress) {}
 	}
@@ -64,15 +67,15 @@ func (c *Client) roll(ctx context.Context, path string, req any, onProgress func
 	case last.Result != nil:
 		return *last.Result, nil
 	case last.Error != nil:
-		return result, c.said(last.Error)
+		return result, c.refusal(last.Error)
 	case ctx.Err() != nil || last.Replacing == nil:
 		return result, c.broken(ctx, path, err)
 	}
 	return c.awaitPrimary(ctx, *last.Replacing)
 }
 
-// readLines reads up to the line that says how it ended, or to the end. The error is why there was no such line; what
-// was announced before stays.
+// readLines reads up to the line with the result or the error. If there is no such line, it returns an error, and what
+// was announced before.
 func readLines(r io.Reader, onProgress func(Progress)) (line, error) {
 	var last line
 	lines := bufio.NewScanner(r)
@@ -99,11 +102,12 @@ func readLines(r io.Reader, onProgress func(Progress)) (line, error) {
 	return last, io.ErrUnexpectedEOF
 }
 
-// broken is the error for an operation whose end nobody has seen, or of which err tells.
+// broken returns the error for an operation that failed with err, or whose outcome the client does not know because of
+// err.
 func (c *Client) broken(ctx context.Context, path string, err error) error {
-	_, told := errors.AsType[*Error](err)
+	_, refused := errors.AsType[*Error](err)
 	switch {
-	case told:
+	case refused:
 		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("control: the %s of the server at %s goes on, watch it with `expedite status`: %w",
@@ -116,22 +120,22 @@ func (c *Client) broken(ctx context.Context, path string, err error) error {
 	}
 }
 
-// awaitPrimary waits until the next generation of the primary answers. All connections of the last one are gone.
+// awaitPrimary waits until the next generation of the primary answers.
 func (c *Client) awaitPrimary(ctx context.Context, was replacing) (Result, error) {
-	c.http.CloseIdleConnections()
+	c.http.CloseIdleConnections() // they are those of the old primary
 	result := was.Result
-	var old time.Time // when the old primary answered first, or nobody listened
+	var old time.Time // when the old primary answered for the first time, or no process was listening
 	silent := time.Now().Add(c.patience.silent)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for pause := pollFirst; ; pause = min(pause*2, pollMost) {
 		select {
 		case <-ctx.Done():
-			return result, fmt.Errorf("control: the workers are replaced, and the primary at %s has not answered since: %w",
+			return result, fmt.Errorf("control: the workers are replaced, but the new primary at %s has not answered yet: %w",
 				c.path, context.Cause(ctx))
 		case <-timer.C:
 		}
-		st, err := c.ask(ctx, silent)
+		st, err := c.statusUntil(ctx, silent)
 		if err == nil && st.Generation > was.Generation {
 			result.PrimaryReplaced = true
 			if st.Version != "" {
@@ -139,8 +143,8 @@ func (c *Client) awaitPrimary(ctx context.Context, was replacing) (Result, error
 			}
 			return result, nil
 		}
-		// An end without an answer is no sign: such a connection was one of the old primary's.
-		if old.IsZero() && (err == nil || refused(err) || errors.Is(err, fs.ErrNotExist)) {
+		// A connection that ends without an answer means nothing: it was one of the old primary's.
+		if old.IsZero() && (err == nil || unixsocket.Refused(err) || errors.Is(err, fs.ErrNotExist)) {
 			old = time.Now()
 		}
 		if (!old.IsZero() && time.Since(old) >= c.patience.old) || !time.Now().Before(silent) {
@@ -150,18 +154,18 @@ func (c *Client) awaitPrimary(ctx context.Context, was replacing) (Result, error
 	}
 }
 
-// ask is Status until a point in time.
-func (c *Client) ask(ctx context.Context, until time.Time) (Status, error) {
-	ctx, cancel := context.WithDeadline(ctx, until)
+func (c *Client) statusUntil(ctx context.Context, deadline time.Time) (Status, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	return c.Status(ctx)
 }
 
-// notReplaced is the error for a primary that should have been replaced and answers as before, or with err.
+// notReplaced returns the error for a primary that should have been replaced. err is that of the last attempt to reach
+// the new one.
 func (c *Client) notReplaced(was replacing, err error) error {
 	if err != nil {
-		return fmt.Errorf("control: the workers are replaced, and no new primary answers: %w", err)
+		return fmt.Errorf("control: the workers are replaced, but no new primary answers: %w", err)
 	}
-	return fmt.Errorf("control: the workers are replaced, and the primary at %s is still generation %d: look at its log",
+	return fmt.Errorf("control: the workers are replaced, but the primary at %s is still generation %d: look at its log",
 		c.path, was.Generation)
 }

@@ -132,16 +132,11 @@ func TestServerEndsInTheMiddle(t *testing.T) {
 	}
 }
 
-// doomed is a fake server of one generation whose reload ends it as exec(2) does: its connections are cut, and the listening socket
-// stays open in f, as the next generation's.
+// doomed is a fake server of one generation whose reload ends it as exec(2) does: its connections are cut, and the
+// listening socket stays open in f, as the next generation's.
 func doomed(t *testing.T, path string, generation int) (f *os.File) {
 	t.Helper()
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false)
-	s, err := newServer(path, listener)
+	s, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +202,8 @@ func TestPrimaryReplaced(t *testing.T) {
 	}
 }
 
-// TestPrimaryNotReplaced: a primary that stays as it was, or never answers, is an error, and so is a client that leaves.
+// TestPrimaryNotReplaced: a primary that stays as it was, or never answers, is an error, and so is a client that
+// leaves.
 func TestPrimaryNotReplaced(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package control
+package unixsocket
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"os"
 )
 
-// bind makes the socket and listens, or fails with syscall.EADDRINUSE.
+// bind creates a socket and listens on it, or fails with fs.ErrExist or syscall.EADDRINUSE.
 func bind(path string) (net.Listener, error) {
-	// On Windows net reports another number for a name that is taken.
+	// On Windows, package net reports another error for a name that exists.
 	if _, err := os.Lstat(path); err == nil {
 		return nil, os.ErrExist
 	}
@@ -18,7 +18,7 @@ func bind(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false) // Server.Close does it, with more care
+	listener.(*net.UnixListener).SetUnlinkOnClose(false) // Remove does it, if the file is still ours
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, listener.Close(), os.Remove(path))
 	}

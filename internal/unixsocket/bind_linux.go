@@ -1,4 +1,4 @@
-package control
+package unixsocket
 
 import (
 	"context"
@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bind makes the socket and listens, or fails with fs.ErrExist. The file is complete when it appears: its mode is set
-// before it exists, and it gets its name when it listens already, so that nobody takes it for a dead one.
+// bind creates a socket and listens on it, or fails with fs.ErrExist. The file appears at path with its mode set and
+// when it is listening already: otherwise another process could take it for that of a dead process.
 func bind(path string) (net.Listener, error) {
 	draft := filepath.Join(filepath.Dir(path), "."+rand.Text()[:8])
-	// The kernel would take a short draft, and no client could reach the name that it gets.
+	// The kernel checks only the length of the draft, and no client could reach a longer name.
 	if max(len(path), len(draft)) >= len(unix.RawSockaddrUnix{}.Path) {
 		return nil, unix.ENAMETOOLONG
 	}
 	config := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
 		var err error
-		// Linux makes the file with the mode of the socket itself, narrowed by the umask.
+		// Linux creates the file with the mode of the socket itself, narrowed by the umask.
 		if e := conn.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); e != nil {
 			return e
 		}
@@ -33,10 +33,10 @@ func bind(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false) // it would remove the draft's name
+	listener.(*net.UnixListener).SetUnlinkOnClose(false) // Close would remove the name of the draft
 	err = unix.Renameat2(unix.AT_FDCWD, draft, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		// A file system that cannot: a hard link refuses an existing name, too.
+		// The file system does not support the flag. A hard link fails for an existing name, too.
 		if err = os.Link(draft, path); err == nil {
 			err = os.Remove(draft)
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -237,12 +236,7 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 // TestFollowGoesOnWithTheNextPrimary: one that takes over the socket, as after exec(2).
 func TestFollowGoesOnWithTheNextPrimary(t *testing.T) {
 	path := socket(t)
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false)
-	dying, err := newServer(path, listener)
+	dying, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +303,7 @@ func TestFollowGoesOnWithTheNextPrimary(t *testing.T) {
 func TestReadersAreFew(t *testing.T) {
 	path, target := socket(t), newFollowing()
 	start(t, path, target)
-	for range maxReaders {
+	for range maxLogClients {
 		resp := request(t, path, "POST", "/logs", `{"follow":true}`)
 		if resp.StatusCode != 200 {
 			t.Fatalf("got %s", resp.Status)
@@ -351,11 +345,12 @@ func (g *gate) SetWriteDeadline(time.Time) error { return nil }
 // TestLossIsToldWhereItIs: what fits again after a loss waits until that is told.
 func TestLossIsToldWhereItIs(t *testing.T) {
 	g := newGate()
-	s := newLogStream(g, true)
+	s := newLineWriter(g, logPatience)
+	s.open()
 	<-g.head
 	var want strings.Builder
 	for _, line := range []string{"a", strings.Repeat("x", maxLogLine+1), "b"} {
-		if err := s.add([]byte(line)); err != nil {
+		if err := s.log([]byte(line), true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -366,22 +361,23 @@ func TestLossIsToldWhereItIs(t *testing.T) {
 	if got := g.got.String(); got != want.String() && got != "a\n{\"lost\":1}\nb\n" {
 		t.Errorf("got %q, want %q", got, want.String())
 	}
-	if err := s.add([]byte("late")); !errors.Is(err, errNoReader) {
-		t.Errorf("after the end: got %v, want %v", err, errNoReader)
+	if err := s.log([]byte("late"), true); !errors.Is(err, errClientGone) {
+		t.Errorf("after the end: got %v, want %v", err, errClientGone)
 	}
 }
 
 // TestRecentLogsWait: without Follow a slow reader gets all, and the one who writes waits for it.
 func TestRecentLogsWait(t *testing.T) {
 	g := newGate()
-	s := newLogStream(g, false)
+	s := newLineWriter(g, logPatience)
+	s.open()
 	line := []byte(strings.Repeat("x", 1023))
 	const lines = 5000
 	for i := range lines {
 		if i == 1000 { // just before the queue is full
 			close(g.open)
 		}
-		if err := s.add(line); err != nil {
+		if err := s.log(line, false); err != nil {
 			t.Fatal(err)
 		}
 	}

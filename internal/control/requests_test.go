@@ -160,17 +160,17 @@ func TestOperatorRequestsAreChecked(t *testing.T) {
 		{"kick with a long reason", "POST", "/kick", `{"user":"a","reason":"` + long[:124] + `"}`, 400, "reason of 124 bytes: want at most 123"},
 		{"kick somebody with a long name", "POST", "/kick", `{"user":"` + long[:4097] + `"}`, 400, "user of 4097 bytes"},
 		{"kick by GET", "GET", "/kick", "", 405, "method_not_allowed"},
-		{"kick, no JSON", "POST", "/kick", "alice", 400, "no request of /kick"},
-		{"kick, too much", "POST", "/kick", `{"user":"` + strings.Repeat("x", maxText) + `"}`, 400, "no request of /kick"},
+		{"kick, no JSON", "POST", "/kick", "alice", 400, "not a request of /kick"},
+		{"kick, too much", "POST", "/kick", `{"user":"` + strings.Repeat("x", maxText) + `"}`, 400, "not a request of /kick"},
 		{"revoke nobody", "POST", "/revoke", "{}", 400, "exactly one of user, session and token_id"},
 		{"revoke for less than no time", "POST", "/revoke", `{"user":"a","seconds":-1}`, 400, "seconds -1"},
 		{"revoke for ever", "POST", "/revoke", `{"user":"a","seconds":99999999999}`, 400, "seconds 99999999999"},
-		{"publish nowhere", "POST", "/publish", `{"text":"a"}`, 400, "no topic"},
+		{"publish nowhere", "POST", "/publish", `{"text":"a"}`, 400, "topic is empty"},
 		{"publish to a long name", "POST", "/publish", `{"topic":"` + long[:257] + `"}`, 400, "topic of 257 bytes"},
 		{"publish too much", "POST", "/publish", `{"topic":"a","text":"` + long + `"}`, 400, "text of 1048577 bytes"},
 		{"sessions without end", "GET", "/sessions?limit=1000001", "", 400, "limit"},
 		{"sessions of no number", "GET", "/sessions?limit=many", "", 400, `limit \"many\"`},
-		{"sessions of no UTF-8", "GET", "/sessions?user=%ff", "", 400, "no UTF-8"},
+		{"sessions of no UTF-8", "GET", "/sessions?user=%ff", "", 400, "not UTF-8"},
 		{"logs of nothing", "POST", "/logs", "{}", 400, "want follow, recent or both"},
 		{"logs of a level", "POST", "/logs", `{"follow":true,"level":"loud"}`, 400, "debug, info, warn or error"},
 		{"logs of a worker", "POST", "/logs", `{"follow":true,"worker":1001}`, 400, "worker 1001"},
@@ -185,14 +185,14 @@ func TestOperatorRequestsAreChecked(t *testing.T) {
 			if resp.StatusCode != tt.status || !strings.Contains(string(b), tt.want) {
 				t.Errorf("got %d %s, want %d and %q", resp.StatusCode, b, tt.status, tt.want)
 			}
-			var f failure
-			if err := json.Unmarshal(b, &f); err != nil || f.Error.Code == "" || f.Error.Message == "" {
+			var f line
+			if err := json.Unmarshal(b, &f); err != nil || f.Error == nil || f.Error.Code == "" || f.Error.Message == "" {
 				t.Errorf("got %s, want a code and a message", b)
 			}
 		})
 	}
 	err := dial(t, path).Publish(t.Context(), PublishRequest{"a", "\xff"})
-	wantError(t, err, "no UTF-8")
+	wantError(t, err, "not UTF-8")
 	if len(target.asked) > 0 {
 		t.Errorf("the target was asked %+v", <-target.asked)
 	}

@@ -1,4 +1,4 @@
-package control
+package unixsocket
 
 import (
 	"net"
@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestListenRace: of many servers that find a dead one's socket, one gets it and the others say so.
+// TestListenRace checks that of many listeners that find the socket of a dead process, one gets it.
 func TestListenRace(t *testing.T) {
 	path := socket(t)
 	for range 20 {
@@ -22,30 +22,54 @@ func TestListenRace(t *testing.T) {
 		dead.(*net.UnixListener).SetUnlinkOnClose(false)
 		_ = dead.Close()
 		var wg sync.WaitGroup
-		won := make(chan *Server, 8)
+		won := make(chan *Listener, 8)
 		for range cap(won) {
 			wg.Go(func() {
 				s, err := Listen(path)
 				if err == nil {
 					won <- s
 				} else if !strings.Contains(err.Error(), "in use") {
-					t.Errorf("got %q, want it to say that the socket is in use", err)
+					t.Errorf("got %q, want an error that the socket is in use", err)
 				}
 			})
 		}
 		wg.Wait()
 		close(won)
 		if len(won) != 1 {
-			t.Errorf("%d servers got the socket, want 1", len(won))
+			t.Errorf("%d listeners got the socket, want 1", len(won))
 		}
 		for s := range won {
 			onlyFile(t, path)
 			_ = s.Close()
+			_ = s.Remove()
 		}
 	}
 }
 
-// TestLock: one at a time holds it, and nothing is left of it.
+// socket returns a path for a socket. That of t.TempDir is too long on some systems.
+func socket(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
+// onlyFile fails if the folder of path contains anything else.
+func onlyFile(t *testing.T, path string) {
+	t.Helper()
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 1 || files[0].Name() != filepath.Base(path) {
+		t.Errorf("files: got %v, want the socket", files)
+	}
+}
+
+// TestLock checks that one caller at a time holds the lock, and that no file is left.
 func TestLock(t *testing.T) {
 	name := socket(t)
 	var holders atomic.Int32

@@ -10,52 +10,52 @@ import (
 )
 
 const (
-	// DefaultSessions is how many sessions a request gets that says nothing.
+	// DefaultSessions is the limit of a request that has none.
 	DefaultSessions = 1000
 	maxSessions     = 1_000_000
-	// PageSessions is how many sessions one answer has at most.
+	// PageSessions is the highest number of sessions in one answer.
 	PageSessions = 1000
 
-	// MaxDenial is the longest time that a revocation may last.
+	// MaxDenial is the longest duration of a revocation.
 	MaxDenial = 10 * 365 * 24 * time.Hour
 
 	maxWho     = 4 << 10               // bytes of the name of a user, session or token
-	maxCursor  = 256                   // bytes of the place in a list
+	maxCursor  = 256                   // bytes of a position in a list
 	maxReason  = 123                   // bytes; RFC 6455 §5.5.1, less two for the code
 	maxTopic   = 256                   // bytes, as in package broker
 	maxPublish = 1 << 20               // bytes of a text
-	maxText    = 6*maxPublish + 4*1024 // bytes of a request with a text, each byte of which JSON may write as \u00XX
+	maxText    = 6*maxPublish + 4*1024 // bytes of a request with a text: JSON may write each of its bytes as \u00XX
 )
 
-// SessionsRequest says which sessions to list. The zero value is those that are connected to this machine.
+// SessionsRequest says which sessions to list. The zero value lists those that are connected to this machine.
 type SessionsRequest struct {
 	User  string // empty: all
-	Limit int    // at most so many, up to 1,000,000; 0 is DefaultSessions
-	After string // SessionList.Next of the page before; empty: the first page
+	Limit int    // up to 1,000,000; 0 is DefaultSessions
+	After string // SessionList.Next of the previous page; empty: the first page
 }
 
-// Session is a client's session. Its JSON is a contract like that of [Status].
+// Session is the session of a client. Its JSON is a contract like that of [Status].
 type Session struct {
 	ID        string            `json:"id"`
 	User      string            `json:"user"` // empty: anonymous
 	Created   time.Time         `json:"created"`
-	Seen      time.Time         `json:"seen"` // last
+	Seen      time.Time         `json:"seen"` // the last time
 	Connected bool              `json:"connected"`
 	Conn      string            `json:"conn"`   // the latest connection
-	Node      string            `json:"node"`   // the machine that it is, or was, on
-	Params    map[string]string `json:"params"` // of the client
+	Node      string            `json:"node"`   // the machine that it is or was on
+	Params    map[string]string `json:"params"` // that the client sent
 }
 
 // SessionList is the answer to a SessionsRequest. Its JSON is a contract like that of [Status].
 type SessionList struct {
 	Sessions []Session `json:"sessions"`
 	Store    string    `json:"store"`          // memory or redis
-	Degraded bool      `json:"degraded"`       // the store does not answer: these are those that this machine knows
-	More     bool      `json:"more"`           // there are more
-	Next     string    `json:"next,omitempty"` // SessionsRequest.After of the next page; empty: there is none
+	Degraded bool      `json:"degraded"`       // the store does not answer: the list has what this machine knows
+	More     bool      `json:"more"`           // there are further ones
+	Next     string    `json:"next,omitempty"` // SessionsRequest.After for the next page; empty: this is the last
 }
 
-// KickRequest says whose connections to close: exactly one of the first three is set.
+// KickRequest says which connections to close. Exactly one of the first three fields is set.
 type KickRequest struct {
 	User    string `json:"user,omitempty"`
 	Session string `json:"session,omitempty"`
@@ -63,54 +63,55 @@ type KickRequest struct {
 	Reason  string `json:"reason,omitempty"` // for the client, at most 123 bytes
 }
 
-// KickResult is what a Kick did.
+// KickResult is the outcome of a kick.
 type KickResult struct {
 	Closed int `json:"closed"` // connections
-	// Warning is what the operator should know, such as that other machines were not told. Empty: nothing.
+	// Warning reports an incomplete kick: other machines were not informed, for instance.
 	Warning string `json:"warning,omitempty"`
 }
 
-// RevokeRequest says whom to keep out: exactly one of the first three is set.
+// RevokeRequest says which clients to refuse. Exactly one of the first three fields is set.
 type RevokeRequest struct {
 	User    string `json:"user,omitempty"`
 	Session string `json:"session,omitempty"`
 	TokenID string `json:"token_id,omitempty"`
-	Seconds int64  `json:"seconds,omitempty"` // for how long; 0 is the server's default
+	Seconds int64  `json:"seconds,omitempty"` // duration; 0 is the default of the server
 }
 
-// RevokeResult is what a Revoke did.
+// RevokeResult is the outcome of a revocation.
 type RevokeResult struct {
 	Closed int       `json:"closed"` // connections
-	Until  time.Time `json:"until"`  // the client is kept out
-	Stored bool      `json:"stored"` // it outlives this server, and other machines hear of it
-	// Warning is what the operator should know, such as that it is not stored. Empty: nothing.
+	Until  time.Time `json:"until"`  // then the client is accepted again
+	Stored bool      `json:"stored"` // it survives this server, and other machines know it
+	// Warning reports an incomplete revocation: it is not stored, for instance.
 	Warning string `json:"warning"`
 }
 
-// LogsRequest says which log lines to send. The zero value asks for none, which is refused.
+// LogsRequest says which log lines to send. The zero value asks for none, and is refused.
 type LogsRequest struct {
-	User    string `json:"user,omitempty"` // these empty: any
+	User    string `json:"user,omitempty"` // empty, as the next two: any
 	Session string `json:"session,omitempty"`
 	Conn    string `json:"conn,omitempty"`
 	Worker  int    `json:"worker,omitempty"` // a slot; 0: any
 	Level   string `json:"level,omitempty"`  // the lowest: debug, info, warn or error
-	Follow  bool   `json:"follow,omitempty"` // those that come
-	Recent  bool   `json:"recent,omitempty"` // those that were written last
+	Follow  bool   `json:"follow,omitempty"` // lines from now on
+	Recent  bool   `json:"recent,omitempty"` // the last lines
 }
 
-// LostLines is a line between those of a log: some are missing here. Its JSON is a contract like that of [Status].
+// LostLines is a line among those of a log: lines are missing at its place. Its JSON is a contract like that of
+// [Status].
 type LostLines struct {
 	Lost   uint64 `json:"lost"`
-	Worker int    `json:"worker,omitempty"` // the slot where they were lost; 0: on the way to the reader
+	Worker int    `json:"worker,omitempty"` // slot where they were lost; 0: between the server and the client
 }
 
-// PublishRequest is a message to all subscribers of a topic.
+// PublishRequest is a text message to all subscribers of a topic.
 type PublishRequest struct {
 	Topic string `json:"topic"` // 1 to 256 bytes
 	Text  string `json:"text"`  // UTF-8, at most 1 MiB
 }
 
-// MarshalJSON writes no parameters as {}, never as null.
+// MarshalJSON encodes missing parameters as {}, never as null.
 func (s Session) MarshalJSON() ([]byte, error) {
 	type plain Session // without this method
 	if s.Params == nil {
@@ -119,7 +120,7 @@ func (s Session) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(s))
 }
 
-// MarshalJSON writes an empty list as [], never as null: scripts iterate over it.
+// MarshalJSON encodes an empty list as [], never as null: scripts iterate over it.
 func (l SessionList) MarshalJSON() ([]byte, error) {
 	type plain SessionList // without this method
 	if l.Sessions == nil {
@@ -128,7 +129,7 @@ func (l SessionList) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(l))
 }
 
-// query is the request as part of a URL.
+// query returns the request as the query of a URL.
 func (r SessionsRequest) query() string {
 	v := url.Values{}
 	if r.User != "" {
@@ -143,7 +144,7 @@ func (r SessionsRequest) query() string {
 	return v.Encode()
 }
 
-// parseSessionsRequest reads what query made.
+// parseSessionsRequest parses what query returns.
 func parseSessionsRequest(query url.Values) (SessionsRequest, error) {
 	r := SessionsRequest{User: query.Get("user"), Limit: DefaultSessions, After: query.Get("after")}
 	if s := query.Get("limit"); s != "" {
@@ -192,7 +193,7 @@ func (r LogsRequest) check() error {
 
 func (r PublishRequest) check() error {
 	if r.Topic == "" {
-		return badRequest("no topic")
+		return badRequest("topic is empty")
 	}
 	if err := checkText("topic", r.Topic, maxTopic); err != nil {
 		return err
@@ -200,7 +201,7 @@ func (r PublishRequest) check() error {
 	return checkText("text", r.Text, maxPublish)
 }
 
-// exactlyOne wants one value of pairs of names and values.
+// exactlyOne returns an error unless exactly one value is set. The pairs are three names, each followed by its value.
 func exactlyOne(pairs ...string) error {
 	set := 0
 	for i := 0; i < len(pairs); i += 2 {
@@ -222,7 +223,7 @@ func checkText(name, s string, most int) error {
 	case len(s) > most:
 		return badRequest("%s of %d bytes: want at most %d", name, len(s), most)
 	case !utf8.ValidString(s):
-		return badRequest("%s is no UTF-8", name)
+		return badRequest("%s is not UTF-8", name)
 	}
 	return nil
 }
