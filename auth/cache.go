@@ -12,8 +12,8 @@ const (
 	defaultCacheTTL     = 30 * time.Second
 )
 
-// Cache is a Verifier that remembers what another one has found genuine: when many clients come back at once, most with
-// a token that was seen before, no signature is checked twice. Refusals are not kept. Only hashes of tokens are.
+// Cache is a Verifier that remembers the valid tokens of another one: when many clients reconnect at once, most with a
+// token that was seen before, no signature is checked twice. It keeps no refusals, and only hashes of tokens.
 type Cache struct {
 	verifier Verifier
 	ttl      time.Duration
@@ -22,15 +22,16 @@ type Cache struct {
 	hits, misses atomic.Uint64
 }
 
-// CacheStats are the counters of a Cache.
+// CacheStats has the counters of a Cache.
 type CacheStats struct {
 	Hits, Misses uint64
-	Evicted      uint64 // entries that had to go for others before their time
+	Evicted      uint64 // entries removed early to make room
 	Entries      int
 }
 
-// NewCache makes a Cache of at most limit tokens, each kept for ttl and never beyond its End; 0 is 10,000 and 30 s.
-// For so long a token stays good although its key is gone; whether it was revoked is for the caller to look up.
+// NewCache returns a Cache of at most limit tokens, each kept for ttl and never beyond its Identity.End. 0 means 10,000
+// tokens and 30 s. During ttl a token stays valid even if its key was removed. The Cache does not know about
+// revocations: the caller checks those.
 func NewCache(v Verifier, limit int, ttl time.Duration) *Cache {
 	if limit <= 0 {
 		limit = defaultCacheEntries
@@ -41,7 +42,7 @@ func NewCache(v Verifier, limit int, ttl time.Duration) *Cache {
 	return &Cache{verifier: v, ttl: ttl, known: newTable[*Identity](limit)}
 }
 
-// Verify is part of Verifier.
+// Verify returns the cached Identity of token, or asks the underlying Verifier.
 func (c *Cache) Verify(ctx context.Context, token string) (*Identity, error) {
 	key := keyOf(token)
 	if id, ok := c.known.get(key, time.Now()); ok {
@@ -60,10 +61,10 @@ func (c *Cache) Verify(ctx context.Context, token string) (*Identity, error) {
 	return id, nil
 }
 
-// check is that of the Verifier behind.
+// check checks the underlying Verifier.
 func (c *Cache) check() error { return Check(c.verifier) }
 
-// earlier is the end of what was to last until then, but no longer than end; a zero end is never.
+// earlier returns the earlier of until and end. A zero end means never.
 func earlier(until, end time.Time) time.Time {
 	if !end.IsZero() && end.Before(until) {
 		return end
@@ -71,10 +72,10 @@ func earlier(until, end time.Time) time.Time {
 	return until
 }
 
-// Clear forgets all tokens, when keys have changed.
+// Clear removes all tokens. Call it when keys were removed.
 func (c *Cache) Clear() { c.known.clear() }
 
-// Stats are the counters as they are now.
+// Stats returns the current counters.
 func (c *Cache) Stats() CacheStats {
 	s := CacheStats{Hits: c.hits.Load(), Misses: c.misses.Load()}
 	s.Entries, s.Evicted = c.known.size()

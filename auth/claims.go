@@ -9,26 +9,27 @@ import (
 	"github.com/expedite-go/expedite/internal/strictjson"
 )
 
-// DefaultLeeway is how far clocks may differ where a configuration names nothing else.
+// DefaultLeeway is the tolerated difference between clocks if a configuration does not set one.
 const DefaultLeeway = 5 * time.Second
 
-// maxSeconds is the last second of the year 9999: a later time is a mistake, or an attempt to find an overflow.
+// maxSeconds is the last second of the year 9999. A later time is a mistake, or an attempt to cause an overflow.
 const maxSeconds = 253402300799
 
-// registered are the claims that have a field of Identity, or none.
+// registered lists the claims that never go into Identity.Claims.
 var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"}
 
-// defaultScopeClaims are where scopes stand: RFC 8693 §4.2, and what Microsoft and Okta write.
+// defaultScopeClaims lists the claims that hold scopes: scope is that of RFC 8693 §4.2, scp is used by Microsoft and
+// Okta.
 var defaultScopeClaims = []string{"scope", "scp"}
 
-// claimRules say which claims are accepted, and what becomes of them. RFC 7519 §4.1.
+// claimRules decides which claims are accepted and makes an Identity of them. RFC 7519 §4.1.
 type claimRules struct {
-	issuers, audiences []string // empty: any
+	issuers, audiences []string // empty means any
 	leeway             time.Duration
 	noExpiry           bool
 	userClaim          string
 	scopeClaims        []string
-	keep               []string // nil: all
+	keep               []string // nil means all
 	now                func() time.Time
 }
 
@@ -51,20 +52,20 @@ func (r *claimRules) prepare() {
 	}
 }
 
-// checkIssuer says whether the token is from somebody whose tokens are accepted.
+// checkIssuer checks that the token is from an accepted issuer.
 func (r *claimRules) checkIssuer(claims map[string]any) error {
 	iss, there := claims["iss"]
 	s, ok := iss.(string)
 	if there && !ok {
-		return malformed("the access token's iss is no text", nil)
+		return malformed("the access token's iss is not a string", nil)
 	}
 	if len(r.issuers) > 0 && !slices.Contains(r.issuers, s) {
-		return refuse(ReasonWrongIssuer, nil) // which Chain passes on
+		return refuse(ReasonWrongIssuer, nil) // Chain tries the next Verifier
 	}
 	return nil
 }
 
-// identity judges the claims of a genuine token; size is their length in bytes as they came.
+// identity checks the claims of a token whose signature is valid. size is their length in bytes as received.
 func (r *claimRules) identity(claims map[string]any, size int, token string) (*Identity, error) {
 	if err := r.checkIssuer(claims); err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func (r *claimRules) identity(claims map[string]any, size int, token string) (*I
 	}
 	id.Issuer, _ = claims["iss"].(string)
 	if id.User, _ = claims[r.userClaim].(string); !isName(id.User, MaxUser) {
-		return nil, malformed("the access token does not name a user as it should", nil)
+		return nil, malformed("the access token does not have a valid user", nil)
 	}
 	var err error
 	if id.Scopes, err = r.scopes(claims); err != nil {
@@ -91,18 +92,19 @@ func (r *claimRules) identity(claims map[string]any, size int, token string) (*I
 	return id, nil
 }
 
-// isName says whether s may stand for a user or a token: not empty, and without what does not print or was replaced.
+// isName reports whether s can name a user or a token: it is not empty and has no control characters and no replacement
+// characters.
 func isName(s string, limit int) bool {
 	return s != "" && len(s) <= limit && !strings.ContainsFunc(s, func(c rune) bool {
 		return c < ' ' || c == 0x7f || c == utf8.RuneError
 	})
 }
 
-// checkAudience: aud is a text or a list of texts, and one of them is expected. RFC 7519 §4.1.3.
+// checkAudience checks that aud, a string or a list of strings, contains an accepted audience. RFC 7519 §4.1.3.
 func (r *claimRules) checkAudience(claims map[string]any) error {
 	list, ok := texts(claims["aud"])
 	if _, there := claims["aud"]; there && !ok {
-		return malformed("the access token's aud is neither text nor a list of it", nil)
+		return malformed("the access token's aud is neither a string nor a list of strings", nil)
 	}
 	expected := func(a string) bool { return slices.Contains(r.audiences, a) }
 	if len(r.audiences) > 0 && !slices.ContainsFunc(list, expected) {
@@ -111,7 +113,7 @@ func (r *claimRules) checkAudience(claims map[string]any) error {
 	return nil
 }
 
-// texts is a claim that is one text or a list of them.
+// texts returns the strings of a claim that is a string or a list of strings.
 func texts(claim any) ([]string, bool) {
 	switch v := claim.(type) {
 	case string:
@@ -133,7 +135,8 @@ func texts(claim any) ([]string, bool) {
 	}
 }
 
-// checkTimes: exp, nbf and iat are numbers of seconds. It sets when id ends. RFC 7519 §4.1.4 to §4.1.6.
+// checkTimes checks exp, nbf and iat, which are numbers of seconds, and sets the expiry of id. RFC 7519 §4.1.4 to
+// §4.1.6.
 func (r *claimRules) checkTimes(id *Identity, claims map[string]any) error {
 	var times [3]time.Time
 	for i, name := range []string{"exp", "nbf", "iat"} {
@@ -143,7 +146,7 @@ func (r *claimRules) checkTimes(id *Identity, claims map[string]any) error {
 		}
 		seconds, ok := v.(float64)
 		if !ok || seconds < 0 || seconds > maxSeconds {
-			return malformed("the access token's "+name+" is no time", nil)
+			return malformed("the access token's "+name+" is not a time", nil)
 		}
 		whole := int64(seconds)
 		times[i] = time.Unix(whole, int64((seconds-float64(whole))*float64(time.Second))).UTC()
@@ -154,7 +157,7 @@ func (r *claimRules) checkTimes(id *Identity, claims map[string]any) error {
 	}
 	switch {
 	case exp.IsZero() && !r.noExpiry:
-		return malformed("the access token has no exp: it would be good for ever", nil)
+		return malformed("the access token has no exp: it would never expire", nil)
 	case id.Ended(now):
 		return &Error{Reason: ReasonExpired, Message: "the access token expired at " + exp.Format(time.RFC3339)}
 	case !nbf.IsZero() && now.Add(r.leeway).Before(nbf):
@@ -165,7 +168,7 @@ func (r *claimRules) checkTimes(id *Identity, claims map[string]any) error {
 	return nil
 }
 
-// scopes are what the first of the claims that is there says: a text with spaces between them, or a list.
+// scopes returns the scopes in the first scope claim that is present: a space-separated string or a list.
 func (r *claimRules) scopes(claims map[string]any) ([]string, error) {
 	for _, name := range r.scopeClaims {
 		claim, there := claims[name]
@@ -177,7 +180,7 @@ func (r *claimRules) scopes(claims map[string]any) ([]string, error) {
 			list = strings.Fields(s)
 		}
 		if !ok || len(list) > MaxScopes {
-			return nil, malformed("the access token's scopes cannot be read", nil)
+			return nil, malformed("the access token's scopes are malformed", nil)
 		}
 		var unique []string
 		for _, s := range list {
@@ -190,10 +193,10 @@ func (r *claimRules) scopes(claims map[string]any) ([]string, error) {
 	return nil, nil
 }
 
-// maxGrowth is how much longer compact JSON may become when it is written again: "9e20" becomes 21 digits.
+// maxGrowth is the factor by which compact JSON can grow when it is encoded again: "9e20" becomes 21 digits.
 const maxGrowth = 6
 
-// rest are the claims without a field of their own that the configuration keeps. It takes them out of claims.
+// rest returns the claims that the configuration keeps, without those that have their own field. It changes claims.
 func (r *claimRules) rest(claims map[string]any, size int) (rest map[string]any, partial bool) {
 	for _, name := range registered {
 		delete(claims, name)

@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// Reason is why a client is refused, in a word that programs may compare: the code of the answer and of the metrics.
+// Reason is the reason of a refusal, as a word for programs. It is the code of the answer and of the metrics.
 type Reason string
 
 // The reasons.
 const (
-	ReasonMissing       Reason = "missing"        // a token is required, and there is none
-	ReasonMalformed     Reason = "malformed"      // the token, or the way it was sent, makes no sense
-	ReasonExpired       Reason = "expired"        // it was good
-	ReasonNotYetValid   Reason = "not_yet_valid"  // it will be good
-	ReasonWrongAudience Reason = "wrong_audience" // it is for somebody else
-	ReasonWrongIssuer   Reason = "wrong_issuer"   // it is from somebody else
-	ReasonBadSignature  Reason = "bad_signature"  // no key that is known here has signed it
-	ReasonRevoked       Reason = "revoked"        // it was taken back
-	ReasonOrigin        Reason = "origin"         // the page comes from elsewhere
-	ReasonForbidden     Reason = "forbidden"      // it is good, but not for this
-	ReasonUnavailable   Reason = "unavailable"    // whoever could tell does not answer
-	ReasonUnknown       Reason = "unknown"        // nobody knows such a token
-	ReasonOverloaded    Reason = "overloaded"     // too many ask at once
+	ReasonMissing       Reason = "missing"        // a token is required and missing
+	ReasonMalformed     Reason = "malformed"      // the token, or the way it was sent, is not well formed
+	ReasonExpired       Reason = "expired"        // the token has expired
+	ReasonNotYetValid   Reason = "not_yet_valid"  // the token is not valid yet
+	ReasonWrongAudience Reason = "wrong_audience" // the token is for another audience
+	ReasonWrongIssuer   Reason = "wrong_issuer"   // the token is from another issuer
+	ReasonBadSignature  Reason = "bad_signature"  // no known key has signed the token
+	ReasonRevoked       Reason = "revoked"        // the token, its user or its session was revoked
+	ReasonOrigin        Reason = "origin"         // the page's origin may not connect
+	ReasonForbidden     Reason = "forbidden"      // the token is valid, but does not allow this
+	ReasonUnavailable   Reason = "unavailable"    // the verifier or a store cannot answer
+	ReasonUnknown       Reason = "unknown"        // no verifier knows the token
+	ReasonOverloaded    Reason = "overloaded"     // too many tokens are being verified
 )
 
-// The types of Error.Body.
+// The values of "type" in Error.Body.
 const (
 	typeInvalidRequest = "invalid_request"
 	typeInvalidToken   = "invalid_token"
@@ -38,27 +38,28 @@ const (
 	typeUnavailable    = "temporarily_unavailable"
 )
 
-// maxMessage bounds the text of an answer, in bytes.
+// maxMessage is the maximum length of the message in an answer, in bytes.
 const maxMessage = 256
 
-// Error is why a client is refused: how it is answered, and what the log says.
+// Error is the refusal of a client: the answer to it, and the cause for the log.
 type Error struct {
 	Reason Reason
-	// Message is for the client. It never holds a part of the token. Empty is a sentence made of Reason.
+	// Message is sent to the client. It never contains a part of the token. If it is empty, a sentence about Reason is
+	// sent.
 	Message string
-	// Err is the cause, for the log only; nil for none. It never holds the token either.
+	// Err is the cause, for the log only; it may be nil. It never contains a part of the token either.
 	Err error
 
-	foreign bool // the token is of a kind that the Verifier does not know: another one may
-	request bool // not the token is malformed, but the request around it
+	foreign bool // the token is of a kind that this Verifier does not know: another one may
+	request bool // the request is malformed, not the token
 }
 
-// refuse makes an Error that says its reason in a sentence.
+// refuse returns an Error whose message is the sentence about its reason.
 func refuse(reason Reason, cause error) *Error {
 	return &Error{Reason: reason, Message: reason.sentence(), Err: cause}
 }
 
-// Error describes the refusal for the log.
+// Error returns reason, message and cause, for the log.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("auth: %s: %s", e.Reason, e.message())
 	if e.Err != nil {
@@ -67,11 +68,11 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// AsError finds the *Error in err. Any other error says that a verifier could not tell: it becomes the cause of one
-// that is unavailable. nil stays nil.
+// AsError returns the *Error in err. Any other error means that a verifier could not decide: AsError wraps it in an
+// *Error with ReasonUnavailable. AsError(nil) is nil.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
@@ -82,8 +83,8 @@ func AsError(err error) *Error {
 	return refuse(ReasonUnavailable, err)
 }
 
-// Status is the HTTP status of the answer: 403 for an origin and for what is forbidden, 503 where it is worth trying
-// again, else 401.
+// Status returns the HTTP status of the answer: 403 for ReasonOrigin and ReasonForbidden, 503 for ReasonUnavailable and
+// ReasonOverloaded, and 401 for all others.
 func (e *Error) Status() int {
 	switch e.Reason {
 	case ReasonOrigin, ReasonForbidden:
@@ -95,20 +96,20 @@ func (e *Error) Status() int {
 	}
 }
 
-// Challenge is the value of WWW-Authenticate, empty if the answer has none. RFC 6750 §3.
+// Challenge returns the value of the WWW-Authenticate field, or "" if the answer has none. RFC 6750 §3.
 func (e *Error) Challenge() string {
 	const scheme = `Bearer realm="expedite"`
 	switch e.kind() {
 	case typeOrigin, typeUnavailable:
 		return ""
 	}
-	if e.Reason == ReasonMissing { // §3.1: without a reason for those who did not try
+	if e.Reason == ReasonMissing { // §3.1: no error code if no token was sent
 		return scheme
 	}
 	return fmt.Sprintf(`%s, error="%s", error_description="%s"`, scheme, e.kind(), quotable(e.message()))
 }
 
-// quotable makes s what RFC 6750 §3 allows in an error_description.
+// quotable replaces the characters that RFC 6750 §3 does not allow in an error_description.
 func quotable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -122,7 +123,7 @@ func quotable(s string) string {
 	}, s)
 }
 
-// kind is the error of RFC 6750 §3.1, or a word of the same kind.
+// kind returns the type of the error: an error code of RFC 6750 §3.1, or one like it.
 func (e *Error) kind() string {
 	switch e.Reason {
 	case ReasonMissing:
@@ -143,9 +144,9 @@ func (e *Error) kind() string {
 	}
 }
 
-// Body is the answer's body, as JSON: {"error":{"type":…,"code":…,"message":…}}. The code is the Reason; the type is
-// one of invalid_request (it was sent in a wrong way, or not at all), invalid_token, insufficient_scope,
-// forbidden_origin and temporarily_unavailable.
+// Body returns the body of the answer as JSON: {"error":{"type":…,"code":…,"message":…}}. The code is the Reason. The
+// type is invalid_request (the credential is missing or was sent in a wrong way), invalid_token, insufficient_scope,
+// forbidden_origin or temporarily_unavailable.
 func (e *Error) Body() []byte {
 	var body struct {
 		Error struct {
@@ -156,13 +157,14 @@ func (e *Error) Body() []byte {
 	}
 	body.Error.Type, body.Error.Code, body.Error.Message = e.kind(), e.Reason, e.message()
 	b, err := json.Marshal(body)
-	if err != nil { // three strings: there is none
+	if err != nil { // cannot happen: it is three strings
 		return []byte(`{}`)
 	}
 	return b
 }
 
-// RetryAfter is when it is worth trying again; 0 is never with this token.
+// RetryAfter returns how long the client should wait before it tries again. 0 means that this token will not be
+// accepted later either.
 func (e *Error) RetryAfter() time.Duration {
 	switch e.Reason {
 	case ReasonUnavailable:
@@ -185,7 +187,7 @@ func (e *Error) message() string {
 	return m
 }
 
-// sentence says a reason in more words.
+// sentence returns a sentence about a reason.
 func (r Reason) sentence() string {
 	switch r {
 	case ReasonMissing:

@@ -10,37 +10,39 @@ import (
 	"github.com/expedite-go/expedite/internal/urlquery"
 )
 
-// The names of what is found in a request.
+// Names in a request.
 const (
 	defaultParameter = "access_token"
 	ticketParameter  = "ticket"
 	bearerPrefix     = "bearer."
-	protocolHeader   = "Sec-Websocket-Protocol" // as net/http writes it
+	protocolHeader   = "Sec-Websocket-Protocol" // in the canonical form of net/http
 	defaultMaxToken  = 8 << 10
 )
 
-// Extractor finds a client's credential in its request. It looks, in this order, for ?ticket=, Authorization: Bearer, a
-// subprotocol bearer.<token> beside a real one, ?access_token=, and a cookie; the first that is there counts. The zero
-// Extractor looks everywhere. Any goroutine may use it.
+// Extractor finds the credential in a request. It looks for ?ticket=, Authorization: Bearer, a subprotocol
+// bearer.<token> next to a real one, ?access_token=, and a cookie, in this order; the first one present counts. The
+// zero Extractor looks in all places. It is safe for concurrent use.
 type Extractor struct {
-	// NoHeader, NoSubprotocol, NoQuery, NoCookie and NoTicket turn a way off. What is off is the application's: Strip
-	// leaves it alone.
+	// NoHeader, NoSubprotocol, NoQuery, NoCookie and NoTicket turn off a place. It is then left to the application:
+	// Strip does not remove anything from it.
 	NoHeader, NoSubprotocol, NoQuery, NoCookie, NoTicket bool
-	// QueryParameter is the name of the parameter; empty is access_token.
+	// QueryParameter is the name of the query parameter. Empty means access_token.
 	QueryParameter string
-	// Cookie is the name of the cookie; empty is access_token. It counts only if Origins.Matches.
+	// Cookie is the name of the cookie. Empty means access_token. The cookie counts only if Origins.Matches reports
+	// true.
 	Cookie string
-	// MaxToken is the longest token in bytes; 0 is 8 KiB.
+	// MaxToken is the maximum length of a token in bytes. 0 means 8 KiB.
 	MaxToken int
 }
 
-// Credential is what a client shows. The zero Credential is none. Printing it does not show the token.
+// Credential is a token and its source. The zero Credential means that there is none. Printing it does not show the
+// token.
 type Credential struct {
 	Token  string
 	Source Source
 }
 
-// String is the source and eight digits of HashToken.
+// String returns the source and eight digits of HashToken.
 func (c Credential) String() string {
 	if c.Source == SourceNone {
 		return c.Source.String()
@@ -48,10 +50,10 @@ func (c Credential) String() string {
 	return c.Source.String() + " " + c.fingerprint()
 }
 
-// GoString is String, for %#v.
+// GoString returns the same as String, for %#v.
 func (c Credential) GoString() string { return "auth.Credential{" + c.String() + "}" }
 
-// LogValue is the source and eight digits of HashToken. It is part of slog.LogValuer.
+// LogValue returns the source and eight digits of HashToken.
 func (c Credential) LogValue() slog.Value {
 	if c.Source == SourceNone {
 		return slog.GroupValue(slog.String("source", c.Source.String()))
@@ -61,8 +63,8 @@ func (c Credential) LogValue() slog.Value {
 
 func (c Credential) fingerprint() string { return HashToken(c.Token)[:8] }
 
-// Extract finds the credential of r. None is no error; the error of one that makes no sense is an *Error with
-// ReasonMalformed.
+// Extract returns the credential of r. If there is none, it returns the zero Credential and no error. A malformed one
+// is an *Error with ReasonMalformed.
 func (e Extractor) Extract(r *http.Request, o Origins) (Credential, error) {
 	ways := [...]struct {
 		source Source
@@ -107,7 +109,7 @@ func (e Extractor) cookie() string {
 	return e.Cookie
 }
 
-// check says whether a token may be one.
+// check checks the form of a token.
 func (e Extractor) check(token string, from Source) error {
 	limit := e.MaxToken
 	if limit <= 0 {
@@ -119,7 +121,7 @@ func (e Extractor) check(token string, from Source) error {
 	case len(token) > limit:
 		return badRequest("the access token is longer than %d bytes (%s)", limit, from)
 	case !isToken(token):
-		return badRequest("the access token has characters that none may have (%s)", from)
+		return badRequest("the access token contains invalid characters (%s)", from)
 	}
 	return nil
 }
@@ -128,8 +130,8 @@ func badRequest(format string, args ...any) error {
 	return &Error{Reason: ReasonMalformed, Message: fmt.Sprintf(format, args...), request: true}
 }
 
-// isToken is a bit wider than the b64token of RFC 6750 §2.1, as the tokens of this world are: visible ASCII but what
-// separates things in headers.
+// isToken reports whether s has the form of a token. It accepts more than the b64token of RFC 6750 §2.1, because real
+// tokens need it: visible ASCII without the characters that separate values in headers.
 func isToken(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == ',' || c == ';' || c == '\\' {
@@ -139,7 +141,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// fromHeader looks into Authorization. RFC 6750 §2.1.
+// fromHeader looks in Authorization. RFC 6750 §2.1.
 func fromHeader(r *http.Request) (token string, found bool, err error) {
 	values := r.Header.Values("Authorization")
 	for _, v := range values {
@@ -159,7 +161,7 @@ func fromHeader(r *http.Request) (token string, found bool, err error) {
 	return token, found, nil
 }
 
-// cutBearer takes the scheme off, in any case of letters. It reports false for another scheme.
+// cutBearer removes the scheme, in any case of letters. It reports false for another scheme.
 func cutBearer(v string) (rest string, ok bool) {
 	const scheme = "bearer"
 	v = strings.TrimLeft(v, " \t")
@@ -170,8 +172,8 @@ func cutBearer(v string) (rest string, ok bool) {
 	return rest, rest == "" || rest[0] == ' ' || rest[0] == '\t'
 }
 
-// fromSubprotocol looks for a subprotocol bearer.<token>, which a browser's page can set. It wants a real one beside
-// it: the server must choose one of those that were offered, and never chooses the token.
+// fromSubprotocol looks for a subprotocol bearer.<token>, which a page in a browser can set. It requires a real
+// subprotocol next to it: the server must choose one of those offered, and never chooses the token.
 func fromSubprotocol(r *http.Request) (token string, found bool, err error) {
 	beside := false
 	for _, v := range r.Header[protocolHeader] {
@@ -189,13 +191,13 @@ func fromSubprotocol(r *http.Request) (token string, found bool, err error) {
 		}
 	}
 	if found && !beside {
-		return "", false, badRequest("offer the name of a real subprotocol beside bearer.<token>: " +
+		return "", false, badRequest("offer the name of a real subprotocol next to bearer.<token>: " +
 			"the server cannot choose the token")
 	}
 	return token, found, nil
 }
 
-// fromQuery looks for a parameter.
+// fromQuery looks for a query parameter.
 func fromQuery(r *http.Request, name string) (token string, found bool, err error) {
 	if r.URL == nil {
 		return "", false, nil
@@ -205,22 +207,23 @@ func fromQuery(r *http.Request, name string) (token string, found bool, err erro
 			continue
 		}
 		if found {
-			return "", false, badRequest("the query parameter %s is there twice", name)
+			return "", false, badRequest("the query parameter %s occurs twice", name)
 		}
 		found = true
 		_, value, _ := strings.Cut(part, "=")
 		if token, err = url.QueryUnescape(value); err != nil {
-			return "", false, badRequest("the query parameter %s is not encoded as it should be", name)
+			return "", false, badRequest("the query parameter %s is not correctly encoded", name)
 		}
 	}
 	return token, found, nil
 }
 
-// fromCookie looks for a cookie. One name with two values is refused: a sub-domain can set cookies for its neighbors.
+// fromCookie looks for a cookie. It refuses two different values for one name, because a subdomain can set cookies for
+// its siblings.
 func fromCookie(r *http.Request, name string) (token string, found bool, err error) {
 	for _, c := range r.CookiesNamed(name) {
 		if found && c.Value != token {
-			return "", false, badRequest("the cookie %s is there twice", name)
+			return "", false, badRequest("the cookie %s occurs twice with different values", name)
 		}
 		token, found = c.Value, true
 	}

@@ -62,7 +62,7 @@ func TestExtract(t *testing.T) {
 		{name: "subprotocol in front", target: "/", header: []string{"Sec-WebSocket-Protocol: bearer.abc,chat"}, token: "abc", source: auth.SourceSubprotocol},
 		{name: "subprotocols in two fields", target: "/", header: []string{"Sec-WebSocket-Protocol: bearer.abc", "Sec-WebSocket-Protocol: chat"}, token: "abc", source: auth.SourceSubprotocol},
 		{name: "the same twice", target: "/", header: []string{"Sec-WebSocket-Protocol: bearer.abc, chat, bearer.abc"}, token: "abc", source: auth.SourceSubprotocol},
-		{name: "subprotocol alone", target: "/", header: []string{"Sec-WebSocket-Protocol: bearer.abc"}, bad: "real subprotocol beside"},
+		{name: "subprotocol alone", target: "/", header: []string{"Sec-WebSocket-Protocol: bearer.abc"}, bad: "real subprotocol next to"},
 		{name: "several subprotocols", target: "/", header: []string{"Sec-WebSocket-Protocol: chat, bearer.a, bearer.b"}, bad: "several"},
 		{name: "empty subprotocol", target: "/", header: []string{"Sec-WebSocket-Protocol: chat, bearer."}, bad: "empty"},
 		{name: "subprotocol that begins like it", target: "/", header: []string{"Sec-WebSocket-Protocol: bearers"}},

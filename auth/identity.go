@@ -10,67 +10,68 @@ import (
 	"time"
 )
 
-// Limits of an Identity that a Verifier makes.
+// Limits of an Identity that a Verifier of this package returns.
 const (
-	// MaxUser is the longest name of a user, in bytes: OpenID Connect allows 255.
+	// MaxUser is the maximum length of a user in bytes. OpenID Connect allows 255.
 	MaxUser = 256
-	// MaxTokenID is the longest jti that is kept as it is, in bytes. A longer one is treated as none.
+	// MaxTokenID is the maximum length of a jti in bytes. A longer one is ignored.
 	MaxTokenID = 128
-	// MaxScopes is the largest number of scopes.
+	// MaxScopes is the maximum number of scopes.
 	MaxScopes = 256
-	// MaxClaims is the size of all Claims together, in bytes of compact JSON. What is larger is left out as a whole:
-	// see Identity.Partial.
+	// MaxClaims is the maximum size of all Claims together, in bytes of compact JSON. Larger claims are left out as a
+	// whole: see Identity.Partial.
 	MaxClaims = 4 << 10
 )
 
-// Identity is who a client is. The zero Identity is a client that nobody has asked for its name.
+// Identity is what a token says about a client. The zero Identity is an anonymous client.
 type Identity struct {
-	// User is the subject that the client acts for: what App.SendUser takes. Empty is anonymous.
+	// User is the user that the client acts for, as in App.SendUser. Empty means anonymous.
 	User string
-	// Scopes is what the token is good for, in its order, each once.
+	// Scopes lists the scopes of the token in their order, without duplicates.
 	Scopes []string
-	// Claims is what else the token says, without iss, sub, aud, exp, nbf, iat, jti, scope and scp; nil for none. The
-	// values are those of encoding/json: numbers are float64. They may be shared: what lies in them is not changed.
+	// Claims has the other claims of the token: all but iss, sub, aud, exp, nbf, iat, jti, scope and scp. It may be
+	// nil. Values have the types of encoding/json: numbers are float64. The values may be shared and must not be
+	// changed.
 	Claims map[string]any
-	// Partial says that there were claims, and that they were left out because they are larger than MaxClaims. A
-	// Permit made by ClaimPermit then allows nothing, as it cannot know what they said.
+	// Partial is set if there were claims, but they were left out because they are larger than MaxClaims. A Permit of
+	// ClaimPermit then allows nothing, because it cannot know what they say.
 	Partial bool
-	// Issuer is who made the token, empty if it does not say.
+	// Issuer is the issuer of the token, or empty.
 	Issuer string
-	// Expiry is when the token ends, as it says itself; the zero Time is never.
+	// Expiry is the expiry in the token; the zero Time means never.
 	Expiry time.Time
-	// Leeway is how much longer the Verifier accepts the token, as clocks differ. See End.
+	// Leeway is how long the Verifier accepts the token after its Expiry, because clocks differ. See End.
 	Leeway time.Duration
-	// TokenID is the token's jti, or HashToken of it when it has none. It is no secret.
+	// TokenID is the jti of the token, or its HashToken if it has none. It is not secret.
 	TokenID string
-	// Source is where the token was found. A Verifier leaves it to its caller.
+	// Source is where the token was found in the request. Verifiers do not set it.
 	Source Source
 }
 
-// HasScope says whether the token is good for scope.
+// HasScope reports whether the token has scope. id may be nil.
 func (id *Identity) HasScope(scope string) bool {
 	return id != nil && slices.Contains(id.Scopes, scope)
 }
 
-// End is when the token is no longer accepted, for anything: Leeway after Expiry. The zero Time is never.
+// End returns when the token ceases to be accepted: Leeway after Expiry. The zero Time means never.
 func (id *Identity) End() time.Time {
 	if id.Expiry.IsZero() {
 		return time.Time{}
 	}
 	expiry := id.Expiry
-	if expiry.Unix() > maxSeconds { // a Verifier may say anything, and Add overflows
+	if expiry.Unix() > maxSeconds { // a Verifier may return anything, and Add overflows
 		expiry = time.Unix(maxSeconds, 0)
 	}
 	return expiry.Add(id.Leeway)
 }
 
-// Ended reports whether the token's End has come.
+// Ended reports whether End has passed.
 func (id *Identity) Ended(now time.Time) bool {
 	end := id.End()
 	return !end.IsZero() && !now.Before(end)
 }
 
-// Clone is a copy of id. Values within the claims are shared.
+// Clone returns a copy of id. Values within the claims are shared.
 func (id *Identity) Clone() *Identity {
 	if id == nil {
 		return nil
@@ -81,8 +82,7 @@ func (id *Identity) Clone() *Identity {
 	return &c
 }
 
-// LogValue is what of an Identity belongs into a log: user, token id, issuer and expiry, never the claims. It is part
-// of slog.LogValuer.
+// LogValue returns the user, token id, issuer and expiry. The claims are never logged.
 func (id Identity) LogValue() slog.Value {
 	attrs := make([]slog.Attr, 0, 4)
 	attrs = append(attrs, slog.String("user", id.User))
@@ -98,12 +98,12 @@ func (id Identity) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// hashDigits is the length of HashToken, in hex digits.
+// hashDigits is the length of the result of HashToken in hex digits.
 const hashDigits = 32
 
-// HashToken is a name for a token that does not give it away: the first 32 hex digits of its SHA-256. Of a token in
-// three parts the last one, the signature, does not count: whoever has an ECDSA signature can make another one of it
-// that is valid as well, and would get a new name for a revoked token.
+// HashToken returns a name for a token that does not reveal it: the first 32 hex digits of its SHA-256. If the token
+// has three parts, the last one, the signature, is left out. From one valid ECDSA signature anyone can compute another
+// one, and the token would get a new name that is not revoked.
 func HashToken(token string) string {
 	if strings.Count(token, ".") == 2 {
 		token = token[:strings.LastIndexByte(token, '.')]
@@ -117,15 +117,15 @@ type Source uint8
 
 // The sources. Their numbers are part of the encoded Identity.
 const (
-	SourceNone        Source = iota // there is none
+	SourceNone        Source = iota // no credential
 	SourceHeader                    // Authorization: Bearer
 	SourceSubprotocol               // a subprotocol bearer.<token>
 	SourceQuery                     // ?access_token=
-	SourceCookie                    // a cookie, of a page whose origin is allowed
-	SourceTicket                    // ?ticket=, good for one connection
+	SourceCookie                    // a cookie, from a page whose origin matches
+	SourceTicket                    // ?ticket=, valid for one connection
 )
 
-// String is the source in one word.
+// String returns the source as a word.
 func (s Source) String() string {
 	names := [...]string{"none", "header", "subprotocol", "query", "cookie", "ticket"}
 	if int(s) >= len(names) {

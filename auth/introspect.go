@@ -16,74 +16,75 @@ import (
 )
 
 const (
-	maxIntrospection = 64 << 10         // bytes of an answer
-	maxConcurrent    = 64               // requests at a time
-	maxWaiting       = 1024             // tokens that wait for their request
-	negativeShare    = 6                // a refusal is kept for this part of the time
-	maxNegative      = 10 * time.Second // and never longer
+	maxIntrospection = 64 << 10         // maximum size of a response in bytes
+	maxConcurrent    = 64               // maximum number of concurrent requests
+	maxWaiting       = 1024             // maximum number of tokens that wait for a request
+	negativeShare    = 6                // a refusal is kept for this fraction of CacheTTL
+	maxNegative      = 10 * time.Second // and at most this long
 )
 
-// IntrospectConfig says who knows the tokens. URL is required, and ClientID most often.
+// IntrospectConfig configures an Introspector. URL is required; most servers also require ClientID.
 type IntrospectConfig struct {
-	// URL is that of the introspection endpoint, with https; http is for loopback.
+	// URL is the address of the introspection endpoint. It must be https, except for loopback addresses.
 	URL string
-	// AllowHTTP accepts http for other hosts, in a network where nobody can read what is sent.
+	// AllowHTTP allows http for all hosts. Set it only if nobody can read the traffic of the network.
 	AllowHTTP bool
-	// ClientID and ClientSecret are what this server shows to the endpoint, as HTTP Basic.
+	// ClientID and ClientSecret authenticate this server at the endpoint, with HTTP Basic.
 	ClientID, ClientSecret string
-	// Client makes the requests; nil is one of its own. Redirects to other servers are refused with any.
+	// Client makes the requests; nil means a client of its own. Redirects to other servers are refused in any case.
 	Client *http.Client
-	// CacheTTL is how long an answer is good, at most until the token expires; 0 is 30 s, negative is not at all. A
-	// refusal is good for a sixth of it.
+	// CacheTTL is how long an answer is kept, at most until the token expires. 0 means 30 s; a negative value means
+	// that answers are not kept. A refusal is kept for a sixth of it, and at most 10 s.
 	CacheTTL time.Duration
-	// MaxEntries is the largest number of answers that are kept, and the same of refusals; 0 is 10,000.
+	// MaxEntries is the maximum number of answers kept, and also that of refusals. 0 means 10,000.
 	MaxEntries int
-	// Timeout bounds a question; 0 is 5 s.
+	// Timeout is the timeout of a request. 0 means 5 s.
 	Timeout time.Duration
-	// Issuers, Audiences, Leeway, UserClaim, ScopeClaims and Claims are those of JWTConfig.
+	// Issuers, Audiences, Leeway, UserClaim, ScopeClaims and Claims are as in JWTConfig.
 	Issuers, Audiences  []string
 	Leeway              time.Duration
 	UserClaim           string
 	ScopeClaims, Claims []string
 }
 
-// Introspector is a Verifier of opaque tokens: it asks whoever made them. RFC 7662. Equal tokens at the same time are
-// one question, answers are kept for some seconds, and only under the token's hash.
+// Introspector is a Verifier of opaque tokens: it asks the server that issued them. RFC 7662. Concurrent calls with the
+// same token share a request. Answers are kept for some seconds, under the hash of the token.
 type Introspector struct {
 	cfg    IntrospectConfig
 	remote *remote
 	rules  claimRules
 	known  *table[*Identity]
-	bad    *table[*Error] // of its own: made up tokens shall not push real ones out
-	slots  chan struct{}  // one for each request at a time
+	bad    *table[*Error] // separate: made-up tokens must not displace valid ones
+	slots  chan struct{}  // one for each concurrent request
 
 	mu     sync.Mutex
 	calls  map[tokenKey]*question
 	closed bool
-	asking sync.WaitGroup // a goroutine for each of calls
+	asking sync.WaitGroup // counts the goroutines of calls
 
 	requests, failed, hits, overload atomic.Uint64
 }
 
-// question is one that is under way.
+// question is a pending request about a token.
 type question struct {
-	done   chan struct{} // closed when the answer is there
+	done   chan struct{} // closed when the answer has arrived
 	id     *Identity
 	err    error
 	cancel context.CancelFunc
 }
 
-// IntrospectStats are the counters of an Introspector.
+// IntrospectStats has the counters of an Introspector.
 type IntrospectStats struct {
-	Requests   uint64 // that were sent
-	Failed     uint64 // of them: without an answer that makes sense
-	Hits       uint64 // tokens that were known, good or bad
-	Overloaded uint64 // tokens that were refused because too many waited
-	Evicted    uint64 // answers that had to go for others before their time
-	Entries    int    // answers that are kept
+	Requests   uint64 // requests sent
+	Failed     uint64 // requests without a usable response
+	Hits       uint64 // tokens answered from the cache, valid or not
+	Overloaded uint64 // tokens refused because too many were waiting
+	Evicted    uint64 // answers removed early to make room
+	Entries    int    // answers in the cache
 }
 
-// NewIntrospector makes a Verifier. It fails if the address is not accepted. Close it when it is no longer used.
+// NewIntrospector returns an Introspector. It fails if cfg.URL is not acceptable. Call Close when it is no longer
+// needed.
 func NewIntrospector(cfg IntrospectConfig) (*Introspector, error) {
 	r, err := newRemote(cfg.URL, cfg.Client, cfg.AllowHTTP)
 	if err != nil {
@@ -110,7 +111,7 @@ func NewIntrospector(cfg IntrospectConfig) (*Introspector, error) {
 	return i, nil
 }
 
-// Close gives up the questions that are under way. What is asked from then on is unavailable.
+// Close cancels the pending requests and waits for them. Later calls of Verify return ReasonUnavailable.
 func (i *Introspector) Close() error {
 	i.mu.Lock()
 	i.closed = true
@@ -123,7 +124,8 @@ func (i *Introspector) Close() error {
 	return nil
 }
 
-// Verify is part of Verifier. A token that the endpoint does not know, or knows as not good, is ReasonUnknown.
+// Verify asks the endpoint about token, unless the answer is cached. If the endpoint does not know the token, or says
+// that it is not active, the error has ReasonUnknown.
 func (i *Introspector) Verify(ctx context.Context, token string) (*Identity, error) {
 	if len(token) > maxJWT {
 		return nil, malformed("the access token is too long", nil)
@@ -150,10 +152,10 @@ func (i *Introspector) Verify(ctx context.Context, token string) (*Identity, err
 	}
 }
 
-// errClosed is the cause when somebody asks behind Close.
+// errClosed is the cause of refusals after Close.
 var errClosed = errors.New("auth: the introspector is closed")
 
-// question finds the one about this token that is under way, or asks it.
+// question returns the pending request about token, and starts one if there is none.
 func (i *Introspector) question(ctx context.Context, key tokenKey, token string) (*question, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -167,11 +169,11 @@ func (i *Introspector) question(ctx context.Context, key tokenKey, token string)
 		i.overload.Add(1)
 		return nil, refuse(ReasonOverloaded, nil)
 	}
-	// Others may wait for the answer when this client has gone.
+	// The request outlives this client, because others may wait for the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), i.cfg.Timeout)
 	q := &question{done: make(chan struct{}), cancel: cancel}
 	i.calls[key] = q
-	i.asking.Go(func() { // ends with the timeout or with Close, whichever comes first
+	i.asking.Go(func() { // ends with the timeout or with Close
 		defer cancel()
 		q.id, q.err = i.ask(ctx, key, token)
 		i.mu.Lock()
@@ -182,7 +184,7 @@ func (i *Introspector) question(ctx context.Context, key tokenKey, token string)
 	return q, nil
 }
 
-// ask makes the request when it is its turn, and keeps the answer.
+// ask sends the request as soon as there is a slot, and caches the answer.
 func (i *Introspector) ask(ctx context.Context, key tokenKey, token string) (*Identity, error) {
 	select {
 	case i.slots <- struct{}{}:
@@ -211,7 +213,7 @@ func (i *Introspector) ask(ctx context.Context, key tokenKey, token string) (*Id
 	return nil, err
 }
 
-// post asks the endpoint. RFC 7662 §2.1.
+// post sends the request. RFC 7662 §2.1.
 func (i *Introspector) post(ctx context.Context, token string) (claims map[string]any, size int, err error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.remote.url, strings.NewReader(form.Encode()))
@@ -219,7 +221,7 @@ func (i *Introspector) post(ctx context.Context, token string) (claims map[strin
 		return nil, 0, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if i.cfg.ClientID != "" { // RFC 6749 §2.3.1: encoded as in a form, both of them
+	if i.cfg.ClientID != "" { // RFC 6749 §2.3.1: both are form-encoded
 		req.SetBasicAuth(url.QueryEscape(i.cfg.ClientID), url.QueryEscape(i.cfg.ClientSecret))
 	}
 	b, err := i.remote.do(req, maxIntrospection)
@@ -228,7 +230,7 @@ func (i *Introspector) post(ctx context.Context, token string) (claims map[strin
 	}
 	claims, err = strictjson.Object(b)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s answers %w", i.remote.host, err)
+		return nil, 0, fmt.Errorf("the response of %s: %w", i.remote.host, err)
 	}
 	if _, ok := claims["active"].(bool); !ok {
 		return nil, 0, errors.New(i.remote.host + " does not say whether the token is active")
@@ -239,13 +241,13 @@ func (i *Introspector) post(ctx context.Context, token string) (claims map[strin
 // judge makes an Identity of an answer. RFC 7662 §2.2.
 func (i *Introspector) judge(claims map[string]any, size int, token string) (*Identity, error) {
 	if claims["active"] != true {
-		return nil, &Error{Reason: ReasonUnknown, Message: "the access token is not known, not any more, or not yet"}
+		return nil, &Error{Reason: ReasonUnknown, Message: "the access token is unknown or not active"}
 	}
 	delete(claims, "active")
 	return i.rules.identity(claims, size, token)
 }
 
-// Stats are the counters as they are now.
+// Stats returns the current counters.
 func (i *Introspector) Stats() IntrospectStats {
 	s := IntrospectStats{
 		Requests: i.requests.Load(), Failed: i.failed.Load(), Hits: i.hits.Load(), Overloaded: i.overload.Load(),

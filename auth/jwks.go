@@ -12,63 +12,64 @@ import (
 const (
 	defaultRefresh     = 15 * time.Minute
 	defaultMinInterval = time.Minute
-	firstRetry         = 5 * time.Second // after a fetch that failed; then twice that, and so on
-	impatientRetry     = time.Second     // while there is no key yet, and clients wait for one
-	refreshJitter      = 10              // a tenth of the time: workers shall not ask in step
+	firstRetry         = 5 * time.Second // delay after a failed fetch; it doubles with each further failure
+	impatientRetry     = time.Second     // delay while there are no keys yet and clients wait for them
+	refreshJitter      = 10              // up to a tenth is subtracted at random, so that workers do not fetch in step
 )
 
-// JWKSConfig says where a provider publishes its keys. Only URL is required.
+// JWKSConfig configures a JWKS. Only URL is required.
 type JWKSConfig struct {
-	// URL is that of the JWK set, with https; http is for loopback.
+	// URL is the address of the JWK set. It must be https, except for loopback addresses.
 	URL string
-	// AllowHTTP accepts http for other hosts, in a network where nobody can change what is sent.
+	// AllowHTTP allows http for all hosts. Set it only if nobody can change the traffic of the network.
 	AllowHTTP bool
-	// Client makes the requests; nil is one of its own. Redirects to other servers are refused with any.
+	// Client makes the requests; nil means a client of its own. Redirects to other servers are refused in any case.
 	Client *http.Client
-	// Refresh is how old keys may become; 0 is 15 min.
+	// Refresh is the maximum age of the keys. 0 means 15 min.
 	Refresh time.Duration
-	// MaxBytes is the largest answer; 0 is 1 MiB.
+	// MaxBytes is the maximum size of a response. 0 means 1 MiB.
 	MaxBytes int64
-	// MinInterval is the time between two fetches for the sake of a key that is not known, or has not signed a token that
-	// names it; 0 is 1 min. Anybody can make up such tokens.
+	// MinInterval is the minimum time between two fetches that a token causes, because its key is unknown or has not
+	// signed it. Anybody can make up such tokens. 0 means 1 min.
 	MinInterval time.Duration
-	// Timeout bounds a request; 0 is 5 s.
+	// Timeout is the timeout of a request. 0 means 5 s.
 	Timeout time.Duration
-	// OnError hears of each fetch that failed, on a goroutine of the JWKS. It must not block; nil is nobody. The error is
-	// ErrNoKeys if there are none from before.
+	// OnError, if not nil, is called after each failed fetch, on the goroutine of the JWKS. It must not block. If there
+	// are no keys from an earlier fetch, the error is ErrNoKeys.
 	OnError func(error)
 }
 
-// JWKS is a KeySource that follows a provider's JWK set. It keeps its keys while the provider is down, and starts
-// without any if that is down at the start. Secrets in the set are ignored, as everybody can read them. RFC 7517 §5.
+// JWKS is a KeySource that fetches the JWK set of a provider and refreshes it. While the provider is unreachable, it
+// keeps its keys; if the provider is unreachable at the start, it has none. It ignores secrets in the set, as everybody
+// can read them. RFC 7517 §5.
 type JWKS struct {
 	cfg    JWKSConfig
 	remote *remote
 	cancel context.CancelFunc
-	wake   chan struct{} // told when somebody wants a fetch
+	wake   chan struct{} // requests a fetch
 	done   chan struct{} // closed when the goroutine has ended
 
 	mu       sync.Mutex
 	keys     KeySet
-	set      []byte        // that they were read from
-	fault    error         // of the latest fetch
-	round    chan struct{} // closed at the end of the fetch that is under way or wanted; nil without
-	tried    time.Time     // when the latest fetch ended
-	asked    time.Time     // when a key was not known
+	set      []byte        // the JSON of keys
+	fault    error         // error of the latest fetch
+	round    chan struct{} // closed at the end of the current or requested fetch; nil if there is none
+	tried    time.Time     // end of the latest fetch
+	asked    time.Time     // latest request because of an unknown key
 	stats    JWKSStats
 	failures int // in a row
 }
 
-// JWKSStats are the counters of a JWKS.
+// JWKSStats has the counters of a JWKS.
 type JWKSStats struct {
 	Fetches, Failed uint64
-	Limited         uint64    // tokens for whose key MinInterval forbade to ask
-	Keys            int       // that can be used
-	Updated         time.Time // when they came; the zero Time is never
+	Limited         uint64    // lookups that MinInterval kept from a fetch
+	Keys            int       // usable keys
+	Updated         time.Time // time of the latest successful fetch; zero if there was none
 }
 
-// NewJWKS begins to follow a provider. It does not wait for the keys, and fails only if the address is not accepted.
-// Close it.
+// NewJWKS returns a JWKS and starts to fetch the keys, without waiting for them. It fails only if cfg.URL is not
+// acceptable. Call Close when the JWKS is no longer needed.
 func NewJWKS(cfg JWKSConfig) (*JWKS, error) {
 	r, err := newRemote(cfg.URL, cfg.Client, cfg.AllowHTTP)
 	if err != nil {
@@ -94,7 +95,7 @@ func NewJWKS(cfg JWKSConfig) (*JWKS, error) {
 	return j, nil
 }
 
-// Close ends the goroutine and gives up a fetch that is under way. The keys stay good.
+// Close cancels a fetch in progress and ends the goroutine. The keys stay usable.
 func (j *JWKS) Close() error {
 	j.cancel()
 	<-j.done
@@ -102,9 +103,9 @@ func (j *JWKS) Close() error {
 	return nil
 }
 
-// Keys is part of KeySource. It waits for a fetch if there are no keys yet, or none with the ID kid. A key without an
-// ID is taken for a kid only if it is the only one. A token without a kid is tried with the keys that are there. It
-// fails if there never were keys.
+// Keys returns the keys with the ID kid, or all keys if kid is empty. If there are no keys yet, or none with that ID,
+// it waits for a fetch. A key without an ID is returned for a kid only if it is the only key. Keys fails if no fetch
+// has succeeded yet.
 func (j *JWKS) Keys(ctx context.Context, kid string) ([]Key, error) {
 	found, round := j.lookUp(kid, time.Now())
 	if round == nil {
@@ -122,7 +123,7 @@ func (j *JWKS) Keys(ctx context.Context, kid string) ([]Key, error) {
 	return found, j.missing()
 }
 
-// missing is an error if there never were keys.
+// missing returns an error if no fetch has succeeded yet.
 func (j *JWKS) missing() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -135,7 +136,7 @@ func (j *JWKS) missing() error {
 	return fmt.Errorf("auth: JWKS: %w", ErrNoKeys)
 }
 
-// find looks a key up. With j.mu held.
+// find looks up keys. j.mu must be held.
 func (j *JWKS) find(kid string) []Key {
 	if kid == "" {
 		return j.keys
@@ -149,7 +150,7 @@ func (j *JWKS) find(kid string) []Key {
 	return nil
 }
 
-// lookUp finds keys; or the end of the fetch to wait for, if that may bring some.
+// lookUp returns keys, or the end of a fetch that may bring some.
 func (j *JWKS) lookUp(kid string, now time.Time) (found []Key, round <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -159,11 +160,11 @@ func (j *JWKS) lookUp(kid string, now time.Time) (found []Key, round <-chan stru
 	return nil, j.demand(now)
 }
 
-// demand is the end of the fetch that is under way, or of one that it asks for; nil if none is allowed now. With j.mu
-// held.
+// demand returns the end of the current fetch, or of one that it requests. It returns nil if no fetch is allowed now.
+// j.mu must be held.
 func (j *JWKS) demand(now time.Time) <-chan struct{} {
 	switch {
-	case j.round != nil: // one is under way
+	case j.round != nil: // a fetch is in progress
 		return j.round
 	case j.keys == nil && now.Sub(j.tried) < impatientRetry:
 		return nil
@@ -180,8 +181,8 @@ func (j *JWKS) demand(now time.Time) <-chan struct{} {
 	return j.round
 }
 
-// renew is part of renewer: a provider may give an ID to a new key that another one had. It waits for a fetch, of which
-// there is one in MinInterval, as for an ID that is not known.
+// renew looks for newer keys, because a provider may reuse the ID of an old key. As for an unknown ID, MinInterval
+// limits the fetches.
 func (j *JWKS) renew(ctx context.Context, since time.Time) bool {
 	j.mu.Lock()
 	newer := !j.stats.Updated.Before(since)
@@ -203,8 +204,8 @@ func (j *JWKS) renew(ctx context.Context, since time.Time) bool {
 	return !j.stats.Updated.Before(since)
 }
 
-// run fetches at the start, when the keys are old, and when somebody asks. All fetches are its own: there is never more
-// than one.
+// run fetches at the start, when the keys are old, and on request. Only run fetches, so there is at most one fetch at a
+// time.
 func (j *JWKS) run(ctx context.Context) {
 	defer close(j.done)
 	timer := time.NewTimer(0)
@@ -233,7 +234,7 @@ func (j *JWKS) run(ctx context.Context) {
 	}
 }
 
-// begin makes a round that others can wait for, if nobody has.
+// begin creates the round that others can wait for, unless one was requested already.
 func (j *JWKS) begin() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -242,7 +243,7 @@ func (j *JWKS) begin() {
 	}
 }
 
-// end takes the keys, if some came, tells those who wait, and says when to fetch again.
+// end stores the keys, if there are new ones, wakes those that wait, and returns the delay before the next fetch.
 func (j *JWKS) end(keys KeySet, set []byte, err error) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -250,7 +251,7 @@ func (j *JWKS) end(keys KeySet, set []byte, err error) time.Duration {
 	j.stats.Fetches++
 	close(j.round)
 	j.round = nil
-	select { // who asked meanwhile has got this round
+	select { // requests made during this fetch are served by it
 	case <-j.wake:
 	default:
 	}
@@ -265,7 +266,7 @@ func (j *JWKS) end(keys KeySet, set []byte, err error) time.Duration {
 	return next - rand.N(next/refreshJitter+1)
 }
 
-// fetch asks the provider. It returns the answer, too.
+// fetch requests the set and returns its keys and its JSON.
 func (j *JWKS) fetch(ctx context.Context) (KeySet, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.cfg.Timeout)
 	defer cancel()
@@ -284,7 +285,7 @@ func (j *JWKS) fetch(ctx context.Context) (KeySet, []byte, error) {
 	return keys, b, nil
 }
 
-// Stats are the counters as they are now.
+// Stats returns the current counters.
 func (j *JWKS) Stats() JWKSStats {
 	j.mu.Lock()
 	defer j.mu.Unlock()

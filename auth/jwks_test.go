@@ -201,10 +201,10 @@ func TestJWKSBadAnswers(t *testing.T) {
 		err    string // a part of what OnError hears
 	}{
 		{"fine", says(jwkSet(a)), tok, "", ""},
-		{"an error page", says("<html>maintenance</html>"), tok, auth.ReasonUnavailable, "no JSON"},
-		{"nothing", says(""), tok, auth.ReasonUnavailable, "no JSON"},
+		{"an error page", says("<html>maintenance</html>"), tok, auth.ReasonUnavailable, "not the JSON"},
+		{"nothing", says(""), tok, auth.ReasonUnavailable, "not the JSON"},
 		{"something else", says(`{"issuer":"x"}`), tok, auth.ReasonUnavailable, "neither a JWK set"},
-		{"an empty set", says(`{"keys":[]}`), tok, auth.ReasonUnavailable, "no key that can be used"},
+		{"an empty set", says(`{"keys":[]}`), tok, auth.ReasonUnavailable, "can be used"},
 		{"too many keys", says(`{"keys":[` + strings.Repeat(a.public+",", 64) + a.public + `]}`), tok, auth.ReasonUnavailable, "65 keys"},
 		{"too much", says(jwkSet(a) + strings.Repeat(" ", 1<<20)), tok, auth.ReasonUnavailable, "more than 1048576 bytes"},
 		{"a status of 500", fails(500), tok, auth.ReasonUnavailable, "answers 500"},
@@ -214,7 +214,7 @@ func TestJWKSBadAnswers(t *testing.T) {
 			_, _ = io.WriteString(w, `{"keys":[`)
 			_ = http.NewResponseController(w).Flush()
 			hangs(t)(w, r)
-		}, tok, auth.ReasonUnavailable, "does not finish"},
+		}, tok, auth.ReasonUnavailable, "is incomplete"},
 		{"a broken connection", func(w http.ResponseWriter, _ *http.Request) {
 			if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
 				_ = c.Close()
@@ -235,9 +235,9 @@ func TestJWKSBadAnswers(t *testing.T) {
 		}, tok, "", ""},
 		{"a key that is broken beside a good one", says(`{"keys":[{"kty":"EC","crv":"P-256"},` + a.public + `,7]}`), tok, "", ""},
 		{"a secret that everybody can read", says(`{"keys":[` + secret + `,` + a.public + `]}`), mustSign(t, secretKey, map[string]any{"sub": "admin"}), auth.ReasonBadSignature, ""},
-		{"a secret and nothing else", says(`{"keys":[` + secret + `]}`), tok, auth.ReasonUnavailable, "no key that can be used"},
+		{"a secret and nothing else", says(`{"keys":[` + secret + `]}`), tok, auth.ReasonUnavailable, "can be used"},
 		{"a private key: its public half counts", says(`{"keys":[` + rsaPrivate + `]}`), mustSign(t, rsaKey, map[string]any{"sub": "alice"}), "", ""},
-		{"keys for encryption", says(`{"keys":[` + change(t, a.public, "use", "enc") + `]}`), tok, auth.ReasonUnavailable, "no key that can be used"},
+		{"keys for encryption", says(`{"keys":[` + change(t, a.public, "use", "enc") + `]}`), tok, auth.ReasonUnavailable, "can be used"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newProvider(t, tt.answer)

@@ -9,30 +9,30 @@ import (
 	"time"
 )
 
-// JWTConfig says which JSON Web Tokens are accepted. Only Keys is required.
+// JWTConfig configures a JWT. Only Keys is required.
 type JWTConfig struct {
-	// Keys are what signatures are checked with: a KeySet, a File, a JWKS, or several joined by JoinKeys.
+	// Keys provides the keys that signatures are checked with: a KeySet, a File, a JWKS, or several joined by JoinKeys.
 	Keys KeySource
-	// Algorithms are those that are accepted: of HS, RS, PS and ES with 256, 384 or 512, EdDSA and Ed25519. nil: those
-	// the keys are good for. An unsigned token (none) is never accepted.
+	// Algorithms lists the accepted algorithms: HS, RS, PS and ES with 256, 384 or 512, EdDSA and Ed25519. nil means
+	// all that the keys are suitable for. Unsigned tokens (none) are never accepted.
 	Algorithms []string
-	// Issuers are those whose tokens are accepted, by their iss; empty is any. A token from another one is passed on by
-	// Chain.
+	// Issuers lists the accepted issuers, by iss. Empty means any. In a Chain, a token from another issuer goes to the
+	// next Verifier.
 	Issuers []string
-	// Audiences are those for which tokens are accepted, by one of their aud; empty is any.
+	// Audiences lists the accepted audiences; one of a token's aud must be among them. Empty means any.
 	Audiences []string
-	// Leeway is how far the issuer's clock may differ from this one: a token is good until so long after its exp. 0 is
-	// DefaultLeeway, negative is not at all.
+	// Leeway is the tolerated difference between the clock of the issuer and this one: a token is accepted for this
+	// time after its exp. 0 means DefaultLeeway, a negative value none.
 	Leeway time.Duration
-	// NoExpiry accepts tokens without exp, which are good until their key is changed.
+	// NoExpiry accepts tokens without exp. They stay valid until their key is removed.
 	NoExpiry bool
-	// UserClaim is the claim that names the user, a text; empty is sub.
+	// UserClaim is the claim with the user, a string. Empty means sub.
 	UserClaim string
-	// ScopeClaims are the claims that name the scopes; the first that a token has counts. nil is scope, scp.
+	// ScopeClaims lists the claims that may hold the scopes; the first one present counts. nil means scope and scp.
 	ScopeClaims []string
-	// Claims are the names of those that Identity.Claims keeps; nil is all.
+	// Claims lists the claims that are kept in Identity.Claims. nil means all.
 	Claims []string
-	// Now is the clock; nil is time.Now.
+	// Now returns the current time; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -43,8 +43,8 @@ type JWT struct {
 	rules      claimRules
 }
 
-// NewJWT makes a Verifier. It fails if nothing could be verified with the configuration: no key, one that is too weak,
-// an algorithm that is not known.
+// NewJWT returns a JWT. It fails if the configuration cannot verify any token: there is no key, a key is too weak, or
+// an algorithm is unknown.
 func NewJWT(cfg JWTConfig) (*JWT, error) {
 	if err := checkSource(cfg.Keys); err != nil {
 		return nil, fmt.Errorf("auth: JWT: %w", err)
@@ -63,8 +63,8 @@ func NewJWT(cfg JWTConfig) (*JWT, error) {
 	return j, nil
 }
 
-// NewIssuers makes a Verifier of several issuers, each with keys of its own, by their iss: a token of one that is
-// signed with a key of another is refused. Keys and Issuers of cfg do not count.
+// NewIssuers returns a Verifier of several issuers, each with its own keys, by iss. It refuses a token of one issuer
+// that is signed with a key of another. It ignores cfg.Keys and cfg.Issuers.
 func NewIssuers(cfg JWTConfig, issuers map[string]KeySource) (Verifier, error) {
 	if len(issuers) == 0 {
 		return nil, errors.New("auth: JWT without issuers")
@@ -81,13 +81,13 @@ func NewIssuers(cfg JWTConfig, issuers map[string]KeySource) (Verifier, error) {
 	return Chain(chain...), nil
 }
 
-// Verify is part of Verifier. It blocks only as long as the KeySource does.
+// Verify checks signature and claims of token. It blocks only as long as the KeySource does.
 func (j *JWT) Verify(ctx context.Context, token string) (*Identity, error) {
 	t, err := parseToken(token)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.rules.checkIssuer(t.claims); err != nil { // before the keys: those of another issuer are not asked for
+	if err := j.rules.checkIssuer(t.claims); err != nil { // before the keys: no request because of another issuer's token
 		return nil, err
 	}
 	if err := j.checkSignature(ctx, t); err != nil {
@@ -96,11 +96,10 @@ func (j *JWT) Verify(ctx context.Context, token string) (*Identity, error) {
 	return j.rules.identity(t.claims, t.payload, token)
 }
 
-// errNoKey is the cause when no key is there that the token may have been signed with.
+// errNoKey is the cause if no key can have signed the token.
 var errNoKey = errors.New("no key of that id and algorithm")
 
-// checkSignature tries the keys that may have signed t: by its kid, and of those only the ones that are good for its
-// algorithm.
+// checkSignature tries the keys that may have signed t: those with its kid that are suitable for its algorithm.
 func (j *JWT) checkSignature(ctx context.Context, t *jwtToken) error {
 	method := methods[t.alg]
 	if method == nil || len(j.algorithms) > 0 && !slices.Contains(j.algorithms, t.alg) {
@@ -111,14 +110,14 @@ func (j *JWT) checkSignature(ctx context.Context, t *jwtToken) error {
 	asked := time.Now()
 	keys, err := j.keys.Keys(ctx, t.kid)
 	signed, tried := t.signedBy(keys)
-	if !signed && len(keys) > 0 && renewed(ctx, j.keys, asked) { // a new key may have the name of an old one
+	if !signed && len(keys) > 0 && renewed(ctx, j.keys, asked) { // a new key may have the ID of an old one
 		keys, err = j.keys.Keys(ctx, t.kid)
 		signed, tried = t.signedBy(keys)
 	}
 	if signed {
 		return nil
 	}
-	if err != nil { // the right key may be one of those that are not there
+	if err != nil { // the right key may be one of those that are missing
 		return refuse(ReasonUnavailable, err)
 	}
 	if !tried {
@@ -129,7 +128,7 @@ func (j *JWT) checkSignature(ctx context.Context, t *jwtToken) error {
 	return refuse(ReasonBadSignature, nil)
 }
 
-// signedBy reports whether one of the keys has signed t, and whether any of them is good for its algorithm.
+// signedBy reports whether one of the keys has signed t, and whether one of them is suitable for its algorithm.
 func (t *jwtToken) signedBy(keys []Key) (signed, tried bool) {
 	for _, k := range keys {
 		if !k.allows(t.alg) {
@@ -143,13 +142,13 @@ func (t *jwtToken) signedBy(keys []Key) (signed, tried bool) {
 	return false, tried
 }
 
-// renewer is a KeySource that can look for newer keys than those that it had at some time. It reports whether it has
-// some, and may block until ctx ends.
+// renewer is a KeySource that can look for keys newer than a given time. renew reports whether it has some. It may
+// block until ctx ends.
 type renewer interface {
 	renew(ctx context.Context, since time.Time) bool
 }
 
-// renewed reports whether a source has newer keys than those that it had.
+// renewed reports whether s has keys newer than since, after it has looked for some.
 func renewed(ctx context.Context, s KeySource, since time.Time) bool {
 	r, ok := s.(renewer)
 	return ok && r.renew(ctx, since)

@@ -206,7 +206,7 @@ func TestNewJWTRefuses(t *testing.T) {
 		{"a short secret beside a good one", auth.JWTConfig{Keys: auth.JoinKeys(good, auth.Secret(nil))}, "0 bytes"},
 		{"a PEM file as a secret", auth.JWTConfig{Keys: auth.Secret([]byte("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE"))}, "PEM"},
 		{"a private key", auth.JWTConfig{Keys: auth.KeySet{{Public: k.ed}}}, "ed25519.PrivateKey"},
-		{"a key for what it is not good for", auth.JWTConfig{Keys: auth.KeySet{{Public: k.ed.Public(), Algorithms: []string{"HS256"}}}}, "not good for"},
+		{"a key for what it is not good for", auth.JWTConfig{Keys: auth.KeySet{{Public: k.ed.Public(), Algorithms: []string{"HS256"}}}}, "does not support"},
 		{"an unknown algorithm", auth.JWTConfig{Keys: good, Algorithms: []string{"HS257"}}, `"HS257"`},
 		{"none", auth.JWTConfig{Keys: good, Algorithms: []string{"none"}}, `"none"`},
 	} {

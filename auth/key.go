@@ -16,42 +16,44 @@ import (
 
 // Limits of keys.
 const (
-	// MinSecret is the shortest secret, in bytes: RFC 7518 §3.2 wants as many as the hash has, 32 for HS256, 48 for
-	// HS384 and 64 for HS512.
+	// MinSecret is the minimum length of a secret in bytes. RFC 7518 §3.2 requires the length of the hash: 32 for
+	// HS256, 48 for HS384 and 64 for HS512.
 	MinSecret = 32
-	// MaxKeys is the largest number of keys in one set.
+	// MaxKeys is the maximum number of keys in a set.
 	MaxKeys    = 64
 	minRSABits = 2048 // RFC 7518 §3.3
-	maxRSABits = 8192 // beyond it, a check costs milliseconds
+	maxRSABits = 8192 // beyond that, a check takes milliseconds
 )
 
-// Key is what signatures are checked with.
+// Key is a key that signatures are checked with.
 type Key struct {
-	// ID is the key's kid; empty if it has none.
+	// ID is the kid of the key, or empty.
 	ID string
-	// Algorithms are those that it may be used with; nil is all that its type is good for. Others than those never count.
+	// Algorithms restricts the algorithms that the key may be used with. nil means all that its type is suitable for.
+	// Other algorithms are never used.
 	Algorithms []string
-	// Public is an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey, or a secret as []byte.
+	// Public is an *rsa.PublicKey, an *ecdsa.PublicKey, an ed25519.PublicKey, or a secret as []byte.
 	Public any
 }
 
-// String is the ID and the algorithms, never the key.
+// String returns the ID and the algorithms, never the key.
 func (k Key) String() string { return fmt.Sprintf("key %q for %v", k.ID, k.algorithms()) }
 
-// GoString is String, for %#v.
+// GoString returns the same as String, for %#v.
 func (k Key) GoString() string { return k.String() }
 
-// KeySource has the keys for a token: those with the ID kid; if there are none of that name, those without an ID; all
-// of them if kid is empty. No key is no error: an error says that the source could not tell. It may block until ctx
-// ends. Any goroutine may call it; nobody changes what it returned.
+// KeySource provides the keys for a token. Keys returns those with the ID kid; if there are none, those without an ID;
+// and all of them if kid is empty. An error means that the source cannot tell; if it has no such key, it returns none
+// and no error. Keys may block until ctx ends, must be safe for concurrent use, and nobody may change the slice that it
+// returned.
 type KeySource interface {
 	Keys(ctx context.Context, kid string) ([]Key, error)
 }
 
-// KeySet is a fixed list of keys. Several may be in use at a time, for a rotation with overlap.
+// KeySet is a fixed list of keys. With several keys, rotation can overlap.
 type KeySet []Key
 
-// Keys is part of KeySource. It never fails.
+// Keys implements KeySource. It never fails.
 func (s KeySet) Keys(_ context.Context, kid string) ([]Key, error) { return s.find(kid), nil }
 
 func (s KeySet) find(kid string) []Key {
@@ -64,7 +66,7 @@ func (s KeySet) find(kid string) []Key {
 	return s.called("")
 }
 
-// called are the keys with this ID.
+// called returns the keys with this ID.
 func (s KeySet) called(id string) []Key {
 	var found []Key
 	for _, k := range s {
@@ -75,7 +77,7 @@ func (s KeySet) called(id string) []Key {
 	return found
 }
 
-// check says what is wrong with the keys of a configuration.
+// check reports what is wrong with configured keys.
 func (s KeySet) check() error {
 	if len(s) == 0 {
 		return errors.New("no key")
@@ -88,23 +90,23 @@ func (s KeySet) check() error {
 			return err
 		}
 		if len(k.algorithms()) == 0 {
-			return fmt.Errorf("a key that is restricted to %v: its type is not good for that", k.Algorithms)
+			return fmt.Errorf("a key is restricted to %v, which its type does not support", k.Algorithms)
 		}
 	}
 	return nil
 }
 
-// Secret makes a set of one secret: for HS256 from 32 bytes on, for HS384 from 48 and for HS512 from 64. NewJWT refuses
-// a shorter one. It keeps a copy of b.
+// Secret returns a set with one secret, a copy of b: for HS256 if it has at least 32 bytes, HS384 from 48 and HS512
+// from 64 bytes. NewJWT refuses a shorter secret.
 func Secret(b []byte) KeySet { return KeySet{{Public: bytes.Clone(b)}} }
 
-// JoinKeys makes one source of several: a token may be signed by a key of any of them. One that cannot tell matters
-// only if none of the others' keys fits.
+// JoinKeys joins several sources: a token may be signed by a key of any of them. The error of a source matters only if
+// no key of the others fits.
 func JoinKeys(sources ...KeySource) KeySource { return joined(sources) }
 
 type joined []KeySource
 
-// Keys is part of KeySource.
+// Keys returns the keys of all sources, and their errors joined.
 func (j joined) Keys(ctx context.Context, kid string) ([]Key, error) {
 	var all []Key
 	var errs []error
@@ -118,7 +120,7 @@ func (j joined) Keys(ctx context.Context, kid string) ([]Key, error) {
 	return all, errors.Join(errs...)
 }
 
-// renew is part of renewer.
+// renew implements renewer.
 func (j joined) renew(ctx context.Context, since time.Time) bool {
 	any := false
 	for _, s := range j {
@@ -127,7 +129,7 @@ func (j joined) renew(ctx context.Context, since time.Time) bool {
 	return any
 }
 
-// check says what is wrong with those that are fixed.
+// check checks each source that can be checked.
 func (j joined) check() error {
 	if len(j) == 0 {
 		return errors.New("without keys: none are joined")
@@ -140,7 +142,7 @@ func (j joined) check() error {
 	return nil
 }
 
-// checkSource says what is wrong with a source that is none, and with keys that do not change.
+// checkSource reports whether s is nil, and what is wrong with its fixed keys.
 func checkSource(s KeySource) error {
 	if isNil(s) {
 		return fmt.Errorf("without keys: a nil KeySource of type %T", s)
@@ -151,8 +153,8 @@ func checkSource(s KeySource) error {
 	return nil
 }
 
-// methods are the algorithms, with what carries them out. "none" is not among them. RFC 7518 §3.1, RFC 8037 §3.1,
-// RFC 9864 §2.2.
+// methods maps the names of the algorithms to their implementations. "none" is not among them. RFC 7518 §3.1, RFC 8037
+// §3.1, RFC 9864 §2.2.
 var methods = map[string]jwt.SigningMethod{
 	"HS256": jwt.SigningMethodHS256, "HS384": jwt.SigningMethodHS384, "HS512": jwt.SigningMethodHS512,
 	"RS256": jwt.SigningMethodRS256, "RS384": jwt.SigningMethodRS384, "RS512": jwt.SigningMethodRS512,
@@ -161,18 +163,18 @@ var methods = map[string]jwt.SigningMethod{
 	"EdDSA": jwt.SigningMethodEdDSA, "Ed25519": jwt.SigningMethodEdDSA,
 }
 
-// What each type of key is good for.
+// The algorithms that each type of key is suitable for.
 var (
 	secretAlgorithms  = []string{"HS256", "HS384", "HS512"}
 	rsaAlgorithms     = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 	p256Algorithms    = []string{"ES256"}
 	p384Algorithms    = []string{"ES384"}
 	p521Algorithms    = []string{"ES512"}
-	ed25519Algorithms = []string{"EdDSA", "Ed25519"} // two names of one thing
+	ed25519Algorithms = []string{"EdDSA", "Ed25519"} // two names of the same algorithm
 )
 
-// goodFor are the algorithms of a key by its type and size, whatever anybody else says: that a public key never serves
-// as a secret is decided here.
+// goodFor returns the algorithms that a key is suitable for by its type and size alone. This is what keeps a public key
+// from being used as a secret.
 func goodFor(public any) []string {
 	if checkPublic(public) != nil {
 		return nil
@@ -196,7 +198,7 @@ func goodFor(public any) []string {
 	}
 }
 
-// checkPublic says why a key is good for nothing.
+// checkPublic reports why a key cannot be used at all.
 func checkPublic(public any) error {
 	switch k := public.(type) {
 	case []byte:
@@ -230,7 +232,7 @@ func checkPublic(public any) error {
 	return nil
 }
 
-// algorithms are those that the key may be used with: its type is good for them, and Algorithms lists them.
+// algorithms returns the algorithms that the key may be used with: its type is suitable, and Algorithms allows them.
 func (k Key) algorithms() []string {
 	good := goodFor(k.Public)
 	if k.Algorithms == nil {
@@ -245,7 +247,7 @@ func (k Key) algorithms() []string {
 	return both
 }
 
-// allows says whether the key may be used with an algorithm.
+// allows reports whether the key may be used with an algorithm.
 func (k Key) allows(alg string) bool {
 	return slices.Contains(goodFor(k.Public), alg) && (k.Algorithms == nil || slices.Contains(k.Algorithms, alg))
 }

@@ -12,35 +12,35 @@ import (
 	"time"
 )
 
-// fileInterval is how often a file of keys is looked at, at most.
+// fileInterval is the minimum time between two checks for changes.
 const fileInterval = time.Second
 
-// File is a KeySource that follows a file. Make one with KeyFile or SecretFile. It is looked at when it is used, at
-// most once a second, and read again when its time, its size or its place on the disk has changed: replace it by
-// renaming another over it. While the new content cannot be read, the old keys stay.
+// File is a KeySource that reads keys from a file; KeyFile and SecretFile open one. When it is used, but at most once a
+// second, it checks the file and reads it again if its modification time, size or inode has changed. Replace the file
+// by renaming another one over it. If the new content cannot be read, the old keys stay in use.
 type File struct {
 	path  string
 	parse func([]byte) (KeySet, error)
 
 	keys    atomic.Pointer[KeySet]
-	next    atomic.Int64 // when to look again, in nanoseconds since 1970
+	next    atomic.Int64 // time of the next check, in nanoseconds since 1970
 	reloads atomic.Uint64
 	failed  atomic.Uint64
 
-	mu     sync.Mutex // held while somebody looks
+	mu     sync.Mutex // held during a check
 	info   os.FileInfo
-	fault  string // the latest error: one is reported once
+	fault  string // latest error, which is reported once
 	report func(error)
 }
 
-// KeyFile reads a file in one of the forms of ParseKeys, and follows it.
+// KeyFile opens a file in one of the formats of ParseKeys.
 func KeyFile(path string) (*File, error) { return openFile(path, ParseKeys) }
 
-// SecretFile reads a file that holds what ParseSecret reads, and follows it.
+// SecretFile opens a file in one of the formats of ParseSecret.
 func SecretFile(path string) (*File, error) { return openFile(path, ParseSecret) }
 
-// ParseSecret reads a secret for HS256, HS384 or HS512: a text of at least 32 bytes, without the line ends behind it,
-// or what GenerateKey makes of one, a JWK of kty oct or a set of them.
+// ParseSecret parses a secret for HS256, HS384 or HS512: text of at least 32 bytes, without the line ends after it, or
+// the output of GenerateKey, which is a JWK of kty oct or a set of them.
 func ParseSecret(b []byte) (KeySet, error) {
 	set := Secret(trimSecret(b))
 	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("{")) {
@@ -51,7 +51,7 @@ func ParseSecret(b []byte) (KeySet, error) {
 	}
 	for _, k := range set {
 		if _, ok := k.Public.([]byte); !ok {
-			return nil, errors.New("auth: secret: a key that is none")
+			return nil, errors.New("auth: secret: a key that is not a secret")
 		}
 	}
 	if err := set.check(); err != nil {
@@ -71,17 +71,18 @@ func openFile(path string, parse func([]byte) (KeySet, error)) (*File, error) {
 	return f, nil
 }
 
-// OnError sets who hears of a new content that cannot be read: once for each error, on a goroutine that asks for keys.
+// OnError sets the function that is called when new content cannot be read, once per error. It is called on a goroutine
+// that asks for keys.
 func (f *File) OnError(report func(error)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.report = report
 }
 
-// Reloads counts how often the file was read again, and how often that failed.
+// Reloads returns how often the file was read again, and how often that failed.
 func (f *File) Reloads() (done, failed uint64) { return f.reloads.Load(), f.failed.Load() }
 
-// Keys is part of KeySource. It never fails.
+// Keys implements KeySource. It never fails.
 func (f *File) Keys(ctx context.Context, kid string) ([]Key, error) {
 	if now := time.Now(); now.UnixNano() >= f.next.Load() && f.mu.TryLock() {
 		f.next.Store(now.Add(fileInterval).UnixNano())
@@ -91,7 +92,7 @@ func (f *File) Keys(ctx context.Context, kid string) ([]Key, error) {
 	return f.keys.Load().Keys(ctx, kid)
 }
 
-// look reads the file again if it has changed. With f.mu held.
+// look reads the file again if it has changed. f.mu must be held.
 func (f *File) look() {
 	info, err := os.Stat(f.path)
 	if err == nil {
@@ -99,7 +100,7 @@ func (f *File) look() {
 			return
 		}
 		err = f.load()
-		f.info = info // broken content is not read again before it changes
+		f.info = info // do not read bad content again before it changes
 	}
 	if err == nil {
 		f.reloads.Add(1)
@@ -116,7 +117,7 @@ func (f *File) look() {
 	}
 }
 
-// load reads the file. With f.mu held, or before anybody else knows f.
+// load reads the file. f.mu must be held unless f is new.
 func (f *File) load() error {
 	file, err := os.Open(f.path)
 	if err != nil {

@@ -10,22 +10,22 @@ import (
 	"strings"
 )
 
-// Origins are the pages that may connect beside those of the server's own host: exact origins
-// (https://app.example.com), all sub-domains of a host at any depth, but not itself (https://*.example.com), null, or *
-// for every page. Make a list with ParseOrigins. The zero Origins is the own host only.
+// Origins lists the pages that may connect in addition to those of the server's own host. An entry is an exact origin
+// (https://app.example.com), all subdomains of a host at any depth without the host itself (https://*.example.com),
+// null, or * for every page. ParseOrigins makes a list. The zero Origins allows only the server's own host.
 //
-// A browser lets any page open a WebSocket to any server, and sends the server's cookies along; SameSite does not stop
-// a page on another port of the same host. The Origin header is what tells such a page apart. RFC 6455 §10.2.
+// A browser lets any page open a WebSocket to any server and sends the server's cookies along; SameSite does not stop a
+// page on another port of the same host. Only the Origin header tells such pages apart. RFC 6455 §10.2.
 type Origins []string
 
-// anyOrigin and nullOrigin are entries that are no origins.
+// Entries that are not origins.
 const (
 	anyOrigin  = "*"
 	nullOrigin = "null"
 )
 
-// ParseOrigins reads a list of origins and gives them the form that Origins compares: lower case, without the default
-// port. An empty entry is an error, as it is most often an empty variable.
+// ParseOrigins parses a list of origins and normalizes them for comparison: lower case, without the default port. An
+// empty entry is an error, because it usually comes from an empty variable.
 func ParseOrigins(list []string) (Origins, error) {
 	origins := make(Origins, 0, len(list))
 	for _, entry := range list {
@@ -41,31 +41,31 @@ func ParseOrigins(list []string) (Origins, error) {
 		}
 		host, isWildcard := strings.CutPrefix(o.host, "*.")
 		if strings.Contains(host, "*") || isWildcard && !strings.Contains(host, ".") {
-			return nil, fmt.Errorf("auth: origin %q: * may stand for sub-domains only, as in https://*.example.com", entry)
+			return nil, fmt.Errorf("auth: origin %q: * is allowed for subdomains only, as in https://*.example.com", entry)
 		}
 		origins = append(origins, o.String())
 	}
 	return origins, nil
 }
 
-// Allows says whether the page that made r may connect. A request without an Origin header is not from a browser, and
-// allowed. The page of the server's own host and port is allowed; another port is another origin. null, which sandboxed
-// frames and files send, is only allowed by name or by *.
+// Allows reports whether the page that made r may connect. A request without an Origin header does not come from a
+// browser and is allowed. A page of the server's own host and port is allowed; another port is another origin. The
+// origin null, which sandboxed frames and files send, is allowed only if it or * is listed.
 func (o Origins) Allows(r *http.Request) bool {
 	values := r.Header.Values("Origin")
 	return len(values) == 0 || slices.Contains(o, anyOrigin) || len(values) == 1 && o.match(values[0], r)
 }
 
-// Matches says whether r comes from a page that may use this server's cookies: an Origin header is there, and it is
-// that of the own host or of a listed origin. Neither * nor null count: whoever allows every page means clients that
-// bring their token themselves. With cookies it would let every page on the web act for whoever is logged in
-// (cross-site WebSocket hijacking), and a frame that sends null can be part of any page.
+// Matches reports whether r comes from a page that may use this server's cookies: it has an Origin header that matches
+// the server's own host or a listed origin. * and null do not count. A list with * is for clients that send their token
+// themselves; with cookies, it would let every page on the web act for the user (cross-site WebSocket hijacking). A
+// frame with the origin null can be part of any page.
 func (o Origins) Matches(r *http.Request) bool {
 	values := r.Header.Values("Origin")
 	return len(values) == 1 && values[0] != nullOrigin && o.match(values[0], r)
 }
 
-// match looks for the origin of a page: the server's own, or a listed one.
+// match reports whether value is the server's own origin or a listed one.
 func (o Origins) match(value string, r *http.Request) bool {
 	if value == nullOrigin {
 		return slices.Contains(o, nullOrigin)
@@ -77,10 +77,10 @@ func (o Origins) match(value string, r *http.Request) bool {
 	return page.isHost(r) || slices.ContainsFunc(o, page.isListed)
 }
 
-// origin is scheme, host and port. RFC 6454 §4.
+// origin is a scheme, host and port. RFC 6454 §4.
 type origin struct{ scheme, host, port string }
 
-// String is the serialization of RFC 6454 §6.2.
+// String returns the serialization of RFC 6454 §6.2.
 func (o origin) String() string {
 	host := o.host
 	if strings.Contains(host, ":") {
@@ -92,7 +92,7 @@ func (o origin) String() string {
 	return o.scheme + "://" + host + ":" + o.port
 }
 
-// parseOrigin reads an origin in lower case.
+// parseOrigin parses an origin in lower case.
 func parseOrigin(s string) (origin, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	switch {
@@ -125,8 +125,8 @@ func defaultPort(scheme string) string {
 	}
 }
 
-// isHost says whether r was sent to this origin. Behind a proxy that ends TLS, the server does not know its own scheme:
-// a Host without a port then has the page's default port.
+// isHost reports whether r was sent to this origin. Behind a proxy that terminates TLS, the server does not know its
+// own scheme: a Host without a port then has the default port of the page's scheme.
 func (o origin) isHost(r *http.Request) bool {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -138,7 +138,7 @@ func (o origin) isHost(r *http.Request) bool {
 	return host != "" && strings.EqualFold(host, o.host) && port == o.port && o.port != ""
 }
 
-// isListed says whether an entry stands for this origin.
+// isListed reports whether an entry matches this origin.
 func (o origin) isListed(entry string) bool {
 	scheme, rest, ok := strings.Cut(entry, "://*.")
 	if !ok {

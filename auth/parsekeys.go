@@ -15,11 +15,11 @@ import (
 	"github.com/MicahParks/jwkset"
 )
 
-// maxKeyFile is the largest file of keys, in bytes.
+// maxKeyFile is the maximum size of a key file in bytes.
 const maxKeyFile = 1 << 20
 
-// ParseKeys reads keys: PEM blocks (PUBLIC KEY, RSA PUBLIC KEY, CERTIFICATE, and the kinds of PRIVATE KEY for their
-// public half), a JWK set, or one JWK. Secrets (kty oct) are among them. A key that cannot be used is an error.
+// ParseKeys parses PEM blocks (PUBLIC KEY, RSA PUBLIC KEY, CERTIFICATE, and the kinds of PRIVATE KEY, of which it takes
+// the public half), a JWK set, or a single JWK. Secrets (kty oct) are included. A key that cannot be used is an error.
 func ParseKeys(b []byte) (KeySet, error) {
 	found, err := parseKeyFile(b)
 	if err != nil {
@@ -35,14 +35,14 @@ func ParseKeys(b []byte) (KeySet, error) {
 	return set, nil
 }
 
-// rawKey is a key as it stands in a file, private or public.
+// rawKey is a key as it is in a file, private or public.
 type rawKey struct {
 	id  string
-	alg string // empty: what its type is good for
+	alg string // empty means all that its type is suitable for
 	key any
 }
 
-// public is the half that signatures are checked with.
+// public returns the half that signatures are checked with.
 func (k rawKey) public() Key {
 	pub := Key{ID: k.id, Public: k.key}
 	if s, ok := k.key.(crypto.Signer); ok {
@@ -57,7 +57,7 @@ func (k rawKey) public() Key {
 	return pub
 }
 
-// parseKeyFile reads PEM or JSON.
+// parseKeyFile parses PEM or JSON.
 func parseKeyFile(b []byte) ([]rawKey, error) {
 	if len(b) > maxKeyFile {
 		return nil, fmt.Errorf("more than %d bytes", maxKeyFile)
@@ -89,24 +89,24 @@ func parsePEM(b []byte) ([]rawKey, error) {
 		case block.Type == "CERTIFICATE":
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
-				return nil, errors.New("a certificate that cannot be read")
+				return nil, errors.New("a certificate that is malformed")
 			}
 			list = append(list, rawKey{key: cert.PublicKey})
 			continue
 		}
 		key, err := jwkset.LoadX509KeyInfer(block)
 		if err != nil {
-			return nil, fmt.Errorf("a PEM block %q that cannot be read", block.Type)
+			return nil, fmt.Errorf("a PEM block %q that is malformed", block.Type)
 		}
 		list = append(list, rawKey{key: key})
 	}
 	if len(list) == 0 {
-		return nil, errors.New("no PEM block that can be read")
+		return nil, errors.New("no PEM block with a key")
 	}
 	return list, nil
 }
 
-// parseJWKs reads a set, or one key.
+// parseJWKs parses a set or a single key.
 func parseJWKs(b []byte) ([]rawKey, error) {
 	raw, err := splitJWKs(b)
 	if err != nil {
@@ -123,7 +123,7 @@ func parseJWKs(b []byte) ([]rawKey, error) {
 	return list, nil
 }
 
-// splitJWKs finds the keys of a set; a key that stands alone is a set of one.
+// splitJWKs returns the keys of a set. A single key is a set of one.
 func splitJWKs(b []byte) ([]json.RawMessage, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -131,7 +131,7 @@ func splitJWKs(b []byte) ([]json.RawMessage, error) {
 	}
 	switch err := json.Unmarshal(b, &set); {
 	case err != nil:
-		return nil, errors.New("no JSON of a JWK set")
+		return nil, errors.New("not the JSON of a JWK set")
 	case set.Keys == nil && set.Kty == "":
 		return nil, errors.New("JSON that is neither a JWK set nor a JWK")
 	case set.Keys == nil:
@@ -142,11 +142,11 @@ func splitJWKs(b []byte) ([]json.RawMessage, error) {
 	return set.Keys, nil
 }
 
-// parseJWK reads one key; without private, only its public half, and no secret. RFC 7517 §4.
+// parseJWK parses a key. Without private, it returns only the public half, and no secrets. RFC 7517 §4.
 func parseJWK(raw json.RawMessage, private bool) (rawKey, error) {
 	var m jwkset.JWKMarshal
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return rawKey{}, errors.New("no JSON of a JWK")
+		return rawKey{}, errors.New("not the JSON of a JWK")
 	}
 	switch {
 	case m.USE != "" && m.USE != jwkset.UseSig:
@@ -157,9 +157,9 @@ func parseJWK(raw json.RawMessage, private bool) (rawKey, error) {
 	case len(m.OTH) > 0:
 		return rawKey{}, errors.New("an RSA key of more than two primes")
 	case m.ALG != "" && methods[string(m.ALG)] == nil:
-		return rawKey{}, errors.New("a key for an algorithm that is not for signatures, or not accepted")
+		return rawKey{}, errors.New("a key for an algorithm that does not sign or is not supported")
 	}
-	// The certificates beside a key prove nothing here, and the library may fetch x5u.
+	// The certificates of a key prove nothing here, and the library might fetch x5u.
 	m.X5C, m.X5U, m.X5T, m.X5TS256, m.KEYOPS = nil, "", "", "", nil
 	if !private {
 		m.D, m.K = "", ""
@@ -170,7 +170,7 @@ func parseJWK(raw json.RawMessage, private bool) (rawKey, error) {
 	}
 	k := rawKey{id: m.KID, alg: string(m.ALG), key: jwk.Key()}
 	if e, ok := k.key.(ed25519.PrivateKey); ok && !ed25519.NewKeyFromSeed(e.Seed()).Equal(e) {
-		return rawKey{}, errors.New("an Ed25519 key whose halves do not belong together")
+		return rawKey{}, errors.New("an Ed25519 key whose halves do not match")
 	}
 	return k, nil
 }

@@ -7,11 +7,11 @@ type Action uint8
 
 // The actions.
 const (
-	ActionSubscribe Action = iota // to hear what is published
-	ActionPublish                 // to publish
+	ActionSubscribe Action = iota // receive publications
+	ActionPublish                 // publish
 )
 
-// String is the action in one word.
+// String returns the action as a word.
 func (a Action) String() string {
 	switch a {
 	case ActionSubscribe:
@@ -23,18 +23,18 @@ func (a Action) String() string {
 	}
 }
 
-// Permit says whether a client may do something with a topic. A nil Identity is an anonymous client. Any goroutine may
-// call it; it does not block.
+// Permit reports whether a client may perform an action on a topic. A nil Identity is an anonymous client. A Permit
+// must be safe for concurrent use and must not block.
 type Permit func(id *Identity, a Action, topic string) bool
 
-// ClaimPermit makes a Permit of two claims, each a topic pattern or a list of them: a topic's name, one that ends with
-// * for all topics that begin so, or * alone. {user} in it stands for the user's own name, in which a * is no pattern.
+// ClaimPermit returns a Permit that reads two claims. Each is a topic pattern or a list of them: the name of a topic, a
+// prefix followed by *, or * alone. {user} is replaced by the user's name, in which a * is not a pattern.
 //
 //	{"sub": "alice", "subscribe": ["lobby", "user.{user}.*"], "publish": ["lobby"]}
 //
-// A claim that is absent restricts nothing, and neither does one whose name is empty; one that makes no sense allows
-// nothing, nor does an Identity that is Partial. An anonymous client has no claims, and may do everything: require a
-// token where it may not.
+// A missing claim restricts nothing, and neither does an empty claim name. A malformed claim allows nothing, and
+// neither does an Identity that is Partial. An anonymous client has no claims and may do everything: where that is not
+// wanted, require a token.
 func ClaimPermit(subscribeClaim, publishClaim string) Permit {
 	return func(id *Identity, a Action, topic string) bool {
 		var name string
@@ -68,15 +68,15 @@ func ClaimPermit(subscribeClaim, publishClaim string) Permit {
 	}
 }
 
-// isPattern says whether p may stand in a claim: * is nowhere but at the end.
+// isPattern reports whether p is a valid pattern: it has no * except at the end.
 func isPattern(p string) bool {
 	return p != "" && !strings.Contains(p[:len(p)-1], "*")
 }
 
-// userPlaceholder stands for the user's name.
+// userPlaceholder is replaced by the user's name.
 const userPlaceholder = "{user}"
 
-// matchTopic compares a topic with a pattern, piece by piece.
+// matchTopic reports whether a topic matches a pattern.
 func matchTopic(pattern, user, topic string) bool {
 	pattern, open := strings.CutSuffix(pattern, "*")
 	for {

@@ -15,22 +15,23 @@ const (
 	defaultTimeout = 5 * time.Second // of one request
 )
 
-// remote is a server of somebody else: asked with bounds on time and size, and not led elsewhere.
+// remote is the server of a provider. Requests to it are limited in time and size, and redirects to other servers are
+// refused.
 type remote struct {
 	url    string
-	host   string // for errors: a URL may hold more than a log should
+	host   string // for errors: the URL may contain what must not be logged
 	client http.Client
-	own    *http.Transport // nil if the client is the caller's
+	own    *http.Transport // nil if the caller passed a client
 }
 
-// newRemote looks at the address. Plain HTTP is for loopback only, or when it is asked for.
+// newRemote checks the address. Plain HTTP is allowed for loopback addresses, or if plain is set.
 func newRemote(address string, client *http.Client, plain bool) (*remote, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "":
-		return nil, errors.New("an address that is no URL with a host")
+		return nil, errors.New("the address is not a URL with a host")
 	case u.User != nil:
-		return nil, errors.New("an address with a user: it would be written into logs")
+		return nil, errors.New("the address contains a user, which would appear in logs")
 	case u.Scheme != "https" && !(u.Scheme == "http" && (plain || isLoopback(u.Hostname()))):
 		return nil, fmt.Errorf("%s: want https", u.Host)
 	}
@@ -62,7 +63,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// do makes a request and reads the answer, of at most limit bytes.
+// do sends a request and reads the response of at most limit bytes.
 func (r *remote) do(req *http.Request, limit int64) ([]byte, error) {
 	req.Header.Set("Accept", "application/json")
 	resp, err := r.client.Do(req)
@@ -79,14 +80,14 @@ func (r *remote) do(req *http.Request, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s does not finish its answer: %w", r.host, err)
+		return nil, fmt.Errorf("the response of %s is incomplete: %w", r.host, err)
 	case int64(len(b)) > limit:
-		return nil, fmt.Errorf("%s answers more than %d bytes", r.host, limit)
+		return nil, fmt.Errorf("%s sends more than %d bytes", r.host, limit)
 	}
 	return b, nil
 }
 
-// close lets idle connections go.
+// close closes idle connections.
 func (r *remote) close() {
 	if r.own != nil {
 		r.own.CloseIdleConnections()

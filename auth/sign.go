@@ -20,15 +20,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// SigningKey is a private key, or a secret, with which tokens are made. Printing it does not show it.
+// SigningKey is a private key or a secret that signs tokens. Printing it does not show it.
 type SigningKey struct {
 	alg string
 	id  string
 	key any // crypto.Signer or []byte
 }
 
-// GenerateKey makes a key for an algorithm, as two JWKs in JSON. The kid is the key's thumbprint (RFC 7638), and a
-// random one for a secret, which has no public half.
+// GenerateKey makes a key for an algorithm and returns it as two JWKs in JSON. The kid is the thumbprint of the key
+// (RFC 7638). A secret has a random kid and no public half.
 func GenerateKey(alg string) (private, public []byte, err error) {
 	var key any
 	switch alg {
@@ -46,7 +46,7 @@ func GenerateKey(alg string) (private, public []byte, err error) {
 		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	case "EdDSA", "Ed25519":
 		_, key, err = ed25519.GenerateKey(rand.Reader)
-		alg = "EdDSA" // which more libraries know
+		alg = "EdDSA" // more libraries know this name
 	default:
 		return nil, nil, fmt.Errorf("auth: algorithm %q: want one of %v", alg, slices.Sorted(maps.Keys(methods)))
 	}
@@ -59,7 +59,7 @@ func GenerateKey(alg string) (private, public []byte, err error) {
 	return private, public, nil
 }
 
-// marshalPair writes a key and its public half, if it has one.
+// marshalPair encodes a key and, if it has one, its public half.
 func marshalPair(key any, alg string) (private, public []byte, err error) {
 	pub, asymmetric := key, false
 	if s, ok := key.(crypto.Signer); ok {
@@ -95,7 +95,7 @@ func marshalJWK(key any, alg, id string) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// thumbprint is a name that follows from a public key. RFC 7638 §3.
+// thumbprint returns the thumbprint of a public key. RFC 7638 §3.
 func thumbprint(public any) (string, error) {
 	jwk, err := jwkset.NewJWKFromKey(public, jwkset.JWKOptions{})
 	if err != nil {
@@ -108,7 +108,7 @@ func thumbprint(public any) (string, error) {
 			members[name] = value
 		}
 	}
-	b, err := json.Marshal(members) // sorts the names, as §3.3 wants it
+	b, err := json.Marshal(members) // sorts the names, as §3.3 requires
 	if err != nil {
 		return "", err
 	}
@@ -116,8 +116,8 @@ func thumbprint(public any) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }
 
-// ParsePrivateKey reads a key to sign with: a JWK, the first of a JWK set that can sign, a PEM file with a PRIVATE KEY,
-// or else a secret of at least 32 bytes. Line ends behind a secret do not belong to it.
+// ParsePrivateKey parses a signing key: a JWK, the first key of a JWK set that can sign, a PEM file with a PRIVATE KEY,
+// or else a secret of at least 32 bytes without the line ends after it.
 func ParsePrivateKey(b []byte) (SigningKey, error) {
 	trimmed := bytes.TrimSpace(b)
 	if !bytes.HasPrefix(trimmed, []byte("{")) && !bytes.Contains(trimmed, []byte("-----BEGIN ")) {
@@ -143,25 +143,26 @@ func ParsePrivateKey(b []byte) (SigningKey, error) {
 		}
 		return SigningKey{alg: algorithms[0], id: k.id, key: k.key}, nil
 	}
-	return SigningKey{}, errors.New("auth: private key: there are only public ones")
+	return SigningKey{}, errors.New("auth: private key: there are only public keys")
 }
 
-// Algorithm is what the key signs with: that of its JWK, else the first that it is good for.
+// Algorithm returns the algorithm that the key signs with: that of its JWK, or else the first that it is suitable for.
 func (k SigningKey) Algorithm() string { return k.alg }
 
-// ID is the key's kid; empty if it has none.
+// ID returns the kid of the key, or "".
 func (k SigningKey) ID() string { return k.id }
 
-// KeySet is what the key's signatures are checked with.
+// KeySet returns the set that verifies the key's signatures.
 func (k SigningKey) KeySet() KeySet { return KeySet{rawKey{k.id, k.alg, k.key}.public()} }
 
-// String is the algorithm and the kid.
+// String returns the algorithm and the kid.
 func (k SigningKey) String() string { return fmt.Sprintf("%s key %q", k.alg, k.id) }
 
-// GoString is String, for %#v.
+// GoString returns the same as String, for %#v.
 func (k SigningKey) GoString() string { return k.String() }
 
-// Sign makes a token that says claims. It judges none of them: iat and exp are the caller's. The zero SigningKey fails.
+// Sign returns a token with the given claims. It checks none of them and adds none: set iat and exp as needed. The zero
+// SigningKey fails.
 func (k SigningKey) Sign(claims map[string]any) (string, error) {
 	method := methods[k.alg]
 	if method == nil {

@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// snapshot is the form of Snapshot, as JSON; fields may be added.
+// snapshot is the JSON form of a Snapshot. Fields may be added.
 type snapshot struct {
 	Sets []jwkSnapshot `json:"sets"`
 }
 
 // jwkSnapshot is the latest JWK set of one address.
 type jwkSnapshot struct {
-	Address string          `json:"address"` // a hash of it
+	Address string          `json:"address"` // hash of the address
 	Updated time.Time       `json:"updated"`
 	Set     json.RawMessage `json:"set"`
 }
 
-// Snapshot returns what v has learnt from providers, for a Verifier of the same configuration in another process, which
-// may have to do without the provider: JWK sets. It is nil if there is nothing.
+// Snapshot returns the JWK sets that v has fetched, for a Verifier of the same configuration in another process, which
+// may not reach the provider. It returns nil if there are none.
 func Snapshot(v Verifier) []byte {
 	var s snapshot
-	for _, j := range followers(v) {
+	for _, j := range providers(v) {
 		if one, ok := j.snapshot(); ok {
 			s.Sets = append(s.Sets, one)
 		}
@@ -34,20 +34,20 @@ func Snapshot(v Verifier) []byte {
 		return nil
 	}
 	b, err := json.Marshal(s)
-	if err != nil { // it was JSON before
+	if err != nil { // cannot happen: it was JSON before
 		return nil
 	}
 	return b
 }
 
-// Restore gives v what a Snapshot says, where v knows nothing newer.
+// Restore adds the JWK sets of a Snapshot to v, where they are newer than those that v has.
 func Restore(v Verifier, b []byte) error {
 	var s snapshot
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("auth: snapshot: %w", err)
 	}
 	var faults []error
-	for _, j := range followers(v) {
+	for _, j := range providers(v) {
 		for _, one := range s.Sets {
 			if one.Address == j.address() {
 				faults = append(faults, j.restore(one))
@@ -57,9 +57,9 @@ func Restore(v Verifier, b []byte) error {
 	return errors.Join(faults...)
 }
 
-// Updated is when v has last learnt something that Snapshot returns; the zero Time is never.
+// Updated returns when v last fetched something that Snapshot returns, or the zero Time.
 func Updated(v Verifier) (latest time.Time) {
-	for _, j := range followers(v) {
+	for _, j := range providers(v) {
 		if t := j.Stats().Updated; t.After(latest) {
 			latest = t
 		}
@@ -67,10 +67,10 @@ func Updated(v Verifier) (latest time.Time) {
 	return latest
 }
 
-// ErrNoKeys says that a provider has not sent any keys yet.
+// ErrNoKeys means that a provider has not sent any keys yet.
 var ErrNoKeys = errors.New("no keys yet")
 
-// Ready reports why v can verify no token at present: none of the providers that it follows has sent keys yet.
+// Ready reports why v cannot verify any token at present: none of its providers has sent keys yet.
 func Ready(v Verifier) error { return ready(v) }
 
 // ready is Ready for a Verifier or a KeySource. Of several, one is enough.
@@ -89,18 +89,18 @@ func ready(x any) error {
 	return errors.Join(faults...)
 }
 
-// followers are the JWKS that a Verifier or a KeySource is made of.
-func followers(x any) (list []*JWKS) {
+// providers returns the JWKS that a Verifier or a KeySource contains.
+func providers(x any) (list []*JWKS) {
 	if j, ok := x.(*JWKS); ok {
 		return []*JWKS{j}
 	}
 	for _, part := range parts(x) {
-		list = append(list, followers(part)...)
+		list = append(list, providers(part)...)
 	}
 	return list
 }
 
-// parts are what a Verifier or a KeySource of this package is made of.
+// parts returns the Verifiers and KeySources that one of this package directly contains.
 func parts(x any) (list []any) {
 	switch x := x.(type) {
 	case *Cache:
@@ -119,7 +119,7 @@ func parts(x any) (list []any) {
 	return list
 }
 
-// address names the provider, without giving away what its URL may hold.
+// address identifies the provider without revealing its URL, which may contain secrets.
 func (j *JWKS) address() string {
 	sum := sha256.Sum256([]byte(j.cfg.URL))
 	return hex.EncodeToString(sum[:])
@@ -131,7 +131,7 @@ func (j *JWKS) snapshot() (s jwkSnapshot, ok bool) {
 	return jwkSnapshot{j.address(), j.stats.Updated, j.set}, j.set != nil
 }
 
-// restore takes the keys of a snapshot if they are newer.
+// restore stores the keys of a snapshot if they are newer.
 func (j *JWKS) restore(s jwkSnapshot) error {
 	keys, err := parseSet(s.Set)
 	if err != nil {
@@ -145,8 +145,8 @@ func (j *JWKS) restore(s jwkSnapshot) error {
 	return nil
 }
 
-// parseSet reads a JWK set. Keys that cannot be used are left out; none at all is an error, as an empty set is most
-// often a mistake and would lock everybody out.
+// parseSet parses a JWK set and leaves out keys that cannot be used. A set without usable keys is an error: it is
+// usually a mistake and would lock everybody out.
 func parseSet(b []byte) (KeySet, error) {
 	raw, err := splitJWKs(b)
 	if err != nil {
@@ -163,7 +163,7 @@ func parseSet(b []byte) (KeySet, error) {
 		}
 	}
 	if len(set) == 0 {
-		return nil, fmt.Errorf("has no key that can be used, of %d", len(raw))
+		return nil, fmt.Errorf("none of the keys (%d) can be used", len(raw))
 	}
 	return set, nil
 }

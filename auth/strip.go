@@ -7,9 +7,9 @@ import (
 	"github.com/expedite-go/expedite/internal/urlquery"
 )
 
-// Strip removes from r whatever Extract could take for a credential, whichever counted: application code shall not see
-// it, and not write it into its log. It changes r and its header, URL and RequestURI in place; all else stays as it
-// was, byte by byte.
+// Strip removes from r everything that Extract could take for a credential, whichever counted, so that application code
+// neither sees nor logs it. It changes r, its header, its URL and its RequestURI in place; everything else stays the
+// same, byte by byte.
 func (e Extractor) Strip(r *http.Request) {
 	if r.URL != nil {
 		r.URL.RawQuery = e.stripQuery(r.URL.RawQuery)
@@ -54,13 +54,14 @@ func (e Extractor) stripQuery(raw string) string {
 	return raw
 }
 
-// without leaves out the parts of a list for which drop says so; it is asked without the space around a part.
+// without returns list without the elements for which drop returns true. drop gets an element without the space around
+// it.
 func without(list, separator string, drop func(part string) bool) string {
 	dropped := false
 	for part := range strings.SplitSeq(list, separator) {
 		dropped = dropped || drop(strings.Trim(part, " \t"))
 	}
-	if !dropped { // most often; nothing is copied
+	if !dropped { // the usual case, without copying
 		return list
 	}
 	var kept []string
@@ -72,8 +73,8 @@ func without(list, separator string, drop func(part string) bool) string {
 	return strings.TrimLeft(strings.Join(kept, separator), " \t")
 }
 
-// filter changes the values of a field, and removes those that become empty. A list that shares its storage with
-// another header is not written into.
+// filter replaces the values of a field and removes those that become empty. It does not write into the slice, which
+// may be shared with another header.
 func filter(h http.Header, name string, change func(string) string) {
 	values, ok := h[name]
 	if !ok {

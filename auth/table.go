@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// tokenKey is what a table knows of a token.
+// tokenKey identifies a token in a table.
 type tokenKey [sha256.Size]byte
 
 func keyOf(token string) tokenKey { return sha256.Sum256([]byte(token)) }
 
-// table keeps values for some time, up to a number: the one that was not used for longest goes first. Any goroutine.
+// table is a cache of limited size: each value has an expiry, and the least recently used one is removed first. It is
+// safe for concurrent use.
 type table[V any] struct {
 	limit int
 
 	mu      sync.Mutex
 	entries map[tokenKey]*list.Element // of *entry[V]
-	used    list.List                  // the latest first
+	used    list.List                  // most recently used first
 	evicted uint64
 }
 
@@ -32,7 +33,7 @@ func newTable[V any](limit int) *table[V] {
 	return &table[V]{limit: limit, entries: make(map[tokenKey]*list.Element)}
 }
 
-// get finds a value that is still good.
+// get returns a value that has not expired.
 func (t *table[V]) get(key tokenKey, now time.Time) (value V, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,7 +50,7 @@ func (t *table[V]) get(key tokenKey, now time.Time) (value V, ok bool) {
 	return e.value, true
 }
 
-// put keeps a value until then.
+// put stores a value until the given time.
 func (t *table[V]) put(key tokenKey, value V, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -63,13 +64,13 @@ func (t *table[V]) put(key tokenKey, value V, until time.Time) {
 	t.entries[key] = t.used.PushFront(&entry[V]{key, value, until})
 }
 
-// remove forgets an entry. With t.mu held.
+// remove removes an entry. t.mu must be held.
 func (t *table[V]) remove(el *list.Element) {
 	delete(t.entries, el.Value.(*entry[V]).key)
 	t.used.Remove(el)
 }
 
-// clear forgets everything.
+// clear removes all entries.
 func (t *table[V]) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,7 +78,7 @@ func (t *table[V]) clear() {
 	t.used.Init()
 }
 
-// size is how many entries there are, and how many had to go for others.
+// size returns the number of entries, and how many were removed early to make room.
 func (t *table[V]) size() (entries int, evicted uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

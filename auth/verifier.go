@@ -8,13 +8,13 @@ import (
 	"slices"
 )
 
-// Verifier finds out whose token it is. Any goroutine may call it; it may block until ctx ends. Its error is an *Error;
-// any other counts as unavailable. The Identity belongs to the caller.
+// Verifier verifies tokens. Verify returns the Identity that a token stands for, which the caller then owns, or an
+// *Error; any other error counts as ReasonUnavailable. It must be safe for concurrent use and may block until ctx ends.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (*Identity, error)
 }
 
-// VerifierFunc is a function that is a Verifier.
+// VerifierFunc is a function that implements Verifier.
 type VerifierFunc func(ctx context.Context, token string) (*Identity, error)
 
 // Verify calls f.
@@ -22,18 +22,19 @@ func (f VerifierFunc) Verify(ctx context.Context, token string) (*Identity, erro
 	return f(ctx, token)
 }
 
-// errNoAnswer is the cause when a Verifier returned neither an Identity nor an error.
-var errNoAnswer = errors.New("a verifier gave no answer")
+// errNoAnswer is the cause if a Verifier returned neither an Identity nor an error.
+var errNoAnswer = errors.New("a verifier returned neither an identity nor an error")
 
-// Chain asks one Verifier after the other until one knows the token. It goes on only behind an answer that says so: a
-// reason of ReasonUnknown or ReasonWrongIssuer, a JWT's that the token is none, or that it has no key for it, and one
-// that is unavailable, as the token may be another's. If nobody knows the token, the answer is unavailable if one of
-// them was, else the wrong issuer if one said that, else the last one.
+// Chain returns a Verifier that tries several in turn until one knows the token. It goes on to the next one only after
+// an error that allows for that: ReasonUnknown, ReasonWrongIssuer, a JWT's error that the token is not a JWT or that it
+// has no key for it, and ReasonUnavailable or ReasonOverloaded, because the token may belong to another Verifier. If
+// none knows the token, the error is that of a Verifier that was unavailable, or else of one that reported a wrong
+// issuer, or else the last one.
 func Chain(vs ...Verifier) Verifier { return chain(slices.Clone(vs)) }
 
 type chain []Verifier
 
-// Verify is part of Verifier.
+// Verify tries the Verifiers in turn.
 func (c chain) Verify(ctx context.Context, token string) (*Identity, error) {
 	worst := refuse(ReasonUnknown, nil)
 	for _, v := range c {
@@ -57,7 +58,7 @@ func (c chain) Verify(ctx context.Context, token string) (*Identity, error) {
 
 func (c chain) check() error {
 	if len(c) == 0 {
-		return errors.New("auth: a chain of no Verifier")
+		return errors.New("auth: an empty chain")
 	}
 	for _, v := range c {
 		if err := Check(v); err != nil {
@@ -67,7 +68,7 @@ func (c chain) check() error {
 	return nil
 }
 
-// Check reports why v would panic, or could never know a token: it is nil, a nil pointer, or made of such Verifiers.
+// Check reports whether v is unusable: it is nil, a nil pointer, or contains such a Verifier or KeySource.
 func Check(v Verifier) error {
 	if isNil(v) {
 		return fmt.Errorf("auth: a nil Verifier of type %T", v)
@@ -78,16 +79,16 @@ func Check(v Verifier) error {
 	return nil
 }
 
-// isNil reports whether v is nil, or an interface that holds a nil pointer or function.
+// isNil reports whether v is nil, or holds a nil pointer or a nil function.
 func isNil(v any) bool {
 	r := reflect.ValueOf(v)
 	return v == nil || (r.Kind() == reflect.Pointer || r.Kind() == reflect.Func) && r.IsNil()
 }
 
-// passes says whether another Verifier may know better.
+// passes reports whether the next Verifier of a chain should be tried.
 func (e *Error) passes() bool { return e.foreign || e.rank() > 0 || e.Reason == ReasonUnknown }
 
-// rank orders the answers of those who do not know a token.
+// rank orders the errors of Verifiers that do not know a token.
 func (e *Error) rank() int {
 	switch e.Reason {
 	case ReasonUnavailable, ReasonOverloaded:
