@@ -11,31 +11,40 @@ import (
 	"syscall"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/worker"
 	"github.com/expedite-go/expedite/ws"
 )
 
 // App is a server: its endpoints, and, while it runs, the part of it that lives in this process. Two Apps in one
 // process do not know of each other.
 type App struct {
-	cfg    Config
-	hide   *telemetry.Secrets // from what clients bring
-	routes map[string]*engine.Route
-	http   http.Handler
-	faults []error // what was wrong before Run
-	ran    atomic.Bool
+	cfg      Config
+	hide     *telemetry.Secrets // redacts what clients send
+	handlers map[string]*Handler
+	http     http.Handler
+	faults   []error // found before Run
+	ran      atomic.Bool
 
 	journal atomic.Pointer[telemetry.Journal]
-
-	node atomic.Pointer[node] // in a process that serves connections
-	bus  atomic.Pointer[bus]
-	desk atomic.Pointer[desk] // in a process that operators ask
+	role    atomic.Pointer[role] // nil before Run and after its end
 }
 
-// bus is the way to all connections, as the role of this process knows it.
-type bus struct{ publisher }
+// role is the part of an App that runs in this process. It is never changed.
+type role struct {
+	worker *worker.Worker // nil in a primary
+	desk   *desk          // nil in a worker
+	bus    publisher      // nil in a primary whose workers do not serve yet
+}
+
+// alone reports whether this process serves without a primary.
+func (a *App) alone() bool {
+	r := a.role.Load()
+	return r != nil && r.worker != nil && r.desk != nil
+}
 
 type publisher interface {
 	Publish(topic string, opcode byte, payload []byte) error
@@ -51,7 +60,7 @@ var (
 // New makes an App. It serves nothing before Run.
 func New(cfg Config) *App {
 	return &App{
-		cfg: cfg.withDefaults(), routes: make(map[string]*engine.Route), http: http.NotFoundHandler(),
+		cfg: cfg.withDefaults(), handlers: make(map[string]*Handler), http: http.NotFoundHandler(),
 		hide: telemetry.NewSecrets(cfg.Auth.Extractor.QueryParameter, cfg.Auth.Extractor.Cookie, cfg.Sessions.Cookie),
 	}
 }
@@ -61,11 +70,11 @@ func (a *App) Handle(path string, h Handler) {
 	switch {
 	case !strings.HasPrefix(path, "/"):
 		a.faults = append(a.faults, fmt.Errorf("expedite: path %q does not begin with /", path))
-	case a.routes[path] != nil:
+	case a.handlers[path] != nil:
 		a.faults = append(a.faults, fmt.Errorf("expedite: path %q has a handler already", path))
 	default:
 		a.faults = append(a.faults, checkState(h.State))
-		a.routes[path] = h.route(a, path)
+		a.handlers[path] = &h
 	}
 }
 
@@ -114,12 +123,12 @@ func (a *App) SendUser(user string, m Message) error {
 	if user == "" {
 		return ErrTopic
 	}
-	return a.publish(userTopic(user), m)
+	return a.publish(access.UserTopic(user), m)
 }
 
 // Send sends a message to one connection, wherever it lives. That it is gone is no error. Any goroutine.
 func (a *App) Send(id ID, m Message) error {
-	b := a.bus.Load()
+	b := a.publisher()
 	if b == nil {
 		return ErrNotRunning
 	}
@@ -131,7 +140,7 @@ func (a *App) Send(id ID, m Message) error {
 
 // CloseConn closes one connection, wherever it lives, as Conn.Close does. That it is gone is no error. Any goroutine.
 func (a *App) CloseConn(id ID, code ws.CloseCode, reason string) error {
-	b := a.bus.Load()
+	b := a.publisher()
 	if b == nil {
 		return ErrNotRunning
 	}
@@ -142,7 +151,7 @@ func (a *App) CloseConn(id ID, code ws.CloseCode, reason string) error {
 }
 
 func (a *App) publish(topic string, m Message) error {
-	b := a.bus.Load()
+	b := a.publisher()
 	if b == nil {
 		return ErrNotRunning
 	}
@@ -152,10 +161,13 @@ func (a *App) publish(topic string, m Message) error {
 	return publicError(b.Publish(topic, byte(m.opcode()), m.data))
 }
 
-// Topics that begin with a zero byte are the App's own.
-const userPrefix = "\x00user:"
-
-func userTopic(user string) string { return userPrefix + user }
+// publisher returns what reaches all connections; nil if the App does not run.
+func (a *App) publisher() publisher {
+	if r := a.role.Load(); r != nil {
+		return r.bus
+	}
+	return nil
+}
 
 func validTopic(topic string) bool {
 	return topic != "" && topic[0] != 0 && len(topic) <= broker.MaxTopic

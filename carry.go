@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	"github.com/expedite-go/expedite/internal/access"
 )
 
 // State is how Conn.Data moves with its connection: see Handler.State. Carry and CarryWith make one.
@@ -105,7 +107,7 @@ func (c Carried[T]) encode(data any) ([]byte, error) {
 func (c Carried[T]) decode(b []byte) (any, error) {
 	version, n := binary.Uvarint(b)
 	if n <= 0 {
-		return nil, errRecord
+		return nil, access.ErrRecord
 	}
 	v, err := new(T), error(nil)
 	switch {

@@ -12,7 +12,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/worker"
 )
 
 // talk opens a WebSocket at a path of an app.
@@ -55,7 +57,7 @@ func TestDataMovesWithState(t *testing.T) {
 	plain.ask("a", "[a] 0")
 	inline.ask("a", "[a] 0")
 	for range 2 {
-		res, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
+		res, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
 		if err != nil || res.Moved != 2 || res.Drained != 0 {
 			t.Fatalf("reload: %+v, %v; want 2 moved", res, err)
 		}
@@ -79,13 +81,13 @@ func TestDataThatCannotMove(t *testing.T) {
 	}
 	var warned bytes.Buffer
 	want := control.LogsRequest{Recent: true, Level: "warn"}
-	if err := app.desk.Load().Logs(t.Context(), want, func(b []byte) error { warned.Write(b); return nil }); err != nil {
+	if err := app.role.Load().desk.Logs(t.Context(), want, func(b []byte) error { warned.Write(b); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Count(warned.String(), "cannot move"); got != 2 { // one for each handler
 		t.Errorf("%d warnings, want 2:\n%s", got, &warned)
 	}
-	res, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
+	res, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
 	if err != nil || res.Moved != 2 || res.Drained != 3 || len(res.DrainedWhy) != 1 || res.DrainedWhy["data"] != 3 {
 		t.Errorf("reload: %+v, %v; want 2 moved, 3 drained because of their data", res, err)
 	}
@@ -169,10 +171,11 @@ func TestStateIsChecked(t *testing.T) {
 // TestStateOfOtherReleases: a connection that comes from a release without State has a fresh Data, and one that goes to
 // a release without State takes no Data along.
 func TestStateOfOtherReleases(t *testing.T) {
-	with := &endpoint{Handler: &Handler{State: Carry[tally]()}, app: New(Config{}), path: "/"}
-	without := &endpoint{Handler: &Handler{}, app: with.app, path: "/"}
+	with := &endpoint{handler: &Handler{State: Carry[tally]()}, worker: new(worker.Worker)}
+	without := &endpoint{handler: new(Handler), worker: with.worker}
 	state := []byte("\x00{}")
-	moved := (&Conn{end: with, query: "a=1", state: &state}).record()
+	client := &access.Client{Query: "a=1"}
+	moved, plain := new(access.Admission).Save(client, &state), new(access.Admission).Save(client, nil)
 	for _, c := range []struct {
 		rule   string
 		end    *endpoint
@@ -181,14 +184,13 @@ func TestStateOfOtherReleases(t *testing.T) {
 		state  bool
 	}{
 		{"both know it", with, moved, false, true},
-		{"the old release did not", with, (&Conn{end: without, query: "a=1"}).record(), true, false},
+		{"the old release did not", with, plain, true, false},
 		{"the new release does not", without, moved, false, false},
 	} {
-		got := &Conn{end: c.end}
-		if _, err := got.parse(c.record); err != nil || got.query != "a=1" {
+		got, err := c.end.loaded(nil, c.record)
+		if err != nil || got.client.Query != "a=1" {
 			t.Errorf("%s: got %+v, %v", c.rule, got, err)
 		}
-		got.settleState()
 		if (got.data != nil) != c.fresh || (got.state != nil) != c.state {
 			t.Errorf("%s: data %v, state %v", c.rule, got.data, got.state)
 		}

@@ -24,12 +24,10 @@ func (a *App) check() error {
 	if isNil(a.http) {
 		faults = append(faults, errors.New("expedite: App.HTTP was given no handler"))
 	}
-	for _, path := range slices.Sorted(maps.Keys(a.routes)) {
-		e, ok := a.routes[path].Handler.(*endpoint)
-		if ok {
-			faults = append(faults, e.checkLimits(path))
-		}
-		if ok && e.Auth == AuthRequired && a.cfg.Auth.Verifier == nil {
+	for _, path := range slices.Sorted(maps.Keys(a.handlers)) {
+		h := a.handlers[path]
+		faults = append(faults, h.checkLimits(path))
+		if h.Auth == AuthRequired && a.cfg.Auth.Verifier == nil {
 			faults = append(faults, fmt.Errorf("expedite: the handler of %s has AuthRequired: %w", path, errNoVerifier))
 		}
 	}
@@ -155,10 +153,10 @@ func (a *App) warnLimits() {
 		a.Logger().Warn("a fresh worker holds more memory than a worker may: each will be replaced again and again",
 			"setting", "MaxWorkerMemory", "limit_bytes", most, "fresh_worker_bytes", freshWorker)
 	}
-	for path, r := range a.routes {
-		if most := a.cfg.MaxPartial; most > 0 && r.Reader.MaxMessage > most {
+	for path, h := range a.handlers {
+		if most := a.cfg.MaxPartial; most > 0 && h.maxMessage() > most {
 			a.Logger().Warn("the largest message of a handler is larger than all unfinished ones together may be",
-				"setting", "MaxPartial", "limit_bytes", most, "path", path, "max_message_bytes", r.Reader.MaxMessage)
+				"setting", "MaxPartial", "limit_bytes", most, "path", path, "max_message_bytes", h.maxMessage())
 		}
 	}
 }

@@ -155,7 +155,7 @@ func TestRefusedClientTakesNothing(t *testing.T) {
 		if got := alice.ask("set k v"); got != "done" {
 			t.Errorf("%s: the good connection's session: got %q", name, got)
 		}
-		store := d.app.node.Load().gate.keeper.store
+		store := d.app.role.Load().worker.Tracker().Store
 		until(t, "only the good session is left", func() bool {
 			list, err := store.List(t.Context(), "alice", session.Page{})
 			return err == nil && len(list) == 1 && list[0].ID == alice.Session &&
@@ -239,7 +239,7 @@ func TestOrdersReachOpeningConnections(t *testing.T) {
 // session for a while, and one that has stored a value as long as anybody.
 func TestAnonymousSessionsDoNotPileUp(t *testing.T) {
 	d := openDoor(t, Config{Sessions: Sessions{EmptyTTL: 500 * time.Millisecond}})
-	stats := d.app.desk.Load().registry.Stats
+	stats := d.app.role.Load().desk.registry.Stats
 	for range 100 {
 		_ = d.enter("/").conn.CloseNow()
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
-	"github.com/expedite-go/expedite/internal/memory"
+	"github.com/expedite-go/expedite/internal/resource"
 )
 
 // Config is how an App runs. Every field may be zero.
@@ -193,5 +193,5 @@ func (c Config) workers() int {
 	if c.Workers > 0 {
 		return c.Workers
 	}
-	return min(memory.ReadProcessors("").Busy(), cluster.MaxWorkers)
+	return min(resource.ReadProcessors("").Busy(), cluster.MaxWorkers)
 }

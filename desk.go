@@ -14,13 +14,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/statedir"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/worker"
 )
 
 // desk is where operators ask and command: the control socket and the admin listener.
@@ -115,7 +115,7 @@ func (a *App) openDesk(c crew, reg *registry.Server, est *estate) (*desk, error)
 			a.Logger().Error("no control socket", "error", err)
 		}
 	}
-	a.desk.Store(d)
+	a.role.Store(&role{desk: d})
 	return d, nil
 }
 
@@ -164,7 +164,7 @@ func (d *desk) open(addr string) {
 
 // close closes all ways in.
 func (d *desk) close() {
-	d.app.desk.CompareAndSwap(d, nil)
+	d.app.role.Store(nil)
 	if d.ctl != nil {
 		_ = d.ctl.Close()
 	}
@@ -210,10 +210,11 @@ func (d *desk) Stop(_ context.Context, req control.StopRequest) error {
 // StopNow ends the server without a drain, also while a drain is under way. Only where Run is the primary, or the only
 // process: ErrNotRunning else.
 func (a *App) StopNow() error {
-	d := a.desk.Load()
-	if d == nil {
+	r := a.role.Load()
+	if r == nil || r.desk == nil {
 		return ErrNotRunning
 	}
+	d := r.desk
 	return d.Stop(context.Background(), control.StopRequest{Fast: true})
 }
 
@@ -300,7 +301,7 @@ func (d *desk) identities(ctx context.Context, st *control.Status, samples []tel
 	h, stats := r.Health(samples), r.Stats()
 	st.Degraded = h.Degraded()
 	if keysMissing(samples) {
-		st.Degraded = append(st.Degraded, degradedKeys)
+		st.Degraded = append(st.Degraded, worker.DegradedKeys)
 	}
 	st.Sessions = &control.SessionStatus{Store: r.StoreName()}
 	if !stats.Redis {
@@ -329,17 +330,6 @@ func handoffOf(c crew) control.Handoff {
 }
 
 var _ control.Target = (*desk)(nil)
-
-// degradedKeys is what /readyz and status call a provider that has not sent its keys.
-const degradedKeys = "keys"
-
-// keysReady reports why no token can be verified; nil if tokens are not looked at.
-func (a *Auth) keysReady() error {
-	if a.Verifier == nil || a.mode() == AuthOff {
-		return nil
-	}
-	return auth.Ready(a.Verifier)
-}
 
 // keysMissing reports whether workers serve and none of them can verify a token.
 func keysMissing(samples []telemetry.SlotReport) (missing bool) {

@@ -3,207 +3,226 @@ package expedite
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"net/http"
-	"net/url"
 	"sync/atomic"
 
+	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/worker"
 	"github.com/expedite-go/expedite/ws"
 )
 
-// endpoint is a Handler as the engine sees it.
+// endpoint is a Handler in a worker, as the engine calls it.
 type endpoint struct {
-	*Handler
-	app  *App
-	path string
+	access.Endpoint
+	handler *Handler
+	app     *App
+	worker  *worker.Worker
 
-	warned atomic.Bool // of data that does not move
+	warned atomic.Bool // that connections with Data do not move
 }
 
-// authMode says whether clients have to identify themselves here.
-func (e *endpoint) authMode() AuthMode {
-	if e.Auth != AuthDefault {
-		return e.Auth
-	}
-	return e.app.cfg.Auth.mode()
-}
-
-// authorize makes the connection's record, and lets the client in or not.
-func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
-	c := &Conn{conn: u.Conn, end: e, query: u.Request.RawQuery}
-	if e.State != nil {
-		c.data = e.State.fresh()
-	}
-	n := e.app.node.Load()
-	if n == nil { // the end of a process that serves alone
-		return refused(http.StatusServiceUnavailable, "stopping", "the server stops")
-	}
-	if err := n.gate.admit(ctx, e, u, c); err != nil {
-		he, reason := n.gate.refusal(err)
-		n.gate.count(reason)
-		if n.journal.Clients.Allow() {
-			n.log.Info("client refused", "reason", reason, "status", he.Status, "remote", u.Conn.Remote().String(),
-				"path", e.path, "error", err)
+// routes returns the endpoints of a worker.
+func (a *App) routes(w *worker.Worker) map[string]*engine.Route {
+	routes := make(map[string]*engine.Route, len(a.handlers))
+	for path, h := range a.handlers {
+		e := &endpoint{
+			Endpoint: access.Endpoint{Path: path, Mode: access.Mode(h.Auth), Authorize: h.Authorize, Session: h.Session},
+			handler:  h, app: a, worker: w,
 		}
-		return he
+		routes[path] = e.route()
+	}
+	return routes
+}
+
+// route returns the engine's form of the handler.
+func (e *endpoint) route() *engine.Route {
+	h := e.handler
+	r := &engine.Route{
+		Path:         e.Path,
+		Handler:      e,
+		Carries:      h.carries(),
+		Gaps:         h.Gap != nil,
+		Stays:        e.stays,
+		Save:         e.save,
+		Load:         e.load,
+		Inline:       h.Inline,
+		Authorize:    e.authorize,
+		Blocking:     h.Authorize != nil || h.Session || h.authMode(&e.app.cfg.Auth) != AuthOff,
+		Subprotocols: h.Subprotocols,
+		IdleTimeout:  clamp(h.IdleTimeout),
+		PingInterval: clamp(h.pingInterval()),
+		CloseTimeout: clamp(h.CloseTimeout),
+		QueueLimit:   h.QueueLimit,
+		LowMark:      h.LowMark,
+		Policy:       engine.Policy(h.Slow),
+		MailboxLimit: h.MailboxLimit,
+	}
+	r.Reader.MaxMessage = h.maxMessage()
+	r.Reader.MaxFragments = h.MaxFragments
+	if h.MaxFragments == 0 {
+		r.Reader.MaxFragments = defaultMaxFragments
+	}
+	r.Prepare()
+	return r
+}
+
+// connOf returns the Conn of a connection that authorize or load has made.
+func connOf(ec *engine.Conn) *Conn { return ec.Owner().(*Conn) }
+
+// clientOf returns the access.Client of the owner of a connection; nil if it is not a Conn.
+func clientOf(owner any) *access.Client {
+	if c, ok := owner.(*Conn); ok {
+		return &c.client
+	}
+	return nil
+}
+
+// authorize makes the Conn of a handshake, and admits the client or returns the answer that refuses it.
+func (e *endpoint) authorize(ctx context.Context, u *engine.Upgrade) error {
+	c := &Conn{end: e}
+	c.client.Conn, c.client.Query = u.Conn, u.Request.RawQuery
+	if e.handler.State != nil {
+		c.data = e.handler.State.fresh()
+	}
+	if err := e.worker.Admit(ctx, &e.Endpoint, u, &c.client); err != nil {
+		return err
 	}
 	u.Conn.SetOwner(c)
 	return nil
 }
 
-// Open is the engine's word that the handshake is done.
+// Open implements engine.Handler: the connection has opened.
 func (e *endpoint) Open(ec *engine.Conn) {
-	e.stir()
-	c := owner(ec)
-	c.began = seconds()
-	n := e.app.node.Load()
-	if n == nil {
-		return
-	}
-	if user := c.User(); user != "" {
-		_, _ = ec.Subscribe(userTopic(user)) // fails only if c is closed already
-	}
-	n.orders.opened(c)
-	n.gate.keeper.opened(c)
-	if n.journal.Clients.Allow() {
-		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client connected", c.attrs()...)
-	}
-	if e.Handler.Open != nil {
-		e.Handler.Open(c)
+	c := connOf(ec)
+	e.worker.Opened(&e.Endpoint, &c.client)
+	if e.handler.Open != nil {
+		e.handler.Open(c)
 	}
 }
 
-// Message is the engine's word that a message came.
+// Message implements engine.Handler: a whole message has come.
 func (e *endpoint) Message(ec *engine.Conn, op ws.Opcode, payload []byte) {
-	e.stir()
-	c := owner(ec)
-	c.spoke = true
-	if e.Handler.Message != nil {
-		e.Handler.Message(c, messageOf(op, payload))
+	e.worker.Stir()
+	c := connOf(ec)
+	c.client.Spoke()
+	if e.handler.Message != nil {
+		e.handler.Message(c, messageOf(op, payload))
 	}
 }
 
-// stir notes that something happens.
-func (e *endpoint) stir() {
-	if n := e.app.node.Load(); n != nil {
-		n.pace.stir()
-	}
-}
-
-// Drain is the engine's word that the queue has room again.
+// Drain implements engine.Handler: the queue of the connection has room again.
 func (e *endpoint) Drain(ec *engine.Conn) {
-	if e.Handler.Drain != nil {
-		e.Handler.Drain(owner(ec))
+	if e.handler.Drain != nil {
+		e.handler.Drain(connOf(ec))
 	}
 }
 
-// Close is the engine's word that the connection has ended.
+// Close implements engine.Handler: the connection has ended.
 func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
-	e.stir()
-	c := owner(ec)
-	if e.Handler.Close != nil {
-		defer e.Handler.Close(c, &CloseError{Code: code, Reason: reason})
+	c := connOf(ec)
+	if e.handler.Close != nil {
+		defer e.handler.Close(c, &CloseError{Code: code, Reason: reason})
 	}
-	n := e.app.node.Load()
-	if n == nil {
-		return
-	}
-	n.moves.closed(ec.ID())
-	n.gate.keeper.left(c)
-	if n.journal.Clients.Allow() {
-		n.log.LogAttrs(context.Background(), slog.LevelInfo, "client gone",
-			append(c.attrs(), slog.Int("code", int(code)), slog.String("reason", reason))...)
-	}
+	e.worker.Closed(&e.Endpoint, &c.client, code, reason)
 }
 
-// Gap is the engine's word that publications were missed.
+// Gap implements engine.Handler: the connection has missed publications.
 func (e *endpoint) Gap(ec *engine.Conn, topic string, missed uint64) {
-	e.stir()
-	if topic != "" && topic[0] == 0 { // it is the App's own
+	e.worker.Stir()
+	if topic != "" && topic[0] == 0 { // it is not the application's
 		topic = ""
 	}
-	if e.Handler.Gap != nil {
-		e.Handler.Gap(owner(ec), topic, missed)
+	if e.handler.Gap != nil {
+		e.handler.Gap(connOf(ec), topic, missed)
 	}
 }
 
-// Suspend is the engine's word that the connection is about to move.
+// Suspend implements engine.Handler: the connection is about to move.
 func (e *endpoint) Suspend(ec *engine.Conn) ([]byte, error) {
-	c := owner(ec)
+	c, h := connOf(ec), e.handler
 	var carried []byte
 	var err error
-	if e.Handler.Suspend != nil {
-		if carried, err = e.Handler.Suspend(c); err != nil {
+	if h.Suspend != nil {
+		if carried, err = h.Suspend(c); err != nil {
 			return nil, err
 		}
 	}
-	if e.State == nil {
+	if h.State == nil {
 		return carried, nil
 	}
-	b, err := e.State.encode(c.data)
+	b, err := h.State.encode(c.data)
 	if err == nil {
 		c.state = &b
 		return carried, nil
 	}
-	if e.Handler.Suspend != nil && e.Handler.Resume != nil { // it goes on here
-		err = errors.Join(err, e.Handler.Resume(c, carried))
+	if h.Suspend != nil && h.Resume != nil { // it stays here
+		err = errors.Join(err, h.Resume(c, carried))
 	}
 	return nil, err
 }
 
-// Resume is the engine's word that the connection has arrived.
+// Resume implements engine.Handler: the connection has arrived, or has come back.
 func (e *endpoint) Resume(ec *engine.Conn, state []byte) error {
-	c := owner(ec)
-	if c.state != nil && e.State != nil && c.data == nil { // else it has not left
-		v, err := e.State.decode(*c.state)
+	c, h := connOf(ec), e.handler
+	if c.state != nil && h.State != nil && c.data == nil { // else it has not left
+		v, err := h.State.decode(*c.state)
 		if err != nil {
-			c.data = e.State.fresh() // for the callbacks of the end
+			c.data = h.State.fresh() // for the last callbacks
 			return err
 		}
 		c.data = v
 	}
 	c.state = nil
-	if e.Handler.Resume == nil {
+	if h.Resume == nil {
 		return nil
 	}
-	return e.Handler.Resume(c, state)
+	return h.Resume(c, state)
 }
 
-// stays says whether a connection holds data that would be lost if it moved. While no callback runs.
+// save returns the record of a connection that moves. On the loop.
+func (e *endpoint) save(ec *engine.Conn) []byte {
+	c := connOf(ec)
+	return e.worker.Admission().Save(&c.client, c.state)
+}
+
+// load makes the Conn of a connection that has moved here from its record. On the loop.
+func (e *endpoint) load(ec *engine.Conn, b []byte) error {
+	c, err := e.loaded(ec, b)
+	if err == nil {
+		ec.SetOwner(c)
+	}
+	return err
+}
+
+func (e *endpoint) loaded(ec *engine.Conn, b []byte) (c *Conn, err error) {
+	c = &Conn{end: e}
+	c.client.Conn = ec
+	if c.state, err = e.worker.Admission().Load(&c.client, b); err != nil {
+		return nil, err
+	}
+	switch {
+	case e.handler.State == nil:
+		c.state = nil
+	case c.state == nil: // it comes from a release without State
+		c.data = e.handler.State.fresh()
+	}
+	return c, nil
+}
+
+// stays reports whether a connection holds data that would be lost if it moved. It is called while no callback runs.
 func (e *endpoint) stays(ec *engine.Conn) bool {
 	c, ok := ec.Owner().(*Conn)
-	return ok && c.data != nil && !e.carries()
+	return ok && c.data != nil && !e.handler.carries()
 }
 
-// warnStays tells once that connections of this endpoint do not survive a reload. A process by itself has none.
+// warnStays logs once that connections of this endpoint do not survive a reload. A process that serves alone has no
+// reloads.
 func (e *endpoint) warnStays() {
-	if e.warned.Load() || e.app.desk.Load() != nil || !e.warned.CompareAndSwap(false, true) {
+	if e.warned.Load() || e.app.alone() || !e.warned.CompareAndSwap(false, true) {
 		return
 	}
 	e.app.Logger().Warn("connections that hold data cannot move: a reload closes them with 1012. "+
-		"Set Handler.State (or Suspend and Resume) so that Conn.Data moves with them", "path", e.path)
-}
-
-func owner(ec *engine.Conn) *Conn { return ec.Owner().(*Conn) }
-
-// httpRequest gives a handshake the form that handlers know. Its context ends when the handshake has taken too long.
-func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
-	from := u.Request
-	header := make(http.Header, len(from.Header))
-	for _, f := range from.Header {
-		header.Add(f.Name, f.Value)
-	}
-	header.Del("Host") // net/http has it in a field of its own
-	target, err := url.ParseRequestURI(from.Target)
-	if err != nil {
-		target = &url.URL{Path: from.Path, RawQuery: from.RawQuery}
-	}
-	r := &http.Request{
-		Method: from.Method, URL: target, RequestURI: from.Target, Header: header, Host: from.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, RemoteAddr: u.Conn.Remote().String(),
-	}
-	return r.WithContext(ctx)
+		"Set Handler.State (or Suspend and Resume) so that Conn.Data moves with them", "path", e.Path)
 }
 
 var _ engine.Handler = (*endpoint)(nil)

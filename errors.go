@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -52,7 +53,7 @@ func Refuse(status int, reason string) error {
 	if status < http.StatusBadRequest || status > 599 {
 		status = http.StatusForbidden
 	}
-	he := refused(status, "refused", reason)
+	he := access.Refused(status, "refused", reason)
 	if status == http.StatusUnauthorized {
 		he.Header = append(he.Header, ws.Field{Name: "WWW-Authenticate", Value: "Bearer"})
 	}

@@ -195,10 +195,11 @@ func (a *App) openPrimaryJournal(left *cluster.Inheritance) error {
 // more reload follows: what was put into place since is not left out. Only where Run is the primary: else
 // ErrNotRunning.
 func (a *App) Reload(ctx context.Context) error {
-	d := a.desk.Load()
-	if d == nil {
+	r := a.role.Load()
+	if r == nil || r.desk == nil {
 		return ErrNotRunning
 	}
+	d := r.desk
 	var err error
 	for range 3 { // another one may be quicker
 		if d.later() {

@@ -44,7 +44,7 @@ func TestStoppedWorker(t *testing.T) {
 	weather, deafWeather := subscriber(t, addr, "/gap/weather", "2"), subscriber(t, addr, "/deaf/weather", "2")
 	elsewhere := subscriber(t, addr, "/deaf/news", "1")
 	wantStatus(t, app, 5)
-	crew := app.desk.Load().crew.(*primary)
+	crew := app.role.Load().desk.crew.(*primary)
 	pid := 0
 	for _, w := range crew.cluster().Workers() {
 		if w.Slot() == 2 {
@@ -99,7 +99,7 @@ func TestStoppedWorker(t *testing.T) {
 	weather.want("rain")
 	deafWeather.want("rain")
 	for range 2 { // a count of the slot is not one of each of its processes
-		if _, err := app.desk.Load().Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{}); err != nil {
+		if _, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{}); err != nil {
 			t.Fatal(err)
 		}
 		st = wantStatus(t, app, 4)

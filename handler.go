@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
-	"github.com/expedite-go/expedite/internal/engine"
 )
 
 // Policy says what happens to a message when the queue of a slow connection is full.
@@ -133,37 +132,18 @@ const (
 // carries says whether the application takes part in a move of its connections.
 func (h *Handler) carries() bool { return h.Suspend != nil || h.Resume != nil || h.State != nil }
 
-// route makes the engine's form of h.
-func (h *Handler) route(a *App, path string) *engine.Route {
-	e := &endpoint{Handler: h, app: a, path: path}
-	r := &engine.Route{
-		Path:         path,
-		Handler:      e,
-		Carries:      h.carries(),
-		Gaps:         h.Gap != nil,
-		Stays:        e.stays,
-		Save:         save,
-		Load:         e.load,
-		Inline:       h.Inline,
-		Authorize:    e.authorize,
-		Blocking:     h.Authorize != nil || h.Session || e.authMode() != AuthOff,
-		Subprotocols: h.Subprotocols,
-		IdleTimeout:  clamp(h.IdleTimeout),
-		PingInterval: clamp(h.pingInterval()),
-		CloseTimeout: clamp(h.CloseTimeout),
-		QueueLimit:   h.QueueLimit,
-		LowMark:      h.LowMark,
-		Policy:       engine.Policy(h.Slow),
-		MailboxLimit: h.MailboxLimit,
+// authMode returns the mode in force.
+func (h *Handler) authMode(a *Auth) AuthMode {
+	if h.Auth != AuthDefault {
+		return h.Auth
 	}
-	r.Reader.MaxMessage = h.MaxMessage
+	return a.mode()
+}
+
+// maxMessage returns the limit in force.
+func (h *Handler) maxMessage() int64 {
 	if h.MaxMessage == 0 {
-		r.Reader.MaxMessage = defaultMaxMessage
+		return defaultMaxMessage
 	}
-	r.Reader.MaxFragments = h.MaxFragments
-	if h.MaxFragments == 0 {
-		r.Reader.MaxFragments = defaultMaxFragments
-	}
-	r.Prepare()
-	return r
+	return h.MaxMessage
 }

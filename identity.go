@@ -1,17 +1,13 @@
 package expedite
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"net/url"
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/engine"
-	"github.com/expedite-go/expedite/internal/identity"
-	"github.com/expedite-go/expedite/internal/reactor"
-	"github.com/expedite-go/expedite/session"
 )
 
 // AuthMode says whether clients have to say who they are.
@@ -51,8 +47,6 @@ type Auth struct {
 	MaxDenials int
 }
 
-const defaultTicketTTL = 30 * time.Second
-
 // mode is the one in force.
 func (a *Auth) mode() AuthMode {
 	switch {
@@ -65,141 +59,38 @@ func (a *Auth) mode() AuthMode {
 	}
 }
 
-// client is who is at the other end of a Conn, as it stands at one time: it is replaced and never changed. A Conn has
-// none if there is nothing to know.
-type client struct {
-	user    string // part of ident
-	ident   string // of auth.Identity.Append; empty is anonymous
-	headers string // of Config.LogHeaders, as a query
-	session session.ID
-	resumed bool
-	begun   *begun // until the connection opens; nil if there is nothing to do
-	since   int64  // when its handshake began, on the loop's clock; 0 when it is open
-}
+// Identity returns a copy of the client's identity, as its token and Authorize have told it; nil if it is anonymous.
+func (c *Conn) Identity() *auth.Identity { return c.client.Identity() }
 
-// newClient makes the record of an identity.
-func newClient(id *auth.Identity) *client {
-	w := new(client)
-	w.identify(id)
-	return w
-}
+// User returns the user of the client's identity; empty if it is anonymous.
+func (c *Conn) User() string { return c.client.User() }
 
-// identify sets who it is.
-func (w *client) identify(id *auth.Identity) {
-	w.user, w.ident = "", ""
-	if id.User != "" {
-		w.ident = string(identity.Append(nil, id))
-		w.user = identity.UserOf(w.ident)
-	}
-}
+// ErrSubject reports a token of another user.
+var ErrSubject = errors.New("expedite: the token belongs to another user")
 
-// empty says that there is nothing to know.
-func (w *client) empty() bool { return w.ident == "" && w.headers == "" && w.session.IsZero() }
-
-// identity is who it is in full; nil if it is anonymous.
-func (w *client) identity() *auth.Identity {
-	if w == nil || w.ident == "" {
-		return nil
-	}
-	id, err := identity.Parse([]byte(w.ident))
-	if err != nil { // it was made or checked here
-		return &auth.Identity{User: w.user}
-	}
-	return &id
-}
-
-// sessionID is the session's id; zero if there is none.
-func (w *client) sessionID() session.ID {
-	if w == nil {
-		return session.ID{}
-	}
-	return w.session
-}
-
-// Identity is who the client is, as its token and Authorize have said; nil if it is anonymous. It is made for the
-// caller.
-func (c *Conn) Identity() *auth.Identity { return c.who.Load().identity() }
-
-// User is the user that the token or Authorize has named, or empty.
-func (c *Conn) User() string {
-	if w := c.who.Load(); w != nil {
-		return w.user
-	}
-	return ""
-}
-
-// ErrSubject says that a token is not one of the same user.
-var ErrSubject = errors.New("expedite: the token is another user's")
-
-// ErrForbidden says that Auth.Permit has said no.
+// ErrForbidden reports what Auth.Permit does not permit.
 var ErrForbidden = errors.New("expedite: not permitted")
 
-// Refresh gives the connection a new token of the same user: it lives on until that one expires, and is who the token
-// says. Where the handler has an Authorize, it stays who that has let in, scopes and claims included, and only expiry,
-// token id and issuer are the new token's; a user whom Authorize has renamed is not the token's. It fails with an
-// *auth.Error if the token is not good, with ErrSubject, ErrClosed or ErrMoved; for an Inline handler nil says that
-// it was asked for. It may block as Auth.Verifier does: an Inline handler calls it on a goroutine.
+// Refresh extends the connection with a new token of the same user. The connection takes on the new token's identity,
+// unless the handler has an Authorize: then it keeps the identity that Authorize accepted, and only expiry, token id
+// and issuer change. A user whom Authorize has renamed is not that of the token. Refresh fails with an *auth.Error if
+// the token is not valid, with ErrSubject, ErrClosed or ErrMoved. It may block as Auth.Verifier does: an Inline handler
+// calls it on a goroutine, and nil means for it that the extension was requested.
 func (c *Conn) Refresh(token string) error {
-	n := c.end.app.node.Load()
-	verifier := c.end.app.cfg.Auth.Verifier
-	if n == nil || verifier == nil {
+	if c.end.app.cfg.Auth.Verifier == nil {
 		return ErrNotRunning
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), n.gate.patience)
-	defer cancel()
-	id, err := verifier.Verify(ctx, token)
-	if err != nil {
-		return err
-	}
-	old := c.who.Load()
-	if old == nil || old.user == "" || id.User != old.user {
+	h := c.end.handler
+	err := c.end.worker.Admission().Refresh(&c.client, token, h.Authorize != nil, h.Inline)
+	switch {
+	case errors.Is(err, access.ErrEnded), errors.Is(err, engine.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, engine.ErrMoved):
+		return ErrMoved
+	case errors.Is(err, access.ErrSubject):
 		return ErrSubject
 	}
-	if err := n.gate.denied(id.User, id.TokenID, old.session); err != nil {
-		return err
-	}
-	next := *old
-	next.identify(refreshed(old.identity(), id, c.end.Authorize != nil))
-	result := make(chan error, 1)
-	if !c.conn.Extend(deadlineOf(id), func(err error) {
-		if err == nil {
-			c.who.Store(&next)
-			n.orders.recheck(c) // it may have been revoked since
-		}
-		result <- err
-	}) {
-		return ErrClosed
-	}
-	if c.end.Inline { // the loop must not wait for itself
-		return nil
-	}
-	select {
-	case err := <-result:
-		return publicError(err)
-	case <-ctx.Done():
-		return ErrClosed
-	}
-}
-
-// refreshed is who a client is that was somebody, and has a new token.
-func refreshed(was, token *auth.Identity, authorized bool) *auth.Identity {
-	next := *token
-	if authorized {
-		next = *was
-		next.Expiry, next.Leeway = token.Expiry, token.Leeway
-		next.TokenID, next.Issuer = token.TokenID, token.Issuer
-	}
-	next.Source = was.Source
-	return &next
-}
-
-// deadlineOf is the loop's time of the end of id's token.
-func deadlineOf(id *auth.Identity) int64 {
-	end := id.End()
-	if end.IsZero() {
-		return 0
-	}
-	return max(reactor.Monotonic()+int64(clamp(time.Until(end))), 1)
+	return err
 }
 
 // permits says whether the client may.
@@ -208,46 +99,17 @@ func (c *Conn) permits(a auth.Action, topic string) bool {
 	return p == nil || p(c.Identity(), a, topic)
 }
 
-// LogValue is what a log line says of the connection: conn, session, user, remote, path, and the client's parameters
-// that Config names.
+// LogValue returns what a log line shows of the connection: conn, session, user, remote, path, and the client's
+// parameters that Config names.
 func (c *Conn) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
 
-// Log is a logger whose lines tell of the connection what LogValue does. It is made for the caller: keep none.
+// Log returns a logger whose lines show of the connection what LogValue does. It is made for the caller: do not keep
+// one for each connection.
 func (c *Conn) Log() *slog.Logger {
 	return slog.New(c.end.app.Logger().Handler().WithAttrs(c.attrs()))
 }
 
-func (c *Conn) attrs() []slog.Attr {
-	attrs := make([]slog.Attr, 0, 8)
-	attrs = append(attrs, slog.String("conn", c.ID().String()))
-	w := c.who.Load()
-	if w != nil && !w.session.IsZero() {
-		attrs = append(attrs, slog.String("session", w.session.Short()))
-	}
-	if w != nil && w.user != "" {
-		attrs = append(attrs, slog.String("user", w.user))
-	}
-	attrs = append(attrs, slog.String("remote", c.Remote().String()), slog.String("path", c.Path()))
-	cfg := &c.end.app.cfg
-	if len(cfg.LogQuery) > 0 && c.query != "" {
-		attrs = c.end.app.appendParams(attrs, c.Query(), cfg.LogQuery)
-	}
-	if w != nil && w.headers != "" {
-		if v, err := url.ParseQuery(w.headers); err == nil {
-			attrs = c.end.app.appendParams(attrs, v, cfg.LogHeaders)
-		}
-	}
-	return attrs
-}
-
-func (a *App) appendParams(attrs []slog.Attr, from url.Values, names []string) []slog.Attr {
-	for _, name := range names {
-		if v := a.hide.Shown(name, from.Get(name)); v != "" {
-			attrs = append(attrs, slog.String(name, v))
-		}
-	}
-	return attrs
-}
+func (c *Conn) attrs() []slog.Attr { return c.client.LogAttrs(c.end.Path, &c.end.worker.Params) }
 
 // CloseUnauthorized is the close code of a connection whose token has expired or was revoked. The client needs a new
 // one.

@@ -218,7 +218,7 @@ func TestRefusedClients(t *testing.T) {
 			t.Errorf("%s: got %d, %q, %s; want %d, %s, %q", tt.name, resp.StatusCode, challenge, b, tt.status, tt.code, tt.wants)
 		}
 	}
-	if got := d.app.node.Load().report().AuthRefused["bad_signature"]; got != 1 {
+	if got := d.app.role.Load().worker.Report().AuthRefused["bad_signature"]; got != 1 {
 		t.Errorf("counted %d bad signatures, want 1", got)
 	}
 }
@@ -269,7 +269,7 @@ func (d *door) ticket(token string) (status int, ticket string) {
 		d.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var a ticketAnswer
+	var a struct{ Ticket string }
 	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
 		d.t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestTicketRequestsAreFew(t *testing.T) {
 	if status, _ := d.ticket("bob/1/99"); status != http.StatusOK {
 		t.Errorf("the second, later: got %d, want 200", status)
 	}
-	if n := d.app.node.Load().report().Limits["tickets"]; n != 1 {
+	if n := d.app.role.Load().worker.Report().Limits["tickets"]; n != 1 {
 		t.Errorf("tickets: got %d, want 1", n)
 	}
 }
@@ -491,7 +491,7 @@ func TestTooManyAuthorizing(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := d.app.node.Load().eng.Stats().Limits["authorizing"]; n != 1 {
+	if n := d.app.role.Load().worker.Report().Limits["authorizing"]; n != 1 {
 		t.Errorf("the limit was hit %d times, want 1", n)
 	}
 }

@@ -19,7 +19,7 @@ func TestListingOfMany(t *testing.T) {
 	const sessions, clients = 1500, 25
 	path := filepath.Join(t.TempDir(), "c")
 	d := openDoor(t, Config{Control: path})
-	store := d.app.node.Load().gate.keeper.store
+	store := d.app.role.Load().worker.Tracker().Store
 	user := strings.Repeat("\x01", session.MaxUserBytes) // which JSON writes as \u0001
 	for range sessions {
 		if _, err := store.Attach(t.Context(), session.Attach{User: user}); err != nil {
@@ -74,8 +74,8 @@ func TestListingOfMany(t *testing.T) {
 // TestFullStoreShows: sessions that find the primary's store full are counted in status.
 func TestFullStoreShows(t *testing.T) {
 	_, app := runApp(t, Config{Workers: -1, Sessions: Sessions{MaxSessions: 1}})
-	d := app.desk.Load()
-	store := app.node.Load().gate.keeper.store
+	d := app.role.Load().desk
+	store := app.role.Load().worker.Tracker().Store
 	for _, user := range []string{"alice", "bob"} {
 		_, err := store.Attach(t.Context(), session.Attach{User: user, Policy: session.Policy{TTL: time.Hour}})
 		if full := errors.Is(err, session.ErrFull); full != (user == "bob") {
@@ -95,12 +95,7 @@ func TestLiveInPages(t *testing.T) {
 	for i := range clients {
 		d.enter(fmt.Sprintf("/?access_token=%s%d/1/99", strings.Repeat("u", 3000), i))
 	}
-	r, n := d.app.desk.Load().registry, d.app.node.Load()
-	first := make(chan []registry.LiveConn, 1)
-	n.orders.Live(registry.LiveRequest{Limit: page}, func(list []registry.LiveConn) { first <- list })
-	if list := <-first; len(list) != page {
-		t.Errorf("the first page: got %d connections, want %d", len(list), page)
-	}
+	r := d.app.role.Load().desk.registry
 	list, err := r.Live(t.Context(), "", page)
 	if err == nil {
 		var rest []session.Session
@@ -117,10 +112,8 @@ func TestLiveInPages(t *testing.T) {
 	if len(list) != clients || len(known) != clients {
 		t.Errorf("got %d, %d of them different, want %d", len(list), len(known), clients)
 	}
-	counted := make(chan int64, 1)
-	n.orders.Connected(func(connected int64) { counted <- connected })
-	if got := <-counted; got != clients {
-		t.Errorf("counted %d, want %d", got, clients)
+	if got := r.Connected(t.Context()); got == nil || *got != clients {
+		t.Errorf("counted %v, want %d", got, clients)
 	}
 }
 

@@ -44,8 +44,8 @@ func (a *App) ReopenLogs(ctx context.Context) error {
 	if j := a.journal.Load(); j != nil {
 		err = j.Reopen()
 	}
-	if d := a.desk.Load(); d != nil && a.node.Load() == nil {
-		err = errors.Join(err, d.registry.ReopenLogs(ctx))
+	if r := a.role.Load(); r != nil && r.worker == nil {
+		err = errors.Join(err, r.desk.registry.ReopenLogs(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("expedite: logs not reopened: %w", err)

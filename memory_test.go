@@ -71,7 +71,7 @@ func heapOf(t *testing.T, clients int, target string) uint64 {
 			}
 		}
 	}()
-	if n := app.node.Load().eng.Len(); n != clients {
+	if n := app.role.Load().worker.Report().Connections; n != int64(clients) {
 		t.Fatalf("%d clients are connected, want %d", n, clients)
 	}
 	return heap() - before

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestTextThatIsNoText: a text that is not UTF-8 reaches no client, by no way, and the sender is told; a client that was
-// given one would have to leave (RFC 6455 §8.1).
+// TestTextThatIsNoText: a text that is not UTF-8 reaches no client, by no way, and the sender is told; a client that
+// was given one would have to leave (RFC 6455 §8.1).
 func TestTextThatIsNoText(t *testing.T) {
 	addr, app := runApp(t, Config{Workers: -1})
 	hearer := visit(t, addr, "user=a&topic=news")

@@ -12,8 +12,8 @@ import (
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/connid"
-	"github.com/expedite-go/expedite/internal/memory"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -88,8 +88,8 @@ func (a *App) runPrimary(ctx context.Context) error {
 	}
 	p.group.Store(group)
 	defer p.follow(est)()
-	a.bus.Store(&bus{p.hub})
-	defer a.bus.Store(nil)
+	a.role.Store(&role{desk: p.desk, bus: p.hub})
+	defer a.role.Store(&role{desk: p.desk})
 	p.desk.open(group.Addr().String())
 	p.started(left != nil)
 	deadline := p.desk.awaitStop(ctx)
@@ -103,19 +103,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 // trimHeap gives memory back to the system while this process is quiet, until stop is called.
 func trimHeap() (stop func()) {
 	done := make(chan struct{})
-	go func() { // ends with stop
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		trim := newTrimmer()
-		for {
-			select {
-			case now := <-tick.C:
-				trim.look(now, false)
-			case <-done:
-				return
-			}
-		}
-	}()
+	go resource.NewHeapTrimmer().Run(done) // ends with stop
 	return func() { close(done) }
 }
 
@@ -127,7 +115,8 @@ func (p *primary) moving() bool {
 
 // workerEnv is the environment of workers beside that of the primary.
 func (a *App) workerEnv() []string {
-	return append(workerEnv(a.cfg.Tuning, thisHost(), a.cfg.workers(), os.Environ()), registry.EnvVariable+"=1")
+	env := a.cfg.Tuning.settings().WorkerEnv(resource.ThisHost(), a.cfg.workers(), os.Environ())
+	return append(env, registry.EnvVariable+"=1")
 }
 
 // noWorker is what clients get while all workers have crashed again and again.
@@ -156,7 +145,7 @@ func (p *primary) started(inherited bool) {
 	if cfg.OnStart != nil {
 		from := ""
 		if cfg.Workers == 0 {
-			from = memory.ReadProcessors("").String()
+			from = resource.ReadProcessors("").String()
 		}
 		cfg.OnStart(Started{
 			WorkersFrom: from,

@@ -13,7 +13,7 @@ import (
 func adminGet(t *testing.T, app *App, path string) (status int, body string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	app.desk.Load().web.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
+	app.role.Load().desk.web.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
 	return w.Code, w.Body.String()
 }
 

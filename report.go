@@ -12,42 +12,6 @@ import (
 // reportTimeout is how long a worker may take to say how it is; then its last report stands for it, as stale.
 const reportTimeout = time.Second
 
-// lagWatch keeps the worst lag of the event loop between two regular reports: asking in between must not hide it.
-type lagWatch struct {
-	mu          sync.Mutex
-	worst, told float64 // since the last regular report; in it
-}
-
-// regular is the lag for a regular report, if now was the worst since the loop was last asked.
-func (l *lagWatch) regular(now float64) float64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.told, l.worst = max(now, l.worst), 0
-	return l.told
-}
-
-// between is the lag for whoever asks in between.
-func (l *lagWatch) between(now float64) float64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.worst = max(l.worst, now)
-	return max(l.told, l.worst)
-}
-
-// regularReport is the report that the primary gets without asking.
-func (n *node) regularReport() telemetry.Report {
-	w := n.report()
-	w.LoopLagSeconds = n.lag.regular(w.LoopLagSeconds)
-	return w
-}
-
-// askedReport is the report for whoever asks.
-func (n *node) askedReport() telemetry.Report {
-	w := n.report()
-	w.LoopLagSeconds = n.lag.between(w.LoopLagSeconds)
-	return w
-}
-
 // samples asks all workers how they are. Of one that does not answer in time it has the last report.
 func (p *primary) samples(ctx context.Context) []telemetry.SlotReport {
 	group := p.group.Load()
@@ -110,7 +74,7 @@ func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.SlotR
 func (d *desk) samples(ctx context.Context) []telemetry.SlotReport {
 	for slot, n := range d.crew.dropped() {
 		if n > 0 {
-			d.totals.SetOwn(slot, telemetry.Report{Limits: map[string]uint64{limitWorkerQueue: n}})
+			d.totals.Own(slot, telemetry.Report{Limits: map[string]uint64{limitWorkerQueue: n}})
 		}
 	}
 	return d.crew.samples(ctx)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/access"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -49,11 +51,11 @@ func (s *Sessions) emptyTTL() time.Duration {
 // Close codes of sessions and orders.
 const (
 	// CloseReplaced is for a connection whose session was resumed by another: do not come back with it.
-	CloseReplaced ws.CloseCode = 4409
+	CloseReplaced ws.CloseCode = access.CodeReplaced
 	// CloseTooMany is for the connection of a session that had to go because its user has too many.
-	CloseTooMany ws.CloseCode = 4429
+	CloseTooMany ws.CloseCode = access.CodeTooMany
 	// CloseKicked is for a connection that App.Kick has closed.
-	CloseKicked ws.CloseCode = 4403
+	CloseKicked ws.CloseCode = registry.CodeKicked
 )
 
 // ErrNoSession says that a connection has no session: its handler wants none, or no store could give one.
@@ -68,31 +70,24 @@ type Session struct{ c *Conn }
 func (c *Conn) Session() Session { return Session{c} }
 
 // ID is the session's id: what a client shows as ?session= when it comes back. Zero if there is none.
-func (s Session) ID() session.ID { return s.c.who.Load().sessionID() }
+func (s Session) ID() session.ID {
+	id, _ := s.c.client.Session()
+	return id
+}
 
 // Resumed says that the session was there before this connection.
 func (s Session) Resumed() bool {
-	w := s.c.who.Load()
-	return w != nil && w.resumed
+	_, resumed := s.c.client.Session()
+	return resumed
 }
-
-// briefly is how long a connection must last, or say something, so that its new session outlives it even if it is
-// anonymous and holds no values. In seconds.
-const briefly = 10
-
-// brief says that the connection has hardly begun. In callbacks, or while it moves.
-func (c *Conn) brief() bool { return !c.spoke && seconds()-c.began < briefly }
 
 // store is where the session is kept.
 func (s Session) store() (session.Store, session.ID, error) {
-	id, n := s.ID(), s.c.end.app.node.Load()
-	switch {
-	case id.IsZero():
+	id := s.ID()
+	if id.IsZero() {
 		return nil, id, ErrNoSession
-	case n == nil:
-		return nil, id, ErrNotRunning
 	}
-	return n.gate.keeper.store, id, nil
+	return s.c.end.worker.Tracker().Store, id, nil
 }
 
 // Values are all values of the session.
@@ -106,11 +101,7 @@ func (s Session) Values(ctx context.Context) (map[string][]byte, error) {
 
 // Get is one value; nil if there is none.
 func (s Session) Get(ctx context.Context, key string) ([]byte, error) {
-	store, id, err := s.store()
-	if err != nil {
-		return nil, err
-	}
-	values, err := store.Load(ctx, id, key)
+	values, err := s.Values(ctx)
 	return values[key], err
 }
 

@@ -11,14 +11,16 @@ import (
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/worker"
 )
 
 // single is this process as the only one.
 type single struct {
-	node *node
-	hub  *broker.Hub
+	worker *worker.Worker
+	hub    *broker.Hub
 }
 
 // runSingle serves in this process. What is published takes the same way as among workers, but for the processes.
@@ -51,31 +53,30 @@ func (a *App) runSingle(ctx context.Context) error {
 		}
 		return nil
 	})
-	tuneProcess(a.cfg.Tuning, thisHost(), os.Environ())
-	n, err := a.newNode(slot, 1, toHub, ln.Addr())
+	a.cfg.Tuning.settings().Apply(resource.ThisHost(), os.Environ())
+	w, err := a.newWorker(slot, 1, toHub, ln.Addr())
 	if err != nil {
 		return err
 	}
 	// The publisher may be a callback on the loop: it must not wait for the loop.
-	port = hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return n.in.put(m, false) }))
+	port = hub.Attach(slot, broker.LinkFunc(func(m []byte) error { return w.Receive(m, false) }))
 	defer port.Detach()
-	n.in.emptied = port.Flush
-	peer = reg.Join(slot, func(m []byte) error { n.uplink.Receive(m); return nil })
+	w.OnRoom(port.Flush)
+	peer = reg.Join(slot, func(m []byte) error { w.Registry().Receive(m); return nil })
 	defer reg.Leave(slot)
 	reg.Start()
 	defer trimHeap()()
-	if err := n.listen(ln); err != nil {
+	if err := w.Listen(ln); err != nil {
 		return err
 	}
 	a.warnLimits()
-	d, err := a.openDesk(&single{n, hub}, reg, nil)
+	d, err := a.openDesk(&single{w, hub}, reg, nil)
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	n.start(a)
-	defer a.bus.Store(nil)
-	defer a.node.Store(nil)
+	w.Start()
+	a.serves(w, d)
 	d.open(ln.Addr().String())
 	if a.cfg.OnStart != nil {
 		a.cfg.OnStart(Started{
@@ -86,12 +87,12 @@ func (a *App) runSingle(ctx context.Context) error {
 	drain, cancel := context.WithDeadline(context.Background(), d.awaitStop(ctx))
 	defer cancel()
 	defer context.AfterFunc(d.hurry, cancel)() // a later, faster stop wins
-	return n.stop(drain)
+	return w.Stop(drain)
 }
 
 func (s *single) samples(context.Context) []telemetry.SlotReport {
 	return []telemetry.SlotReport{{
-		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Report: s.node.askedReport(),
+		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Report: s.worker.Report(),
 	}}
 }
 

@@ -15,7 +15,7 @@ import (
 // wantStatus asks for the status, once, and compares the connections.
 func wantStatus(t *testing.T, app *App, connections int64) control.Status {
 	t.Helper()
-	st, err := app.desk.Load().Status(t.Context())
+	st, err := app.role.Load().desk.Status(t.Context())
 	if err != nil || st.Totals.Connections != connections {
 		t.Errorf("status: %d connections, %v; want %d", st.Totals.Connections, err, connections)
 	}
@@ -35,7 +35,7 @@ func TestStatusAsksTheWorkers(t *testing.T) {
 		t.Errorf("got %d messages in and %d out, want %d", st.Totals.MessagesIn, st.Totals.MessagesOut, clients)
 	}
 	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil)
-	app.desk.Load().web.Handler.ServeHTTP(w, r)
+	app.role.Load().desk.web.Handler.ServeHTTP(w, r)
 	inMetrics := 0
 	for line := range strings.Lines(w.Body.String()) {
 		if value, ok := strings.CutPrefix(line, "expedite_connections{"); ok {

@@ -62,8 +62,8 @@ func TestTicketAnswersAtOnce(t *testing.T) {
 	}
 }
 
-// TestTicketAcrossSites: a page of another origin gets no ticket, neither with a token of its own nor with what a browser
-// adds to its requests by itself, and no leave to send a token.
+// TestTicketAcrossSites: a page of another origin gets no ticket, neither with a token of its own nor with what a
+// browser adds to its requests by itself, and no leave to send a token.
 func TestTicketAcrossSites(t *testing.T) {
 	d := openDoor(t, Config{Auth: Auth{
 		Origins: auth.Origins{"https://app.example"}, Extractor: auth.Extractor{Cookie: "token"},

@@ -2,18 +2,11 @@ package expedite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
-	"runtime"
-	"runtime/debug"
-	"strconv"
-	"strings"
 
-	"github.com/expedite-go/expedite/internal/engine"
-	"github.com/expedite-go/expedite/internal/memory"
+	"github.com/expedite-go/expedite/internal/resource"
 )
 
 // Tuning is what an App may take of the machine. The zero value is right for a machine, or a container, that serves
@@ -61,19 +54,15 @@ type Tuned struct {
 	ConnRate, Rate Rate
 }
 
-const (
-	// heapPart is the part of the memory that the heaps may fill, in percent. The kernel wants the rest: an idle
-	// connection costs it about 5 KiB, ten times what it costs the heap, and one whose peer reads slowly up to
-	// net.ipv4.tcp_wmem. An application that keeps 20 KiB for each connection uses both parts up at the same time.
-	heapPart = 80
-	// minHeap is the least limit of a heap in bytes: below it a worker would do nothing but collect.
-	minHeap = 32 << 20
-	// The reserve in percent of the memory, and its bounds in bytes.
-	reservePart            = 5
-	minReserve, maxReserve = 64 << 20, 1 << 30
-)
+// settings returns t in the form of package resource.
+func (t Tuning) settings() resource.Settings {
+	return resource.Settings{
+		Memory: t.Memory, MemoryReserve: t.MemoryReserve, GOGC: t.GOGC, Procs: t.Procs,
+		ConnRate: resource.Rate(t.ConnRate), Rate: resource.Rate(t.Rate),
+	}
+}
 
-// check says what is wrong with the settings.
+// check reports what is wrong with the settings.
 func (t Tuning) check() error {
 	for _, f := range []struct {
 		name  string
@@ -92,138 +81,24 @@ func (t Tuning) check() error {
 	return nil
 }
 
-// Tuned is what this process runs with; in the primary, what its workers do. In a worker in which nothing happens,
-// HeapLimit is a little more than what it has. Any goroutine.
+// Tuned returns what this process runs with; in the primary, what its workers run with. In a worker in which nothing
+// happens, HeapLimit is a little more than it uses. It is safe for concurrent use.
 func (a *App) Tuned() Tuned {
-	if n := a.node.Load(); n != nil {
-		return a.cfg.Tuning.running(thisHost(), n.slots, os.Environ())
+	settings, host := a.cfg.Tuning.settings(), resource.ThisHost()
+	if n := a.Slots(); n > 0 {
+		return tuned(settings.Running(host, n, os.Environ()))
 	}
-	return a.cfg.Tuning.resolve(thisHost(), a.cfg.workers(), os.Environ())
+	return tuned(settings.Resolve(host, a.cfg.workers(), os.Environ()))
 }
 
-// host is what there is to be shared.
-type host struct {
-	memory memory.Usage // zero if it is not known
-	cores  int
-}
-
-// thisHost is the machine, or the container, that this process runs in.
-func thisHost() host {
-	u, err := memory.Read("")
-	if err != nil {
-		u = memory.Usage{}
-	}
-	return host{memory: u, cores: memory.ReadProcessors("").Busy()}
-}
-
-// resolve works out what each of a number of workers runs with. environ is that of the process which starts them.
-func (t Tuning) resolve(h host, workers int, environ []string) Tuned {
-	workers = max(workers, 1)
-	d := Tuned{
-		MemoryLimit: h.memory.Limit, MemoryReserve: t.reserve(h.memory.Limit),
-		GOGC: t.GOGC, Procs: t.Procs, ConnRate: t.ConnRate,
-		Rate: Rate{part(t.Rate.In, workers), part(t.Rate.Out, workers)},
-	}
-	own, set := lookup(environ, "GOMEMLIMIT")
-	switch {
-	case t.Memory > 0:
-		d.HeapLimit = max(t.Memory/int64(workers), minHeap)
-	case t.Memory == 0 && set:
-		d.HeapLimit = parseMemory(own)
-	case t.Memory == 0 && h.memory.Limit > 0:
-		d.HeapLimit = max(h.memory.Limit/100*heapPart/int64(workers), minHeap)
-	}
-	if d.GOGC == 0 {
-		d.GOGC = 100
-		if v, set := lookup(environ, "GOGC"); set {
-			d.GOGC = parseGOGC(v)
-		}
-	}
-	if d.Procs == 0 {
-		d.Procs = max(min((h.cores+workers-1)/workers+1, h.cores), 2)
-		if v, set := lookup(environ, "GOMAXPROCS"); set {
-			d.Procs, _ = strconv.Atoi(v) // what Go does not understand is not set
-		}
-	}
-	return d
-}
-
-// reserve is where memory counts as short; 0 is never.
-func (t Tuning) reserve(limit int64) int64 {
-	switch {
-	case t.MemoryReserve < 0:
-		return 0
-	case t.MemoryReserve > 0:
-		return t.MemoryReserve
-	default:
-		return min(max(limit/100*reservePart, minReserve), maxReserve)
+func tuned(l resource.Limits) Tuned {
+	return Tuned{
+		MemoryLimit: l.MemoryLimit, HeapLimit: l.HeapLimit, MemoryReserve: l.MemoryReserve, GOGC: l.GOGC, Procs: l.Procs,
+		ConnRate: Rate(l.ConnRate), Rate: Rate(l.Rate),
 	}
 }
 
-// part is what one of several workers gets of a rate.
-func part(rate int64, workers int) int64 {
-	if rate <= 0 {
-		return 0
-	}
-	return max(rate/int64(workers), 1)
-}
-
-// workerEnv is what the environment of each worker gets, beside environ, which it has anyway.
-func workerEnv(t Tuning, h host, workers int, environ []string) []string {
-	d := t.resolve(h, workers, environ)
-	var env []string
-	if _, set := lookup(environ, "GOMEMLIMIT"); t.Memory < 0 {
-		env = append(env, "GOMEMLIMIT=off")
-	} else if d.HeapLimit > 0 && (t.Memory > 0 || !set) {
-		env = append(env, "GOMEMLIMIT="+strconv.FormatInt(d.HeapLimit, 10))
-	}
-	if t.GOGC > 0 {
-		env = append(env, "GOGC="+strconv.Itoa(t.GOGC))
-	} else if t.GOGC < 0 {
-		env = append(env, "GOGC=off")
-	}
-	if _, set := lookup(environ, "GOMAXPROCS"); t.Procs > 0 || !set {
-		env = append(env, "GOMAXPROCS="+strconv.Itoa(d.Procs))
-	}
-	return env
-}
-
-// tuneProcess gives this process, which serves alone, what a worker gets by its environment. It keeps all processors,
-// unless it was told otherwise: there are no other workers.
-func tuneProcess(t Tuning, h host, environ []string) {
-	d := t.resolve(h, 1, environ)
-	_, set := lookup(environ, "GOMEMLIMIT")
-	switch {
-	case t.Memory < 0:
-		debug.SetMemoryLimit(math.MaxInt64)
-	case d.HeapLimit > 0 && (t.Memory > 0 || !set):
-		debug.SetMemoryLimit(d.HeapLimit)
-	}
-	if t.GOGC != 0 {
-		debug.SetGCPercent(t.GOGC)
-	}
-	if t.Procs > 0 {
-		runtime.GOMAXPROCS(t.Procs)
-	}
-}
-
-// running is what this process runs with.
-func (t Tuning) running(h host, workers int, environ []string) Tuned {
-	d := t.resolve(h, workers, environ)
-	d.Procs = runtime.GOMAXPROCS(0)
-	if d.HeapLimit = debug.SetMemoryLimit(-1); d.HeapLimit == math.MaxInt64 {
-		d.HeapLimit = 0
-	}
-	return d
-}
-
-// rates are those of the engine of one of several workers.
-func (t Tuning) rates(workers int) (each, all engine.Rate) {
-	workers = max(workers, 1)
-	return engine.Rate(t.ConnRate), engine.Rate{In: part(t.Rate.In, workers), Out: part(t.Rate.Out, workers)}
-}
-
-// LogValue writes the values by their names.
+// LogValue returns the values by name.
 func (d Tuned) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.Int64("memory_limit_bytes", d.MemoryLimit), slog.Int64("heap_limit_bytes", d.HeapLimit),
@@ -242,54 +117,11 @@ func (d Tuned) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// logTuned tells at debug level what the workers run with.
+// logTuned logs at debug level what the workers run with.
 func logTuned(log *slog.Logger, d Tuned) {
 	log.Log(context.Background(), slog.LevelDebug, "tuning", "tuned", d)
 }
 
-// lookup finds a variable; one that is empty is not set, as Go's runtime sees it. The last one counts.
-func lookup(environ []string, name string) (value string, set bool) {
-	for _, kv := range environ {
-		if v, ok := strings.CutPrefix(kv, name+"="); ok {
-			value, set = v, v != ""
-		}
-	}
-	return value, set
-}
-
-var errMemory = errors.New("expedite: no amount of memory")
-
 // ParseMemory reads an amount of memory in the form of GOMEMLIMIT: bytes, or a number with one of B, KiB, MiB, GiB and
 // TiB.
-func ParseMemory(s string) (int64, error) {
-	digits := strings.TrimRight(s, "BKMGTi")
-	factor, ok := map[string]int64{
-		"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
-	}[s[len(digits):]]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !ok || n < 0 || n > math.MaxInt64/factor {
-		return 0, fmt.Errorf("%w: %q; it looks like 512MiB or 4GiB", errMemory, s)
-	}
-	return n * factor, nil
-}
-
-// parseMemory is GOMEMLIMIT; 0 is none.
-func parseMemory(s string) int64 {
-	n, err := ParseMemory(s)
-	if err != nil || n == math.MaxInt64 {
-		return 0 // "off", or what Go refuses to start with
-	}
-	return n
-}
-
-// parseGOGC is GOGC in percent; negative is off.
-func parseGOGC(s string) int {
-	n, err := strconv.Atoi(s)
-	if s == "off" {
-		return -1
-	}
-	if err != nil {
-		return 100
-	}
-	return n
-}
+func ParseMemory(s string) (int64, error) { return resource.ParseMemory(s) }

@@ -3,142 +3,19 @@ package expedite
 import (
 	"bytes"
 	"log/slog"
-	"math"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/expedite-go/expedite/internal/engine"
-	"github.com/expedite-go/expedite/internal/memory"
 )
 
-const mib, gib = 1 << 20, 1 << 30
-
-func hostOf(limit int64, cores int) host {
-	return host{memory: memory.Usage{Limit: limit, LimitOf: "machine", Available: limit}, cores: cores}
-}
-
-func TestWorkerEnv(t *testing.T) {
-	tests := []struct {
-		name    string
-		tuning  Tuning
-		host    host
-		workers int
-		environ []string
-		want    []string
-	}{
-		{
-			"80 % of the memory is shared, and each has one processor more than its core",
-			Tuning{},
-			hostOf(10*gib, 4), 4, nil,
-			[]string{"GOMEMLIMIT=2147483640", "GOMAXPROCS=2"},
-		},
-		{
-			"one worker gets all cores",
-			Tuning{},
-			hostOf(gib, 8), 1, nil,
-			[]string{"GOMEMLIMIT=858993440", "GOMAXPROCS=8"},
-		},
-		{
-			"few workers share the cores",
-			Tuning{},
-			hostOf(gib, 8), 3, nil,
-			[]string{"GOMEMLIMIT=286331146", "GOMAXPROCS=4"},
-		},
-		{
-			"a core for one worker is two processors",
-			Tuning{},
-			hostOf(gib, 1), 1, nil,
-			[]string{"GOMEMLIMIT=858993440", "GOMAXPROCS=2"},
-		},
-		{
-			"the environment is left alone",
-			Tuning{},
-			hostOf(gib, 4), 4,
-			[]string{"GOMEMLIMIT=100MiB", "GOGC=50", "GOMAXPROCS=3"},
-			nil,
-		},
-		{
-			"what is empty is not in the environment",
-			Tuning{},
-			hostOf(gib, 4), 4,
-			[]string{"GOMEMLIMIT=", "GOMAXPROCS="},
-			[]string{"GOMEMLIMIT=214748360", "GOMAXPROCS=2"},
-		},
-		{
-			"settings come before the environment",
-			Tuning{Memory: gib, GOGC: 200, Procs: 5},
-			hostOf(64*gib, 4), 4,
-			[]string{"GOMEMLIMIT=100MiB", "GOGC=50", "GOMAXPROCS=3"},
-			[]string{"GOMEMLIMIT=268435456", "GOGC=200", "GOMAXPROCS=5"},
-		},
-		{
-			"negative is off",
-			Tuning{Memory: -1, GOGC: -1},
-			hostOf(gib, 2), 2, nil,
-			[]string{"GOMEMLIMIT=off", "GOGC=off", "GOMAXPROCS=2"},
-		},
-		{
-			"no heap is too small to work",
-			Tuning{Memory: 64 * mib},
-			hostOf(gib, 2), 8, nil,
-			[]string{"GOMEMLIMIT=33554432", "GOMAXPROCS=2"},
-		},
-		{"no limit where the memory is not known", Tuning{}, host{cores: 2}, 2, nil, []string{"GOMAXPROCS=2"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := workerEnv(tt.tuning, tt.host, tt.workers, tt.environ); !slices.Equal(got, tt.want) {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
-// TestResolve: what is shown is what the workers get.
-func TestResolve(t *testing.T) {
-	tuning := Tuning{ConnRate: Rate{In: 100, Out: 200}, Rate: Rate{In: 1000, Out: 3}}
-	got := tuning.resolve(hostOf(10*gib, 4), 4, []string{"GOMEMLIMIT=100MiB", "GOGC=off", "GOMAXPROCS=7"})
-	want := Tuned{
-		MemoryLimit: 10 * gib, HeapLimit: 100 * mib, MemoryReserve: 10 * gib / 100 * 5, GOGC: -1, Procs: 7,
-		ConnRate: Rate{In: 100, Out: 200}, Rate: Rate{In: 250, Out: 1},
-	}
-	if got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	each, all := tuning.rates(4)
-	if each != (engine.Rate{In: 100, Out: 200}) || all != (engine.Rate{In: 250, Out: 1}) {
-		t.Errorf("rates: got %+v and %+v", each, all)
-	}
+// TestTunedInLogs: what workers run with is logged at debug level, by name.
+func TestTunedInLogs(t *testing.T) {
 	var log bytes.Buffer
+	got := Tuned{HeapLimit: 100 << 20, GOGC: -1, Procs: 7, Rate: Rate{In: 250}}
 	logTuned(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), got)
 	for _, part := range []string{"tuned.heap_limit_bytes=104857600", "tuned.gogc=-1", "tuned.procs=7", "tuned.rate_in=250"} {
 		if !strings.Contains(log.String(), part) {
 			t.Errorf("the log has no %s: %s", part, &log)
 		}
-	}
-}
-
-func TestReserve(t *testing.T) {
-	tests := []struct {
-		name         string
-		setting      int64
-		memory, want int64
-	}{
-		{"5 %", 0, 10000 * mib, 500 * mib},
-		{"at least 64 MiB", 0, 512 * mib, 64 * mib},
-		{"at most 1 GiB", 0, 256 * gib, gib},
-		{"as it is set", 10 * mib, 256 * gib, 10 * mib},
-		{"negative is none", -1, gib, 0},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := Tuning{MemoryReserve: tt.setting}.reserve(tt.memory)
-			if got/mib != tt.want/mib {
-				t.Errorf("got %d, want %d", got, tt.want)
-			}
-		})
 	}
 }
 
@@ -161,49 +38,5 @@ func TestTuningCheck(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
-	}
-}
-
-// TestTuneProcess: a process that serves alone limits itself, unless its environment has done so.
-func TestTuneProcess(t *testing.T) {
-	before := debug.SetMemoryLimit(-1)
-	percent := debug.SetGCPercent(100)
-	t.Cleanup(func() { debug.SetMemoryLimit(before); debug.SetGCPercent(percent) })
-	tests := []struct {
-		name    string
-		tuning  Tuning
-		environ []string
-		limit   int64
-	}{
-		{"80 %", Tuning{}, nil, 8 * gib},
-		{"the environment's", Tuning{}, []string{"GOMEMLIMIT=1GiB"}, before},
-		{"none", Tuning{Memory: -1, GOGC: 300}, nil, math.MaxInt64},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			debug.SetMemoryLimit(before)
-			tuneProcess(tt.tuning, hostOf(10*gib, 2), tt.environ)
-			if got := debug.SetMemoryLimit(-1); got/mib != tt.limit/mib && got/mib+1 != tt.limit/mib {
-				t.Errorf("limit: got %d, want %d", got, tt.limit)
-			}
-		})
-	}
-	if got := debug.SetGCPercent(100); got != 300 {
-		t.Errorf("GOGC: got %d, want 300", got)
-	}
-	if got := (Tuning{}).running(hostOf(gib, 2), 1, nil); got.HeapLimit != 0 || got.Procs < 1 {
-		t.Errorf("running: got %+v, want no limit", got)
-	}
-}
-
-func TestParseMemory(t *testing.T) {
-	for s, want := range map[string]int64{
-		"0": 0, "1024": 1024, "10B": 10, "4KiB": 4096, "512MiB": 512 * mib, "4GiB": 4 * gib, "1TiB": 1024 * gib,
-		"": -1, "GiB": -1, "4GB": -1, "4 GiB": -1, "-1MiB": -1, "4gib": -1, "off": -1, "9999999TiB": -1, "4iB": -1,
-	} {
-		got, err := ParseMemory(s)
-		if (err == nil) != (want >= 0) || (err == nil && got != want) {
-			t.Errorf("%q: got %d, %v, want %d", s, got, err, want)
-		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/expedite-go/expedite/internal/memory"
+	"github.com/expedite-go/expedite/internal/resource"
 )
 
 // The figures that the arithmetic rests on. docs/doctor.md says where each comes from.
@@ -138,7 +138,7 @@ func (s sums) fewest() int { return min(s.cores(), s.most()) }
 
 // cores is how many of them there is time for.
 func (s sums) cores() int {
-	return memory.Processors{Cores: s.CPU.Cores, Quota: s.CPU.Quota}.Busy()
+	return resource.Processors{Cores: s.CPU.Cores, Quota: s.CPU.Quota}.Busy()
 }
 
 // most is how many workers there may be: the primary has descriptors for each, and each has threads.

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/expedite-go/expedite/internal/memory"
+	"github.com/expedite-go/expedite/internal/resource"
 )
 
 const (
@@ -238,7 +238,7 @@ func (t tree) cpu() CPU {
 	if c.Cores == 0 {
 		c.Cores = length(t.line("sys/devices/system/cpu/online"))
 	}
-	p := memory.ReadProcessors(string(t))
+	p := resource.ReadProcessors(string(t))
 	c.Quota, c.Group = p.Quota, p.QuotaOf
 	return c
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// logFile is a File in a folder of its own, with the clock and the standard error of the test.
+// logFile is a File in a folder of its own, with a clock and a standard error of the test.
 type logFile struct {
 	*File
 	t      *testing.T
@@ -46,7 +46,7 @@ func (l *logFile) open(o FileOptions, name string) {
 	l.t.Cleanup(func() { _ = f.Close() })
 }
 
-// write writes a line, which must succeed.
+// write writes a line, which succeeds wherever it goes.
 func (l *logFile) write(line string) {
 	l.t.Helper()
 	if n, err := l.Write([]byte(line + "\n")); err != nil || n != len(line)+1 {
@@ -54,7 +54,7 @@ func (l *logFile) write(line string) {
 	}
 }
 
-// want compares the names and contents of the files.
+// want compares the files that there are with those of the test: names and contents.
 func (l *logFile) want(files map[string]string) {
 	l.t.Helper()
 	entries, err := os.ReadDir(l.dir)
@@ -108,8 +108,7 @@ func TestFileRefuses(t *testing.T) {
 	}
 }
 
-// TestFileRotates checks that a file rotates before a line that would make it too large, that backups are named after
-// the time, and that the oldest are removed.
+// TestFileRotates: before a line that would make it too large; backups are named after the time, and the oldest go.
 func TestFileRotates(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4, Backups: 2})
 	for name, content := range map[string]string{"x-notes.log": "mine", "x-2026-01-02T15-04-05.000.txt": "mine", "y.log": "mine"} {
@@ -135,7 +134,7 @@ func TestFileRotates(t *testing.T) {
 	}
 }
 
-// TestClockSetBack checks that backups are removed in the order in which they were made.
+// TestClockSetBack: the backup that is made last is the last to go.
 func TestClockSetBack(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4, Backups: 1})
 	for _, line := range []string{"abc", "def", "ghi"} {
@@ -145,7 +144,7 @@ func TestClockSetBack(t *testing.T) {
 	l.want(map[string]string{"x.log": "ghi\n", "x-2026-01-02T14-04-05.001.log": "def\n"})
 }
 
-// TestFileRotatesWhatItFinds checks that the size of an existing file counts.
+// TestFileRotatesWhatItFinds: the size of a file that was there counts.
 func TestFileRotatesWhatItFinds(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4, Backups: -1})
 	l.write("abc")
@@ -167,8 +166,7 @@ func TestFileWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestReopen checks that a renamed file is left alone, that one that was not renamed is rotated, and that an empty one
-// stays.
+// TestReopen: a file that was renamed is left, one that was not is renamed, an empty one stays.
 func TestReopen(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	reopen := func() {
@@ -208,7 +206,7 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// TestRotationOfARenamedFile checks that rotation leaves a renamed file and the file that replaced it alone.
+// TestRotationOfARenamedFile: a file that grew too large after somebody renamed it is left alone, and so is the new one.
 func TestRotationOfARenamedFile(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4})
 	l.write("abc")
@@ -230,7 +228,7 @@ func TestRotationRenamesTheFileAndNotALinkToIt(t *testing.T) {
 	l.want(map[string]string{"x.log": "d\n", "link": "d\n", "x-2026-01-02T15-04-05.000.log": "abc\n"})
 }
 
-// TestNoBackup checks that a file of which no backup can be made continues to grow, with one message.
+// TestNoBackup: a file of which no backup can be made grows on, and one message tells.
 func TestNoBackup(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4})
 	name := strings.Repeat("x", 250) // the name of a backup is too long for the system
@@ -255,7 +253,7 @@ func TestNoBackup(t *testing.T) {
 	l.want(map[string]string{name: strings.Repeat("abc\n", 42)})
 }
 
-// TestFolderRemoved checks that lines go to standard error until the folder exists again.
+// TestFolderRemoved: lines go to standard error until there is a folder again.
 func TestFolderRemoved(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	l.write("a")
@@ -284,7 +282,7 @@ func TestFolderRemoved(t *testing.T) {
 	}
 }
 
-// TestFileRemoved checks that a removed file is created again without Reopen.
+// TestFileRemoved: it is noticed without a word from outside.
 func TestFileRemoved(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	if err := os.Remove(l.path); err != nil {
@@ -295,7 +293,7 @@ func TestFileRemoved(t *testing.T) {
 	l.want(map[string]string{"x.log": "a\n"})
 }
 
-// TestFullDisk checks that lines go to standard error, and that none is lost.
+// TestFullDisk: lines go to standard error, and none is lost as long as that takes them.
 func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full")
@@ -325,8 +323,8 @@ type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// TestFileConcurrently checks that lines stay whole and none is lost during rotations from inside and outside, while
-// two Files write to the same path, as those of a worker and its successor do.
+// TestFileConcurrently: lines stay whole and none is lost, while rotations come from inside and outside, and while two
+// have the file open, as a worker and its successor.
 func TestFileConcurrently(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 2000, Backups: -1})
 	other := &logFile{t: t, dir: l.dir, clock: l.clock}

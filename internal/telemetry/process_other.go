@@ -2,5 +2,5 @@
 
 package telemetry
 
-// residentBytes returns 0: on this system the value needs cgo.
+// residentBytes is not known here without cgo.
 func residentBytes() uint64 { return 0 }

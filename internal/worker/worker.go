@@ -1,0 +1,214 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/access"
+	"github.com/expedite-go/expedite/internal/admin"
+	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/internal/denylist"
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/resource"
+	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/ws"
+)
+
+// Config configures a Worker.
+type Config struct {
+	// Slot is the place of this worker, 1 to Slots.
+	Slot, Slots int
+	// Link leads to the primary: the hub of the broker, and the registry.
+	Link broker.Link
+	// Addr is the public address, for net/http.
+	Addr    net.Addr
+	Journal *telemetry.Journal
+	// Engine has the limits of the event loop. New sets what is not a limit.
+	Engine engine.Config
+	// Routes returns the endpoints by path. New calls it last, before anything serves.
+	Routes func(*Worker) map[string]*engine.Route
+	// ClientOf returns the Client of the owner of a connection, nil if it has none.
+	ClientOf func(owner any) *access.Client
+	// HTTP serves requests that are not upgrades.
+	HTTP http.Handler
+	// Version names the build for the other side of a handoff.
+	Version string
+	// HandoffStall bounds the silence of the other side of a handoff. 0 is the default of internal/handoff.
+	HandoffStall time.Duration
+	// HangTimeout is how long the primary waits for a report. 0 or less is for ever.
+	HangTimeout time.Duration
+	// DrainTimeout bounds a drain, and how long a handoff waits for callbacks that do not return.
+	DrainTimeout time.Duration
+	Admission    access.AdmissionConfig // without Params, Deny, Tracker and Orders
+	MaxDenials   int
+	Params       access.Params
+	Sessions     Sessions
+	// MemoryReserve is how much memory must be left on the machine, in bytes. 0 is none.
+	MemoryReserve int64
+}
+
+// Worker serves connections in this process. Its methods are safe for concurrent use unless they say otherwise.
+type Worker struct {
+	Config
+	log       *slog.Logger
+	routes    map[string]*engine.Route
+	engine    *engine.Engine
+	inbox     *inbox
+	local     *broker.Local
+	registry  *registry.Client
+	orders    *access.Orders
+	tracker   *access.Tracker
+	admission *access.Admission
+	host      *host
+	fallback  *fallback
+	ticker    *resource.IdleTicker
+	guard     *resource.MemoryGuard // nil: memory is never short
+
+	draining   atomic.Bool
+	reportNow  chan struct{} // asks for a report at once
+	leftOut    atomic.Uint64 // log lines about clients that were left out
+	lag        lagWatch
+	ended      chan error // receives the end of the engine
+	stopAccept func()     // on the loop; nil if the primary accepts
+}
+
+// New returns a Worker that does not serve yet.
+func New(c Config) (*Worker, error) {
+	store, err := c.Sessions.open()
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		Config: c, log: c.Journal.Logger, ticker: resource.NewIdleTicker(c.HangTimeout),
+		reportNow: make(chan struct{}, 1), ended: make(chan error, 1),
+	}
+	if err := w.newEngine(); err != nil {
+		return nil, errors.Join(err, store.close())
+	}
+	w.inbox = newInbox(w.engine)
+	w.local = broker.NewLocal(c.Link, w.deliver)
+	w.inbox.receive = w.local.Receive
+	deny := &denylist.List{Max: c.MaxDenials}
+	w.orders = access.NewOrders(access.OrdersConfig{
+		Engine: w.engine, Deny: deny, Log: w.log, ClientOf: c.ClientOf, CloseElsewhere: w.closeElsewhere,
+	})
+	w.registry = registry.NewClient(registry.ClientConfig{
+		Send: c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
+		Report: w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
+	})
+	w.tracker = access.NewTracker(w.trackerConfig(store))
+	c.Admission.Params, c.Admission.Deny = &w.Params, deny
+	c.Admission.Tracker, c.Admission.Orders = w.tracker, w.orders
+	w.admission = access.NewAdmission(c.Admission)
+	w.host = newHost(hostConfig{
+		engine: w.engine, local: w.local, orders: w.orders, tracker: w.tracker, clientOf: c.ClientOf, log: w.log,
+		slot: c.Slot, version: c.Version, stall: c.HandoffStall, straggle: c.DrainTimeout,
+	})
+	w.fallback = newFallback(w)
+	w.guard = resource.NewMemoryGuard(resource.GuardConfig{
+		Reserve: c.MemoryReserve, SetShort: w.engine.SetShort, Shed: w.engine.Shed, Workers: c.Slots,
+		Idle: w.ticker.Asleep, Log: w.log,
+	})
+	w.routes = c.Routes(w)
+	return w, nil
+}
+
+// newEngine makes the event loop.
+func (w *Worker) newEngine() (err error) {
+	files := resource.OpenFiles()
+	e := w.Config.Engine
+	e.Route = func(path string) *engine.Route { return w.routes[path] }
+	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
+	e.NewID = func() uint64 { return uint64(connid.New(w.Slot)) }
+	e.Logger = w.log
+	e.MayLog, e.MayLogFault = w.Journal.Clients.Allow, w.Journal.Faults.Allow
+	e.MaxHandshakes = cmp.Or(e.MaxHandshakes, min(engine.DefaultMaxHandshakes, files/4))
+	e.MaxHTTPConnections = cmp.Or(e.MaxHTTPConnections, min(engine.DefaultMaxHTTP, files/4))
+	e.Vital = isHealthCheck
+	if w.engine, err = engine.New(e); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	return nil
+}
+
+// Listen accepts connections from ln. Before Start.
+func (w *Worker) Listen(ln net.Listener) error {
+	stop, err := w.engine.Listen(ln)
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	w.stopAccept = stop
+	return nil
+}
+
+// Start begins to serve. It blocks until the registry has told what the worker must know.
+func (w *Worker) Start() {
+	w.registry.Meet()
+	go w.tracker.Run() // ends with Stop
+	go w.guard.Run()   // ends with Stop
+	go func() { w.ended <- w.engine.Run() }()
+	go w.fallback.serve() // ends with Stop
+}
+
+// callbackGrace is how long Stop waits for callbacks that are running.
+const callbackGrace = time.Second
+
+// Stop ends the worker: it drains until ctx ends, and then closes the remaining connections.
+func (w *Worker) Stop(ctx context.Context) error {
+	w.draining.Store(true)
+	if w.stopAccept != nil {
+		w.engine.Post(w.stopAccept)
+	}
+	web := make(chan struct{})
+	go func() {
+		defer close(web)
+		w.fallback.stop(ctx) // requests that take longer end with the process
+	}()
+	err := w.engine.Drain(ctx, ws.CloseServiceRestart, "the server restarts")
+	if err != nil && w.engine.Len() > 0 {
+		w.log.Info("connections cut off at the end of the drain", "connections", w.engine.Len())
+	}
+	<-web
+	w.inbox.close()
+	w.engine.Stop()
+	defer func() {
+		w.guard.Stop()
+		w.tracker.Stop(ctx)
+		w.registry.Close()
+	}()
+	select {
+	case err := <-w.ended:
+		return err
+	case <-time.After(callbackGrace):
+		w.log.Warn("callbacks still run at the end of the process")
+		return nil
+	}
+}
+
+// Admission returns the admission of the worker's clients.
+func (w *Worker) Admission() *access.Admission { return w.admission }
+
+// Tracker returns the tracker of the worker's sessions.
+func (w *Worker) Tracker() *access.Tracker { return w.tracker }
+
+// Broker sends messages to connections, of all workers.
+func (w *Worker) Broker() *broker.Local { return w.local }
+
+// Registry returns the link to the registry.
+func (w *Worker) Registry() *registry.Client { return w.registry }
+
+// Receive takes messages of the primary's hub. If the event loop is behind it blocks, or fails if it must not.
+func (w *Worker) Receive(m []byte, wait bool) error { return w.inbox.put(m, wait) }
+
+// OnRoom sets what is called on the loop when there is room again after Receive has failed. Before Start.
+func (w *Worker) OnRoom(f func()) { w.inbox.emptied = f }
