@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,20 +9,21 @@ import (
 	"time"
 )
 
-// acceptPause is how long a listener is left alone when accepting fails, mostly because descriptors have run out.
+// acceptPause is how long an acceptor waits after accepting has failed, usually because descriptors have run out.
 const acceptPause = 100 * time.Millisecond
 
-// gatherPause is how long an acceptor lets connections gather in the kernel's queue when they come one after the other
-// and the workers are many: taken one by one, each wakes the primary, and a worker that must first be switched to.
+// gatherPause is how long an acceptor lets connections gather in the kernel's queue when they arrive one at a time and
+// there are many workers. If it took them one by one, each would wake the primary, and then a worker that has to be
+// scheduled first.
 const gatherPause = 10 * time.Millisecond
 
-// acceptor takes connections from a listening socket while it is on. The socket stays open when it is off.
+// acceptor takes connections from a listening socket while it is on. The socket stays open while the acceptor is off.
 type acceptor struct {
 	ln   *net.TCPListener
-	file *os.File // of the same socket: a net.Listener lets nobody wait for it but its own Accept
+	file *os.File // a duplicate of ln: a net.Listener can be waited for by its own Accept only
 	disp *dispatcher
 
-	busy sync.Mutex // held from accepting until the sockets are the dispatcher's
+	busy sync.Mutex // held from accepting sockets until the dispatcher has them
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -42,7 +42,7 @@ func newAcceptor(ln *net.TCPListener, d *dispatcher) (*acceptor, error) {
 	return a, nil
 }
 
-// run accepts until close.
+// run accepts until close is called.
 func (a *acceptor) run() {
 	var last time.Time
 	for a.wait() {
@@ -54,7 +54,7 @@ func (a *acceptor) run() {
 		a.busy.Unlock()
 		if now := time.Now(); 0 < len(fds) && len(fds) < batchSize/2 && a.disp.many() {
 			if now.Sub(last) < 2*gatherPause {
-				a.rest(gatherPause)
+				a.sleep(gatherPause)
 			}
 			last = now
 		}
@@ -62,12 +62,12 @@ func (a *acceptor) run() {
 			continue
 		}
 		a.disp.acceptFailed()
-		a.rest(acceptPause)
+		a.sleep(acceptPause)
 	}
 }
 
-// rest waits, but not beyond close.
-func (a *acceptor) rest(d time.Duration) {
+// sleep waits for d, or until close is called.
+func (a *acceptor) sleep(d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-a.done:
@@ -80,7 +80,7 @@ func (a *acceptor) isClosed() bool {
 	return a.closed
 }
 
-// wait waits until the acceptor is on; it reports false after close.
+// wait blocks until the acceptor is on. It reports false after close.
 func (a *acceptor) wait() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -88,12 +88,6 @@ func (a *acceptor) wait() bool {
 		a.changed.Wait()
 	}
 	return !a.closed
-}
-
-func closeFDs(fds []int) {
-	for _, fd := range fds {
-		closeFD(fd)
-	}
 }
 
 // set turns the acceptor on or off.
@@ -104,22 +98,22 @@ func (a *acceptor) set(on bool) {
 		return
 	}
 	a.on = on
-	var until time.Time
+	var deadline time.Time
 	if !on {
-		until = time.Unix(1, 0) // ends the accept that waits
+		deadline = time.Unix(1, 0) // interrupts a blocked accept
 	}
-	_ = a.file.SetDeadline(until)
+	_ = a.file.SetDeadline(deadline)
 	a.changed.Signal()
 }
 
-// isOn says whether the acceptor is on.
+// isOn reports whether the acceptor is on.
 func (a *acceptor) isOn() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.on
 }
 
-// close closes the listening socket for good.
+// close closes the listening socket and ends run.
 func (a *acceptor) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -131,45 +125,4 @@ func (a *acceptor) close() {
 	a.changed.Signal()
 	_ = a.file.Close()
 	_ = a.ln.Close()
-}
-
-// listen opens n listening sockets on one port. More than one share it by SO_REUSEPORT, with which a port that is taken
-// by another program of the same user would not be noticed: so it is tried without first.
-func listen(ctx context.Context, address string, n int, share bool) ([]*net.TCPListener, error) {
-	var list []*net.TCPListener
-	fail := func(err error) ([]*net.TCPListener, error) {
-		for _, ln := range list {
-			_ = ln.Close()
-		}
-		return nil, fmt.Errorf("cluster: %w", err)
-	}
-	first, err := net.Listen("tcp", address)
-	if err != nil {
-		return fail(err)
-	}
-	if !share {
-		return []*net.TCPListener{first.(*net.TCPListener)}, nil
-	}
-	address = first.Addr().String()
-	if err := first.Close(); err != nil {
-		return fail(err)
-	}
-	for range n {
-		ln, err := listenShared(ctx, address)
-		if err != nil {
-			return fail(err)
-		}
-		list = append(list, ln)
-	}
-	return list, nil
-}
-
-// listenShared opens a listening socket on a port that others may have, too.
-func listenShared(ctx context.Context, address string) (*net.TCPListener, error) {
-	lc := net.ListenConfig{Control: reusePort}
-	ln, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	return ln.(*net.TCPListener), nil
 }

@@ -27,9 +27,9 @@ const MaxWorkers = 1000
 
 // Config is what a primary runs. Every field may be zero.
 type Config struct {
-	// Exec is the program of the workers. Empty is the one that runs now, as it is now: a worker that is started later is
-	// of the same build, whatever lies in its place on disk by then; only Primary.Reload takes that. This and the next
-	// five are the first Settings, which Primary.Setup changes.
+	// Exec is the program of the workers. Empty is the one that runs now, as it is now: a worker that is started
+	// later is of the same build, whatever lies in its place on disk by then; only Primary.Reload takes that. This
+	// and the next five are the first Settings, which Primary.Setup changes.
 	Exec string
 	// Args are its arguments, without its name. Nil is those of this process, if Exec is empty.
 	Args []string
@@ -64,8 +64,8 @@ type Config struct {
 	// ErrOverloaded. A message that finds the queue empty is taken whatever its length. 0 is 16 MiB;
 	// negative is an error.
 	QueueLimit int
-	// OutputLimit is the number of bytes of workers' output that may wait for each of Stdout and Stderr. Lines beyond it
-	// are dropped; Stats.OutputLost counts them. 0 is 1 MiB; negative is an error.
+	// OutputLimit is the number of bytes of workers' output that may wait for each of Stdout and Stderr. Lines beyond
+	// it are dropped; Stats.OutputLost counts them. 0 is 1 MiB; negative is an error.
 	OutputLimit int
 	// Logger receives what an operator must know. Nil is slog.Default. A goroutine of its own calls it: nothing waits
 	// for a handler that is slow.

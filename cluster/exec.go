@@ -13,78 +13,89 @@ import (
 	"time"
 )
 
-// ErrExec says that the program could not be replaced; the primary goes on as it was.
+// ErrExec is returned if the program could not be replaced. The primary continues as before.
 var ErrExec = errors.New("cluster: primary not replaced")
 
-// errNotTaken says that a worker hangs.
+// errNotTaken is returned if a worker hangs.
 var errNotTaken = errors.New("a worker does not take the connections that were passed to it")
 
-// ExecOptions tell what goes along when a primary replaces itself.
+// ExecOptions determine what the next program of a primary receives.
 type ExecOptions struct {
-	// State is called when nothing comes from workers any more, and Worker.Send takes nothing (it fails with
-	// ErrOverloaded): what it returns is given to the next program as Inheritance.State. It is called once before that,
-	// too, for the trial. Nil is nothing.
+	// State returns the application's state, which the next program receives as Inheritance.State. It is called when
+	// nothing arrives from workers any more and Worker.Send accepts nothing (it returns ErrOverloaded). It is also
+	// called once before that, for the trial. Nil is no state.
 	State func() ([]byte, error)
-	// Answered receives what the next program, on trial, gave to Inheritance.Answer; nothing if it gave none. It returns
-	// entries (NAME=value) of the environment of all processes of that program, and further ones of its workers, which
-	// win over Settings.Env. An error refuses the program. Nil changes nothing.
+	// Answered receives what the next program, on trial, passed to Inheritance.Answer; nothing if it did not call that.
+	// It returns entries (NAME=value) for the environment of all processes of that program, and more for its workers,
+	// which override Settings.Env. If it returns an error, the program is refused. Nil changes nothing.
 	Answered func(answer []byte) (env, workers []string, err error)
-	// Files go along by name, for Inheritance.File. They stay open here if the exec fails.
+	// Files are passed on by name, for Inheritance.File. They stay open in this program if the exec fails.
 	Files map[string]*os.File
-	// Before is called last, when it is certain that the program is able to go on. Nil is nothing.
+	// Before is called last, when all checks have succeeded. Nil is allowed.
 	Before func()
 }
 
 const (
 	// quietLimit is how long workers may take to let the primary come to rest.
 	quietLimit = 3 * time.Second
-	// holdLimit is how long Send may fail, and the primary's own goroutine stand still, because the last messages to
-	// workers leave.
+	// holdLimit is how long Send may fail, and the loop may block, while the last messages to workers are written.
 	holdLimit = 500 * time.Millisecond
-	// flushLimit is how long Stdout and Stderr may take what workers have written. The rest is dropped.
+	// flushLimit is how long Stdout and Stderr may take to accept what workers have written. The rest is dropped.
 	flushLimit = 100 * time.Millisecond
-	// checkLimit is how long the next program may take to say that it could go on.
+	// checkLimit is how long the trial of the next program may take.
 	checkLimit = 30 * time.Second
-	// maxAnswer is the number of bytes that are read of the answer of a program on trial.
+	// maxAnswer is the longest answer of a program on trial, in bytes.
 	maxAnswer = 1 << 20
 )
 
-// Exec replaces the program of this process by the one that is on disk now, in place: the process, its children, its
-// sockets and what is on its way stay. The next program must call Inherit and Start. On success it does not return.
-// With an error nothing has changed: ErrBusy while connections move, ErrExec if a worker does not let the primary
-// come to rest or if the program on disk says, when it is tried first, that it could not go on.
+// Exec replaces the program of this process, in place, by the one that is on disk now. The process, its children, its
+// sockets and all data in transit are kept. The next program must call Inherit and Start. On success, Exec does not
+// return. On an error nothing has changed: it returns ErrBusy while connections move, and ErrExec if a worker does not
+// let the primary come to rest or if the trial of the next program fails.
 func (p *Primary) Exec(ctx context.Context, o ExecOptions) error {
-	if !p.rolling.CompareAndSwap(false, true) {
+	s := p.s
+	if !s.rolls.acquire() {
 		return ErrBusy
 	}
-	defer p.rolling.Store(false)
-	if p.hasEnded() || p.isStopping() {
+	defer s.rolls.release()
+	if s.loop.hasEnded() || s.isStopping() {
 		return ErrStopped
 	}
-	defer p.closePrograms()
-	next, err := p.execProgram()
-	if err == nil && !p.wasTried(next) {
-		err = p.tryNext(ctx, next, o)
-	}
+	defer s.closePrograms()
+	next, err := s.launcher.forExec()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrExec, err)
 	}
-	wake, err := p.rest(ctx)
+	x := &execution{s: s, o: o, next: next}
+	if !s.launcher.wasTried(next) {
+		if err := x.try(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrExec, err)
+		}
+	}
+	wake, err := x.rest(ctx)
 	if err == nil {
-		p.doNow(func() { err = p.holdAndExec(next, o) })
+		err = ErrStopped
+		s.loop.call(func() { err = x.holdAndExec() })
 	}
 	wake()
 	return fmt.Errorf("%w: %w", ErrExec, err)
 }
 
-// tryNext runs the program on disk with a copy of the state, to see whether it could go on.
-func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) error {
+// execution is an attempt to replace the program of a primary.
+type execution struct {
+	s    *supervisor
+	o    ExecOptions
+	next *program
+}
+
+// try runs the next program with a copy of the state, to find out whether it could continue.
+func (x *execution) try(ctx context.Context) error {
 	var h *inheritance
-	p.doNow(func() { h, _ = p.inheritance(nil) })
+	x.s.loop.call(func() { h, _ = x.s.inheritance(nil) })
 	if h == nil {
 		return ErrStopped
 	}
-	f, err := o.seal(h)
+	f, err := x.seal(h)
 	if err != nil {
 		return err
 	}
@@ -96,6 +107,7 @@ func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) err
 		return err
 	}
 	defer answer.Close()
+	next := x.next
 	cmd := exec.CommandContext(ctx, next.path, os.Args[1:]...)
 	cmd.Dir = next.dir
 	cmd.ExtraFiles = []*os.File{f}
@@ -108,22 +120,25 @@ func (p *Primary) tryNext(ctx context.Context, next *program, o ExecOptions) err
 	if err != nil {
 		return &TrialError{Program: next.path, Err: err, Output: string(out[max(len(out)-tailSize, 0):])}
 	}
-	if o.Answered == nil {
+	if x.o.Answered == nil {
 		return nil
 	}
 	b, err := io.ReadAll(io.NewSectionReader(answer, 0, maxAnswer))
 	if err != nil {
 		return err
 	}
-	next.env, next.workerEnv, err = o.Answered(b)
+	next.env, next.workerEnv, err = x.o.Answered(b)
 	return err
 }
 
-// seal writes an inheritance, with the application's part, where the next program finds it.
-func (o *ExecOptions) seal(h *inheritance) (*os.File, error) {
-	app, err := o.state()
-	if err != nil {
-		return nil, err
+// seal writes the inheritance and the application's state to a file for the next program.
+func (x *execution) seal(h *inheritance) (*os.File, error) {
+	var app []byte
+	var err error
+	if x.o.State != nil {
+		if app, err = x.o.State(); err != nil {
+			return nil, err
+		}
 	}
 	b, err := h.encode(app)
 	if err != nil {
@@ -132,16 +147,10 @@ func (o *ExecOptions) seal(h *inheritance) (*os.File, error) {
 	return sealed(b)
 }
 
-func (o *ExecOptions) state() ([]byte, error) {
-	if o.State == nil {
-		return nil, nil
-	}
-	return o.State()
-}
-
-// rest brings everything to rest: nothing is accepted, read or waiting to be written. wake, which must be called in any
-// case, ends that.
-func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
+// rest brings the primary to rest: nothing is accepted, nothing is read, and nothing waits to be written. The caller
+// must call wake, which undoes that, even after an error.
+func (x *execution) rest(ctx context.Context) (wake func(), err error) {
+	s := x.s
 	ctx, cancel := context.WithTimeout(ctx, quietLimit)
 	defer cancel()
 	var undo []func()
@@ -150,37 +159,39 @@ func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
 			f()
 		}
 	}
-	for _, a := range p.acceptorList() {
+	var acceptors []*acceptor
+	s.loop.call(func() { acceptors = s.acceptors.clone() })
+	for _, a := range acceptors {
 		if a.isOn() {
 			a.set(false)
 			undo = append(undo, func() { a.set(true) })
 		}
-		if until(ctx, a.busy.TryLock) != nil { // what it has accepted finds no room
+		if until(ctx, a.busy.TryLock) != nil { // the dispatcher has no room for what it has accepted
 			return wake, errNotTaken
 		}
 		undo = append(undo, a.busy.Unlock)
 	}
-	if err := until(ctx, p.disp.idle); err != nil {
+	if err := until(ctx, s.disp.idle); err != nil {
 		return wake, errNotTaken
 	}
-	for _, w := range p.Workers() {
+	for _, w := range s.roster.workers() {
 		if w.IsDead() || !w.link.pause() {
 			continue
 		}
 		undo = append(undo, w.link.resume)
 	}
-	p.doNow(func() {}) // what was read before is done
-	for _, w := range p.Workers() {
+	s.loop.call(func() {}) // waits until everything that was read is handled
+	for _, w := range s.roster.workers() {
 		for _, o := range w.proc.output {
 			o.hold()
 			undo = append(undo, o.release)
 			if until(ctx, o.atRest) != nil {
-				return wake, fmt.Errorf("worker %d does not cease to write", w.slot)
+				return wake, fmt.Errorf("worker %d does not stop writing", w.slot)
 			}
 		}
 	}
-	flush(flushLimit, p.outlets.queues()...)
-	for _, w := range p.Workers() {
+	flush(flushLimit, s.launcher.outlets.queues()...)
+	for _, w := range s.roster.workers() {
 		if err := w.awaitIdle(ctx); err != nil {
 			return wake, err
 		}
@@ -188,12 +199,7 @@ func (p *Primary) rest(ctx context.Context) (wake func(), err error) {
 	return wake, nil
 }
 
-func (p *Primary) acceptorList() (list []*acceptor) {
-	p.doNow(func() { list = slices.Clone(p.acceptors) })
-	return list
-}
-
-// until waits until ok, asking again and again.
+// until polls ok until it returns true.
 func until(ctx context.Context, ok func() bool) error {
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
@@ -207,54 +213,43 @@ func until(ctx context.Context, ok func() bool) error {
 	return nil
 }
 
-// holdAndExec takes no more messages for workers: one that was taken after ExecOptions.State was called, and that the
-// application does not know to be sent, would be lost or come twice. On the run loop, at rest.
-func (p *Primary) holdAndExec(next *program, o ExecOptions) error {
-	if p.stopping {
+// holdAndExec makes links refuse messages to workers and replaces the program. A message that a link accepted after
+// ExecOptions.State was called would be lost, or sent twice, because the application's state does not tell that it was
+// sent. On the loop, at rest.
+func (x *execution) holdAndExec() error {
+	s := x.s
+	if s.stopping {
 		return ErrStopped
 	}
-	for _, w := range p.Workers() {
+	workers := s.roster.workers()
+	for _, w := range workers {
 		w.link.hold()
 		defer w.link.release()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), holdLimit)
 	defer cancel()
-	for _, w := range p.Workers() { // what has come since they were at rest
+	for _, w := range workers { // messages may have been sent after rest
 		if err := w.awaitIdle(ctx); err != nil {
 			return err
 		}
 	}
-	flush(flushLimit, p.logs)
-	for _, q := range p.outlets.queues() {
-		q.Drop() // it would be lost uncounted
+	flush(flushLimit, s.logs)
+	for _, q := range s.launcher.outlets.queues() {
+		q.Drop() // counted as lost; the exec would lose it without counting
 	}
-	return p.exec(next, o)
+	return x.exec()
 }
 
-// awaitIdle waits until nothing waits to be written to a worker.
-func (w *Worker) awaitIdle(ctx context.Context) error {
-	if until(ctx, func() bool { return w.link.idle() || !w.link.connected() }) != nil {
-		return fmt.Errorf("worker %d does not read what was sent to it", w.slot)
-	}
-	return nil
-}
-
-// isStopping says whether Drain or Stop was called.
-func (p *Primary) isStopping() (yes bool) {
-	p.doNow(func() { yes = p.stopping })
-	return yes
-}
-
-// exec leaves everything to the next program. It returns if that has failed. On the run loop, at rest.
-func (p *Primary) exec(next *program, o ExecOptions) error {
+// exec leaves everything to the next program and runs it. It returns only if that fails. On the loop, at rest.
+func (x *execution) exec() error {
 	var fds []int
 	defer func() { closeFDs(fds) }()
-	h, err := p.inheritance(&fds)
+	h, err := x.s.inheritance(&fds)
 	if err != nil {
 		return err
 	}
 	h.Files = make(map[string]int)
-	for name, f := range o.Files {
+	for name, f := range x.o.Files {
 		fd, err := duplicate(f)
 		if err != nil {
 			return err
@@ -262,7 +257,7 @@ func (p *Primary) exec(next *program, o ExecOptions) error {
 		fds = append(fds, fd)
 		h.Files[name] = fd
 	}
-	f, err := o.seal(h)
+	f, err := x.seal(h)
 	if err != nil {
 		return err
 	}
@@ -272,9 +267,10 @@ func (p *Primary) exec(next *program, o ExecOptions) error {
 		return err
 	}
 	fds = append(fds, fd)
-	if o.Before != nil {
-		o.Before()
+	if x.o.Before != nil {
+		x.o.Before()
 	}
+	next := x.next
 	env := slices.DeleteFunc(next.environ(), func(kv string) bool { return strings.HasPrefix(kv, inheritanceEnv+"=") })
 	env = append(env, inheritanceEnv+"="+fmt.Sprintf(inheritanceFormat, fd, false))
 	if back, err := enter(next.dir); err == nil {
@@ -283,12 +279,12 @@ func (p *Primary) exec(next *program, o ExecOptions) error {
 	return replaceProgram(next.execPath(), append([]string{os.Args[0]}, os.Args[1:]...), env, fds)
 }
 
-// inheritance is what the next program must know. The descriptors are copies, which are appended to fds; with nil there
-// are none, which is enough for a trial. On the run loop.
-func (p *Primary) inheritance(fds *[]int) (*inheritance, error) {
+// inheritance returns what the next program must know. The descriptors in it are duplicates, which are appended to
+// fds. If fds is nil, there are none, which is enough for a trial. On the loop.
+func (s *supervisor) inheritance(fds *[]int) (*inheritance, error) {
 	h := &inheritance{
-		Version: inheritanceVersion, Generation: p.generation, NextID: p.nextID, MoveIDs: p.moveIDs.Load(),
-		Rolled: p.RollTotals(), Stats: p.Stats(), Invocation: &p.programs.invocation, Scheduling: &p.cfg.Scheduling,
+		Version: inheritanceVersion, Generation: s.generation, NextID: s.nextID, MoveIDs: s.moves.ids.Load(),
+		Rolled: s.rolls.sum(), Stats: s.stats(), Invocation: s.launcher.invocation(), Scheduling: &s.cfg.Scheduling,
 	}
 	var failed error
 	carry := func(of Handle) int {
@@ -303,28 +299,29 @@ func (p *Primary) inheritance(fds *[]int) (*inheritance, error) {
 		*fds = append(*fds, fd)
 		return fd
 	}
-	for _, a := range p.acceptors {
+	for _, a := range s.acceptors.list {
 		h.Acceptors = append(h.Acceptors, carry(a.file))
 	}
-	for _, s := range p.slots {
-		h.Slots = append(h.Slots, inheritedSlot{s.number, s.generation, s.env, s.crashes.Load()})
-		if w := s.worker; w != nil {
+	for _, at := range s.slots {
+		h.Slots = append(h.Slots, inheritedSlot{at.number, at.generation, at.env, at.crashes.Load()})
+		if w := at.worker; w != nil {
 			h.Workers = append(h.Workers, w.inheritance(carry))
 		}
 	}
-	h.Shared = p.shared.inheritance(carry)
+	h.Shared = s.shared.inheritance(carry)
 	return h, failed
 }
 
-// connHandle is a link as something whose descriptor can be copied.
-type connHandle struct{ l *link }
+// linkHandle is a Handle for a link, whose descriptor duplicate can copy.
+type linkHandle struct{ l *link }
 
 // Close does nothing.
-func (connHandle) Close() error { return nil }
+func (linkHandle) Close() error { return nil }
 
-// SyscallConn is the link's.
-func (c connHandle) SyscallConn() (syscall.RawConn, error) { return c.l.conn.SyscallConn() }
+// SyscallConn returns the link's socket.
+func (c linkHandle) SyscallConn() (syscall.RawConn, error) { return c.l.conn.SyscallConn() }
 
+// inheritance returns what the next program must know about a worker.
 func (w *Worker) inheritance(carry func(Handle) int) inheritedWorker {
 	b := inheritedWorker{
 		ID: w.id, Slot: w.slot, Generation: w.generation, PID: w.PID(), State: w.State(),
@@ -333,9 +330,9 @@ func (w *Worker) inheritance(carry func(Handle) int) inheritedWorker {
 		Link: -1, Stderr: []byte(w.stderr.String()),
 	}
 	if w.link.connected() {
-		b.Link = carry(connHandle{w.link})
+		b.Link = carry(linkHandle{w.link})
 	}
-	if b.Link >= 0 { // in a trial the link is read from meanwhile
+	if b.Link >= 0 { // not during a trial, when the link is being read from
 		rest, fds := w.link.conn.Rest()
 		b.Rest = slices.Clone(rest)
 		for _, list := range fds {
@@ -352,7 +349,7 @@ func (w *Worker) inheritance(carry func(Handle) int) inheritedWorker {
 	return b
 }
 
-// inheritance lists the sockets.
+// inheritance lists the shared sockets for the next program.
 func (s *shared) inheritance(carry func(Handle) int) (list []inheritedSocket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -153,9 +153,9 @@ func TestExecWaitsForNobodyForLong(t *testing.T) {
 			}()
 		}
 		eventually(t, "no more can wait", func() bool {
-			g.disp.mu.Lock()
-			defer g.disp.mu.Unlock()
-			return len(g.disp.waiting) >= maxWaiting
+			g.s.disp.mu.Lock()
+			defer g.s.disp.mu.Unlock()
+			return len(g.s.disp.waiting) >= maxWaiting
 		})
 		ended := make(chan error, 1)
 		go func() { // ends within the limit

@@ -69,8 +69,8 @@ func TestForkTakesTheLowestFreeSlot(t *testing.T) {
 }
 
 func TestForkHasLimits(t *testing.T) {
-	full := &Primary{slots: make([]*slot, MaxWorkers)}
-	if _, err := full.fork(nil); err == nil || err.Error() != "cluster: 1000 workers is the limit" {
+	full := &supervisor{slots: make(slotTable, MaxWorkers)}
+	if _, err := full.fork(nil); err == nil || err.Error() != "cluster: the limit is 1000 workers" {
 		t.Errorf("one more than MaxWorkers: %v", err)
 	}
 	g := start(t, Config{Workers: 1}, "serve")

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -10,20 +9,22 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// Handle is what can be sent beside a message: a *net.TCPListener, *net.UnixListener, *net.TCPConn, *net.UnixConn,
-// *net.UDPConn or *os.File. It arrives as the same type, for the same open socket or file.
+// Handle is an open socket or file that can be sent with a message: a *net.TCPListener, *net.UnixListener,
+// *net.TCPConn,
+// *net.UnixConn, *net.UDPConn or *os.File. The receiver gets a value of the same type, for the same open socket or
+// file.
 type Handle interface {
 	Close() error
 	SyscallConn() (syscall.RawConn, error)
 }
 
-// HandleOption changes what SendHandle does.
+// HandleOption changes the behavior of SendHandle.
 type HandleOption uint8
 
-// KeepOpen leaves the sender's handle open. Without it SendHandle closes it.
+// KeepOpen makes SendHandle leave the sender's handle open. Without it, SendHandle closes it.
 const KeepOpen HandleOption = 1
 
-// The types of handles, as they are told to the other side.
+// The types of handles, as they are sent. The numbers must not change.
 const (
 	handleNone byte = iota
 	handleTCPListener
@@ -54,20 +55,15 @@ func handleType(h any) byte {
 }
 
 // SendHandle sends a message with a handle, in order with other messages. It never blocks, and fails as Send does; at
-// most 64 handles wait on the way to one worker. Unless KeepOpen is given, h is closed when it returns, whatever the
-// outcome; the file of a Unix listener that was sent stays. EventError tells of a worker that left before it had got
-// the handle.
+// most 64 handles may be queued for one worker. Unless KeepOpen is given, SendHandle closes h, even if it fails. The
+// socket file of a Unix listener that was sent stays. If the worker disconnects before it has received the handle,
+// EventError follows.
 func (w *Worker) SendHandle(m []byte, h Handle, opts ...HandleOption) error {
-	return w.link.pass(m, h, opts)
+	return w.link.sendWithHandle(m, h, opts)
 }
 
-// SendHandle sends a message with a handle to the primary, as Worker.SendHandle does to a worker.
-func (s *Self) SendHandle(m []byte, h Handle, opts ...HandleOption) error {
-	return s.link.pass(m, h, opts)
-}
-
-// pass sends a handle. What is queued is a descriptor of its own.
-func (l *link) pass(m []byte, h Handle, opts []HandleOption) error {
+// sendWithHandle sends a handle. It queues a duplicate of its descriptor.
+func (l *link) sendWithHandle(m []byte, h Handle, opts []HandleOption) error {
 	keep := false
 	for _, o := range opts {
 		keep = keep || o == KeepOpen
@@ -87,13 +83,13 @@ func (l *link) pass(m []byte, h Handle, opts []HandleOption) error {
 		return err
 	}
 	if ul, ok := h.(*net.UnixListener); ok && err == nil {
-		ul.SetUnlinkOnClose(false) // others reach the receiver by that file
+		ul.SetUnlinkOnClose(false) // clients reach the receiver by that file
 	}
-	_ = h.Close() // the descriptor that was sent is another
+	_ = h.Close() // what was queued is a duplicate
 	return err
 }
 
-// duplicate is a descriptor of what h is one of.
+// duplicate returns a duplicate of the descriptor of h.
 func duplicate(h Handle) (fd int, err error) {
 	raw, err := h.SyscallConn()
 	if err != nil {
@@ -109,7 +105,8 @@ func duplicate(h Handle) (fd int, err error) {
 	return fd, nil
 }
 
-// parseHandle makes a handle of what came. Descriptors that it cannot use are closed; the handle is nil then.
+// parseHandle returns the message and the handle of a frame. If the descriptor is missing or cannot be used, the handle
+// is nil.
 func parseHandle(f fdpass.Frame) (m []byte, h Handle) {
 	if len(f.Payload) == 0 || len(f.FDs) != 1 {
 		closeFDs(f.FDs)
@@ -121,7 +118,7 @@ func parseHandle(f fdpass.Frame) (m []byte, h Handle) {
 	return f.Payload[1:], makeHandle(f.Payload[0], f.FDs[0])
 }
 
-// makeHandle makes a handle of a descriptor, which belongs to it then; or is closed, with nil.
+// makeHandle makes a handle of a descriptor. If it cannot, it closes the descriptor and returns nil.
 func makeHandle(kind byte, fd int) Handle {
 	file := os.NewFile(uintptr(fd), "handle")
 	if kind == handleFile {
@@ -147,38 +144,8 @@ func makeHandle(kind byte, fd int) Handle {
 	return h
 }
 
-// receiveHandle gives what a worker sent to the primary's own code.
-func (p *Primary) receiveHandle(w *Worker, f fdpass.Frame) {
-	m, h := parseHandle(f)
-	if h == nil || p.cfg.OnHandle == nil {
-		p.lost.Add(1)
-	}
-	switch {
-	case p.cfg.OnHandle != nil:
-		p.cfg.OnHandle(w, m, h)
-	case h != nil:
-		_ = h.Close()
-	}
-}
-
-// receiveHandle gives what the primary sent to the worker's own code.
-func (s *Self) receiveHandle(hooks *Hooks, f fdpass.Frame) {
-	m, h := parseHandle(f)
-	if h == nil || hooks.Handle == nil {
-		s.lost.Add(1)
-	}
-	switch {
-	case hooks.Handle != nil:
-		hooks.Handle(m, h)
-	case h != nil:
-		_ = h.Close()
-	}
-}
-
-// HandlesLost is the number of handles that did not arrive here, or that nobody took.
-func (s *Self) HandlesLost() uint64 { return s.lost.Load() }
-
-// Conn makes a connection of a socket that was passed to Hooks.Conns, and takes it: it is closed if that fails.
+// Conn returns a connection for a socket that Hooks.Conns has received. It takes over the descriptor, and closes it if
+// it fails.
 func Conn(fd int) (net.Conn, error) {
 	file := os.NewFile(uintptr(fd), "conn")
 	if file == nil {
@@ -192,15 +159,8 @@ func Conn(fd int) (net.Conn, error) {
 	return c, nil
 }
 
-// Drained is closed when the worker's queue is below half of its limit: after ErrOverloaded it is time to send again.
-// It is closed, too, when the worker is gone.
-func (w *Worker) Drained() <-chan struct{} { return w.link.below() }
-
-// Wait waits for Drained; ErrDisconnected says that the worker is gone.
-func (w *Worker) Wait(ctx context.Context) error { return w.link.wait(ctx) }
-
-// Drained is closed when the queue to the primary is below half of its limit, or the primary is gone.
-func (s *Self) Drained() <-chan struct{} { return s.link.below() }
-
-// Wait waits for Drained; ErrDisconnected says that the primary is gone.
-func (s *Self) Wait(ctx context.Context) error { return s.link.wait(ctx) }
+func closeFDs(fds []int) {
+	for _, fd := range fds {
+		closeFD(fd)
+	}
+}

@@ -2,10 +2,10 @@ package cluster
 
 import "time"
 
-// watch ends workers that have stopped reporting: they hang, and cannot even take part in a move. It runs on a
-// goroutine of its own.
-func (p *Primary) watch() {
-	every := p.cfg.Heartbeat / 4
+// watchHeartbeats kills workers that have stopped reporting: they hang, and could not even take part in a move. It runs
+// on a goroutine of its own.
+func watchHeartbeats(s *supervisor) {
+	every := s.cfg.Heartbeat / 4
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	seen := make(map[uint64]pulse)
@@ -13,23 +13,23 @@ func (p *Primary) watch() {
 	for {
 		select {
 		case <-tick.C:
-		case <-p.ended:
+		case <-s.loop.ended:
 			return
 		}
 		now := time.Now()
-		late := now.Sub(last) > 2*every // it is this process that stood still: nobody else is to blame
+		late := now.Sub(last) > 2*every // this process was stopped itself: do not blame the workers
 		last = now
 		next := make(map[uint64]pulse, len(seen))
-		for _, w := range p.Workers() {
+		for _, w := range s.roster.workers() {
 			at, known := seen[w.id]
 			switch reports := w.reports.Load(); {
 			case w.State() != StateReady && w.State() != StateMoving, reports == 0:
 				continue
 			case !known || late || reports != at.reports:
 				at = pulse{reports, now}
-			case now.Sub(at.since) > p.cfg.Heartbeat:
-				p.do(func() {
-					w.why = "it hangs: no report for " + p.cfg.Heartbeat.String()
+			case now.Sub(at.since) > s.cfg.Heartbeat:
+				s.loop.post(func() {
+					w.why = "hangs: no report for " + s.cfg.Heartbeat.String()
 					w.proc.kill()
 				})
 			}
@@ -39,7 +39,7 @@ func (p *Primary) watch() {
 	}
 }
 
-// pulse is the number of reports of a worker, and since when it is that.
+// pulse is a worker's number of reports and the time at which it last changed.
 type pulse struct {
 	reports uint64
 	since   time.Time

@@ -21,7 +21,8 @@ const inheritanceFormat = "fd=%d check=%t"
 // without a new version: a program ignores the fields that it does not know.
 const inheritanceVersion = 1
 
-// inheritance is what a primary leaves to the program that replaces it. Descriptors are by number, and open.
+// inheritance is what a primary leaves to the program that replaces its own. Descriptors are given by number, and are
+// open in the next program.
 type inheritance struct {
 	Version    int               `json:"version"`
 	Generation int               `json:"generation"` // of the primary that wrote it
@@ -56,11 +57,11 @@ type inheritedWorker struct {
 	Load       int64     `json:"load"`
 	Passed     uint64    `json:"passed"`
 	Began      time.Time `json:"began"`
-	Link       int       `json:"link"`
-	Rest       []byte    `json:"rest,omitempty"` // read from the link and not a frame yet
+	Link       int       `json:"link"`           // negative if the worker has disconnected
+	Rest       []byte    `json:"rest,omitempty"` // an incomplete frame that was read from the link
 	RestFDs    [][]int   `json:"rest_fds,omitempty"`
 	Output     []int     `json:"output,omitempty"` // pipes: standard output, if it has one, and standard error
-	Stderr     []byte    `json:"stderr,omitempty"` // the end of it
+	Stderr     []byte    `json:"stderr,omitempty"` // the end of its standard error
 }
 
 type inheritedSocket struct {
@@ -70,10 +71,10 @@ type inheritedSocket struct {
 	Users []uint64 `json:"users,omitempty"`
 }
 
-// errInheritance says that what was left makes no sense.
+// errInheritance is returned for an inheritance that is malformed.
 var errInheritance = errors.New("cluster: bad inheritance")
 
-// encode is the inheritance with the application's part behind it.
+// encode returns the inheritance followed by the application's state.
 func (h *inheritance) encode(app []byte) ([]byte, error) {
 	b, err := json.Marshal(h)
 	if err != nil {
@@ -83,10 +84,10 @@ func (h *inheritance) encode(app []byte) ([]byte, error) {
 	return append(append(out, b...), app...), nil
 }
 
-// parseInheritance is the reverse of encode.
+// parseInheritance is the inverse of encode.
 func parseInheritance(b []byte) (h *inheritance, app []byte, err error) {
 	if len(b) < 8 || binary.LittleEndian.Uint64(b) > uint64(len(b)-8) {
-		return nil, nil, fmt.Errorf("%w: cut off", errInheritance)
+		return nil, nil, fmt.Errorf("%w: truncated", errInheritance)
 	}
 	end := 8 + int(binary.LittleEndian.Uint64(b))
 	h = new(inheritance)
@@ -94,7 +95,8 @@ func parseInheritance(b []byte) (h *inheritance, app []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: %w", errInheritance, err)
 	}
 	if h.Version != inheritanceVersion {
-		return nil, nil, fmt.Errorf("%w: version %d, this program knows %d", errInheritance, h.Version, inheritanceVersion)
+		return nil, nil, fmt.Errorf("%w: version %d; this program reads version %d",
+			errInheritance, h.Version, inheritanceVersion)
 	}
 	slots := make(map[int]bool)
 	for _, s := range h.Slots {
@@ -107,34 +109,32 @@ func parseInheritance(b []byte) (h *inheritance, app []byte, err error) {
 		if !slots[w.Slot] || w.PID <= 0 || w.State > StateDead {
 			return nil, nil, fmt.Errorf("%w: worker %d of slot %d", errInheritance, w.ID, w.Slot)
 		}
-		slots[w.Slot] = false // one each
+		slots[w.Slot] = false // one worker for each slot
 	}
 	return h, b[end:], nil
 }
 
-// Inheritance is what this process had when it ran another program: see Primary.Exec.
+// Inheritance is what this process had when it was running another program: see Primary.Exec.
 type Inheritance struct {
-	// State is what ExecOptions.State gave.
+	// State is the result of ExecOptions.State.
 	State []byte
-	// Trial says that this is a trial: the program only has to say, by its exit code, whether it could go on with
-	// State.
+	// Trial is set if the program must only tell, by its exit code, whether it could continue with State.
 	Trial bool
 
 	h      *inheritance
-	answer *os.File // of a trial; nil if nobody waits for one
+	answer *os.File // of a trial; nil if no answer is expected
 }
 
-// answerEnv tells a program on trial where its answer goes.
+// answerEnv tells a program on trial which descriptor its answer goes to.
 const answerEnv = "EXPEDITE_ANSWER"
 
-// Answer tells the program that runs, in a trial, what it has to know before this one takes its place: see
-// ExecOptions.Answered.
+// Answer sends b from a program on trial to the running one, which receives it with ExecOptions.Answered.
 func (i *Inheritance) Answer(b []byte) error {
 	if i.answer == nil {
 		return nil
 	}
 	if len(b) > maxAnswer {
-		return fmt.Errorf("cluster: an answer of %d bytes, the limit is %d", len(b), maxAnswer)
+		return fmt.Errorf("cluster: the answer has %d bytes, the limit is %d", len(b), maxAnswer)
 	}
 	if _, err := i.answer.WriteAt(b, 0); err != nil {
 		return fmt.Errorf("cluster: %w", err)
@@ -142,16 +142,16 @@ func (i *Inheritance) Answer(b []byte) error {
 	return nil
 }
 
-// OnTrial reports whether this process was started to say whether it could take the place of another program, and
-// Succeeds whether it has taken it. Before Inherit.
+// OnTrial reports whether this process was started to find out whether its program could replace that of a primary.
+// Call it before Inherit.
 func OnTrial() bool { return strings.HasSuffix(os.Getenv(inheritanceEnv), "check=true") }
 
-// HasInheritance reports whether this process was a primary before it ran this program. Before Inherit.
+// HasInheritance reports whether this process was a primary before it ran this program. Call it before Inherit.
 func HasInheritance() bool { return strings.HasSuffix(os.Getenv(inheritanceEnv), "check=false") }
 
-// Inherit tells whether this process was a primary before it ran this program, and what is left of that; nil if not. A
-// program that replaces primaries calls it once, before Start, and gives the result to Config.Inherit, or ends if it is
-// for a trial.
+// Inherit returns what this process had when it ran another program as a primary; nil if it did not. A program that
+// calls Primary.Exec must call Inherit once, before Start. It passes the result to Config.Inherit, or exits if
+// Inheritance.Trial is set.
 func Inherit() (*Inheritance, error) {
 	env := os.Getenv(inheritanceEnv)
 	if env == "" {
@@ -184,19 +184,14 @@ func Inherit() (*Inheritance, error) {
 		return nil, err
 	}
 	if !i.Trial {
-		i.h.adopt()
+		for _, fd := range i.h.descriptors() {
+			closeOnExec(fd) // exec could keep them open only without this flag
+		}
 	}
 	return i, nil
 }
 
-// adopt makes all descriptors close-on-exec again.
-func (h *inheritance) adopt() {
-	for _, fd := range h.descriptors() {
-		closeOnExec(fd)
-	}
-}
-
-// descriptors are all that the inheritance names.
+// descriptors returns all descriptors that the inheritance names.
 func (h *inheritance) descriptors() []int {
 	list := append([]int(nil), h.Acceptors...)
 	for _, fd := range h.Files {
@@ -214,11 +209,11 @@ func (h *inheritance) descriptors() []int {
 	return list
 }
 
-// Generation is the number of programs that this process has run as a primary, this one included.
+// Generation returns the number of programs that this process has run as a primary, including this one.
 func (i *Inheritance) Generation() int { return i.h.Generation + 1 }
 
-// File is what ExecOptions.Files had by a name, the caller's from here on; nil if there is none, or the second time.
-// Start closes what nobody has asked for.
+// File returns the file that ExecOptions.Files had under a name, which the caller must close. It returns nil if there
+// is none, or if it was returned before. Start closes the files that were not asked for.
 func (i *Inheritance) File(name string) *os.File {
 	fd, ok := i.h.Files[name]
 	if !ok {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// goldenInheritance is what testdata/inheritance-v1.json says. A program must be able to go on with what any program of that
-// version has left: neither may be changed, but by a new version beside it.
+// goldenInheritance is what testdata/inheritance-v1.json says. A program must be able to go on with what any program
+// of that version has left: neither may be changed, but by a new version beside it.
 func goldenInheritance() *inheritance {
 	began := time.Date(2026, 11, 23, 20, 15, 30, 123456789, time.UTC)
 	return &inheritance{
@@ -84,17 +84,17 @@ func TestParseInheritance(t *testing.T) {
 		name, want string // the end of the error; empty is none
 		in         []byte
 	}{
-		{"nothing", "cut off", nil},
-		{"a part of the length", "cut off", make([]byte, 7)},
+		{"nothing", "truncated", nil},
+		{"a part of the length", "truncated", make([]byte, 7)},
 		{"a length alone", "unexpected end of JSON input", make([]byte, 8)},
-		{"less than it says", "cut off", length(3, "{}")},
-		{"a length that overflows", "cut off", length(1<<63, "{}")},
-		{"the largest length", "cut off", length(1<<64-1, "{}")},
+		{"less than it says", "truncated", length(3, "{}")},
+		{"a length that overflows", "truncated", length(1<<63, "{}")},
+		{"the largest length", "truncated", length(1<<64-1, "{}")},
 		{"no JSON", "invalid character 'x' looking for beginning of value", framed("x")},
 		{"JSON that is no object", "cannot unmarshal array into Go value of type cluster.inheritance", framed("[]")},
-		{"null", "version 0, this program knows 1", framed("null")},
-		{"a later version", "version 2, this program knows 1", framed(`{"version":2}`)},
-		{"an earlier version", "version 0, this program knows 1", framed(`{"slots":[]}`)},
+		{"null", "version 0; this program reads version 1", framed("null")},
+		{"a later version", "version 2; this program reads version 1", framed(`{"version":2}`)},
+		{"an earlier version", "version 0; this program reads version 1", framed(`{"slots":[]}`)},
 		{"slot 0", "slot 0", framed(`{"version":1,"slots":[{"number":0}]}`)},
 		{"a slot below zero", "slot -1", framed(`{"version":1,"slots":[{"number":-1}]}`)},
 		{"a slot beyond the limit", "slot 1001", framed(`{"version":1,"slots":[{"number":1001}]}`)},

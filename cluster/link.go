@@ -13,40 +13,41 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// The kinds of frames. A primary and its workers may be of different releases: numbers are for ever, new kinds come
-// last, and a kind that is not known is nothing.
+// The kinds of frames. A primary and its workers may be of different releases: numbers never change, new kinds are
+// added at the end, and unknown kinds are ignored. "+" means that descriptors are sent with the frame.
 const (
 	kindMessage   byte = iota + 1 // both ways: opaque
-	kindConns                     // to a worker: number of the batch (4); accepted sockets beside it
-	kindDrain                     // to a worker: milliseconds until its end (8)
+	kindConns                     // to a worker: number of the batch (4) + accepted sockets
+	kindDrain                     // to a worker: milliseconds until it must have exited (8)
 	kindReady                     // to the primary
 	kindAck                       // to the primary: number of the batch (4), how many sockets were taken (2)
 	kindReport                    // to the primary: load (8), opaque
-	kindListener                  // to a worker, first of all: the slot's listening socket beside it
-	kindOnline                    // to the primary, first of all
+	kindListener                  // to a worker, before anything else: + the slot's listening socket
+	kindOnline                    // to the primary, before anything else
 	kindListening                 // to the primary: network, 0, address
-	kindHandle                    // both ways: what it is (1), opaque; the handle beside it
+	kindHandle                    // both ways: type of the handle (1), opaque + the handle
 	kindListen                    // to the primary: number of the request (4), index (4), network, 0, address
-	kindSocket                    // to a worker: number of the request (4), errno (4), error; or the socket beside it
+	kindSocket                    // to a worker: number of the request (4), errno (4), error; or + the socket
 	kindUnlisten                  // to the primary: key of a shared socket
-	kindLeave                     // to the primary: the worker goes of its own will
-	kindGive                      // to a worker: a Move; its end of a socketpair beside it
-	kindTake                      // to a worker: the same
+	kindLeave                     // to the primary: the worker disconnects voluntarily
+	kindGive                      // to a worker: a Move + its end of a socketpair
+	kindTake                      // to a worker: a Move + its end of a socketpair
 	kindSettle                    // to a worker: a Move
 	kindMoving                    // to the primary: number of the move (8), moved (8), left (8)
 	kindGiven                     // to the primary: number of the move (8), a MoveResult in JSON
-	kindTaken                     // to the primary: the same
+	kindTaken                     // to the primary: number of the move (8), a MoveResult in JSON
 	kindStuck                     // to the primary: number of the move (8)
-	kindStay                      // to a worker: it goes on, after a move that was to be its end
+	kindStay                      // to a worker: it continues after a move that was to be its end
 )
 
-// maxHandles is the number of handles that may wait on the way to the other side: each is an open descriptor.
+// maxHandles is the number of handles that may wait in the queue of a link. Each is an open descriptor.
 const maxHandles = 64
 
-// maxWrite is how many bytes of small frames leave in one system call.
+// maxWrite is the number of bytes of small frames that are written in one system call.
 const maxWrite = 256 << 10
 
-// link is one side of a socketpair: a queue with a goroutine that writes, and one that reads.
+// link is one side of a socketpair. It has a queue, a goroutine that writes what is queued, and a goroutine of its user
+// that reads.
 type link struct {
 	conn  *fdpass.Conn
 	limit int
@@ -54,34 +55,34 @@ type link struct {
 	mu      sync.Mutex
 	work    sync.Cond
 	queue   []parcel
-	queued  int           // bytes in queue, and in the parcel on its way
-	spare   []byte        // storage for the next parcel
-	refused uint64        // frames that found the queue full
+	queued  int           // bytes in queue and in the parcel that is being written
+	spare   []byte        // buffer for the next parcel
+	refused uint64        // frames that were refused because the queue was full
 	handles int           // in queue
 	lost    uint64        // handles that were queued and could not be sent
-	drained chan struct{} // closed when the queue has room again; nil while nobody waits
-	held    bool          // what users send is refused
-	closing bool          // write what is queued, then end
+	drained chan struct{} // closed when the queue has room again; nil if nothing waits for that
+	held    bool          // frames of users are refused
+	closing bool          // the link closes when the queue is empty
 	closed  bool
 	written chan struct{} // closed when the writer has ended
 
 	frames  atomic.Uint64 // that were read
 	pausing atomic.Bool
-	paused  chan struct{} // told when the reader has paused
-	resumed chan struct{} // told when it may go on
+	paused  chan struct{} // receives a value when the reader has paused
+	resumed chan struct{} // receives a value when the reader may continue
 	ended   chan struct{} // closed when the reader has ended
 }
 
-// parcel is what leaves in one system call: frames, or one frame with descriptors.
+// parcel is what one system call writes: frames, or one frame with descriptors.
 type parcel struct {
 	frames []byte
 	fds    []int
 	kind   byte // of the frame with descriptors
 	size   int  // of its payload
-	own    bool // its descriptors are closed once it has left
+	own    bool // close the descriptors when they are sent
 }
 
-// newLink makes a link of a connection and starts to write. limit bounds the queue in bytes.
+// newLink returns a link over conn and starts its writer. limit is the size of the queue in bytes.
 func newLink(conn *fdpass.Conn, limit int) *link {
 	l := &link{
 		conn: conn, limit: limit, written: make(chan struct{}),
@@ -89,15 +90,11 @@ func newLink(conn *fdpass.Conn, limit int) *link {
 		ended: make(chan struct{}),
 	}
 	l.work.L = &l.mu
-	go l.write() // ends with close, or when the peer is gone
+	go l.write() // ends with close, or when the other side has closed the socket
 	return l
 }
 
-// maxPayload is the longest payload that is sent, in bytes: what the other side receives.
-const maxPayload = maxFrame
-
-// send queues a frame. The payload may be used again when it returns. A frame that finds the queue empty is always
-// taken.
+// send queues a frame. The payload may be reused when send returns. An empty queue accepts a frame of any length.
 func (l *link) send(kind byte, payload []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,7 +115,7 @@ func (l *link) send(kind byte, payload []byte) error {
 	return nil
 }
 
-// sendFDs queues a frame with descriptors, which must stay open until it has left.
+// sendFDs queues a frame with descriptors, which must stay open until the frame is written.
 func (l *link) sendFDs(kind byte, payload []byte, fds []int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,7 +126,7 @@ func (l *link) sendFDs(kind byte, payload []byte, fds []int) error {
 	return nil
 }
 
-// sendHandle queues a frame with a descriptor, and closes that in any case.
+// sendHandle queues a frame with a descriptor. It takes over the descriptor, even if it fails.
 func (l *link) sendHandle(kind byte, payload []byte, fd int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -144,7 +141,7 @@ func (l *link) sendHandle(kind byte, payload []byte, fd int) error {
 	return nil
 }
 
-// put queues a frame with descriptors. With l.mu held.
+// put queues a frame with descriptors. l.mu must be held.
 func (l *link) put(p parcel, payload []byte) {
 	p.frames = fdpass.AppendFrame(nil, p.kind, len(p.fds), payload)
 	p.size = len(payload)
@@ -153,14 +150,14 @@ func (l *link) put(p parcel, payload []byte) {
 	l.work.Signal()
 }
 
-// room says whether a frame with n bytes may be queued. The limit is for what users send; the rest is little, and must
-// arrive. With l.mu held.
+// room returns an error if a frame with n bytes may not be queued. The limit applies to what users send; the other
+// frames are few and small, and must arrive. l.mu must be held.
 func (l *link) room(kind byte, n int) error {
 	switch {
 	case l.closed || l.closing:
 		return ErrDisconnected
-	case n > maxPayload:
-		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, maxPayload)
+	case n > maxFrame:
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, maxFrame)
 	case isUsers(kind) && (l.held || l.queued > 0 && l.queued+n > l.limit), kind == kindHandle && l.handles >= maxHandles:
 		l.refused++
 		return ErrOverloaded
@@ -169,10 +166,10 @@ func (l *link) room(kind byte, n int) error {
 	}
 }
 
-// isUsers says whether users send such frames.
+// isUsers reports whether frames of a kind carry data of users.
 func isUsers(kind byte) bool { return kind == kindMessage || kind == kindReport || kind == kindHandle }
 
-// write sends what is queued until the link is closed.
+// write writes what is queued until the link is closed.
 func (l *link) write() {
 	defer close(l.written)
 	for {
@@ -182,7 +179,7 @@ func (l *link) write() {
 		}
 		if l.closed || len(l.queue) == 0 {
 			l.mu.Unlock()
-			_ = l.conn.CloseWrite() // it may be closed altogether
+			_ = l.conn.CloseWrite() // fails if the socket is closed
 			return
 		}
 		p := l.queue[0]
@@ -203,7 +200,7 @@ func (l *link) write() {
 		if p.fds == nil && cap(p.frames) <= 2*maxWrite {
 			l.spare = p.frames
 		}
-		if err != nil { // the reader finds the end, too, and tells whoever must know
+		if err != nil { // the reader gets an error, too, and its user handles that
 			l.closed = true
 			l.clear()
 		}
@@ -212,8 +209,8 @@ func (l *link) write() {
 	}
 }
 
-// deliver writes a parcel and says whether its descriptors went with it. When too many of this user are under way in
-// the kernel, the frame goes without: the other side knows what to do with fewer than it needs.
+// deliver writes a parcel and reports whether its descriptors were sent. If too many descriptors of this user are in
+// transit in the kernel, it sends the frame without them: the receiver handles missing descriptors.
 func (l *link) deliver(p parcel) (passed bool, err error) {
 	if p.fds == nil {
 		return false, l.conn.Write(p.frames)
@@ -229,7 +226,7 @@ func (l *link) deliver(p parcel) (passed bool, err error) {
 	return passed, err
 }
 
-// clear drops what is queued. With l.mu held.
+// clear drops what is queued. l.mu must be held.
 func (l *link) clear() {
 	for _, p := range l.queue {
 		l.queued -= len(p.frames)
@@ -244,7 +241,7 @@ func (l *link) clear() {
 	l.queue = nil
 }
 
-// wake tells those who wait for room. With l.mu held.
+// wake closes the channel of below when the queue has room. l.mu must be held.
 func (l *link) wake() {
 	if l.drained != nil && (l.closed || l.low()) {
 		close(l.drained)
@@ -252,10 +249,10 @@ func (l *link) wake() {
 	}
 }
 
-// low says whether the queue is below half of its limits. With l.mu held.
+// low reports whether the queue is below half of its limits. l.mu must be held.
 func (l *link) low() bool { return !l.held && l.queued <= l.limit/2 && l.handles <= maxHandles/2 }
 
-// below is closed when the queue is below half of its limits, or will not be any more.
+// below returns a channel that is closed when the queue is below half of its limits or the link is closed.
 func (l *link) below() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -270,7 +267,7 @@ func (l *link) below() <-chan struct{} {
 	return l.drained
 }
 
-// wait waits for below.
+// wait blocks until the channel of below is closed.
 func (l *link) wait(ctx context.Context) error {
 	select {
 	case <-l.below():
@@ -283,22 +280,22 @@ func (l *link) wait(ctx context.Context) error {
 	return nil
 }
 
-// connected says whether frames may be queued.
+// connected reports whether frames may be queued.
 func (l *link) connected() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.closed && !l.closing
 }
 
-// unsent is the number of handles that were queued and not sent.
+// unsent returns the number of handles that were queued and not sent.
 func (l *link) unsent() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.lost
 }
 
-// read calls handle with each frame until the other side is gone. It returns nil if that side had finished what it
-// sent.
+// read calls handle with each frame until the other side closes the socket. It returns nil if the last frame was
+// complete.
 func (l *link) read(handle func(fdpass.Frame)) error {
 	defer close(l.ended)
 	for {
@@ -319,7 +316,7 @@ func (l *link) read(handle func(fdpass.Frame)) error {
 	}
 }
 
-// pause makes the reader stop between two frames, and waits for that. It reports false if there is no reader any more.
+// pause stops the reader between two frames and blocks until it has stopped. It reports false if the reader has ended.
 func (l *link) pause() bool {
 	l.pausing.Store(true)
 	if !l.connected() || l.conn.Pause() != nil {
@@ -334,21 +331,21 @@ func (l *link) pause() bool {
 	}
 }
 
-// resume lets the reader go on.
+// resume continues a reader that pause has stopped.
 func (l *link) resume() {
 	l.pausing.Store(false)
 	_ = l.conn.Resume()
 	l.resumed <- struct{}{}
 }
 
-// idle says whether nothing waits to be written.
+// idle reports whether everything that was queued is written.
 func (l *link) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.queued == 0
 }
 
-// flush waits until all that is queued is written.
+// flush blocks until everything that is queued is written.
 func (l *link) flush(ctx context.Context) error {
 	if err := until(ctx, func() bool { return l.idle() || !l.connected() }); err != nil {
 		return err
@@ -359,7 +356,7 @@ func (l *link) flush(ctx context.Context) error {
 	return nil
 }
 
-// hold refuses what users send, as if the queue was full, until release.
+// hold refuses what users send, as if the queue were full, until release.
 func (l *link) hold() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -374,7 +371,7 @@ func (l *link) release() {
 	l.wake()
 }
 
-// finish sends what is queued, and then tells the other side that nothing follows.
+// finish writes what is queued and then shuts down the sending direction.
 func (l *link) finish() {
 	l.mu.Lock()
 	l.closing = true
@@ -383,7 +380,7 @@ func (l *link) finish() {
 	<-l.written
 }
 
-// close ends the link at once.
+// close closes the link at once.
 func (l *link) close() {
 	l.mu.Lock()
 	l.closed = true
@@ -395,7 +392,7 @@ func (l *link) close() {
 	<-l.written
 }
 
-// overloads is the number of frames that were refused.
+// overloads returns the number of frames that were refused because the queue was full.
 func (l *link) overloads() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

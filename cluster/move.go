@@ -6,78 +6,67 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// Move is an order to move connections from one worker to another. What they say to each other is their own affair: the
-// primary gives each an end of a socketpair, and keeps the order of what comes before and after.
+// Move is an order to move connections from one worker to another. The protocol between the two workers is their own:
+// the primary gives each an end of a socketpair, and keeps the order of the messages before and after the move.
 type Move struct {
-	// ID names the move.
+	// ID identifies the move.
 	ID uint64
-	// Count is the number of connections to move; negative is all of them, and then it is all or none.
+	// Count is the number of connections to move. If it is negative, all of them move, or none.
 	Count int
-	// Leave says that the worker which gives accepts nothing from here on, as it will end.
+	// Leave is set if the giving worker must stop accepting, because it will end.
 	Leave bool
-	// Cross says that the two workers have different slots.
+	// Cross is set if the two workers have different slots.
 	Cross bool
 }
 
-// MoveResult is how a move has ended, as one of the workers saw it.
+// MoveResult is the outcome of a move, as one of the two workers reports it.
 type MoveResult struct {
-	// Moved is the number of connections that have a new worker, Returned of those that came back after a failure.
+	// Moved is the number of connections that moved, and Returned how many of them came back after a failure.
 	Moved, Returned int
 	// Staying is the number of connections that could not be moved.
 	Staying int
-	// Bytes is the size of the states that travelled.
+	// Bytes is the size of the states that were sent.
 	Bytes int
-	// Freeze is the longest time that a connection stood still.
+	// Freeze is the longest time for which a connection was not served.
 	Freeze time.Duration
-	// Error says why not all has moved; empty is a success.
+	// Error is the reason that not everything moved. Empty is success.
 	Error string
-	// Unsupported says that the worker does not move connections: its Hooks.Give or Hooks.Take is nil.
+	// Unsupported is set if the worker cannot move connections because its Hooks.Give or Hooks.Take is nil.
 	Unsupported bool
 }
 
-// MoveStep is a point in a move that the application's routes depend on.
+// MoveStep is a point in a move at which the application must change the routes of its messages.
 type MoveStep uint8
 
 // The steps.
 const (
-	// MoveGiven: all that moves has moved. What is sent to Moving.From after OnMove has returned comes after all that
-	// it forwards: messages to connections must be held back until the next step.
+	// MoveGiven: everything that moves has moved. What is sent to MoveEvent.From after OnMove has returned arrives
+	// after everything that this worker forwards. Messages to connections must therefore be held back until the next
+	// step.
 	MoveGiven MoveStep = iota
-	// MoveTaken: Moving.To has had all that was forwarded. If the move is whole, it has the slot.
+	// MoveTaken: MoveEvent.To has received everything that was forwarded. If the move is whole, it has the slot now.
 	MoveTaken
-	// MoveFailed: the connections that were not moved are where they were.
+	// MoveFailed: the connections that did not move are served by MoveEvent.From.
 	MoveFailed
 )
 
-// MoveEvent tells where a move stands.
+// MoveEvent reports a step of a move.
 type MoveEvent struct {
 	Step     MoveStep
 	From, To *Worker
-	// Whole says that To replaces From.
+	// Whole is set if To replaces From.
 	Whole bool
 }
 
-// move is a Move as the primary sees it.
-type move struct {
-	Move
-	from, to *Worker
-	// fromHad and toHad are the connections that they had before.
-	fromHad, toHad int64
-	given, taken   chan MoveResult
-	stuck          chan struct{}
-	passed         int // connections that a taker had which has died since
-	moved, left    atomic.Int64
-}
-
+// moveHeader is the length of the move's number, which begins each frame about a move.
 const moveHeader = 8
 
-func (m Move) appendGive(dst []byte) []byte {
+func (m Move) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, m.ID)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(int64(m.Count)))
 	return append(dst, flag(m.Leave), flag(m.Cross))
@@ -100,27 +89,27 @@ func flag(b bool) byte {
 	return 0
 }
 
-// begin makes the socketpair and gives each worker its end. The taker's order is sent first, and it gets ready while
-// the giver greets it.
-func (m *move) begin() error {
+// start makes the socketpair and sends each worker its order and its end. The taker's order is sent first, so that the
+// taker gets ready while the giver sends its greeting.
+func (m *move) start() error {
 	gives, takes, err := fdpass.Pair()
 	if err != nil {
 		return err
 	}
 	defer gives.Close()
 	defer takes.Close()
-	order := m.appendGive(nil)
-	if err := m.to.link.passFile(kindTake, order, takes); err != nil {
+	order := m.append(nil)
+	if err := m.to.link.sendFile(kindTake, order, takes); err != nil {
 		return fmt.Errorf("worker %d: %w", m.to.slot, err)
 	}
-	if err := m.from.link.passFile(kindGive, order, gives); err != nil {
+	if err := m.from.link.sendFile(kindGive, order, gives); err != nil {
 		return fmt.Errorf("worker %d: %w", m.from.slot, err)
 	}
 	return nil
 }
 
-// passFile sends a copy of f's descriptor.
-func (l *link) passFile(kind byte, payload []byte, f *os.File) error {
+// sendFile sends a duplicate of f's descriptor.
+func (l *link) sendFile(kind byte, payload []byte, f *os.File) error {
 	fd, err := duplicate(f)
 	if err != nil {
 		return err
@@ -128,42 +117,14 @@ func (l *link) passFile(kind byte, payload []byte, f *os.File) error {
 	return l.sendHandle(kind, payload, fd)
 }
 
-// handleMove does what a worker says about a move. It runs on the goroutine that reads from it.
-func (p *Primary) handleMove(w *Worker, f fdpass.Frame) {
-	m := p.moving.Load()
-	if m == nil || len(f.Payload) < moveHeader || binary.LittleEndian.Uint64(f.Payload) != m.ID {
-		return
-	}
-	b := f.Payload[moveHeader:]
-	switch {
-	case f.Kind == kindMoving && w == m.from && len(b) == 16:
-		m.moved.Store(int64(binary.LittleEndian.Uint64(b)))
-		m.left.Store(int64(binary.LittleEndian.Uint64(b[8:])))
-	case f.Kind == kindStuck && w == m.from:
-		tellOnce(m.stuck, struct{}{})
-	case f.Kind == kindGiven && w == m.from:
-		tellOnce(m.given, parseResult(b))
-	case f.Kind == kindTaken && w == m.to:
-		tellOnce(m.taken, parseResult(b))
-	}
-}
-
-// tellOnce leaves v in a channel with room for one, unless there is one.
-func tellOnce[T any](c chan T, v T) {
-	select {
-	case c <- v:
-	default:
-	}
-}
-
 func parseResult(b []byte) (r MoveResult) {
 	if err := json.Unmarshal(b, &r); err != nil {
-		r.Error = "a worker's word about a move made no sense: " + err.Error()
+		r.Error = "a worker's report about a move is malformed: " + err.Error()
 	}
 	return r
 }
 
-// order gives an order of the primary to the worker's own code.
+// order passes an order of the primary to Hooks.Give or Hooks.Take.
 func (s *Self) order(h *Hooks, f fdpass.Frame) {
 	m, ok := parseMove(f.Payload)
 	if !ok || len(f.FDs) != 1 {
@@ -192,10 +153,10 @@ func (s *Self) answer(order byte, m Move, r MoveResult) error {
 	return s.Given(m, r)
 }
 
-// Given tells the primary that a move has ended, at the worker that gave. After a success Hooks.Settle follows.
+// Given reports the result of a move to the primary, from the worker that gave. After a success, Hooks.Settle follows.
 func (s *Self) Given(m Move, r MoveResult) error { return s.result(kindGiven, m, r) }
 
-// Taken tells the primary that a move has ended, at the worker that took.
+// Taken reports the result of a move to the primary, from the worker that took.
 func (s *Self) Taken(m Move, r MoveResult) error { return s.result(kindTaken, m, r) }
 
 func (s *Self) result(kind byte, m Move, r MoveResult) error {
@@ -206,13 +167,13 @@ func (s *Self) result(kind byte, m Move, r MoveResult) error {
 	return s.link.send(kind, append(binary.LittleEndian.AppendUint64(nil, m.ID), b...))
 }
 
-// Stuck tells the primary that the other worker of a move does not answer: it is killed, so that what was under way to
-// it can go on here.
+// Stuck reports that the other worker of a move does not respond. The primary kills that worker, so that this one can
+// take back the connections that were on their way.
 func (s *Self) Stuck(m Move) error {
 	return s.link.send(kindStuck, binary.LittleEndian.AppendUint64(nil, m.ID))
 }
 
-// MoveProgress tells the primary how far a move is.
+// MoveProgress reports how many connections have moved and how many are left, from the worker that gives.
 func (s *Self) MoveProgress(m Move, moved, left int) error {
 	b := binary.LittleEndian.AppendUint64(nil, m.ID)
 	b = binary.LittleEndian.AppendUint64(b, uint64(moved))

@@ -10,8 +10,8 @@ import (
 	"github.com/expedite-go/expedite/internal/spool"
 )
 
-// outlets are the queues before the writers that workers' output goes to. A writer that takes nothing holds up neither
-// this process nor the workers: what finds its queue full is dropped.
+// outlets are the queues in front of the writers that receive the output of workers. A writer that blocks delays
+// neither this process nor the workers: output that does not fit its queue is dropped.
 type outlets struct {
 	limit int // of each queue, in bytes
 
@@ -21,11 +21,11 @@ type outlets struct {
 
 // outlet is the queue of a writer.
 type outlet struct {
-	to io.Writer // nil is every writer that cannot be compared
+	to io.Writer // nil stands for all writers of types that cannot be compared
 	q  *spool.Queue
 }
 
-// writer is a way into the queue of a writer, for one process.
+// writer returns a writer that puts the output of one process into the queue of another writer.
 func (o *outlets) writer(to io.Writer) io.Writer {
 	if to == io.Discard {
 		return to
@@ -49,7 +49,7 @@ func (o *outlets) queue(to io.Writer) *spool.Queue {
 	return q
 }
 
-// queues are all of them.
+// queues returns all queues.
 func (o *outlets) queues() (list []*spool.Queue) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -59,7 +59,7 @@ func (o *outlets) queues() (list []*spool.Queue) {
 	return list
 }
 
-// lost is the number of bytes that were dropped.
+// lost returns the number of bytes that were dropped.
 func (o *outlets) lost() (n uint64) {
 	for _, q := range o.queues() {
 		n += q.Lost()
@@ -67,11 +67,11 @@ func (o *outlets) lost() (n uint64) {
 	return n
 }
 
-// flush waits a while for the queues to be empty.
+// flush waits until the queues are empty, at most for limit.
 func flush(limit time.Duration, queues ...*spool.Queue) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	for _, q := range queues {
-		_ = q.Flush(ctx) // the rest is dropped, or written later
+		_ = q.Flush(ctx) // the rest is written later, or dropped
 	}
 }

@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// process is a worker's process. The program that started it may have been another one, in this same process: see
+// process is the process of a worker. It may have been started by the program that this process ran before
 // Primary.Exec.
 type process struct {
 	os     *os.Process
-	state  *os.ProcessState // how it ended; after wait, nil if that is not known
+	state  *os.ProcessState // set by wait; nil if the exit status is unknown
 	output []*output
 }
 
-// output passes on what a process writes.
+// output copies one stream that a process writes.
 type output struct {
 	pipe *os.File
 	done chan struct{}
 
 	mu      sync.Mutex
 	changed sync.Cond
-	held    bool // nothing is to be read
-	resting bool // nothing is read, and all that was is passed on
+	held    bool // reading must stop
+	resting bool // reading has stopped, and all that was read is copied
 }
 
-// pass starts to pass on what comes out of a pipe.
+// pass starts to copy a pipe to a writer.
 func pass(pipe *os.File, to io.Writer) *output {
 	o := &output{pipe: pipe, done: make(chan struct{})}
 	o.changed.L = &o.mu
@@ -44,7 +44,7 @@ func pass(pipe *os.File, to io.Writer) *output {
 	return o
 }
 
-// rest waits while the output is held.
+// rest blocks while the output is held.
 func (o *output) rest() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -55,12 +55,13 @@ func (o *output) rest() {
 	o.resting = false
 }
 
-// hold stops the reading: what is read and not passed on would be lost with the program. It comes to rest later.
+// hold makes reading stop soon, as atRest reports: what was read but not copied would be lost when the program is
+// replaced.
 func (o *output) hold() {
 	o.mu.Lock()
 	o.held = true
 	o.mu.Unlock()
-	_ = o.pipe.SetReadDeadline(time.Unix(1, 0)) // it may have ended
+	_ = o.pipe.SetReadDeadline(time.Unix(1, 0)) // fails if the process has ended
 }
 
 // release ends hold.
@@ -72,7 +73,7 @@ func (o *output) release() {
 	o.mu.Unlock()
 }
 
-// atRest says whether hold has had its effect.
+// atRest reports whether reading has stopped.
 func (o *output) atRest() bool {
 	select {
 	case <-o.done:
@@ -84,8 +85,8 @@ func (o *output) atRest() bool {
 	return o.resting
 }
 
-// outlet is where a process may write so that it is passed on to a writer; the process's end has to be closed here.
-// Files are no exception: a process that had one of its own would wait when that takes nothing.
+// outlet makes a pipe that is copied to a writer. The caller gives the returned end to the process and closes it here.
+// Even files are written through a pipe: a process that wrote to one directly would block when the file does.
 func (p *process) outlet(to io.Writer) (theirs *os.File, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -95,11 +96,11 @@ func (p *process) outlet(to io.Writer) (theirs *os.File, err error) {
 	return w, nil
 }
 
-// wait waits for the end of the process, and of what it had to say, as exec.Cmd.Wait does.
+// wait blocks until the process has ended and its output is copied, as exec.Cmd.Wait does.
 func (p *process) wait() error {
 	state, err := p.os.Wait()
 	p.state = state
-	// Whoever inherited the process's standard error must not keep us waiting for its end.
+	// Another process may have inherited the pipe and keep it open.
 	limit := time.NewTimer(outputDelay)
 	defer limit.Stop()
 	for _, o := range p.output {
@@ -114,13 +115,13 @@ func (p *process) wait() error {
 	if err == nil && !state.Success() {
 		return &exec.ExitError{ProcessState: state}
 	}
-	if err != nil { // it ended while nobody looked
-		return errors.Join(errors.New("its end was not seen"), err)
+	if err != nil { // another process, or the previous program, has waited for it
+		return errors.Join(errors.New("exit status unknown"), err)
 	}
 	return nil
 }
 
-// drop stops passing on.
+// drop stops copying.
 func (p *process) drop() {
 	for _, o := range p.output {
 		_ = o.pipe.Close()
@@ -128,4 +129,4 @@ func (p *process) drop() {
 	}
 }
 
-func (p *process) kill() { _ = p.os.Kill() } // it may have ended by now
+func (p *process) kill() { _ = p.os.Kill() } // fails if it has ended

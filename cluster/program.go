@@ -10,29 +10,29 @@ import (
 	"strings"
 )
 
-// program is an executable file that was opened once. Processes run what it was then, whatever its path names by now:
-// a worker that is restarted, or added, is of the same build as the others.
+// program is an executable file that was opened once. Its processes run the file that was opened, whatever its path
+// names by then: a worker that is restarted or added is of the same build as the others.
 type program struct {
 	path string
-	file *os.File // nil: processes are started by path, which may be another build by then
-	// Of a program that a Reload has opened: what its processes find in their environment, in place of what is there
-	// now, and their working folder. Empty is this process's own.
+	file *os.File // nil: processes are started by path, which may name another build by then
+	// The next three are set for a program that Reload has opened. env replaces entries in the environment of its
+	// processes, workerEnv adds entries for workers. dir is the working directory; empty is that of this process.
 	env       []string
-	workerEnv []string // further entries, of workers
+	workerEnv []string
 	dir       string
-	tried     bool // it could take the place of the primary's
+	tried     bool // the trial has shown that it can replace the primary's program
 }
 
-// programEnv tells a process that it was started from the descriptor programFD, and may close it.
+// programEnv tells a process that it was started from the descriptor programFD, which it should close.
 const (
 	programEnv = "EXPEDITE_PROGRAM"
 	programFD  = linkFD + 1
 )
 
-// is reports whether a path of Settings means p.
+// is reports whether path, as in Settings.Exec, names p.
 func (p *program) is(path string) bool { return p.path == path }
 
-// setCommand makes a command, which has one extra file yet, run p.
+// setCommand makes cmd run p. It must have exactly one extra file, so that p gets the descriptor programFD.
 func (p *program) setCommand(cmd *exec.Cmd) {
 	if p.file == nil {
 		return
@@ -42,7 +42,7 @@ func (p *program) setCommand(cmd *exec.Cmd) {
 	cmd.Env = append(cmd.Env, programEnv+"=1")
 }
 
-// environ returns the environment of this process with the entries of p in place of its own.
+// environ returns the environment of this process with the entries of p.env replacing those of the same name.
 func (p *program) environ() []string {
 	return append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
@@ -50,7 +50,7 @@ func (p *program) environ() []string {
 	}), p.env...)
 }
 
-// leaveProgram closes the descriptor that this process was started from, if it was.
+// leaveProgram closes the descriptor that this process was started from, if any.
 func leaveProgram() error {
 	if os.Getenv(programEnv) == "" {
 		return nil
@@ -66,7 +66,7 @@ func (p *program) close() {
 	}
 }
 
-// execPath is the path for a process that replaces its program by p.
+// execPath returns the path to pass to exec when p replaces the program of this process.
 func (p *program) execPath() string {
 	if p.file == nil {
 		return p.path
@@ -74,17 +74,17 @@ func (p *program) execPath() string {
 	return fmt.Sprintf("/proc/self/fd/%d", p.file.Fd())
 }
 
-// invocation is how this process was started: Name is a path, or a name that is looked up in PATH, seen from Dir. It is
-// resolved anew at each reload, because a deploy may have put another file, or another link, in its place.
+// invocation records how this process was started. Each reload resolves it again, because a deployment may have
+// replaced the file or the symbolic link.
 type invocation struct {
-	Name string `json:"name"`
-	Dir  string `json:"dir"` // as $PWD names it: through a link that may change
+	Name string `json:"name"` // a path relative to Dir, or a name that is looked up in PATH
+	Dir  string `json:"dir"`  // as $PWD has it, which may contain a symbolic link that changes
 }
 
-// invoked returns how this process was started. A name that does not lead to the program that runs, because whoever
-// started it chose another one, is replaced by the program's own path.
+// invoked returns how this process was started. The parent process may choose any name; one that does not lead to the
+// running program is replaced by the program's path.
 func invoked() (invocation, error) {
-	dir, err := os.Getwd() // $PWD, if that is true
+	dir, err := os.Getwd() // $PWD, if that is correct
 	if err != nil {
 		return invocation{}, err
 	}
@@ -100,7 +100,7 @@ func invoked() (invocation, error) {
 	return v, nil
 }
 
-// resolve returns the path of the program as it is on disk now.
+// resolve returns the path at which the program is on disk now.
 func (v invocation) resolve() (string, error) {
 	switch {
 	case filepath.IsAbs(v.Name):
@@ -112,13 +112,13 @@ func (v invocation) resolve() (string, error) {
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return "", err
 	}
-	if !filepath.IsAbs(path) { // found through a folder of PATH that is relative itself
+	if !filepath.IsAbs(path) { // PATH has a relative entry
 		path = filepath.Join(v.Dir, path)
 	}
 	return path, nil
 }
 
-// enter makes a folder the working folder; back undoes that. An empty one is the one that there is.
+// enter changes the working directory, and returns a function that changes it back. It does nothing if dir is empty.
 func enter(dir string) (back func(), err error) {
 	if dir == "" {
 		return func() {}, nil
@@ -136,15 +136,15 @@ func enter(dir string) (back func(), err error) {
 	}, nil
 }
 
-// programs are what a primary starts workers from. On the run loop only.
+// programs are the files that a primary starts workers from. The launcher's lock guards them.
 type programs struct {
 	invocation invocation
-	current    *program // that runs here; after a Reload the one that all workers have, which Exec takes
-	reloaded   bool
-	files      []*program
+	current    *program   // the running one; after a Reload the one that all workers run, and that Exec will run
+	reloaded   bool       // current was started by a Reload
+	files      []*program // all that are open
 }
 
-// find finds the program that runs here.
+// find opens the program that this process runs.
 func (s *programs) find(left *Inheritance) (err error) {
 	if left != nil && left.h.Invocation != nil {
 		s.invocation = *left.h.Invocation
@@ -152,7 +152,7 @@ func (s *programs) find(left *Inheritance) (err error) {
 		return err
 	}
 	path, err := s.invocation.resolve()
-	if err != nil { // nothing has its name any more
+	if err != nil { // the file is gone
 		path = s.invocation.Name
 	}
 	s.current, err = s.open(path, "/proc/self/exe")
@@ -169,7 +169,7 @@ func (s *programs) next() (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A folder that is gone is no reason to refuse: the one that this process is in still exists for it.
+	// If the directory is gone, the process can still run in the one that it is in.
 	if info, err := os.Stat(s.invocation.Dir); err == nil && info.IsDir() {
 		p.dir = s.invocation.Dir
 	}
@@ -186,8 +186,8 @@ func (s *programs) open(path, file string) (*program, error) {
 	return p, nil
 }
 
-// closeUnused closes the programs that nothing will be started from.
-func (s *programs) closeUnused(slots []*slot) {
+// closeUnused closes the programs that no worker will be started from.
+func (s *programs) closeUnused(slots slotTable) {
 	s.files = slices.DeleteFunc(s.files, func(p *program) bool {
 		if p == s.current || slices.ContainsFunc(slots, func(at *slot) bool { return at.program == p }) {
 			return false
@@ -197,61 +197,12 @@ func (s *programs) closeUnused(slots []*slot) {
 	})
 }
 
-// close closes all.
+// close closes all programs.
 func (s *programs) close() {
 	for _, p := range s.files {
 		p.close()
 	}
 	s.files = nil
-}
-
-// closePrograms closes what a roll, or a trial, has opened and left.
-func (p *Primary) closePrograms() { p.doNow(func() { p.programs.closeUnused(p.slots) }) }
-
-// openNext opens the program that is on disk now, in the place of the one that runs here. Nil without an error: workers
-// have another program, by its path.
-func (p *Primary) openNext() (next *program, err error) {
-	p.doNow(func() {
-		if p.programs.current.is(p.Settings().Exec) {
-			next, err = p.programs.next()
-		}
-	})
-	return next, err
-}
-
-// took notes that all workers have another program: what is started from here on has it, too, and Exec takes it. On
-// the run loop.
-func (p *Primary) took(next *program) {
-	p.mu.Lock()
-	if p.programs.current.is(p.settings.Exec) {
-		p.settings.Exec = next.path
-	}
-	p.mu.Unlock()
-	p.programs.current, p.programs.reloaded = next, true
-}
-
-// wasTried reports whether a program was tried by the Reload that has started the workers from it. Its settings were
-// resolved then, once for all its processes.
-func (p *Primary) wasTried(next *program) (yes bool) {
-	p.doNow(func() { yes = next == p.programs.current && next.tried })
-	return yes
-}
-
-// execProgram returns what Exec runs: what the last Reload has started, else what is on disk now.
-func (p *Primary) execProgram() (next *program, err error) {
-	err = ErrStopped
-	p.doNow(func() {
-		err = nil
-		switch path := p.Settings().Exec; {
-		case !p.programs.current.is(path):
-			next = &program{path: path}
-		case p.programs.reloaded:
-			next = p.programs.current
-		default:
-			next, err = p.programs.next()
-		}
-	})
-	return next, err
 }
 
 func sameFile(a, b string) bool {

@@ -11,29 +11,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reapDelay is how long a dead process that may be a child of this program is left to whoever waits for it.
+// reapDelay is how long a dead process that may be a child of this program is left to the goroutine that waits for it.
 const reapDelay = time.Second
 
-// startReaper makes the first process of a container, which inherits every process whose parent has ended, wait for
-// those: else they stay in the table of processes for ever.
-func (p *Primary) startReaper() {
+// startReaper waits for orphaned processes if this process is the first one of a container: the kernel makes it their
+// parent, and they would stay in the process table as zombies. It stops when done is closed.
+func startReaper(done <-chan struct{}) {
 	if os.Getpid() == 1 {
-		go p.reap() // ends when all workers have ended
+		go reap(done) // ends when all workers have ended
 	}
 }
 
-func (p *Primary) reap() {
+func reap(done <-chan struct{}) {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
 	defer signal.Stop(died)
-	again := time.NewTimer(0) // what the program before has left
+	again := time.NewTimer(0) // at once, for processes from before an Exec
 	defer again.Stop()
 	seen := 0
 	for {
 		select {
 		case <-died:
 		case <-again.C:
-		case <-p.ended:
+		case <-done:
 			return
 		}
 		if seen = reapOrphans(seen); seen != 0 {
@@ -42,8 +42,9 @@ func (p *Primary) reap() {
 	}
 }
 
-// reapOrphans waits for dead processes that this program has not started. It stops at one of which that is not known,
-// and returns its number; seen is the one where it stopped before, which is nobody's if it is still there.
+// reapOrphans waits for dead processes that this program has not started. When it meets one that this program may
+// have started, it stops and returns its id, or 0. seen is the result of the call before: a process that is still
+// dead then is an orphan, too.
 func reapOrphans(seen int) int {
 	for {
 		pid := firstDead()
@@ -51,23 +52,23 @@ func reapOrphans(seen int) int {
 			return 0
 		}
 		group, err := unix.Getpgid(pid)
-		own := err == nil && (group == pid || group == unix.Getpgrp()) // as of a worker, and of what this process runs
+		own := err == nil && (group == pid || group == unix.Getpgrp()) // a worker, or a command of this process
 		if own && pid != seen {
 			return pid
 		}
 		if _, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err != nil && !errors.Is(err, unix.EINTR) {
-			return 0 // somebody has waited for it meanwhile
+			return 0 // another goroutine has waited for it meanwhile
 		}
 	}
 }
 
-// firstDead is a child that has ended and that nobody has waited for; 0 is none.
+// firstDead returns a child that has ended and was not waited for; 0 if there is none.
 func firstDead() int {
 	var info unix.Siginfo
 	if err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
 		return 0
 	}
-	// Behind three numbers comes a union, aligned as a pointer is; si_pid is the first of it.
+	// siginfo_t has three integers and then a union with the alignment of a pointer, which begins with si_pid.
 	const word = unsafe.Sizeof(uintptr(0))
 	at := (unsafe.Offsetof(info.Code) + unsafe.Sizeof(info.Code) + word - 1) &^ (word - 1)
 	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), at)))

@@ -7,27 +7,28 @@ import (
 )
 
 const (
-	// maxRefusals is the number of sockets that may be refused at a time; those beyond are not waited for.
+	// maxRefusals is the number of sockets that may be refused at the same time. The others are closed without
+	// waiting for the client.
 	maxRefusals = 256
-	// refusalLimit is how long a client has to say something, and then to read the refusal.
+	// refusalLimit is how long a client has to send its request and read the refusal.
 	refusalLimit = time.Second
-	// refusalRead is the number of bytes of a client that are read.
+	// refusalRead is the number of bytes of a client's request that are read.
 	refusalRead = 64 << 10
-	// soonEnough is the longest time until the next start of a worker that clients are let wait for.
+	// soonEnough is the longest time that clients wait for the next start of a worker. Beyond it they are refused.
 	soonEnough = time.Second
 )
 
-// refusals are sockets that get Config.Refusal and are closed.
+// refusals writes Config.Refusal to sockets and closes them.
 type refusals struct {
 	bytes []byte
-	slots chan struct{} // a place for each that is under way
+	slots chan struct{} // bounds the goroutines
 }
 
 func newRefusals(bytes []byte) *refusals {
 	return &refusals{bytes: bytes, slots: make(chan struct{}, maxRefusals)}
 }
 
-// refuse closes a socket after the refusal. It does not wait.
+// refuse writes the refusal to a socket and closes it. It does not block.
 func (r *refusals) refuse(fd int) {
 	if len(r.bytes) == 0 {
 		closeFD(fd)
@@ -40,17 +41,17 @@ func (r *refusals) refuse(fd int) {
 			r.answer(os.NewFile(uintptr(fd), "client"))
 		}()
 	default:
-		_, _ = writeFD(fd, r.bytes) // a client that has sent something may not see it
+		_, _ = writeFD(fd, r.bytes) // the close may destroy it if the client has sent something
 		closeFD(fd)
 	}
 }
 
-// answer writes when the client has said something: it may not expect an answer before. It reads until the client
-// closes, because a close with something unread would destroy the answer on its way.
+// answer writes the refusal once the client has sent something: an HTTP client does not expect a response earlier. Then
+// it reads until the client closes, because closing a socket with unread data would destroy the response in transit.
 func (r *refusals) answer(f *os.File) {
 	defer f.Close()
 	_ = f.SetDeadline(time.Now().Add(refusalLimit))
-	if n, _ := f.Read(make([]byte, 4096)); n == 0 { // gone, or silent
+	if n, _ := f.Read(make([]byte, 4096)); n == 0 { // the client has closed, or sent nothing
 		return
 	}
 	if _, err := f.Write(r.bytes); err != nil {
@@ -58,13 +59,4 @@ func (r *refusals) answer(f *os.File) {
 	}
 	shutdownWrite(f)
 	_, _ = io.CopyN(io.Discard, f, refusalRead)
-}
-
-// judge has new connections refused while all slots are down. On the run loop, after each change of a slot.
-func (p *Primary) judge() {
-	down := len(p.slots) > 0 && p.unready == 0
-	for _, s := range p.slots {
-		down = down && s.down
-	}
-	p.disp.setRefusing(down)
 }

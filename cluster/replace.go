@@ -8,39 +8,32 @@ import (
 	"time"
 )
 
-// Errors of Reload, Replace, Scale and Rebalance.
-var (
-	// ErrBusy says that another such operation is under way.
-	ErrBusy = errors.New("cluster: busy")
-	// ErrMove says that connections could not be moved. Those that had moved already are back, or stay where they are.
-	ErrMove = errors.New("cluster: move failed")
-)
+// ErrMove is returned if connections could not be moved. Connections that had moved are back, or stay where they are.
+var ErrMove = errors.New("cluster: move failed")
 
-// errGone says that a slot was given up meanwhile.
+// errGone is returned if a slot was removed meanwhile.
 var errGone = errors.New("cluster: the worker was disconnected meanwhile")
 
-// letGo is how long the taker of a failed move may need to notice.
-const letGo = 10 * time.Second
+const (
+	// letGo is how long the taker of a failed move may take to notice the failure.
+	letGo = 10 * time.Second
+	// progressEvery is the interval between calls of RollOptions.Progress during a move.
+	progressEvery = 200 * time.Millisecond
+	// drainGrace is how long a worker may take to exit after its time to drain.
+	drainGrace = time.Second
+)
 
-// progressEvery is how often Roll.Progress hears of a move under way.
-const progressEvery = 200 * time.Millisecond
-
-// move moves connections and keeps the routes in order. It may take as long as the workers make progress.
+// move moves connections and keeps the routes in order. There is no limit to its time while the workers make progress.
 func (r *roll) move(o Move, from, to *Worker) (res MoveResult, err error) {
-	p := r.p
+	s := r.s
 	began := time.Now()
 	defer func() { r.result.Moving += time.Since(began) }()
-	o.ID = p.moveIDs.Add(1)
-	o.Cross = from.slot != to.slot
-	m := &move{
-		Move: o, from: from, to: to,
-		given: make(chan MoveResult, 1), taken: make(chan MoveResult, 1), stuck: make(chan struct{}, 1),
-	}
-	m.fromHad, m.toHad = int64(from.Load()), int64(to.Load())
-	p.moving.Store(m)
-	defer func() { p.finish(m, max(m.passed, res.Moved)-res.Returned) }()
+	m := s.moves.begin(o, from, to)
+	defer func() {
+		s.loop.call(func() { s.moves.end(m, max(m.passed, res.Moved)-res.Returned) })
+	}()
 	from.state.CompareAndSwap(uint32(StateReady), uint32(StateMoving))
-	if err := m.begin(); err != nil {
+	if err := m.start(); err != nil {
 		return MoveResult{}, r.failed(m, MoveResult{Error: err.Error()})
 	}
 	given := r.awaitGiven(m)
@@ -50,9 +43,9 @@ func (r *roll) move(o Move, from, to *Worker) (res MoveResult, err error) {
 		}
 		return given, r.failed(m, given)
 	}
-	p.doNow(func() {
-		p.route(m, MoveGiven)
-		_ = from.link.send(kindSettle, m.appendGive(nil))
+	s.loop.call(func() {
+		s.moves.announce(m, MoveGiven)
+		_ = from.link.send(kindSettle, m.append(nil))
 	})
 	r.moved, r.left = given.Moved, given.Staying
 	taken := r.awaitTaken(m)
@@ -61,13 +54,13 @@ func (r *roll) move(o Move, from, to *Worker) (res MoveResult, err error) {
 		m.passed = given.Moved
 		return MoveResult{Staying: given.Staying}, r.failed(m, taken)
 	}
-	p.doNow(func() {
+	s.loop.call(func() {
 		if o.Count < 0 {
-			p.promote(m.to)
+			s.promote(m.to)
 		} else {
 			from.state.CompareAndSwap(uint32(StateMoving), uint32(StateReady))
 		}
-		p.route(m, MoveTaken)
+		s.moves.announce(m, MoveTaken)
 	})
 	if given.Error != "" {
 		return given, fmt.Errorf("%w: %s", ErrMove, given.Error)
@@ -75,7 +68,7 @@ func (r *roll) move(o Move, from, to *Worker) (res MoveResult, err error) {
 	return given, nil
 }
 
-// awaitGiven waits for the giver's word, or for what its end leaves to say.
+// awaitGiven waits for the giver's result. If the giver dies, it returns what is known instead.
 func (r *roll) awaitGiven(m *move) MoveResult {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
@@ -84,20 +77,21 @@ func (r *roll) awaitGiven(m *move) MoveResult {
 		case g := <-m.given:
 			return g
 		case <-m.stuck:
-			r.p.doNow(func() { m.to.why = "it did not answer while connections were moved to it" })
-			m.to.proc.kill() // the giver sees the end of the socketpair, and goes on with what was under way
+			r.s.loop.call(func() { m.to.why = "did not respond while connections were moved to it" })
+			m.to.proc.kill() // the giver sees the end of the socketpair and takes back what was under way
 		case <-m.from.done:
-			return r.orphans(m)
+			return r.giverDied(m)
 		case <-tick.C:
 			r.report(StepMoving, m)
 		}
 	}
 }
 
-// orphans tells of a move whose giver has died: the taker has adopted what had reached the socketpair.
-func (r *roll) orphans(m *move) MoveResult {
+// giverDied returns the result of a move whose giver has died. The taker has accepted all that had reached the
+// socketpair.
+func (r *roll) giverDied(m *move) MoveResult {
 	select {
-	case g := <-m.given: // its last word
+	case g := <-m.given: // sent before it died
 		if g.Error == "" {
 			return g
 		}
@@ -108,72 +102,63 @@ func (r *roll) orphans(m *move) MoveResult {
 	return out
 }
 
-// awaitTaken waits for the taker's word.
+// awaitTaken waits for the taker's result.
 func (r *roll) awaitTaken(m *move) MoveResult {
-	for {
-		select {
-		case t := <-m.taken:
-			return t
-		case <-m.to.done:
-			return MoveResult{Error: fmt.Sprintf("worker %d died while connections were moved to it", m.to.slot)}
-		}
+	select {
+	case t := <-m.taken:
+		return t
+	case <-m.to.done:
+		return MoveResult{Error: fmt.Sprintf("worker %d died while connections were moved to it", m.to.slot)}
 	}
 }
 
-// awaitLetGo waits until the taker of a move that has failed knows it, and is free for another. One that does not hear
-// is ended.
+// awaitLetGo waits until the taker of a failed move knows of the failure and is ready for another move. It kills a
+// taker that does not respond.
 func (r *roll) awaitLetGo(m *move) {
 	t := time.AfterFunc(letGo, func() {
-		r.p.doNow(func() { m.to.why = "it did not answer after a failed move" })
+		r.s.loop.call(func() { m.to.why = "did not respond after a failed move" })
 		m.to.proc.kill()
 	})
 	defer t.Stop()
 	r.awaitTaken(m)
 }
 
-// failed puts the routes of a move back.
+// failed restores the routes of a move and returns its error.
 func (r *roll) failed(m *move, res MoveResult) error {
-	r.p.doNow(func() {
+	r.s.loop.call(func() {
 		m.from.state.CompareAndSwap(uint32(StateMoving), uint32(StateReady))
-		r.p.route(m, MoveFailed)
+		r.s.moves.announce(m, MoveFailed)
 	})
 	return fmt.Errorf("%w: %s", ErrMove, res.Error)
 }
 
-// route tells the application that messages to connections take another way. On the run loop.
-func (p *Primary) route(m *move, step MoveStep) {
-	if p.cfg.OnMove != nil {
-		p.cfg.OnMove(MoveEvent{Step: step, From: m.from, To: m.to, Whole: m.Count < 0})
-	}
-}
-
-// replace puts a worker of the program on disk in the place of the one that a slot has, and moves its connections.
-func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error {
-	old, next, err := r.succeed(ctx, s)
+// replace replaces the worker of a slot and moves its connections.
+func (r *roll) replace(ctx context.Context, at *slot, canary time.Duration) error {
+	old, next, err := r.startSuccessor(ctx, at)
 	if err != nil {
 		return err
 	}
-	p := r.p
-	r.slot, r.generation = s.number, next.generation
+	s := r.s
+	r.slot, r.generation = at.number, next.generation
 	r.report(StepStarting, nil)
-	if err := r.awaitReady(next); err != nil || old == nil {
+	if err := awaitReady(next); err != nil || old == nil {
 		if err != nil {
-			p.doNow(r.undo)
+			s.loop.call(r.undo)
 		}
 		return err
 	}
-	if err := serve(ctx, next, canary); err != nil {
+	if err := survive(ctx, next, canary); err != nil {
 		return r.abandon(old, next, err)
 	}
-	p.doNow(func() { p.disp.pause(old) })
+	s.loop.call(func() { s.disp.pause(old) })
 	r.report(StepMoving, nil)
 	res, err := r.move(Move{Count: -1, Leave: true}, old, next)
 	r.add(res)
 	switch {
 	case err == nil:
 	case res.Unsupported:
-		p.doNow(func() { p.promote(next) })
-	case old.IsDead(): // the next one has what could be saved, and the slot
+		s.loop.call(func() { s.promote(next) })
+	case old.IsDead(): // the successor has the slot, and the connections that could be saved
 	default:
 		return r.abandon(old, next, err)
 	}
@@ -182,35 +167,33 @@ func (r *roll) replace(ctx context.Context, s *slot, canary time.Duration) error
 	return nil
 }
 
-// succeed starts a successor of the worker that a slot has; old is nil if it has none. A worker that has just been
-// started in place of one that died is waited for.
-func (r *roll) succeed(ctx context.Context, s *slot) (old, next *Worker, err error) {
-	p := r.p
+// startSuccessor starts a successor of the worker of a slot; old is nil if the slot is empty. If that worker is just
+// starting, because the one before has died, startSuccessor waits for it first.
+func (r *roll) startSuccessor(ctx context.Context, at *slot) (old, next *Worker, err error) {
+	s := r.s
 	r.undo = func() {}
-	p.doNow(func() {
-		switch old = s.worker; {
-		case p.stopping:
+	s.loop.call(func() {
+		switch old = at.worker; {
+		case s.stopping:
 			err = ErrStopped
-		case !slices.Contains(p.slots, s):
+		case !slices.Contains(s.slots, at):
 			err = errGone
-		case old == nil: // it has crashed, and is not to be waited for
-			s.history = history{}
-			if s.timer != nil {
-				s.timer.Stop()
-			}
-			before := s.program
+		case old == nil: // it has crashed: do not wait for its restart
+			at.history = history{}
+			at.stopTimer()
+			before := at.program
 			if r.program != nil {
-				s.program = r.program
+				at.program = r.program
 			}
-			if err = p.launch(s); err == nil {
-				next = s.worker
+			if err = s.launch(at); err == nil {
+				next = at.worker
 			}
-			r.undo = func() { s.program = before }
+			r.undo = func() { at.program = before }
 		case old.State() == StateStarting:
 		case old.State() != StateReady:
-			err = fmt.Errorf("cluster: worker %d is %s: wait until it is ready", s.number, old.State())
+			err = fmt.Errorf("cluster: worker %d is %s: wait until it is ready", at.number, old.State())
 		default:
-			next, err = p.succeed(s, r.program)
+			next, err = s.launchSuccessor(at, r.program)
 		}
 	})
 	if err != nil || next != nil {
@@ -225,11 +208,11 @@ func (r *roll) succeed(ctx context.Context, s *slot) (old, next *Worker, err err
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
-	return r.succeed(ctx, s)
+	return r.startSuccessor(ctx, at)
 }
 
-// awaitReady waits until a worker serves.
-func (r *roll) awaitReady(w *Worker) error {
+// awaitReady blocks until a worker is ready or has ended.
+func awaitReady(w *Worker) error {
 	select {
 	case <-w.ready:
 		return nil
@@ -238,9 +221,9 @@ func (r *roll) awaitReady(w *Worker) error {
 	}
 }
 
-// serve watches a worker for a while.
-func serve(ctx context.Context, w *Worker, long time.Duration) error {
-	t := time.NewTimer(long)
+// survive returns nil if a worker has run for d.
+func survive(ctx context.Context, w *Worker, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -252,20 +235,15 @@ func serve(ctx context.Context, w *Worker, long time.Duration) error {
 	}
 }
 
-// startError tells of the end of a worker that has just begun.
-func (w *Worker) startError() *StartError {
-	return &StartError{Slot: w.slot, Err: w.exit, Reason: w.why, Stderr: w.stderr.String()}
-}
-
-// abandon ends a successor that could not take over: the old worker goes on. Clients that came to the successor
-// meanwhile move to the old one; those that cannot are drained.
+// abandon ends a successor that could not replace the old worker, which continues. Connections that the successor has
+// accepted meanwhile move to the old worker; those that cannot move are drained.
 func (r *roll) abandon(old, next *Worker, why error) error {
-	p := r.p
-	p.doNow(func() {
+	s := r.s
+	s.loop.call(func() {
 		next.wanted = true
-		p.disp.pause(next)
-		p.disp.resume(old)
-		_ = old.link.send(kindStay, nil) // one that is gone does not
+		s.disp.pause(next)
+		s.disp.resume(old)
+		_ = old.link.send(kindStay, nil) // fails if it has disconnected
 	})
 	if next.IsDead() {
 		return why
@@ -277,9 +255,9 @@ func (r *roll) abandon(old, next *Worker, why error) error {
 	return why
 }
 
-// retire ends a worker whose connections have moved. What could not move is drained.
+// retire ends a worker whose connections have moved. Those that could not move are drained.
 func (r *roll) retire(old *Worker) {
-	r.p.doNow(func() {
+	r.s.loop.call(func() {
 		if !old.IsDead() {
 			old.ask(r.o.Drain)
 		}
@@ -294,6 +272,3 @@ func (r *roll) retire(old *Worker) {
 	old.proc.kill()
 	<-old.done
 }
-
-// drainGrace is how long a worker may stay after the time that it had to drain.
-const drainGrace = time.Second

@@ -92,7 +92,7 @@ func readSome(t *testing.T, c *fdpass.Conn, most int) (list []fdpass.Frame) {
 // successor is a connection that goes on where c, which is paused, has stopped, as another program would.
 func successor(t *testing.T, c *fdpass.Conn) *fdpass.Conn {
 	t.Helper()
-	fd, err := duplicate(connHandle{&link{conn: c}})
+	fd, err := duplicate(linkHandle{&link{conn: c}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// roster is who works for a primary.
+// roster lists the workers of a primary for readers on any goroutine. The loop changes it.
 type roster struct {
 	mu       sync.RWMutex
-	bySlot   []*Worker          // of each slot the last one, and those beside it that live, in the order of slots
-	byID     map[uint64]*Worker // those whose exit was not told yet
+	bySlot   []*Worker          // in the order of slots: the last worker of each, and all others that live
+	byID     map[uint64]*Worker // those whose EventExit was not sent yet
 	restarts uint64
-	overload uint64 // of workers that are in bySlot no more
+	overload uint64 // of workers that are no longer in bySlot
 }
 
-// enter puts a worker in the place of the last one of its slot or, if that lives, behind it.
-func (r *roster) enter(w *Worker) {
+// add lists a worker in place of the last one of its slot or, if that one lives, after it.
+func (r *roster) add(w *Worker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.byID == nil {
@@ -27,7 +27,7 @@ func (r *roster) enter(w *Worker) {
 	r.bySlot = slices.Insert(r.bySlot, i, w)
 }
 
-// drop takes workers off the list of slots. With r.mu held.
+// drop removes workers from bySlot. r.mu must be held.
 func (r *roster) drop(these func(*Worker) bool) {
 	r.bySlot = slices.DeleteFunc(r.bySlot, func(w *Worker) bool {
 		if these(w) {
@@ -38,14 +38,14 @@ func (r *roster) drop(these func(*Worker) bool) {
 	})
 }
 
-// restarted counts a worker that was started in place of one that had died.
+// restarted counts a worker that was started in place of one that died.
 func (r *roster) restarted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.restarts++
 }
 
-// ended forgets the id of a worker.
+// ended removes a worker that has ended, except that a slot without other workers keeps its last one in bySlot.
 func (r *roster) ended(w *Worker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,14 +56,14 @@ func (r *roster) ended(w *Worker) {
 	}
 }
 
-// clear forgets the last worker of a slot.
+// clear removes all workers of a slot from bySlot.
 func (r *roster) clear(slot int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.drop(func(w *Worker) bool { return w.slot == slot })
 }
 
-// last is the last worker of a slot; nil if there was none.
+// last returns the last worker of a slot; nil if there was none.
 func (r *roster) last(slot int) *Worker {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -75,7 +75,21 @@ func (r *roster) last(slot int) *Worker {
 	return nil
 }
 
-// count adds what the roster counts.
+// workers returns a copy of bySlot.
+func (r *roster) workers() []*Worker {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clone(r.bySlot)
+}
+
+// get returns the worker with an id; nil if there is none.
+func (r *roster) get(id uint64) *Worker {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byID[id]
+}
+
+// count fills in the counters of the roster.
 func (r *roster) count(s *Stats) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -84,21 +98,4 @@ func (r *roster) count(s *Stats) {
 	for _, w := range r.bySlot {
 		s.Overloads += w.Overloads()
 	}
-}
-
-// Workers are the workers of all slots in their order; of a slot that is empty the one that has died, in StateDead, and
-// while one worker replaces another both of them. A
-// worker that was disconnected on purpose leaves the list with its exit.
-func (p *Primary) Workers() []*Worker {
-	p.roster.mu.RLock()
-	defer p.roster.mu.RUnlock()
-	return slices.Clone(p.roster.bySlot)
-}
-
-// Worker is the worker with an id; nil if there is none. A worker is found from before its EventFork until before its
-// EventExit, which is the last that is told of it, after EventDisconnect.
-func (p *Primary) Worker(id uint64) *Worker {
-	p.roster.mu.RLock()
-	defer p.roster.mu.RUnlock()
-	return p.roster.byID[id]
 }

@@ -8,29 +8,31 @@ import (
 )
 
 const (
-	// reportPatience is how long a rebalance waits for workers to say how many connections they have.
+	// reportPatience is how long a rebalance waits for workers to report their number of connections.
 	reportPatience = 3 * time.Second
-	// evenEnough is the share of the mean by which workers may differ: less is not worth a move.
+	// evenEnough is the share of the mean by which workers may differ: evening out less is not worth a move.
 	evenEnough = 0.01
-	// everything is more connections than there are: unlike a negative count, it leaves what has moved where it is.
+	// everything is more connections than any worker has. Unlike a negative count it leaves those that have moved where
+	// they are if others cannot move.
 	everything = 1 << 40
 )
 
-// Scale changes the number of workers to n, while they serve: new ones get their share of the connections, and those of
-// workers that end move to the others. It fails as Reload does.
+// Scale changes the number of workers to n while they serve. New workers get their share of the connections, and the
+// connections of workers that end move to the others. Errors are as in Reload.
 func (p *Primary) Scale(ctx context.Context, n int, o RollOptions) (RollResult, error) {
 	if n < 1 || n > MaxWorkers {
 		return RollResult{}, fmt.Errorf("cluster: %d workers: want 1 to %d", n, MaxWorkers)
 	}
-	r, err := p.beginRoll(o, n)
+	r, err := beginRoll(p.s, o, n)
 	if err != nil {
 		return RollResult{}, err
 	}
-	before := len(p.slotList())
-	for len(p.slotList()) < n && err == nil {
+	count := func() int { return len(p.s.slotList()) }
+	before := count()
+	for count() < n && err == nil {
 		err = r.grow()
 	}
-	for len(p.slotList()) > n && err == nil {
+	for count() > n && err == nil {
 		if err = r.shrink(); err == nil {
 			err = context.Cause(ctx)
 		}
@@ -41,69 +43,79 @@ func (p *Primary) Scale(ctx context.Context, n int, o RollOptions) (RollResult, 
 	return r.end(), err
 }
 
+// Rebalance moves connections from workers that have more than others to those that have fewer, until all have about
+// the same number. Errors are as in Reload.
+func (p *Primary) Rebalance(ctx context.Context, o RollOptions) (RollResult, error) {
+	r, err := beginRoll(p.s, o, len(p.s.slotList()))
+	if err != nil {
+		return RollResult{}, err
+	}
+	err = r.balance(ctx)
+	return r.end(), err
+}
+
 // grow adds a worker.
 func (r *roll) grow() error {
-	w, err := r.p.Fork()
+	s := r.s
+	w, err := (*Worker)(nil), ErrStopped
+	s.loop.call(func() { w, err = s.fork(nil) })
 	if err != nil {
 		return err
 	}
 	r.slot, r.generation = w.slot, w.generation
 	r.report(StepStarting, nil)
-	select {
-	case <-w.ready:
-		r.result.Workers++
-		r.done++
-		return nil
-	case <-w.done:
+	if err := awaitReady(w); err != nil {
+		// Restarting it would not help.
+		s.loop.call(func() {
+			if w.at.worker == nil || w.at.worker.State() == StateStarting {
+				s.discard(w.at)
+			}
+		})
+		return err
 	}
-	// Started again and again, it would be no better.
-	r.p.doNow(func() {
-		if w.at.worker == nil || w.at.worker.State() == StateStarting {
-			r.p.discard(w.at)
-		}
-	})
-	return w.startError()
+	r.result.Workers++
+	r.done++
+	return nil
 }
 
-// shrink moves the connections of the last worker to the others, and ends it.
+// shrink moves the connections of the last worker to the others and ends it.
 func (r *roll) shrink() error {
-	p := r.p
-	slots := p.slotList()
-	last := slots[len(slots)-1]
+	s := r.s
+	var last *slot
 	var from *Worker
 	var others []*Worker
-	p.doNow(func() {
+	s.loop.call(func() {
+		last = s.slots[len(s.slots)-1]
 		from = last.worker
-		for _, s := range slots[:len(slots)-1] {
-			if s.worker != nil && s.worker.State() == StateReady {
-				others = append(others, s.worker)
-			}
-		}
+		others = s.slots[:len(s.slots)-1].ready()
 		if from != nil {
-			p.disp.pause(from)
+			s.disp.pause(from)
 		}
 	})
+	if last == nil {
+		return ErrStopped
+	}
 	r.slot = last.number
 	if from == nil || len(others) == 0 {
-		p.doNow(func() { p.discard(last) })
+		s.loop.call(func() { s.discard(last) })
 		return nil
 	}
 	r.report(StepMoving, nil)
 	left := from.Load()
 	for i, to := range others {
-		count := everything // all that is there, whatever was reported
+		count := everything // the last one takes all that are there, whatever was reported
 		if rest := len(others) - i; rest > 1 {
 			count = (left + rest - 1) / rest
 		}
 		res, err := r.move(Move{Count: count, Leave: true}, from, to)
 		if i < len(others)-1 {
-			res.Staying = 0 // the next one tries again
+			res.Staying = 0 // the next move tries them again
 		}
 		r.add(res)
 		if err != nil && !res.Unsupported {
-			p.doNow(func() {
-				p.disp.resume(from)
-				_ = from.link.send(kindStay, nil) // one that is gone does not
+			s.loop.call(func() {
+				s.disp.resume(from)
+				_ = from.link.send(kindStay, nil) // fails if it has disconnected
 			})
 			return err
 		}
@@ -116,24 +128,13 @@ func (r *roll) shrink() error {
 	return from.Disconnect(ctx)
 }
 
-// Rebalance moves connections from workers that have more than others to those that have less, until all have about the
-// same. It fails as Reload does.
-func (p *Primary) Rebalance(ctx context.Context, o RollOptions) (RollResult, error) {
-	r, err := p.beginRoll(o, len(p.slotList()))
-	if err != nil {
-		return RollResult{}, err
-	}
-	err = r.balance(ctx)
-	return r.end(), err
-}
-
-// share is a worker and the number of connections that it has.
+// share is a worker and its number of connections.
 type share struct {
 	w    *Worker
 	load int
 }
 
-// balance moves from the fullest to the emptiest until all are near the mean.
+// balance moves connections from the fullest worker to the emptiest until all are near the mean.
 func (r *roll) balance(ctx context.Context) error {
 	shares, sum := r.shares(ctx)
 	if len(shares) < 2 {
@@ -146,7 +147,7 @@ func (r *roll) balance(ctx context.Context) error {
 		least, most := &shares[0], &shares[len(shares)-1]
 		count := min(most.load-mean, mean-least.load)
 		if count < slack {
-			count = min(most.load-least.load)/2 - slack // only one of them is far from the mean
+			count = (most.load-least.load)/2 - slack // only one of the two is far from the mean
 		}
 		if count < 1 {
 			return nil
@@ -154,13 +155,13 @@ func (r *roll) balance(ctx context.Context) error {
 		r.slot, r.generation = most.w.slot, most.w.generation
 		r.report(StepMoving, nil)
 		res, err := r.move(Move{Count: count}, most.w, least.w)
-		res.Staying = 0 // those go on where they are
+		res.Staying = 0 // they are not drained
 		r.add(res)
 		if err != nil && !res.Unsupported {
 			return err
 		}
 		if res.Moved == 0 {
-			return nil // the rest cannot move
+			return nil // the others cannot move
 		}
 		most.load -= res.Moved
 		least.load += res.Moved
@@ -168,18 +169,12 @@ func (r *roll) balance(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// shares asks how many connections the workers have, by waiting for their next reports.
+// shares returns the workers and their numbers of connections, after waiting for their next reports.
 func (r *roll) shares(ctx context.Context) (list []share, sum int) {
 	ctx, cancel := context.WithTimeout(ctx, reportPatience)
 	defer cancel()
 	var workers []*Worker
-	r.p.doNow(func() {
-		for _, s := range r.p.slots {
-			if s.worker != nil && s.worker.State() == StateReady {
-				workers = append(workers, s.worker)
-			}
-		}
-	})
+	r.s.loop.call(func() { workers = r.s.slots.ready() })
 	for _, w := range workers {
 		seen := w.reports.Load()
 		tick := time.NewTicker(20 * time.Millisecond)

@@ -17,39 +17,40 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// IsWorker says whether this process was started by a primary. It is true until Join.
+// IsWorker reports whether this process was started by a primary. It is false after Join.
 func IsWorker() bool { return os.Getenv(roleEnv) != "" }
 
-// joinedEnv has the number of the process that has called Join.
+// joinedEnv holds the id of the process that has called Join.
 const joinedEnv = "EXPEDITE_JOINED"
 
-// Joined says whether this process is, or was, a worker: it has called Join.
+// Joined reports whether this process has called Join: it is, or was, a worker.
 func Joined() bool { return os.Getenv(joinedEnv) == strconv.Itoa(os.Getpid()) }
 
-// Hooks are what a worker does when its primary says so.
+// Hooks are the functions of a worker that are called on behalf of its primary.
 type Hooks struct {
-	// Conns takes accepted sockets, non-blocking and close-on-exec. The first taken of them are the worker's from here
-	// on; the others are closed here and passed to another worker. fds is valid until it returns.
+	// Conns receives accepted sockets, which are non-blocking and close-on-exec. The worker owns the first taken of
+	// them; the others are closed here and passed to another worker. fds is valid until Conns returns.
 	Conns func(fds []int) (taken int)
-	// Message takes a message, which is valid until it returns.
+	// Message receives a message, which is valid until it returns.
 	Message func(m []byte)
-	// Handle takes what Worker.SendHandle sent: a message, valid until it returns, and a handle, which is the
-	// worker's to close. The handle is nil if this process could not take it, for want of descriptors. Nil closes
-	// what comes. Self.HandlesLost counts both.
+	// Handle receives what Worker.SendHandle sent: a message, valid until it returns, and a handle, which the worker
+	// must close. The handle is nil if this process had no descriptor free for it. If Handle is nil, handles are
+	// closed. Self.HandlesLost counts both cases.
 	Handle func(m []byte, h Handle)
-	// Drain asks the worker to finish, and to have ended at the deadline, when it will be killed. It must not block.
+	// Drain asks the worker to finish. It is killed if it has not exited at the deadline. Drain must not block.
 	Drain func(deadline time.Time)
-	// Give moves connections away over f, a Unix stream socket that is the worker's from here on, and ends with
-	// Self.Given. Nil moves none: they are drained.
+	// Give moves connections away over f, a Unix stream socket that the worker owns, and ends by calling Self.Given. If
+	// it is nil, connections do not move: they are drained.
 	Give func(m Move, f *os.File)
-	// Take lets connections come over f, and ends with Self.Taken.
+	// Take accepts connections over f and ends by calling Self.Taken.
 	Take func(m Move, f *os.File)
-	// Settle says that no message for connections that have left by a move will come any more: the worker that took is
-	// told so. It comes in order with messages.
+	// Settle reports that no more messages will come for connections that have left in a move, which the worker must
+	// tell the worker that took them. It is called in order with Message.
 	Settle func(m Move)
-	// Stay says that the worker goes on after all: a whole move has failed, and it accepts again.
+	// Stay reports that the worker continues after all, because the move of all its connections has failed. It may
+	// accept again.
 	Stay func()
-	// Lost says that the primary is gone. It must not block.
+	// Lost reports that the primary has ended. It must not block.
 	Lost func()
 }
 
@@ -67,8 +68,8 @@ type Self struct {
 	leaving bool
 }
 
-// Join makes this process the worker that its primary has started it to be. Call it once; Serve follows. Afterwards the
-// process does not end when it writes to a terminal or a log of a primary that is gone (SIGPIPE).
+// Join makes this process the worker that its primary has started it to be. Call it once, and Serve after it. From then
+// on the process ignores SIGPIPE: it does not end when it writes to a terminal or a log of a primary that has ended.
 func Join() (*Self, error) {
 	if !IsWorker() {
 		return nil, ErrNotWorker
@@ -77,7 +78,7 @@ func Join() (*Self, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What this process starts is no worker.
+	// Processes that this one starts must not take themselves for workers.
 	if err := errors.Join(os.Unsetenv(roleEnv), os.Setenv(joinedEnv, strconv.Itoa(os.Getpid()))); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -85,7 +86,7 @@ func Join() (*Self, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	signal.Ignore(syscall.SIGPIPE)
-	allowSignals() // a primary that has replaced itself had to keep them waiting, and its children with it
+	allowSignals() // a primary that has replaced its program had blocked them, and its children inherit that
 	conn, err := fdpass.NewConn(os.NewFile(linkFD, "primary"), maxFrame)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
@@ -110,36 +111,36 @@ func receiveListener(conn *fdpass.Conn) (net.Listener, error) {
 		return nil, err
 	}
 	if f.Kind != kindListener || len(f.FDs) != 1 {
-		return nil, errors.New("it did not come")
+		return nil, errors.New("not received")
 	}
 	file := os.NewFile(uintptr(f.FDs[0]), "listener")
 	defer file.Close()
 	return net.FileListener(file)
 }
 
-// Slot is the worker's place, 1 to Slots.
+// Slot returns the worker's place, 1 to Slots.
 func (s *Self) Slot() int { return s.role.slot }
 
-// Slots is the number of workers.
+// Slots returns the number of workers.
 func (s *Self) Slots() int { return s.role.slots }
 
-// Generation is the number of workers that the slot has had, this one included.
+// Generation returns the number of workers that the slot has had, including this one.
 func (s *Self) Generation() int { return s.role.generation }
 
-// ID is unique among all workers of the primary.
+// ID returns a number that is unique among all workers of the primary.
 func (s *Self) ID() uint64 { return s.role.id }
 
-// Listener is the slot's own listening socket, with the policy None; nil else. Closing it here does not close it in the
-// primary.
+// Listener returns the listening socket of the slot with the policy None, and nil with the others. Closing it does not
+// close it in the primary.
 func (s *Self) Listener() net.Listener { return s.listener }
 
-// Serve starts to do what the primary says. The hooks are called by one goroutine, in the order of what was said.
+// Serve starts to receive from the primary. One goroutine calls the hooks, in the order in which the primary sent.
 func (s *Self) Serve(h Hooks) {
 	s.serving.Store(true)
 	go func() { // ends with Close, or with the primary
 		defer close(s.done)
-		// Whatever ends it, there is no primary any more.
-		_ = s.link.read(func(f fdpass.Frame) { s.handle(&h, f) })
+		// Any error means that there is no primary any more.
+		_ = s.link.read(func(f fdpass.Frame) { s.receive(&h, f) })
 		s.mu.Lock()
 		lost := !s.leaving
 		s.mu.Unlock()
@@ -149,11 +150,12 @@ func (s *Self) Serve(h Hooks) {
 	}()
 }
 
-func (s *Self) handle(h *Hooks, f fdpass.Frame) {
+// receive handles one frame of the primary.
+func (s *Self) receive(h *Hooks, f fdpass.Frame) {
 	switch f.Kind {
 	case kindConns, kindHandle, kindSocket, kindGive, kindTake:
 	default:
-		closeFDs(f.FDs) // nobody asked for them
+		closeFDs(f.FDs) // no other kind has descriptors
 	}
 	switch f.Kind {
 	case kindMessage:
@@ -184,10 +186,10 @@ func (s *Self) handle(h *Hooks, f fdpass.Frame) {
 	}
 }
 
-// take gives accepted sockets to the worker's own code, and tells the primary how many were taken. Those that the
-// kernel had to drop are the last of the batch, and count as not taken.
+// take passes accepted sockets to Hooks.Conns and acknowledges those that were taken. Sockets that the kernel had to
+// drop are the last ones of the batch, and count as not taken.
 func (s *Self) take(h *Hooks, f fdpass.Frame) {
-	s.mu.Lock() // Close must not come between the taking and the word of it: another worker would get them, too
+	s.mu.Lock() // if Close came before the acknowledgement, another worker would get the same sockets
 	defer s.mu.Unlock()
 	taken := 0
 	if h.Conns != nil && !s.leaving && len(f.FDs) > 0 && areSockets(f.FDs) {
@@ -198,30 +200,69 @@ func (s *Self) take(h *Hooks, f fdpass.Frame) {
 	_ = s.link.send(kindAck, binary.LittleEndian.AppendUint16(ack, uint16(taken)))
 }
 
-// Ready tells the primary that this worker serves: connections may come.
+// receiveHandle passes a handle from the primary to Hooks.Handle.
+func (s *Self) receiveHandle(hooks *Hooks, f fdpass.Frame) {
+	m, h := parseHandle(f)
+	if h == nil || hooks.Handle == nil {
+		s.lost.Add(1)
+	}
+	switch {
+	case hooks.Handle != nil:
+		hooks.Handle(m, h)
+	case h != nil:
+		_ = h.Close()
+	}
+}
+
+// HandlesLost returns the number of handles that did not arrive here, or that were closed because Hooks.Handle is nil.
+func (s *Self) HandlesLost() uint64 { return s.lost.Load() }
+
+// Ready tells the primary that this worker is ready to receive connections.
 func (s *Self) Ready() error { return s.link.send(kindReady, nil) }
 
-// Send sends a message to the primary. It never blocks: ErrOverloaded says that the queue is full. m may be used again
-// when it returns.
+// Send sends a message to the primary. It never blocks: it returns ErrOverloaded if the queue is full. m may be reused
+// when Send returns.
 func (s *Self) Send(m []byte) error { return s.link.send(kindMessage, m) }
 
-// Flush waits until the kernel has all that was sent: from then on it reaches the primary even if this process ends.
-// Without it, messages that were sent right before os.Exit are lost; Close flushes, too.
+// SendHandle sends a message with a handle to the primary, as Worker.SendHandle does to a worker.
+func (s *Self) SendHandle(m []byte, h Handle, opts ...HandleOption) error {
+	return s.link.sendWithHandle(m, h, opts)
+}
+
+// Drained returns a channel that is closed when the queue to the primary is below half of its limit. It is also closed
+// when the primary has ended.
+func (s *Self) Drained() <-chan struct{} { return s.link.below() }
+
+// Wait blocks until Drained is closed. It returns ErrDisconnected if the primary has ended.
+func (s *Self) Wait(ctx context.Context) error { return s.link.wait(ctx) }
+
+// Flush blocks until the kernel has everything that was sent. The primary receives it even if this process ends.
+// Without Flush, messages that were sent just before os.Exit are lost. Close flushes, too.
 func (s *Self) Flush(ctx context.Context) error { return s.link.flush(ctx) }
 
-// Report tells the primary the number of connections, by which it schedules, and whatever else it wants to know. Once a
-// second is often enough.
+// Report sends the primary the number of connections, which it uses for scheduling, and any other data. Once a second
+// is often enough.
 func (s *Self) Report(load int, report []byte) error {
 	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(report)), uint64(load))
 	return s.link.send(kindReport, append(b, report...))
 }
 
-// Overloads is the number of messages and reports that were not sent because the queue was full.
+// Overloads returns the number of messages and reports that were not sent because the queue was full.
 func (s *Self) Overloads() uint64 { return s.link.overloads() }
 
-// Close sends what is queued, and leaves the primary: no sockets come any more, those of Listen and ListenPacket are
-// closed here, and the process should end soon, or the primary ends it. The worker is replaced, unless the primary had
-// asked for its end. It must not be called by Hooks.Conns.
+// IsConnected reports whether messages can reach the primary.
+func (s *Self) IsConnected() bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return s.link.connected()
+	}
+}
+
+// Close sends what is queued and disconnects from the primary: no more sockets come, and those of Listen and
+// ListenPacket are closed. The process should exit soon, or the primary kills it. The worker is replaced unless the
+// primary had asked it to exit. Hooks.Conns must not call Close.
 func (s *Self) Close() error {
 	s.mu.Lock()
 	s.leaving = true
@@ -235,5 +276,12 @@ func (s *Self) Close() error {
 	return nil
 }
 
-// Done is closed when the primary is gone, or after Close, once Serve was called.
+// Disconnect is Close for a worker that exits voluntarily: Worker.ExitedAfterDisconnect tells that from a failure. The
+// worker is replaced all the same. Only the primary can end a worker for good, with Worker.Disconnect.
+func (s *Self) Disconnect() error {
+	_ = s.link.send(kindLeave, nil) // fails if the primary has ended
+	return s.Close()
+}
+
+// Done returns a channel that is closed when the primary has ended, or after Close. It needs Serve.
 func (s *Self) Done() <-chan struct{} { return s.done }

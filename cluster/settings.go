@@ -6,33 +6,33 @@ import (
 	"slices"
 )
 
-// Settings are what workers are started with.
+// Settings determine how workers are started.
 type Settings struct {
-	// Exec is the program of the workers. The path that Config.Exec had when it was empty is this process's own program,
-	// not what is on disk there: see Config.
+	// Exec is the program of the workers. If Config.Exec was empty, Exec holds the path of this process's own program;
+	// that path means the running program, not the file that is there now: see Config.Exec.
 	Exec string
-	// Args are its arguments, without its name.
+	// Args are its arguments, without the program's name.
 	Args []string
-	// Env is added to the environment of the workers, which is that of this process. GOMAXPROCS, GOMEMLIMIT, GOGC and
-	// GODEBUG belong here.
+	// Env is added to the environment of the workers, which is that of this process. Set GOMAXPROCS, GOMEMLIMIT, GOGC
+	// and GODEBUG here.
 	Env []string
 	// Dir is the working directory. Empty is that of this process.
 	Dir string
-	// Stdout and Stderr receive what workers write there. io.Discard makes them silent. Standard input is empty.
+	// Stdout and Stderr receive the output of the workers. io.Discard drops it. Standard input is empty.
 	Stdout, Stderr io.Writer
-	// Credential is who the workers are. Nil is the user of this process.
+	// Credential is the user that the workers run as. Nil is the user of this process.
 	Credential *Credential
 }
 
-// Credential is a user and its groups. To become another user, a primary needs the right to (root, or CAP_SETUID and
-// CAP_SETGID).
+// Credential is a user and its groups. A primary may start processes of another user only if it has the privilege to:
+// as root, or with CAP_SETUID and CAP_SETGID.
 type Credential struct {
 	UID, GID uint32
 	// Groups are the supplementary groups. Empty is none.
 	Groups []uint32
 }
 
-// settings are the first ones, with the defaults of Config. own is the path of this process's program.
+// settings returns the first settings, with defaults. own is the path of this process's program.
 func (c Config) settings(own string) Settings {
 	s := Settings{
 		Exec: c.Exec, Args: c.Args, Env: c.Env, Dir: c.Dir,
@@ -53,7 +53,7 @@ func (c Config) settings(own string) Settings {
 	return s
 }
 
-// clone is a copy that shares nothing which can be changed.
+// clone returns a deep copy; only the writers are shared.
 func (s Settings) clone() Settings {
 	s.Args = slices.Clone(s.Args)
 	s.Env = slices.Clone(s.Env)
@@ -65,7 +65,7 @@ func (s Settings) clone() Settings {
 	return s
 }
 
-// merge puts the fields of next that are set in the place of those of s. An empty list that is not nil is set.
+// merge returns a copy of next whose unset fields are those of s. A list that is empty but not nil is set.
 func (s Settings) merge(next Settings) Settings {
 	next = next.clone()
 	if next.Exec == "" {
@@ -90,20 +90,4 @@ func (s Settings) merge(next Settings) Settings {
 		next.Credential = s.Credential
 	}
 	return next
-}
-
-// Setup changes what workers that are started from here on, restarts among them, are started with. Fields that are zero
-// stay as they are. Workers that run are not touched. EventSetup follows.
-func (p *Primary) Setup(s Settings) {
-	p.mu.Lock()
-	p.settings = p.settings.merge(s)
-	p.mu.Unlock()
-	p.do(func() { p.tell(Event{Kind: EventSetup}) })
-}
-
-// Settings are what the next worker is started with.
-func (p *Primary) Settings() Settings {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.settings.clone()
 }

@@ -12,31 +12,32 @@ import (
 	"syscall"
 )
 
-// maxShared is the number of sockets that a primary opens for its workers.
+// maxShared is the number of sockets that a primary opens on behalf of its workers.
 const maxShared = 256
 
-// shared are the sockets that a primary has opened because workers asked for them.
+// shared holds the sockets that a primary has opened for Self.Listen and Self.ListenPacket of its workers. It is safe
+// for concurrent use.
 type shared struct {
 	mu      sync.Mutex
-	sockets map[string]*sharedSocket // by index, network and address
+	sockets map[string]*sharedSocket // by key: index (4), network, 0, address
 	closed  bool
 }
 
-// sharedSocket is one of them.
+// sharedSocket is a socket that several workers may use.
 type sharedSocket struct {
 	handle Handle
 	users  map[uint64]struct{} // ids of workers
 }
 
-// share answers a worker that asks for a socket. It runs on the goroutine that reads from that worker.
-func (p *Primary) share(w *Worker, request []byte) {
+// serve answers a worker's request for a socket. It runs on the goroutine that reads from that worker.
+func (s *shared) serve(w *Worker, request []byte) {
 	if len(request) < 4 {
 		return
 	}
 	head := request[:4:4]
-	fd, err := p.shared.get(w.id, string(request[4:]))
+	fd, err := s.get(w.id, string(request[4:]))
 	if err == nil {
-		_ = w.link.sendHandle(kindSocket, append(head, 0, 0, 0, 0), fd) // a worker that is gone needs no answer
+		_ = w.link.sendHandle(kindSocket, append(head, 0, 0, 0, 0), fd) // fails if the worker has disconnected
 		return
 	}
 	var errno syscall.Errno
@@ -44,7 +45,7 @@ func (p *Primary) share(w *Worker, request []byte) {
 	_ = w.link.send(kindSocket, append(binary.LittleEndian.AppendUint32(head, uint32(errno)), err.Error()...))
 }
 
-// get is a descriptor of the socket with a key, which is opened if it is not there.
+// get returns a descriptor of the socket with a key, and opens the socket if necessary.
 func (s *shared) get(user uint64, key string) (fd int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +55,7 @@ func (s *shared) get(user uint64, key string) (fd int, err error) {
 	at := s.sockets[key]
 	if at == nil {
 		if len(s.sockets) >= maxShared {
-			return -1, fmt.Errorf("%d shared sockets is the limit", maxShared)
+			return -1, fmt.Errorf("the limit is %d shared sockets", maxShared)
 		}
 		h, err := open(key)
 		if err != nil {
@@ -93,10 +94,10 @@ func open(key string) (Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.(Handle), nil // TCP, Unix and UDP sockets are
+	return v.(Handle), nil // TCP, Unix and UDP sockets implement Handle
 }
 
-// leave notes that a worker has closed its copy of a socket. The last one's end is the socket's.
+// leave records that a worker has closed its copy of a socket. The last one closes the socket.
 func (s *shared) leave(user uint64, key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +112,7 @@ func (s *shared) leave(user uint64, key string) {
 	}
 }
 
-// died forgets a worker. Sockets that it alone has used stay for the one that replaces it.
+// died removes a worker from the users. A socket that no other worker uses stays open for the one that replaces it.
 func (s *shared) died(user uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +121,7 @@ func (s *shared) died(user uint64) {
 	}
 }
 
-// close closes all.
+// close closes all sockets.
 func (s *shared) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,18 +132,18 @@ func (s *shared) close() {
 	s.sockets = nil
 }
 
-// address is one of a network that this package does not know.
+// address is a net.Addr of a network that this package does not know.
 type address struct{ network, name string }
 
-// Network is the network's name.
+// Network returns the name of the network.
 func (a address) Network() string { return a.network }
 
-// String is the address as it was told.
+// String returns the address as the worker reported it.
 func (a address) String() string { return a.name }
 
 var _ net.Addr = address{}
 
-// parseAddr reads an address that a worker tells.
+// parseAddr parses an address that a worker reports.
 func parseAddr(b []byte) (net.Addr, bool) {
 	network, name, ok := strings.Cut(string(b), "\x00")
 	if !ok || network == "" {

@@ -1,288 +1,339 @@
 package cluster
 
 import (
-	"encoding/binary"
-	"errors"
+	"context"
 	"fmt"
-	"net"
+	"log/slog"
 	"os"
+	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/expedite-go/expedite/internal/fdpass"
+	"github.com/expedite-go/expedite/internal/spool"
 )
 
-// exitGrace is how long a worker may stay after it has left its primary.
+// exitGrace is how long a worker may continue to run after it has closed its link.
 const exitGrace = 10 * time.Second
 
-// run is the goroutine that owns the slots. All methods in this file belong to it, unless they say otherwise.
-func (p *Primary) run() {
+// maxLogs is the number of records that may wait for Config.Logger.
+const maxLogs = 1024
+
+// supervisor keeps the slots filled: it starts workers, watches them, and restarts those that die. What a worker
+// reports and what callers want reaches it through the loop. The parts with locks of their own (roster, launcher,
+// disp, shared) may be used on any goroutine; none of those locks is held while another one is taken, except that the
+// dispatcher's is held while frames are queued in links.
+type supervisor struct {
+	cfg         Config
+	loop        loop
+	roster      roster
+	launcher    launcher
+	acceptors   acceptors
+	disp        *dispatcher
+	shared      shared // listening sockets that workers have asked for
+	moves       moves
+	rolls       rolls
+	handlesLost atomic.Uint64
+	logs        *spool.Queue // in front of the handler of Config.Logger
+	started     chan error   // the first outcome of Start
+	generation  int          // number of programs that this process has run as a primary; does not change
+
+	// On the loop only.
+	slots    slotTable
+	nextID   uint64
+	alive    int // processes
+	unready  int // slots that have never been ready; 0 once Start has succeeded
+	stopping bool
+}
+
+func newSupervisor(cfg Config) (*supervisor, error) {
+	s := &supervisor{
+		cfg: cfg, loop: newLoop(), disp: newDispatcher(cfg.Scheduling, newRefusals(cfg.Refusal)),
+		unready: cfg.Workers, generation: 1, started: make(chan error, 1), logs: spool.New(maxLogs),
+	}
+	s.launcher.queueLimit, s.launcher.outlets.limit = cfg.QueueLimit, cfg.OutputLimit
+	if err := s.launcher.find(cfg); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	s.cfg.Logger = slog.New(spool.NewHandler(cfg.Logger.Handler(), s.logs))
+	s.acceptors = acceptors{perSlot: cfg.Scheduling == None, disp: s.disp}
+	s.moves.onMove = cfg.OnMove
+	return s, nil
+}
+
+// start starts the workers. It blocks until all are ready, one has failed, or ctx ends.
+func (s *supervisor) start(ctx context.Context) error {
+	for range s.cfg.Workers {
+		s.slots.add(nil)
+	}
+	s.begin()
+	s.loop.post(func() {
+		for _, at := range slices.Clone(s.slots) {
+			s.respawn(at)
+		}
+	})
+	select {
+	case err := <-s.started:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// begin starts the goroutines of the primary.
+func (s *supervisor) begin() {
+	go s.disp.run() // ends with stop
+	go s.run()      // ends when all workers have ended
+	if s.cfg.Heartbeat > 0 {
+		go watchHeartbeats(s) // ends when all workers have ended
+	}
+	startReaper(s.loop.ended)
+}
+
+// run is the goroutine of the loop.
+func (s *supervisor) run() {
 	for {
-		f := <-p.inbox
+		f := <-s.loop.inbox
 		f()
-		if p.stopping && p.alive == 0 {
-			for _, a := range p.acceptors {
-				a.close()
-			}
-			p.shared.close()
-			p.programs.close()
-			flush(outputDelay, p.logs)
-			close(p.ended)
+		if s.stopping && s.alive == 0 {
+			s.acceptors.close()
+			s.shared.close()
+			s.launcher.close()
+			flush(outputDelay, s.logs)
+			close(s.loop.ended)
 			return
 		}
 	}
 }
 
-// spawn starts a worker in an empty slot.
-func (p *Primary) spawn(s *slot) {
-	if p.stopping || s.worker != nil || s.next != nil {
+// The methods below belong to the loop, unless they are documented otherwise.
+
+// respawn starts a worker in an empty slot.
+func (s *supervisor) respawn(at *slot) {
+	if s.stopping || at.worker != nil || at.next != nil {
 		return
 	}
-	if s.generation > 0 {
-		p.roster.restarted()
+	if at.generation > 0 {
+		s.roster.restarted()
 	}
-	if err := p.launch(s); err != nil {
-		end := &StartError{Slot: s.number, Err: err}
-		p.tell(Event{Kind: EventError, Worker: p.roster.last(s.number), Err: end})
-		p.crashed(s, time.Now(), end)
+	if err := s.launch(at); err != nil {
+		end := &StartError{Slot: at.number, Err: err}
+		s.emit(Event{Kind: EventError, Worker: s.roster.last(at.number), Err: end})
+		s.crashed(at, time.Now(), end)
 	}
 }
 
-// listenTo reads from a worker until there is no more. It runs on a goroutine of its own.
-func (p *Primary) listenTo(w *Worker, read chan<- struct{}) {
-	defer close(read)
-	err := w.link.read(func(f fdpass.Frame) { p.handle(w, f) })
-	if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
-		p.cfg.Logger.Warn("connection to worker broke", "worker", w.slot, "error", err)
-	}
-	w.link.close()
-	p.do(func() { p.disconnected(w) })
-}
-
-// await waits for a worker's end. It runs on a goroutine of its own.
-func (p *Primary) await(s *slot, w *Worker, read <-chan struct{}) {
+// await waits for the exit of a worker. It runs on a goroutine of its own. read is closed when the link was read to its
+// end.
+func (s *supervisor) await(at *slot, w *Worker, read <-chan struct{}) {
 	err := w.proc.wait()
 	for waits := true; waits; {
 		before := w.link.frames.Load()
 		select {
-		case <-read: // what it said last was heard
+		case <-read: // all that it sent was received
 			waits = false
-		case <-time.After(time.Second): // if nothing was read meanwhile, somebody else holds its end of the socketpair
+		case <-time.After(time.Second): // if nothing was read meanwhile, another process holds its end of the socketpair
 			waits = w.link.frames.Load() != before
 		}
 	}
 	w.link.close()
 	<-read
-	flush(outputDelay, p.outlets.queues()...) // its last words come before the news of its end
-	p.do(func() { p.exited(s, w, err) })
+	flush(outputDelay, s.launcher.outlets.queues()...) // write its last output before EventExit
+	s.loop.post(func() { s.exited(at, w, err) })
 }
 
-// handle does what a worker says. It runs on the goroutine that reads from it.
-func (p *Primary) handle(w *Worker, f fdpass.Frame) {
-	if f.Kind != kindHandle {
-		closeFDs(f.FDs) // nobody asked for them
-	}
-	switch f.Kind {
-	case kindHandle:
-		p.receiveHandle(w, f)
-	case kindOnline:
-		p.doNow(func() { p.tell(Event{Kind: EventOnline, Worker: w}) }) // before its messages, which this goroutine reads
-	case kindLeave:
-		p.do(func() { w.left = true })
-	case kindListening:
-		if addr, ok := parseAddr(f.Payload); ok {
-			p.do(func() { p.tell(Event{Kind: EventListening, Worker: w, Addr: addr}) })
-		}
-	case kindListen:
-		p.share(w, f.Payload)
-	case kindMoving, kindGiven, kindTaken, kindStuck:
-		p.handleMove(w, f)
-	case kindUnlisten:
-		p.shared.leave(w.id, string(f.Payload))
-	case kindMessage:
-		if p.cfg.OnMessage != nil {
-			p.cfg.OnMessage(w, f.Payload)
-		}
-	case kindReady:
-		p.do(func() { p.ready(w) })
-	case kindAck:
-		if len(f.Payload) == 6 {
-			p.disp.ack(w, binary.LittleEndian.Uint32(f.Payload), int(binary.LittleEndian.Uint16(f.Payload[4:])))
-		}
-	case kindReport:
-		if len(f.Payload) < 8 {
-			return
-		}
-		p.disp.report(w, int64(binary.LittleEndian.Uint64(f.Payload)))
-		w.reports.Add(1)
-		if p.cfg.OnReport != nil {
-			p.cfg.OnReport(w, f.Payload[8:])
-		}
-	}
-}
-
-// ready lets connections come to a worker.
-func (p *Primary) ready(w *Worker) {
-	s := w.at
-	if w.State() != StateStarting || p.stopping {
+// ready lets a worker receive connections.
+func (s *supervisor) ready(w *Worker) {
+	at := w.at
+	if w.State() != StateStarting || s.stopping {
 		return
 	}
 	w.timer.Stop()
 	w.state.Store(uint32(StateReady))
 	close(w.ready)
-	s.down = false
-	p.judge()
-	p.tell(Event{Kind: EventReady, Worker: w})
-	p.disp.add(w)
-	if p.cfg.Scheduling == None && p.acceptors != nil {
-		p.acceptors[w.slot-1].set(false) // it accepts by itself
+	at.down = false
+	s.updateRefusing()
+	s.emit(Event{Kind: EventReady, Worker: w})
+	s.disp.add(w)
+	s.acceptors.setSlot(w.slot, false) // the worker accepts itself
+	if at.worker == nil {
+		s.promote(w) // the worker that it was to replace has died meanwhile
 	}
-	if s.worker == nil {
-		p.promote(w) // the one that it was to replace has died meanwhile
-	}
-	if p.unready == 0 {
+	if s.unready == 0 {
 		return
 	}
-	if p.unready--; p.unready == 0 {
-		if p.cfg.Scheduling != None && p.acceptors != nil {
-			p.acceptors[0].set(true)
-		}
-		p.started <- nil
+	if s.unready--; s.unready == 0 {
+		s.acceptors.setShared()
+		s.started <- nil
 	}
 }
 
-// tooSlow ends a worker that does not become ready.
-func (p *Primary) tooSlow(w *Worker) {
+// startTimedOut kills a worker that is not ready in time.
+func (s *supervisor) startTimedOut(w *Worker) {
 	if w.State() == StateStarting {
-		w.why = "not ready within " + p.cfg.StartTimeout.String()
+		w.why = "not ready within " + s.cfg.StartTimeout.String()
 		w.proc.kill()
 	}
 }
 
-// disconnected takes note that a worker has left: it gets no more sockets, and must end soon.
-func (p *Primary) disconnected(w *Worker) {
-	s := w.at
-	p.disp.remove(w)
+// disconnected handles the end of a worker's link: the worker gets no more sockets and must exit soon.
+func (s *supervisor) disconnected(w *Worker) {
+	s.disp.remove(w)
 	w.state.Store(uint32(StateDraining))
 	if n := w.link.unsent(); n > 0 {
-		p.lost.Add(n)
-		p.tell(Event{Kind: EventError, Worker: w, Err: fmt.Errorf("%w: %d handles not sent", ErrDisconnected, n)})
+		s.handlesLost.Add(n)
+		s.emit(Event{Kind: EventError, Worker: w, Err: fmt.Errorf("%w: %d handles not sent", ErrDisconnected, n)})
 	}
-	p.tell(Event{Kind: EventDisconnect, Worker: w, Wanted: w.wanted})
+	s.emit(Event{Kind: EventDisconnect, Worker: w, Wanted: w.wanted})
 	if w.wanted {
-		return // there is a deadline already
+		return // it has a deadline
 	}
-	if s.worker == w {
-		p.vacate(s)
+	if w.at.worker == w {
+		s.acceptFor(w.at)
 	}
 	w.timer.Stop()
 	w.timer = time.AfterFunc(exitGrace, func() {
-		p.do(func() {
+		s.loop.post(func() {
 			if !w.IsDead() {
-				w.why = "did not end after it had left"
+				w.why = "did not exit after it had disconnected"
 				w.proc.kill()
 			}
 		})
 	})
 }
 
-// vacate accepts in place of a worker that does not: nobody else accepts from the slot's listening socket.
-func (p *Primary) vacate(s *slot) {
-	if p.cfg.Scheduling == None && s.number <= len(p.acceptors) && p.unready == 0 && !p.stopping {
-		p.acceptors[s.number-1].set(true)
+// acceptFor makes the primary accept from the listening socket of a slot whose worker does not.
+func (s *supervisor) acceptFor(at *slot) {
+	if s.unready == 0 && !s.stopping {
+		s.acceptors.setSlot(at.number, true)
 	}
 }
 
-// exited takes note of a worker's end.
-func (p *Primary) exited(s *slot, w *Worker, err error) {
-	p.alive--
+// exited handles the exit of a worker.
+func (s *supervisor) exited(at *slot, w *Worker, err error) {
+	s.alive--
 	w.timer.Stop()
 	w.state.Store(uint32(StateDead))
 	w.exit = err
-	held := s.worker == w || s.next == w // else another one has its place
+	held := at.worker == w || at.next == w // otherwise another worker has its slot
 	switch {
-	case s.next == w:
-		s.next = nil
-	case s.worker == w:
-		s.worker = nil
-		if s.next != nil && s.next.State() == StateReady {
-			p.promote(s.next)
+	case at.next == w:
+		at.next = nil
+	case at.worker == w:
+		at.worker = nil
+		if at.next != nil && at.next.State() == StateReady {
+			s.promote(at.next)
 		}
 	}
-	p.disp.remove(w)
-	p.died(w)
-	p.roster.ended(w)
-	gone := w.dismissed && held && !p.stopping && p.unready == 0
-	if gone {
-		p.dropSlot(s)
+	s.disp.remove(w)
+	if !w.wanted && !s.stopping && !s.moves.involve(w) {
+		s.moves.lose(w, w.held)
 	}
-	p.shared.died(w.id)
+	s.roster.ended(w)
+	gone := w.dismissed && held && !s.stopping && s.unready == 0
+	if gone {
+		s.dropSlot(at)
+	}
+	s.shared.died(w.id)
 	e := Event{Kind: EventExit, Worker: w, Err: err, Wanted: w.wanted}
-	e.ExitCode, e.Signal = exitOf(w.proc.state)
-	p.tell(e)
+	e.ExitCode, e.Signal = exitStatus(w.proc.state)
+	s.emit(e)
 	close(w.done)
-	if p.stopping || gone || !held || s.worker != nil || s.next != nil {
+	if s.stopping || gone || !held || at.worker != nil || at.next != nil {
 		return
 	}
-	p.vacate(s)
-	p.crashed(s, w.began, &StartError{Slot: s.number, Err: err, Reason: w.why, Stderr: w.stderr.String()})
+	s.acceptFor(at)
+	s.crashed(at, w.began, &StartError{Slot: at.number, Err: err, Reason: w.why, Stderr: w.stderr.String()})
 }
 
 // crashed plans the next start in a slot.
-func (p *Primary) crashed(s *slot, began time.Time, end *StartError) {
-	if p.unready > 0 {
-		p.fail(end)
+func (s *supervisor) crashed(at *slot, began time.Time, end *StartError) {
+	if s.unready > 0 {
+		s.fail(end)
 		return
 	}
 	why := ending(end.Err, end.Reason, end.Stderr)
-	s.crashes.Add(1)
-	wait, dead := s.history.crashed(p.cfg.Restart, began, time.Now())
+	at.crashes.Add(1)
+	wait, dead := at.history.crashed(s.cfg.Restart, began, time.Now())
 	if dead {
-		p.cfg.Logger.Error("worker crashes again and again", "worker", s.number, "end", why,
+		s.cfg.Logger.Error("worker crashes again and again", "worker", at.number, "end", why,
 			"restart_in_seconds", wait.Seconds())
-		p.tell(Event{Kind: EventDead, Worker: p.roster.last(s.number), Err: end})
+		s.emit(Event{Kind: EventDead, Worker: s.roster.last(at.number), Err: end})
 	} else {
-		p.cfg.Logger.Warn("worker ended", "worker", s.number, "end", why, "restart_in_seconds", wait.Seconds())
+		s.cfg.Logger.Warn("worker ended", "worker", at.number, "end", why, "restart_in_seconds", wait.Seconds())
 	}
-	s.down = s.down || dead || wait > soonEnough
-	p.judge()
+	at.down = at.down || dead || wait > soonEnough
+	s.updateRefusing()
 	if wait == 0 {
-		p.spawn(s)
+		s.respawn(at)
 		return
 	}
-	s.timer = time.AfterFunc(wait, func() { p.do(func() { p.spawn(s) }) })
+	at.timer = time.AfterFunc(wait, func() { s.loop.post(func() { s.respawn(at) }) })
 }
 
 // fail ends a start that has not succeeded.
-func (p *Primary) fail(err error) {
-	select {
-	case p.started <- err:
-	default: // it is known already
-	}
-	p.retire(0)
+func (s *supervisor) fail(err error) {
+	offer(s.started, err) // the first error is the result of Start
+	s.retire(0)
 }
 
-// retire stops accepting and asks the workers to end.
-func (p *Primary) retire(left time.Duration) {
-	p.stopping = true
-	for _, a := range p.acceptors {
-		a.close() // new clients are refused at once instead of waiting for nobody
+// retire stops accepting and asks all workers to exit.
+func (s *supervisor) retire(left time.Duration) {
+	s.stopping = true
+	s.acceptors.close() // new clients are refused at once instead of waiting in vain
+	s.disp.stop()
+	for _, at := range s.slots {
+		at.stopTimer()
 	}
-	p.disp.stop()
-	for _, s := range p.slots {
-		if s.timer != nil {
-			s.timer.Stop()
-		}
-	}
-	for _, w := range p.Workers() { // those included that another one has replaced
+	for _, w := range s.roster.workers() { // including those that another worker has replaced
 		if !w.IsDead() {
 			w.ask(left)
 		}
 	}
 }
 
-// exitOf is the exit code of a process, or -1 and the signal that killed it.
-func exitOf(s *os.ProcessState) (code int, sig syscall.Signal) {
+// updateRefusing makes the dispatcher refuse new connections while all slots are down. Call it after each change of a
+// slot.
+func (s *supervisor) updateRefusing() {
+	s.disp.setRefusing(s.unready == 0 && s.slots.allDown())
+}
+
+// emit calls Config.OnEvent.
+func (s *supervisor) emit(e Event) {
+	if s.cfg.OnEvent != nil {
+		s.cfg.OnEvent(e)
+	}
+}
+
+// stats returns the counters. Any goroutine.
+func (s *supervisor) stats() Stats {
+	st := s.disp.snapshot()
+	s.roster.count(&st)
+	st.HandlesLost = s.handlesLost.Load()
+	st.ConnectionsLost += s.moves.lost.Load()
+	st.OutputLost += s.launcher.outlets.lost() // in addition to what previous programs have lost
+	return st
+}
+
+// isStopping reports whether Drain or Stop was called. Not on the loop.
+func (s *supervisor) isStopping() (yes bool) {
+	s.loop.call(func() { yes = s.stopping })
+	return yes
+}
+
+// slotList returns the slots. Not on the loop.
+func (s *supervisor) slotList() (list []*slot) {
+	s.loop.call(func() { list = append(list, s.slots...) })
+	return list
+}
+
+// closePrograms closes the program files that a roll or a trial has opened and that are not used. Not on the loop.
+func (s *supervisor) closePrograms() {
+	s.loop.call(func() { s.launcher.closeUnused(s.slots) })
+}
+
+// exitStatus returns the exit code of a process, or -1 and the signal that killed it.
+func exitStatus(s *os.ProcessState) (code int, sig syscall.Signal) {
 	if s == nil {
 		return -1, 0
 	}
@@ -290,10 +341,4 @@ func exitOf(s *os.ProcessState) (code int, sig syscall.Signal) {
 		sig = ws.Signal()
 	}
 	return s.ExitCode(), sig
-}
-
-func (p *Primary) tell(e Event) {
-	if p.cfg.OnEvent != nil {
-		p.cfg.OnEvent(e)
-	}
 }

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// tailSize is how much of a worker's last words is kept to explain its death.
+// tailSize is the number of bytes of a worker's standard error that are kept to explain its exit.
 const tailSize = 2 << 10
 
-// tail passes on what is written, and remembers the end of it.
+// tail is a writer that forwards to another one and keeps the last tailSize bytes.
 type tail struct {
 	to io.Writer
 
@@ -17,7 +17,7 @@ type tail struct {
 	last []byte
 }
 
-// Write is part of io.Writer. What cannot be passed on is remembered still.
+// Write forwards b and keeps its end. It never fails: errors of the other writer are ignored.
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	t.last = append(t.last, b...)
@@ -29,14 +29,14 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String is all that is remembered.
+// String returns the bytes that are kept.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.last)
 }
 
-// lastLine is the last line of s.
+// lastLine returns the last line of s.
 func lastLine(s string) string {
 	s = strings.TrimRight(s, "\r\n")
 	return s[strings.LastIndexByte(s, '\n')+1:]

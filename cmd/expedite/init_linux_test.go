@@ -90,7 +90,7 @@ func TestFirstProcess(t *testing.T) {
 		return allReady(now) && now.Workers[0].PID != st.Workers[0].PID
 	})
 	await("nobody is left dead", func(all map[int]string) bool { return !strings.Contains(fmt.Sprint(all), " Z") })
-	if strings.Contains(s.output.String(), "its end was not seen") {
+	if strings.Contains(s.output.String(), "exit status unknown") {
 		t.Errorf("the worker's end was taken away from who waited for it:\n%s", s.output)
 	}
 }
