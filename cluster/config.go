@@ -25,67 +25,66 @@ const maxFrame = 64 << 20
 // MaxWorkers is the largest number of slots.
 const MaxWorkers = 1000
 
-// Config is what a primary runs. Every field may be zero.
+// Config configures a primary. The zero value is valid.
 type Config struct {
-	// Exec is the program of the workers. Empty is the one that runs now, as it is now: a worker that is started
-	// later is of the same build, whatever lies in its place on disk by then; only Primary.Reload takes that. This
-	// and the next five are the first Settings, which Primary.Setup changes.
+	// Exec is the program of the workers. Empty is the program of this process, from the file that is being executed:
+	// workers that start later are of the same build even if another file has its name by then. Only Primary.Reload
+	// starts another build. Exec and the next five fields are the first Settings, which Primary.Setup changes.
 	Exec string
-	// Args are its arguments, without its name. Nil is those of this process, if Exec is empty.
+	// Args are its arguments, without the program's name. Nil is those of this process, if Exec is empty.
 	Args []string
 	// Env is added to the environment of the workers, which is that of this process.
 	Env []string
 	// Dir is their working directory. Empty is that of this process.
 	Dir string
-	// Stdout and Stderr receive what workers write there. Nil is this process's own; io.Discard makes them silent.
-	// Workers never wait for them: see OutputLimit.
+	// Stdout and Stderr receive the output of the workers. Nil is this process's own; io.Discard drops it. Workers
+	// never block on them: see OutputLimit.
 	Stdout, Stderr io.Writer
-	// Credential is who the workers are. Nil is the user of this process.
+	// Credential is the user that the workers run as. Nil is the user of this process.
 	Credential *Credential
 	// Workers is the number of slots, at most MaxWorkers. 0 is one per core; negative is an error.
 	Workers int
-	// Listen is the TCP address that clients come to. Empty is none. With port 0 the system chooses one.
+	// Listen is the TCP address that clients connect to. Empty is none. With port 0 the system chooses a port.
 	Listen string
-	// Scheduling is how connections find their worker.
+	// Scheduling determines which worker gets a connection.
 	Scheduling Policy
-	// Restart tells when a worker that has died is started again.
+	// Restart determines when a worker that has died is restarted.
 	Restart Restart
-	// Refusal is written to clients that come while no worker serves and none is about to: the breaker of every slot is
-	// open, or its next start is more than a second away. Their sockets are closed after it. Nil closes them without a
-	// word. The bytes must not change.
+	// Refusal is written to clients that connect while no worker is ready and none will be soon: in each slot the
+	// breaker is open, or the next start is more than a second away. The connection is closed after it. If Refusal is
+	// nil, it is only closed. The bytes must not change.
 	Refusal []byte
-	// StartTimeout is the time a worker has until it is ready; then it is killed, which counts as a crash. 0 is 30 s;
-	// negative is an error.
+	// StartTimeout is how long a worker may take to become ready. Then it is killed, which counts as a crash. 0 is 30
+	// s; negative is an error.
 	StartTimeout time.Duration
-	// Heartbeat is how long a worker that has reported once may be silent; then it counts as hanging, and is killed and
-	// replaced. 0 is for ever; negative is an error.
+	// Heartbeat is the longest time between two reports of a worker. A worker that exceeds it is considered to hang; it
+	// is killed and replaced. It does not apply before the first report. 0 is no limit; negative is an error.
 	Heartbeat time.Duration
-	// QueueLimit is the number of bytes that may wait on the way to one worker; beyond, Send fails with
-	// ErrOverloaded. A message that finds the queue empty is taken whatever its length. 0 is 16 MiB;
-	// negative is an error.
+	// QueueLimit is the number of bytes that may be queued for one worker. Beyond that, Send returns ErrOverloaded. An
+	// empty queue accepts a message of any length. 0 is 16 MiB; negative is an error.
 	QueueLimit int
-	// OutputLimit is the number of bytes of workers' output that may wait for each of Stdout and Stderr. Lines beyond
-	// it are dropped; Stats.OutputLost counts them. 0 is 1 MiB; negative is an error.
+	// OutputLimit is the number of bytes of workers' output that may be queued for each of Stdout and Stderr. Lines
+	// that exceed it are dropped; Stats.OutputLost counts them. 0 is 1 MiB; negative is an error.
 	OutputLimit int
-	// Logger receives what an operator must know. Nil is slog.Default. A goroutine of its own calls it: nothing waits
-	// for a handler that is slow.
+	// Logger receives what operators need to know. Nil is slog.Default. It is called on a goroutine of its own, so that
+	// a slow handler delays nothing.
 	Logger *slog.Logger
-	// OnEvent is told what happens to workers, by the goroutine that runs them: it must neither block nor wait for what
-	// that goroutine does. Fork, Setup, Drain, Stop and both Disconnect are for another goroutine.
+	// OnEvent receives the events of workers. It is called on the goroutine that manages the workers: it must not
+	// block, and must not call Fork, Setup, Drain, Stop or either Disconnect.
 	OnEvent func(Event)
-	// OnMessage receives a worker's messages, which are valid until it returns. It must not block for long.
+	// OnMessage receives the messages of workers. They are valid until it returns. It must not block for long.
 	OnMessage func(w *Worker, m []byte)
-	// OnHandle receives what Self.SendHandle sent: a message, valid until it returns, and a handle, which is the
-	// receiver's to close. The handle is nil if this process could not take it, for want of descriptors. Nil closes
-	// what comes. Stats.HandlesLost counts both.
+	// OnHandle receives what Self.SendHandle sent: a message, valid until it returns, and a handle, which it must
+	// close. The handle is nil if this process had no descriptor free for it. If OnHandle is nil, handles are closed.
+	// Stats.HandlesLost counts both cases.
 	OnHandle func(w *Worker, m []byte, h Handle)
-	// Inherit goes on with what the program that this process ran before has left, instead of starting anew: Workers,
-	// Listen and Scheduling are what they were, whatever stands here. See Primary.Exec.
+	// Inherit continues where the program that this process ran before has stopped, instead of starting anew. Workers,
+	// Listen and Scheduling are then those of that program. See Primary.Exec.
 	Inherit *Inheritance
-	// OnMove is told where a move of connections stands, by the goroutine that runs the workers: see MoveStep. It must
-	// neither block nor call the methods of Primary that wait.
+	// OnMove receives the steps of moves: see MoveStep. It is called on the goroutine that manages the workers: it must
+	// not block, and must not call methods of Primary that wait.
 	OnMove func(MoveEvent)
-	// OnReport receives a worker's report, valid until it returns.
+	// OnReport receives the reports of workers. They are valid until it returns.
 	OnReport func(w *Worker, report []byte)
 }
 
@@ -119,7 +118,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// isNilPointer reports whether w holds a pointer that is nil: unlike a nil interface, it cannot be written to.
+// isNilPointer reports whether w holds a nil pointer, to which nothing can be written. A nil interface is the default.
 func isNilPointer(w io.Writer) bool {
 	r := reflect.ValueOf(w)
 	return r.Kind() == reflect.Pointer && r.IsNil()
@@ -127,20 +126,21 @@ func isNilPointer(w io.Writer) bool {
 
 // Errors that callers branch on.
 var (
-	// ErrUnsupported says that this platform has no worker processes.
+	// ErrUnsupported is returned on platforms without worker processes.
 	ErrUnsupported = errors.New("cluster: not supported on this platform")
-	// ErrOverloaded says that a message was not sent because the queue is full.
+	// ErrOverloaded is returned if a message was not sent because the queue is full.
 	ErrOverloaded = errors.New("cluster: queue full")
-	// ErrTooLong says that a message is longer than MaxMessage.
+	// ErrTooLong is returned for a message that is longer than MaxMessage.
 	ErrTooLong = errors.New("cluster: message too long")
-	// ErrDisconnected says that the other side is gone.
+	// ErrDisconnected is returned if the other side has disconnected or ended.
 	ErrDisconnected = errors.New("cluster: disconnected")
-	// ErrStopped says that the primary has stopped.
+	// ErrStopped is returned after Drain or Stop.
 	ErrStopped = errors.New("cluster: stopped")
-	// ErrHandle says that a handle is of no kind that can be sent, or that a descriptor is not what it was said to be.
-	ErrHandle = errors.New("cluster: no handle that can be passed")
-	// ErrNotServing says that Serve must come first.
-	ErrNotServing = errors.New("cluster: the worker does not serve yet")
-	// ErrNotWorker says that Join was called in a process that no primary has started.
-	ErrNotWorker = errors.New("cluster: this process is no worker")
+	// ErrHandle is returned if a handle is of a type that cannot be sent, or if a descriptor is not of the announced
+	// type.
+	ErrHandle = errors.New("cluster: not a handle that can be sent")
+	// ErrNotServing is returned if Serve was not called before.
+	ErrNotServing = errors.New("cluster: Serve was not called")
+	// ErrNotWorker is returned if Join is called in a process that was not started by a primary.
+	ErrNotWorker = errors.New("cluster: this process is not a worker")
 )

@@ -8,43 +8,44 @@ import (
 )
 
 const (
-	// batchSize is the largest number of sockets that are passed at once.
+	// batchSize is the largest number of sockets in one batch.
 	batchSize = 64
-	// window is the number of batches that one worker may have to acknowledge.
+	// window is the number of batches that one worker may have unacknowledged.
 	window = 2
-	// maxInFlight is the number of sockets that may be under way to all workers: the kernel counts them against the
-	// limit of open files of the user.
+	// maxInFlight is the number of sockets that may be in transit to all workers: the kernel counts them against the
+	// user's limit of open files.
 	maxInFlight = 512
-	// maxWaiting is the number of accepted sockets that may wait for a worker. The next wait in the kernel's queue.
+	// maxWaiting is the number of accepted sockets that may wait for a worker. Others wait in the kernel's queue.
 	maxWaiting = batchSize
-	// manyLanes is where workers do not take turns with every socket any more: of more than can run at once each would
-	// have to wake for each of them. One takes burst sockets in a row then, if it has room for them; then the emptiest.
+	// With more than manyLanes workers, each gets burst sockets in a row if it has room for them, and then the emptiest
+	// follows. If they took turns with every socket, more workers than can run at the same time would have to wake.
 	manyLanes = 8
 	burst     = 512
-	// least is the least share of what may be under way that a worker has.
+	// least is the least number of sockets that may be in transit to a worker when there are many.
 	least = 64
-	// maxDeaths is the number of workers that may die over one socket: it may be what kills them.
+	// maxDeaths is the number of workers that may die before they acknowledge a socket: it may be what kills them.
 	maxDeaths = 2
 )
 
-// socket is an accepted connection on its way.
+// socket is an accepted connection that no worker has acknowledged.
 type socket struct {
 	fd      int
 	refused []uint64 // ids of the workers that did not take it
-	deaths  int      // workers that died before they had acknowledged it
+	deaths  int      // workers that died before they acknowledged it
 }
 
-// lane is the way to one ready worker.
+// lane is the dispatcher's state of one ready worker.
 type lane struct {
 	w       *Worker
 	seq     uint32
-	batches map[uint32][]socket // passed and not acknowledged; the primary's copies
-	filling []socket            // of the batch that is being put together
+	batches map[uint32][]socket // sent and not acknowledged; the descriptors are the primary's copies
+	filling []socket            // the next batch
 	out     int                 // sockets in filling and batches
-	paused  bool                // it gets no more
+	paused  bool                // it gets no more sockets
 }
 
-// dispatcher passes accepted sockets to workers.
+// dispatcher passes accepted sockets to workers. It is safe for concurrent use. Methods that need d.mu held are
+// documented so.
 type dispatcher struct {
 	policy  Policy
 	refused *refusals
@@ -53,11 +54,11 @@ type dispatcher struct {
 	changed  sync.Cond
 	waiting  []socket
 	lanes    []*lane
-	next     int // lane whose turn it is
-	row      int // sockets that it has had in a row, if there are many
+	next     int // the lane whose turn it is
+	row      int // sockets that it got in a row, if there are many lanes
 	inFlight int
 	stopped  bool
-	refusing bool // what waits gets refused
+	refusing bool // sockets that wait are refused
 	stats    Stats
 }
 
@@ -67,7 +68,7 @@ func newDispatcher(p Policy, r *refusals) *dispatcher {
 	return d
 }
 
-// put gives accepted sockets to the dispatcher. It waits while too many wait already.
+// put gives accepted sockets to the dispatcher. It blocks while too many are waiting.
 func (d *dispatcher) put(fds []int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -84,7 +85,7 @@ func (d *dispatcher) put(fds []int) {
 	d.changed.Broadcast()
 }
 
-// run passes sockets on until stop.
+// run passes sockets to workers until stop is called.
 func (d *dispatcher) run() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,8 +96,8 @@ func (d *dispatcher) run() {
 	}
 }
 
-// assign gives the waiting sockets to workers that have room, and reports whether there was one. A socket that must
-// wait for one worker, because the others have refused it, does not hold up those behind it.
+// assign gives the waiting sockets to workers that have room, and reports whether any did. A socket that must wait for
+// one worker, because the others have refused it, does not delay those after it. d.mu must be held.
 func (d *dispatcher) assign() (progress bool) {
 	if d.refusing {
 		return d.refuse()
@@ -123,12 +124,12 @@ func (d *dispatcher) assign() (progress bool) {
 		}
 	}
 	if progress {
-		d.changed.Broadcast() // for those in put
+		d.changed.Broadcast() // put may be waiting
 	}
 	return progress
 }
 
-// refuse refuses all that waits.
+// refuse refuses all sockets that wait. d.mu must be held.
 func (d *dispatcher) refuse() (progress bool) {
 	progress = len(d.waiting) > 0
 	for _, s := range d.waiting {
@@ -136,11 +137,11 @@ func (d *dispatcher) refuse() (progress bool) {
 	}
 	d.stats.Refused += uint64(len(d.waiting))
 	d.waiting = nil
-	d.changed.Broadcast() // for those in put
+	d.changed.Broadcast() // put may be waiting
 	return progress
 }
 
-// setRefusing begins or ends to refuse what comes.
+// setRefusing makes the dispatcher refuse sockets, or pass them to workers again.
 func (d *dispatcher) setRefusing(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -148,8 +149,8 @@ func (d *dispatcher) setRefusing(on bool) {
 	d.changed.Broadcast()
 }
 
-// pick chooses the worker for a socket; nil if none has room. No worker may have more than its share under way, so that
-// those which hang leave room for the others.
+// pick returns the lane for a socket; nil if none has room. No worker may have more than its share in transit, so that
+// workers that hang leave room for the others. d.mu must be held.
 func (d *dispatcher) pick(s socket) *lane {
 	var best *lane
 	share := maxInFlight / max(len(d.lanes), 1)
@@ -178,7 +179,7 @@ func (d *dispatcher) pick(s socket) *lane {
 			best = l
 		}
 	}
-	if many && best != nil { // the emptiest has the next row
+	if many && best != nil { // the emptiest gets the next row
 		d.next, d.row = slices.Index(d.lanes, best), 0
 		return best
 	}
@@ -186,10 +187,10 @@ func (d *dispatcher) pick(s socket) *lane {
 	return best
 }
 
-// load is the number of connections that the worker has or will have.
+// load returns the number of connections that the worker has or will have.
 func (l *lane) load() int { return l.w.Load() + len(l.filling) }
 
-// pass sends the batch of a lane.
+// pass sends the batch of a lane. d.mu must be held.
 func (d *dispatcher) pass(l *lane) {
 	batch := l.filling
 	l.filling = nil
@@ -201,11 +202,11 @@ func (d *dispatcher) pass(l *lane) {
 	l.batches[l.seq] = batch
 	l.w.passed.Add(int64(len(batch)))
 	d.stats.Passed += uint64(len(batch))
-	// A failure means that the worker is gone: its exit brings the batch back.
+	// If this fails, the worker has disconnected, and remove takes the batch back.
 	_ = l.w.link.sendFDs(kindConns, binary.LittleEndian.AppendUint32(nil, l.seq), fds)
 }
 
-// ack notes that a worker has taken the first sockets of a batch and refused the others.
+// ack records that a worker has taken the first sockets of a batch and refused the others.
 func (d *dispatcher) ack(w *Worker, seq uint32, taken int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -237,8 +238,8 @@ func (d *dispatcher) ack(w *Worker, seq uint32, taken int) {
 	d.changed.Broadcast()
 }
 
-// report notes the number of connections that a worker says it has. What it had acknowledged before is among them; what
-// is under way is not.
+// report records the number of connections that a worker reports. It includes the sockets that the worker had
+// acknowledged before, but not those in transit.
 func (d *dispatcher) report(w *Worker, load int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -250,7 +251,8 @@ func (d *dispatcher) report(w *Worker, load int64) {
 	w.passed.Store(int64(out))
 }
 
-// back puts sockets that a worker did not take in front of the others, unless every worker has refused them.
+// back puts sockets that a worker did not take before the others, unless every worker has refused them. d.mu must be
+// held.
 func (d *dispatcher) back(list []socket) {
 	var again []socket
 	for _, s := range list {
@@ -265,7 +267,7 @@ func (d *dispatcher) back(list []socket) {
 	d.waiting = append(again, d.waiting...)
 }
 
-// hopeless says whether all workers there are have refused a socket.
+// hopeless reports whether all workers have refused a socket. d.mu must be held.
 func (d *dispatcher) hopeless(s socket) bool {
 	asked := 0
 	for _, l := range d.lanes {
@@ -280,14 +282,14 @@ func (d *dispatcher) hopeless(s socket) bool {
 	return asked > 0
 }
 
-// many says whether workers do not take turns with every socket: see manyLanes.
+// many reports whether there are more than manyLanes workers.
 func (d *dispatcher) many() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.lanes) > manyLanes
 }
 
-// add makes a worker known as ready.
+// add starts to pass sockets to a worker.
 func (d *dispatcher) add(w *Worker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -295,7 +297,7 @@ func (d *dispatcher) add(w *Worker) {
 	d.changed.Broadcast()
 }
 
-// pause gives a worker no more sockets. What is under way to it is still acknowledged.
+// pause passes no more sockets to a worker. Those in transit are still acknowledged.
 func (d *dispatcher) pause(w *Worker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -315,14 +317,15 @@ func (d *dispatcher) resume(w *Worker) {
 	}
 }
 
-// idle says whether no socket is here or under way.
+// idle reports whether no socket waits or is in transit.
 func (d *dispatcher) idle() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.waiting) == 0 && d.inFlight == 0
 }
 
-// dropHopeless closes what waited for one worker alone, which is there no more: all others have refused it.
+// dropHopeless closes the sockets that were waiting for a worker that gets no more: all others have refused them. d.mu
+// must be held.
 func (d *dispatcher) dropHopeless() {
 	list := d.waiting
 	d.waiting = nil
@@ -336,8 +339,8 @@ func (d *dispatcher) dropHopeless() {
 	}
 }
 
-// remove forgets a worker: what it has not acknowledged goes to others. Its link must be closed: descriptors that its
-// writer still has may be closed from here on.
+// remove removes a worker: the sockets that it has not acknowledged go to others. Its link must be closed, because the
+// descriptors in its queue may be closed from now on.
 func (d *dispatcher) remove(w *Worker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -353,7 +356,7 @@ func (d *dispatcher) remove(w *Worker) {
 	}
 	w.held = w.load.Load() + w.passed.Load() - int64(l.out-len(l.filling))
 	w.passed.Store(0)
-	for _, seq := range slices.Backward(slices.Sorted(maps.Keys(l.batches))) { // the oldest ends in front
+	for _, seq := range slices.Backward(slices.Sorted(maps.Keys(l.batches))) { // so that the oldest ends up first
 		batch := l.batches[seq]
 		d.inFlight -= len(batch)
 		for i := range batch {
@@ -368,6 +371,7 @@ func (d *dispatcher) remove(w *Worker) {
 	d.changed.Broadcast()
 }
 
+// lane returns the lane of a worker; nil if there is none. d.mu must be held.
 func (d *dispatcher) lane(w *Worker) *lane {
 	for _, l := range d.lanes {
 		if l.w == w {
@@ -377,7 +381,7 @@ func (d *dispatcher) lane(w *Worker) *lane {
 	return nil
 }
 
-// stop closes what waits. What is under way is still acknowledged.
+// stop closes the sockets that wait. Those in transit are still acknowledged.
 func (d *dispatcher) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -386,6 +390,7 @@ func (d *dispatcher) stop() {
 	d.changed.Broadcast()
 }
 
+// drop closes the sockets that wait. d.mu must be held.
 func (d *dispatcher) drop() {
 	for _, s := range d.waiting {
 		closeFD(s.fd)

@@ -3,32 +3,37 @@
 //	p, err := cluster.Start(ctx, cluster.Config{Listen: ":8080", Workers: 4})   // in the primary
 //	self, err := cluster.Join()                                                 // in a worker, if cluster.IsWorker()
 //
-// The primary executes the same program again for each slot (1 to N), and again when a worker dies: a slot stays, its
-// generation grows. It holds the listening sockets. With RoundRobin and LeastConnections it accepts, and passes
-// sockets to the workers in batches; it keeps its own copy of each until the worker has acknowledged it, so that a
-// socket which a worker refuses, or dies over, goes to the next. With None each slot has a listening socket of its own
-// (SO_REUSEPORT), from which the worker accepts, and the primary while the slot is empty.
+// The primary executes the same program again for each slot (1 to N), and again when a worker dies: the slot stays and
+// its generation increases. It holds the listening sockets. With RoundRobin and LeastConnections it accepts connections
+// and passes them to the workers in batches. It keeps its own copy of each socket until the worker has acknowledged it:
+// if the worker refuses the socket or dies first, another worker gets it. With None each slot has its own listening
+// socket (SO_REUSEPORT), from which the worker accepts; while the slot is empty, the primary does.
 //
-// Between the primary and each worker runs one Unix socketpair: messages in both ways, sockets, and a report of the
-// worker once in a while. Messages are opaque bytes, in order; each way has a queue with a limit, and what finds it
-// full is refused and counted. What was sent right before os.Exit is lost, unless Self.Flush or Worker.Flush comes
-// between. The end of the socketpair is the news that the other side is gone: a worker is told of
-// its primary's death that way.
+// The primary and each worker share one Unix socketpair. It carries messages both ways, sockets, and reports of the
+// worker. Messages are opaque bytes and stay in order. Each direction has a queue with a limit: a message that does not
+// fit is refused and counted. Messages that were sent just before os.Exit are lost unless Self.Flush or Worker.Flush is
+// called in between. When one side ends, the other one sees the end of the socketpair; this is how a worker notices the
+// death of its primary.
 //
 // # Parts
 //
-// Start and Config run the workers, Restart tells when one that died is replaced, Policy how connections find them.
-// Primary.Setup changes what later workers are started with, Primary.Fork starts one more, Worker.Disconnect ends one
-// for good. Config.OnEvent is told what happens. In a worker, Join makes a Self, whose Hooks are called; Self.Listen
-// and Self.ListenPacket get sockets that workers share. SendHandle, in both ways, passes open sockets and files beside
-// messages, and Wait waits for room after ErrOverloaded. docs/cluster.md compares all of it with Node's cluster.
+// Start runs the workers as Config describes. Restart determines when a dead worker is replaced, Policy which worker
+// gets a connection. Primary.Setup changes how later workers are started, Primary.Fork starts one more,
+// Worker.Disconnect ends one for good. Config.OnEvent receives the events of workers. Primary.Reload, Replace, Scale
+// and Rebalance replace workers and move their connections; Primary.Exec replaces the program of the primary itself.
+//
+// In a worker, Join returns a Self, which calls Hooks. Self.Listen and Self.ListenPacket return sockets that workers
+// share. SendHandle passes open sockets and files together with messages, in both directions. Wait waits for room after
+// ErrOverloaded. docs/cluster.md compares all of it with Node's cluster module.
 //
 // # Goroutines
 //
-// Methods of Primary, Worker and Self are safe for any goroutine. Config.OnEvent is called by one goroutine, in order.
-// Config.OnMessage, Config.OnHandle, Config.OnReport and the functions of Hooks are called by the goroutine
-// that reads from that worker, or from the primary: a call that takes long holds up what comes after it, and nothing
-// else.
+// The methods of Primary, Worker and Self are safe for concurrent use. One goroutine calls Config.OnEvent, in the order
+// of the events. Config.OnMessage, Config.OnHandle, Config.OnReport and the functions of Hooks are called by the
+// goroutine that reads from that worker, or from the primary. A call that takes long delays what that goroutine reads
+// next, and nothing else.
 //
-// Linux only; elsewhere Start and Join fail with ErrUnsupported.
+// # Platforms
+//
+// Linux only. On other platforms Start and Join return ErrUnsupported.
 package cluster

@@ -2,45 +2,45 @@ package cluster
 
 import "fmt"
 
-// StartError says that a worker ended, or was ended, before it was ready.
+// StartError is returned if a worker exited, or was killed, before it was ready.
 type StartError struct {
 	// Slot is the worker's place.
 	Slot int
-	// Err is how it ended: an *exec.ExitError, what kept it from being executed, or nil for exit code 0.
+	// Err is how it ended: an *exec.ExitError, the error of executing it, or nil for exit code 0.
 	Err error
-	// Reason is why the primary has killed it; empty if it ended by itself.
+	// Reason is the reason that the primary killed it for; empty if it exited by itself.
 	Reason string
-	// Stderr is the end of what it wrote to its standard error, at most 2 KiB.
+	// Stderr is the end of its standard error, at most 2 KiB.
 	Stderr string
 }
 
-// Error is one line: the slot, the end, and the last line of standard error.
+// Error returns one line with the slot, how the process ended, and the last line of its standard error.
 func (e *StartError) Error() string {
 	return fmt.Sprintf("cluster: worker %d did not start: %s", e.Slot, ending(e.Err, e.Reason, e.Stderr))
 }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// TrialError says that a program could not take the place of the one that runs.
+// TrialError is returned if the trial of a program has shown that it could not replace the running one.
 type TrialError struct {
 	// Program is its path.
 	Program string
-	// Err is how its trial ended: an *exec.ExitError, or what kept it from being executed.
+	// Err is how the trial ended: an *exec.ExitError, or the error of executing it.
 	Err error
-	// Output is the end of what it wrote, at most 2 KiB.
+	// Output is the end of its output, at most 2 KiB.
 	Output string
 }
 
-// Error is one line: the program, the end, and the last line of its output.
+// Error returns one line with the program, how its trial ended, and the last line of its output.
 func (e *TrialError) Error() string {
 	return fmt.Sprintf("%s, on trial: %s", e.Program, ending(e.Err, "", e.Output))
 }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *TrialError) Unwrap() error { return e.Err }
 
-// ending says in a few words how a worker ended.
+// ending describes how a process ended.
 func ending(err error, reason, stderr string) string {
 	end := "exit status 0"
 	switch {

@@ -6,19 +6,19 @@ import (
 	"syscall"
 )
 
-// State is where a worker stands in its life.
+// State is the state of a worker.
 type State uint8
 
 // The states.
 const (
-	StateStarting State = iota
-	StateReady
-	StateMoving
-	StateDraining
-	StateDead
+	StateStarting State = iota // it has not called Self.Ready
+	StateReady                 // it serves
+	StateMoving                // it serves, and its connections are moving away
+	StateDraining              // it was asked to exit, or has disconnected
+	StateDead                  // its process has ended
 )
 
-// String is the state in one word.
+// String returns the state as one word.
 func (s State) String() string {
 	if s > StateDead {
 		return fmt.Sprintf("state %d", uint8(s))
@@ -26,38 +26,38 @@ func (s State) String() string {
 	return [...]string{"starting", "ready", "moving", "draining", "dead"}[s]
 }
 
-// EventKind tells what an Event is.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // The kinds of events.
 const (
 	// EventFork: a process was started.
 	EventFork EventKind = iota
-	// EventReady: it serves.
+	// EventReady: the worker has called Self.Ready.
 	EventReady
-	// EventExit: it has ended.
+	// EventExit: the process has ended.
 	EventExit
-	// EventDead: it crashed too often; the slot stays empty for a while.
+	// EventDead: workers of the slot crashed too often. It stays empty for a while.
 	EventDead
-	// EventDisconnect: its socketpair has ended, by Self.Close or with the process: neither messages nor connections
-	// reach it any more. It comes once before EventExit.
+	// EventDisconnect: the worker's socketpair was closed, by Self.Close or with the process. No more messages and
+	// connections reach it. It comes once, before EventExit.
 	EventDisconnect
 	// EventOnline: the process has called Join. It comes before EventReady, and before the worker's messages.
 	EventOnline
-	// EventListening: the process accepts at Event.Addr, by Self.Listen, Self.ListenPacket or Self.Listening.
+	// EventListening: the process accepts at Event.Addr because of Self.Listen, Self.ListenPacket or Self.Listening.
 	EventListening
-	// EventSetup: Primary.Setup was called; Primary.Settings has the outcome. Event.Worker is nil.
+	// EventSetup: Primary.Setup was called; Primary.Settings returns the new settings. Event.Worker is nil.
 	EventSetup
-	// EventError: Event.Err could not be done. A *StartError says that a process could not be started, and will be
-	// tried again; Event.Worker is then the last one of the slot, or nil. ErrDisconnected says that the worker left
-	// before it had got handles that were sent to it: they are closed.
+	// EventError: something failed. If Event.Err is a *StartError, a process could not be started; the primary will try
+	// again. Event.Worker is then the last one of the slot, or nil. If it is ErrDisconnected, the worker disconnected
+	// before it had received handles that were sent to it; they are closed.
 	EventError
-	// EventInherit: the worker was started by the program that this process ran before. It is told instead of
-	// EventFork, before anything else of the worker.
+	// EventInherit: the worker was started by the program that this process ran before. It replaces EventFork as the
+	// first event of the worker.
 	EventInherit
 )
 
-// String is the kind in one word.
+// String returns the kind as one word.
 func (k EventKind) String() string {
 	if k > EventInherit {
 		return fmt.Sprintf("event %d", uint8(k))
@@ -70,16 +70,16 @@ func (k EventKind) String() string {
 // Event is something that happened to a worker.
 type Event struct {
 	Kind EventKind
-	// Worker tells whom it is about: there are no hooks per worker, compare it or its ID.
+	// Worker is the worker that the event is about. There are no hooks for single workers: compare it or its ID.
 	Worker *Worker
-	// Err is how the process ended, of EventExit; nil is exit code 0. Of EventDead and EventError it is what went
+	// Err is, for EventExit, how the process ended; nil is exit code 0. For EventDead and EventError it is what went
 	// wrong.
 	Err error
-	// ExitCode and Signal are how the process ended, of EventExit: -1 and the signal that killed it, or its code and 0.
+	// ExitCode and Signal are, for EventExit, the exit code and 0, or -1 and the signal that killed the process.
 	ExitCode int
 	Signal   syscall.Signal
-	// Addr is where the worker accepts, of EventListening. Its Network tells tcp from udp and unix.
+	// Addr is, for EventListening, where the worker accepts. Its Network is tcp, udp or unix.
 	Addr net.Addr
-	// Wanted says, of EventExit and EventDisconnect, that the primary had asked for the end.
+	// Wanted is set, for EventExit and EventDisconnect, if the primary had asked the worker to exit.
 	Wanted bool
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// requests are what a worker has asked its primary for, and has got.
+// requests tracks the sockets that a worker has asked its primary for and those that it has open. It is safe for
+// concurrent use.
 type requests struct {
 	mu      sync.Mutex
 	next    uint32
@@ -22,30 +23,32 @@ type requests struct {
 	closed  bool
 }
 
-// answer is a socket, or why there is none.
+// answer is a socket, or the reason that there is none.
 type answer struct {
 	fd  int
 	err error
 }
 
-// claim is a worker's share of a socket.
+// claim is a worker's use of a shared socket.
 type claim struct {
 	self  *Self
-	name  string // network and address, as they were asked for
-	index uint32 // 0 for the first that this worker has open by that name, and so on
+	name  string // network, 0, address, as passed to Listen
+	index uint32 // 0 for the first socket that this worker has open by that name, and so on
 	once  sync.Once
 	end   func() error // closes the worker's copy
 }
 
-// Listen asks the primary for a listening socket, which all workers share that ask for the same network (tcp, tcp4,
-// tcp6 or unix) and address: the kernel gives each connection to one of those that accept. With port 0 they share the
-// same random port. A worker that listens a second time by the same name, while the first is open, gets the second
-// socket of that name: with port 0 another port, else an error, of which errors.Is finds syscall.EADDRINUSE.
+// Listen returns a listening socket that the primary opens and that all workers share which ask for the same network
+// (tcp, tcp4, tcp6 or unix) and address. The kernel gives each connection to one of the workers that accept. With
+// port 0 they share the same random port. If a worker listens again on a name that it has open, it gets the second
+// socket of that name: with port 0 that is another port; otherwise it is an error for which errors.Is(err,
+// syscall.EADDRINUSE) is true.
 //
-// The primary opens the socket with the first request, and keeps it when a worker dies; it closes it when the last of
-// its workers has closed its own, and at its end. Close of the listener closes this worker's copy. EventListening
-// follows. Listen waits for the primary: it needs Serve, and must not be called by a hook. For connections that the
-// primary schedules see Config.Listen; to pass on one that the primary has opened itself, Worker.SendHandle.
+// The primary opens the socket at the first request and keeps it open when a worker dies. It closes the socket when
+// the last worker has closed its copy, and when it stops. Closing the listener closes this worker's copy.
+// EventListening follows. Listen waits for the primary: Serve must have been called, and hooks must not call Listen.
+// Config.Listen is for connections that the primary schedules; Worker.SendHandle passes a socket that the primary has
+// opened itself.
 func (s *Self) Listen(network, address string) (net.Listener, error) {
 	c, file, err := s.claim(network, address)
 	if err != nil {
@@ -63,7 +66,7 @@ func (s *Self) Listen(network, address string) (net.Listener, error) {
 	return &sharedListener{Listener: ln, claim: c}, nil
 }
 
-// ListenPacket is Listen for datagrams (udp, udp4 or udp6): each goes to one of the workers that read.
+// ListenPacket is like Listen for datagrams (udp, udp4 or udp6). Each datagram goes to one of the workers that read.
 func (s *Self) ListenPacket(network, address string) (net.PacketConn, error) {
 	c, file, err := s.claim(network, address)
 	if err != nil {
@@ -87,12 +90,12 @@ func (s *Self) ListenPacket(network, address string) (net.PacketConn, error) {
 	return &sharedPacketConn{UDPConn: uc, claim: c}, nil
 }
 
-// Listening tells the primary that this worker accepts at an address: EventListening.
+// Listening tells the primary that this worker accepts at an address, which causes an EventListening.
 func (s *Self) Listening(addr net.Addr) error {
 	return s.link.send(kindListening, []byte(addr.Network()+"\x00"+addr.String()))
 }
 
-// sharedListener is this worker's copy of a listening socket.
+// sharedListener is this worker's copy of a shared listening socket.
 type sharedListener struct {
 	net.Listener
 	claim *claim
@@ -101,7 +104,7 @@ type sharedListener struct {
 // Close closes the worker's copy.
 func (l *sharedListener) Close() error { return l.claim.close() }
 
-// sharedPacketConn is this worker's copy of a socket for datagrams.
+// sharedPacketConn is this worker's copy of a shared datagram socket.
 type sharedPacketConn struct {
 	*net.UDPConn
 	claim *claim
@@ -127,7 +130,7 @@ func (s *Self) claim(network, address string) (*claim, *os.File, error) {
 	var a answer
 	select {
 	case a = <-reply:
-	case <-s.done: // no answer comes any more
+	case <-s.done: // the primary has ended
 		if a = s.asked.last(number, reply); a.err == nil {
 			closeFD(a.fd)
 			a.err = ErrDisconnected
@@ -140,12 +143,12 @@ func (s *Self) claim(network, address string) (*claim, *os.File, error) {
 	return c, os.NewFile(uintptr(a.fd), "listener"), nil
 }
 
-// key is what the primary knows the socket by.
+// key returns the primary's key of the socket.
 func (c *claim) key() []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, c.index), c.name...)
 }
 
-// hold notes that the worker's copy is open; or closes it if the worker has left by now.
+// hold records that the worker's copy is open. If the worker has disconnected meanwhile, hold closes the copy.
 func (c *claim) hold(end func() error, addr net.Addr) error {
 	c.end = end
 	r := &c.self.asked
@@ -162,11 +165,11 @@ func (c *claim) hold(end func() error, addr net.Addr) error {
 		_ = end()
 		return ErrDisconnected
 	}
-	_ = c.self.Listening(addr) // without a primary there is nobody to tell
+	_ = c.self.Listening(addr) // fails if the primary has ended
 	return nil
 }
 
-// close closes the worker's copy, once.
+// close closes the worker's copy. Later calls return net.ErrClosed.
 func (c *claim) close() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
@@ -176,13 +179,13 @@ func (c *claim) close() error {
 	return err
 }
 
-// release tells the primary that this worker does not use the socket any more.
+// release tells the primary that this worker no longer uses the socket.
 func (c *claim) release() {
 	c.self.asked.free(c)
-	_ = c.self.link.send(kindUnlisten, c.key()) // without a primary there is nobody to tell
+	_ = c.self.link.send(kindUnlisten, c.key()) // fails if the primary has ended
 }
 
-// ask makes a request, and gives the claim the lowest index that is free.
+// ask registers a request and gives the claim the lowest free index.
 func (r *requests) ask(c *claim) (number uint32, reply <-chan answer, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -204,7 +207,7 @@ func (r *requests) ask(c *claim) (number uint32, reply <-chan answer, err error)
 	return r.next, ch, nil
 }
 
-// free gives the index of a claim back.
+// free releases the index of a claim.
 func (r *requests) free(c *claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,7 +218,7 @@ func (r *requests) free(c *claim) {
 	}
 }
 
-// answer hands over what the primary has answered.
+// answer delivers the primary's answer to a request.
 func (r *requests) answer(f fdpass.Frame) {
 	if len(f.Payload) < 8 {
 		closeFDs(f.FDs)
@@ -235,13 +238,14 @@ func (r *requests) answer(f fdpass.Frame) {
 		ch <- answer{err: &listenError{text: string(f.Payload[8:]), errno: errno}}
 	case len(f.FDs) != 1:
 		closeFDs(f.FDs)
-		ch <- answer{err: fmt.Errorf("cluster: listening socket: %w", syscall.EMFILE)} // the kernel has dropped it
+		ch <- answer{err: fmt.Errorf("cluster: listening socket: %w", syscall.EMFILE)} // the kernel has dropped the descriptor
 	default:
 		ch <- answer{fd: f.FDs[0]}
 	}
 }
 
-// last is the answer to a request for which none comes any more.
+// last returns the answer to a request if it has arrived; otherwise no answer will come, and the error is
+// ErrDisconnected.
 func (r *requests) last(number uint32, reply <-chan answer) answer {
 	r.mu.Lock()
 	delete(r.waiting, number)
@@ -254,7 +258,7 @@ func (r *requests) last(number uint32, reply <-chan answer) answer {
 	}
 }
 
-// close closes all copies.
+// close closes all copies and refuses later requests.
 func (r *requests) close() {
 	r.mu.Lock()
 	r.closed = true
@@ -266,16 +270,16 @@ func (r *requests) close() {
 	}
 }
 
-// listenError is why the primary could not open a socket.
+// listenError is the reason that the primary could not open a socket.
 type listenError struct {
 	text  string
 	errno syscall.Errno
 }
 
-// Error is the primary's own words.
+// Error returns the primary's error message.
 func (e *listenError) Error() string { return "cluster: " + e.text }
 
-// Unwrap is the number of the error, for errors.Is.
+// Unwrap returns the error number, for errors.Is.
 func (e *listenError) Unwrap() error {
 	if e.errno == 0 {
 		return nil

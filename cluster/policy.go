@@ -2,20 +2,20 @@ package cluster
 
 import "fmt"
 
-// Policy is how connections find their worker.
+// Policy determines which worker gets a connection.
 type Policy uint8
 
 // The policies.
 const (
-	// RoundRobin gives each worker its turn.
+	// RoundRobin gives connections to the workers in turn.
 	RoundRobin Policy = iota
-	// LeastConnections gives a connection to the worker that has the fewest.
+	// LeastConnections gives a connection to the worker with the fewest connections.
 	LeastConnections
-	// None leaves it to the kernel: workers accept from listening sockets of their own.
+	// None leaves it to the kernel: each worker accepts from its own listening socket.
 	None
 )
 
-// ParsePolicy reads the name of a policy.
+// ParsePolicy returns the policy with a name: round-robin, least-connections or none.
 func ParsePolicy(s string) (Policy, error) {
 	for p := RoundRobin; p <= None; p++ {
 		if p.String() == s {
@@ -25,7 +25,7 @@ func ParsePolicy(s string) (Policy, error) {
 	return 0, fmt.Errorf("cluster: unknown scheduling %q: want round-robin, least-connections or none", s)
 }
 
-// String is the policy's name.
+// String returns the name of the policy.
 func (p Policy) String() string {
 	switch p {
 	case RoundRobin:
@@ -39,10 +39,10 @@ func (p Policy) String() string {
 	}
 }
 
-// MarshalText is the policy's name.
+// MarshalText returns the name of the policy.
 func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads the policy's name.
+// UnmarshalText sets the policy by its name.
 func (p *Policy) UnmarshalText(b []byte) error {
 	v, err := ParsePolicy(string(b))
 	if err == nil {

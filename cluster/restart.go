@@ -2,21 +2,22 @@ package cluster
 
 import "time"
 
-// Restart tells when a worker that has died is started again: at once the first time, then after a delay that doubles
-// with each crash. A worker that crashes again and again is left alone for a while, so that it does not keep the
-// machine busy with starting. Zero fields have defaults.
+// Restart determines when a worker that has died is restarted: at once after its first crash, and then after a delay
+// that doubles with each crash. If a worker crashes too often, a circuit breaker leaves its slot empty for a while,
+// so that restarts do not keep the machine busy. Zero fields have defaults.
 type Restart struct {
-	// Delay is what the second crash in a row waits for. 0 is 100 ms.
+	// Delay is the delay after the second crash in a row. 0 is 100 ms.
 	Delay time.Duration
-	// MaxDelay is where doubling ends. 0 is 30 s.
+	// MaxDelay is the longest delay. 0 is 30 s.
 	MaxDelay time.Duration
-	// Healthy is how long a worker must have run for its crash to count as the first. 0 is 10 s.
+	// Healthy is how long a worker must run for its next crash to count as the first. 0 is 10 s.
 	Healthy time.Duration
-	// MaxCrashes within Window open the breaker: the slot is dead. 0 is 5; negative is never.
+	// MaxCrashes is the number of crashes within Window beyond which the breaker opens: the slot is dead. 0 is 5;
+	// negative is no limit.
 	MaxCrashes int
-	// Window is what MaxCrashes is counted in. 0 is 30 s.
+	// Window is the time in which crashes are counted for MaxCrashes. 0 is 30 s.
 	Window time.Duration
-	// Rest is how long a dead slot stays empty before it is tried once more. 0 is 30 s.
+	// Rest is how long a dead slot stays empty before the next attempt. 0 is 30 s.
 	Rest time.Duration
 }
 
@@ -37,15 +38,15 @@ func (r Restart) withDefaults() Restart {
 	return r
 }
 
-// history is what a slot remembers of its crashes.
+// history records the recent crashes of a slot.
 type history struct {
 	crashes []time.Time // within the window
 	delay   time.Duration
-	open    bool // the breaker
+	open    bool // the breaker is open
 }
 
-// crashed notes the end of a worker that was started at began, and says how long to wait before the next, and whether
-// the slot is dead until then.
+// crashed records the crash of a worker that was started at began. It returns how long to wait before the next start,
+// and whether the slot is dead until then.
 func (h *history) crashed(r Restart, began, now time.Time) (wait time.Duration, dead bool) {
 	if now.Sub(began) >= r.Healthy {
 		*h = history{}

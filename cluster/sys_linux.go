@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supported says whether this platform has worker processes.
+// Supported reports whether this platform has worker processes.
 const Supported = true
 
-// processAttributes gives a worker a process group of its own: what a terminal sends, the primary gets, and decides.
+// processAttributes puts a worker into a process group of its own, so that signals from a terminal reach the primary
+// only, which decides what the workers do.
 func processAttributes(c *Credential) *syscall.SysProcAttr {
 	a := &syscall.SysProcAttr{Setpgid: true}
 	if c != nil {
@@ -24,7 +25,7 @@ func processAttributes(c *Credential) *syscall.SysProcAttr {
 	return a
 }
 
-// reusePort lets several sockets listen on one port.
+// reusePort sets SO_REUSEPORT, so that several sockets can listen on one port.
 func reusePort(_, _ string, c syscall.RawConn) error {
 	var optErr error
 	err := c.Control(func(fd uintptr) {
@@ -33,8 +34,8 @@ func reusePort(_, _ string, c syscall.RawConn) error {
 	return errors.Join(err, optErr)
 }
 
-// acceptBatch waits until there is something to accept and takes up to max sockets, non-blocking and close-on-exec. It
-// ends early with an error when the deadline of ln has passed or ln is closed.
+// acceptBatch blocks until a connection can be accepted, and accepts up to max of them. The sockets are non-blocking
+// and close-on-exec. It returns an error when the deadline of ln has passed or ln is closed.
 func acceptBatch(ln *os.File, max int) (fds []int, err error) {
 	raw, err := ln.SyscallConn()
 	if err != nil {
@@ -60,7 +61,7 @@ func acceptBatch(ln *os.File, max int) (fds []int, err error) {
 	return fds, errors.Join(err, acceptErr)
 }
 
-// dupFD is a second descriptor, close-on-exec, of what fd is one of.
+// dupFD returns a duplicate of fd, close-on-exec.
 func dupFD(fd int) (int, error) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	return n, os.NewSyscallError("fcntl", err)
@@ -68,7 +69,7 @@ func dupFD(fd int) (int, error) {
 
 func closeFD(fd int) { _ = unix.Close(fd) }
 
-// areSockets says whether all descriptors are sockets.
+// areSockets reports whether all descriptors are sockets.
 func areSockets(fds []int) bool {
 	for _, fd := range fds {
 		if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
@@ -78,25 +79,25 @@ func areSockets(fds []int) bool {
 	return true
 }
 
-// rawHandle is a descriptor as something that can be copied.
+// rawHandle is a Handle for a descriptor, which duplicate can copy.
 type rawHandle int
 
 // Close does nothing.
 func (rawHandle) Close() error { return nil }
 
-// SyscallConn is the descriptor itself.
+// SyscallConn returns h, which implements syscall.RawConn as far as duplicate needs it.
 func (h rawHandle) SyscallConn() (syscall.RawConn, error) { return h, nil }
 
 // Control calls f with the descriptor.
 func (h rawHandle) Control(f func(fd uintptr)) error { f(uintptr(h)); return nil }
 
-// Read is of no use here.
+// Read is not supported.
 func (rawHandle) Read(func(fd uintptr) bool) error { return errors.ErrUnsupported }
 
-// Write is of no use here.
+// Write is not supported.
 func (rawHandle) Write(func(fd uintptr) bool) error { return errors.ErrUnsupported }
 
-// sealed is a file in memory that nobody can change any more.
+// sealed returns a memory file with the content b that cannot be changed any more.
 func sealed(b []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("expedite", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -114,7 +115,7 @@ func sealed(b []byte) (*os.File, error) {
 	return f, nil
 }
 
-// readSealed reads what sealed has written, and closes it.
+// readSealed reads a file made by sealed, and closes it. It returns an error if the file could have been changed.
 func readSealed(fd int) ([]byte, error) {
 	f := os.NewFile(uintptr(fd), "memfd")
 	if f == nil {
@@ -138,8 +139,8 @@ func readSealed(fd int) ([]byte, error) {
 
 func closeOnExec(fd int) { unix.CloseOnExec(fd) }
 
-// taken are the signals that programs wait for: while a program replaces another, they must wait themselves.
-func taken() *unix.Sigset_t {
+// handledSignals returns the signals that programs handle. They must stay pending while one program replaces another.
+func handledSignals() *unix.Sigset_t {
 	var set unix.Sigset_t
 	for _, sig := range []syscall.Signal{
 		unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCHLD,
@@ -149,42 +150,43 @@ func taken() *unix.Sigset_t {
 	return &set
 }
 
-// replaceProgram runs another program in this process, which keeps fds open. It returns if that has failed.
+// replaceProgram runs another program in this process, with fds open. It returns only if that fails.
 func replaceProgram(path string, args, env []string, fds []int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// A signal that comes before the next program is ready for it would kill the process: it has to wait. The mask of
-	// this thread is that of the next program's threads, until allowSignals. But Go's runtime lets HUP, INT and TERM
-	// through before anybody can have asked for them. HUP is ignored until then: better lost than deadly. The other two
-	// end this process at once, and its workers drain by themselves.
+	// A signal that arrives before the next program handles it would kill the process, so signals are blocked: the
+	// threads of the next program inherit this thread's mask until allowSignals. But Go's runtime unblocks HUP, INT and
+	// TERM before the program can call signal.Notify. HUP is therefore ignored until then: losing it is better than
+	// dying of it. INT and TERM end this process at once, and its workers drain by themselves.
 	var before unix.Sigset_t
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, taken(), &before); err != nil {
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, handledSignals(), &before); err != nil {
 		return os.NewSyscallError("sigprocmask", err)
 	}
 	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }()
-	syscall.ForkLock.Lock() // a child that is started now would inherit everything
+	syscall.ForkLock.Lock() // a child that started now would inherit all descriptors
 	defer syscall.ForkLock.Unlock()
 	for _, fd := range fds {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return os.NewSyscallError("fcntl", err)
 		}
 	}
-	heed, err := ignoreHangup()
+	restore, err := ignoreHangup()
 	if err != nil {
 		return err
 	}
 	err = syscall.Exec(path, args, env)
-	heed()
+	restore()
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
 	}
 	return &os.PathError{Op: "exec", Path: path, Err: err}
 }
 
-// ignoreHangup makes the kernel ignore HUP, behind the back of Go's runtime, which could not undo it. heed does.
-func ignoreHangup() (heed func(), err error) {
+// ignoreHangup makes the kernel ignore HUP, and restore undoes that. It bypasses Go's runtime, which has no way to restore
+// the previous action.
+func ignoreHangup() (restore func(), err error) {
 	const maskSize = 8
-	ignore := [64]byte{1} // SIG_IGN, no flags, on every processor that begins the structure with the handler
+	ignore := [64]byte{1} // SIG_IGN and no flags, on all processors whose struct sigaction begins with the handler
 	var before [64]byte
 	set := func(to, old *[64]byte) error {
 		_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGHUP),
@@ -200,10 +202,10 @@ func ignoreHangup() (heed func(), err error) {
 	return func() { _ = set(&before, nil) }, nil
 }
 
-// allowSignals lets this thread, if no other does, take the signals that replaceProgram has made wait.
-func allowSignals() { _ = unix.PthreadSigmask(unix.SIG_UNBLOCK, taken(), nil) }
+// allowSignals unblocks, on this thread, the signals that replaceProgram has blocked. One thread is enough.
+func allowSignals() { _ = unix.PthreadSigmask(unix.SIG_UNBLOCK, handledSignals(), nil) }
 
-// openProgram opens a file to be executed. Nil without an error: there is no /proc to execute it from.
+// openProgram opens a file for execution. It returns nil without an error if there is no /proc to execute it from.
 func openProgram(path string) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -215,23 +217,24 @@ func openProgram(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// nameProcess gives this process the name of its program: one that was started from a descriptor is called by its
-// number.
+// nameProcess sets the name of this process to that of its program. A process that was started from a descriptor has the
+// descriptor's number as its name.
 func nameProcess() {
-	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0) // without /proc it has no name to be seen
+	// This fails without /proc, where nothing would show the name.
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 }
 
-// writeFD writes what a socket takes at once.
+// writeFD writes to a non-blocking socket once.
 func writeFD(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
 
-// shutdownWrite tells the other side of a socket that nothing follows.
+// shutdownWrite shuts down the sending direction of a socket.
 func shutdownWrite(f *os.File) {
 	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // the client may be gone
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }) // fails if the client has closed
 	}
 }
 
-// memoryFile is a file in memory that another process may write, too.
+// memoryFile returns a memory file that another process may write to.
 func memoryFile(name string) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Supported says whether this platform has worker processes.
+// Supported reports whether this platform has worker processes.
 const Supported = false
 
 func processAttributes(*Credential) *syscall.SysProcAttr { return nil }
@@ -22,13 +22,13 @@ func closeFD(int) {}
 
 func areSockets([]int) bool { return false }
 
-// rawHandle is for Linux.
+// rawHandle is used on Linux only.
 type rawHandle int
 
 // Close does nothing.
 func (rawHandle) Close() error { return nil }
 
-// SyscallConn fails.
+// SyscallConn returns ErrUnsupported.
 func (rawHandle) SyscallConn() (syscall.RawConn, error) { return nil, ErrUnsupported }
 
 func sealed([]byte) (*os.File, error) { return nil, ErrUnsupported }
