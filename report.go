@@ -74,7 +74,7 @@ func (p *primary) sample(ctx context.Context, w *cluster.Worker) telemetry.SlotR
 func (d *desk) samples(ctx context.Context) []telemetry.SlotReport {
 	for slot, n := range d.crew.dropped() {
 		if n > 0 {
-			d.totals.Own(slot, telemetry.Report{Limits: map[string]uint64{limitWorkerQueue: n}})
+			d.totals.SetOwn(slot, telemetry.Report{Limits: map[string]uint64{limitWorkerQueue: n}})
 		}
 	}
 	return d.crew.samples(ctx)

@@ -101,7 +101,11 @@ func (s Session) Values(ctx context.Context) (map[string][]byte, error) {
 
 // Get is one value; nil if there is none.
 func (s Session) Get(ctx context.Context, key string) ([]byte, error) {
-	values, err := s.Values(ctx)
+	store, id, err := s.store()
+	if err != nil {
+		return nil, err
+	}
+	values, err := store.Load(ctx, id, key)
 	return values[key], err
 }
 

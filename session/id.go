@@ -8,15 +8,16 @@ import (
 	"log/slog"
 )
 
-// ID names a session: a tag of 8 bytes that all sessions of a user share, and 16 random bytes. Who knows the id of an
-// anonymous session may resume it: it is a secret, and logs get its short form. In text and JSON it is a string of 48
-// hexadecimal digits. The zero ID is none.
+// ID identifies a session: a Tag, followed by 16 random bytes. Anyone who knows the id of an anonymous session can
+// resume it, so an id is a secret, and logs contain only its short form. In text and JSON, an ID is a string of 48
+// hexadecimal digits. The zero ID identifies no session.
 type ID [24]byte
 
-// Tag is what the ids of a user's sessions begin with. A store can use it to keep all sessions of a user in one place.
+// Tag is the beginning of an ID. All sessions of a named user have the same Tag, so that a store can keep them in one
+// place. The Tag of an anonymous session is random.
 type Tag [8]byte
 
-// NewID makes an id for a session of user. For an anonymous one, whose user is empty, the tag is random.
+// NewID returns a random id for a session of user. The user of an anonymous session is empty.
 func NewID(user string) ID {
 	var id ID
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead
@@ -27,7 +28,7 @@ func NewID(user string) ID {
 	return id
 }
 
-// ParseID reads the text form of an ID.
+// ParseID parses the text form of an ID. Its errors do not repeat the text, which may be a secret.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) != 2*len(id) {
@@ -39,10 +40,29 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// String is the text form.
+// TagOf returns the Tag of a named user.
+func TagOf(user string) Tag {
+	sum := sha256.Sum256([]byte("user\x00" + user))
+	return Tag(sum[:])
+}
+
+// Tag returns the first part of the id.
+func (id ID) Tag() Tag { return Tag(id[:len(Tag{})]) }
+
+// MayBelongTo reports whether the id can be that of a session of user. For an anonymous user, it is true for every id
+// but the zero ID.
+func (id ID) MayBelongTo(user string) bool {
+	return !id.IsZero() && (user == "" || id.Tag() == TagOf(user))
+}
+
+// IsZero reports whether the id is the zero ID.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// String returns the text form, which is a secret.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// Short is a form that names the session and does not open it: 8 hexadecimal digits. The zero ID's is empty.
+// Short returns 8 hexadecimal digits that identify the session in logs and cannot be used to resume it. For the zero ID
+// it returns the empty string.
 func (id ID) Short() string {
 	if id.IsZero() {
 		return ""
@@ -51,35 +71,17 @@ func (id ID) Short() string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// IsZero says whether this is no id.
-func (id ID) IsZero() bool { return id == ID{} }
-
-// LogValue is the short form.
+// LogValue returns the short form, so that log/slog never writes the secret.
 func (id ID) LogValue() slog.Value { return slog.StringValue(id.Short()) }
 
-// MarshalText is the text form.
+// MarshalText returns the text form.
 func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
 
-// UnmarshalText reads the text form.
+// UnmarshalText parses the text form.
 func (id *ID) UnmarshalText(b []byte) error {
 	v, err := ParseID(string(b))
 	*id = v
 	return err
-}
-
-// Tag returns the part of the id that all sessions of its user share.
-func (id ID) Tag() Tag { return Tag(id[:len(Tag{})]) }
-
-// MayBelongTo reports whether the id can be one of a user's: those of a named user begin with the user's tag. The zero
-// ID belongs to nobody.
-func (id ID) MayBelongTo(user string) bool {
-	return !id.IsZero() && (user == "" || id.Tag() == TagOf(user))
-}
-
-// TagOf returns the tag of a named user.
-func TagOf(user string) Tag {
-	sum := sha256.Sum256([]byte("user\x00" + user))
-	return Tag(sum[:])
 }
 
 var _ slog.LogValuer = ID{}

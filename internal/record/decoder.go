@@ -28,6 +28,9 @@ func NewDecoder[T string | []byte](b T) Decoder[T] { return Decoder[T]{rest: b} 
 // Err returns the first error.
 func (d *Decoder[T]) Err() error { return d.err }
 
+// Len returns the number of bytes that are left.
+func (d *Decoder[T]) Len() int { return len(d.rest) }
+
 // More reports whether there is input left.
 func (d *Decoder[T]) More() bool { return len(d.rest) > 0 }
 

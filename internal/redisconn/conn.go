@@ -1,4 +1,5 @@
-// Package redisconn connects to Redis and runs scripts there.
+// Package redisconn connects to Redis, runs scripts there, and tells apart whose fault an error is. The session store
+// and the feed of revocations use it.
 package redisconn
 
 import (
@@ -6,120 +7,107 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/expedite-go/expedite/session"
 	"github.com/redis/rueidis"
+
+	"github.com/expedite-go/expedite/session"
 )
 
-// DefaultTimeout bounds calls if Config.Timeout is not set.
-const DefaultTimeout = time.Second
+const (
+	// DefaultTimeout limits the time of a call if Open is given none.
+	DefaultTimeout = time.Second
+	// DefaultPrefix is the prefix of all keys that a server uses, unless it is configured otherwise.
+	DefaultPrefix = "expedite:"
+)
 
-// DefaultPrefix is what all keys of the program begin with, unless it is told otherwise.
-const DefaultPrefix = "expedite:"
-
-// Conn is a connection to a Redis server, its Sentinels' master, or a Cluster, of version 6.2 or later. It connects in
-// the background and reconnects for as long as it is open. It is safe for concurrent use. Make one with [Open].
+// Conn is a client of a Redis server, of the master of a Sentinel group, or of a Cluster, of version 6.2 or later. It
+// connects in the background, and reconnects when a connection is lost. It is safe for concurrent use. Make one with
+// [Open].
 type Conn struct {
 	timeout time.Duration
 	option  rueidis.ClientOption
 
-	client atomic.Pointer[rueidis.Client]
-	fault  atomic.Pointer[error] // of the latest attempt to connect
-	tried  chan struct{}         // closed after the first one
-	slots  chan struct{}         // one for each call under way
+	client atomic.Pointer[rueidis.Client] // nil until the first connection
+	fault  atomic.Pointer[error]          // of the latest attempt to connect
+	tried  chan struct{}                  // closed after the first attempt
+	calls  chan *call                     // to the senders
 	done   chan struct{}
 	close  sync.Once
-	tasks  sync.WaitGroup
+	tasks  sync.WaitGroup // the attempts to connect, and the senders
+
+	mu      sync.Mutex
+	senders int
+	closed  bool
 }
 
-// Pauses between attempts to connect, of which a random part is taken.
 const (
-	redisFirstPause = 100 * time.Millisecond
-	redisLastPause  = 10 * time.Second
+	firstPause = 100 * time.Millisecond // before the second attempt to connect, on average half of it
+	lastPause  = 10 * time.Second       // the longest pause between two attempts
+
+	// Requests are small and there are many workers: buffers are smaller than the client's defaults.
+	bufferSize = 32 << 10
+	ringScale  = 10 // 2^10 calls of the senders fit in the queue of a connection: it never blocks
+
+	sentinelRefresh = 2 * time.Second // between two looks at the Sentinels: their announcements can get lost
+	maxRedirects    = 5               // of one command in a cluster
 )
 
-// Buffers of a connection to Redis: requests are small, and there are many workers.
-const (
-	redisBuffer = 32 << 10
-	redisRing   = 10 // 2^10 commands under way
-	redisSlots  = 512
+var (
+	errConnecting = errors.New("session: not connected to Redis yet")
+	errClosed     = errors.New("session: the connection to Redis is closed")
 )
 
-const (
-	redisRefresh   = 2 * time.Second // between two looks at the Sentinels: an announcement can be missed
-	redisRedirects = 5               // of one command in a cluster
-)
-
-// errConnecting says that there is no connection yet.
-var errConnecting = errors.New("session: not connected to Redis yet")
-
-// Open connects to the Redis that a URL names: redis://user:password@host:6379/0, rediss:// with TLS, unix:///path,
+// Open returns a client of the Redis at a URL: redis://user:password@host:6379/0, rediss:// with TLS, unix:///path,
 // redis+sentinel://host:26379,host:26379/master/0, redis+cluster://host:6379,host:6379. It returns at once, and fails
-// only if the URL is invalid. Until the first attempt to connect succeeds, all calls fail with session.ErrUnavailable.
-// A timeout of 0 means DefaultTimeout. Close it.
+// only if the URL is invalid: until the first connection is established, calls fail with session.ErrUnavailable. A
+// timeout of 0 means DefaultTimeout. Close the Conn when it is no longer needed.
 func Open(rawURL string, timeout time.Duration) (*Conn, error) {
-	r := &Conn{
-		timeout: timeout, tried: make(chan struct{}), slots: make(chan struct{}, redisSlots), done: make(chan struct{}),
-	}
-	if r.timeout <= 0 {
-		r.timeout = DefaultTimeout
+	c := &Conn{timeout: timeout, tried: make(chan struct{}), calls: make(chan *call), done: make(chan struct{})}
+	if c.timeout <= 0 {
+		c.timeout = DefaultTimeout
 	}
 	var err error
-	if r.option, err = parseURL(rawURL); err != nil {
+	if c.option, err = parseURL(rawURL); err != nil {
 		return nil, fmt.Errorf("session: Redis: %w", err)
 	}
-	r.setOptions()
-	r.tasks.Go(r.connect) // ends with its success, or with Close
-	return r, nil
+	c.setOptions()
+	c.tasks.Go(c.connect) // ends when it has succeeded, or with Close
+	return c, nil
 }
 
-// Wait blocks until the first attempt to connect has ended, for no longer than a call may take.
-func (r *Conn) Wait(ctx context.Context) {
-	wait := time.NewTimer(r.timeout)
-	defer wait.Stop()
-	select {
-	case <-r.tried:
-	case <-wait.C:
-	case <-ctx.Done():
-	}
-}
-
-// Timeout returns the bound of one call.
-func (r *Conn) Timeout() time.Duration { return r.timeout }
-
-func (r *Conn) setOptions() {
-	o := &r.option
+func (c *Conn) setOptions() {
+	o := &c.option
 	o.ClientName, o.ClientSetInfo = "expedite", []string{}
-	// An Attach that is sent again would make a second session.
+	// A retried Attach would create a second session.
 	o.DisableCache, o.DisableRetry, o.PipelineMultiplex = true, true, -1
-	// Else nobody notices the end of an idle connection, and the next call fails.
+	// Without a background reader, the end of an idle connection would only be noticed by the next call, which would
+	// fail.
 	o.AlwaysPipelining = true
-	o.RingScaleEachConn, o.ReadBufferEachConn, o.WriteBufferEachConn = redisRing, redisBuffer, redisBuffer
-	o.Dialer.Timeout, o.ConnWriteTimeout = r.timeout, max(r.timeout, time.Second)
-	o.Sentinel.Dialer.Timeout, o.Sentinel.ClientName = r.timeout, o.ClientName
+	o.RingScaleEachConn, o.ReadBufferEachConn, o.WriteBufferEachConn = ringScale, bufferSize, bufferSize
+	o.Dialer.Timeout, o.ConnWriteTimeout = c.timeout, max(c.timeout, time.Second)
+	o.Sentinel.Dialer.Timeout, o.Sentinel.ClientName = c.timeout, o.ClientName
 	if o.Sentinel.MasterSet != "" {
-		o.Sentinel.TopologyRefreshInterval = redisRefresh
+		o.Sentinel.TopologyRefreshInterval = sentinelRefresh
 	}
-	o.ClusterOption.MaxMovedRedirections = redisRedirects
+	o.ClusterOption.MaxMovedRedirections = maxRedirects
 }
 
-// connect makes the client, which looks after its connections from then on. It ends then, or with Close.
-func (r *Conn) connect() {
+// connect creates the client, which maintains its connections from then on.
+func (c *Conn) connect() {
 	first := true
-	for pause := redisFirstPause; ; pause = min(2*pause, redisLastPause) {
-		client, err := rueidis.NewClient(r.option)
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		client, err := rueidis.NewClient(c.option)
 		err = withoutArgs(err)
 		if err == nil {
-			r.client.Store(&client)
+			c.client.Store(&client)
 		} else {
-			r.fault.Store(&err)
+			c.fault.Store(&err)
 		}
 		if first {
-			close(r.tried)
+			close(c.tried)
 			first = false
 		}
 		if err == nil {
@@ -127,76 +115,52 @@ func (r *Conn) connect() {
 		}
 		select {
 		case <-time.After(rand.N(pause) + time.Millisecond):
-		case <-r.done:
+		case <-c.done:
 			return
 		}
 	}
 }
 
-// Close lets the connections go.
-func (r *Conn) Close() error {
-	r.close.Do(func() {
-		close(r.done)
-		r.tasks.Wait()
-		if c := r.client.Load(); c != nil {
-			(*c).Close()
+// Wait blocks until the first attempt to connect has succeeded or failed, but no longer than the timeout of a call.
+func (c *Conn) Wait(ctx context.Context) {
+	timeout := time.NewTimer(c.timeout)
+	defer timeout.Stop()
+	select {
+	case <-c.tried:
+	case <-timeout.C:
+	case <-ctx.Done():
+	}
+}
+
+// Close closes the connections. Calls that are under way fail.
+func (c *Conn) Close() error {
+	c.close.Do(func() {
+		close(c.done)
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		if client := c.client.Load(); client != nil {
+			(*client).Close()
+		}
+		c.tasks.Wait()
+		if client := c.client.Load(); client != nil { // connected meanwhile
+			(*client).Close()
 		}
 	})
 	return nil
 }
 
-// Client returns the client, or why there is none.
-func (r *Conn) Client() (rueidis.Client, error) {
-	if c := r.client.Load(); c != nil {
-		return *c, nil
+// Client returns the client for what Conn has no method for, or an error if there is no connection yet. Such requests
+// need a timeout of their own.
+func (c *Conn) Client() (rueidis.Client, error) {
+	if client := c.client.Load(); client != nil {
+		return *client, nil
 	}
-	if err := r.fault.Load(); err != nil {
+	if err := c.fault.Load(); err != nil {
 		return nil, session.Unavailable(*err)
 	}
 	return nil, session.Unavailable(errConnecting)
 }
 
-// away are the beginnings of what a server says that is there and cannot do its work. The rest of its errors are
-// ours.
-var away = []string{
-	"OOM ", "READONLY ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN", "TRYAGAIN ", "NOREPLICAS ", "MISCONF ", "NOAUTH ",
-	"WRONGPASS ", "NOPERM ", "BUSY ", "DENIED ", "MOVED ", "ASK ", "ERR max number of clients", "ERR unknown command",
-}
-
-// denied is what scripts say of a user who may not do what they do. Which command that was, they do not say.
-var denied = []string{"executing the script can't ", "ACL failure in script"}
-
-// withoutArgs leaves out of an error what Redis repeats of a command that it does not know: it may hold a password.
-func withoutArgs(err error) error {
-	if err == nil {
-		return nil
-	}
-	if text, _, found := strings.Cut(err.Error(), ", with args"); found {
-		return errors.New(text)
-	}
-	return err
-}
-
-// Error makes an error of the store of one of Redis.
-func Error(err error) error {
-	if err == nil {
-		return nil
-	}
-	said, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return session.Unavailable(err) // of the connection, or of the time
-	}
-	text := said.Error()
-	for _, a := range away {
-		// Inside of a script, the error is quoted.
-		if strings.HasPrefix(text, a) || strings.Contains(text, "-"+a) || strings.Contains(text, " "+a) {
-			return session.Unavailable(withoutArgs(err))
-		}
-	}
-	for _, d := range denied {
-		if strings.Contains(text, d) {
-			return session.Unavailable(withoutArgs(err))
-		}
-	}
-	return fmt.Errorf("session: Redis: %w", withoutArgs(err))
-}
+// Timeout returns the time limit of a call.
+func (c *Conn) Timeout() time.Duration { return c.timeout }

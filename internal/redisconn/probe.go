@@ -29,7 +29,7 @@ func NewProbe(rawURL string) (*Probe, error) {
 	}
 	o.ClientName, o.ClientSetInfo, o.DisableCache, o.DisableRetry = "expedite", []string{}, true, true
 	o.AlwaysPipelining, o.PipelineMultiplex = false, -1
-	o.ReadBufferEachConn, o.WriteBufferEachConn = redisBuffer, redisBuffer
+	o.ReadBufferEachConn, o.WriteBufferEachConn = bufferSize, bufferSize
 	dial := o.DialCtxFn
 	if dial == nil {
 		dial = dialTCP

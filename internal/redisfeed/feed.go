@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/expedite-go/expedite/internal/redisconn"
 	"github.com/expedite-go/expedite/session"
 )
@@ -118,9 +116,7 @@ func (f *Feed) Publish(ctx context.Context, entry []byte, until time.Time) error
 
 // announce tells those who listen now. What has no colon is no entry.
 func (f *Feed) announce(ctx context.Context, message string) error {
-	return redisconn.Error(f.conn.Do(ctx, func(b rueidis.Builder) rueidis.Completed {
-		return b.Publish().Channel(f.key).Message(message).Build()
-	}).Error())
+	return f.conn.Publish(ctx, f.key, message)
 }
 
 // store keeps entries. Without any it says whether it could.

@@ -87,7 +87,8 @@ func TestFeedKept(t *testing.T) {
 	}
 }
 
-// TestFeedTrouble: after a server was lost, what was published meanwhile and is kept is heard, and what was heard is not.
+// TestFeedTrouble: after a server was lost, what was published meanwhile and is kept is heard, and what was heard is
+// not.
 func TestFeedTrouble(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	ctx, hour := t.Context(), time.Now().Add(time.Hour)

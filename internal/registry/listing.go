@@ -98,11 +98,21 @@ func (s *Server) Live(ctx context.Context, after string, limit int) ([]session.S
 	})
 	slices.SortFunc(conns, func(a, b LiveConn) int { return cmp.Compare(a.Conn, b.Conn) })
 	conns = slices.CompactFunc(conns, func(a, b LiveConn) bool { return a.Conn == b.Conn }) // one that moves is in two
+	conns = conns[:min(len(conns), limit)]
+	ids := make([]session.ID, len(conns))
+	for i, c := range conns {
+		ids[i] = c.Session
+	}
+	known := make(map[session.ID]session.Session, len(conns))
+	found, _ := s.store.Find(ctx, ids...) // without the store, the list has what the workers know
+	for _, one := range found {
+		known[one.ID] = one
+	}
 	var list []session.Session
-	for _, c := range conns[:min(len(conns), limit)] {
-		one := session.Session{ID: c.Session, User: c.User}
-		if known, err := s.store.Find(ctx, c.Session); err == nil {
-			one = known
+	for _, c := range conns {
+		one, ok := known[c.Session]
+		if !ok {
+			one = session.Session{ID: c.Session, User: c.User}
 		}
 		one.Place = session.Place{Node: s.node, Conn: uint64(c.Conn)}
 		list = append(list, one)

@@ -209,7 +209,7 @@ func TestMissedRevocations(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	_ = first.store.Close()
+	first.Close()
 }
 
 // TestWorkerWaitsForItsPrimary: before it serves, as long as there is one.

@@ -4,36 +4,36 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"time"
 
+	"github.com/expedite-go/expedite/internal/record"
 	"github.com/expedite-go/expedite/internal/sessionwire"
 	"github.com/expedite-go/expedite/session"
 )
 
-// A request is the version (1), an operation (1) and its arguments as codec.go writes them; an answer is a code (1) and
-// the result, or the error's text. Numbers are for ever: both sides may be of different releases.
 const wireVersion = 1
 
+// Operations.
 const (
-	opAttach byte = iota + 1
+	opAttach byte = iota + 1 // Attach and Claim in one step, as earlier releases do it
 	opDetach
 	opTouch
 	opRestore
-	opLoad
+	opLoad // of all values
 	opSave
-	opFind
-	opList
+	opFind // of one session
+	opList // of the first page
 	opDrop
 	opPutTicket
 	opTakeTicket
-	opReserve // Attach; opAttach, of releases before it, is Attach and Claim at once
+	opReserve // Attach
 	opClaim
 	opDiscard
 	opListPage
+	opFindMany
+	opLoadKeys
 )
 
-// The codes of answers.
+// Codes of answers.
 const (
 	codeOK byte = iota
 	codeFailed
@@ -45,16 +45,19 @@ const (
 	codeDeferred
 )
 
-// codes are those of the errors that callers branch on.
+// codes are the codes of the errors that callers distinguish.
 var codes = map[byte]error{
 	codeNotFound: session.ErrNotFound, codeTooMany: session.ErrTooManySessions, codeTooLarge: session.ErrTooLarge,
 	codeFull: session.ErrFull, codeUnavailable: session.ErrUnavailable, codeDeferred: session.ErrDeferred,
 }
 
-// errRequest says that a request makes no sense here.
+// errRequest means that the other end does not understand a request. Its text is part of the format.
 var errRequest = errors.New("session: bad request")
 
-// appendError is the answer that says err.
+// request returns the beginning of a request.
+func request(op byte) []byte { return []byte{wireVersion, op} }
+
+// appendError appends the answer for an error.
 func appendError(dst []byte, err error) []byte {
 	code := codeFailed
 	for c, one := range codes {
@@ -65,99 +68,103 @@ func appendError(dst []byte, err error) []byte {
 	return append(append(dst, code), err.Error()...)
 }
 
-// parseError is the error of an answer; nil if it has none.
+// parseError returns the error of an answer, or nil if it has a result.
 func parseError(answer []byte) error {
 	switch {
 	case len(answer) == 0:
-		return session.Unavailable(sessionwire.ErrCut)
+		return session.Unavailable(record.ErrCutOff)
 	case answer[0] == codeOK:
 		return nil
 	}
-	if err, ok := codes[answer[0]]; ok {
-		return &remoteError{err, string(answer[1:])}
+	code, text := answer[0], answer[1:]
+	if err, ok := codes[code]; ok {
+		return &remoteError{err, string(text)}
 	}
-	if bytes.HasPrefix(answer[1:], []byte(errRequest.Error())) { // the other side is of an earlier release
-		return session.Unavailable(&remoteError{errRequest, string(answer[1:])})
+	if bytes.HasPrefix(text, []byte(errRequest.Error())) {
+		return session.Unavailable(&remoteError{errRequest, string(text)})
 	}
-	return session.Unavailable(fmt.Errorf("%s", answer[1:]))
+	return session.Unavailable(errors.New(string(text)))
 }
 
-// remoteError is an error of the other side: what callers branch on, with the text that it had there.
+// remoteError is an error of the other end: one that callers distinguish, with the text that it had there.
 type remoteError struct {
 	is   error
 	text string
 }
 
-// Error is the text.
+// Error returns the text.
 func (e *remoteError) Error() string { return e.text }
 
-// Unwrap is what callers branch on.
+// Unwrap returns the error that callers distinguish.
 func (e *remoteError) Unwrap() error { return e.is }
 
-// reader reads requests and answers.
-type reader struct{ *sessionwire.Reader }
+// decoder reads requests and answers.
+type decoder struct{ *sessionwire.Decoder }
 
-func newReader(b []byte) *reader { return &reader{sessionwire.NewReader(b)} }
+func newDecoder(b []byte) *decoder { return &decoder{sessionwire.NewDecoder(b)} }
+
+// batch reads a list of at most session.MaxBatch sessions.
+func (d *decoder) batch() []session.Session { return d.Sessions(session.MaxBatch) }
 
 func appendAttach(dst []byte, a session.Attach) []byte {
 	dst = append(dst, a.ID[:]...)
-	dst = sessionwire.AppendText(dst, a.User)
-	// Nil leaves the parameters of a resumed session, empty ones do not.
-	if a.Params == nil {
+	dst = record.AppendText(dst, a.User)
+	if a.Params == nil { // nil leaves the parameters of a resumed session alone, an empty map removes them
 		dst = append(dst, 0)
 	} else {
 		dst = sessionwire.AppendParams(append(dst, 1), a.Params)
 	}
 	dst = sessionwire.AppendPlace(dst, a.Place)
-	dst = binary.AppendVarint(binary.AppendVarint(dst, int64(a.Policy.TTL)), int64(a.Policy.MaxPerUser))
-	return binary.AppendVarint(append(dst, bit(a.Policy.Refuse)), int64(a.Policy.Stale))
+	dst = binary.AppendVarint(dst, int64(a.Policy.TTL))
+	dst = binary.AppendVarint(dst, int64(a.Policy.MaxPerUser))
+	dst = append(dst, flag(a.Policy.Refuse))
+	return binary.AppendVarint(dst, int64(a.Policy.Stale))
 }
 
-func (r *reader) attach() (a session.Attach) {
-	a.ID, a.User = r.ID(), r.Text()
-	if r.Byte() == 1 {
-		if a.Params = r.Params(); a.Params == nil {
+func (d *decoder) attach() (a session.Attach) {
+	a.ID, a.User = d.ID(), d.String()
+	if d.Bool() {
+		if a.Params = d.Params(); a.Params == nil {
 			a.Params = map[string]string{}
 		}
 	}
-	a.Place = r.Place()
-	a.Policy.TTL, a.Policy.MaxPerUser = time.Duration(r.Int()), int(r.Int())
-	a.Policy.Refuse, a.Policy.Stale = r.Byte() == 1, time.Duration(r.Int())
+	a.Place = d.Place()
+	a.Policy.TTL, a.Policy.MaxPerUser = d.Duration(), int(d.Varint())
+	a.Policy.Refuse, a.Policy.Stale = d.Bool(), d.Duration()
 	return a
 }
 
+// appendAttached appends the result of opAttach.
 func appendAttached(dst []byte, a session.Attached) []byte {
-	dst = append(sessionwire.AppendSession(dst, a.Session), bit(a.Resumed))
+	dst = append(sessionwire.AppendSession(dst, a.Session), flag(a.Resumed))
 	return sessionwire.AppendSessions(sessionwire.AppendPlace(dst, a.Replaced), a.Evicted)
 }
 
-func (r *reader) attached() session.Attached {
-	return session.Attached{
-		Session: r.Session(), Resumed: r.Byte() == 1, Replaced: r.Place(), Evicted: r.Sessions(maxAnswer),
-	}
+func (d *decoder) attached() session.Attached {
+	return session.Attached{Session: d.Session(), Resumed: d.Bool(), Replaced: d.Place(), Evicted: d.Sessions(maxEvicted)}
 }
 
-// appendReserved is the answer to an Attach: it has taken nothing from anyone.
+// appendReserved appends the result of opReserve, which takes nothing from other connections.
 func appendReserved(dst []byte, a session.Attached) []byte {
-	return append(sessionwire.AppendSession(dst, a.Session), bit(a.Resumed), bit(a.Pending))
+	return append(sessionwire.AppendSession(dst, a.Session), flag(a.Resumed), flag(a.Pending))
 }
 
-func (r *reader) reserved() session.Attached {
-	return session.Attached{Session: r.Session(), Resumed: r.Byte() == 1, Pending: r.Byte() == 1}
+func (d *decoder) reserved() session.Attached {
+	return session.Attached{Session: d.Session(), Resumed: d.Bool(), Pending: d.Bool()}
 }
 
-// appendClaimed is the answer to a Claim.
+// appendClaimed appends the result of opClaim.
 func appendClaimed(dst []byte, a session.Attached) []byte {
-	return append(appendAttached(dst, a), bit(a.Pending))
+	return append(appendAttached(dst, a), flag(a.Pending))
 }
 
-func (r *reader) claimed() session.Attached {
-	a := r.attached()
-	a.Pending = r.Byte() == 1
+func (d *decoder) claimed() session.Attached {
+	a := d.attached()
+	a.Pending = d.Bool()
 	return a
 }
 
-func bit(is bool) byte {
+func flag(is bool) byte {
 	if is {
 		return 1
 	}
@@ -168,9 +175,9 @@ func appendPage(dst []byte, p session.Page) []byte {
 	return binary.AppendVarint(sessionwire.AppendTime(append(dst, p.ID[:]...), p.Created), int64(p.Max))
 }
 
-func (r *reader) page() session.Page {
-	return session.Page{ID: r.ID(), Created: sessionwire.FromMicros(r.Int()), Max: int(r.Int())}
+func (d *decoder) page() session.Page {
+	return session.Page{ID: d.ID(), Created: d.Time(), Max: int(d.Varint())}
 }
 
-// maxAnswer bounds the sessions in an answer.
-const maxAnswer = 1 << 20
+// maxEvicted limits the evicted sessions in an answer. opAttach evicts any number at once.
+const maxEvicted = 1 << 20

@@ -12,13 +12,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/record"
 	"github.com/expedite-go/expedite/session"
 )
-
-// AppendText appends a string with its length.
-func AppendText[T string | []byte](dst []byte, s T) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
-}
 
 // AppendTime appends a time.
 func AppendTime(dst []byte, t time.Time) []byte { return binary.AppendVarint(dst, Micros(t)) }
@@ -41,7 +37,7 @@ func FromMicros(n int64) time.Time {
 
 // AppendPlace appends a place.
 func AppendPlace(dst []byte, p session.Place) []byte {
-	return binary.AppendUvarint(AppendText(dst, p.Node), p.Conn)
+	return binary.AppendUvarint(record.AppendText(dst, p.Node), p.Conn)
 }
 
 // AppendParams appends the parameters of a session.
@@ -49,12 +45,12 @@ func AppendParams(dst []byte, params map[string]string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(params)))
 	if len(params) == 1 { // the usual case needs no sorted copy of the keys
 		for k, v := range params {
-			dst = AppendText(AppendText(dst, k), v)
+			dst = record.AppendText(record.AppendText(dst, k), v)
 		}
 		return dst
 	}
 	for _, k := range slices.Sorted(maps.Keys(params)) {
-		dst = AppendText(AppendText(dst, k), params[k])
+		dst = record.AppendText(record.AppendText(dst, k), params[k])
 	}
 	return dst
 }
@@ -63,7 +59,7 @@ func AppendParams(dst []byte, params map[string]string) []byte {
 func AppendValues(dst []byte, values map[string][]byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(values)))
 	for _, k := range slices.Sorted(maps.Keys(values)) {
-		dst = AppendText(AppendText(dst, k), values[k])
+		dst = record.AppendText(record.AppendText(dst, k), values[k])
 	}
 	return dst
 }
@@ -72,12 +68,12 @@ func AppendValues(dst []byte, values map[string][]byte) []byte {
 func AppendChanges(dst []byte, changes session.Changes) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(changes)))
 	for k, v := range changes {
-		dst = AppendText(dst, k)
+		dst = record.AppendText(dst, k)
 		if v == nil {
 			dst = append(dst, 0)
 			continue
 		}
-		dst = AppendText(append(dst, 1), v)
+		dst = record.AppendText(append(dst, 1), v)
 	}
 	return dst
 }
@@ -85,11 +81,20 @@ func AppendChanges(dst []byte, changes session.Changes) []byte {
 // AppendSession appends a session without its values.
 func AppendSession(dst []byte, s session.Session) []byte {
 	dst = append(dst, s.ID[:]...)
-	dst = AppendText(dst, s.User)
+	dst = record.AppendText(dst, s.User)
 	dst = AppendParams(dst, s.Params)
 	dst = AppendTime(AppendTime(dst, s.Created), s.Seen)
 	dst = binary.AppendVarint(dst, int64(s.TTL))
 	return AppendPlace(dst, s.Place)
+}
+
+// AppendKeys appends keys of values.
+func AppendKeys(dst []byte, keys []string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(keys)))
+	for _, k := range keys {
+		dst = record.AppendText(dst, k)
+	}
+	return dst
 }
 
 // AppendSaved appends a session with its values.

@@ -3,6 +3,7 @@ package storeguard
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/expedite-go/expedite/session"
@@ -131,11 +132,11 @@ func (g *Guard) Restore(ctx context.Context, list []session.Saved) (superseded [
 }
 
 // Load is Store's: with the writes that are still queued.
-func (g *Guard) Load(ctx context.Context, id session.ID) (values map[string][]byte, err error) {
+func (g *Guard) Load(ctx context.Context, id session.ID, keys ...string) (values map[string][]byte, err error) {
 	ctx, cancel := g.bound(ctx)
 	defer cancel()
 	was, err := g.inSpare(ctx, id, func(ctx context.Context) (err error) {
-		values, err = g.spare.Load(ctx, id)
+		values, err = g.spare.Load(ctx, id, keys...)
 		return err
 	})
 	if was {
@@ -143,7 +144,7 @@ func (g *Guard) Load(ctx context.Context, id session.ID) (values map[string][]by
 	}
 	waiting := g.waitingOf(id)
 	_, err = g.ask(ctx, func(ctx context.Context) (err error) {
-		values, err = g.main.Load(ctx, id)
+		values, err = g.main.Load(ctx, id, keys...)
 		return err
 	})
 	if err != nil {
@@ -151,6 +152,9 @@ func (g *Guard) Load(ctx context.Context, id session.ID) (values map[string][]by
 	}
 	for _, changes := range waiting {
 		for k, v := range changes {
+			if len(keys) > 0 && !slices.Contains(keys, k) {
+				continue
+			}
 			if v == nil {
 				delete(values, k)
 			} else {
@@ -181,22 +185,51 @@ func (g *Guard) Save(ctx context.Context, id session.ID, changes session.Changes
 	return g.put(id, changes)
 }
 
-// Find is Store's.
-func (g *Guard) Find(ctx context.Context, id session.ID) (s session.Session, err error) {
+// Find implements session.Store.
+func (g *Guard) Find(ctx context.Context, ids ...session.ID) (found []session.Session, err error) {
 	ctx, cancel := g.bound(ctx)
 	defer cancel()
-	was, err := g.inSpare(ctx, id, func(ctx context.Context) (err error) {
-		s, err = g.spare.Find(ctx, id)
-		return err
-	})
-	if was {
-		return s, err
+	if len(ids) == 0 {
+		return nil, nil
 	}
-	_, err = g.ask(ctx, func(ctx context.Context) (err error) {
-		s, err = g.main.Find(ctx, id)
-		return err
-	})
-	return s, err
+	var main []session.ID
+	by := make(map[session.ID]session.Session, len(ids))
+	for _, id := range ids {
+		was, err := g.inSpare(ctx, id, func(ctx context.Context) error {
+			list, err := g.spare.Find(ctx, id)
+			if err == nil && len(list) == 0 {
+				return session.ErrNotFound
+			}
+			if err == nil {
+				by[id] = list[0]
+			}
+			return err
+		})
+		if was && err != nil {
+			return nil, err
+		}
+		if !was {
+			main = append(main, id)
+		}
+	}
+	if len(main) > 0 {
+		_, err = g.ask(ctx, func(ctx context.Context) error {
+			list, err := g.main.Find(ctx, main...)
+			for _, s := range list {
+				by[s.ID] = s
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range ids {
+		if s, ok := by[id]; ok {
+			found = append(found, s)
+		}
+	}
+	return found, nil
 }
 
 // List is Store's.

@@ -65,7 +65,7 @@ func (g *Guard) Released(id session.ID) {
 // Adopt takes what another Guard's Carry has given. place is the session's connection. The writes are taken even if the
 // queue is full: whoever wrote them was told that they are not lost.
 func (g *Guard) Adopt(id session.ID, place session.Place, carried []byte) error {
-	r := sessionwire.NewReader(carried)
+	r := sessionwire.NewDecoder(carried)
 	flags := r.Byte()
 	n := r.Count(1, maxCarried)
 	list := make([]session.Changes, n)

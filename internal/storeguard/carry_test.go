@@ -17,8 +17,8 @@ func second(t *testing.T, main, spare *stub) *storeguard.Guard {
 	return g
 }
 
-// TestGuardCarry: what a worker leaves behind in an outage when its connections move is in the main store at its end, in
-// order, and once.
+// TestGuardCarry: what a worker leaves behind in an outage when its connections move is in the main store at its end,
+// in order, and once.
 func TestGuardCarry(t *testing.T) {
 	ctx := t.Context()
 	g, main, spare := guarded(t, storeguard.Config{})

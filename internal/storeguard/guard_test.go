@@ -29,14 +29,27 @@ func attach(t *testing.T, s session.Store, user string, conn uint64) session.Ses
 	return a.Session
 }
 
+// findOne returns a session, or ErrNotFound.
+func findOne(ctx context.Context, s session.Store, id session.ID) (session.Session, error) {
+	list, err := s.Find(ctx, id)
+	switch {
+	case err != nil:
+		return session.Session{}, err
+	case len(list) == 0:
+		return session.Session{}, session.ErrNotFound
+	}
+	return list[0], nil
+}
+
 // TestGuardStore: a guard keeps to the contract while nothing is wrong.
 func TestGuardStore(t *testing.T) {
+	const emptyTTL = 150 * time.Millisecond
 	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
 		clock := sessiontest.NewClock()
-		main := memstore.New(memstore.Config{Now: clock.Now, EmptyTTL: sessiontest.EmptyTTL})
+		main := memstore.New(memstore.Config{Now: clock.Now, EmptyTTL: emptyTTL})
 		g := storeguard.New(storeguard.Config{Main: main, Spare: memstore.New(memstore.Config{})})
 		t.Cleanup(func() { _ = g.Close() })
-		return sessiontest.Subject{Store: g, Advance: clock.Advance}
+		return sessiontest.Subject{Store: g, Advance: clock.Advance, EmptyTTL: emptyTTL}
 	})
 }
 
@@ -104,16 +117,16 @@ func TestGuardOutage(t *testing.T) {
 	if v, err := main.Load(ctx, old.ID); err != nil || string(v["n"]) != "2" || len(v) != 1 {
 		t.Errorf("the old one: got %q, %v, want what was saved last", v, err)
 	}
-	if s, err := main.Find(ctx, old.ID); err != nil || !s.Place.IsZero() {
+	if s, err := findOne(ctx, main, old.ID); err != nil || !s.Place.IsZero() {
 		t.Errorf("the old one: got %+v, %v, want it without its connection", s, err)
 	}
-	if s, err := main.Find(ctx, fresh.ID); err != nil || s.Place.Conn != 3 {
+	if s, err := findOne(ctx, main, fresh.ID); err != nil || s.Place.Conn != 3 {
 		t.Errorf("the provisional one: got %+v, %v", s, err)
 	}
 	if v, err := main.Load(ctx, fresh.ID); err != nil || string(v["k"]) != "v" {
 		t.Errorf("its values: got %q, %v", v, err)
 	}
-	_, err = spare.Find(ctx, fresh.ID)
+	_, err = findOne(ctx, spare, fresh.ID)
 	wantErr(t, "its copy", err, session.ErrNotFound)
 	if v, err := g.TakeTicket(ctx, [32]byte{1}); err != nil || string(v) != "t" {
 		t.Errorf("TakeTicket: got %q, %v", v, err)
@@ -177,7 +190,7 @@ func TestGuardRefusedLater(t *testing.T) {
 	good, bad := attach(t, g, "carol", 2), attach(t, g, "dave", 3)
 	main.hook(func(_ context.Context, op string) error {
 		if op == "restore" {
-			if _, err := spare.Find(ctx, bad.ID); err == nil && g.Stats().Refused < 1 {
+			if _, err := findOne(ctx, spare, bad.ID); err == nil && g.Stats().Refused < 1 {
 				return session.ErrTooLarge // both at once, and then the first of the two
 			}
 		}
@@ -189,7 +202,7 @@ func TestGuardRefusedLater(t *testing.T) {
 	}
 	moved := 0
 	for _, id := range []session.ID{good.ID, bad.ID} {
-		if _, err := main.Find(ctx, id); err == nil {
+		if _, err := findOne(ctx, main, id); err == nil {
 			moved++
 		}
 	}
@@ -230,7 +243,7 @@ func TestGuardWhileMoving(t *testing.T) {
 				return err
 			},
 			func(t *testing.T, main session.Store, id session.ID) {
-				if s, err := main.Find(t.Context(), id); err != nil || s.Place.Conn != 9 {
+				if s, err := findOne(t.Context(), main, id); err != nil || s.Place.Conn != 9 {
 					t.Errorf("got %+v, %v", s, err)
 				}
 			},
@@ -245,7 +258,7 @@ func TestGuardWhileMoving(t *testing.T) {
 				return err
 			},
 			func(t *testing.T, main session.Store, id session.ID) {
-				_, err := main.Find(t.Context(), id)
+				_, err := findOne(t.Context(), main, id)
 				wantErr(t, "Find", err, session.ErrNotFound)
 			},
 		},
@@ -255,7 +268,7 @@ func TestGuardWhileMoving(t *testing.T) {
 				return g.Detach(ctx, []session.Ref{{ID: id, Conn: 2}})
 			},
 			func(t *testing.T, main session.Store, id session.ID) {
-				if s, err := main.Find(t.Context(), id); err != nil || !s.Place.IsZero() {
+				if s, err := findOne(t.Context(), main, id); err != nil || !s.Place.IsZero() {
 					t.Errorf("got %+v, %v", s, err)
 				}
 			},
@@ -307,8 +320,8 @@ func TestGuardTicketOnce(t *testing.T) {
 	wantErr(t, "the spare store", err, session.ErrNotFound)
 }
 
-// TestGuardOtherWorkersTicket: a ticket that another worker put into the spare store is taken, though this one was never
-// without the main store.
+// TestGuardOtherWorkersTicket: a ticket that another worker put into the spare store is taken, though this one was
+// never without the main store.
 func TestGuardOtherWorkersTicket(t *testing.T) {
 	g, _, spare := guarded(t, storeguard.Config{})
 	if err := spare.PutTicket(t.Context(), [32]byte{1}, []byte("t"), time.Minute); err != nil {

@@ -209,9 +209,15 @@ func (g *Guard) move(ctx context.Context, batch map[session.ID]session.Place) (g
 func (g *Guard) fetch(ctx context.Context, id session.ID) (s session.Saved, err error) {
 	ctx, cancel := g.bound(ctx)
 	defer cancel()
-	if s.Session, err = g.spare.Find(ctx, id); err == nil {
-		s.Values, err = g.spare.Load(ctx, id)
+	list, err := g.spare.Find(ctx, id)
+	if err == nil && len(list) == 0 {
+		err = session.ErrNotFound
 	}
+	if err != nil {
+		return s, err
+	}
+	s.Session = list[0]
+	s.Values, err = g.spare.Load(ctx, id)
 	return s, err
 }
 

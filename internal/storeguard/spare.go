@@ -94,7 +94,7 @@ func (g *Guard) split(refs []session.Ref) (main, spare, moving []session.Ref, st
 // attachLeft resumes a session that the main store does not know if the spare one does: a worker that ended before the
 // main store was back has left it there. What the main store made of it, made, is taken back.
 func (g *Guard) attachLeft(ctx context.Context, a session.Attach, made session.Attached) (session.Attached, error) {
-	if s, err := g.spare.Find(ctx, a.ID); err != nil || s.User != a.User {
+	if list, err := g.spare.Find(ctx, a.ID); err != nil || len(list) == 0 || list[0].User != a.User {
 		return made, nil
 	}
 	done, err := g.attachSpare(ctx, a)

@@ -90,11 +90,11 @@ func (s *stub) Restore(ctx context.Context, list []session.Saved) ([]session.ID,
 	return s.Store.Restore(ctx, list)
 }
 
-func (s *stub) Load(ctx context.Context, id session.ID) (map[string][]byte, error) {
+func (s *stub) Load(ctx context.Context, id session.ID, keys ...string) (map[string][]byte, error) {
 	if err := s.ask(ctx, "load"); err != nil {
 		return nil, err
 	}
-	return s.Store.Load(ctx, id)
+	return s.Store.Load(ctx, id, keys...)
 }
 
 func (s *stub) Save(ctx context.Context, id session.ID, c session.Changes) error {
@@ -104,11 +104,11 @@ func (s *stub) Save(ctx context.Context, id session.ID, c session.Changes) error
 	return s.Store.Save(ctx, id, c)
 }
 
-func (s *stub) Find(ctx context.Context, id session.ID) (session.Session, error) {
+func (s *stub) Find(ctx context.Context, ids ...session.ID) ([]session.Session, error) {
 	if err := s.ask(ctx, "find"); err != nil {
-		return session.Session{}, err
+		return nil, err
 	}
-	return s.Store.Find(ctx, id)
+	return s.Store.Find(ctx, ids...)
 }
 
 func (s *stub) List(ctx context.Context, user string, page session.Page) ([]session.Session, error) {

@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	maxLabels  = 64      // values of one label: clients choose close codes
-	otherLabel = "other" // where the rest is counted
+	maxLabels  = 64      // values of one label, because clients choose close codes
+	otherLabel = "other" // counts further values
 
-	// Names of Worker.Session that are metrics of their own.
+	// Names in Report.Session that are metrics of their own.
 	sessionDeferred = "deferred"
 	sessionRefused  = "refused"
 )
 
-// collector makes metrics of samples when it is asked. It holds no numbers but the totals.
+// collector computes metrics when they are scraped. The only numbers that it stores are the totals.
 type collector struct {
 	source  func() []SlotReport
 	primary func() PrimaryReport
@@ -28,7 +28,7 @@ type collector struct {
 	// gauges and counters have one value per worker.
 	gauges   []family
 	counters []family
-	// families are counters with one more label, of values that are found at run time.
+	// families are counters with one more label, whose values are found at run time.
 	families                                               []labeled
 	restarts, handoff, handoffSeconds, state, stale, build *prometheus.Desc
 	sessions, storeUp, revocations, feedUp, limits         *prometheus.Desc
@@ -37,7 +37,7 @@ type collector struct {
 // family is a metric with values from a report.
 type family struct {
 	desc   *prometheus.Desc
-	labels []string // after the worker's
+	labels []string // after the label of the worker
 	value  func(*Report) float64
 }
 
@@ -54,19 +54,20 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 		source: source, primary: primary, totals: totals,
 		gauges: gauges(), counters: counters(),
 		families:       families(),
-		restarts:       desc("worker_restarts_total", "Workers that ended unasked.", "worker"),
-		handoff:        desc("handoff_connections_total", "Connections that a handoff moved or failed to.", "result"),
-		handoffSeconds: desc("handoff_seconds", "How long the latest handoff took."),
-		limits:         desc("primary_limit_hits_total", "How often a limit of the primary was hit.", "limit"),
-		state:          desc("worker_state", "Processes of a slot that are in this state.", "worker", "state"),
+		restarts:       desc("worker_restarts_total", "Processes of workers that ended unexpectedly.", "worker"),
+		handoff:        desc("handoff_connections_total", "Connections that a handoff moved, or failed to move.",
+			"result"),
+		handoffSeconds: desc("handoff_seconds", "Duration of the latest handoff."),
+		limits:         desc("primary_limit_hits_total", "Hits of a limit of the primary.", "limit"),
+		state:          desc("worker_state", "Processes of a slot in this state.", "worker", "state"),
 		stale: desc("worker_stale",
-			"Whether a worker does not answer, and its values are those of its last answer: 1 or 0.", "worker"),
-		build:       desc("build_info", "Always 1; the labels tell.", "version", "goversion"),
-		sessions:    desc("sessions", "Sessions that the primary holds.", "state"),
-		storeUp:     desc("session_store_up", "Whether the session store outside does what sessions need: 1 or 0."),
-		revocations: desc("revocations", "Revocations that are in force."),
+			"1 if a worker does not answer, and its values are those of its last answer.", "worker"),
+		build:       desc("build_info", "Always 1. The labels are the values.", "version", "goversion"),
+		sessions:    desc("sessions", "Sessions in the primary.", "state"),
+		storeUp:     desc("session_store_up", "1 if the external session store is available."),
+		revocations: desc("revocations", "Revocations in force."),
 		feedUp: desc("revocation_feed_up",
-			"Whether revocations are shared with other machines as they should be: 1 or 0."),
+			"1 if revocations are shared with other machines."),
 	}
 }
 
@@ -74,31 +75,33 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("expedite_"+name, help, labels, nil)
 }
 
-// gauges lists what is taken from the processes that live.
+// gauges returns the metrics that are taken from the running processes.
 func gauges() []family {
 	one := func(name, help string, value func(*Report) float64) family {
 		return family{desc: describe(name, help, "worker"), value: value}
 	}
 	return []family{
 		one("connections", "Open WebSocket connections.", func(w *Report) float64 { return float64(w.Connections) }),
-		one("handshaking", "Accepted sockets that are no WebSocket yet.",
+		one("handshaking", "Accepted sockets that are not WebSockets yet.",
 			func(w *Report) float64 { return float64(w.Handshaking) }),
-		one("http_connections", "Open HTTP connections.", func(w *Report) float64 { return float64(w.HTTPConnections) }),
+		one("http_connections", "Open HTTP connections.",
+			func(w *Report) float64 { return float64(w.HTTPConnections) }),
 		one("subscriptions", "Subscriptions of connections to topics.",
 			func(w *Report) float64 { return float64(w.Subscriptions) }),
-		one("send_queue_bytes", "Bytes that wait to be sent.", func(w *Report) float64 { return float64(w.QueueBytes) }),
-		one("partial_bytes", "Bytes of messages that are not complete.",
+		one("send_queue_bytes", "Bytes waiting to be sent.", func(w *Report) float64 { return float64(w.QueueBytes) }),
+		one("partial_bytes", "Bytes of incomplete messages.",
 			func(w *Report) float64 { return float64(w.PartialBytes) }),
-		one("loop_lag_seconds", "Worst delay of an event loop in the last second.",
+		one("loop_lag_seconds", "Longest delay of an event loop in the last second.",
 			func(w *Report) float64 { return w.LoopLagSeconds }),
-		one("worker_heap_bytes", "Objects on the worker's heap.", func(w *Report) float64 { return float64(w.HeapBytes) }),
-		one("worker_resident_memory_bytes", "Resident memory of the worker.",
+		one("worker_heap_bytes", "Bytes of objects on the worker's heap.",
+			func(w *Report) float64 { return float64(w.HeapBytes) }),
+		one("worker_resident_memory_bytes", "Resident memory of the worker in bytes.",
 			func(w *Report) float64 { return float64(w.RSSBytes) }),
 		one("worker_goroutines", "Goroutines of the worker.", func(w *Report) float64 { return float64(w.Goroutines) }),
 	}
 }
 
-// counters lists what is taken from the totals.
+// counters returns the metrics that are taken from the totals.
 func counters() []family {
 	one := func(name, help string, value func(*Report) uint64) family {
 		return family{desc: describe(name, help, "worker"), value: func(w *Report) float64 { return float64(value(w)) }}
@@ -109,43 +112,46 @@ func counters() []family {
 	}
 	bytes := describe("bytes_total", "Bytes on the wire.", "worker", "dir")
 	return []family{
-		one("accepted_total", "Sockets that were accepted.", func(w *Report) uint64 { return w.Accepted }),
-		one("connections_total", "WebSocket connections that were opened.", func(w *Report) uint64 { return w.Opened }),
-		one("http_requests_total", "Requests that were no handshakes.", func(w *Report) uint64 { return w.HTTP }),
-		one("resets_total", "Connections that ended without a close frame.", func(w *Report) uint64 { return w.Resets }),
-		one("handler_panics_total", "Panics of handlers.", func(w *Report) uint64 { return w.Panics }),
-		one("loop_stalls_total", "Callbacks that held an event loop too long.",
+		one("accepted_total", "Sockets accepted.", func(w *Report) uint64 { return w.Accepted }),
+		one("connections_total", "WebSocket connections opened.", func(w *Report) uint64 { return w.Opened }),
+		one("http_requests_total", "Requests that were not WebSocket handshakes.",
+			func(w *Report) uint64 { return w.HTTP }),
+		one("resets_total", "Connections that ended without a close frame.",
+			func(w *Report) uint64 { return w.Resets }),
+		one("handler_panics_total", "Panics in handlers.", func(w *Report) uint64 { return w.Panics }),
+		one("loop_stalls_total", "Callbacks that blocked an event loop for too long.",
 			func(w *Report) uint64 { return w.Stalls }),
 		message("in", "text", func(w *Report) uint64 { return w.TextIn }),
 		message("in", "binary", func(w *Report) uint64 { return w.BinaryIn }),
 		message("out", "text", func(w *Report) uint64 { return w.TextOut }),
 		message("out", "binary", func(w *Report) uint64 { return w.BinaryOut }),
-		one("session_deferred_total", "Writes of sessions that wait until the store is back.",
+		one("session_deferred_total", "Writes of sessions deferred until the store is available.",
 			func(w *Report) uint64 { return w.Session[sessionDeferred] }),
-		one("session_refused_total", "Writes of sessions that were given up.",
+		one("session_refused_total", "Writes of sessions given up.",
 			func(w *Report) uint64 { return w.Session[sessionRefused] }),
-		one("log_lines_left_out_total", "Log lines about clients that come and go that were too many.",
+		one("log_lines_left_out_total", "Log lines about connecting and disconnecting clients that were suppressed.",
 			func(w *Report) uint64 { return w.LogsLeftOut }),
 		{bytes, []string{"in"}, func(w *Report) float64 { return float64(w.BytesIn) }},
 		{bytes, []string{"out"}, func(w *Report) float64 { return float64(w.BytesOut) }},
 	}
 }
 
-// families lists the counters of which each key of a map is one.
+// families returns the counters that have a value for each key of a map.
 func families() []labeled {
 	of := func(name, help, label string, values func(*Report) map[string]uint64) labeled {
 		return labeled{describe(name, help, "worker", label), values, &labelSet{}}
 	}
 	return []labeled{
-		of("disconnects_total", "Connections that ended, by close code.", "code",
+		of("disconnects_total", "Connections ended, by close code.", "code",
 			func(w *Report) map[string]uint64 { return w.Closed }),
-		of("handshake_failures_total", "Handshakes that were refused, by HTTP status, and once more by reason if it is one "+
-			"of identity.", "reason", func(w *Report) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused, added) }),
-		of("limit_hits_total", "How often a limit was hit.", "limit",
+		of("handshake_failures_total", "Handshakes refused, by HTTP status, and again by reason if authentication "+
+			"failed.", "reason", func(w *Report) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused,
+				added) }),
+		of("limit_hits_total", "Hits of a limit.", "limit",
 			func(w *Report) map[string]uint64 { return w.Limits }),
-		of("handoff_stays_total", "Connections that were to move and cannot, by reason.", "reason",
+		of("handoff_stays_total", "Connections that could not move, by reason.", "reason",
 			func(w *Report) map[string]uint64 { return w.Stays }),
-		of("session_operations_total", "What was done with sessions, by result.", "result",
+		of("session_operations_total", "Operations on sessions, by result.", "result",
 			func(w *Report) map[string]uint64 {
 				others := maps.Clone(w.Session)
 				delete(others, sessionDeferred)
@@ -155,7 +161,7 @@ func families() []labeled {
 	}
 }
 
-// Describe names all metrics.
+// Describe sends the descriptions of all metrics.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range slices.Concat(c.gauges, c.counters) {
 		ch <- f.desc
@@ -171,7 +177,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect makes the metrics of this moment.
+// Collect sends the current values of all metrics.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	live := make(map[int]Report) // by slot
 	states, stale := make(map[[2]string]int), make(map[int]bool)
@@ -229,7 +235,7 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 	send(ch, c.build, prometheus.GaugeValue, 1, valid(p.Version), runtime.Version())
 }
 
-// flag is a bool as a metric.
+// flag returns a bool as the value of a metric.
 func flag(b bool) float64 {
 	if b {
 		return 1
@@ -239,7 +245,7 @@ func flag(b bool) float64 {
 
 var _ prometheus.Collector = (*collector)(nil)
 
-// send gives one value away; an error in it, which would be ours, shows in the scrape.
+// send sends one value. An error is a bug of ours; it is visible in the scrape.
 func send(ch chan<- prometheus.Metric, d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
 	m, err := prometheus.NewConstMetric(d, t, v, labels...)
 	if err != nil {
@@ -248,17 +254,18 @@ func send(ch chan<- prometheus.Metric, d *prometheus.Desc, t prometheus.ValueTyp
 	ch <- m
 }
 
-// valid is s as a label's value, which must be UTF-8.
+// valid returns s as the value of a label, which must be UTF-8.
 func valid(s string) string { return strings.ToValidUTF8(s, "�") }
 
-// labelSet remembers the first values of a label, so that what clients choose cannot make metrics without end. Who is
-// not in it is counted as other, for ever: a count that changed its label would fall.
+// labelSet remembers the first values of a label. It bounds the number of metrics where clients choose the values. A
+// value that is not in the set is counted as other forever: if a count moved to another label, a counter would
+// decrease.
 type labelSet struct {
 	mu    sync.Mutex
 	known map[string]bool
 }
 
-// fold adds up, in a map of its own, the counts of labels that are beyond the limit.
+// fold returns the counts in a new map, where labels beyond the limit are added up.
 func (l *labelSet) fold(counts map[string]uint64) map[string]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

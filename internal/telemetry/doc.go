@@ -1,22 +1,22 @@
-// Package telemetry is what an Expedite tells about itself as it runs: log lines and metrics.
+// Package telemetry contains the logs and metrics of a running Expedite.
 //
-// Logs: [NewLogger] makes a slog.Logger, colored text for people at a terminal and JSON for everything else. Before it
-// stand two handlers, and behind it a file may:
+// Logs: [NewLogger] returns a slog.Logger that writes colored text to a terminal, and JSON otherwise. [OpenJournal]
+// puts a chain of handlers in front of it or of a file:
 //
-//	record → NewRedactor (takes secrets out) → Tap (recent lines, followers) → text or JSON → File (rotation)
-//	Follower → Match → control socket → expedite logs
+//	record → NewRedactor (removes secrets) → Tap (recent lines, subscribers) → text or JSON → File (rotation)
+//	Subscriber → Filter → control socket → expedite logs
 //
-// A [Sampler] bounds the lines about clients that come and go.
+// A [Sampler] limits the lines about clients that connect and disconnect.
 //
-// Metrics go one way, once a second and once per scrape:
+// Metrics flow in one direction, once a second and once per scrape:
 //
-//	event loops' plain counters → Worker (a worker's report) → Encode → the cluster's socket → ParseWorker
+//	counters of the event loops → Report of a worker → Encode → socket of the cluster → ParseReport
 //	→ Totals (in the primary: sums that outlive a process) → Metrics → Prometheus text
 //
-// Nothing here is called per message or per connection.
+// Nothing in this package is called per message or per connection.
 //
-// Concurrency: all of the log part may be used from any goroutine, and nobody waits for a reader. A Worker is a plain
-// value with maps that belong to whoever made or parsed it. Totals and Metrics may be used from any goroutine; the
-// functions given to NewMetrics are called from those that serve scrapes, several at a time if several scrape, and the
-// maps that they return are read until the scrape ends: hand out values that nobody changes any more.
+// Concurrency: everything about logs is safe for concurrent use, and nothing waits for a subscriber. A Report is a
+// plain value; its maps belong to the code that created or parsed it. Totals and Metrics are safe for concurrent use.
+// The functions passed to NewMetrics are called on the goroutines that serve scrapes, possibly several at a time, and
+// the maps that they return are read until the scrape ends: return values that do not change any more.
 package telemetry

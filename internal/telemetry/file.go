@@ -16,23 +16,23 @@ const (
 	defaultMaxBytes = 100 << 20
 	defaultBackups  = 5
 
-	backupTime = "2006-01-02T15-04-05.000" // in the name of a backup, in UTC; in the order of names
-	lookEvery  = time.Second               // whether the file is still there
+	backupTime = "2006-01-02T15-04-05.000" // in the names of backups, in UTC; sorts by time
+	lookEvery  = time.Second               // at most, between checks that the file still exists
 )
 
-// FileOptions say how large log files become, and how many are kept. The zero value has defaults.
+// FileOptions limits the size and number of log files. The zero value has defaults.
 type FileOptions struct {
-	MaxBytes int64 // of a file before it becomes a backup; 0 is 100 MiB, below 0 without end
-	Backups  int   // that are kept; 0 is 5, below 0 all
+	MaxBytes int64 // at which a file becomes a backup; 0 is 100 MiB, negative is no limit
+	Backups  int   // to keep; 0 is 5, negative is all
 }
 
 // File is a log file. When it becomes too large, or on [File.Reopen], it is renamed to a backup beside it, and a new
-// one begins: expedite.log becomes expedite-2006-01-02T15-04-05.000.log. Make one with [OpenFile]. Any goroutine, and
-// on Unix several processes may write to the same path: a worker and its successor do.
+// file begins: expedite.log becomes expedite-2006-01-02T15-04-05.000.log. Create one with [OpenFile]. It is safe for
+// concurrent use. On Unix several processes may write to the same path, as a worker and its successor do.
 //
-// What cannot be written to the file goes to standard error, with one message that says why; the next Write tries the
-// file again. A file that was deleted is noticed within a second, and begun anew. A backup that cannot be made is no
-// reason to stop: the file grows on.
+// If the file cannot be written, lines go to standard error, after one message with the reason, and the next Write
+// tries the file again. If the file was deleted, File notices that within a second and creates a new one. If a backup
+// cannot be made, the file continues to grow.
 type File struct {
 	path    string
 	options FileOptions
@@ -40,17 +40,18 @@ type File struct {
 	now     func() time.Time
 
 	mu      sync.Mutex
-	f       *os.File // nil: it could not be opened, or is closed
-	regular bool     // f is a file, and not a terminal, a pipe or a device
+	f       *os.File // nil if it could not be opened, or is closed
+	regular bool     // f is a regular file, as opposed to a terminal, a pipe or a device
 	size    int64    // of f
 	limit   int64    // of size
 	looked  time.Time
-	torn    bool // the last line in f has no end
+	torn    bool // the last line in f is incomplete
 	closed  bool
-	trouble error // since when standard error was told; nil: there is none
+	trouble error // reported on standard error, and not solved yet; or nil
 }
 
-// OpenFile opens the file at path for appending, or makes one with mode 0600. The mode of one that is there stays.
+// OpenFile opens the file at path for appending, or creates it with mode 0600. It does not change the mode of an
+// existing file.
 func OpenFile(path string, o FileOptions) (*File, error) {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = defaultMaxBytes
@@ -65,8 +66,8 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 	return f, nil
 }
 
-// Write appends b, which should be whole lines, or writes it to standard error. It fails after Close, or if standard
-// error, too, takes nothing.
+// Write appends b, which should consist of whole lines, or writes it to standard error. It fails after Close, and if
+// standard error fails, too.
 func (f *File) Write(b []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,10 +86,10 @@ func (f *File) Write(b []byte) (int, error) {
 				return f.divert(b, err)
 			}
 			f.tell(err)
-			f.limit = max(f.limit, f.size+f.options.MaxBytes/16+1) // not again at each line
+			f.limit = max(f.limit, f.size+f.options.MaxBytes/16+1) // do not retry for every line
 		}
 	}
-	if f.torn { // what follows must not become part of it
+	if f.torn { // the next line must not become part of it
 		n, err := f.f.Write([]byte("\n"))
 		f.size += int64(n)
 		if err != nil {
@@ -108,8 +109,8 @@ func (f *File) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Reopen goes on with the file that is at the path now: a rotation from outside has renamed the old one. If nothing was
-// renamed, it makes a backup itself. After an error, what is written still goes where it can be found.
+// Reopen continues with the file that is at the path now, if another program has renamed the old one. Otherwise it
+// makes a backup itself. After an error, lines are still written to the old file or to standard error.
 func (f *File) Reopen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,14 +130,14 @@ func (f *File) Reopen() error {
 	return nil
 }
 
-// Err is why lines do not go to the file, or why it has no backups, at present. Nil: all is well.
+// Err returns the reason that lines do not reach the file, or that there are no backups, or nil.
 func (f *File) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.trouble
 }
 
-// Close closes the file. A Write after it fails. Further calls change nothing.
+// Close closes the file. Later writes fail. Further calls do nothing.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,7 +153,7 @@ func (f *File) Close() error {
 	return nil
 }
 
-// open opens what is at the path, in the place of f.f, which stays if it fails.
+// open opens the path and replaces f.f. If it fails, f.f stays.
 func (f *File) open() error {
 	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -171,7 +172,7 @@ func (f *File) open() error {
 	return nil
 }
 
-// look notices, once in a while, that somebody has deleted the file: what is written to it would be lost.
+// look checks from time to time whether the file was deleted: lines written to it would be lost.
 func (f *File) look() {
 	now := f.now()
 	if f.f == nil || now.Sub(f.looked) < lookEvery {
@@ -184,7 +185,7 @@ func (f *File) look() {
 	}
 }
 
-// isThere says whether f.f is what the path leads to.
+// isThere reports whether the path leads to f.f.
 func (f *File) isThere() bool {
 	there, err := os.Stat(f.path)
 	if err != nil {
@@ -194,9 +195,10 @@ func (f *File) isThere() bool {
 	return err == nil && os.SameFile(there, mine)
 }
 
-// renew goes on with what is at the path, if that is another file by now, and with a new one after a backup else.
+// renew continues with the file at the path if that is not f.f any more, and otherwise makes a backup and begins a new
+// file.
 func (f *File) renew() error {
-	defer lock(f.f)() // that two processes do not both rename it, the second of them the new one
+	defer lock(f.f)() // two processes must not both rename: the second would rename the new file
 	if f.isThere() {
 		if !f.regular || f.size == 0 {
 			return nil
@@ -208,16 +210,16 @@ func (f *File) renew() error {
 	switch {
 	case err == nil:
 		return old.Close()
-	case isDeleted(old): // what is written there is lost
+	case isDeleted(old): // lines written to it are lost
 		f.f = nil
 		return errors.Join(err, old.Close())
 	}
 	return err
 }
 
-// rotate makes a backup of the file and begins a new one. If that fails all is as before.
+// rotate makes a backup and begins a new file. If it fails, nothing changes.
 func (f *File) rotate() error {
-	path, err := filepath.EvalSymlinks(f.path) // the file is renamed and not a link to it
+	path, err := filepath.EvalSymlinks(f.path) // rename the file, not a symbolic link to it
 	if err != nil {
 		return err
 	}
@@ -227,7 +229,7 @@ func (f *File) rotate() error {
 	}
 	at := f.now().UTC()
 	if n := len(olds); n > 0 && !olds[n-1].at.Before(at.Truncate(time.Millisecond)) {
-		at = olds[n-1].at.Add(time.Millisecond) // of the same millisecond, or before the clock was set back
+		at = olds[n-1].at.Add(time.Millisecond) // within the same millisecond, or the clock was set back
 	}
 	ext := filepath.Ext(path)
 	backup := strings.TrimSuffix(path, ext) + "-" + at.Format(backupTime) + ext
@@ -241,7 +243,7 @@ func (f *File) rotate() error {
 	err = old.Close()
 	if keep := f.options.Backups; keep > 0 {
 		for _, b := range olds[:max(0, len(olds)+1-keep)] {
-			if gone := os.Remove(b.path); !errors.Is(gone, fs.ErrNotExist) { // another process removes them, too
+			if gone := os.Remove(b.path); !errors.Is(gone, fs.ErrNotExist) { // another process may remove them, too
 				err = errors.Join(err, gone)
 			}
 		}
@@ -252,15 +254,15 @@ func (f *File) rotate() error {
 	return nil
 }
 
-// backup is a file that was the log once.
+// backup is a former log file.
 type backup struct {
 	path string
 	at   time.Time
 }
 
-// backups lists those of the file at path, the oldest first.
+// backups returns the backups of the file at path, the oldest first.
 func backups(path string) (list []backup, err error) {
-	entries, err := os.ReadDir(filepath.Dir(path)) // in the order of names, which is that of time
+	entries, err := os.ReadDir(filepath.Dir(path)) // sorted by name, and thus by time
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +289,7 @@ func (f *File) divert(b []byte, why error) (int, error) {
 	return n, nil
 }
 
-// tell says on standard error what is wrong, once until it is well again.
+// tell reports a problem on standard error, once until it is solved.
 func (f *File) tell(err error) {
 	if f.trouble == nil {
 		fmt.Fprintf(f.stderr, "expedite: log file %s: %v; lines that it does not take appear here\n", f.path, err)

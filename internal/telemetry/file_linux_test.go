@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestTornLine: of a line that was written in part there is all of it elsewhere, and what comes next is a line of its
-// own. A limit of the size of files stands for a full disk.
+// TestTornLine checks that a line of which only a part was written is written whole elsewhere, and that the next one is
+// a line of its own. A limit on the size of files simulates a full disk.
 func TestTornLine(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	l.write("abc")

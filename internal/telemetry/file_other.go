@@ -4,9 +4,8 @@ package telemetry
 
 import "os"
 
-// isDeleted says whether an open file has no name any more. Systems that keep a file's name while it is open cannot
-// have one.
+// isDeleted reports whether an open file has been deleted. On this system that is impossible.
 func isDeleted(*os.File) bool { return false }
 
-// lock does nothing: there is one process only.
+// lock does nothing: on this system only one process writes to the file.
 func lock(*os.File) (unlock func()) { return func() {} }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// logFile is a File in a folder of its own, with a clock and a standard error of the test.
+// logFile is a File in a folder of its own, with the clock and the standard error of the test.
 type logFile struct {
 	*File
 	t      *testing.T
@@ -46,7 +46,7 @@ func (l *logFile) open(o FileOptions, name string) {
 	l.t.Cleanup(func() { _ = f.Close() })
 }
 
-// write writes a line, which succeeds wherever it goes.
+// write writes a line, which must succeed.
 func (l *logFile) write(line string) {
 	l.t.Helper()
 	if n, err := l.Write([]byte(line + "\n")); err != nil || n != len(line)+1 {
@@ -54,7 +54,7 @@ func (l *logFile) write(line string) {
 	}
 }
 
-// want compares the files that there are with those of the test: names and contents.
+// want compares the names and contents of the files.
 func (l *logFile) want(files map[string]string) {
 	l.t.Helper()
 	entries, err := os.ReadDir(l.dir)
@@ -108,7 +108,8 @@ func TestFileRefuses(t *testing.T) {
 	}
 }
 
-// TestFileRotates: before a line that would make it too large; backups are named after the time, and the oldest go.
+// TestFileRotates checks that a file rotates before a line that would make it too large, that backups are named after
+// the time, and that the oldest are removed.
 func TestFileRotates(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4, Backups: 2})
 	for name, content := range map[string]string{"x-notes.log": "mine", "x-2026-01-02T15-04-05.000.txt": "mine", "y.log": "mine"} {
@@ -134,7 +135,7 @@ func TestFileRotates(t *testing.T) {
 	}
 }
 
-// TestClockSetBack: the backup that is made last is the last to go.
+// TestClockSetBack checks that backups are removed in the order in which they were made.
 func TestClockSetBack(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4, Backups: 1})
 	for _, line := range []string{"abc", "def", "ghi"} {
@@ -144,7 +145,7 @@ func TestClockSetBack(t *testing.T) {
 	l.want(map[string]string{"x.log": "ghi\n", "x-2026-01-02T14-04-05.001.log": "def\n"})
 }
 
-// TestFileRotatesWhatItFinds: the size of a file that was there counts.
+// TestFileRotatesWhatItFinds checks that the size of an existing file counts.
 func TestFileRotatesWhatItFinds(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4, Backups: -1})
 	l.write("abc")
@@ -166,7 +167,8 @@ func TestFileWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestReopen: a file that was renamed is left, one that was not is renamed, an empty one stays.
+// TestReopen checks that a renamed file is left alone, that one that was not renamed is rotated, and that an empty one
+// stays.
 func TestReopen(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	reopen := func() {
@@ -206,7 +208,7 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// TestRotationOfARenamedFile: a file that grew too large after somebody renamed it is left alone, and so is the new one.
+// TestRotationOfARenamedFile checks that rotation leaves a renamed file and the file that replaced it alone.
 func TestRotationOfARenamedFile(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4})
 	l.write("abc")
@@ -228,7 +230,7 @@ func TestRotationRenamesTheFileAndNotALinkToIt(t *testing.T) {
 	l.want(map[string]string{"x.log": "d\n", "link": "d\n", "x-2026-01-02T15-04-05.000.log": "abc\n"})
 }
 
-// TestNoBackup: a file of which no backup can be made grows on, and one message tells.
+// TestNoBackup checks that a file of which no backup can be made continues to grow, with one message.
 func TestNoBackup(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 4})
 	name := strings.Repeat("x", 250) // the name of a backup is too long for the system
@@ -253,7 +255,7 @@ func TestNoBackup(t *testing.T) {
 	l.want(map[string]string{name: strings.Repeat("abc\n", 42)})
 }
 
-// TestFolderRemoved: lines go to standard error until there is a folder again.
+// TestFolderRemoved checks that lines go to standard error until the folder exists again.
 func TestFolderRemoved(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	l.write("a")
@@ -282,7 +284,7 @@ func TestFolderRemoved(t *testing.T) {
 	}
 }
 
-// TestFileRemoved: it is noticed without a word from outside.
+// TestFileRemoved checks that a removed file is created again without Reopen.
 func TestFileRemoved(t *testing.T) {
 	l := openLog(t, FileOptions{})
 	if err := os.Remove(l.path); err != nil {
@@ -293,7 +295,7 @@ func TestFileRemoved(t *testing.T) {
 	l.want(map[string]string{"x.log": "a\n"})
 }
 
-// TestFullDisk: lines go to standard error, and none is lost as long as that takes them.
+// TestFullDisk checks that lines go to standard error, and that none is lost.
 func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full")
@@ -323,8 +325,8 @@ type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// TestFileConcurrently: lines stay whole and none is lost, while rotations come from inside and outside, and while two
-// have the file open, as a worker and its successor.
+// TestFileConcurrently checks that lines stay whole and none is lost during rotations from inside and outside, while
+// two Files write to the same path, as those of a worker and its successor do.
 func TestFileConcurrently(t *testing.T) {
 	l := openLog(t, FileOptions{MaxBytes: 2000, Backups: -1})
 	other := &logFile{t: t, dir: l.dir, clock: l.clock}

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// isDeleted says whether an open file has no name any more.
+// isDeleted reports whether an open file has been deleted.
 func isDeleted(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil {
@@ -18,8 +18,8 @@ func isDeleted(f *os.File) bool {
 	return ok && st.Nlink == 0
 }
 
-// lock waits for the lock of an open file that other processes have open too. It ends with the file, at the latest.
-// Where the file system has no locks it does nothing.
+// lock blocks until it holds the lock of an open file, which other processes may have open, too. Closing the file
+// releases the lock. On file systems without locks it does nothing.
 func lock(f *os.File) (unlock func()) {
 	flock := func(how int) {
 		raw, err := f.SyscallConn()

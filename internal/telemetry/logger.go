@@ -14,12 +14,12 @@ import (
 	"github.com/expedite-go/expedite/internal/terminal"
 )
 
-// logTime is the time in text logs: people at a terminal know the day.
+// logTime is the format of times in text: people at a terminal know the date.
 const logTime = "15:04:05.000"
 
-// NewLogger makes a logger that writes lines to w. The format is text, json, or auto: text if w is a terminal. The
-// level is debug, info, warn or error. An empty format is auto, an empty level info. Text has colors if w is a terminal
-// and neither NO_COLOR nor TERM=dumb is in the environment.
+// NewLogger returns a logger that writes lines to w. The format is text, json, or auto, which means text if w is a
+// terminal and json otherwise. The level is debug, info, warn or error. An empty format means auto, an empty level
+// info. Text is colored if w is a terminal and the environment has neither NO_COLOR nor TERM=dumb.
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	least, err := ParseLevel(level)
 	if err != nil {
@@ -43,8 +43,8 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	}
 }
 
-// ParseLevel reads a level: debug, info, warn or error, in any case; empty is info. It is stricter than slog, which
-// knows INFO+2.
+// ParseLevel parses debug, info, warn or error, in upper or lower case. An empty level is info. Unlike slog, it does
+// not accept INFO+2.
 func ParseLevel(level string) (slog.Level, error) {
 	switch strings.ToLower(level) {
 	case "debug":
@@ -60,8 +60,8 @@ func ParseLevel(level string) (slog.Level, error) {
 	}
 }
 
-// harmless shows control characters instead of doing what they say: clients choose some of what is logged, and tint
-// leaves escape sequences to terminals. The lines of a message stay lines.
+// harmless escapes control characters: clients choose some of what is logged, and tint passes escape sequences on to
+// the terminal. It keeps newlines and tabs.
 func harmless(_ []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindString:
@@ -83,7 +83,7 @@ func isHarmful(r rune) bool {
 	return unicode.IsControl(r) && r != '\n' && r != '\t' || r == utf8.RuneError
 }
 
-// shown is a text with escape sequences of Go in the place of control characters.
+// shown returns s with Go escape sequences in place of control characters.
 func shown(s string) string {
 	var b strings.Builder
 	for i, r := range s {
@@ -91,7 +91,7 @@ func shown(s string) string {
 		case !isHarmful(r):
 			b.WriteRune(r)
 		case r == utf8.RuneError:
-			b.WriteString(strings.Trim(strconv.Quote(s[i:i+1]), `"`)) // a byte that is no UTF-8, most often
+			b.WriteString(strings.Trim(strconv.Quote(s[i:i+1]), `"`)) // usually a byte that is not UTF-8
 		default:
 			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		}

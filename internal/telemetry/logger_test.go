@@ -50,7 +50,7 @@ func TestLoggerFormat(t *testing.T) {
 	}
 }
 
-// TestTextIsHarmless: what clients choose does nothing to a terminal, with and without colors.
+// TestTextIsHarmless checks that clients cannot control a terminal, with and without colors.
 func TestTextIsHarmless(t *testing.T) {
 	const harm = "a\x1b]0;title\x07b\u009bc\xffd\re\x00"
 	for _, plain := range []bool{false, true} {

@@ -8,31 +8,32 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// PrimaryReport is what the primary itself has to tell. The zero value is that of a server that has just begun.
+// PrimaryReport is what the primary reports about itself. The zero value is the report of a server that has just
+// started.
 type PrimaryReport struct {
 	Version        string            // of the program; empty: unknown
-	Restarts       map[int]uint64    // by slot: processes that ended unasked
+	Restarts       map[int]uint64    // by slot: processes that ended unexpectedly
 	HandoffMoved   uint64            // connections that moved to a new process
-	HandoffFailed  uint64            // connections that could not
-	HandoffSeconds float64           // how long the latest handoff took; 0: there was none
-	Limits         map[string]uint64 // hits of its own limits, by the limit's name
+	HandoffFailed  uint64            // connections that could not move
+	HandoffSeconds float64           // duration of the latest handoff; 0: there was none
+	Limits         map[string]uint64 // hits of the primary's own limits, by name
 
-	Sessions          int64 // that the primary holds; negative: not known
-	SessionsConnected int64 // those of them with a connection; negative: not known
-	Revocations       int64 // that are in force
-	StoreUp           bool  // the store outside does what sessions need
+	Sessions          int64 // in the primary; negative: unknown
+	SessionsConnected int64 // those with a connection; negative: unknown
+	Revocations       int64 // in force
+	StoreUp           bool  // the external store is available
 	FeedUp            bool  // revocations are shared with other machines
-	HasStore          bool  // there is a store outside
+	HasStore          bool  // there is an external store
 }
 
-// Metrics shows all workers at once, in the text format of Prometheus. Make one with [NewMetrics].
+// Metrics serves the metrics of all workers in the text format of Prometheus. Create one with [NewMetrics].
 type Metrics struct {
 	registry *prometheus.Registry
 	totals   Totals
 }
 
-// NewMetrics makes the metrics of a server. At each scrape, source lists the workers that there are, one sample for
-// each process, and primary tells of the primary; both may be nil. Several Metrics can live in one process.
+// NewMetrics returns the metrics of a server. At each scrape it calls source, which returns one report for each process
+// of a worker, and primary. Both may be nil. Several Metrics can exist in one process.
 func NewMetrics(source func() []SlotReport, primary func() PrimaryReport) *Metrics {
 	if source == nil {
 		source = func() []SlotReport { return nil }
@@ -41,7 +42,7 @@ func NewMetrics(source func() []SlotReport, primary func() PrimaryReport) *Metri
 		primary = func() PrimaryReport { return PrimaryReport{} }
 	}
 	m := &Metrics{registry: prometheus.NewRegistry()}
-	m.registry.MustRegister( // of our own names in an empty registry: it cannot fail
+	m.registry.MustRegister( // cannot fail: the registry is empty and the names are ours
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newCollector(source, primary, &m.totals),
@@ -49,8 +50,8 @@ func NewMetrics(source func() []SlotReport, primary func() PrimaryReport) *Metri
 	return m
 }
 
-// Totals is the account behind the counters. Report to it each report of a worker as it comes; a scrape does so for
-// what the source lists, which alone would lose what a process did after the last scrape of its life.
+// Totals returns the totals behind the counters. Add each report of a worker to them as it arrives. A scrape adds the
+// reports of source, too, but these alone would miss what a process did after the last scrape of its life.
 func (m *Metrics) Totals() *Totals { return &m.totals }
 
 // ServeHTTP answers a scrape.

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// scrape asks as Prometheus does, and returns the lines that begin so.
+// scrape requests the metrics as Prometheus does, and returns the lines with the prefix.
 func scrape(t *testing.T, m *Metrics, prefix string) []string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -39,7 +39,7 @@ func wantLines(t *testing.T, m *Metrics, lines ...string) {
 	}
 }
 
-// TestMetricsGolden: names and labels are a contract with users' dashboards.
+// TestMetricsGolden checks names and labels, which are a contract with users' dashboards.
 func TestMetricsGolden(t *testing.T) {
 	w := full(t)
 	m := NewMetrics(
@@ -96,7 +96,7 @@ func TestMetricsAreNamedAsPrometheusWants(t *testing.T) {
 	}
 }
 
-// TestMetricsAreDescribed: a registry that checks refuses metrics that Describe did not name.
+// TestMetricsAreDescribed checks the metrics with a registry that refuses those that Describe does not name.
 func TestMetricsAreDescribed(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(newCollector(
@@ -137,7 +137,7 @@ func TestHandoffShowsBothProcessesAsOneWorker(t *testing.T) {
 		`expedite_worker_state{state="moving",worker="1"} 1`, `expedite_worker_state{state="ready",worker="1"} 1`)
 }
 
-// TestStaleWorkersShow: what is the last answer of a worker that does not answer any more is marked.
+// TestStaleWorkersShow checks that a worker that does not answer is marked.
 func TestStaleWorkersShow(t *testing.T) {
 	m := NewMetrics(func() []SlotReport {
 		return []SlotReport{{Slot: 1, State: "ready"}, {Slot: 2, State: "ready", Stale: true}}
@@ -145,7 +145,7 @@ func TestStaleWorkersShow(t *testing.T) {
 	wantLines(t, m, `expedite_worker_stale{worker="1"} 0`, `expedite_worker_stale{worker="2"} 1`)
 }
 
-// TestReportsBetweenScrapesCount: what a worker did after the last scrape of its life, if it was reported.
+// TestReportsBetweenScrapesCount checks that reports after the last scrape of a worker's life count.
 func TestReportsBetweenScrapesCount(t *testing.T) {
 	m := NewMetrics(nil, nil)
 	m.Totals().Add(SlotReport{Slot: 2, Generation: 1, Report: Report{BytesOut: 8}})
@@ -153,7 +153,8 @@ func TestReportsBetweenScrapesCount(t *testing.T) {
 	wantLines(t, m, `expedite_bytes_total{dir="out",worker="2"} 9`)
 }
 
-// TestClientsCannotMakeMetricsWithoutEnd: they choose close codes.
+// TestClientsCannotMakeMetricsWithoutEnd checks that close codes, which clients choose, make a bounded number of
+// metrics.
 func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
 	first := map[string]uint64{"bad \xff": 1}
 	for i := range maxLabels - 1 {
@@ -174,7 +175,8 @@ func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestSessionMetrics: two of the names are metrics of their own, and a store that there is none is not down.
+// TestSessionMetrics checks that two of the names are metrics of their own, and that a store that is not configured is
+// not down.
 func TestSessionMetrics(t *testing.T) {
 	var primary PrimaryReport
 	m := NewMetrics(func() []SlotReport {

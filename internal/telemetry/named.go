@@ -2,7 +2,7 @@ package telemetry
 
 import "strings"
 
-// named finds what stands behind the name of a secret: token=… and token%3D…, "token":"…", and Cookie: ….
+// named finds values after the name of a secret: token=… and token%3D…, "token":"…", and Cookie: ….
 func (n *secretNames) named(s string, found *spans) {
 	for i := 0; i < len(s) && !found.full; i++ {
 		switch s[i] {
@@ -20,7 +20,7 @@ func (n *secretNames) named(s string, found *spans) {
 	}
 }
 
-// colon finds the value behind the colon at i.
+// colon finds the value after the colon at i.
 func (n *secretNames) colon(s string, i int, found *spans) {
 	bare := strings.TrimRight(strings.TrimSuffix(strings.TrimSuffix(s[:i], `"`), `'`), `\`)
 	name := nameBefore(s, bare)
@@ -37,13 +37,13 @@ func (n *secretNames) colon(s string, i int, found *spans) {
 		found.add(jsonValue(s, from))
 	case secret.line:
 		found.add(lineValue(s, from))
-	case from > i+1 && (!secret.prose || strings.ContainsAny(name, "-_")): // of another head, or of YAML
+	case from > i+1 && (!secret.prose || strings.ContainsAny(name, "-_")): // of another header field, or of YAML
 		found.add(assigned(s, from))
 	}
 }
 
-// printed says whether a composite value that was printed with %+v has a field or a key of a secret, with something
-// in it.
+// printed reports whether a composite value that was printed with %+v has a field or key with the name of a secret and
+// a value that is not empty.
 func (n *secretNames) printed(s string) bool {
 	for i := range len(s) {
 		if s[i] != ':' || n.find(nameBefore(s, s[:i])) == nil {
@@ -69,14 +69,14 @@ func hasPrefix(s string, prefixes ...string) bool {
 	return false
 }
 
-// nameBefore is the name that head, a beginning of s, ends with.
+// nameBefore returns the name at the end of head, which is a prefix of s.
 func nameBefore(s, head string) string {
 	end := len(head)
 	from := end
 	for from > 0 && end-from < maxName && isNameByte(s[from-1]) {
 		from--
 	}
-	// The end of %3F or of \u0026 is not its beginning.
+	// The end of %3F or of \u0026 is not the beginning of the name.
 	switch {
 	case from == 0 || from+2 > end:
 	case s[from-1] == '%':
@@ -89,8 +89,8 @@ func nameBefore(s, head string) string {
 
 func isNameByte(c byte) bool { return isWord(c) || c == '-' || c == '_' || c == '.' }
 
-// assigned is the value that begins at i: a quoted one, or up to what ends it in a query and in a sentence. A scheme
-// belongs to what follows it.
+// assigned returns the value that begins at i: up to the closing quote, or up to the end of a value in a query or a
+// word in a sentence. An authentication scheme is part of the value.
 func assigned(s string, i int) (text string, from, to int) {
 	if i < len(s) && s[i] == ' ' {
 		i++
@@ -115,7 +115,7 @@ func isScheme(s string) bool {
 	return false
 }
 
-// wordLen is where a word ends that stands in a query or in a sentence.
+// wordLen returns the length of the value in a query, or of the word in a sentence, that s begins with.
 func wordLen(s string) int {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -152,7 +152,7 @@ func quoted(s string, i int) (from, to int, ok bool) {
 	return from, len(s), true
 }
 
-// jsonValue is the value in JSON that begins at i. True, false and null are no secrets.
+// jsonValue returns the JSON value that begins at i. True, false and null are not secrets.
 func jsonValue(s string, i int) (text string, from, to int) {
 	if from, to, ok := quoted(s, i); ok {
 		return s, from, to
@@ -163,7 +163,7 @@ func jsonValue(s string, i int) (text string, from, to int) {
 		case c == '[' || c == '{':
 			depth++
 			continue
-		case depth > 0 && (c == '"' || c == '\\'): // what is quoted within
+		case depth > 0 && (c == '"' || c == '\\'): // a string within
 			if _, end, ok := quoted(s, to); ok {
 				to = end
 				for to < len(s) && s[to] == '\\' {
@@ -177,7 +177,7 @@ func jsonValue(s string, i int) (text string, from, to int) {
 			continue
 		}
 		if depth == 0 && (s[to] == ']' || s[to] == '}') {
-			to++ // it belongs to the value
+			to++ // it is part of the value
 		}
 		if depth <= 0 {
 			break
@@ -191,7 +191,7 @@ func jsonValue(s string, i int) (text string, from, to int) {
 	return s, i, to
 }
 
-// lineValue is what stands from i to the end of the line, or of the quotes that it stands in.
+// lineValue returns the text from i to the end of the line, or to the closing quote if the line is quoted.
 func lineValue(s string, i int) (text string, from, to int) {
 	if from, to, ok := quoted(s, i); ok {
 		return s, from, to

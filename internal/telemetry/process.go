@@ -2,9 +2,9 @@ package telemetry
 
 import "runtime/metrics"
 
-// ReadProcess fills in what the runtime and the kernel say of this process: HeapBytes (live and not yet swept
-// objects), Goroutines, and RSSBytes (resident memory, shared pages included; 0 where the system does not tell). It
-// takes microseconds and does not stop the world.
+// ReadProcess sets what the runtime and the kernel report about this process: HeapBytes (live objects and those not
+// swept yet), Goroutines, and RSSBytes (resident memory including shared pages; 0 if unknown). It takes microseconds
+// and does not stop the world.
 func (w *Report) ReadProcess() {
 	samples := [...]metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// residentBytes reads the second field of statm, in pages. 0: there is no /proc.
+// residentBytes returns the second field of statm, which is in pages, in bytes. Without /proc it returns 0.
 func residentBytes() uint64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

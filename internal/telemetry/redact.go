@@ -12,41 +12,41 @@ import (
 )
 
 const (
-	// redacted stands where a secret was.
+	// redacted replaces a secret.
 	redacted = "[redacted]"
-	// unprintable stands for a value that cannot be printed without harm: that panics, or contains itself.
+	// unprintable replaces a value that cannot be printed: its methods panic, or it contains itself.
 	unprintable = "[unprintable]"
 
-	maxGroups = 16 // how deep groups may stand in groups
+	maxGroups = 16 // depth of nested groups
 )
 
-// redactor is a handler that takes secrets out of records. It is never changed.
+// redactor is a handler that removes secrets from records. It is immutable.
 type redactor struct {
 	next  slog.Handler
 	names *secretNames
-	// sealed: a group with the name of a secret is open.
+	// sealed is set if a group with the name of a secret is open.
 	sealed bool
 }
 
-// NewRedactor makes a handler that passes records on without the secrets in them. An attribute is one if its key is,
-// or ends with, token, ticket, secret, password, cookie, authorization, key, auth_signature or one of the names: case,
-// hyphens and underscores do not count, so access_token, apiKey and Proxy-Authorization are found, and so are groups.
-// True, false, nil and the empty string are left: they tell that there is a secret, not which.
+// NewRedactor returns a handler that removes secrets from records before it passes them to next. An attribute is secret
+// if its key is, or ends with, token, ticket, secret, password, cookie, authorization, key, auth_signature or one of
+// the names. Case, hyphens and underscores do not matter: access_token, apiKey and Proxy-Authorization are secret, and
+// so are groups. True, false, nil and the empty string stay: they show whether there is a secret, but not the secret.
 //
-// All other text is searched: the message, strings, errors, and any value as it would be printed. What is found is
-// what stands behind such a name in a query, in JSON or in a head of HTTP; what follows Bearer, also in the subprotocol
-// bearer.…; compact JWTs; passwords in URLs. Of a composite value that has a secret, only its text remains. An
-// slog.LogValuer is resolved. A record in which nothing is found goes on as it is.
+// All other text is searched: the message, strings, errors, and any value as it would be printed. NewRedactor removes
+// what follows such a name in a query, in JSON or in a header field; what follows Bearer, also in the subprotocol
+// bearer.…; compact JWTs; and passwords in URLs. A composite value that contains a secret becomes text. An
+// slog.LogValuer is resolved. A record without secrets is passed on unchanged.
 func NewRedactor(next slog.Handler, names ...string) slog.Handler {
 	return &redactor{next: next, names: newSecretNames(names)}
 }
 
-// Enabled is that of the next handler.
+// Enabled reports whether the next handler is enabled.
 func (h *redactor) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.next.Enabled(ctx, level)
 }
 
-// WithAttrs passes the attributes on, redacted.
+// WithAttrs redacts the attributes and passes them on.
 func (h *redactor) WithAttrs(attrs []slog.Attr) slog.Handler {
 	if len(attrs) == 0 {
 		return h
@@ -64,7 +64,7 @@ func (h *redactor) WithGroup(name string) slog.Handler {
 	return &redactor{h.next.WithGroup(clean), h.names, h.sealed || h.names.match(name)}
 }
 
-// Handle passes a record on, or a redacted copy.
+// Handle passes on the record, or a redacted copy of it.
 func (h *redactor) Handle(ctx context.Context, r slog.Record) error {
 	message, changed := h.names.clean(r.Message)
 	var room [8]slog.Attr
@@ -82,7 +82,7 @@ func (h *redactor) Handle(ctx context.Context, r slog.Record) error {
 	return h.next.Handle(ctx, clean)
 }
 
-// attr redacts an attribute, and says whether that changed it. Sealed: it is within a secret.
+// attr redacts an attribute, and reports whether that changed it. An attribute within a secret is sealed.
 func (h *redactor) attr(a slog.Attr, sealed bool, depth int) (slog.Attr, bool) {
 	key, changed := h.names.clean(a.Key)
 	sealed = sealed || h.names.match(a.Key)
@@ -93,7 +93,7 @@ func (h *redactor) attr(a slog.Attr, sealed bool, depth int) (slog.Attr, bool) {
 func (h *redactor) value(v slog.Value, sealed bool, depth int) (slog.Value, bool) {
 	resolved := v.Kind() == slog.KindLogValuer
 	if resolved {
-		v = v.Resolve() // which bears panics, and values that resolve to each other for ever
+		v = v.Resolve() // Resolve handles panics, and values that resolve to each other forever
 	}
 	changed := false
 	switch v.Kind() {
@@ -126,7 +126,7 @@ func (h *redactor) value(v slog.Value, sealed bool, depth int) (slog.Value, bool
 	return v, changed || resolved
 }
 
-// sealedText is the value of a secret that is a string.
+// sealedText redacts a string that is a secret.
 func sealedText(v slog.Value, s string) (slog.Value, bool) {
 	if s == "" || s == redacted {
 		return v, false
@@ -134,7 +134,7 @@ func sealedText(v slog.Value, s string) (slog.Value, bool) {
 	return slog.StringValue(redacted), true
 }
 
-// group redacts attributes. Without a change it returns what it was given, else a copy.
+// group redacts attributes. It returns the given slice if nothing changes, and otherwise a copy.
 func (h *redactor) group(attrs []slog.Attr, sealed bool, depth int) ([]slog.Attr, bool) {
 	var clean []slog.Attr
 	for i, a := range attrs {
@@ -152,10 +152,10 @@ func (h *redactor) group(attrs []slog.Attr, sealed bool, depth int) ([]slog.Attr
 	return clean, true
 }
 
-// any redacts a value by each way in which a handler may print it. A value of a secret becomes text.
+// any redacts a value in each form in which a handler may print it. A value with a secret becomes text.
 func (h *redactor) any(v slog.Value) (out slog.Value, changed bool) {
 	defer func() {
-		if p := recover(); p != nil { // of a method of the value, which would panic again
+		if p := recover(); p != nil { // a method of the value panicked, and would panic again
 			out, changed = slog.StringValue(unprintable), true
 		}
 	}()
@@ -195,8 +195,8 @@ func (h *redactor) any(v slog.Value) (out slog.Value, changed bool) {
 	return v, false
 }
 
-// jsonText is a value in JSON, as slog writes it: empty if it has none. A cyclic one has none, and must not be printed
-// in any other way: that would end the process.
+// jsonText returns a value in JSON, as slog writes it, or "" if it has none. A cyclic value has none, and must not be
+// printed in any other way: that would overflow the stack.
 func jsonText(v any) (text string, cyclic bool) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// planted is what must never come out.
+// planted is a secret that must not appear in any output.
 const planted = "s3cr3tS3cr3t"
 
-// jwt is a compact one with the planted secret in it.
+// jwt is a compact JWT that contains the planted secret.
 const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0." + planted
 
-// TestCleanText: what is a secret in a text, and what is not.
+// TestCleanText checks what is a secret in a text, and what is not.
 func TestCleanText(t *testing.T) {
 	n := newSecretNames([]string{"pin"})
 	for _, tt := range []struct{ name, text, want string }{
@@ -87,7 +87,7 @@ func TestCleanText(t *testing.T) {
 	}
 }
 
-// TestSecretsWithoutEnd: a text full of secrets takes no time and keeps none.
+// TestSecretsWithoutEnd checks that a text full of secrets takes little time and keeps none of them.
 func TestSecretsWithoutEnd(t *testing.T) {
 	n := newSecretNames(nil)
 	for _, part := range []string{
@@ -119,7 +119,7 @@ func TestSecretName(t *testing.T) {
 	}
 }
 
-// outputs logs through each of the handlers that there are, and returns what came out.
+// outputs logs through each kind of handler, and returns the output.
 func outputs(t *testing.T, write func(*slog.Logger)) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -151,7 +151,7 @@ func (angry) Error() string                      { panic("token=" + planted) }
 func (angry) MarshalJSON() ([]byte, error)       { panic("token=" + planted) }
 func (angry) LogValue() slog.Value               { panic("token=" + planted) }
 
-// TestRedactsValues: no way to put a secret in a record lets it out, and what stands beside it stays.
+// TestRedactsValues checks that a secret is removed from every kind of value, and that other values stay.
 func TestRedactsValues(t *testing.T) {
 	const query = "/ws?access_token=" + planted
 	type inner struct {
@@ -217,7 +217,7 @@ func TestRedactsValues(t *testing.T) {
 	}
 }
 
-// TestRedactorLeavesTheRest: what is no secret comes out as without the redactor.
+// TestRedactorLeavesTheRest checks that the redactor does not change records without secrets.
 func TestRedactorLeavesTheRest(t *testing.T) {
 	write := func(l *slog.Logger) {
 		l = l.With("worker", 1, "conn", "00ab", "addr", netip.MustParseAddrPort("127.0.0.1:80")).WithGroup("g")
@@ -249,7 +249,7 @@ func TestRedactorLeavesTheRest(t *testing.T) {
 	}
 }
 
-// TestOddValues: values that misbehave end neither the process nor the line.
+// TestOddValues checks that misbehaving values end neither the process nor the line.
 func TestOddValues(t *testing.T) {
 	cycle := map[string]any{}
 	cycle["self"] = cycle
@@ -299,7 +299,7 @@ func usualRecord() slog.Record {
 	return r
 }
 
-// TestCleanRecordsAllocateNothing is a budget: each line of each worker goes this way.
+// TestCleanRecordsAllocateNothing checks a budget: every log line passes the redactor.
 func TestCleanRecordsAllocateNothing(t *testing.T) {
 	h, r := NewRedactor(handled{}), usualRecord()
 	if got := testing.AllocsPerRun(100, func() { _ = h.Handle(t.Context(), r) }); got != 0 {
@@ -321,7 +321,7 @@ func BenchmarkRedactor(b *testing.B) {
 	}
 }
 
-// FuzzRedactor plants a secret in whatever stands before and behind it, in each form and place.
+// FuzzRedactor plants a secret between any two texts, in each form and place.
 func FuzzRedactor(f *testing.F) {
 	for _, s := range []string{"", "a", `"`, `\"`, "token=", `password="`, "://", "@", "%3D", "[redacted]", "eyJ.", "Bearer ", "cookie:", "{[", "'", "\\"} {
 		f.Add(s, s)

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Sampler lets so many lines a second through and counts the others, so that a storm of clients does not become one of
-// log lines. Make one with [NewSampler]. Any goroutine.
+// Sampler allows a number of log lines per second and counts the others, so that many clients at once do not fill the
+// log. Create one with [NewSampler]. It is safe for concurrent use.
 type Sampler struct {
 	limit uint32
 	now   func() time.Time
-	state atomic.Uint64 // the second in the upper half, the lines in it in the lower
+	state atomic.Uint64 // the second in the upper half, the number of its lines in the lower
 	left  atomic.Uint64
 }
 
-// NewSampler makes a Sampler that allows perSecond lines in each second of the clock; 0 or less allows none. A nil now
-// is time.Now.
+// NewSampler returns a Sampler that allows perSecond lines in each second of the clock, or none if perSecond is not
+// positive. A nil now means time.Now.
 func NewSampler(perSecond int, now func() time.Time) *Sampler {
 	if now == nil {
 		now = time.Now
@@ -25,7 +25,7 @@ func NewSampler(perSecond int, now func() time.Time) *Sampler {
 	return &Sampler{limit: uint32(min(max(perSecond, 0), 1<<30)), now: now}
 }
 
-// Allow says whether one more line may be written now.
+// Allow reports whether one more line may be written now.
 func (s *Sampler) Allow() bool {
 	if s.limit == 0 {
 		s.left.Add(1)
@@ -60,7 +60,7 @@ type sampled struct {
 	sampler *Sampler
 }
 
-// Handle is part of slog.Handler.
+// Handle implements slog.Handler.
 func (h sampled) Handle(ctx context.Context, r slog.Record) error {
 	if !h.sampler.Allow() {
 		return nil
@@ -68,12 +68,12 @@ func (h sampled) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
-// WithAttrs is part of slog.Handler.
+// WithAttrs implements slog.Handler.
 func (h sampled) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return sampled{h.Handler.WithAttrs(attrs), h.sampler}
 }
 
-// WithGroup is part of slog.Handler.
+// WithGroup implements slog.Handler.
 func (h sampled) WithGroup(name string) slog.Handler {
 	return sampled{h.Handler.WithGroup(name), h.sampler}
 }

@@ -7,31 +7,31 @@ import (
 )
 
 const (
-	maxName      = 64      // bytes at the end of a name that count
+	maxName      = 64      // bytes at the end of a name that are compared
 	maxAuthority = 1 << 10 // bytes between the scheme of a URL and its @
-	maxSpans     = 64      // secrets in one text; what is behind the last is redacted as a whole
+	maxSpans     = 64      // secrets in one text; everything after the last one is redacted, too
 )
 
-// secretNames knows the names of what is secret, and how secrets look. It is never changed.
+// secretNames contains the names of secrets, and finds secrets in text. It is immutable.
 type secretNames struct {
 	byEnd [256][]secretName
 }
 
-// clientSecrets are names of secrets that clients bring, beside those of log lines, where they mean other things: there
-// session is a hash.
+// clientSecrets are further names of secrets that clients send. In log lines they have other meanings: session is a
+// hash there.
 var clientSecrets = [...]string{
 	"session", "session_id", "sid", "jwt", "credential", "credentials", "passphrase", "pwd", "otp", "signature", "sig",
 }
 
-// Secrets takes secrets out of what clients bring: parameters of the query, and fields of the head. Any goroutine.
+// Secrets removes secrets from what clients send: query parameters and header fields. It is safe for concurrent use.
 type Secrets struct{ names *secretNames }
 
-// NewSecrets makes Secrets that know the names of NewRedactor, those that clients have for secrets, and more.
+// NewSecrets returns a Secrets with the names of NewRedactor, those that clients use for secrets, and more.
 func NewSecrets(more ...string) *Secrets {
 	return &Secrets{newSecretNames(slices.Concat(clientSecrets[:], more))}
 }
 
-// Value is the value of a parameter or a field without what is secret in it.
+// Value returns the value of a parameter or header field without secrets.
 func (s *Secrets) Value(name, value string) string {
 	if value != "" && s.names.match(name) {
 		return redacted
@@ -40,14 +40,14 @@ func (s *Secrets) Value(name, value string) string {
 	return value
 }
 
-// secretName is one of the names, in lower case and without hyphens and underscores.
+// secretName is a name in lower case, without hyphens and underscores.
 type secretName struct {
 	text string
-	// word: it must be one by itself: apiKey and api_key, but not monkey.
+	// word is set if the name must be a word of its own: apiKey and api_key, but not monkey.
 	word bool
-	// line: in a head of HTTP its value goes to the end of the line.
+	// line is set if the value in a header field extends to the end of the line.
 	line bool
-	// prose: what stands behind it and a colon is most often about it: bad token: expired.
+	// prose is set if text after the name and a colon is usually about the secret: "bad token: expired".
 	prose bool
 }
 
@@ -81,12 +81,12 @@ func (n *secretNames) add(s secretName) {
 	n.byEnd[end] = append(n.byEnd[end], s)
 }
 
-// match says whether a name is that of a secret.
+// match reports whether a name is that of a secret.
 func (n *secretNames) match(name string) bool { return n.find(name) != nil }
 
-// find is the secret's name with which a name ends, or nil.
+// find returns the name of a secret that the name ends with, or nil.
 func (n *secretNames) find(name string) *secretName {
-	if name == "" || len(n.byEnd[name[len(name)-1]|0x20]) == 0 { // which lower case is for letters
+	if name == "" || len(n.byEnd[name[len(name)-1]|0x20]) == 0 { // |0x20 turns letters into lower case
 		return nil
 	}
 	var buf [maxName]byte
@@ -105,8 +105,8 @@ func (n *secretNames) find(name string) *secretName {
 	return nil
 }
 
-// canonical writes the end of a name to buf, in lower case and without hyphens and underscores. Bit i of starts says
-// that a word begins at buf[i].
+// canonical writes the end of a name to buf, in lower case and without hyphens and underscores. Bit i of starts is set
+// if a word begins at buf[i].
 func canonical(name string, buf *[maxName]byte) (size int, starts uint64) {
 	before := byte('-')
 	if len(name) > maxName {
@@ -139,13 +139,13 @@ func isWord(c byte) bool { return isUpper(c) || 'a' <= c && c <= 'z' || '0' <= c
 // span is a part of a text.
 type span struct{ from, to int }
 
-// spans are the secrets of a text, in any order, some within others.
+// spans are the secrets in a text, in any order; they may overlap.
 type spans struct {
 	list []span
-	full bool // there are more, and so the last goes to the end of the text
+	full bool // there are more: the last one extends to the end of the text
 }
 
-// add takes a secret, unless it is none any more.
+// add adds a secret, unless it is empty or redacted already.
 func (p *spans) add(s string, from, to int) {
 	if p.full || from >= to || s[from:to] == redacted {
 		return
@@ -156,7 +156,7 @@ func (p *spans) add(s string, from, to int) {
 	p.list = append(p.list, span{from, to})
 }
 
-// clean is a text without the secrets that are in it, and whether there were any.
+// clean returns s without secrets, and reports whether there were any.
 func (n *secretNames) clean(s string) (string, bool) {
 	clue := cluesOf(s)
 	if clue == 0 {
@@ -181,7 +181,7 @@ func (n *secretNames) clean(s string) (string, bool) {
 	return without(s, found.list), true
 }
 
-// without is s with a mark in the place of each span.
+// without returns s with each span replaced by redacted.
 func without(s string, list []span) string {
 	slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	var b strings.Builder
@@ -199,7 +199,7 @@ func without(s string, list []span) string {
 	return b.String()
 }
 
-// clues say what is worth a closer look.
+// clues is what a text contains that is worth a closer look.
 type clues int
 
 const (
@@ -208,7 +208,7 @@ const (
 	clueJWT                      // ey
 )
 
-// cluesOf looks at each byte once: most texts have nothing.
+// cluesOf looks at each byte once: most texts contain no secrets.
 func cluesOf(s string) (c clues) {
 	for i := range len(s) {
 		switch s[i] {
@@ -230,7 +230,7 @@ func cluesOf(s string) (c clues) {
 	return c
 }
 
-// bearers finds what follows the word bearer: in a head, and in a subprotocol.
+// bearers finds what follows the word bearer, in a header field and in a subprotocol.
 func bearers(s string, found *spans) {
 	const word = "bearer"
 	for i := 0; i+len(word) < len(s) && !found.full; i++ {
@@ -245,7 +245,7 @@ func bearers(s string, found *spans) {
 		}
 		to := from + wordLen(s[from:])
 		switch strings.ToLower(strings.TrimRight(s[from:to], ".,:!?)")) {
-		case "token", "tokens", "subprotocol", "authentication", "scheme": // about one, and not one
+		case "token", "tokens", "subprotocol", "authentication", "scheme": // these words follow bearer in prose
 		default:
 			found.add(s, from, to)
 		}
@@ -253,7 +253,7 @@ func bearers(s string, found *spans) {
 	}
 }
 
-// skipBlank goes over what may stand between a scheme and a token.
+// skipBlank skips what may separate a scheme from a token.
 func skipBlank(s string, i int) int {
 	for i < len(s) {
 		switch {
@@ -268,7 +268,7 @@ func skipBlank(s string, i int) int {
 	return i
 }
 
-// webTokens finds compact JWTs: parts in base64 with dots between, the first of which begins a JSON object.
+// webTokens finds compact JWTs: parts in base64 separated by dots, of which the first begins a JSON object.
 func webTokens(s string, found *spans) {
 	for i := 0; ; {
 		at := strings.Index(s[i:], "eyJ")
@@ -288,7 +288,7 @@ func webTokens(s string, found *spans) {
 	}
 }
 
-// passwords finds those in URLs: behind the user's name, or all that stands before an @.
+// passwords finds those in URLs: after the user's name, or everything before an @.
 func passwords(s string, found *spans) {
 	const mark = "://"
 	for i := 0; ; {
@@ -302,7 +302,7 @@ func passwords(s string, found *spans) {
 	}
 }
 
-// userinfo is the secret part of what stands before the host of the URL whose authority begins at i.
+// userinfo returns the secret part of what precedes the host in the URL whose authority begins at i.
 func userinfo(s string, i int) (from, to int) {
 	end := min(len(s), i+maxAuthority)
 	path, at, colon := -1, -1, -1

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// tap is one over a JSON handler that takes info and above.
+// tap returns a Tap in front of a JSON handler with level info.
 func tap(w io.Writer) (*Tap, *slog.Logger) {
 	t := NewTap(slog.NewJSONHandler(w, nil))
 	return t, slog.New(t)
@@ -30,7 +30,7 @@ func follow(t *testing.T, tap *Tap, o SubscribeOptions) *Subscriber {
 	return f
 }
 
-// waiting is what a follower has in its queue.
+// waiting returns the lines in the queue of a subscriber.
 func waiting(f *Subscriber) (lines []string) {
 	for range len(f.C()) {
 		lines = append(lines, string(<-f.C()))
@@ -38,7 +38,7 @@ func waiting(f *Subscriber) (lines []string) {
 	return lines
 }
 
-// TestHandlersConform: they keep the rules of package slog, one by one and together.
+// TestHandlersConform checks that the handlers follow the rules of package slog, alone and in a chain.
 func TestHandlersConform(t *testing.T) {
 	for name, chain := range map[string]func(slog.Handler) slog.Handler{
 		"tap":           func(h slog.Handler) slog.Handler { return NewTap(h) },
@@ -69,7 +69,7 @@ func object(t *testing.T, line []byte) map[string]any {
 	return m
 }
 
-// TestTapKeepsWhatIsWritten: the recent lines are those of the JSON handler behind it.
+// TestTapKeepsWhatIsWritten checks that the recent lines equal those of the next handler.
 func TestTapKeepsWhatIsWritten(t *testing.T) {
 	var b bytes.Buffer
 	tap, log := tap(&b)
@@ -88,7 +88,7 @@ func TestTapKeepsWhatIsWritten(t *testing.T) {
 	}
 }
 
-// TestRecentIsBounded: in lines and in bytes, and a long line is shortened.
+// TestRecentIsBounded checks the limits in lines and bytes, and that a long line is shortened.
 func TestRecentIsBounded(t *testing.T) {
 	tap, log := tap(io.Discard)
 	for i := range 1000 {
@@ -119,8 +119,8 @@ func TestRecentIsBounded(t *testing.T) {
 	}
 }
 
-// TestFollowersHaveLevels: each gets what it wants, also below the next handler, which gets what it wants.
-func TestFollowersHaveLevels(t *testing.T) {
+// TestSubscribersHaveLevels checks that each subscriber gets its level, even below that of the next handler.
+func TestSubscribersHaveLevels(t *testing.T) {
 	var b bytes.Buffer
 	tap, log := tap(&b)
 	ctx := t.Context()
@@ -129,7 +129,7 @@ func TestFollowersHaveLevels(t *testing.T) {
 	}
 	all, warnings := follow(t, tap, SubscribeOptions{Level: slog.LevelDebug}), follow(t, tap, SubscribeOptions{Level: slog.LevelWarn})
 	if !log.Enabled(ctx, slog.LevelDebug) || log.Enabled(ctx, slog.LevelDebug-1) {
-		t.Error("enabled: want debug, which a follower wants, and nothing below")
+		t.Error("enabled: want debug, which a subscriber wants, and nothing below")
 	}
 	child := log.With("worker", 1) // and what was made before they came follows as well
 	log.Debug("d")
@@ -146,13 +146,13 @@ func TestFollowersHaveLevels(t *testing.T) {
 		return s
 	}
 	if got := messages(waiting(all)); got != "diw" {
-		t.Errorf("follower of all: got %q, want diw", got)
+		t.Errorf("subscriber of all: got %q, want diw", got)
 	}
 	if _, open := <-all.C(); open {
-		t.Error("the channel of a closed follower is open")
+		t.Error("the channel of a closed subscriber is open")
 	}
 	if got := messages(waiting(warnings)); got != "we" {
-		t.Errorf("follower of warnings: got %q, want we", got)
+		t.Errorf("subscriber of warnings: got %q, want we", got)
 	}
 	if got := messages(strings.Split(strings.TrimSpace(b.String()), "\n")); got != "iwe" {
 		t.Errorf("next handler: got %q, want iwe", got)
@@ -162,8 +162,8 @@ func TestFollowersHaveLevels(t *testing.T) {
 	}
 }
 
-// TestSlowFollower: nobody waits for it, and it knows what it lost.
-func TestSlowFollower(t *testing.T) {
+// TestSlowSubscriber checks that nothing waits for a slow subscriber, and that lost lines are counted.
+func TestSlowSubscriber(t *testing.T) {
 	tap, log := tap(io.Discard)
 	slow, other := follow(t, tap, SubscribeOptions{Queue: 2}), follow(t, tap, SubscribeOptions{})
 	for i := range 5 {
@@ -173,7 +173,7 @@ func TestSlowFollower(t *testing.T) {
 		t.Errorf("got %q, %d lost, want the first 2 and 3 lost", got, slow.Lost())
 	}
 	if got := waiting(other); len(got) != 5 || other.Lost() != 0 || tap.Lost() != 3 {
-		t.Errorf("other follower: got %d lines, %d lost, in all %d", len(got), other.Lost(), tap.Lost())
+		t.Errorf("other subscriber: got %d lines, %d lost, in all %d", len(got), other.Lost(), tap.Lost())
 	}
 }
 
@@ -193,7 +193,7 @@ func TestFollowersAreFew(t *testing.T) {
 	follow(t, tap, SubscribeOptions{})
 }
 
-// TestValuesThatLog: a value that logs while it is logged does not stop anything.
+// TestValuesThatLog checks that a value that logs while it is logged does not deadlock.
 func TestValuesThatLog(t *testing.T) {
 	tap, log := tap(io.Discard)
 	f := follow(t, tap, SubscribeOptions{})
@@ -210,11 +210,11 @@ func (v talkative) LogValue() slog.Value {
 	return slog.IntValue(1)
 }
 
-// TestTapConcurrently: lines stay whole and followers may come and go. For the race detector, too.
+// TestTapConcurrently checks that lines stay whole while subscribers come and go.
 func TestTapConcurrently(t *testing.T) {
 	tap, log := tap(io.Discard)
 	stop := make(chan struct{})
-	var writers, followers sync.WaitGroup
+	var writers, subscribers sync.WaitGroup
 	for g := range 4 {
 		writers.Go(func() {
 			l := log.With("g", g)
@@ -223,7 +223,7 @@ func TestTapConcurrently(t *testing.T) {
 				l.Debug("d")
 			}
 		})
-		followers.Go(func() {
+		subscribers.Go(func() {
 			for {
 				f, err := tap.Subscribe(SubscribeOptions{Level: slog.LevelDebug, Queue: 8})
 				if err != nil {
@@ -246,7 +246,7 @@ func TestTapConcurrently(t *testing.T) {
 	}
 	writers.Wait()
 	close(stop)
-	followers.Wait()
+	subscribers.Wait()
 	for _, line := range tap.Recent() {
 		if g := object(t, line)["g"]; strings.Trim(object(t, line)["text"].(string), fmt.Sprint(g)) != "" {
 			t.Errorf("got a line of several: %s", line)
@@ -254,7 +254,7 @@ func TestTapConcurrently(t *testing.T) {
 	}
 }
 
-// TestWholeChain: redaction before the tap and the file; no secret is in any of the three.
+// TestWholeChain checks that the tap and the file get redacted lines only.
 func TestWholeChain(t *testing.T) {
 	var b bytes.Buffer
 	base, err := NewLogger(&b, "json", "info")

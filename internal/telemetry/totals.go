@@ -9,38 +9,38 @@ import (
 	"sync"
 )
 
-// keptGenerations is how many generations of a slot are kept apart, so that a late report of an old process replaces
-// its last one instead of being lost. In a handoff two live at a time.
+// keptGenerations is the number of generations of a slot that are kept apart, so that a late report of an old process
+// replaces its previous one instead of being lost. During a handoff, two are running.
 const keptGenerations = 4
 
-// SlotReport is a worker's latest report and whose it is.
+// SlotReport is the latest report of a worker, and the worker's identity.
 type SlotReport struct {
 	Slot       int    // from 1
-	Generation int    // of the slot's process, must grow at each replacement
-	PID        int    // for people, not for reckoning
-	State      string // as package control names it
-	Stale      bool   // the process did not answer: the report is its last one, if there was any
+	Generation int    // of the process in the slot; must grow at each replacement
+	PID        int    // for people; not used in computations
+	State      string // a state of package control
+	Stale      bool   // the process did not answer: the report is its last one, if any
 	Report
 }
 
-// Totals adds up what the workers of each slot have done, so that no count falls when a process is replaced. The zero
-// value is empty and ready. Give it each report as it comes: what a process did between its last report and its end
-// is known to nobody.
+// Totals adds up what the workers of each slot have done, so that no count decreases when a process is replaced. The
+// zero value is empty and ready. Add each report as it arrives: what a process does between its last report and its end
+// is lost. Its methods are safe for concurrent use.
 type Totals struct {
 	mu    sync.Mutex
 	slots map[int]*slot
 }
 
-// slot is what is known of one slot's processes.
+// slot has the reports of the processes of one slot.
 type slot struct {
 	gone   Report         // counters of the generations up to folded
 	folded int            // the newest generation in gone
 	recent map[int]Report // counters of the newest generations, by generation
-	own    Report         // see Totals.Own
+	own    Report         // see Totals.SetOwn
 }
 
-// Add takes a sample: it replaces an earlier one of the same slot and generation. Reports of generations that were
-// replaced long ago are ignored. It keeps nothing of the sample's maps.
+// Add adds a report, which replaces an earlier one of the same slot and generation. It ignores reports of generations
+// that were replaced long ago. It keeps no reference to the maps of the report.
 func (t *Totals) Add(s SlotReport) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +48,7 @@ func (t *Totals) Add(s SlotReport) {
 	if s.Generation <= l.folded {
 		return
 	}
-	// The larger, not the later: two scrapes at once may bring reports out of order.
+	// Take the larger count, not the later: two scrapes at once may deliver reports out of order.
 	l.recent[s.Generation] = l.recent[s.Generation].merge(s.Report, larger)
 	for len(l.recent) > keptGenerations {
 		oldest := slices.Min(slices.Collect(maps.Keys(l.recent)))
@@ -58,9 +58,9 @@ func (t *Totals) Add(s SlotReport) {
 	}
 }
 
-// Own sets the counters that a slot has beside those of its processes, which whoever calls it adds up and keeps. It
-// takes the place of what an earlier call has set.
-func (t *Totals) Own(slot int, w Report) {
+// SetOwn sets the counters that a slot has in addition to those of its processes. The caller adds them up; each call
+// replaces what the previous one set.
+func (t *Totals) SetOwn(slot int, w Report) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.slotLocked(slot).own = w
@@ -78,14 +78,15 @@ func (t *Totals) slotLocked(n int) *slot {
 	return l
 }
 
-// Slots lists the slots that ever reported, in order.
+// Slots returns the slots that have ever reported, in order.
 func (t *Totals) Slots() []int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Sorted(maps.Keys(t.slots))
 }
 
-// Slot is what all processes of a slot have done together. Its gauges are zero. Zero for a slot that never reported.
+// Slot returns what all processes of a slot have done together, with gauges of zero. For a slot that has never
+// reported, it returns the zero value.
 func (t *Totals) Slot(n int) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -96,7 +97,7 @@ func (t *Totals) Slot(n int) Report {
 	return l.sum()
 }
 
-// Sum is what all processes of all slots have done together. Its gauges are zero.
+// Sum returns what all processes of all slots have done together, with gauges of zero.
 func (t *Totals) Sum() Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,8 +108,8 @@ func (t *Totals) Sum() Report {
 	return w
 }
 
-// totalsState is Totals as JSON.
-type totalsState map[int]slotState
+// totalsJSON is the JSON of Totals.
+type totalsJSON map[int]slotState
 
 type slotState struct {
 	Gone   Report         `json:"gone"`
@@ -116,20 +117,20 @@ type slotState struct {
 	Recent map[int]Report `json:"recent"`
 }
 
-// MarshalJSON writes all that was added up, for a program that goes on with it.
+// MarshalJSON encodes the totals for a program that continues with them.
 func (t *Totals) MarshalJSON() ([]byte, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st := make(totalsState, len(t.slots))
+	st := make(totalsJSON, len(t.slots))
 	for n, l := range t.slots {
 		st[n] = slotState{Gone: l.gone, Folded: l.folded, Recent: l.recent}
 	}
 	return json.Marshal(st)
 }
 
-// UnmarshalJSON goes on with what MarshalJSON wrote.
+// UnmarshalJSON continues with what MarshalJSON wrote.
 func (t *Totals) UnmarshalJSON(b []byte) error {
-	var st totalsState
+	var st totalsJSON
 	if err := json.Unmarshal(b, &st); err != nil {
 		return fmt.Errorf("telemetry: totals: %w", err)
 	}
@@ -146,7 +147,7 @@ func (t *Totals) UnmarshalJSON(b []byte) error {
 }
 
 func (l *slot) sum() Report {
-	w := l.gone.merge(l.own, added) // with maps of its own
+	w := l.gone.merge(l.own, added) // a copy, with maps of its own
 	for _, r := range l.recent {
 		w = w.merge(r, added)
 	}

@@ -69,7 +69,8 @@ func TestTotalsSum(t *testing.T) {
 	}
 }
 
-// TestTotalsNeverFall: whatever processes come and go, and in whatever order their reports arrive.
+// TestTotalsNeverFall checks that no count decreases, whatever processes come and go, and in whatever order their
+// reports arrive.
 func TestTotalsNeverFall(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var totals Totals

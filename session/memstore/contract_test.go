@@ -11,12 +11,25 @@ import (
 	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
-// TestMemoryStore: the memory store keeps to the contract.
-func TestMemoryStore(t *testing.T) {
+// TestStore: the store fulfills the contract.
+func TestStore(t *testing.T) {
+	const emptyTTL = 150 * time.Millisecond
 	sessiontest.Run(t, func(*testing.T) sessiontest.Subject {
 		c := sessiontest.NewClock()
-		return sessiontest.Subject{Store: memstore.New(memstore.Config{Now: c.Now, EmptyTTL: sessiontest.EmptyTTL}), Advance: c.Advance}
+		return sessiontest.Subject{
+			Store: memstore.New(memstore.Config{Now: c.Now, EmptyTTL: emptyTTL}), Advance: c.Advance, EmptyTTL: emptyTTL,
+		}
 	})
+}
+
+// find returns a session, or ends the test.
+func find(t *testing.T, m *memstore.Store, id session.ID) session.Session {
+	t.Helper()
+	list, err := m.Find(t.Context(), id)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("Find: got %v, %v, want one session", list, err)
+	}
+	return list[0]
 }
 
 // written returns the state of a store.
@@ -26,8 +39,8 @@ func written(m *memstore.Store) []byte {
 	return b.Bytes()
 }
 
-// TestMemoryState: a store that goes on with the state of another one is the same, at any cut of the state it is none.
-func TestMemoryState(t *testing.T) {
+// TestState: a store that reads the state of another one holds the same; a state that is cut off anywhere is an error.
+func TestState(t *testing.T) {
 	ctx, c := t.Context(), sessiontest.NewClock()
 	config := memstore.Config{Now: c.Now}
 	m := memstore.New(config)
@@ -54,9 +67,9 @@ func TestMemoryState(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range made {
-		got, err := next.Find(ctx, want.ID)
-		if err != nil || got.Seen != want.Seen || got.Place != want.Place || got.Params["n"] != want.User {
-			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		got := find(t, next, want.ID)
+		if got.Seen != want.Seen || got.Place != want.Place || got.Params["n"] != want.User {
+			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
 	if v, err := next.Load(ctx, made[0].ID); err != nil || string(v["k"]) != "v" {
@@ -80,8 +93,8 @@ func TestMemoryState(t *testing.T) {
 	}
 }
 
-// TestMemoryLimits: a full store says so, and takes again when something has expired.
-func TestMemoryLimits(t *testing.T) {
+// TestLimits: a full store fails with ErrFull until something has expired.
+func TestLimits(t *testing.T) {
 	ctx, c := t.Context(), sessiontest.NewClock()
 	m := memstore.New(memstore.Config{MaxSessions: 2, MaxTickets: 1, Now: c.Now})
 	attach := func(user string) error {
@@ -110,7 +123,7 @@ func TestMemoryLimits(t *testing.T) {
 	}
 }
 
-// FuzzReadState: no state does harm.
+// FuzzReadState: no input makes ReadState panic.
 func FuzzReadState(f *testing.F) {
 	m := memstore.New(memstore.Config{})
 	if _, err := m.Attach(context.Background(), session.Attach{User: "alice", Params: map[string]string{"a": "b"}}); err != nil {

@@ -11,25 +11,26 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// ErrState says that bytes are no state of a Memory.
+// ErrState means that the input of ReadState is not the state of a Store.
 var ErrState = errors.New("session: bad state")
 
-// The state of a Memory is a version (1) and items: length (uvarint), kind (1), body. One of length 0 is the end. Items
-// of unknown kinds are passed over.
+// The state of a Store is a version (1 byte), followed by items: length (uvarint), kind (1 byte), body. An item of
+// length 0 ends the state. Items of unknown kinds are skipped.
 const (
 	stateVersion = 1
 
-	itemSession byte = 1 // a Saved as codec.go writes it
-	itemTicket  byte = 2 // key (32), when it expires (varint), value
+	itemSession byte = 1 // a session.Saved as package sessionwire encodes it
+	itemTicket  byte = 2 // key (32 bytes), time of expiry (varint), value
 	itemCounts  byte = 3 // expired, evicted, refused, full (uvarint each)
 
 	maxItem = 1 << 20
 )
 
-// WriteState writes all that is stored, for a Memory that goes on with it. The store stands still meanwhile.
-func (m *Store) WriteState(w io.Writer) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// WriteState writes everything that is stored, so that another Store can continue with it. Other methods wait
+// meanwhile.
+func (s *Store) WriteState(w io.Writer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, err := w.Write([]byte{stateVersion}); err != nil {
 		return err
 	}
@@ -42,26 +43,26 @@ func (m *Store) WriteState(w io.Writer) error {
 		return err
 	}
 	body = append(body, itemCounts)
-	for _, n := range []uint64{m.count.expired, m.count.evicted, m.count.refused, m.count.full} {
+	for _, n := range []uint64{s.count.expired, s.count.evicted, s.count.refused, s.count.full} {
 		body = binary.AppendUvarint(body, n)
 	}
 	if err := put(); err != nil {
 		return err
 	}
-	for i := uint32(1); i < m.slab.high; i++ {
-		if !m.slab.used(i) {
+	for i := uint32(1); i < s.table.slab.high; i++ {
+		if !s.table.slab.used(i) {
 			continue
 		}
-		s := session.Saved{Session: m.session(i)}
-		if v := m.values[i]; v != nil {
-			s.Values = v.values
+		saved := session.Saved{Session: s.table.session(i)}
+		if v := s.values[i]; v != nil {
+			saved.Values = v.values
 		}
-		body = sessionwire.AppendSaved(append(body[:0], itemSession), s)
+		body = sessionwire.AppendSaved(append(body[:0], itemSession), saved)
 		if err := put(); err != nil {
 			return err
 		}
 	}
-	for key, t := range m.tickets {
+	for key, t := range s.tickets {
 		body = binary.AppendVarint(append(append(body[:0], itemTicket), key[:]...), t.expires)
 		body = append(body, t.value...)
 		if err := put(); err != nil {
@@ -72,17 +73,17 @@ func (m *Store) WriteState(w io.Writer) error {
 	return put()
 }
 
-// ReadState goes on with what WriteState wrote, before the store is used. What there is no room for any more is left
-// out, and so is what has expired. It fails with ErrState; then the store is of no use.
-func (m *Store) ReadState(from io.Reader) error {
+// ReadState adds what WriteState has written. It must be called before the Store is used. It leaves out what has
+// expired, and what exceeds the limits of this Store. If it fails, with ErrState, the Store must not be used.
+func (s *Store) ReadState(from io.Reader) error {
 	r := bufio.NewReader(from)
 	version, err := r.ReadByte()
 	if err != nil || version != stateVersion {
 		return fmt.Errorf("%w: not of version %d", ErrState, stateVersion)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
 	var body []byte
 	for {
 		n, err := binary.ReadUvarint(r)
@@ -98,56 +99,57 @@ func (m *Store) ReadState(from io.Reader) error {
 		if _, err := io.ReadFull(r, body); err != nil {
 			return fmt.Errorf("%w: cut off", ErrState)
 		}
-		if err := m.readItem(body[0], sessionwire.NewReader(body[1:]), now); err != nil {
+		if err := s.readItem(body[0], sessionwire.NewDecoder(body[1:]), now); err != nil {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
 	}
 }
 
-// readItem takes one item of a state. With m.mu held.
-func (m *Store) readItem(kind byte, r *sessionwire.Reader, now int64) error {
+// readItem adds one item of a state. s.mu is held.
+func (s *Store) readItem(kind byte, d *sessionwire.Decoder, now int64) error {
 	switch kind {
 	case itemSession:
-		s := r.Saved()
-		if err := r.End(); err != nil {
+		saved := d.Saved()
+		if err := d.End(); err != nil {
 			return err
 		}
-		if err := s.Validate(); err != nil {
+		if err := saved.Validate(); err != nil {
 			return err
 		}
-		m.readSession(&s, now)
+		s.readSession(&saved, now)
 	case itemTicket:
 		var key [32]byte
-		copy(key[:], r.Bytes(uint64(len(key))))
-		t := ticket{expires: r.Int()}
-		t.value = append([]byte(nil), r.Rest()...)
-		if r.Err() != nil {
-			return r.Err()
+		copy(key[:], d.Bytes(uint64(len(key))))
+		t := ticket{expires: d.Varint()}
+		t.value = append([]byte(nil), d.Rest()...)
+		if err := d.Err(); err != nil {
+			return err
 		}
-		if t.expires > now && len(m.tickets) < m.config.MaxTickets {
-			m.dropTicket(key)
-			m.tickets[key] = t
-			m.bytes += len(t.value)
+		if t.expires > now && len(s.tickets) < s.config.MaxTickets {
+			s.dropTicket(key)
+			s.tickets[key] = t
+			s.table.bytes += len(t.value)
 		}
 	case itemCounts:
-		m.count.expired, m.count.evicted, m.count.refused, m.count.full = r.Uint(), r.Uint(), r.Uint(), r.Uint()
-		return r.End()
+		c := &s.count
+		c.expired, c.evicted, c.refused, c.full = d.Uvarint(), d.Uvarint(), d.Uvarint(), d.Uvarint()
+		return d.End()
 	}
 	return nil
 }
 
-// readSession puts a session of a state back as it was: seen when it was seen.
-func (m *Store) readSession(s *session.Saved, now int64) {
-	if sessionwire.Micros(s.Seen)+session.ClampTTL(s.TTL).Microseconds() <= now {
-		m.count.expired++
+// readSession adds a session of a state. Unlike Restore, it does not change when the session was seen.
+func (s *Store) readSession(saved *session.Saved, now int64) {
+	if sessionwire.Micros(saved.Seen)+session.ClampTTL(saved.TTL).Microseconds() <= now {
+		s.count.expired++
 		return
 	}
-	if m.index[secretOf(s.ID)] != 0 || m.size() >= m.config.MaxSessions {
-		m.count.full++
+	if s.table.taken(saved.ID) || s.table.len() >= s.config.MaxSessions {
+		s.count.full++
 		return
 	}
-	i := m.insert(s.Session, sessionwire.Micros(s.Seen))
-	if err := m.save(i, s.Values); err != nil { // the new program holds less than the old one
-		m.count.full++
+	i := s.table.insert(saved.Session)
+	if err := s.save(i, saved.Values); err != nil { // the limits are lower than those of the Store that wrote the state
+		s.count.full++
 	}
 }

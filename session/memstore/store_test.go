@@ -15,7 +15,7 @@ import (
 	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
-// heap is how much of it is in use, in bytes.
+// heap returns the number of bytes in use on the heap.
 func heap() int {
 	var stats runtime.MemStats
 	runtime.GC()
@@ -24,9 +24,9 @@ func heap() int {
 	return int(stats.HeapAlloc)
 }
 
-// TestMemoryBudget: a session of a named user that has no other, with the parameters that many have, is at most 200
-// bytes; the bound leaves room for tables that have just doubled.
-func TestMemoryBudget(t *testing.T) {
+// TestBudget: the only session of a named user, with parameters that many sessions share, takes at most 200 bytes. The
+// bound is higher, as tables may just have doubled.
+func TestBudget(t *testing.T) {
 	const sessions, bound = 100_000, 300
 	m := memstore.New(memstore.Config{})
 	devices := []map[string]string{{"device": "phone"}, {"device": "tablet"}, nil}
@@ -50,8 +50,8 @@ func TestMemoryBudget(t *testing.T) {
 	runtime.KeepAlive(m)
 }
 
-// TestMemoryReuse: what sessions leave behind is used again, and nothing is counted that is gone.
-func TestMemoryReuse(t *testing.T) {
+// TestReuse: the memory of removed sessions is used again, and the counters return to zero.
+func TestReuse(t *testing.T) {
 	c := sessiontest.NewClock()
 	m := memstore.New(memstore.Config{Now: c.Now})
 	var grown []int
@@ -87,7 +87,7 @@ func TestMemoryReuse(t *testing.T) {
 	runtime.KeepAlive(m)
 }
 
-// idOf is the id of a user's session whose random part is all b.
+// idOf returns the id of a user's session whose random bytes are all b.
 func idOf(user string, b byte) session.ID {
 	var id session.ID
 	sum := sha256.Sum256([]byte("user\x00" + user))
@@ -96,8 +96,8 @@ func idOf(user string, b byte) session.ID {
 	return id
 }
 
-// golden is what testdata/state-v1.bin says. A program must be able to go on with what any program of that version has
-// written.
+// golden returns the sessions in testdata/state-v1.bin. Every release must be able to read what any release with this
+// version of the state has written.
 func golden() []session.Saved {
 	at := sessiontest.NewClock().Now()
 	return []session.Saved{
@@ -115,7 +115,7 @@ func golden() []session.Saved {
 	}
 }
 
-// TestStateGolden: a state that was written once is read for ever, and what is written today is the same.
+// TestStateGolden: the state of version 1 is read as ever, and written in the same way.
 func TestStateGolden(t *testing.T) {
 	const path = "testdata/state-v1.bin"
 	c := sessiontest.NewClock()
@@ -131,16 +131,15 @@ func TestStateGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := written(m); !bytes.Equal(got, file) {
-		t.Errorf("what is written is not what %s says:\ngot  %x\nwant %x", path, got, file)
+		t.Errorf("what is written differs from %s:\ngot  %x\nwant %x", path, got, file)
 	}
 	next := memstore.New(memstore.Config{Now: c.Now})
 	if err := next.ReadState(bytes.NewReader(file)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range golden() {
-		found, err := next.Find(t.Context(), want.ID)
-		if err != nil || !reflect.DeepEqual(found, want.Session) {
-			t.Errorf("got  %+v, %v\nwant %+v", found, err, want.Session)
+		if found := find(t, next, want.ID); !reflect.DeepEqual(found, want.Session) {
+			t.Errorf("got  %+v\nwant %+v", found, want.Session)
 		}
 		values, err := next.Load(t.Context(), want.ID)
 		if err != nil || !reflect.DeepEqual(values, want.Values) {

@@ -17,8 +17,8 @@ func TestRedisCluster(t *testing.T) {
 	cluster, prefix := redistest.StartCluster(t), numbered("c")
 	t.Run("contract", func(t *testing.T) {
 		sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
-			c := redisstore.Config{Prefix: prefix(), EmptyTTL: sessiontest.EmptyTTL}
-			return sessiontest.Subject{Store: openRedis(t, cluster.URL(), c)}
+			c := redisstore.Config{Prefix: prefix(), EmptyTTL: emptyTTL}
+			return sessiontest.Subject{Store: openRedis(t, cluster.URL(), c), EmptyTTL: emptyTTL}
 		})
 	})
 	ctx, r := t.Context(), openRedis(t, cluster.URL(), redisstore.Config{})

@@ -75,7 +75,7 @@ func parseFields(id session.ID, f []rueidis.RedisMessage) (session.Session, erro
 		TTL: time.Duration(number(text[4])) * time.Millisecond, Place: parsePlace(f[5], f[6]),
 	}
 	if text[1] != "" {
-		s.Params = sessionwire.NewReader([]byte(text[1])).Params()
+		s.Params = sessionwire.NewDecoder([]byte(text[1])).Params()
 	}
 	return s, nil
 }

@@ -273,8 +273,14 @@ func appendChangeArgs(args []string, changes map[string][]byte) []string {
 	return args
 }
 
-// Load is Store's.
-func (r *Store) Load(ctx context.Context, id session.ID) (map[string][]byte, error) {
+// valuePrefix is the beginning of the names of hash fields that are values. The other fields have names of one letter.
+const valuePrefix = "v"
+
+// Load implements session.Store.
+func (r *Store) Load(ctx context.Context, id session.ID, keys ...string) (map[string][]byte, error) {
+	if len(keys) > 0 {
+		return r.loadKeys(ctx, id, keys)
+	}
 	all, err := r.conn.Do(ctx, func(b rueidis.Builder) rueidis.Completed {
 		return b.Hgetall().Key(r.sessionKey(id)).Build()
 	}).AsStrMap()
@@ -285,9 +291,35 @@ func (r *Store) Load(ctx context.Context, id session.ID) (map[string][]byte, err
 		return nil, session.ErrNotFound
 	}
 	values := make(map[string][]byte)
-	for k, v := range all {
-		if name, ok := strings.CutPrefix(k, "v"); ok {
-			values[name] = []byte(v)
+	for field, v := range all {
+		if key, ok := strings.CutPrefix(field, valuePrefix); ok {
+			values[key] = []byte(v)
+		}
+	}
+	return values, nil
+}
+
+func (r *Store) loadKeys(ctx context.Context, id session.ID, keys []string) (map[string][]byte, error) {
+	fields := make([]string, 1, 1+len(keys))
+	fields[0] = "c" // every session has it
+	for _, key := range keys {
+		fields = append(fields, valuePrefix+key)
+	}
+	reply, err := r.conn.Do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Hmget().Key(r.sessionKey(id)).Field(fields...).Build()
+	}).ToArray()
+	switch {
+	case err != nil:
+		return nil, redisconn.Error(err)
+	case len(reply) != len(fields):
+		return nil, errReply
+	case reply[0].IsNil():
+		return nil, session.ErrNotFound
+	}
+	values := make(map[string][]byte, len(keys))
+	for i, key := range keys {
+		if v, err := reply[1+i].AsBytes(); err == nil {
+			values[key] = v
 		}
 	}
 	return values, nil
@@ -315,20 +347,37 @@ func (r *Store) Save(ctx context.Context, id session.ID, changes session.Changes
 	return nil
 }
 
-// Find is Store's.
-func (r *Store) Find(ctx context.Context, id session.ID) (session.Session, error) {
-	fields, err := r.conn.Do(ctx, func(b rueidis.Builder) rueidis.Completed {
-		return b.Hmget().Key(r.sessionKey(id)).Field("u", "p", "c", "s", "t", "n", "k").Build()
-	}).ToArray()
-	switch {
-	case err != nil:
-		return session.Session{}, redisconn.Error(err)
-	case len(fields) != 7:
-		return session.Session{}, errReply
-	case fields[2].IsNil():
-		return session.Session{}, session.ErrNotFound
+// Find implements session.Store.
+func (r *Store) Find(ctx context.Context, ids ...session.ID) (found []session.Session, err error) {
+	for batch := range slices.Chunk(ids, session.MaxBatch) {
+		results, err := r.conn.DoMulti(ctx, func(b rueidis.Builder) rueidis.Commands {
+			commands := make(rueidis.Commands, len(batch))
+			for i, id := range batch {
+				commands[i] = b.Hmget().Key(r.sessionKey(id)).Field("u", "p", "c", "s", "t", "n", "k").Build()
+			}
+			return commands
+		})
+		if err != nil {
+			return found, err
+		}
+		for i, res := range results {
+			fields, err := res.ToArray()
+			switch {
+			case err != nil:
+				return found, redisconn.Error(err)
+			case len(fields) != 7:
+				return found, errReply
+			case fields[2].IsNil():
+				continue
+			}
+			s, err := parseFields(batch[i], fields)
+			if err != nil {
+				return found, err
+			}
+			found = append(found, s)
+		}
 	}
-	return parseFields(id, fields)
+	return found, nil
 }
 
 // List is Store's.

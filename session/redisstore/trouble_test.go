@@ -2,7 +2,6 @@ package redisstore_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -69,7 +68,7 @@ func TestRedisRestart(t *testing.T) {
 			_, err := r.Find(t.Context(), s.ID)
 			wantErr(t, "Find while it is gone", err, session.ErrUnavailable)
 			server.Restart()
-			redistest.Until(t, "it is found again", func() bool { _, err := r.Find(t.Context(), session.ID{1}); return errors.Is(err, session.ErrNotFound) })
+			untilAnswers(t, r)
 			values, err := r.Load(t.Context(), s.ID)
 			if kept := err == nil && string(values["k"]) == "v"; kept != tt.kept {
 				t.Errorf("got %q, %v, want it kept: %v", values, err, tt.kept)

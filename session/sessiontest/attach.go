@@ -3,6 +3,7 @@ package sessiontest
 import (
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -209,6 +210,31 @@ func testConcurrentAttach(b *bench) {
 		if evicted[s.ID] || !made[s.ID] {
 			b.t.Errorf("%v is left: made %v, evicted %v", s.ID, made[s.ID], evicted[s.ID])
 		}
+	}
+}
+
+// testFind: many sessions are found at once, in the order in which they are asked for, without those that do not exist.
+func testFind(b *bench) {
+	const sessions = session.MaxBatch + 10
+	var asked, want []session.ID
+	for i := range sessions {
+		id := b.open([]string{"", "alice", "bob"}[i%3]).ID
+		asked, want = append(asked, id), append(want, id)
+		if i%10 == 0 {
+			asked = append(asked, session.NewID("alice"))
+		}
+	}
+	list, err := b.Find(b.ctx, asked...)
+	b.must(err)
+	var got []session.ID
+	for _, s := range list {
+		got = append(got, s.ID)
+	}
+	if !slices.Equal(got, want) {
+		b.t.Errorf("got %d sessions, want %d in the order in which they were asked for", len(got), len(want))
+	}
+	if list, err := b.Find(b.ctx); err != nil || len(list) > 0 {
+		b.t.Errorf("without ids: got %v, %v", list, err)
 	}
 }
 

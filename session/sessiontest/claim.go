@@ -1,7 +1,6 @@
 package sessiontest
 
 import (
-	"errors"
 	"sync"
 	"time"
 
@@ -161,6 +160,9 @@ func testDiscard(b *bench) {
 
 // testEmpty: an anonymous session without values is soon gone when its connection is.
 func testEmpty(b *bench) {
+	if b.EmptyTTL == 0 {
+		b.t.Skip("the store does not shorten the life of empty sessions")
+	}
 	bare, full, late, back, open := b.open(""), b.open(""), b.open(""), b.open(""), b.open("")
 	emptied := b.open("")
 	named := b.open("alice")
@@ -176,11 +178,9 @@ func testEmpty(b *bench) {
 		b.t.Error("not resumed in its time")
 	}
 	b.until("it is gone", 50*time.Millisecond, func() bool {
-		_, err := b.Find(b.ctx, bare.ID)
-		_, err2 := b.Find(b.ctx, emptied.ID)
-		return errors.Is(err, session.ErrNotFound) && errors.Is(err2, session.ErrNotFound)
+		return !b.exists(bare.ID) && !b.exists(emptied.ID)
 	})
-	b.pass(2 * EmptyTTL)
+	b.pass(2 * b.EmptyTTL)
 	for _, s := range []session.Session{full, late, back, open, named} {
 		b.find(s.ID)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestSecretsOfClients: what clients bring is kept without its secrets.
+// TestSecretsOfClients checks that secrets are removed from what clients send.
 func TestSecretsOfClients(t *testing.T) {
 	const planted = "pl4nted.s3cret_value"
 	s := NewSecrets("ticket_id", "", "visit")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// full is a report in which every field differs from zero and from the others.
+// full returns a report in which every field is different and not zero.
 func full(t *testing.T) Report {
 	t.Helper()
 	var w Report
@@ -59,7 +59,7 @@ func TestParseWorkerRefuses(t *testing.T) {
 	}
 }
 
-// TestPlusKnowsAllFields: a field that somebody adds to Worker and forgets in plus or merge would stay zero.
+// TestPlusKnowsAllFields checks that plus and merge handle every field of Report.
 func TestPlusKnowsAllFields(t *testing.T) {
 	w := full(t)
 	if got := w.plus(Report{}); !reflect.DeepEqual(got, w) {

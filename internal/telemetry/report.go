@@ -7,29 +7,29 @@ import (
 	"math"
 )
 
-// Report is what a worker reports once a second, about itself only and since its process began. The zero value is the
-// report of a worker that has done nothing. Nil maps are empty.
+// Report is what a worker reports once a second about its own process, since that began. The zero value is the report
+// of a worker that has done nothing. Nil maps are empty.
 type Report struct {
-	// Gauges: how things are now.
+	// Gauges are current values.
 	Connections     int64   `json:"conns,omitzero"`       // open WebSocket connections
-	Handshaking     int64   `json:"handshaking,omitzero"` // accepted sockets that are no WebSocket yet
+	Handshaking     int64   `json:"handshaking,omitzero"` // accepted sockets that are not WebSockets yet
 	HTTPConnections int64   `json:"http_conns,omitzero"`  // with a request, or kept alive after one
 	Subscriptions   int64   `json:"subs,omitzero"`
-	QueueBytes      int64   `json:"queue,omitzero"`   // accepted by Send, and not by the kernel yet
-	PartialBytes    int64   `json:"partial,omitzero"` // of messages and request heads that are not complete
-	LoopLagSeconds  float64 `json:"lag,omitzero"`     // the worst of the event loops in the last second
-	HeapBytes       uint64  `json:"heap,omitzero"`    // see ReadProcess, as the next two
+	QueueBytes      int64   `json:"queue,omitzero"`   // accepted by Send, but not by the kernel yet
+	PartialBytes    int64   `json:"partial,omitzero"` // of incomplete messages and request heads
+	LoopLagSeconds  float64 `json:"lag,omitzero"`     // the highest of all event loops in the last second
+	HeapBytes       uint64  `json:"heap,omitzero"`    // see ReadProcess for this and the next two
 	RSSBytes        uint64  `json:"rss,omitzero"`
 	Goroutines      int64   `json:"goroutines,omitzero"`
 
-	// Counters: they only grow.
+	// Counters only increase.
 	Accepted  uint64 `json:"accepted,omitzero"` // sockets
 	Opened    uint64 `json:"opened,omitzero"`   // handshakes that succeeded
-	HTTP      uint64 `json:"http,omitzero"`     // requests that were no handshakes
+	HTTP      uint64 `json:"http,omitzero"`     // requests that were not handshakes
 	Resets    uint64 `json:"resets,omitzero"`   // connections that ended without a close frame
-	Panics    uint64 `json:"panics,omitzero"`   // of handlers
-	Stalls    uint64 `json:"stalls,omitzero"`   // callbacks that held an event loop too long
-	TextIn    uint64 `json:"text_in,omitzero"`  // messages, as the next three
+	Panics    uint64 `json:"panics,omitzero"`   // in handlers
+	Stalls    uint64 `json:"stalls,omitzero"`   // callbacks that blocked an event loop for too long
+	TextIn    uint64 `json:"text_in,omitzero"`  // messages; so are the next three
 	BinaryIn  uint64 `json:"bin_in,omitzero"`
 	TextOut   uint64 `json:"text_out,omitzero"`
 	BinaryOut uint64 `json:"bin_out,omitzero"`
@@ -38,42 +38,42 @@ type Report struct {
 
 	Closed  map[string]uint64 `json:"closed,omitempty"`  // connections that ended, by close code
 	Refused map[string]uint64 `json:"refused,omitempty"` // handshakes that failed, by HTTP status
-	Limits  map[string]uint64 `json:"limits,omitempty"`  // hits, by the limit's name
+	Limits  map[string]uint64 `json:"limits,omitempty"`  // hits, by name
 
-	Stays map[string]uint64 `json:"stays,omitempty"` // connections that were to move and cannot, by reason
+	Stays map[string]uint64 `json:"stays,omitempty"` // connections that could not move, by reason
 
-	AuthRefused map[string]uint64 `json:"auth,omitempty"` // handshakes that failed, by package auth's reason
-	// Session counts what was done with sessions, by name. What was put off until the store is back is deferred, what
-	// was given up refused; the other names are those of the label result.
+	AuthRefused map[string]uint64 `json:"auth,omitempty"` // handshakes that failed, by auth.Reason
+	// Session counts operations on sessions. Writes that wait for the store to come back are "deferred", those that
+	// were given up "refused". The other names are values of the label result.
 	Session     map[string]uint64 `json:"session,omitempty"`
-	LogsLeftOut uint64            `json:"logs_left_out,omitzero"` // log lines that a Sampler did not allow
+	LogsLeftOut uint64            `json:"logs_left_out,omitzero"` // log lines that a Sampler suppressed
 
-	// StoreDownSince is since when the worker cannot use the session store: Unix time, or 0. A gauge.
+	// StoreDownSince is the Unix time since which the worker cannot use the session store, or 0. It is a gauge.
 	StoreDownSince float64 `json:"store_down,omitzero"`
-	// KeysMissing says that the worker has no keys to verify tokens with.
+	// KeysMissing is set if the worker has no keys to verify tokens with.
 	KeysMissing bool `json:"keys_missing,omitzero"`
 }
 
-// MessagesIn is the number of messages that came, of both types.
+// MessagesIn returns the number of messages received.
 func (w Report) MessagesIn() uint64 { return w.TextIn + w.BinaryIn }
 
-// MessagesOut is the number of messages that went, of both types.
+// MessagesOut returns the number of messages sent.
 func (w Report) MessagesOut() uint64 { return w.TextOut + w.BinaryOut }
 
-// Encode makes the message that carries the report: compact JSON, so that workers and primary of neighboring versions
-// understand each other. A LoopLagSeconds that is no number counts as 0.
+// Encode encodes the report as compact JSON, so that workers and primaries of neighboring versions understand each
+// other. A LoopLagSeconds that is NaN or infinite becomes 0.
 func (w Report) Encode() []byte {
 	if math.IsNaN(w.LoopLagSeconds) || math.IsInf(w.LoopLagSeconds, 0) {
 		w.LoopLagSeconds = 0
 	}
 	b, err := json.Marshal(w)
-	if err != nil { // cannot be: numbers, and maps of them
+	if err != nil { // cannot happen: numbers and maps of them
 		return []byte("{}")
 	}
 	return b
 }
 
-// ParseReport reads what Encode made. It keeps nothing of b; fields that it does not know are ignored.
+// ParseReport parses the output of Encode. It keeps no reference to b and ignores unknown fields.
 func ParseReport(b []byte) (Report, error) {
 	var w Report
 	if err := json.Unmarshal(b, &w); err != nil {
@@ -82,7 +82,8 @@ func ParseReport(b []byte) (Report, error) {
 	return w, nil
 }
 
-// plus adds two reports, gauges and counters. The lag is the worse of the two. The result shares no map with either.
+// plus adds two reports, both gauges and counters. Of the lags it takes the larger. The result shares no map with
+// either.
 func (w Report) plus(o Report) Report {
 	sum := w.merge(o, added)
 	sum.Connections = w.Connections + o.Connections
@@ -100,7 +101,7 @@ func (w Report) plus(o Report) Report {
 	return sum
 }
 
-// merge makes one counter of two, for all counters; gauges are left at zero. The result shares no map with either.
+// merge combines the counters of two reports by op, and leaves gauges at zero. The result shares no map with either.
 func (w Report) merge(o Report, op func(a, b uint64) uint64) Report {
 	return Report{
 		Accepted:  op(w.Accepted, o.Accepted),
@@ -131,7 +132,7 @@ func added(a, b uint64) uint64 { return a + b }
 
 func larger(a, b uint64) uint64 { return max(a, b) }
 
-// mergeMaps merges two maps in a third, nil if both are empty.
+// mergeMaps combines two maps into a third, which is nil if both are empty.
 func mergeMaps(a, b map[string]uint64, op func(a, b uint64) uint64) map[string]uint64 {
 	if len(a)+len(b) == 0 {
 		return nil

@@ -7,16 +7,16 @@ import (
 	"strconv"
 )
 
-// Filter says which lines of a log somebody wants. The zero value is all of them.
+// Filter selects lines of a log. The zero value selects all of them.
 type Filter struct {
-	User, Session, Conn string // these attributes have this value; empty: any
-	Worker              int    // the attribute worker has this value; 0: any
-	Level               string // the lowest: debug, info, warn or error. Empty, or none of these: any
+	User, Session, Conn string // values of these attributes; empty: any
+	Worker              int    // value of the attribute worker; 0: any
+	Level               string // the lowest: debug, info, warn or error; empty or unknown: any
 }
 
-// Match says whether a line in JSON is wanted. It looks at the attributes user, session, conn, worker and level at the
-// top: those within a group do not count. Numbers and strings are alike. What is no JSON object is wanted only by the
-// zero value.
+// Match reports whether the filter selects a line of JSON. It compares the attributes user, session, conn, worker and
+// level outside of groups, and treats numbers and strings alike. Only the zero value selects a line that is not a JSON
+// object.
 func (m Filter) Match(line []byte) bool {
 	if m == (Filter{}) {
 		return true
@@ -50,7 +50,7 @@ func (m Filter) Match(line []byte) bool {
 	return level.UnmarshalText([]byte(plainText(l.Level))) == nil && level >= least
 }
 
-// plainText is a string in JSON without its quotes, or anything else as it is.
+// plainText returns a JSON string without quotes, and any other value as it is.
 func plainText(raw json.RawMessage) string {
 	if !bytes.HasPrefix(raw, []byte(`"`)) {
 		return string(raw)

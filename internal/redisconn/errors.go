@@ -1,0 +1,57 @@
+package redisconn
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/expedite-go/expedite/session"
+)
+
+// unusable are the beginnings of errors of a server that is running and cannot do its work. All other errors are the
+// fault of this program.
+var unusable = []string{
+	"OOM ", "READONLY ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN", "TRYAGAIN ", "NOREPLICAS ", "MISCONF ", "NOAUTH ",
+	"WRONGPASS ", "NOPERM ", "BUSY ", "DENIED ", "MOVED ", "ASK ", "ERR max number of clients", "ERR unknown command",
+}
+
+// denied are parts of the errors of scripts whose user lacks a permission. They do not say which.
+var denied = []string{"executing the script can't ", "ACL failure in script"}
+
+// Error returns err, which is an error of the client library, as an error of a session.Store: it is
+// session.ErrUnavailable unless Redis can be used and this program has made a mistake. Nil stays nil.
+func Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	reply, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return session.Unavailable(err) // no answer: the connection is lost, or the time is over
+	}
+	text := reply.Error()
+	for _, start := range unusable {
+		// An error of a command within a script is quoted in that of the script.
+		if strings.HasPrefix(text, start) || strings.Contains(text, "-"+start) || strings.Contains(text, " "+start) {
+			return session.Unavailable(withoutArgs(err))
+		}
+	}
+	for _, part := range denied {
+		if strings.Contains(text, part) {
+			return session.Unavailable(withoutArgs(err))
+		}
+	}
+	return fmt.Errorf("session: Redis: %w", withoutArgs(err))
+}
+
+// withoutArgs removes from an error the arguments of an unknown command, which Redis repeats: one may be a password.
+func withoutArgs(err error) error {
+	if err == nil {
+		return nil
+	}
+	if text, _, found := strings.Cut(err.Error(), ", with args"); found {
+		return errors.New(text)
+	}
+	return err
+}
