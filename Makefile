@@ -6,7 +6,7 @@ STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
 SOAK ?= 10m
 
-.PHONY: run test check nightly soak fuzz bench bench-peers bench-handoff bench-tuning million tools
+.PHONY: run test check nightly soak fuzz bench bench-peers bench-handoff bench-tuning million exports tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -63,6 +63,10 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+# How many names each public package exports.
+exports:
+	@go run ./scripts/exports
 
 # The benchmarks of the packages.
 bench:

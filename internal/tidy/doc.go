@@ -1,2 +1,2 @@
-// Package tidy holds tests only: who may import whom, how long things may be, and whether the documentation is there.
+// Package tidy counts exported names. Its tests check imports, sizes, documentation and other rules of this repository.
 package tidy
