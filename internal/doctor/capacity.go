@@ -8,23 +8,25 @@ import (
 	"github.com/expedite-go/expedite/internal/resource"
 )
 
-// The figures that the arithmetic rests on. docs/doctor.md says where each comes from.
+// The figures that the estimates rest on. docs/doctor.md explains where each comes from.
 const (
 	// MaxWorkers is the largest number of workers that is considered.
 	MaxWorkers = 1000
-	// KernelBytes is what the kernel keeps for an established connection without unsent or unread data, on this side.
+	// KernelBytes is the memory that the kernel needs for an established connection without unsent or unread data, at
+	// one end.
 	KernelBytes = 5 << 10
-	// DefaultUserBytes is what a worker keeps for an idle connection, with room for its collector.
+	// DefaultUserBytes is the memory that a worker needs for an idle connection, including the overhead of garbage
+	// collection.
 	DefaultUserBytes = 1200
 
 	workerFiles    = 64       // descriptors that a worker needs for itself
-	primaryFiles   = 6        // descriptors of the primary for each worker, when that is being replaced
+	primaryFiles   = 6        // descriptors of the primary for each worker, while that is being replaced
 	workerBytes    = 12 << 20 // of a worker without connections
 	primaryBytes   = 24 << 20
-	reserve        = 20  // a twentieth of the memory stays free, for messages under way
-	inFlight       = 768 // descriptors under way between processes: 256 of a handoff, 512 of new connections
-	activeShare    = 10  // one in ten connections has data in the kernel's buffers, at a time
-	workerThreads  = 8   // of a worker, beside those for its processors
+	reserve        = 20  // 1/20 of the memory stays free, for messages in transit
+	inFlight       = 768 // descriptors in transit between processes: 256 of a handoff, 512 of new connections
+	activeShare    = 10  // 1/10 of the connections have data in the kernel's buffers at a time
+	workerThreads  = 8   // of a worker, in addition to those for its processors
 	primaryThreads = 16
 )
 
@@ -39,25 +41,25 @@ const (
 	limitTasks     = "processes"
 )
 
-// Capacity is how many connections a machine holds.
+// Capacity is the number of connections that a machine holds.
 type Capacity struct {
 	Connections int64  `json:"connections"` // 0 also if no limit was readable
 	Workers     int    `json:"workers"`
-	BoundBy     string `json:"bound_by"` // the limit that is hit first; empty: no limit was readable
+	BoundBy     string `json:"bound_by"` // the limit that is reached first; empty: no limit was readable
 	// Limits are all that apply to this number of workers, the lowest first.
 	Limits []Limit `json:"limits"`
-	// Bytes of memory for each connection. What the kernel needs does not show in the size of a process.
+	// Bytes of memory for each connection. The size of a process does not include what the kernel needs.
 	UserBytes   int64 `json:"user_bytes_per_connection"`
 	KernelBytes int64 `json:"kernel_bytes_per_connection"`
 }
 
-// Limit is one of several that hold at the same time.
+// Limit is one of several limits that apply at the same time.
 type Limit struct {
 	Name        string `json:"name"`        // as in the finding about it
-	Connections int64  `json:"connections"` // that it allows
+	Connections int64  `json:"connections"` // that it permits
 }
 
-// title is a limit's name in a sentence.
+// title returns the name of the limit in a sentence.
 func (l Limit) title() string {
 	switch l.Name {
 	case limitFiles:
@@ -76,7 +78,7 @@ func (l Limit) title() string {
 	return l.Name
 }
 
-// memory is how many connections the memory holds, and whether that is known.
+// memory returns how many connections fit into the memory, and whether that is known.
 func (c Capacity) memory() (n int64, ok bool) {
 	n = Unlimited
 	for _, l := range c.Limits {
@@ -87,13 +89,14 @@ func (c Capacity) memory() (n int64, ok bool) {
 	return n, ok
 }
 
-// sums does the arithmetic.
+// sums computes capacities.
 type sums struct {
 	*Machine
 	user int64 // bytes of a connection
 }
 
-// capacity is that of the best number of workers, the smallest one if several are as good; or that of a given one.
+// capacity returns the capacity with the given number of workers or, for 0, with the best number. If several are
+// equally good, it takes the smallest.
 func (s sums) capacity(workers int) Capacity {
 	if workers > 0 {
 		return s.with(workers)
@@ -107,7 +110,8 @@ func (s sums) capacity(workers int) Capacity {
 	return best
 }
 
-// workersFor is the smallest number of workers that hold n connections; if none does, one with descriptors for them.
+// workersFor returns the smallest number of workers that holds n connections. If there is none, it returns one with
+// enough descriptors.
 func (s sums) workersFor(n int64) int64 {
 	for c := range s.choices() {
 		if c.Connections >= n {
@@ -121,7 +125,8 @@ func (s sums) workersFor(n int64) int64 {
 	return min(max((n+per-1)/per, int64(s.fewest())), int64(s.most()))
 }
 
-// choices are the capacities with a worker per core, one more, and so on, until descriptors are not what is short.
+// choices returns the capacities with one worker per core, one more, and so on, until descriptors are not the lowest
+// limit.
 func (s sums) choices() iter.Seq[Capacity] {
 	return func(yield func(Capacity) bool) {
 		for w := s.fewest(); w <= s.most(); w++ {
@@ -133,15 +138,15 @@ func (s sums) choices() iter.Seq[Capacity] {
 	}
 }
 
-// fewest is a worker per core.
+// fewest returns one worker per core.
 func (s sums) fewest() int { return min(s.cores(), s.most()) }
 
-// cores is how many of them there is time for.
+// cores returns the number of workers that can run at the same time.
 func (s sums) cores() int {
 	return resource.Processors{Cores: s.CPU.Cores, Quota: s.CPU.Quota}.Busy()
 }
 
-// most is how many workers there may be: the primary has descriptors for each, and each has threads.
+// most returns the highest possible number of workers: the primary needs descriptors for each, and each needs threads.
 func (s sums) most() int {
 	n := int64(MaxWorkers)
 	if s.OpenFiles != nil {
@@ -153,7 +158,7 @@ func (s sums) most() int {
 	return int(max(n, 1))
 }
 
-// with is the capacity with a number of workers: the lowest of all limits that are known.
+// with returns the capacity with a number of workers: the lowest of all known limits.
 func (s sums) with(workers int) Capacity {
 	c := Capacity{Workers: workers, UserBytes: s.user, KernelBytes: KernelBytes, Limits: s.limits(int64(workers))}
 	slices.SortStableFunc(c.Limits, func(a, b Limit) int { return cmp.Compare(a.Connections, b.Connections) })
@@ -163,7 +168,7 @@ func (s sums) with(workers int) Capacity {
 	return c
 }
 
-// limits are those that are known.
+// limits returns the known limits.
 func (s sums) limits(workers int64) []Limit {
 	list := make([]Limit, 0, 7)
 	add := func(name string, n int64) { list = append(list, Limit{name, max(n, 0)}) }
@@ -192,8 +197,8 @@ func (s sums) limits(workers int64) []Limit {
 	return list
 }
 
-// perWorker is how many connections the descriptors of a worker are for. In a reload the successor has its own. Go's
-// runtime raises the soft limit to the hard one.
+// perWorker returns the number of connections that the descriptors of a worker suffice for. In a reload the successor
+// has its own. The Go runtime raises the soft limit to the hard one.
 func (s sums) perWorker() int64 {
 	n := min(s.OpenFiles.Hard, 1<<40)
 	if most, ok := s.number(nrOpen); ok {
@@ -202,23 +207,23 @@ func (s sums) perWorker() int64 {
 	return max(n-workerFiles, 0)
 }
 
-// fit is how many connections some bytes are enough for. In a reload there is one worker more, and the connections of
-// one worker are in the memory of two.
+// fit returns the number of connections that fit into bytes. In a reload there is one worker more, and the connections
+// of one worker take memory in both.
 func (s sums) fit(bytes, workers int64) int64 {
 	bytes = min(bytes, 1<<50) - primaryBytes - (workers+1)*workerBytes
 	return bytes * workers / (KernelBytes*workers + s.user*(workers+1))
 }
 
-// need is how many bytes some connections want: what fit turns around.
+// need returns the number of bytes that connections need. It is the inverse of fit.
 func (s sums) need(connections, workers int64) int64 {
 	return primaryBytes + (workers+1)*workerBytes +
 		(connections*(KernelBytes*workers+s.user*(workers+1))+workers-1)/workers
 }
 
-// room is what a group may still have.
+// room returns what a group may still allocate.
 func (g Cgroup) room() int64 { return g.Memory - g.MemoryUsed - g.Memory/reserve }
 
-// tightest is the group with the least room for memory.
+// tightest returns the group with the least room for memory.
 func (s sums) tightest() (Cgroup, bool) {
 	var best Cgroup
 	for _, g := range s.Cgroups {
@@ -229,22 +234,23 @@ func (s sums) tightest() (Cgroup, bool) {
 	return best, best.MemoryKnown
 }
 
-// filesNow is how many open files all processes have.
+// filesNow returns the number of open files of all processes.
 func (s sums) filesNow() int64 {
 	n, _ := s.number(fileNr)
 	return n
 }
 
-// tracked is how many connections the firewall knows; 0: none, because nothing asks it to.
+// tracked returns the number of connections that the firewall tracks, or 0 if it tracks none.
 func (s sums) tracked() int64 {
 	n, _ := s.number(conntrackCount)
 	return n
 }
 
-// threads are those of a worker.
+// threads returns the number of threads of a worker.
 func (s sums) threads() int64 { return int64(workerThreads + max(s.CPU.Cores, 1)) }
 
-// taskWorkers is how many workers there may be for the sake of processes and threads, one that is being replaced aside.
+// taskWorkers returns the number of workers that the limits of processes and threads permit, apart from one that is
+// being replaced.
 func (s sums) taskWorkers() (int64, bool) {
 	_, free, ok := s.tasks()
 	if !ok {
@@ -253,7 +259,7 @@ func (s sums) taskWorkers() (int64, bool) {
 	return max((free-primaryThreads)/s.threads()-1, 0), true
 }
 
-// tasks is the limit of threads that leaves the fewest, and how many.
+// tasks returns the tightest limit of threads, and what is left of it.
 func (s sums) tasks() (name string, free int64, ok bool) {
 	free = Unlimited
 	take := func(what string, n int64) {
@@ -277,7 +283,7 @@ func (s sums) tasks() (name string, free int64, ok bool) {
 	return name, free, ok
 }
 
-// times multiplies what is not negative, up to Unlimited.
+// times multiplies numbers that are not negative, and returns at most Unlimited.
 func times(a, b int64) int64 {
 	if a > 0 && b > Unlimited/a {
 		return Unlimited

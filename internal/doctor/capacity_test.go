@@ -15,13 +15,13 @@ const (
 	gib = int64(1) << 30
 )
 
-// files is a limit of open files.
+// files returns a limit of open files.
 func files(n int64) *doctor.Range { return &doctor.Range{Soft: n, Hard: n} }
 
-// memory is a machine of which all is available; a twentieth is kept free.
+// memory returns a machine of which all memory is available; 1/20 is kept free.
 func memory(n int64) *doctor.Memory { return &doctor.Memory{Total: n, Available: n} }
 
-// TestArithmetic: each limit by its formula, worked out by hand.
+// TestArithmetic checks each limit against its formula, computed by hand.
 func TestArithmetic(t *testing.T) {
 	limit := func(path string, bytes, used int64) doctor.Cgroup {
 		return doctor.Cgroup{Path: path, Memory: bytes, MemoryUsed: used, MemoryKnown: true}
@@ -41,7 +41,13 @@ func TestArithmetic(t *testing.T) {
 			doctor.Want{Workers: 2},
 			2 * 19_936, 2, "open-files",
 		},
-		{"no more descriptors than a worker needs", doctor.Machine{OpenFiles: files(60)}, doctor.Want{}, 0, 1, "open-files"},
+		{
+			"no more descriptors than a worker needs",
+			doctor.Machine{OpenFiles: files(60)},
+			doctor.Want{},
+			0, 1,
+			"open-files",
+		},
 		{
 			"the hard limit counts: Go raises the soft one",
 			doctor.Machine{OpenFiles: &doctor.Range{Soft: 1024, Hard: 4096}},
@@ -55,22 +61,28 @@ func TestArithmetic(t *testing.T) {
 			3 * 936, 3, "open-files",
 		},
 		{
-			// 8 GiB - 1/20 - 24 MiB - 3 x 12 MiB = 8,097,523,303; by 5,120 + 1,200 x 3/2.
+			// 8 GiB - 1/20 - 24 MiB - 3 x 12 MiB = 8,097,523,303; divided by 5,120 + 1,200 x 3/2.
 			"memory with two workers",
 			doctor.Machine{Memory: memory(8 * gib)},
 			doctor.Want{Workers: 2},
 			1_170_162, 2, "memory",
 		},
 		{
-			// The same; by 5,120 + 6,000 x 3/2.
+			// The same, divided by 5,120 + 6,000 x 3/2.
 			"memory of larger connections",
 			doctor.Machine{Memory: memory(8 * gib)},
 			doctor.Want{Workers: 2, BytesPerConnection: 6000},
 			573_478, 2, "memory",
 		},
-		{"memory that is not enough for the workers", doctor.Machine{Memory: memory(40 * mib)}, doctor.Want{}, 0, 1, "memory"},
 		{
-			// 512 MiB - 1/20 - 12 MiB - 24 MiB - 2 x 12 MiB = 447,111,988; by 5,120 + 1,200 x 2.
+			"memory that is not enough for the workers",
+			doctor.Machine{Memory: memory(40 * mib)},
+			doctor.Want{},
+			0, 1,
+			"memory",
+		},
+		{
+			// 512 MiB - 1/20 - 12 MiB - 24 MiB - 2 x 12 MiB = 447,111,988; divided by 5,120 + 1,200 x 2.
 			"a cgroup, less what it uses",
 			doctor.Machine{Memory: memory(64 * gib), Cgroups: []doctor.Cgroup{limit("/a", 512*mib, 12*mib)}},
 			doctor.Want{},
@@ -85,14 +97,14 @@ func TestArithmetic(t *testing.T) {
 			59_456, 1, "cgroup-memory",
 		},
 		{
-			// 1 GiB - 1/20 - 24 MiB - 9 x 12 MiB = 881,642,701; by 5,120 + 1,200 x 9/8.
+			// 1 GiB - 1/20 - 24 MiB - 9 x 12 MiB = 881,642,701; divided by 5,120 + 1,200 x 9/8.
 			"a worker per core",
 			doctor.Machine{OpenFiles: files(1_000_000), Memory: memory(gib), CPU: doctor.CPU{Cores: 8}},
 			doctor.Want{},
 			136_266, 8, "memory",
 		},
 		{
-			// 1 GiB - 1/20 - 24 MiB - 3 x 12 MiB = 957,140,173; by 5,120 + 1,200 x 3/2.
+			// 1 GiB - 1/20 - 24 MiB - 3 x 12 MiB = 957,140,173; divided by 5,120 + 1,200 x 3/2.
 			"a quota is that many cores",
 			doctor.Machine{
 				OpenFiles: files(1_000_000), Memory: memory(gib), CPU: doctor.CPU{Cores: 8, Quota: 1.5},
@@ -101,7 +113,8 @@ func TestArithmetic(t *testing.T) {
 			138_315, 2, "memory",
 		},
 		{
-			// 12 workers have descriptors for 120,000; 13 for 130,000, but 818,728,141 bytes by 5,120 + 1,200 x 14/13.
+			// 12 workers have descriptors for 120,000 connections; 13 for 130,000, but only 818,728,141 bytes for 5,120
+			// + 1,200 x 14/13 each.
 			"as many workers as the memory takes",
 			doctor.Machine{OpenFiles: files(10_064), Memory: memory(gib)},
 			doctor.Want{},
@@ -116,7 +129,8 @@ func TestArithmetic(t *testing.T) {
 		{
 			"file-max does not bind root",
 			doctor.Machine{
-				OpenFiles: files(1064), Sysctl: map[string]string{"fs.file-max": "500"}, User: doctor.User{Capabilities: 1 << 21},
+				OpenFiles: files(1064), Sysctl: map[string]string{"fs.file-max": "500"},
+				User: doctor.User{Capabilities: 1 << 21},
 			},
 			doctor.Want{Workers: 1},
 			1000, 1, "open-files",
@@ -139,7 +153,10 @@ func TestArithmetic(t *testing.T) {
 		{
 			"what is left of a table that is used",
 			doctor.Machine{
-				Sysctl: map[string]string{"net.netfilter.nf_conntrack_max": "65536", "net.netfilter.nf_conntrack_count": "60000"},
+				Sysctl: map[string]string{
+					"net.netfilter.nf_conntrack_max":   "65536",
+					"net.netfilter.nf_conntrack_count": "60000",
+				},
 			},
 			doctor.Want{},
 			5536, 1, "conntrack",
@@ -148,16 +165,23 @@ func TestArithmetic(t *testing.T) {
 			"a table that is not used is no limit",
 			doctor.Machine{
 				OpenFiles: files(1064),
-				Sysctl:    map[string]string{"net.netfilter.nf_conntrack_max": "10", "net.netfilter.nf_conntrack_count": "0"},
+				Sysctl: map[string]string{
+					"net.netfilter.nf_conntrack_max":   "10",
+					"net.netfilter.nf_conntrack_count": "0",
+				},
 			},
 			doctor.Want{Workers: 1},
 			1000, 1, "open-files",
 		},
 		{
-			// 100 tasks: 16 of the primary, 10 for each worker of a machine with two cores, one of them to be replaced.
+			// Of 100 tasks the primary takes 16, and each worker 10 on a machine with two cores; one worker is being
+			// replaced.
 			"tasks bound the workers",
 			doctor.Machine{
-				OpenFiles: files(1064), CPU: doctor.CPU{Cores: 2}, Cgroups: []doctor.Cgroup{{Tasks: 110, TasksUsed: 10, TasksKnown: true}},
+				OpenFiles: files(1064), CPU: doctor.CPU{Cores: 2}, Cgroups: []doctor.Cgroup{{
+					Tasks: 110, TasksUsed: 10,
+					TasksKnown: true,
+				}},
 			},
 			doctor.Want{},
 			7000, 7, "open-files",
@@ -165,7 +189,10 @@ func TestArithmetic(t *testing.T) {
 		{
 			"and more of them than there can be",
 			doctor.Machine{
-				OpenFiles: files(1064), CPU: doctor.CPU{Cores: 2}, Cgroups: []doctor.Cgroup{{Tasks: 110, TasksUsed: 10, TasksKnown: true}},
+				OpenFiles: files(1064), CPU: doctor.CPU{Cores: 2}, Cgroups: []doctor.Cgroup{{
+					Tasks: 110, TasksUsed: 10,
+					TasksKnown: true,
+				}},
 			},
 			doctor.Want{Workers: 20},
 			7000, 20, "processes",
@@ -176,7 +203,13 @@ func TestArithmetic(t *testing.T) {
 			doctor.Want{},
 			10 * 60, 10, "open-files",
 		},
-		{"at most 1000 workers", doctor.Machine{OpenFiles: files(10_000)}, doctor.Want{}, 1000 * 9936, 1000, "open-files"},
+		{
+			"at most 1000 workers",
+			doctor.Machine{OpenFiles: files(10_000)},
+			doctor.Want{},
+			1000 * 9936, 1000,
+			"open-files",
+		},
 		{
 			"nonsense is clamped",
 			doctor.Machine{OpenFiles: files(1064)},
@@ -194,7 +227,7 @@ func TestArithmetic(t *testing.T) {
 	}
 }
 
-// machine draws one, with some facts missing.
+// machine draws a machine with some facts missing.
 func machine(t *rapid.T) doctor.Machine {
 	m := doctor.Machine{Sysctl: map[string]string{}, Sockets: map[string]int64{}}
 	some := func(what string) bool { return rapid.IntRange(0, 3).Draw(t, what+"?") > 0 }
@@ -240,8 +273,8 @@ func want(t *rapid.T) doctor.Want {
 	}
 }
 
-// TestBoundByIsTheMinimum: the capacity is the lowest of all limits, no other number of workers would be better, and an
-// error is there exactly if what was asked for does not fit.
+// TestBoundByIsTheMinimum checks that the capacity is the lowest of all limits, that no other number of workers is
+// better, and that there is an error exactly if the requested connections do not fit.
 func TestBoundByIsTheMinimum(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m, w := machine(t), want(t)
@@ -268,7 +301,8 @@ func TestBoundByIsTheMinimum(t *testing.T) {
 			}
 		} else if w.Workers = rapid.IntRange(1, c.Workers).Draw(t, "fewer"); c.Workers > max(m.CPU.Cores, 1) {
 			if fewer := doctor.Examine(m, w).Capacity; fewer.Connections > c.Connections {
-				t.Fatalf("%d workers hold %d, chosen are %d, which hold %d", w.Workers, fewer.Connections, c.Workers, c.Connections)
+				t.Fatalf("%d workers hold %d, chosen are %d, which hold %d", w.Workers, fewer.Connections, c.Workers,
+					c.Connections)
 			}
 		}
 		for _, f := range r.Findings {
@@ -279,8 +313,8 @@ func TestBoundByIsTheMinimum(t *testing.T) {
 	})
 }
 
-// TestErrorsAreShortages: with a number that was asked for, the limits that are below it are errors, no others. The
-// number of workers is given: the report says what more of them would do.
+// TestErrorsAreShortages checks that exactly the limits below the requested number are errors. The number of workers is
+// given: the report says what more of them would do.
 func TestErrorsAreShortages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m, w := machine(t), want(t)
@@ -299,7 +333,7 @@ func TestErrorsAreShortages(t *testing.T) {
 	})
 }
 
-// TestMoreIsNotLess: whatever a machine gets more of, it does not hold less.
+// TestMoreIsNotLess checks that a machine that gets more of anything does not hold less.
 func TestMoreIsNotLess(t *testing.T) {
 	more := map[string]func(*rapid.T, *doctor.Machine){
 		"memory": func(t *rapid.T, m *doctor.Machine) {
@@ -334,14 +368,15 @@ func TestMoreIsNotLess(t *testing.T) {
 				before := doctor.Examine(m, w).Capacity
 				add(t, &m)
 				if after := doctor.Examine(m, w).Capacity; after.Connections < before.Connections {
-					t.Fatalf("got %d with %d workers after %d with %d", after.Connections, after.Workers, before.Connections, before.Workers)
+					t.Fatalf("got %d with %d workers after %d with %d", after.Connections, after.Workers,
+						before.Connections, before.Workers)
 				}
 			})
 		})
 	}
 }
 
-// TestMended: a machine that gets what the findings want holds what was asked for.
+// TestMended checks that a machine with all remedies of the findings holds the requested connections.
 func TestMended(t *testing.T) {
 	m := recorded(t, "pod")
 	w := doctor.Want{Connections: 1_500_000, Ports: []int{8080}}

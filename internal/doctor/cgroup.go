@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// maxDepth is how many levels of groups are looked at.
+// maxDepth is the number of levels of groups that are examined.
 const maxDepth = 64
 
-// mount is where a hierarchy of groups shows.
+// mount is the place of a hierarchy of groups in the file system.
 type mount struct {
-	root, point string // of the hierarchy, and in the file system
+	root, point string // in the hierarchy, and in the file system
 	v2          bool
 	controllers []string
 }
 
-// cgroups reads the limits of all groups that this process is in, version 1, 2 or both, from the innermost outwards.
+// cgroups returns the limits of all groups of this process, of version 1, 2 or both, from the innermost outwards.
 func (t tree) cgroups() []Cgroup {
 	var list []Cgroup
 	paths := t.cgroupPaths()
@@ -44,7 +44,7 @@ func (t tree) cgroups() []Cgroup {
 	return list
 }
 
-// key is the hierarchy's name in /proc/self/cgroup: its controllers, or nothing for version 2.
+// key returns the name of the hierarchy in /proc/self/cgroup: its controllers, or "" for version 2.
 func (m mount) key() string {
 	if m.v2 || len(m.controllers) == 0 {
 		return ""
@@ -52,8 +52,8 @@ func (m mount) key() string {
 	return m.controllers[0]
 }
 
-// below is a group's path from the mount point. A path that does not lie below what is mounted, as in a container that
-// has its own view, is the mount point itself.
+// below returns the path of a group from the mount point. For a path outside of what is mounted, as in a container with
+// a view of its own, it returns the mount point itself.
 func (m mount) below(group string) string {
 	rel, ok := strings.CutPrefix(group, strings.TrimSuffix(m.root, "/"))
 	if !ok || (rel != "" && rel[0] != '/') || strings.Contains(rel, "/..") {
@@ -62,7 +62,7 @@ func (m mount) below(group string) string {
 	return path.Clean("/" + rel)
 }
 
-// cgroupPaths are this process's groups by controller; that of version 2 has no name.
+// cgroupPaths returns the groups of this process by controller. That of version 2 has the name "".
 func (t tree) cgroupPaths() map[string]string {
 	m := make(map[string]string)
 	for line := range strings.Lines(t.text("proc/self/cgroup")) {
@@ -77,8 +77,8 @@ func (t tree) cgroupPaths() map[string]string {
 	return m
 }
 
-// cgroupMounts reads /proc/self/mountinfo: "30 22 0:27 /root /point options - type source superoptions". One mount for
-// each hierarchy, the first.
+// cgroupMounts parses /proc/self/mountinfo: "30 22 0:27 /root /point options - type source superoptions". It returns
+// one mount for each hierarchy, the first.
 func (t tree) cgroupMounts() []mount {
 	var list []mount
 	seen := make(map[string]bool)
@@ -102,7 +102,7 @@ func (t tree) cgroupMounts() []mount {
 	return list
 }
 
-// readV2 reads a group of version 2. Beyond memory.high processes are stopped again and again: it counts as the limit.
+// readV2 reads a group of version 2. The kernel throttles processes beyond memory.high, so it counts as the limit.
 func (t tree) readV2(dir string, g *Cgroup) {
 	limit, ok := t.number(dir + "/memory.max")
 	if high, okHigh := t.number(dir + "/memory.high"); okHigh {
@@ -131,7 +131,7 @@ func (t tree) readV1(dir string, controllers []string, g *Cgroup) {
 	}
 }
 
-// setMemory takes a limit that is one. Version 1 writes none as a number of almost 2^63.
+// setMemory sets a memory limit. Version 1 represents no limit as a number of almost 2^63.
 func (g *Cgroup) setMemory(limit, used int64, known bool) {
 	if known && limit < math.MaxInt64-1<<20 {
 		g.Memory, g.MemoryUsed, g.MemoryKnown = limit, max(used, 0), true
@@ -144,7 +144,7 @@ func (g *Cgroup) setTasks(limit, used int64, known bool) {
 	}
 }
 
-// stat is a field of a memory.stat.
+// stat returns a field of a memory.stat.
 func (t tree) stat(file, field string) int64 {
 	for line := range strings.Lines(t.text(file)) {
 		if f := strings.Fields(line); len(f) == 2 && f[0] == field {

@@ -2,7 +2,7 @@ package doctor
 
 import "golang.org/x/sys/unix"
 
-// synchronized asks the kernel whether something keeps its clock right.
+// synchronized asks the kernel whether its clock is synchronized.
 func synchronized() (bool, error) {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil {

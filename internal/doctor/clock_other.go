@@ -2,5 +2,5 @@
 
 package doctor
 
-// synchronized is not known here.
+// synchronized fails: this system does not report it.
 func synchronized() (bool, error) { return false, ErrUnsupported }

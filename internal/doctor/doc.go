@@ -1,8 +1,8 @@
-// Package doctor says what a machine can hold, what limits it, and what mends that.
+// Package doctor estimates how many connections a machine holds, what limits that, and how to raise the limit.
 //
 //	Read (files below a root) → Machine → Examine (arithmetic, no system calls) → Report → text, JSON, sysctl.d
 //
-// [Read] is the only part that touches the system; what it cannot read is absent, and absence is a finding, never an
-// error. [Examine] is pure but for [Want.Probe]. Each wanted value is derived from the number of connections that is
-// asked for; docs/doctor.md has the formulas. The package needs no goroutines and keeps nothing.
+// Only [Read] touches the system. What it cannot read is absent, and results in a finding, never in an error. [Examine]
+// is pure, except for [Want.Probe]. It derives each wanted value from the requested number of connections;
+// docs/doctor.md has the formulas. The package starts no goroutines and keeps no state.
 package doctor

@@ -14,24 +14,24 @@ const (
 	probeTimeout   = time.Second
 )
 
-// Want is what the machine is to hold.
+// Want is what the machine should hold.
 type Want struct {
-	// Connections at one time, all workers together. Zero: as many as the memory allows.
+	// Connections at one time, in all workers together. Zero: as many as fit into the memory.
 	Connections int
-	// Workers that will share them. Zero: as many as it takes, at least one per core, at most [MaxWorkers].
+	// Workers that share them. Zero: as many as necessary, at least one per core, at most [MaxWorkers].
 	Workers int
-	// BytesPerConnection is memory of a worker for each. Zero: [DefaultUserBytes].
+	// BytesPerConnection is the memory of a worker for each connection. Zero: [DefaultUserBytes].
 	BytesPerConnection int
-	// Ports that are listened on.
+	// Ports that the server listens on.
 	Ports []int
-	// Redis names the server of sessions and topics, without secrets. Empty: none.
+	// Redis is the address of the server for sessions and topics, without secrets. Empty: none.
 	Redis string
-	// Probe asks that server; its result is that of INFO memory. It must return when its context ends, after a second.
-	// Nil: nobody asks.
+	// Probe returns the fields of INFO memory of that server. It must return within a second, when its context ends.
+	// Nil: the server is not asked.
 	Probe func(context.Context) (map[string]string, error)
 }
 
-// Examine says what a machine holds and what is wrong with it. It is pure, but for w.Probe.
+// Examine returns what a machine holds and what is wrong with it. It is pure, except for w.Probe.
 func Examine(m Machine, w Want) Report {
 	e := newExam(&m, w)
 	for _, check := range checks {
@@ -41,7 +41,7 @@ func Examine(m Machine, w Want) Report {
 	return e.report
 }
 
-// checks are in the order of the report, within a level.
+// checks run in the order of the report, which sorts by level first.
 var checks = [...]func(*exam){
 	(*exam).files, (*exam).filesUnderWay, (*exam).filesOfAll, (*exam).filesAtMost,
 	(*exam).memory, (*exam).cgroupMemory, (*exam).tcpMemory, (*exam).tcpBuffers, (*exam).tracking, (*exam).tasks,
@@ -52,11 +52,11 @@ var checks = [...]func(*exam){
 	(*exam).clockSource, (*exam).clockSync, (*exam).kernel, (*exam).container, (*exam).redis,
 }
 
-// exam is an examination under way.
+// exam is an examination in progress.
 type exam struct {
 	sums
 	want    Want
-	n       int64 // connections that the findings are about
+	n       int64 // connections that the findings refer to
 	workers int64 // that share them
 	report  Report
 }
@@ -87,12 +87,13 @@ func newExam(m *Machine, w Want) *exam {
 
 func (e *exam) add(f Finding) { e.report.Findings = append(e.report.Findings, f) }
 
-// unreadable adds that a fact is missing.
+// unreadable adds a finding that a fact is missing.
 func (e *exam) unreadable(name, why string) {
 	e.add(Finding{Name: name, Level: LevelInfo, Why: why})
 }
 
-// short is the level of a limit that is or is not below what is wanted. If nobody has said how much, nothing is wrong.
+// short returns the level of a limit, given whether it is below what is wanted. Without a requested number of
+// connections nothing is an error.
 func (e *exam) short(is bool) Level {
 	switch {
 	case !is:
@@ -103,7 +104,7 @@ func (e *exam) short(is bool) Level {
 	return LevelWarn
 }
 
-// set makes a kernel setting the cure of a finding.
+// set adds a kernel setting to the remedy of a finding.
 func (e *exam) set(f *Finding, key, value, why string) {
 	s := setting{key, value, why}
 	f.settings = append(f.settings, s)
@@ -113,10 +114,10 @@ func (e *exam) set(f *Finding, key, value, why string) {
 	f.Mend += s.command(e.Container)
 }
 
-// few are the wanted connections in words.
+// few returns the wanted connections in words.
 func (e *exam) few() string { return human.Count(e.n, "connection") }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
-// roundUp is the next multiple.
+// roundUp returns n rounded up to a multiple of unit.
 func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }

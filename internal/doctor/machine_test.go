@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "write golden files anew")
 
-// recorded reads a machine of testdata: a text whose parts are files, as in "-- proc/meminfo --".
+// recorded reads a machine from testdata: a text whose parts are files, as in "-- proc/meminfo --".
 func recorded(t *testing.T, name string) doctor.Machine {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", "machines", name+".txtar"))
@@ -35,7 +35,7 @@ func recorded(t *testing.T, name string) doctor.Machine {
 			line = ""
 		}
 		if path == "" {
-			continue // what the machine is
+			continue // the description of the machine
 		}
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -69,7 +69,7 @@ func read(t *testing.T, root, name string) doctor.Machine {
 	return m
 }
 
-// machines are all that are recorded.
+// machines returns the names of all recorded machines.
 func machines(t *testing.T) (names []string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", "machines", "*.txtar"))
@@ -82,7 +82,7 @@ func machines(t *testing.T) (names []string) {
 	return names
 }
 
-// golden compares with a file, or writes it.
+// golden compares got with a file, or writes the file.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", "golden", name)
@@ -101,7 +101,8 @@ func golden(t *testing.T, name string, got []byte) {
 	gotLines, wantLines := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
 	for i, line := range gotLines {
 		if i >= len(wantLines) || line != wantLines[i] {
-			t.Errorf("%s:%d: got %q, want %q", name, i+1, line, strings.Join(wantLines[min(i, len(wantLines)):min(i+1, len(wantLines))], ""))
+			t.Errorf("%s:%d: got %q, want %q", name, i+1, line, strings.Join(wantLines[min(i, len(wantLines)):min(i+1,
+				len(wantLines))], ""))
 			return
 		}
 	}
@@ -110,7 +111,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// text is all that a report says to people.
+// text returns the whole report for people.
 func text(t *testing.T, r doctor.Report) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -123,7 +124,7 @@ func text(t *testing.T, r doctor.Report) []byte {
 	return b.Bytes()
 }
 
-// TestGoldenText: what is said about recorded machines.
+// TestGoldenText checks the reports for people about the recorded machines.
 func TestGoldenText(t *testing.T) {
 	for _, tt := range []struct {
 		name, machine string
@@ -154,7 +155,7 @@ func TestGoldenText(t *testing.T) {
 	}
 }
 
-// TestGoldenJSON: the fields that scripts rely on.
+// TestGoldenJSON checks the fields that scripts rely on.
 func TestGoldenJSON(t *testing.T) {
 	for name, want := range map[string]doctor.Want{
 		"small-vm": {Connections: 1_000_000, Ports: []int{8080}},
@@ -168,7 +169,7 @@ func TestGoldenJSON(t *testing.T) {
 	}
 }
 
-// TestZeroReport: lists are lists, and nothing panics.
+// TestZeroReport checks that lists are lists, and that nothing panics.
 func TestZeroReport(t *testing.T) {
 	got, err := json.Marshal(doctor.Report{})
 	if err != nil {
@@ -183,7 +184,7 @@ func TestZeroReport(t *testing.T) {
 	text(t, doctor.Examine(doctor.Machine{}, doctor.Want{}))
 }
 
-// TestFacts: what is read of recorded machines, field by field.
+// TestFacts checks field by field what is read from recorded machines.
 func TestFacts(t *testing.T) {
 	vm, pod, v1 := recorded(t, "small-vm"), recorded(t, "pod"), recorded(t, "cgroup-v1")
 	docker, laptop, nothing := recorded(t, "container-512m"), recorded(t, "laptop"), recorded(t, "nothing")
@@ -230,7 +231,7 @@ func hasKey(m map[string]string, key string) bool {
 	return ok
 }
 
-// TestThisMachine: whatever it is, it can be examined.
+// TestThisMachine checks that the machine that runs the test can be examined.
 func TestThisMachine(t *testing.T) {
 	m, err := doctor.Read("", doctor.Options{})
 	if runtime.GOOS != "linux" {
@@ -252,10 +253,13 @@ func TestThisMachine(t *testing.T) {
 	text(t, r)
 }
 
-// TestBrokenFiles: files that are cut short or hold nonsense are as good as none.
+// TestBrokenFiles checks that truncated files and nonsense are treated like missing files.
 func TestBrokenFiles(t *testing.T) {
 	names := machines(t)
-	for _, content := range []string{"", "\n", "max", "-1\n", "x y z\n", "9999999999999999999999\n", ":::\n - \n[\n", "\x00\xff"} {
+	for _, content := range []string{
+		"", "\n", "max", "-1\n", "x y z\n", "9999999999999999999999\n", ":::\n - \n[\n",
+		"\x00\xff",
+	} {
 		root := t.TempDir()
 		for _, name := range names {
 			b, err := os.ReadFile(filepath.Join("testdata", "machines", name+".txtar"))
@@ -285,7 +289,7 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
-// TestPortsKeepTheirDigits: numbers are grouped for readers, but not those in addresses, ranges and paths.
+// TestPortsKeepTheirDigits checks that digits are grouped, but not those in addresses, ranges and paths.
 func TestPortsKeepTheirDigits(t *testing.T) {
 	up := func(context.Context) (map[string]string, error) {
 		return map[string]string{"maxmemory": "0", "maxmemory_policy": "noeviction"}, nil
@@ -308,7 +312,7 @@ func TestPortsKeepTheirDigits(t *testing.T) {
 	}
 }
 
-// TestRedis: the probe is asked once, within a second, and its answer judged.
+// TestRedis checks that the server is asked once, for at most a second, and that its answer is judged.
 func TestRedis(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -318,21 +322,43 @@ func TestRedis(t *testing.T) {
 		says  string
 	}{
 		{"unreachable", nil, errors.New("connection refused"), doctor.LevelError, "connection refused"},
-		{"keeps what it has", map[string]string{"maxmemory": "1073741824", "maxmemory_policy": "noeviction"}, nil, doctor.LevelOK, "1.0 GiB"},
-		{"throws sessions away", map[string]string{"maxmemory": "1000", "maxmemory_policy": "allkeys-lru"}, nil, doctor.LevelWarn, "allkeys-lru"},
-		{"throws away what has an end", map[string]string{"maxmemory": "1000", "maxmemory_policy": "volatile-lru"}, nil, doctor.LevelWarn, "volatile-lru"},
-		{"no limit", map[string]string{"maxmemory": "0", "maxmemory_policy": "noeviction"}, nil, doctor.LevelInfo, "no maxmemory"},
+		{
+			"keeps what it has",
+			map[string]string{"maxmemory": "1073741824", "maxmemory_policy": "noeviction"},
+			nil,
+			doctor.LevelOK, "1.0 GiB",
+		},
+		{
+			"throws sessions away",
+			map[string]string{"maxmemory": "1000", "maxmemory_policy": "allkeys-lru"},
+			nil,
+			doctor.LevelWarn, "allkeys-lru",
+		},
+		{
+			"throws away what has an end",
+			map[string]string{"maxmemory": "1000", "maxmemory_policy": "volatile-lru"},
+			nil, doctor.LevelWarn, "volatile-lru",
+		},
+		{
+			"no limit",
+			map[string]string{"maxmemory": "0", "maxmemory_policy": "noeviction"},
+			nil, doctor.LevelInfo,
+			"no maxmemory",
+		},
 		{"wants a password", map[string]string{}, nil, doctor.LevelInfo, "redis.example:6379 reachable"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			asked := 0
-			r := doctor.Examine(doctor.Machine{}, doctor.Want{Redis: "redis.example:6379", Probe: func(ctx context.Context) (map[string]string, error) {
-				asked++
-				if _, ok := ctx.Deadline(); !ok {
-					t.Error("the probe has no deadline")
-				}
-				return tt.info, tt.err
-			}})
+			r := doctor.Examine(doctor.Machine{}, doctor.Want{
+				Redis: "redis.example:6379",
+				Probe: func(ctx context.Context) (map[string]string, error) {
+					asked++
+					if _, ok := ctx.Deadline(); !ok {
+						t.Error("the probe has no deadline")
+					}
+					return tt.info, tt.err
+				},
+			})
 			f := finding(t, r, "redis")
 			if f.Level != tt.level || !strings.Contains(f.Value, tt.says) || asked != 1 {
 				t.Errorf("got %+v after %d questions, want %s with %q", f, asked, tt.level, tt.says)
@@ -357,7 +383,7 @@ func finding(t *testing.T, r doctor.Report, name string) doctor.Finding {
 	return doctor.Finding{}
 }
 
-// TestColor: colors surround words of levels only, and none is left open.
+// TestColor checks that only the words of levels are colored.
 func TestColor(t *testing.T) {
 	r := doctor.Examine(recorded(t, "cgroup-v1"), doctor.Want{Connections: 1e6})
 	var plain, color bytes.Buffer

@@ -16,27 +16,27 @@ import (
 
 const (
 	maxFile  = 4 << 20 // bytes of a file that are read; a mountinfo may be long
-	maxLinks = 64      // network interfaces that are looked at
+	maxLinks = 64      // network interfaces that are examined
 )
 
-// clockSource is the file that chooses what tells the time.
+// clockSource is the file that selects the clock source.
 const clockSource = "sys/devices/system/clocksource/clocksource0/current_clocksource"
 
-// ErrUnsupported says that this system is not one that the package can examine.
+// ErrUnsupported is returned on systems that the package cannot examine.
 var ErrUnsupported = errors.New("doctor: only Linux can be examined")
 
-// Options are the facts that no file tells. The zero value asks this process.
+// Options are the facts that no file contains. The zero value takes them from this process.
 type Options struct {
 	// Env looks up an environment variable. Nil: os.Getenv.
 	Env func(string) string
-	// Go replaces the settings of this process's runtime. Nil: they are read.
+	// Go replaces the settings of the runtime of this process. Nil: they are read.
 	Go *GoSettings
-	// Synchronized says whether the clock is kept right. Nil: the kernel is asked.
+	// Synchronized reports whether the clock is synchronized. Nil: the kernel is asked.
 	Synchronized func() (bool, error)
 }
 
-// Read looks at the machine whose /proc and /sys are below root; empty: this one. What cannot be read is absent. The
-// only error is [ErrUnsupported]. Everything happens in the calling goroutine; nothing waits.
+// Read examines the machine whose /proc and /sys are below root, or this one if root is empty. What cannot be read is
+// absent. The only error is [ErrUnsupported]. Read does not block, and starts no goroutines.
 func Read(root string, o Options) (Machine, error) {
 	if root == "" && runtime.GOOS != "linux" {
 		return Machine{}, fmt.Errorf("%w; this is %s", ErrUnsupported, runtime.GOOS)
@@ -74,10 +74,10 @@ func Read(root string, o Options) (Machine, error) {
 	return m, nil
 }
 
-// tree is the folder that the paths begin at.
+// tree is the folder that paths are relative to.
 type tree string
 
-// text is a file's content, or nothing.
+// text returns the content of a file, or "".
 func (t tree) text(path string) string {
 	f, err := os.Open(filepath.Join(string(t)+"/", path))
 	if err != nil {
@@ -85,13 +85,13 @@ func (t tree) text(path string) string {
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil { // EINVAL of an interface without a speed
+	if err != nil { // EINVAL of an interface without a speed, for instance
 		return ""
 	}
 	return string(b)
 }
 
-// line is a file of one line.
+// line returns the content of a file with one line.
 func (t tree) line(path string) string { return strings.TrimSpace(t.text(path)) }
 
 func (t tree) exists(path string) bool {
@@ -99,7 +99,7 @@ func (t tree) exists(path string) bool {
 	return err == nil
 }
 
-// number is a file of one number. "max", as cgroups say it, is Unlimited.
+// number returns the content of a file with one number. The word "max", which cgroups use, is Unlimited.
 func (t tree) number(path string) (int64, bool) {
 	s := t.line(path)
 	if s == "max" {
@@ -109,7 +109,7 @@ func (t tree) number(path string) (int64, bool) {
 	return n, err == nil
 }
 
-// settings reads the kernel's.
+// settings reads the kernel settings.
 func (t tree) settings() map[string]string {
 	m := make(map[string]string)
 	for _, key := range settings {
@@ -121,7 +121,7 @@ func (t tree) settings() map[string]string {
 	return m
 }
 
-// limit is a line of /proc/self/limits.
+// limit returns a line of /proc/self/limits.
 func (t tree) limit(name string) *Range {
 	for line := range strings.Lines(t.text("proc/self/limits")) {
 		rest, ok := strings.CutPrefix(line, name+" ")
@@ -146,7 +146,7 @@ func bound(s string) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// memory reads /proc/meminfo. Kernels before 3.14 do not say what is available.
+// memory parses /proc/meminfo. Kernels before 3.14 do not report the available memory.
 func (t tree) memory() *Memory {
 	kib := make(map[string]int64)
 	for line := range strings.Lines(t.text("proc/meminfo")) {
@@ -169,7 +169,7 @@ func (t tree) memory() *Memory {
 	}
 }
 
-// sockets reads /proc/net/sockstat: lines like "TCP: inuse 4 orphan 0 tw 3 alloc 4 mem 196".
+// sockets parses /proc/net/sockstat: lines like "TCP: inuse 4 orphan 0 tw 3 alloc 4 mem 196".
 func (t tree) sockets() map[string]int64 {
 	m := make(map[string]int64)
 	for line := range strings.Lines(t.text("proc/net/sockstat")) {
@@ -184,7 +184,7 @@ func (t tree) sockets() map[string]int64 {
 	return m
 }
 
-// links reads the interfaces that carry something.
+// links reads the interfaces with a carrier.
 func (t tree) links() []Link {
 	d, err := os.Open(filepath.Join(string(t)+"/", "sys/class/net"))
 	if err != nil {
@@ -207,7 +207,7 @@ func (t tree) links() []Link {
 	return list
 }
 
-// user reads /proc/self/status and the mapping of users.
+// user parses /proc/self/status and the mapping of users.
 func (t tree) user() User {
 	u := User{ID: -1}
 	for line := range strings.Lines(t.text("proc/self/status")) {
@@ -243,7 +243,7 @@ func (t tree) cpu() CPU {
 	return c
 }
 
-// length is how many numbers a list like 0-3,8 has; 0 if it is none.
+// length returns how many numbers are in a list like 0-3,8, or 0 if it is not a list.
 func length(list string) (n int) {
 	for part := range strings.SplitSeq(strings.TrimSpace(list), ",") {
 		low, high, ok := strings.Cut(part, "-")
@@ -260,7 +260,7 @@ func length(list string) (n int) {
 	return n
 }
 
-// container names what the process is shut in, as far as that shows.
+// container returns the kind of container that the process runs in, as far as that can be detected.
 func (t tree) container(env func(string) string) string {
 	groups := t.text("proc/self/cgroup") + t.text("proc/1/cgroup")
 	switch {
@@ -278,14 +278,14 @@ func (t tree) container(env func(string) string) string {
 	return ""
 }
 
-// chosen is the word in brackets of a line like "always [madvise] never".
+// chosen returns the word in brackets of a line like "always [madvise] never".
 func chosen(line string) string {
 	_, rest, _ := strings.Cut(line, "[")
 	word, _, _ := strings.Cut(rest, "]")
 	return word
 }
 
-// goSettings asks this process's runtime.
+// goSettings returns the settings of the runtime of this process.
 func goSettings() GoSettings {
 	samples := []metrics.Sample{{Name: "/gc/gomemlimit:bytes"}, {Name: "/gc/gogc:percent"}}
 	metrics.Read(samples)
@@ -294,7 +294,7 @@ func goSettings() GoSettings {
 		g.MemoryLimit = int64(min(v.Uint64(), Unlimited))
 	}
 	if v := samples[1].Value; v.Kind() == metrics.KindUint64 {
-		g.Percent = int64(v.Uint64()) // off is the largest one, so below 0
+		g.Percent = int64(v.Uint64()) // off is the largest uint64, thus negative
 	}
 	return g
 }

@@ -12,50 +12,50 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
-// Level says how much a finding matters.
+// Level is the severity of a finding.
 type Level string
 
-// The levels, the worst last.
+// The levels, from the least to the most severe.
 const (
 	LevelOK    Level = "ok"
 	LevelInfo  Level = "info"  // good to know, or not readable
-	LevelWarn  Level = "warn"  // will hurt under load, or keeps the machine from holding what its memory allows
-	LevelError Level = "error" // what was asked for does not fit
+	LevelWarn  Level = "warn"  // a problem under load, or a limit below what the memory permits
+	LevelError Level = "error" // the requested number of connections does not fit
 )
 
-// levels are in the order of a report.
+// levels is in the order of a report.
 var levels = [...]Level{LevelError, LevelWarn, LevelInfo, LevelOK}
 
-// Finding is one fact, what it should be, and what to do about it. Numbers in Value and Want are plain digits.
+// Finding is one fact, its wanted value, and a remedy. Numbers in Value and Want are plain digits.
 type Finding struct {
 	Name  string `json:"name"` // a stable word, like file-max
 	Level Level  `json:"level"`
 	Value string `json:"value"` // empty: not readable
-	Want  string `json:"want"`  // empty: anything will do
+	Want  string `json:"want"`  // empty: any value is fine
 	Why   string `json:"why"`
-	Mend  string `json:"mend"` // a command, or what to do; empty: nothing to be done
+	Mend  string `json:"mend"` // a command, or another remedy; empty: there is none
 
 	settings []setting
 }
 
-// Report is what an examination found. Its JSON is a contract with users' scripts: fields are added, never renamed or
-// removed.
+// Report is the result of an examination. Its JSON is a contract with users' scripts: fields are added, never renamed
+// or removed.
 type Report struct {
 	Capacity Capacity  `json:"capacity"`
 	Wanted   Wanted    `json:"wanted"`
-	Findings []Finding `json:"findings"` // the worst first
+	Findings []Finding `json:"findings"` // the most severe first
 
-	asked bool // by the user, so that a shortage is an error
-	fits  bool // what is wanted, by the limits
+	asked bool // a number of connections was requested, so that a shortage is an error
+	fits  bool // the limits permit the wanted connections
 }
 
-// Wanted is what the findings are about: what was asked for, or what the memory allows.
+// Wanted is what the findings refer to: the requested connections, or those that fit into the memory.
 type Wanted struct {
 	Connections int64 `json:"connections"`
 	Workers     int   `json:"workers"`
 }
 
-// OK says that nothing is wrong: there may be warnings, but no errors.
+// OK reports whether there are no errors. There may be warnings.
 func (r Report) OK() bool { return r.count(LevelError) == 0 }
 
 func (r Report) count(level Level) (n int) {
@@ -67,16 +67,16 @@ func (r Report) count(level Level) (n int) {
 	return n
 }
 
-// Summary is for a banner: one to three lines without an end, in lower case.
+// Summary returns one to three lines for a banner, without newlines and in lower case.
 func (r Report) Summary() []string {
 	c := r.Capacity
 	if c.BoundBy == "" {
-		return []string{"what this machine holds is not known: no limit was readable"}
+		return []string{"the capacity of this machine is unknown: no limit was readable"}
 	}
-	line := fmt.Sprintf("this machine holds about %s with %s; %s first", connections(c.Connections),
-		human.Count(c.Workers, "worker"), binds(c.Limits[0]))
+	line := fmt.Sprintf("this machine holds about %s with %s; the first limit is %s", connections(c.Connections),
+		human.Count(c.Workers, "worker"), c.Limits[0].title())
 	if n, ok := c.memory(); ok && c.BoundBy != limitMemory && c.BoundBy != limitCgroup {
-		line += "; memory would allow " + about(n)
+		line += "; the memory suffices for " + about(n)
 	}
 	lines := []string{line}
 	var bad []string
@@ -86,12 +86,12 @@ func (r Report) Summary() []string {
 		}
 	}
 	if len(bad) > 0 {
-		lines = append(lines, "expedite doctor has more about "+strings.Join(bad, ", "))
+		lines = append(lines, "run expedite doctor for details on "+strings.Join(bad, ", "))
 	}
 	return lines
 }
 
-// WriteText writes the verdict and the findings as people read them, in one Write. Color is for terminals.
+// WriteText writes the verdict and the findings for people, in one Write. Set color if w is a terminal.
 func (r Report) WriteText(w io.Writer, color bool) error {
 	var b strings.Builder
 	r.verdict(&b)
@@ -112,7 +112,7 @@ func (r Report) WriteText(w io.Writer, color bool) error {
 		for _, line := range wrap(f.Why, lineWidth-len(indent)) {
 			fmt.Fprintf(&b, "%s%s\n", indent, line)
 		}
-		if f.Mend != "" { // not wrapped: it is to be copied
+		if f.Mend != "" { // not wrapped, so that it can be copied
 			fmt.Fprintf(&b, "%s→ %s\n", indent, f.Mend)
 		}
 	}
@@ -120,27 +120,28 @@ func (r Report) WriteText(w io.Writer, color bool) error {
 	return err
 }
 
-// lineWidth is where explanations are wrapped, in columns.
+// lineWidth is the column at which explanations are wrapped.
 const lineWidth = 100
 
-// verdict is what the report begins with.
+// verdict writes the beginning of the report.
 func (r Report) verdict(b *strings.Builder) {
 	c := r.Capacity
 	if c.BoundBy == "" {
-		b.WriteString("What this machine holds is not known: no limit was readable.\n")
+		b.WriteString("The capacity of this machine is unknown: no limit was readable.\n")
 		return
 	}
 	fmt.Fprintf(b, "This machine holds about %s with %s.\n", connections(c.Connections),
 		human.Count(c.Workers, "worker"))
-	fmt.Fprintf(b, "Bound by: %s.", c.Limits[0].title())
+	fmt.Fprintf(b, "Limited by: %s.", c.Limits[0].title())
 	if len(c.Limits) > 1 {
-		fmt.Fprintf(b, " Next: %s, at %s.", c.Limits[1].title(), about(c.Limits[1].Connections))
+		fmt.Fprintf(b, " Next limit: %s, at %s.", c.Limits[1].title(), about(c.Limits[1].Connections))
 	}
 	b.WriteByte('\n')
 	if n, ok := c.memory(); ok && c.BoundBy != limitMemory && c.BoundBy != limitCgroup {
-		fmt.Fprintf(b, "Memory would allow %s.\n", about(n))
+		fmt.Fprintf(b, "The memory suffices for %s.\n", about(n))
 	}
-	fmt.Fprintf(b, "Each takes %s bytes in a worker and %s in the kernel, which the size of a process does not show.\n",
+	fmt.Fprintf(b,
+		"Each takes %s bytes in a worker and %s in the kernel, which the size of a process does not include.\n",
 		human.Number(c.UserBytes), human.Number(c.KernelBytes))
 	if !r.asked {
 		return
@@ -151,15 +152,15 @@ func (r Report) verdict(b *strings.Builder) {
 	}
 	switch {
 	case !r.fits:
-		b.WriteString(" are more than that.\n")
+		b.WriteString(" do not fit.\n")
 	case r.OK():
 		b.WriteString(" fit.\n")
 	default:
-		b.WriteString(" would fit, but something else is wrong.\n")
+		b.WriteString(" fit, but there are other errors.\n")
 	}
 }
 
-// fact is the value and what it should be, in one line.
+// fact returns the value and the wanted value in one line.
 func (f Finding) fact() string {
 	s := readable(f.Value)
 	if s == "" {
@@ -171,7 +172,7 @@ func (f Finding) fact() string {
 	return s
 }
 
-// MarshalJSON writes empty lists as [], never as null: scripts iterate over them.
+// MarshalJSON encodes empty lists as [], never as null: scripts iterate over them.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type plain Report // without this method
 	if r.Findings == nil {
@@ -185,14 +186,14 @@ func (r Report) MarshalJSON() ([]byte, error) {
 
 var _ json.Marshaler = Report{}
 
-// sort puts the worst first and keeps the order within a level.
+// sort puts the most severe findings first, and keeps the order within a level.
 func (r *Report) sort() {
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return slices.Index(levels[:], a.Level) - slices.Index(levels[:], b.Level)
 	})
 }
 
-// paint colors a word as its level wants it.
+// paint colors a word according to a level.
 func paint(s string, level Level, color bool) string {
 	code := map[Level]string{LevelError: "1;31", LevelWarn: "33", LevelInfo: "36", LevelOK: "32"}[level]
 	if !color {
@@ -219,11 +220,11 @@ func wrap(text string, width int) (lines []string) {
 	return lines
 }
 
-// words are what stands between spaces and brackets.
+// words matches text between spaces and brackets.
 var words = regexp.MustCompile(`[^\s(),;]+`)
 
 // readable groups the digits of the numbers in a text. A number that is part of a longer word keeps its digits: a port
-// behind its host, a range, an address, a path.
+// after its host, a range, an address, a path.
 func readable(s string) string {
 	return words.ReplaceAllStringFunc(s, func(word string) string {
 		n, err := strconv.ParseInt(word, 10, 64)
@@ -234,12 +235,12 @@ func readable(s string) string {
 	})
 }
 
-// connections is count, about.
+// connections returns a number of connections, rounded by about.
 func connections(n int64) string {
 	return about(n) + " " + human.Noun(n, "connection")
 }
 
-// about is a number to three digits, rounded down: 39,800, or 2.1 million.
+// about returns a number rounded down to three digits: 39,800, or 2.1 million.
 func about(n int64) string {
 	if n >= 1e12 {
 		return "over a trillion"
@@ -256,13 +257,4 @@ func about(n int64) string {
 		return strconv.FormatFloat(float64(n)/1e6, 'g', 3, 64) + " million"
 	}
 	return human.Number(n)
-}
-
-// binds is a limit as the subject of a sentence: "memory binds", "open files per process bind".
-func binds(l Limit) string {
-	switch l.Name {
-	case limitFiles, limitFileMax, limitTCP, limitTasks:
-		return l.title() + " bind"
-	}
-	return l.title() + " binds"
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
-// Kernel settings that findings are about.
+// Kernel settings that findings refer to.
 const (
 	fileMax        = "fs.file-max"
 	fileNr         = "fs.file-nr"
@@ -37,18 +37,19 @@ const (
 
 // settings are all that Read looks up.
 var settings = [...]string{
-	fileMax, fileNr, nrOpen, pidMax, threadsMax, overcommit, somaxconn, tcpMem, tcpRmem, tcpWmem, portRange, reservedPorts,
+	fileMax, fileNr, nrOpen, pidMax, threadsMax, overcommit, somaxconn, tcpMem, tcpRmem, tcpWmem, portRange,
+	reservedPorts,
 	freePorts, synBacklog, synCookies, timeWaitMax, timeWaitReuse, finTimeout, migrateReq, keepAliveTime, conntrackMax,
 	conntrackCount,
 }
 
-// ofNamespace are settings that each network namespace has for itself, so that a container can have its own.
+// ofNamespace are settings of a network namespace, so that a container can have its own.
 var ofNamespace = [...]string{somaxconn, portRange, reservedPorts, freePorts, synBacklog, synCookies, timeWaitMax}
 
-// setting is a kernel setting as it should be.
+// setting is a kernel setting with its wanted value.
 type setting struct{ key, value, why string }
 
-// command is how a person changes it, from where the process is.
+// command returns the command that changes it, depending on where the process runs.
 func (s setting) command(container string) string {
 	quoted := s.key + "=" + s.value
 	if strings.ContainsAny(s.value, " ") {
@@ -67,11 +68,11 @@ func (s setting) command(container string) string {
 	return "docker run --sysctl " + quoted
 }
 
-// Sysctl is the content of a file for /etc/sysctl.d: the settings that are below what is wanted, and why.
+// Sysctl returns a file for /etc/sysctl.d: the settings that are below what is wanted, and why.
 func (r Report) Sysctl() []byte {
 	var b bytes.Buffer
 	b.WriteString("# Written by expedite doctor: kernel settings that were below what is wanted.\n")
-	fmt.Fprintf(&b, "# Load it with: sysctl --load FILE. It is about %s connections with %s.\n",
+	fmt.Fprintf(&b, "# Load it with: sysctl --load FILE. For %s connections with %s.\n",
 		human.Number(r.Wanted.Connections), human.Count(int64(r.Wanted.Workers), "worker"))
 	n := 0
 	for _, f := range r.Findings {
