@@ -55,7 +55,7 @@ func TestDoctor(t *testing.T) {
 		says string // on either output
 	}{
 		{"a few fit", []string{"--connections", "1", "--workers", "1"}, exitFine, "1 connection fit"},
-		{"more than any machine holds", []string{"--connections", "1000000000"}, exitFailed, "are more than that"},
+		{"more than any machine holds", []string{"--connections", "1000000000"}, exitFailed, "do not fit"},
 		{"no such number", []string{"--connections=-1"}, exitUsage, "--connections"},
 		{"no such number of workers", []string{"--workers", "0"}, exitUsage, "--workers"},
 		{"no address", []string{"--addr", "8080"}, exitUsage, "--addr"},
