@@ -238,7 +238,7 @@ func (r *requests) answer(f fdpass.Frame) {
 		ch <- answer{err: &listenError{text: string(f.Payload[8:]), errno: errno}}
 	case len(f.FDs) != 1:
 		closeFDs(f.FDs)
-		ch <- answer{err: fmt.Errorf("cluster: listening socket: %w", syscall.EMFILE)} // the kernel has dropped the descriptor
+		ch <- answer{err: fmt.Errorf("cluster: listening socket: %w", syscall.EMFILE)} // the kernel dropped it
 	default:
 		ch <- answer{fd: f.FDs[0]}
 	}

@@ -182,8 +182,8 @@ func replaceProgram(path string, args, env []string, fds []int) error {
 	return &os.PathError{Op: "exec", Path: path, Err: err}
 }
 
-// ignoreHangup makes the kernel ignore HUP, and restore undoes that. It bypasses Go's runtime, which has no way to restore
-// the previous action.
+// ignoreHangup makes the kernel ignore HUP, and restore undoes that. It bypasses Go's runtime, which has no way to
+// restore the previous action.
 func ignoreHangup() (restore func(), err error) {
 	const maskSize = 8
 	ignore := [64]byte{1} // SIG_IGN and no flags, on all processors whose struct sigaction begins with the handler
@@ -217,8 +217,8 @@ func openProgram(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// nameProcess sets the name of this process to that of its program. A process that was started from a descriptor has the
-// descriptor's number as its name.
+// nameProcess sets the name of this process to that of its program. A process that was started from a descriptor has
+// the descriptor's number as its name.
 func nameProcess() {
 	// This fails without /proc, where nothing would show the name.
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
