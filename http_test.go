@@ -279,7 +279,7 @@ func TestRequests(t *testing.T) {
 			}
 		})
 	}
-	if n := strings.Count(s.log.String(), "a client speaks TLS"); n != 1 {
+	if n := strings.Count(s.log.String(), "a client uses TLS"); n != 1 {
 		t.Errorf("the log speaks %d times of TLS, want once", n)
 	}
 }

@@ -7,22 +7,22 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// socketQueues are the sockets that are no WebSockets yet, in queues by what may be lost when one is closed to
-// make room for a new one. On the loop only.
+// socketQueues lists the sockets that are not WebSockets yet, by how much is lost if one is closed to make room for a
+// new one. On the loop only.
 type socketQueues struct {
-	silent  socketQueue // accepted, and not a byte has come
-	refused socketQueue // refused, and the answer is on its way
-	heads   socketQueue // part of a request head has come
-	kept    socketQueue // kept alive after an HTTP request: these are closed for other HTTP requests only
+	silent  socketQueue // accepted, no byte received
+	refused socketQueue // refused, the answer is being sent
+	heads   socketQueue // part of a request head received
+	kept    socketQueue // kept alive after an HTTP request: closed for other HTTP requests only
 }
 
-// socketQueue lists sockets, oldest first. One that has gone on stays in the list until it is passed over.
+// socketQueue lists sockets, oldest first. A socket that has left the state stays in the list until pop skips it.
 type socketQueue struct {
 	keys  []reactor.Key
-	first int // the ones before have been passed over
+	first int // keys before it were skipped
 }
 
-// push appends a socket. When the list has doubled, those that have gone on are taken out.
+// push appends a socket. When the list is full, it removes those for which stays is false.
 func (q *socketQueue) push(k reactor.Key, stays func(reactor.Key) bool) {
 	if len(q.keys) == cap(q.keys) && q.first+len(q.keys) > 0 {
 		kept := q.keys[:0]
@@ -39,7 +39,7 @@ func (q *socketQueue) push(k reactor.Key, stays func(reactor.Key) bool) {
 	q.keys = append(q.keys, k)
 }
 
-// pop takes out the oldest socket that has not gone on.
+// pop removes and returns the oldest socket for which stays is true.
 func (q *socketQueue) pop(stays func(reactor.Key) bool) (k reactor.Key, ok bool) {
 	for q.first < len(q.keys) {
 		k = q.keys[q.first]
@@ -67,7 +67,7 @@ func (e *Engine) isHead(k reactor.Key) bool {
 	return c != nil && c.phase.Load() == phaseHead && c.in != nil
 }
 
-// line puts c, which is no WebSocket yet, into the queue that fits.
+// line adds c, which is not a WebSocket yet, to the matching queue.
 func (e *Engine) line(c *Conn) {
 	switch {
 	case c.phase.Load() == phaseRefused:
@@ -82,9 +82,8 @@ func (e *Engine) line(c *Conn) {
 	}
 }
 
-// makeRoom closes one socket that is no WebSocket yet: the one that has been silent for longest, else one that has been
-// refused, else the one whose head has taken longest. It reports false if there is none but those that Authorize thinks
-// about.
+// makeRoom closes a socket that is not a WebSocket yet: the oldest one that has sent nothing, or else the oldest one
+// that was refused, or else the one with the oldest head. It reports false if all are in Authorize.
 func (e *Engine) makeRoom() bool {
 	w := &e.queues
 	why := limitSilent
@@ -103,8 +102,8 @@ func (e *Engine) makeRoom() bool {
 	return ok
 }
 
-// addresses counts the connections of each client address, of all kinds: before and after the handshake, and those that
-// net/http has. Nothing is counted without a limit.
+// addresses counts the connections of each client address: those in their handshake, WebSockets, and those of the HTTP
+// fallback. Without a limit it counts nothing.
 type addresses struct {
 	limit int
 
@@ -112,8 +111,8 @@ type addresses struct {
 	open map[netip.Addr]int
 }
 
-// clientOf is what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is the least that a
-// provider gives to a customer. It is the zero value for a connection without an address.
+// clientOf returns what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is the least that a
+// provider assigns to a customer. It returns the zero value for a connection without an address.
 func clientOf(remote netip.AddrPort) netip.Addr {
 	a := remote.Addr().Unmap()
 	if !a.Is6() {
@@ -126,8 +125,8 @@ func clientOf(remote netip.AddrPort) netip.Addr {
 	return p.Addr()
 }
 
-// enter counts a connection. It reports false if its client has as many as it may, unless the connection has moved here
-// and is let in anyway.
+// enter counts a connection. It reports false if its client has reached the limit. With anyway, for a connection that
+// has moved here, it counts the connection in any case.
 func (a *addresses) enter(remote netip.AddrPort, anyway bool) (counted, ok bool) {
 	client := clientOf(remote)
 	if a.limit <= 0 || !client.IsValid() {
@@ -145,7 +144,7 @@ func (a *addresses) enter(remote netip.AddrPort, anyway bool) (counted, ok bool)
 	return true, true
 }
 
-// leave ends what enter has counted.
+// leave undoes enter.
 func (a *addresses) leave(remote netip.AddrPort) {
 	client := clientOf(remote)
 	a.mu.Lock()
@@ -164,7 +163,7 @@ func (c *Conn) enter(anyway bool) (ok bool) {
 	return ok
 }
 
-// leave ends enter.
+// leave undoes enter.
 func (c *Conn) leave() {
 	if c.loopBits&bitCounted != 0 {
 		c.loopBits &^= bitCounted

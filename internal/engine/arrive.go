@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Arrivals are connections that came from another worker. They are on the loop, and nothing is read or written until
+// Arrivals are connections that came from another worker. They are on the loop, but nothing is read or written until
 // Start.
 type Arrivals struct {
 	list     []arrival
@@ -22,7 +22,7 @@ type arrival struct {
 	*state
 }
 
-// Len is the number of connections.
+// Len returns the number of connections.
 func (a *Arrivals) Len() int { return len(a.list) }
 
 // IDs calls f with the id of each connection that has one.
@@ -36,12 +36,12 @@ func (a *Arrivals) IDs(f func(id uint64)) {
 
 // Errors of Admit.
 var (
-	errPlace  = errors.New("engine: connection is here already")
-	errBehind = errors.New("engine: publications that the connection has missed are not kept any more")
+	errPlace  = errors.New("engine: connection is already here")
+	errBehind = errors.New("engine: publications that the connection has missed are no longer in the history")
 )
 
-// Admit puts connections on the loop whose states are those of a Batch. position is the number of the last publication
-// that they have had. It takes all of them or none, and owns the descriptors in any case. On the loop.
+// Admit attaches connections to the loop whose states are those of a Batch. position is the number of the last
+// publication that they have had. It takes all of them or none, and owns the descriptors in any case. On the loop.
 func (e *Engine) Admit(fds []int, states []byte, position uint64) (*Arrivals, error) {
 	a := &Arrivals{position: position}
 	err := e.admit(a, fds, states)
@@ -90,9 +90,9 @@ func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
 	return nil
 }
 
-// Start makes the connections of a live: Resume is called, what they had missed is sent, and they are read. On the
-// loop, in the same turn as Admit, so that no event of theirs has been lost. The memory behind the states may be used
-// again.
+// Start makes the connections of a live: it calls Resume, sends the publications that they missed, and reads them. Call
+// it on the loop, in the same turn as Admit, so that none of their events is lost. It does not keep the memory of the
+// states.
 func (e *Engine) Start(a *Arrivals) {
 	e.moving = true
 	defer func() { e.moving = false }()
@@ -117,7 +117,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 			c.route, orphaned = e.orphans(), true
 		} else if c.route.Load != nil {
 			if err := c.route.Load(c, s.owner); err != nil {
-				e.clientLog(slog.LevelError, "connection cannot go on here", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+				e.clientLog(slog.LevelError, "connection cannot continue here", "conn", fmt.Sprintf("%016x", c.id), "error", err)
 				c.route, orphaned = e.orphans(), true
 			}
 		}
@@ -139,23 +139,23 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 	e.settleIn(c, s.topics)
 	if orphaned {
 		e.catchUp(c, s.topics, max(position, s.heard))
-		const why = "this endpoint is gone"
+		const why = "this endpoint no longer exists"
 		c.beginClose(ending{code: ws.CloseServiceRestart, reason: why}, why)
 		return
 	}
 	if s.wantsResume && c.route != nil && c.route.Carries {
 		c.dispatch(event{kind: eventResume, data: s.carried})
 	}
-	for _, ev := range s.letters {
+	for _, ev := range s.events {
 		if ev.kind == eventGap || ev.kind == eventFrame {
 			e.holdBack(c)
 		}
 		c.dispatch(ev)
 	}
-	e.catchUp(c, s.topics, max(position, s.heard)) // behind a Gap that waits
+	e.catchUp(c, s.topics, max(position, s.heard)) // after a Gap that waits
 }
 
-// restoreOutput queues again what waited.
+// restoreOutput queues the output that waited.
 func (c *Conn) restoreOutput(s *state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -174,37 +174,37 @@ func (c *Conn) restoreOutput(s *state) {
 	}
 }
 
-// orphans is the route of connections whose endpoint this build does not have: they are closed.
+// orphans returns the route of connections whose endpoint this build does not have. They are closed.
 func (e *Engine) orphans() *Route {
 	if e.orphan == nil {
-		e.orphan = &Route{Handler: deaf{}, Inline: true}
+		e.orphan = &Route{Handler: nopHandler{}, Inline: true}
 		e.orphan.Prepare()
 	}
 	return e.orphan
 }
 
-// deaf is a Handler that does nothing.
-type deaf struct{}
+// nopHandler is a Handler that does nothing.
+type nopHandler struct{}
 
 // Open does nothing.
-func (deaf) Open(*Conn) {}
+func (nopHandler) Open(*Conn) {}
 
 // Message does nothing.
-func (deaf) Message(*Conn, ws.Opcode, []byte) {}
+func (nopHandler) Message(*Conn, ws.Opcode, []byte) {}
 
 // Drain does nothing.
-func (deaf) Drain(*Conn) {}
+func (nopHandler) Drain(*Conn) {}
 
 // Close does nothing.
-func (deaf) Close(*Conn, ws.CloseCode, string) {}
+func (nopHandler) Close(*Conn, ws.CloseCode, string) {}
 
 // Gap does nothing.
-func (deaf) Gap(*Conn, string, uint64) {}
+func (nopHandler) Gap(*Conn, string, uint64) {}
 
-// Suspend carries nothing.
-func (deaf) Suspend(*Conn) ([]byte, error) { return nil, nil }
+// Suspend returns nothing.
+func (nopHandler) Suspend(*Conn) ([]byte, error) { return nil, nil }
 
 // Resume does nothing.
-func (deaf) Resume(*Conn, []byte) error { return nil }
+func (nopHandler) Resume(*Conn, []byte) error { return nil }
 
-var _ Handler = deaf{}
+var _ Handler = nopHandler{}

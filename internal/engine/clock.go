@@ -7,14 +7,14 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// clockStep is the difference from which the two clocks count as having moved against each other.
+// clockStep is the minimum difference that counts as a step of the wall clock against the loop's clock.
 const clockStep = 2 * time.Second
 
-// clock watches the wall clock against that of the loop, which stands still while the machine sleeps and is not set by
-// anybody. Tokens end by the wall clock.
+// clock compares the wall clock with the clock of the loop, which does not advance while the machine sleeps and which
+// nobody sets. Tokens expire by the wall clock.
 type clock struct {
 	wall   func() time.Time
-	offset atomic.Int64 // ns, of the wall clock from the loop's, by which Conn.expires was reckoned
+	offset atomic.Int64 // ns, wall clock minus loop clock, as assumed by Conn.expires
 }
 
 func (k *clock) start(wall func() time.Time) {
@@ -24,7 +24,7 @@ func (k *clock) start(wall func() time.Time) {
 
 func (k *clock) now() int64 { return k.wall().UnixNano() - reactor.Monotonic() }
 
-// moved is how far the wall clock has moved on, in nanoseconds; 0 if it goes as the loop's does.
+// moved returns by how many nanoseconds the wall clock has stepped, or 0 if it runs with the loop's clock.
 func (k *clock) moved() int64 {
 	if d := k.now() - k.offset.Load(); d >= int64(clockStep) || d <= -int64(clockStep) {
 		return d
@@ -32,7 +32,7 @@ func (k *clock) moved() int64 {
 	return 0
 }
 
-// unmoved takes the time of an expiry back behind a move that CheckClock has not seen yet.
+// unmoved converts an expiry for a step that CheckClock has not seen yet.
 func (k *clock) unmoved(at int64) int64 {
 	if at == 0 {
 		return 0
@@ -40,8 +40,8 @@ func (k *clock) unmoved(at int64) int64 {
 	return at + k.moved()
 }
 
-// CheckClock looks whether the machine has slept, or its clock was set, and moves the ends of all connections with it.
-// Any goroutine; call it now and then.
+// CheckClock adjusts the expiries of all connections if the machine has slept or its clock was set. Call it regularly.
+// It is safe for concurrent use.
 func (e *Engine) CheckClock() {
 	if e.clock.moved() == 0 {
 		return

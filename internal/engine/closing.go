@@ -6,17 +6,18 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// refuseLinger is how long a refused client may take to read its answer before the socket is closed under it.
+// refuseLinger is how long a refused client may take to read the answer before its socket is closed.
 const refuseLinger = 2 * time.Second
 
-// ending is why a connection ends. The first reason stands.
+// ending is why a connection ends. The first one counts.
 type ending struct {
 	code   ws.CloseCode
 	reason string
 }
 
-// Close starts the closing handshake. A code of 0 or ws.CloseNoStatus sends none. It fails with ErrClosed if c is
-// closed or closing, with ErrMoved, and with the errors of ws.CheckClose. Any goroutine.
+// Close starts the closing handshake. With a code of 0 or ws.CloseNoStatus, the close frame is empty. Close returns
+// ErrClosed if c is closed or closing, ErrMoved if it has moved, and the errors of ws.CheckClose. It is safe for
+// concurrent use.
 func (c *Conn) Close(code ws.CloseCode, reason string) error {
 	if err := ws.CheckClose(code, reason); err != nil {
 		return err
@@ -34,18 +35,18 @@ func (c *Conn) Close(code ws.CloseCode, reason string) error {
 	return nil
 }
 
-// beginClose is Close for the loop: end is what the Close callback will hear, say what the peer is told.
-func (c *Conn) beginClose(end ending, say string) {
+// beginClose is Close for the loop. end is passed to the Close callback, and reason is sent to the peer.
+func (c *Conn) beginClose(end ending, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase.Load() == phaseOpen && c.end == nil {
-		c.closeLocked(end, say)
+		c.closeLocked(end, reason)
 	}
 }
 
-// part begins the end of c that its peer has brought about, by a close frame, its FIN or a broken rule. What the peer
-// had sent before is handled, and answered, first: for at most the close timeout c stays open, with its end set, while
-// callbacks wait or run. On the loop, with bitSwallow set.
+// part starts the end of c that its peer has caused, by a close frame, its FIN or a broken rule. Messages that arrived
+// before are handled and answered first: c stays open with its end set while callbacks wait or run, for at most the
+// close timeout. On the loop, with bitSwallow set.
 func (c *Conn) part(end ending) {
 	c.mu.Lock()
 	if c.phase.Load() != phaseOpen || c.end != nil {
@@ -55,7 +56,7 @@ func (c *Conn) part(end ending) {
 	c.end = &end
 	waits := c.box != nil
 	if !waits {
-		c.sayEnd()
+		c.finishPart()
 	}
 	c.mu.Unlock()
 	if waits {
@@ -64,34 +65,34 @@ func (c *Conn) part(end ending) {
 	}
 }
 
-// parting reports whether c is open only until its callbacks have been made. On the loop.
+// parting reports whether c is open only until its callbacks have returned. On the loop.
 func (c *Conn) parting() bool { return c.loopBits&bitSwallow != 0 && c.phase.Load() == phaseOpen }
 
-// sayEnd ends what part began. On the loop, with c.mu held.
-func (c *Conn) sayEnd() {
+// finishPart completes what part started. On the loop, with c.mu held.
+func (c *Conn) finishPart() {
 	switch {
-	case c.end.code == ws.CloseAbnormal: // the peer sends no more frames, and expects none
+	case c.end.code == ws.CloseAbnormal: // the peer sends no more frames and expects none
 		c.phase.Store(phaseClosing)
 		c.markDirty()
 	case c.loopBits&bitPeerClosed != 0:
-		c.sayClose(*c.end, "")
+		c.queueClose(*c.end, "")
 	default:
-		c.sayClose(*c.end, c.end.reason)
+		c.queueClose(*c.end, c.end.reason)
 	}
 }
 
-// closeLocked is a close of the server's own. With c.mu held.
-func (c *Conn) closeLocked(end ending, say string) {
+// closeLocked closes c on behalf of the server. c.mu must be held.
+func (c *Conn) closeLocked(end ending, reason string) {
 	c.bits |= bitOver
-	c.sayClose(end, say)
+	c.queueClose(end, reason)
 }
 
-// sayClose queues the close frame, the last frame of this side. RFC 6455 §5.5.1. With c.mu held.
-func (c *Conn) sayClose(end ending, say string) {
+// queueClose queues the close frame, which is the last frame of this side. RFC 6455 §5.5.1. c.mu must be held.
+func (c *Conn) queueClose(end ending, reason string) {
 	c.phase.Store(phaseClosing)
 	c.end = &end
-	frame, err := ws.AppendClose(nil, end.code, say)
-	if err != nil { // what the application may send was checked: this is the engine's own report of a rule
+	frame, err := ws.AppendClose(nil, end.code, reason)
+	if err != nil { // only for the engine's own reasons: those of the application were checked
 		frame, _ = ws.AppendClose(nil, end.code, "")
 	}
 	c.outbox().addPinned(frame)
@@ -99,7 +100,7 @@ func (c *Conn) sayClose(end ending, say string) {
 	c.markDirty()
 }
 
-// settleLimit is how long the end may take.
+// settleLimit returns the maximum duration of the end.
 func (c *Conn) settleLimit() time.Duration {
 	if c.route != nil {
 		return c.route.CloseTimeout
@@ -107,7 +108,7 @@ func (c *Conn) settleLimit() time.Duration {
 	return refuseLinger
 }
 
-// settle moves an ending connection on, after what could be written was written. On the loop.
+// settle advances the end of a connection after a write. On the loop.
 func (c *Conn) settle(empty bool) {
 	if c.loopBits&bitSettling == 0 {
 		c.loopBits |= bitSettling
@@ -115,11 +116,11 @@ func (c *Conn) settle(empty bool) {
 		c.eng.loop.SetDeadline(c.key, c.lastPing+int64(c.settleLimit()))
 		c.releaseInput()
 		if c.route != nil {
-			c.dropInput() // nobody waits for the rest
+			c.dropInput() // nobody needs the rest
 		}
 	}
-	if c.eng.pace != nil {
-		c.settlePaced()
+	if c.eng.limiter != nil {
+		c.settleLimited()
 	}
 	if !empty {
 		return
@@ -129,8 +130,8 @@ func (c *Conn) settle(empty bool) {
 		// RFC 6455 §7.1.1: the server closes the TCP connection first.
 		c.eng.teardown(c)
 	case c.loopBits&(bitFailed|bitShut) == bitFailed:
-		// Closing over unread bytes would reset the connection and lose our last word: shut our side, and swallow
-		// until the peer ends too.
+		// Closing a socket with unread bytes would reset the connection and lose our last frame. Shut down our side
+		// instead, and discard input until the peer ends too.
 		c.loopBits |= bitShut
 		if err := c.sock.CloseWrite(); err != nil {
 			c.eng.teardown(c)

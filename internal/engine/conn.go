@@ -10,18 +10,18 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// The phases of a connection's life. They only grow, but for a Thaw.
+// The phases of a connection. They only increase, except in Thaw.
 const (
-	phaseHead    uint32 = iota // the request head is not complete
-	phaseDecide                // Authorize is thinking
-	phaseRefused               // an HTTP error was queued; the socket closes behind it
+	phaseHead    uint32 = iota // the request head is incomplete
+	phaseDecide                // Authorize is running
+	phaseRefused               // an HTTP error is queued, after which the socket is closed
 	phaseOpen
-	phaseClosing // our close frame is queued or sent; nothing else may follow it
+	phaseClosing // our close frame is queued or sent: nothing may follow
 	phaseClosed
-	phaseAway // frozen, or with another worker: a Thaw leads back
+	phaseAway // frozen, or with another worker: only Thaw leads back
 )
 
-// Conn is one client: everything an idle connection costs, but its entries in the tables of the loop.
+// Conn is a client connection. Besides a Conn, an idle connection costs only its entries in the tables of the loop.
 type Conn struct {
 	eng    *Engine
 	route  *Route // nil before the handshake
@@ -33,82 +33,82 @@ type Conn struct {
 
 	// On the loop only.
 	reader   ws.Reader
-	in       *inbound // what is incomplete: a request head, or a message in several pieces; nil while nothing is
+	in       *inbound // incomplete input: a request head, or a message in pieces; nil if there is none
 	lastRead int64    // ns, time of the last bytes from the peer
-	lastPing int64    // ns; before the open phase the time of the accept, after it that of the beginning of the end
-	expires  int64    // ns, when the connection has to end; 0 is never
+	lastPing int64    // ns, last ping; before the open phase the time of accept, after it the start of the end
+	expires  int64    // ns, when the connection must end; 0 means never
 	loopBits loopBits
 
 	mu      sync.Mutex
-	out     *outbox       // nil while nothing waits to be written
+	out     *outbox       // nil while no output waits
 	box     *mailbox      // nil while no callback waits or runs on a goroutine
-	end     *ending       // nil while nothing has ended the connection; set in the open phase, see Conn.part
+	end     *ending       // nil until something ends the connection; can be set in the open phase, see Conn.part
 	phase   atomic.Uint32 // written with mu held once the connection is open
-	blocked atomic.Bool   // the socket is full; it tells when it is writable. Written with mu held
+	blocked atomic.Bool   // the socket is full, and an event will follow when it is writable; written with mu held
 	bits    connBits
 }
 
-// loopBits are flags that only the loop touches.
+// loopBits are flags that only the loop uses.
 type loopBits uint16
 
 const (
-	bitPaused      loopBits = 1 << iota // not read: the mailbox is full, or Authorize is thinking
-	bitReadPending                      // bytes arrived meanwhile
-	bitHangup                           // the peer has shut its side
-	bitSwallow                          // what still arrives is thrown away
+	bitPaused      loopBits = 1 << iota // not read: the mailbox is full or Authorize is running
+	bitReadPending                      // bytes arrived while the connection was not read
+	bitHangup                           // the peer has shut down its side
+	bitSwallow                          // further input is discarded
 	bitPeerClosed                       // the peer's close frame was read
-	bitFailed                           // the peer broke a rule: shut our side after the last word
-	bitShut                             // our side is shut
+	bitFailed                           // the peer broke a rule: shut down our side after the last frame
+	bitShut                             // our side is shut down
 	bitSettling                         // the deadline is that of the end
-	bitHeld                             // not read: a rate is reached
-	bitCounted                          // among the connections of its address
-	bitKept                             // kept alive after an HTTP request, and nothing of the next one has come
+	bitHeld                             // not read: a rate limit is reached
+	bitCounted                          // counted among the connections of its address
+	bitKept                             // kept alive after an HTTP request, and nothing of the next one has arrived
 )
 
 // connBits are flags guarded by Conn.mu.
 type connBits uint8
 
 const (
-	bitDirty   connBits = 1 << iota // on the engine's list for the next flush
-	bitPressed                      // the queue was above the low mark, or full: a Drain is owed
+	bitDirty   connBits = 1 << iota // in the engine's list for the next flush
+	bitPressed                      // the queue was above the low-water mark or full: a Drain is due
 	bitBroken                       // a write failed: the connection is gone
-	bitLeaving                      // callbacks on a goroutine pause: the connection is about to move
+	bitLeaving                      // callbacks on a goroutine pause, because the connection is about to move
 	bitOver                         // the server has closed: messages that wait for their callback are dropped
 )
 
-// maxConnSize is the budget for a Conn. An idle connection has little else.
+// maxConnSize is the memory budget of a Conn. An idle connection uses little else.
 const maxConnSize = 256
 
 var _ [maxConnSize - unsafe.Sizeof(Conn{})]byte
 
-// ID is the connection's name, unique among all workers for ever.
+// ID returns the id of the connection, which is unique among all workers and never reused.
 func (c *Conn) ID() uint64 { return c.id }
 
-// Owner is what Authorize set as the owner.
+// Owner returns the owner, as set with SetOwner.
 func (c *Conn) Owner() any { return c.owner }
 
-// SetOwner ties c to the application's own record. Only in Authorize and Open.
+// SetOwner attaches the application's own data to c. Call it only in Authorize and Open.
 func (c *Conn) SetOwner(o any) { c.owner = o }
 
-// Away says that c is under way to another worker, or has arrived there. On the loop.
+// Away reports whether c is moving to another worker or has arrived there. On the loop.
 func (c *Conn) Away() bool { return c.phase.Load() == phaseAway }
 
-// Open says that c is open: neither closing nor under way. Any goroutine.
+// Open reports whether c is open: not closing and not moving. It is safe for concurrent use.
 func (c *Conn) Open() bool { return c.phase.Load() == phaseOpen }
 
-// Remote is the peer's address.
+// Remote returns the address of the peer.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
-// adopt makes the record of a new socket.
+// adopt adds a socket that was just accepted.
 func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
 	e.count.accepted.Add(1)
 	return e.enter(k, s, remote)
 }
 
-// enter makes the record of a socket that was just put on the loop. Beyond Config.MaxHandshakes another one that is no
-// WebSocket is closed for it, or else the new one itself.
+// enter adds a socket that was just attached to the loop. Beyond Config.MaxHandshakes, it closes another socket that is
+// not a WebSocket, or the new one if there is none.
 func (e *Engine) enter(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
-	c := e.record(k, s, remote)
+	c := e.newConn(k, s, remote)
 	e.handshakes.Add(1)
 	e.loop.SetDeadline(k, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
 	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) && !e.makeRoom() {
@@ -125,8 +125,8 @@ func (e *Engine) enter(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *
 	return c
 }
 
-// record makes the record of a socket, which counts nowhere yet.
-func (e *Engine) record(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
+// newConn makes the Conn of a socket. It is not counted yet.
+func (e *Engine) newConn(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
 	c := &Conn{eng: e, key: k, sock: s, remote: remote, lastRead: e.loop.Now(), lastPing: e.loop.Now()}
 	for int(k.Index) >= len(e.conns) {
 		e.conns = append(e.conns, nil)
@@ -135,7 +135,7 @@ func (e *Engine) record(k reactor.Key, s reactor.Socket, remote netip.AddrPort) 
 	return c
 }
 
-// teardown ends c on the loop: the socket closes, the tables forget it, and Close is told if Open was.
+// teardown ends c on the loop: it closes the socket, removes c from the tables, and calls Close if Open was called.
 func (e *Engine) teardown(c *Conn) {
 	c.mu.Lock()
 	was := c.phase.Load()
@@ -155,7 +155,7 @@ func (e *Engine) teardown(c *Conn) {
 
 	e.loop.Close(c.key, c.sock)
 	e.conns[c.key.Index] = nil
-	c.forgetPace()
+	c.forgetRate()
 	delete(e.gapped, c)
 	c.leave()
 	c.dropInput()

@@ -11,30 +11,30 @@ import (
 )
 
 const (
-	// maxBatchBytes ends a batch before it holds as many connections as it may.
+	// maxBatchBytes is the size at which a batch ends even if it could have more connections.
 	maxBatchBytes = 1 << 20
-	// maxStateBytes is the largest state that travels. A connection with more stays.
+	// maxStateBytes is the maximum size of a state. A connection with a larger one does not move.
 	maxStateBytes = 256 << 20
-	// spareAsked is the number of connections beyond those that are to move whose callbacks are asked to pause, in case
-	// that some do not return.
+	// spareAsked is how many more connections than are to move are asked to pause their callbacks, in case some
+	// callbacks do not return.
 	spareAsked = 64
-	// maxAsked is the number of connections whose callbacks are asked to pause at a time: the others go on meanwhile.
+	// maxAsked is how many connections are asked to pause their callbacks at a time. The others continue meanwhile.
 	maxAsked = 256
 )
 
-// Batch is connections on their way to another worker. They are off the loop, frozen between two events: nothing is
-// read or written until Thaw or, over there, Start.
+// Batch is a list of connections on their way to another worker. They are off the loop, frozen between two events:
+// nothing is read or written until Thaw here or Start there.
 type Batch struct {
-	// States holds each connection's state, preceded by its length (4 bytes, little-endian).
+	// States has the state of each connection, after its length (4 bytes, little-endian).
 	States []byte
-	// FDs are the sockets in the order of States. They stay open here until Release.
+	// FDs has the sockets in the order of States. They stay open here until Release.
 	FDs []int
 
 	conns    []frozen
-	position uint64 // of this worker when they were frozen
+	position uint64 // of this worker when the connections were frozen
 }
 
-// Len is the number of connections.
+// Len returns the number of connections.
 func (b *Batch) Len() int { return len(b.conns) }
 
 // IDs calls f with the id of each connection that has one.
@@ -55,7 +55,7 @@ func (b *Batch) Owners(f func(owner any)) {
 	}
 }
 
-// frozen is a connection of a batch, with what it must have back if it does not leave.
+// frozen is a connection of a batch, with what Thaw needs to put it back.
 type frozen struct {
 	conn    *Conn
 	phase   uint32
@@ -64,20 +64,20 @@ type frozen struct {
 	heard   uint64 // number of the last publication that the connection has had
 }
 
-// departures are the connections that wait to leave. On the loop.
+// departures is the state of a departure. On the loop.
 type departures struct {
-	cursor  int
-	window  int                // connections whose callbacks may be asked to pause at a time
-	budget  int                // connections that are still to be frozen; negative is all
-	asked   map[*Conn]struct{} // their callbacks have been told to pause
+	cursor  int                // index in Engine.conns
+	window  int                // how many connections may be asked to pause at a time
+	budget  int                // how many connections are still to be frozen; negative means all
+	asked   map[*Conn]struct{} // asked to pause their callbacks
 	paused  []frozen           // their callbacks have paused
-	staying map[*Conn]stay     // they cannot move, and why
-	told    [numStays]bool     // the log has one of these
+	staying map[*Conn]stay     // cannot move, and why
+	told    [numStays]bool     // reasons that were logged
 	ready   func()
 }
 
-// Depart gets ready to freeze count connections, or all of them if that is negative. ready is called on the loop
-// whenever a connection that had to wait for a callback can be frozen now. On the loop.
+// Depart prepares to freeze count connections, or all of them if count is negative. ready is called on the loop
+// whenever a connection that had to wait for a callback can be frozen. On the loop.
 func (e *Engine) Depart(count int, ready func()) {
 	e.leaving.Store(true)
 	e.dep = departures{
@@ -87,8 +87,8 @@ func (e *Engine) Depart(count int, ready func()) {
 	e.recallLingering()
 }
 
-// Stay ends what Depart began: the connections that are still here go on. It returns the number of those that could not
-// be moved. On the loop.
+// Stay ends a departure: the connections that are still here continue. It returns the number of those that could not
+// move. On the loop.
 func (e *Engine) Stay() (staying int) {
 	e.leaving.Store(false)
 	for c := range e.dep.asked {
@@ -117,7 +117,7 @@ func (e *Engine) Freeze(n int) (b *Batch, left int) {
 	for len(e.dep.paused) > 0 && b.room(n) {
 		z := e.dep.paused[0]
 		e.dep.paused = e.dep.paused[1:]
-		if z.conn.gone() { // it has ended meanwhile: its last callback is still to be made
+		if z.conn.gone() { // it has ended meanwhile: its last callback is still due
 			e.unpark(z.conn, nil)
 			continue
 		}
@@ -150,10 +150,10 @@ func (e *Engine) Freeze(n int) (b *Batch, left int) {
 
 func (b *Batch) room(n int) bool { return len(b.conns) < n && len(b.States) < maxBatchBytes }
 
-// Widen asks more connections to pause: those that were asked take their time. On the loop.
+// Widen asks more connections to pause, because those asked before take long. On the loop.
 func (e *Engine) Widen() { e.dep.window += maxAsked }
 
-// Forsake gives up on the connections that still wait for a callback or for Authorize: they stay. On the loop.
+// Forsake gives up on connections that still wait for a callback or for Authorize: they do not move. On the loop.
 func (e *Engine) Forsake() {
 	if !e.leaving.Load() {
 		return
@@ -163,12 +163,12 @@ func (e *Engine) Forsake() {
 			continue
 		}
 		if _, asked := e.dep.asked[c]; asked || c.phase.Load() == phaseDecide {
-			e.remain(c, stayCallback, errors.New("engine: its callback does not return"))
+			e.remain(c, stayCallback, errors.New("engine: a callback does not return"))
 		}
 	}
 }
 
-// waiting is the number of connections that are here and can move, now or later.
+// waiting returns the number of connections here that can move, now or later.
 func (e *Engine) waiting() int {
 	n := int(e.returning.Load())
 	for _, c := range e.conns {
@@ -182,7 +182,7 @@ func (e *Engine) waiting() int {
 	return n
 }
 
-// prepare says whether c can be frozen now. One that has callbacks to make on a goroutine is asked to pause them.
+// prepare reports whether c can be frozen now. If c has callbacks on a goroutine, prepare asks them to pause.
 func (e *Engine) prepare(c *Conn) bool {
 	if _, stays := e.dep.staying[c]; stays || c.phase.Load() == phaseDecide {
 		return false
@@ -209,11 +209,11 @@ func (e *Engine) prepare(c *Conn) bool {
 	}
 	if asked := len(e.dep.asked) + len(e.dep.paused); asked >= e.dep.window ||
 		(e.dep.budget >= 0 && asked >= e.dep.budget+spareAsked) {
-		return false // enough stand still
+		return false // enough are paused
 	}
 	e.dep.asked[c] = struct{}{}
 	c.bits |= bitLeaving
-	if c.box == nil { // from here on letters wait, and no goroutine is started for them
+	if c.box == nil { // from here on events wait, and no goroutine is started for them
 		c.box = e.mailboxes.Get().(*mailbox)
 		e.tasks.Add(1)
 		go func() {
@@ -224,7 +224,7 @@ func (e *Engine) prepare(c *Conn) bool {
 	return false
 }
 
-// park is what the goroutine of c does last: it lets the application pack, and gives c to the loop.
+// park runs at the end of the goroutine of c: it calls Suspend and passes c to the loop.
 func (c *Conn) park() {
 	var carried []byte
 	err := errSuspend // if Suspend ends the goroutine
@@ -238,7 +238,7 @@ func (c *Conn) park() {
 
 var errSuspend = errors.New("engine: Suspend did not return")
 
-// parked takes note that c has paused.
+// parked handles a connection whose callbacks have paused.
 func (e *Engine) parked(c *Conn, carried []byte, err error) {
 	_, asked := e.dep.asked[c]
 	delete(e.dep.asked, c)
@@ -256,7 +256,7 @@ func (e *Engine) parked(c *Conn, carried []byte, err error) {
 	}
 }
 
-// unpark lets the callbacks of c, which is still on the loop, go on.
+// unpark continues the callbacks of c, which is still on the loop.
 func (e *Engine) unpark(c *Conn, carried []byte) {
 	c.mu.Lock()
 	c.bits &^= bitLeaving
@@ -270,7 +270,7 @@ func (e *Engine) unpark(c *Conn, carried []byte) {
 	c.resume()
 }
 
-// remain keeps a connection that cannot move. Of those that have the same reason, the first is logged.
+// remain marks a connection that cannot move. It logs the first one for each reason.
 func (e *Engine) remain(c *Conn, why stay, err error) {
 	e.dep.staying[c] = why
 	if !e.dep.told[why] {
@@ -279,7 +279,7 @@ func (e *Engine) remain(c *Conn, why stay, err error) {
 	}
 }
 
-// suspend asks the application what c carries. A panic keeps c here.
+// suspend asks the application for the data that moves with c. After a panic c stays here.
 func (c *Conn) suspend() (carried []byte, err error) {
 	returned := false
 	defer func() {
@@ -334,13 +334,13 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 		return
 	}
 	if err := e.loop.Remove(c.key); err != nil {
-		e.clientLog(slog.LevelError, "connection not taken off the loop", "error", err)
+		e.clientLog(slog.LevelError, "connection could not be removed from the loop", "error", err)
 	}
 	c.phase.Store(phaseAway)
 	c.mu.Unlock()
 	c.stopReading(bitPaused)
 	e.conns[c.key.Index] = nil
-	c.forgetPace()
+	c.forgetRate()
 	delete(e.gapped, c)
 	e.topicsMu.Lock()
 	for topic := range e.topics.Topics(c.key.Index) {
@@ -362,8 +362,8 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 	}
 }
 
-// Release forgets a batch that another worker has taken: the sockets are closed here, which the peers do not notice. No
-// callback is made. On the loop.
+// Release drops a batch that another worker has taken over. It closes the sockets of this process, which the peers do
+// not notice, and makes no callbacks. On the loop.
 func (e *Engine) Release(b *Batch) {
 	for _, z := range b.conns {
 		c := z.conn
@@ -389,11 +389,11 @@ func (e *Engine) Release(b *Batch) {
 		e.idsMu.Unlock()
 	}
 	e.count.movedOut.Add(uint64(len(b.conns)))
-	e.forget(b.position) // what comes later has had at least these
+	e.forget(b.position) // later arrivals have had at least these
 	b.conns = nil
 }
 
-// Thaw puts a batch that was not taken back on the loop, where it goes on as if nothing had been. On the loop.
+// Thaw puts a batch that was not taken over back on the loop, where the connections continue unchanged. On the loop.
 func (e *Engine) Thaw(b *Batch) {
 	e.moving = true
 	defer func() { e.moving = false }()
@@ -425,7 +425,7 @@ func (e *Engine) Thaw(b *Batch) {
 	b.conns = nil
 }
 
-// lose ends a connection whose socket is gone.
+// lose ends a connection whose socket could not be attached.
 func (e *Engine) lose(c *Conn) {
 	c.phase.Store(phaseClosed)
 	c.dropInput()
@@ -441,7 +441,7 @@ func (e *Engine) lose(c *Conn) {
 	c.dispatch(event{kind: eventClose, end: &ending{code: ws.CloseAbnormal}})
 }
 
-// settleIn makes the tables know c, which has just got its key, and sets its deadline. What waits is written.
+// settleIn adds c, which has a new key, to the tables and sets its deadline. It schedules waiting output.
 func (e *Engine) settleIn(c *Conn, topics []string) {
 	for int(c.key.Index) >= len(e.conns) {
 		e.conns = append(e.conns, nil)
@@ -485,7 +485,7 @@ func (c *Conn) reschedule() {
 	}
 }
 
-// Sockets is the number of connections on the loop, those in their handshake included. On the loop.
+// Sockets returns the number of connections on the loop, including those in their handshake. On the loop.
 func (e *Engine) Sockets() int {
 	n := 0
 	for _, c := range e.conns {

@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// eventKind names the callbacks.
+// eventKind is the kind of a callback.
 type eventKind uint8
 
 const (
@@ -18,20 +18,20 @@ const (
 	eventDrain
 	eventClose
 	eventResume
-	eventGap   // moves with its connection, as the next one does: the numbers stay
-	eventFrame // no callback: a publication that waits behind a Gap
+	eventGap   // like eventFrame, it moves with its connection: the numbers must not change
+	eventFrame // not a callback: a publication that waits behind a Gap
 )
 
-// event is one callback to make.
+// event is a callback to be made.
 type event struct {
 	kind eventKind
 	op   ws.Opcode
-	data []byte  // eventMessage, eventResume; eventGap: how many (uvarint), topic; eventFrame: the frame
+	data []byte  // eventMessage, eventResume; eventGap: count (uvarint), topic; eventFrame: the frame
 	end  *ending // eventClose
 }
 
-// dispatch makes a callback: here and now if the route is inline, else behind the others of its connection. On the
-// loop.
+// dispatch makes a callback: directly if the route is inline, otherwise after the earlier ones of the connection. On
+// the loop.
 func (c *Conn) dispatch(ev event) {
 	if !c.route.Inline {
 		c.post(ev)
@@ -46,8 +46,8 @@ func (c *Conn) dispatch(ev event) {
 	c.call(ev)
 }
 
-// apart runs f on a goroutine of its own and waits for its end. It is for callbacks on the loop that others stand in
-// line behind: one that ends its goroutine does not end the line.
+// apart runs f on a goroutine of its own and waits for its end. It is for callbacks in the middle of a loop over
+// connections: a callback that ends its goroutine then does not end that loop.
 func (e *Engine) apart(f func()) {
 	done := make(chan struct{})
 	e.watch.enter()
@@ -59,7 +59,7 @@ func (e *Engine) apart(f func()) {
 	<-done
 }
 
-// call makes a callback. A panic or runtime.Goexit ends the connection, and not the process or the loop.
+// call makes a callback. A panic or runtime.Goexit ends the connection, but not the process or the loop.
 func (c *Conn) call(ev event) {
 	returned := false
 	defer c.rescue(&returned)
@@ -85,7 +85,7 @@ func (c *Conn) call(ev event) {
 	returned = true
 }
 
-// rescue closes c if its callback has not returned.
+// rescue closes c if its callback did not return.
 func (c *Conn) rescue(returned *bool) {
 	if *returned {
 		return
@@ -98,8 +98,8 @@ func (c *Conn) rescue(returned *bool) {
 	}
 }
 
-// cutOff makes up for what the loop has not done because a callback ended its goroutine: the rest of what was read is
-// lost, and what follows is swallowed. On the loop.
+// cutOff cleans up after a callback that ended the loop's goroutine: the rest of what was read is lost, and further
+// input is discarded. On the loop.
 func (c *Conn) cutOff() {
 	if c.gone() {
 		return
@@ -109,8 +109,8 @@ func (c *Conn) cutOff() {
 	c.eng.loop.Again(c.key, reactor.Readable)
 }
 
-// Panicked counts and logs a panic of the application, with the stack; nil stands for runtime.Goexit. In the deferred
-// function that has noticed it. Any goroutine.
+// Panicked counts a panic of the application and logs it with its stack. p is nil for runtime.Goexit. Call it in the
+// deferred function that noticed the panic. It is safe for concurrent use.
 func (e *Engine) Panicked(where string, p any) {
 	if p == nil {
 		p = "runtime.Goexit was called"

@@ -10,15 +10,15 @@ import (
 const (
 	// drainTick is the time between two portions of closes.
 	drainTick = 20 * time.Millisecond
-	// drainRate is the least number of closes per second: fewer would only delay the end.
+	// drainRate is the minimum number of closes per second: fewer would only delay the end.
 	drainRate = 1000
-	// drainShare is the part of the time in which the closes are spread; the rest is for closing handshakes.
+	// drainShare is the part of the available time in which the closes are spread. The rest is for closing handshakes.
 	drainShare = 0.6
 )
 
-// Drain closes all connections with code, spread over a part of the time that ctx has, so that their clients do not
-// come back all at once. New handshakes are refused with 503. It returns when none is left, or with the error of ctx.
-// Any goroutine but the loop's.
+// Drain closes all connections with code. It spreads the closes over a part of the time until the deadline of ctx, so
+// that the clients do not all reconnect at once. New handshakes are refused with 503. Drain returns when no connection
+// is left, or with the error of ctx. It is safe for concurrent use, but must not be called on the loop.
 func (e *Engine) Drain(ctx context.Context, code ws.CloseCode, reason string) error {
 	e.draining.Store(true)
 	e.hurryBodies()
@@ -47,7 +47,7 @@ func (e *Engine) Drain(ctx context.Context, code ws.CloseCode, reason string) er
 	}
 }
 
-// closeAllKept ends the connections that wait for another HTTP request: nobody should send it here. On the loop.
+// closeAllKept closes the connections that wait for their next HTTP request, which should go elsewhere. On the loop.
 func (e *Engine) closeAllKept() {
 	for _, c := range e.conns {
 		if c != nil {
@@ -56,7 +56,7 @@ func (e *Engine) closeAllKept() {
 	}
 }
 
-// drainPortion is the number of connections to close per tick.
+// drainPortion returns the number of connections to close per tick.
 func drainPortion(ctx context.Context, connections int) int {
 	portion := int(drainRate * drainTick / time.Second)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -66,7 +66,7 @@ func drainPortion(ctx context.Context, connections int) int {
 	return portion
 }
 
-// closeSome begins to close up to n open connections, from index on, and returns where to go on. On the loop.
+// closeSome starts to close up to n open connections from index on, and returns the index to continue at. On the loop.
 func (e *Engine) closeSome(index, n int, code ws.CloseCode, reason string) int {
 	for range e.conns {
 		if n == 0 {
@@ -85,7 +85,7 @@ func (e *Engine) closeSome(index, n int, code ws.CloseCode, reason string) int {
 	return index
 }
 
-// left is the number of connections that Drain waits for: the open ones, and those that have begun a request.
+// left returns the number of connections that Drain waits for: open ones, and those with the start of a request.
 func (e *Engine) left() int {
 	n := e.Len()
 	for _, c := range e.conns {

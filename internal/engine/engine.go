@@ -27,76 +27,79 @@ const (
 	DefaultMaxSubscriptions = 1024
 )
 
-// Config tells an engine what to serve and within which limits. It is not changed after New.
+// Config sets what an engine serves and its limits. It must not change after New.
 type Config struct {
-	// Route finds the WebSocket endpoint of a path; nil means that HTTP has it. Any goroutine.
+	// Route returns the WebSocket endpoint of a path, or nil if HTTP serves the path. It must be safe for concurrent
+	// use.
 	Route func(path string) *Route
-	// HTTP takes a connection whose request is no upgrade. Called on the loop; it must not block, and owns the
-	// connection. Nil: such requests are refused with 426.
+	// HTTP is the HTTP fallback: it takes over a connection whose request is not an upgrade. It is called on the loop,
+	// must not block, and owns the connection. If it is nil, such requests are refused with 426.
 	HTTP func(*Requests)
-	// NewID makes the id of a connection, unique for ever. Called on the loop.
+	// NewID returns the id of a new connection, which must never have been used before. It is called on the loop.
 	NewID func() uint64
-	// Logger receives what an operator must know; nil is slog.Default.
+	// Logger receives what an operator should know. nil means slog.Default.
 	Logger *slog.Logger
-	// MayLog reports whether one more line about a client may be logged now, and MayLogFault the same for panics of the
-	// application. Nil is always. Any goroutine.
+	// MayLog reports whether another line about a client may be logged now, MayLogFault whether another panic of the
+	// application may. nil means always. Both must be safe for concurrent use.
 	MayLog, MayLogFault func() bool
-	// MaxHead is the longest request head in bytes; 0 is DefaultMaxHead.
+	// MaxHead is the maximum length of a request head in bytes. 0 means DefaultMaxHead.
 	MaxHead int
-	// HandshakeTimeout bounds the time from accept to the end of the request head; 0 is DefaultHandshakeTimeout.
+	// HandshakeTimeout is the maximum time from accept to the end of the request head. 0 means DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// BodyTimeout is how long the body of an HTTP request may make no progress; then its connection ends. 0 is
-	// DefaultBodyTimeout, negative is for ever.
+	// BodyTimeout is how long the body of an HTTP request may make no progress before its connection is closed. 0 means
+	// DefaultBodyTimeout, a negative value no limit.
 	BodyTimeout time.Duration
-	// KeepAlive is how long a connection waits for the next HTTP request; 0 is DefaultKeepAlive.
+	// KeepAlive is how long a connection waits for the next HTTP request. 0 means DefaultKeepAlive.
 	KeepAlive time.Duration
-	// MaxConnections is the number of WebSockets open at once; past it a handshake gets 503. 0 is no limit of its own.
+	// MaxConnections is the maximum number of open WebSockets. Beyond it, handshakes are refused with 503. 0 means no
+	// limit.
 	MaxConnections int
-	// MaxHandshakes is the number of sockets that may be before or in their handshake; past it the oldest one that is
-	// silent is closed, or else another one. 0 is DefaultMaxHandshakes.
+	// MaxHandshakes is the maximum number of sockets in or before their handshake. Beyond it, a socket is closed: the
+	// oldest one that has sent nothing, or another one if there is none. 0 means DefaultMaxHandshakes.
 	MaxHandshakes int
-	// MaxPerAddress is the number of connections from one IPv4 address, or IPv6 network of 64 bits; past it a new one gets
-	// 429. Those that come from another worker are counted and not refused. 0 is no limit.
+	// MaxPerAddress is the maximum number of connections from one IPv4 address or one IPv6 network of 64 bits. Beyond
+	// it, new connections are refused with 429. Connections that arrive from another worker are counted but never
+	// refused. 0 means no limit.
 	MaxPerAddress int
-	// MaxHTTPConnections is the number of connections that HTTP may have, those that are kept alive without a request
-	// included. Past it one of these is closed for a new request; without any, the request gets 503, unless Vital names
-	// its path and it has no body. 0 is DefaultMaxHTTP.
+	// MaxHTTPConnections is the maximum number of connections in the HTTP fallback, including those kept alive without
+	// a request. Beyond it, a connection without a request is closed for a new request. If there is none, the request
+	// is refused with 503, unless Vital reports true for its path and it has no body. 0 means DefaultMaxHTTP.
 	MaxHTTPConnections int
 	Vital              func(path string) bool
-	// ResponseTimeout is how long an HTTP client may take nothing of its response until the connection ends. 0 is
-	// DefaultResponseTimeout, negative is for ever.
+	// ResponseTimeout is how long an HTTP client may read nothing of its response before the connection is closed. 0
+	// means DefaultResponseTimeout, a negative value no limit.
 	ResponseTimeout time.Duration
-	// MaxAuthorizing is the number of handshakes that Route.Authorize may think about at once, where it may block; past it
-	// a handshake gets 503. 0 is DefaultMaxAuthorizing.
+	// MaxAuthorizing is the maximum number of concurrent calls of Route.Authorize, which may block. Beyond it,
+	// handshakes are refused with 503. 0 means DefaultMaxAuthorizing.
 	MaxAuthorizing int
-	// MaxPartial is the number of bytes that all messages and request heads together may hold which have begun and are
-	// not complete; past it the connections with the largest ones are closed with 1013. 0 is no limit.
+	// MaxPartial is the maximum number of bytes in all incomplete messages and request heads together. Beyond it, the
+	// connections with the largest ones are closed with 1013. 0 means no limit.
 	MaxPartial int64
-	// MaxQueued is the number of bytes that the queues of all connections together may hold; a publication counts once,
-	// however many queues it is in. Past it the largest queues of peers that do not read are given up: they are emptied
-	// and, with PolicyClose, their connections are closed with 1013. 0 is no limit.
+	// MaxQueued is the maximum number of bytes in the output queues of all connections together. A publication counts
+	// once, however many queues it is in. Beyond it, the largest queues of peers that do not read are emptied and, with
+	// PolicyClose, their connections are closed with 1013. 0 means no limit.
 	MaxQueued int64
-	// MaxPending is the number of bytes of messages that may wait for callbacks of all routes that are not Inline; what a
-	// callback has begun to handle counts, and mailboxes of less than 16 KiB do not. From half of it on connections are
-	// not read while they have more than that; past it those with the most are closed with 1013, and their messages
-	// dropped. 0 is no limit.
+	// MaxPending is the maximum number of bytes of messages that wait for the callbacks of routes that are not Inline.
+	// Messages that a callback is handling count; mailboxes of less than 16 KiB do not. From half the limit on,
+	// connections with a larger mailbox are not read. Beyond the limit, those with the largest mailboxes are closed
+	// with 1013 and their messages dropped. 0 means no limit.
 	MaxPending int64
-	// MessageMinRate is the least progress of a message that has begun; a slower one is closed with 1008. Time in which
-	// the engine itself does not read the connection does not count. The zero value is DefaultMinBytes in DefaultMinPer;
-	// negative Bytes are no limit.
+	// MessageMinRate is the minimum progress of an incomplete message. A slower connection is closed with 1008. Time in
+	// which the engine itself does not read the connection does not count. The zero value means DefaultMinBytes in
+	// DefaultMinPer, negative Bytes no limit.
 	MessageMinRate Progress
-	// MaxSubscriptions is the number of topics one connection may hold; 0 is DefaultMaxSubscriptions.
+	// MaxSubscriptions is the maximum number of topics of a connection. 0 means DefaultMaxSubscriptions.
 	MaxSubscriptions int
-	// WatchdogLimit is how long a callback may hold the loop before it is logged with its stack; 0 is
-	// DefaultWatchdogLimit, negative is never.
+	// WatchdogLimit is how long a callback may occupy the loop before its stack is logged. 0 means
+	// DefaultWatchdogLimit, a negative value never.
 	WatchdogLimit time.Duration
-	// Wall is the wall clock; nil is time.Now.
+	// Wall returns the wall clock time. nil means time.Now.
 	Wall func() time.Time
-	// ConnRate bounds what each connection sends and receives once it is open, and Rate what all together do. The zero
-	// value is no bound. Beyond it a connection is not read, or its queue waits: see Route.QueueLimit for what then
+	// ConnRate limits the traffic of each open connection, and Rate that of all of them together. The zero value means
+	// no limit. Beyond a limit, the connection is not read, or its queue waits; Route.QueueLimit documents what then
 	// happens to messages.
 	ConnRate, Rate Rate
-	// Reactor tunes the event loop; the zero value is right for servers.
+	// Reactor configures the event loop. The zero value is right for servers.
 	Reactor reactor.Options
 }
 
@@ -122,7 +125,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxHandshakes == 0 {
 		c.MaxHandshakes = DefaultMaxHandshakes
 	}
-	if c.MaxAuthorizing == 0 { // some room is left for those that Authorize does not think about
+	if c.MaxAuthorizing == 0 { // leave room for handshakes that need no Authorize
 		c.MaxAuthorizing = min(DefaultMaxAuthorizing, max(c.MaxHandshakes/4*3, 1))
 	}
 	if c.MaxHTTPConnections == 0 {
@@ -148,15 +151,15 @@ func (c Config) withDefaults() Config {
 
 // Errors that callers branch on.
 var (
-	// ErrClosed says that the connection is closed, or that it is closing and takes no more.
+	// ErrClosed means that the connection is closed or closing.
 	ErrClosed = errors.New("engine: connection closed")
-	// ErrTooManySubscriptions says that the connection holds Config.MaxSubscriptions topics already.
+	// ErrTooManySubscriptions means that the connection already has Config.MaxSubscriptions topics.
 	ErrTooManySubscriptions = errors.New("engine: too many subscriptions")
-	// ErrMoved says that the connection has moved to another worker, or is about to.
+	// ErrMoved means that the connection has moved to another worker or is about to.
 	ErrMoved = errors.New("engine: connection has moved")
 )
 
-// Engine is one event loop with its connections. Methods are safe for any goroutine unless they say otherwise.
+// Engine is an event loop with its connections. Methods are safe for concurrent use unless they say otherwise.
 type Engine struct {
 	cfg  Config
 	loop *reactor.Loop
@@ -164,55 +167,55 @@ type Engine struct {
 	// On the loop only.
 	conns    []*Conn // by reactor.Key.Index
 	flushing []*Conn // swapped with dirty at each flush
-	flushed  int     // how many of them have had their turn
-	moving   bool    // callbacks run apart: see Engine.apart
+	flushed  int     // how many of flushing were flushed
+	moving   bool    // callbacks run on a goroutine of their own: see Engine.apart
 	partials partials
 	queues   socketQueues
 
-	nextBound int64       // ns, from when on queues may be searched again
-	bounding  atomic.Bool // boundQueues has posted
+	nextBound int64       // ns, earliest time of the next search for large queues
+	bounding  atomic.Bool // boundQueues is posted
 
-	nextPending int64 // the same for mailboxes
+	nextPending int64 // like nextBound, for mailboxes
 
-	// opening are the handshakes that Authorize thinks about, by the ids that their connections will have. On the loop.
+	// opening has the handshakes in Authorize, by the ids that their connections will have. On the loop.
 	opening map[uint64]*Upgrade
 
 	dirtyMu sync.Mutex
-	dirty   []*Conn // connections with something to write or to settle
+	dirty   []*Conn // connections with output or with a state to settle
 
 	idsMu sync.RWMutex
 	ids   map[uint64]*Conn // open connections
 
 	requestsMu sync.Mutex
-	requests   map[*Requests]struct{} // connections that net/http has
-	lingering  map[*Requests]struct{} // those of them whose next request is awaited
-	returning  atomic.Int64           // those of them that have no request, or are on their way back to the loop
+	requests   map[*Requests]struct{} // connections of the HTTP fallback
+	lingering  map[*Requests]struct{} // those of them that wait for their next request
+	returning  atomic.Int64           // those of them without a request, or on their way back to the loop
 
 	topicsMu sync.Mutex
 	topics   *topic.Table
-	ahead    map[uint32]uint64 // by index: publications up to this number were heard in the connection's last worker
+	ahead    map[uint32]uint64 // by index: the connection has had publications up to this number in its previous worker
 	farthest uint64            // the largest number in ahead
 
-	// What moves, and what those that arrive may have missed. On the loop only.
+	// State of moves, and what arriving connections may have missed. On the loop only.
 	dep         departures
-	gapped      map[*Conn]struct{} // publications wait behind their callbacks, as one is, or was, a Gap
+	gapped      map[*Conn]struct{} // their publications wait behind a Gap callback
 	orphan      *Route
 	position    uint64 // number of the last publication
 	recording   bool
 	history     []published
 	historySize int
-	forgotten   uint64 // number of the last publication that is not kept
+	forgotten   uint64 // number of the last publication removed from history
 
-	// What connections borrow while they have something incomplete, unsent or undelivered.
+	// Buffers that connections borrow while they have incomplete input, unsent output or pending callbacks.
 	inbounds, outboxes, mailboxes sync.Pool
 
 	clock      clock
 	addresses  addresses
-	pace       *pacer // nil if there are no rates
+	limiter    *rateLimiter // nil without rate limits
 	count      counters
 	watch      watchdog
-	handshakes atomic.Int64 // sockets that are not yet, or never will be, WebSockets
-	http       atomic.Int64 // connections that Config.HTTP has
+	handshakes atomic.Int64 // sockets that are not WebSockets yet or never will be
+	http       atomic.Int64 // connections of the HTTP fallback
 	deciding   atomic.Int64 // goroutines in Route.Authorize
 	draining   atomic.Bool
 	tlsOnce    sync.Once
@@ -221,7 +224,7 @@ type Engine struct {
 	tasks      sync.WaitGroup // mailbox and authorization goroutines
 }
 
-// New makes an engine. Run starts it.
+// New returns an engine. Run starts it.
 func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg.withDefaults(), ids: make(map[uint64]*Conn), topics: topic.New(), requests: make(map[*Requests]struct{}),
@@ -232,7 +235,7 @@ func New(cfg Config) (*Engine, error) {
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }
 	e.addresses.limit = cfg.MaxPerAddress
-	e.pace = newPacer(cfg.ConnRate, cfg.Rate)
+	e.limiter = newRateLimiter(cfg.ConnRate, cfg.Rate)
 	loop, err := reactor.New(e, e.cfg.Reactor)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
@@ -246,7 +249,7 @@ func New(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// Run turns the loop until Stop. It returns when no callback is running any more.
+// Run runs the loop until Stop is called and all callbacks have returned.
 func (e *Engine) Run() error {
 	err := e.persist(e.loop.Run)
 	if err != nil {
@@ -257,7 +260,7 @@ func (e *Engine) Run() error {
 	return nil
 }
 
-// persist runs f on a goroutine, and again on another one each time that a callback has ended it (runtime.Goexit).
+// persist runs f on a goroutine, and again on another one whenever a callback ends the goroutine (runtime.Goexit).
 func (e *Engine) persist(f func() error) (err error) {
 	for returned := false; !returned; {
 		done := make(chan struct{})
@@ -272,10 +275,10 @@ func (e *Engine) persist(f func() error) (err error) {
 	return err
 }
 
-// Stop ends the loop: connections that are still open are cut without a closing handshake.
+// Stop ends the loop. Connections that are still open are closed without a closing handshake.
 func (e *Engine) Stop() { e.loop.Stop() }
 
-// abandon closes what is left after the loop's last turn.
+// abandon closes the remaining connections after the last turn of the loop.
 func (e *Engine) abandon() {
 	for _, c := range e.conns {
 		if c != nil {
@@ -287,21 +290,21 @@ func (e *Engine) abandon() {
 // Post runs f on the loop. It reports false after Stop.
 func (e *Engine) Post(f func()) bool { return e.loop.Post(f) }
 
-// Lookup finds an open connection by its id; nil if it is not here.
+// Lookup returns the open connection with the given id, or nil.
 func (e *Engine) Lookup(id uint64) *Conn {
 	e.idsMu.RLock()
 	defer e.idsMu.RUnlock()
 	return e.ids[id]
 }
 
-// Len is the number of open WebSockets.
+// Len returns the number of open WebSockets.
 func (e *Engine) Len() int {
 	e.idsMu.RLock()
 	defer e.idsMu.RUnlock()
 	return len(e.ids)
 }
 
-// conn finds the connection of a key; nil when the event is stale.
+// conn returns the connection of a key, or nil if the event is stale.
 func (e *Engine) conn(k reactor.Key) *Conn {
 	if int(k.Index) >= len(e.conns) {
 		return nil
@@ -312,7 +315,7 @@ func (e *Engine) conn(k reactor.Key) *Conn {
 	return nil
 }
 
-// Ready is called by the loop when a socket may be read or written.
+// Ready reads or writes a socket. The loop calls it when a socket is ready.
 func (e *Engine) Ready(k reactor.Key, ev reactor.Events) {
 	c := e.conn(k)
 	if c == nil {
@@ -326,14 +329,14 @@ func (e *Engine) Ready(k reactor.Key, ev reactor.Events) {
 	}
 }
 
-// Flush is called by the loop once per turn: everything queued in the turn leaves, one write per connection.
+// Flush writes what was queued in this turn, with one write per connection. The loop calls it once per turn.
 func (e *Engine) Flush() {
-	if e.pace != nil {
+	if e.limiter != nil {
 		e.serve()
 	}
-	// A Drain callback may send again; what that queues leaves in this turn too, but not for ever.
+	// A Drain callback may send again. That output leaves in this turn too, but only a few times in a row.
 	for range 4 {
-		if e.flushed == len(e.flushing) { // it is not if a callback has ended the loop's goroutine
+		if e.flushed == len(e.flushing) { // otherwise a callback has ended the loop's goroutine
 			e.dirtyMu.Lock()
 			e.dirty, e.flushing = e.flushing[:0], e.dirty
 			e.dirtyMu.Unlock()
@@ -352,7 +355,7 @@ func (e *Engine) Flush() {
 	e.loop.Wake()
 }
 
-// touch asks for a flush of c in this turn, or wakes the loop for one.
+// touch schedules a flush of c: in this turn, or in the next one if the loop is waiting.
 func (e *Engine) touch(c *Conn) {
 	e.dirtyMu.Lock()
 	e.dirty = append(e.dirty, c)

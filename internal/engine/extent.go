@@ -2,11 +2,11 @@ package engine
 
 import "errors"
 
-// extent finds the end of a request in its bytes: that of the head, and that of a body of known length or in chunks. It
-// is at least as strict as net/http, so both agree on the end of every body that both accept. RFC 9112 §6.3, §7.1.
+// extent finds the end of a request in its bytes: the end of the head, and that of a body of known length or in chunks.
+// It is at least as strict as net/http, so both agree on the end of every body that both accept. RFC 9112 §6.3, §7.1.
 type extent struct {
-	left   uint64 // bytes of the head and a body of known length, or of the chunk's data
-	digits int    // of the chunk's size
+	left   uint64 // bytes of the head and of a body of known length, or of chunk data
+	digits int    // digits of the chunk size so far
 	stage  extentStage
 }
 
@@ -15,23 +15,24 @@ type extentStage uint8
 const (
 	inPlain       extentStage = iota // left bytes, then the end
 	inHead                           // left bytes, then chunks
-	inSize                           // of a chunk, in hexadecimal digits
-	inExtension                      // of a chunk, up to the carriage return
-	inSizeEnd                        // a line feed is next
-	inData                           // left bytes
-	inDataCR                         // a carriage return is next
-	inDataLF                         // a line feed is next
-	inTrailer                        // at the start of a line
-	inTrailerLine                    // up to the carriage return
-	inTrailerEnd                     // a line feed is next
-	inLastLF                         // the last line feed is next
+	inSize                           // in the hexadecimal chunk size
+	inExtension                      // in the chunk extension, before the carriage return
+	inSizeEnd                        // before the line feed after the chunk size
+	inData                           // left bytes of chunk data
+	inDataCR                         // before the carriage return after chunk data
+	inDataLF                         // before the line feed after chunk data
+	inTrailer                        // at the start of a trailer line
+	inTrailerLine                    // in a trailer line, before the carriage return
+	inTrailerEnd                     // before the line feed of a trailer line
+	inLastLF                         // before the last line feed
 	extentOver
 )
 
-// errChunk says that the chunks of a body are malformed.
+// errChunk means that a chunked body is malformed.
 var errChunk = errors.New("engine: malformed chunk in a request body")
 
-// newExtent is that of a request with a head of so many bytes and a body of length, which is -1 for chunks.
+// newExtent returns the extent of a request with a head of head bytes and a body of length bytes, or a chunked one if
+// length is -1.
 func newExtent(head int, length int64) extent {
 	if length < 0 {
 		return extent{left: uint64(head), stage: inHead}
@@ -39,10 +40,10 @@ func newExtent(head int, length int64) extent {
 	return extent{left: uint64(head) + uint64(length)}
 }
 
-// over says that the request has ended.
+// over reports whether the request has ended.
 func (x *extent) over() bool { return x.stage == extentOver }
 
-// take returns the number of bytes at the start of b that belong to the request.
+// take returns how many bytes at the start of b belong to the request.
 func (x *extent) take(b []byte) (n int, err error) {
 	for n < len(b) && x.stage != extentOver {
 		switch x.stage {
@@ -62,10 +63,10 @@ func (x *extent) take(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// maxChunkDigits bounds the size of a chunk to what a signed number of 64 bits holds.
+// maxChunkDigits limits the size of a chunk to what a signed 64-bit number can hold.
 const maxChunkDigits = 15
 
-// step takes a byte between the data of two chunks. It reports whether the byte may stand there.
+// step processes a byte outside chunk data. It reports whether the byte is valid there.
 func (x *extent) step(c byte) bool {
 	next := x.stage
 	switch x.stage {
@@ -114,7 +115,7 @@ func (x *extent) step(c byte) bool {
 	return true
 }
 
-// size takes a byte of a chunk's size, or the one behind it.
+// size processes a byte of a chunk size, or the byte after it.
 func (x *extent) size(c byte) bool {
 	var digit byte
 	switch {

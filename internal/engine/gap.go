@@ -6,16 +6,15 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// gapReason is what a client reads that has missed messages and whose handler has no Gap.
+// gapReason is the close reason for a client that has missed messages and whose handler has no Gap.
 const gapReason = "messages were missed"
 
-// gapOverhead is what a letter costs beside its frame, in bytes: see behindGap.
+// gapOverhead is the assumed overhead of a queued publication in bytes: see behindGap.
 const gapOverhead = 64
 
-// Gap tells the subscribers of a topic that publications have not reached this engine: missed of them, the last with
-// the number seq. An empty topic means that it is not known which topics they were to: all connections that have
-// subscriptions are told. A missed of 0 means that their number is not known. Those whose Route has no Gaps are closed
-// with 1013. On the loop.
+// Gap informs the subscribers of a topic that publications have not reached this engine. seq is the number of the last
+// one. If topic is empty, the topics are unknown, and all connections with subscriptions are informed. missed is the
+// number of publications, or 0 if it is unknown. Connections whose Route has no Gaps are closed with 1013. On the loop.
 func (e *Engine) Gap(seq uint64, topic string, missed uint64) {
 	e.position = max(e.position, seq)
 	var told []*Conn
@@ -40,12 +39,12 @@ func (e *Engine) Gap(seq uint64, topic string, missed uint64) {
 		}
 	}
 	e.topicsMu.Unlock()
-	for _, c := range told { // without the lock: callbacks may subscribe
+	for _, c := range told { // without the lock, because callbacks may subscribe
 		e.tellGap(c, topic, missed)
 	}
 }
 
-// tellGap tells c of a gap, or closes it. On the loop.
+// tellGap queues the Gap callback of c, or closes c. On the loop.
 func (e *Engine) tellGap(c *Conn, topic string, missed uint64) {
 	if c.phase.Load() != phaseOpen {
 		return
@@ -59,7 +58,7 @@ func (e *Engine) tellGap(c *Conn, topic string, missed uint64) {
 	c.dispatch(event{kind: eventGap, data: append(binary.AppendUvarint(nil, missed), topic...)})
 }
 
-// holdBack makes publications wait behind the callbacks of c: a Gap among them is called before what comes after the
+// holdBack makes publications wait behind the callbacks of c, so that Gap is called before anything published after the
 // gap is sent.
 func (e *Engine) holdBack(c *Conn) {
 	if c.route.Inline {
@@ -81,8 +80,8 @@ func (e *Engine) hear(c *Conn, op ws.Opcode, frame []byte, pub *publication) {
 	c.sendFrame(op, frame, pub)
 }
 
-// behindGap queues a publication behind the callbacks of c. It reports false when they have all returned, or c ends.
-// What waits there is bounded by QueueLimit, too: beyond it the policy of the route applies, and drops the newest.
+// behindGap queues a publication behind the callbacks of c. It reports false if there are none or c is ending.
+// QueueLimit bounds these publications too: beyond it the policy of the route applies, and drops the newest.
 func (e *Engine) behindGap(c *Conn, op ws.Opcode, frame []byte) bool {
 	c.mu.Lock()
 	if c.box == nil || c.phase.Load() != phaseOpen {
@@ -107,17 +106,17 @@ func (e *Engine) behindGap(c *Conn, op ws.Opcode, frame []byte) bool {
 // gap calls Gap.
 func (c *Conn) gap(data []byte) {
 	missed, n := binary.Uvarint(data)
-	if n <= 0 || !c.route.Gaps { // it waited at a release whose handler had one
+	if n <= 0 || !c.route.Gaps { // it comes from a build whose handler had a Gap
 		_ = c.Close(ws.CloseTryAgainLater, gapReason)
 		return
 	}
 	c.route.Handler.Gap(c, string(data[n:]), missed)
 }
 
-// sendHeld sends a copy of a publication that has waited behind a Gap. The frame's bytes are the mailbox's.
+// sendHeld sends a copy of a publication that waited behind a Gap. The bytes of frame belong to the mailbox.
 func (c *Conn) sendHeld(op ws.Opcode, frame []byte) { c.sendFrame(op, frame, nil) }
 
-// holdsBack says whether a gap, or a publication behind one, is among the events.
+// holdsBack reports whether the events include a gap or a publication that waits behind one.
 func (b *batch) holdsBack() bool {
 	for _, l := range b.events {
 		if l.kind == eventGap || l.kind == eventFrame {

@@ -28,7 +28,7 @@ func gapRoutes(release <-chan struct{}) map[string]*Route {
 	}
 	for _, topic := range []string{"a", "b", ""} {
 		routes["/told/"+topic] = &Route{Handler: handler(topic), Gaps: true}
-		routes["/deaf/"+topic] = &Route{Handler: handler(topic)}
+		routes["/nopHandler/"+topic] = &Route{Handler: handler(topic)}
 	}
 	return routes
 }
@@ -63,7 +63,7 @@ func (f *fixture) publish(t *testing.T, topic string, from, to uint64) {
 func TestGap(t *testing.T) {
 	release := make(chan struct{})
 	f := start(t, Config{}, gapRoutes(release))
-	told, other, deaf, otherDeaf := hears(t, f, "/told/a"), hears(t, f, "/told/b"), hears(t, f, "/deaf/a"), hears(t, f, "/deaf/b")
+	told, other, nopHandler, otherDeaf := hears(t, f, "/told/a"), hears(t, f, "/told/b"), hears(t, f, "/nopHandler/a"), hears(t, f, "/nopHandler/b")
 	f.publish(t, "a", 1, 1)
 	on(t, f, func() { f.Engine.Gap(3, "a", 2) })
 	f.publish(t, "a", 4, 5) // the callback waits still
@@ -71,8 +71,8 @@ func TestGap(t *testing.T) {
 	told.wantTexts("1")
 	other.wantTexts("6")
 	otherDeaf.wantTexts("6")
-	deaf.wantTexts("1")
-	if reason := deaf.wantClose(ws.CloseTryAgainLater); reason != gapReason {
+	nopHandler.wantTexts("1")
+	if reason := nopHandler.wantClose(ws.CloseTryAgainLater); reason != gapReason {
 		t.Errorf("got reason %q", reason)
 	}
 	release <- struct{}{}
@@ -92,11 +92,11 @@ func TestGapOfAnyTopic(t *testing.T) {
 	release := make(chan struct{})
 	close(release)
 	f := start(t, Config{}, gapRoutes(release))
-	a, b, none, deaf := hears(t, f, "/told/a"), hears(t, f, "/told/b"), hears(t, f, "/told/"), hears(t, f, "/deaf/")
+	a, b, none, nopHandler := hears(t, f, "/told/a"), hears(t, f, "/told/b"), hears(t, f, "/told/"), hears(t, f, "/nopHandler/")
 	on(t, f, func() { f.Engine.Gap(9, "", 0) })
 	a.wantTexts("gap  0")
 	b.wantTexts("gap  0")
-	for _, p := range []*peer{none, deaf} {
+	for _, p := range []*peer{none, nopHandler} {
 		p.send(ws.OpPing, nil) // nothing comes before the answer
 		if ev, err := p.next(); err != nil || ev.Kind != ws.KindPong {
 			t.Errorf("without subscriptions: got %+v, %v", ev, err)
@@ -129,7 +129,7 @@ func TestGapWhileMoving(t *testing.T) {
 	release := make(chan struct{})
 	p := startPair(t, func() map[string]*Route { return gapRoutes(release) })
 	c := hears(t, p.here, "/told/a")
-	behind := hears(t, p.here, "/deaf/b")
+	behind := hears(t, p.here, "/nopHandler/b")
 	p.here.publish(t, "a", 1, 1)
 	on(t, p.there, func() {
 		p.there.Record()
@@ -181,7 +181,7 @@ func TestGapOfReplay(t *testing.T) {
 	release := make(chan struct{})
 	close(release)
 	f := start(t, Config{}, gapRoutes(release))
-	c, none := hears(t, f, "/told/a"), hears(t, f, "/deaf/")
+	c, none := hears(t, f, "/told/a"), hears(t, f, "/nopHandler/")
 	f.publish(t, "a", 1, 1)
 	c.wantTexts("1")
 	on(t, f, func() {

@@ -11,22 +11,22 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Upgrade is a handshake that is valid so far and waits for the application's word.
+// Upgrade is a handshake that is valid and waits for the application's decision.
 type Upgrade struct {
 	Request   *ws.Request
 	Handshake ws.Handshake
-	// Conn is the connection to be. It takes no messages yet.
+	// Conn is the future connection. It takes no messages yet.
 	Conn *Conn
-	// ID is the one that the connection will have.
+	// ID is the id that the connection will have.
 	ID uint64
-	// Dropped is called if Authorize has let the client in and the connection does not open after all: the client has
-	// left, or there is no room. Authorize may set it. It must not block.
+	// Dropped is called if Authorize has accepted the client but the connection does not open, because the client has
+	// left or there is no room. Authorize may set it. It must not block.
 	Dropped func()
 
 	held held // on the loop
 }
 
-// refusals that the engine itself gives. RFC 9110 §15.
+// The engine's own refusals. RFC 9110 §15.
 var (
 	errHeadTooLarge = &ws.HandshakeError{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "request head too large"}
 	errHeadTooSlow  = &ws.HandshakeError{Status: http.StatusRequestTimeout, Reason: "request head took too long"}
@@ -41,7 +41,7 @@ var (
 	}
 )
 
-// unavailable is a 503 that tells, in seconds, when to come again.
+// unavailable returns a 503 with a Retry-After in seconds.
 func unavailable(reason, after string) *ws.HandshakeError {
 	return &ws.HandshakeError{
 		Status: http.StatusServiceUnavailable, Reason: reason,
@@ -57,7 +57,7 @@ func unavailableInDrain() *ws.HandshakeError { return unavailable("this server i
 // feedHead collects the request head and acts on it when it is complete.
 func (c *Conn) feedHead(b []byte) {
 	if c.phase.Load() != phaseHead {
-		c.hold(b) // the client did not wait for the decision; what it sent waits for it
+		c.hold(b) // the client did not wait for the decision: keep its bytes
 		c.eng.boundPartials()
 		return
 	}
@@ -89,7 +89,7 @@ func (c *Conn) feedHead(b []byte) {
 	if err := ws.CheckHead(b, from); err != nil {
 		if b[0] == tlsHandshake {
 			c.eng.tlsOnce.Do(func() {
-				c.eng.cfg.Logger.Warn("a client speaks TLS, which this port does not", "remote", c.remote)
+				c.eng.cfg.Logger.Warn("a client uses TLS on a port without TLS", "remote", c.remote)
 			})
 		}
 		c.refuse(err)
@@ -111,7 +111,7 @@ func (c *Conn) hold(b []byte) {
 	}
 }
 
-// decide acts on a complete head, b[:end]; the rest of b is what the client sent after it.
+// decide acts on a complete head, b[:end]. The rest of b is what the client sent after it.
 func (c *Conn) decide(b []byte, end int) {
 	e := c.eng
 	req, err := ws.ParseRequest(b[:end])
@@ -152,17 +152,17 @@ func (c *Conn) decide(b []byte, end int) {
 	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c})
 }
 
-// plain says whether a request is none for a WebSocket. Any goroutine.
+// plain reports whether a request is not for a WebSocket. It is safe for concurrent use.
 func (e *Engine) plain(req *ws.Request) bool {
 	return !req.WantsUpgrade() || e.cfg.Route(req.Path) == nil
 }
 
-// vital says whether a request is answered even if HTTP has no room. Any goroutine.
+// vital reports whether a request is served even beyond MaxHTTPConnections. It is safe for concurrent use.
 func (e *Engine) vital(req *ws.Request) bool {
 	return req.ContentLength == 0 && e.cfg.Vital != nil && e.cfg.Vital(req.Path)
 }
 
-// keepRest makes rest, which may lie in c.in, the only thing that c holds, and returns where it lies then.
+// keepRest makes rest, which may be a part of c.in, the only input that c keeps. It returns the kept bytes.
 func (c *Conn) keepRest(rest []byte) []byte {
 	switch {
 	case len(rest) == 0:
@@ -177,7 +177,7 @@ func (c *Conn) keepRest(rest []byte) []byte {
 	return c.in.buf
 }
 
-// room says whether one more WebSocket may be opened.
+// room returns an error if no more WebSockets may be opened.
 func (e *Engine) room() error {
 	if e.draining.Load() {
 		return unavailableInDrain()
@@ -193,14 +193,14 @@ func (e *Engine) room() error {
 	return nil
 }
 
-// SetShort says whether memory is short: handshakes are then refused with 503, and the client is told to come back in
-// some seconds. Connections that are open, and sockets before their handshake, stay; see Shed. Any goroutine.
+// SetShort sets whether memory is short. While it is, handshakes are refused with 503 and a Retry-After. Open
+// connections and sockets before their handshake stay; see Shed. It is safe for concurrent use.
 func (e *Engine) SetShort(short bool) { e.short.Store(short) }
 
-// Shed ends connections until what they hold is need bytes less: those with the largest incomplete messages first, then
-// those with the longest queues, then those with the most messages that wait for callbacks. It leaves alone what is
-// small. done is called on the loop with the number of bytes that are free; after Stop it is not, and Shed reports
-// false. Any goroutine.
+// Shed closes connections until they hold need bytes less: first those with the largest incomplete messages, then those
+// with the longest queues, then those with the most messages waiting for callbacks. It spares connections that hold
+// little. done is called on the loop with the number of bytes freed. After Stop, Shed reports false and does not call
+// done. It is safe for concurrent use.
 func (e *Engine) Shed(need int64, done func(freed int64)) bool {
 	return e.Post(func() {
 		freed := e.shedPartials(need, sheddable, limitMemoryClose)
@@ -214,7 +214,7 @@ func (e *Engine) Shed(need int64, done func(freed int64)) bool {
 	})
 }
 
-// authorize asks the application, on a goroutine if it may block.
+// authorize asks the application, on a goroutine if the callback may block.
 func (c *Conn) authorize(route *Route, u *Upgrade) {
 	e := c.eng
 	u.ID = e.cfg.NewID()
@@ -266,14 +266,14 @@ func (e *Engine) guardAuthorize(ctx context.Context, route *Route, u *Upgrade) (
 	return err
 }
 
-// drop takes back what Authorize has done.
+// drop informs the application that the connection does not open.
 func (u *Upgrade) drop() {
 	if u.Dropped != nil {
 		u.Dropped()
 	}
 }
 
-// decided acts on the application's word, unless the client has left or timed out meanwhile.
+// decided acts on the application's decision, unless the client has left or timed out meanwhile.
 func (c *Conn) decided(route *Route, u *Upgrade, err error) {
 	delete(c.eng.opening, u.ID)
 	if ph := c.phase.Load(); ph != phaseHead && ph != phaseDecide {
@@ -298,12 +298,12 @@ func (c *Conn) decided(route *Route, u *Upgrade, err error) {
 	c.refuse(err)
 }
 
-// accept opens the WebSocket: the answer leaves together with what Open sends.
+// accept opens the WebSocket. The response leaves together with what Open sends.
 func (c *Conn) accept(route *Route, u *Upgrade) {
 	e := c.eng
 	answer, err := ws.AppendResponse(nil, u.Handshake)
 	if err != nil {
-		e.clientLog(slog.LevelError, "handshake answer cannot be written", "error", err)
+		e.clientLog(slog.LevelError, "handshake response cannot be written", "error", err)
 		u.drop()
 		c.refuse(errInternal)
 		return
@@ -337,7 +337,7 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 	c.resume()
 }
 
-// refuse answers with an HTTP error and ends the connection behind it.
+// refuse answers with an HTTP error and then closes the connection.
 func (c *Conn) refuse(err error) {
 	e := c.eng
 	he, ok := errors.AsType[*ws.HandshakeError](err)
@@ -357,8 +357,8 @@ func (c *Conn) refuse(err error) {
 	c.resume()
 }
 
-// serveHTTP is the HTTP fallback: it gives the socket to net/http, which reads the bytes in read first. After the
-// request the socket comes back to the loop.
+// serveHTTP is the HTTP fallback: it passes the socket to net/http, which reads the bytes in read first. After the
+// request, the socket returns to the loop.
 func (c *Conn) serveHTTP(read []byte, end extent) {
 	e := c.eng
 	unread := append([]byte(nil), read...)
@@ -387,13 +387,13 @@ func (c *Conn) headTimeout() {
 		return
 	}
 	if c.in == nil {
-		c.eng.teardown(c) // it never said a word; browsers open such sockets in advance
+		c.eng.teardown(c) // it sent nothing: browsers open such sockets in advance
 		return
 	}
 	c.refuse(errHeadTooSlow)
 }
 
-// takeBack puts a connection on the loop: as a descriptor, if it is TCP and nothing else.
+// takeBack attaches a connection to the loop, as a descriptor if it is plain TCP.
 func (e *Engine) takeBack(conn net.Conn) (reactor.Key, reactor.Socket, error) {
 	conn = reclaim(conn)
 	if tcp, ok := conn.(*net.TCPConn); ok {

@@ -128,7 +128,7 @@ func TestWatchdogBlamesTheMachine(t *testing.T) {
 		if blamed := strings.Contains(logs.String(), "main.work"); blamed != tt.stall || (w.stalls.Load() == 1) != tt.stall {
 			t.Errorf("%s, %v: the callback is blamed: %v, want %v", tt.state, tt.used, blamed, tt.stall)
 		}
-		if !tt.stall && !strings.Contains(logs.String(), "too much to do") {
+		if !tt.stall && !strings.Contains(logs.String(), "overloaded") {
 			t.Errorf("%s: the machine is not blamed: %s", tt.state, &logs)
 		}
 	}

@@ -11,28 +11,28 @@ import (
 )
 
 const (
-	// httpReserve is the number of connections beyond Config.MaxHTTPConnections that serve requests which Config.Vital
-	// names.
+	// httpReserve is the number of connections beyond Config.MaxHTTPConnections for requests for which Config.Vital
+	// reports true.
 	httpReserve = 64
-	// httpWritePart is how much is written with one deadline.
+	// httpWritePart is the maximum number of bytes written with one deadline.
 	httpWritePart = 64 << 10
 )
 
-// httpConn is a connection that Config.HTTP has. It is counted until it is closed or back on the loop, where it is
-// counted as long as it waits for another request: see Conn.tally. A write fails when the client has taken nothing for
+// httpConn is a connection of the HTTP fallback. It is counted until it is closed or back on the loop; there it is
+// counted while it waits for its next request, see Conn.tally. A write fails if the client reads nothing for
 // Config.ResponseTimeout.
 type httpConn struct {
 	net.Conn
 	eng     *Engine
 	remote  netip.AddrPort
-	counted bool // among the connections of its address
+	counted bool // counted among the connections of its address
 	ended   atomic.Bool
 
 	mu      sync.Mutex
-	writeBy time.Time // the deadline that net/http or a handler has set; zero is none
+	writeBy time.Time // deadline set by net/http or a handler; zero means none
 }
 
-// httpRoom reports whether HTTP may have one more connection, for a request that is vital or not.
+// httpRoom reports whether there is room for another connection in the HTTP fallback.
 func (e *Engine) httpRoom(vital bool) bool {
 	limit := int64(e.cfg.MaxHTTPConnections)
 	if vital {
@@ -41,10 +41,10 @@ func (e *Engine) httpRoom(vital bool) bool {
 	return e.http.Load() < limit
 }
 
-// httpFull reports whether HTTP has more connections than Config.MaxHTTPConnections.
+// httpFull reports whether the HTTP fallback has more than Config.MaxHTTPConnections connections.
 func (e *Engine) httpFull() bool { return e.http.Load() > int64(e.cfg.MaxHTTPConnections) }
 
-// lend makes the connection behind c, which has left the loop, one of HTTP.
+// lend moves the connection of c, which has left the loop, to the HTTP fallback.
 func (c *Conn) lend(conn net.Conn) *httpConn {
 	c.eng.http.Add(1)
 	h := &httpConn{Conn: conn, eng: c.eng, remote: c.remote, counted: c.loopBits&bitCounted != 0}
@@ -52,7 +52,8 @@ func (c *Conn) lend(conn net.Conn) *httpConn {
 	return h
 }
 
-// reclaim ends the time of a connection with HTTP without closing it. What is no such connection is returned as it is.
+// reclaim returns the connection inside an httpConn, which then no longer counts. It returns any other connection as
+// is.
 func reclaim(conn net.Conn) net.Conn {
 	if h, ok := conn.(*httpConn); ok {
 		h.end()
@@ -61,7 +62,7 @@ func reclaim(conn net.Conn) net.Conn {
 	return conn
 }
 
-// end takes the connection out of the counts.
+// end stops counting the connection.
 func (h *httpConn) end() {
 	if h.ended.Swap(true) {
 		return
@@ -72,13 +73,13 @@ func (h *httpConn) end() {
 	}
 }
 
-// Close is part of net.Conn.
+// Close stops counting the connection and closes it.
 func (h *httpConn) Close() error {
 	h.end()
 	return h.Conn.Close()
 }
 
-// CloseWrite lets net/http end the response before it closes the connection, so that the client reads all of it.
+// CloseWrite lets net/http end the response before it closes the connection, so that the client can read all of it.
 func (h *httpConn) CloseWrite() error {
 	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
@@ -113,7 +114,7 @@ func (h *httpConn) extend() error {
 	return h.Conn.SetWriteDeadline(h.deadline())
 }
 
-// deadline is the earlier one of the two: for progress, and what was set. With h.mu held.
+// deadline returns the earlier of the progress deadline and the one that was set. h.mu must be held.
 func (h *httpConn) deadline() time.Time {
 	limit := h.eng.cfg.ResponseTimeout
 	if limit < 0 {
@@ -133,7 +134,7 @@ func (h *httpConn) late() bool {
 	return !h.writeBy.IsZero() && !time.Now().Before(h.writeBy)
 }
 
-// SetWriteDeadline is part of net.Conn.
+// SetWriteDeadline sets a deadline in addition to the progress deadline.
 func (h *httpConn) SetWriteDeadline(t time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,7 +142,7 @@ func (h *httpConn) SetWriteDeadline(t time.Time) error {
 	return h.Conn.SetWriteDeadline(h.deadline())
 }
 
-// SetDeadline is part of net.Conn.
+// SetDeadline sets the read and the write deadline.
 func (h *httpConn) SetDeadline(t time.Time) error {
 	return errors.Join(h.Conn.SetReadDeadline(t), h.SetWriteDeadline(t))
 }

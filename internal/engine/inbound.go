@@ -9,8 +9,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// inbound holds what is incomplete: a request head, a message in pieces, or bytes that wait behind a decision.
-// It exists only while there is such a thing.
+// inbound holds incomplete input: a request head, a message in pieces, or bytes that wait for a decision. It exists
+// only while there is some.
 type inbound struct {
 	buf   []byte
 	op    ws.Opcode
@@ -18,19 +18,19 @@ type inbound struct {
 	period
 }
 
-// maxKeptInbound bounds the buffers that the pool keeps for the next message in pieces.
+// maxKeptInbound is the maximum size of the buffers that the pool keeps.
 const maxKeptInbound = 64 << 10
 
-// partials are the connections that have an inbound, and the bytes that these hold together. A message that one read
-// brings whole is never among them. On the loop only, except that anyone may read the sum.
+// partials lists the connections with an inbound and the sum of their bytes. A message that arrives whole in one read
+// never has one. On the loop only, except that any goroutine may read the sum.
 type partials struct {
 	conns []*Conn
 	bytes atomic.Int64
 	judge *reactor.Alarm // see Engine.judge; nil without Config.MessageMinRate
-	armed bool           // judge is set
+	armed bool           // judge is scheduled
 }
 
-// sheddable is the least that is worth closing a connection for when memory is short.
+// sheddable is the minimum size that is worth closing a connection for when memory is short.
 const sheddable = 16 << 10
 
 // newInbound gives c an inbound.
@@ -48,7 +48,7 @@ func (c *Conn) newInbound() {
 	}
 }
 
-// keep appends bytes to what is incomplete.
+// keep appends bytes to the incomplete input.
 func (c *Conn) keep(b []byte) {
 	if c.in == nil {
 		c.newInbound()
@@ -59,7 +59,7 @@ func (c *Conn) keep(b []byte) {
 	c.eng.partials.bytes.Add(int64(len(b)))
 }
 
-// takeInput makes the caller the owner of c.in, which may be nil.
+// takeInput detaches c.in, which may be nil, and returns it.
 func (c *Conn) takeInput() *inbound {
 	in, p := c.in, &c.eng.partials
 	if in == nil {
@@ -77,10 +77,10 @@ func (c *Conn) takeInput() *inbound {
 	return in
 }
 
-// dropInput forgets what is incomplete.
+// dropInput drops the incomplete input.
 func (c *Conn) dropInput() { c.eng.release(c.takeInput()) }
 
-// release gives in, which may be nil, back to the pool.
+// release returns in, which may be nil, to the pool.
 func (e *Engine) release(in *inbound) {
 	if in == nil {
 		return
@@ -93,8 +93,8 @@ func (e *Engine) release(in *inbound) {
 	e.inbounds.Put(in)
 }
 
-// boundPartials enforces Config.MaxPartial. It frees an eighth of the budget more than it must, so that the connections
-// are not searched for each message that begins. It may end any connection, that of the caller included.
+// boundPartials enforces Config.MaxPartial. It frees an eighth of the limit more than necessary, so that it need not
+// search the connections for every new message. It may end any connection, including that of the caller.
 func (e *Engine) boundPartials() {
 	limit := e.cfg.MaxPartial
 	if over := e.partials.bytes.Load() - limit; limit > 0 && over > 0 {
@@ -102,8 +102,8 @@ func (e *Engine) boundPartials() {
 	}
 }
 
-// shedPartials ends the connections with the largest incomplete messages, down to least bytes, until need bytes are
-// free. It returns how many are.
+// shedPartials ends the connections with the largest incomplete messages of at least least bytes, until need bytes are
+// freed. It returns how many were.
 func (e *Engine) shedPartials(need int64, least int, why limit) (freed int64) {
 	largest := make([]*Conn, 0, len(e.partials.conns))
 	for _, c := range e.partials.conns {
@@ -123,7 +123,7 @@ func (e *Engine) shedPartials(need int64, least int, why limit) (freed int64) {
 	return freed
 }
 
-// refuseInput ends c because of what is incomplete, and forgets that. What the peer still sends is swallowed.
+// refuseInput ends c because of its incomplete input and drops that. Further input is discarded.
 func (c *Conn) refuseInput(code ws.CloseCode, reason string) {
 	switch c.phase.Load() {
 	case phaseHead, phaseDecide:

@@ -10,8 +10,8 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// keep takes a connection that net/http had back onto the loop. rest is what was read of the next request. Any
-// goroutine; it reports false after Stop, and conn is the caller's still.
+// keep takes a connection back from net/http to the loop. rest is what was read of the next request. It is safe for
+// concurrent use. After Stop it reports false, and conn still belongs to the caller.
 func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
 	return e.loop.Post(func() {
 		defer e.returned()
@@ -21,10 +21,10 @@ func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
 			_ = conn.Close()
 			return
 		}
-		c := e.record(k, s, remote)
+		c := e.newConn(k, s, remote)
 		c.loopBits |= bitKept
 		c.tally().Add(1)
-		c.enter(true) // its address has had it before
+		c.enter(true) // it was counted before
 		c.reschedule()
 		e.line(c)
 		if len(rest) > 0 {
@@ -33,12 +33,12 @@ func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
 		if e.draining.Load() {
 			c.closeKept()
 		}
-		for e.httpFull() && e.closeIdle() { // the reserve is for requests
+		for e.httpFull() && e.closeIdle() { // the reserve is for connections with a request
 		}
 	})
 }
 
-// returned notes that a connection which was on its way from net/http has come. On the loop.
+// returned records the arrival of a connection that was on its way from net/http. On the loop.
 func (e *Engine) returned() {
 	e.returning.Add(-1)
 	if e.leaving.Load() && e.dep.ready != nil {
@@ -46,7 +46,7 @@ func (e *Engine) returned() {
 	}
 }
 
-// tally is the count that a connection before its handshake belongs to: those of HTTP while it is kept alive and has no
+// tally returns the counter for a connection before its handshake: that of HTTP while it is kept alive without a
 // request. On the loop.
 func (c *Conn) tally() *atomic.Int64 {
 	if c.loopBits&bitKept != 0 {
@@ -55,8 +55,8 @@ func (c *Conn) tally() *atomic.Int64 {
 	return &c.eng.handshakes
 }
 
-// beginHead notes that a request has begun. It reports whether c was kept alive until now: then it counts among the
-// handshakes from here on, and its head must be complete in time.
+// beginHead records that a request has begun. It reports whether c was kept alive until now. From here on c counts
+// among the handshakes, and its head must be complete in time.
 func (c *Conn) beginHead() (kept bool) {
 	if c.loopBits&bitKept == 0 {
 		return false
@@ -72,7 +72,7 @@ func (c *Conn) beginHead() (kept bool) {
 	return true
 }
 
-// boundHandshakes closes a socket if there are too many, as c was kept alive and is one of them now.
+// boundHandshakes closes a socket if there are too many, now that c has become one of them.
 func (c *Conn) boundHandshakes() {
 	e := c.eng
 	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) {
@@ -80,7 +80,7 @@ func (c *Conn) boundHandshakes() {
 	}
 }
 
-// closeKept ends a connection that is kept alive and has no request. On the loop.
+// closeKept closes c if it is kept alive without a request. On the loop.
 func (c *Conn) closeKept() {
 	if c.loopBits&bitKept != 0 && c.phase.Load() == phaseHead {
 		c.eng.teardown(c)
@@ -92,8 +92,8 @@ func (e *Engine) isKept(k reactor.Key) bool {
 	return c != nil && c.phase.Load() == phaseHead && c.loopBits&bitKept != 0
 }
 
-// closeIdle closes a connection of HTTP that has no request, for another one: the one that has waited on the loop for
-// longest, else one that net/http has. It reports false if there is none. On the loop.
+// closeIdle closes an HTTP connection without a request to make room for another one: the one that has waited on the
+// loop for longest, or else one that net/http has. It reports false if there is none. On the loop.
 func (e *Engine) closeIdle() bool {
 	if k, ok := e.queues.kept.pop(e.isKept); ok {
 		e.count.limit(limitHTTPConnections)
@@ -106,12 +106,12 @@ func (e *Engine) closeIdle() bool {
 	}
 	e.count.limit(limitHTTPConnections)
 	if x.finish() {
-		go reclaim(x.Conn).Close() //nolint:errcheck // TLS says good-bye, and may wait for the peer; it gives up by itself
+		go reclaim(x.Conn).Close() //nolint:errcheck // closing TLS may wait for the peer, up to a limit
 	}
 	return true
 }
 
-// linger notes whether net/http waits for the next request of x.
+// linger records whether net/http waits for the next request of x.
 func (x *Requests) linger(on bool) {
 	x.eng.requestsMu.Lock()
 	defer x.eng.requestsMu.Unlock()
@@ -122,7 +122,7 @@ func (x *Requests) linger(on bool) {
 	}
 }
 
-// anyLingering takes out a connection for which net/http waits for the next request; nil is none.
+// anyLingering removes and returns a connection for which net/http waits for the next request, or nil.
 func (e *Engine) anyLingering() *Requests {
 	e.requestsMu.Lock()
 	defer e.requestsMu.Unlock()
@@ -133,7 +133,8 @@ func (e *Engine) anyLingering() *Requests {
 	return nil
 }
 
-// recallLingering brings the connections without a request back to the loop: only the loop's can move. On the loop.
+// recallLingering brings the connections without a request back to the loop, because only those on the loop can move.
+// On the loop.
 func (e *Engine) recallLingering() {
 	e.requestsMu.Lock()
 	defer e.requestsMu.Unlock()
@@ -142,7 +143,7 @@ func (e *Engine) recallLingering() {
 	}
 }
 
-// recall ends the wait for another request. Any goroutine.
+// recall ends the wait for the next request. It is safe for concurrent use.
 func (x *Requests) recall() {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -1,24 +1,24 @@
 package engine
 
-// mailbox holds the callbacks that one connection has to make on a goroutine. It exists only while there are any, and
-// so does the goroutine. Conn.mu guards waiting; the other fields belong to the goroutine.
+// mailbox holds the callbacks that a goroutine has to make for one connection. It exists, like the goroutine, only
+// while there are any. Conn.mu guards waiting; the other fields belong to the goroutine.
 type mailbox struct {
 	waiting batch
 	running batch
-	next    int // index in running of the next callback
+	next    int // index of the next callback in running
 	from    int // where its payload begins
-	held    int // what the engine's sum has of it; guarded by Conn.mu
+	held    int // what the engine's total includes of it; guarded by Conn.mu
 }
 
 // batch is a list of events with the payloads of its messages in one arena.
 type batch struct {
-	events []letter
+	events []queuedEvent
 	arena  []byte
 	full   bool // the connection is not read until all of it was handled
 }
 
-// letter is an event whose payload ends at end in the arena, and begins where the previous one ends.
-type letter struct {
+// queuedEvent is an event whose payload ends at until in the arena and begins where the previous one ends.
+type queuedEvent struct {
 	event
 	until int
 }
@@ -26,16 +26,17 @@ type letter struct {
 func (b *batch) add(ev event) {
 	b.arena = append(b.arena, ev.data...)
 	ev.data = nil
-	b.events = append(b.events, letter{event: ev, until: len(b.arena)})
+	b.events = append(b.events, queuedEvent{event: ev, until: len(b.arena)})
 }
 
-// begins says whether the event is the first that an application hears of a connection: it cannot be packed before.
-func (l letter) begins() bool { return l.kind == eventOpen || l.kind == eventResume }
+// begins reports whether the event is the first that the application gets of a connection. Before that event, there is
+// nothing to suspend.
+func (l queuedEvent) begins() bool { return l.kind == eventOpen || l.kind == eventResume }
 
-// begins says whether the next event is such a one.
+// begins reports whether the next event is the first that the application gets.
 func (b *batch) begins() bool { return len(b.events) > 0 && b.events[0].begins() }
 
-// prepend puts ev in front of the others.
+// prepend inserts ev before the other events.
 func (b *batch) prepend(ev event) {
 	rest := *b
 	*b = batch{full: rest.full}
@@ -77,8 +78,8 @@ func (b *batch) reset() {
 	b.events, b.arena, b.full = b.events[:0], b.arena[:0], false
 }
 
-// post queues a callback for the goroutine of c, and starts it if there is none. On the loop. A connection whose
-// mailbox is full is not read until its callbacks have caught up.
+// post queues a callback for the goroutine of c and starts the goroutine if there is none. On the loop. A connection
+// whose mailbox is full is not read until its callbacks have caught up.
 func (c *Conn) post(ev event) {
 	e := c.eng
 	if ev.kind == eventMessage && !e.takes(c, len(ev.data)) {
@@ -105,10 +106,10 @@ func (c *Conn) post(ev event) {
 	}
 }
 
-// maxLetters bounds the number of events in a mailbox, whose payloads may be empty.
-const maxLetters = 4096
+// maxEvents is the maximum number of events in a mailbox. It matters if the payloads are empty.
+const maxEvents = 4096
 
-// pause puts the rest of what runs back in front of what waits, if c is about to move.
+// pause moves the rest of running back in front of waiting, if c is about to move.
 func (c *Conn) pause(box *mailbox) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,21 +125,21 @@ func (c *Conn) pause(box *mailbox) bool {
 	return true
 }
 
-// empty forgets the callbacks that were made.
+// empty removes the callbacks that were made.
 func (m *mailbox) empty() {
 	m.running.reset()
 	m.next, m.from = 0, 0
 }
 
-// The ends of Conn.step.
+// The results of Conn.step.
 const (
 	stepOn   = iota // there may be more callbacks
-	stepIdle        // there are none: the mailbox is gone
+	stepIdle        // there are none, and the mailbox is gone
 	stepPark        // c is about to move
 )
 
-// work makes the callbacks of c until none is left. If one ends the goroutine (runtime.Goexit), another goroutine makes
-// the rest.
+// work makes the callbacks of c until none is left. If a callback ends the goroutine (runtime.Goexit), another
+// goroutine makes the rest.
 func (c *Conn) work() {
 	e := c.eng
 	defer e.tasks.Done()
@@ -157,7 +158,7 @@ func (c *Conn) work() {
 	}
 }
 
-// step makes the callbacks that have come so far.
+// step makes the callbacks that are queued so far.
 func (c *Conn) step() int {
 	e := c.eng
 	c.mu.Lock()
@@ -171,13 +172,13 @@ func (c *Conn) step() int {
 		}
 		box.running, box.waiting = box.waiting, box.running
 		if len(box.running.events) == 0 {
-			if box.running.full { // what filled it was given up
+			if box.running.full { // what filled it was dropped
 				e.loop.Post(c.resume)
 			}
 			box.running.reset()
 			c.box = nil
 			if c.end != nil {
-				c.markDirty() // the loop may have waited for this: see Conn.part
+				c.markDirty() // the loop may wait for this: see Conn.part
 			}
 			c.mu.Unlock()
 			e.mailboxes.Put(box)
@@ -204,7 +205,7 @@ func (c *Conn) step() int {
 	return stepOn
 }
 
-// skips reports whether a callback is not to be made any more: after the server's own close, nothing but Close is.
+// skips reports whether a callback is no longer made: after the server has closed, only Close is.
 func (c *Conn) skips(kind eventKind) bool {
 	if c.phase.Load() == phaseOpen || (kind != eventMessage && kind != eventDrain) {
 		return false

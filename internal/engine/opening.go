@@ -2,10 +2,10 @@ package engine
 
 import "github.com/expedite-go/expedite/ws"
 
-// maxHeld is the number of bytes of messages that wait for one connection to open.
+// maxHeld is the maximum number of bytes of messages that wait for a connection to open.
 const maxHeld = 64 << 10
 
-// held is what others want of a connection that is still opening.
+// held is what was requested for a connection that is still opening.
 type held struct {
 	end      *ending
 	messages []heldMessage
@@ -17,10 +17,10 @@ type heldMessage struct {
 	payload []byte
 }
 
-// Opening returns the handshake under way of the connection that will have an id, or nil. On the loop.
+// Opening returns the handshake in progress whose connection will have the given id, or nil. On the loop.
 func (e *Engine) Opening(id uint64) *Upgrade { return e.opening[id] }
 
-// Close closes the connection as soon as it is open, with the first code and reason that are given. It fails with the
+// Close closes the connection as soon as it is open, with the code and the reason of the first call. It returns the
 // errors of ws.CheckClose. On the loop.
 func (u *Upgrade) Close(code ws.CloseCode, reason string) error {
 	if err := ws.CheckClose(code, reason); err != nil {
@@ -32,10 +32,10 @@ func (u *Upgrade) Close(code ws.CloseCode, reason string) error {
 	return nil
 }
 
-// Send sends a message as soon as the connection is open; payload is copied. What there is no room for is dropped and
-// counted. On the loop.
+// Send sends a message as soon as the connection is open. It copies payload. If there is no room, it drops and counts
+// the message. On the loop.
 func (u *Upgrade) Send(op ws.Opcode, payload []byte) {
-	if u.held.size+len(payload) > maxHeld || len(u.held.messages) >= maxLetters {
+	if u.held.size+len(payload) > maxHeld || len(u.held.messages) >= maxEvents {
 		u.Conn.eng.count.limit(limitHeld)
 		return
 	}
@@ -43,14 +43,14 @@ func (u *Upgrade) Send(op ws.Opcode, payload []byte) {
 	u.held.messages = append(u.held.messages, heldMessage{op, append([]byte(nil), payload...)})
 }
 
-// applyEnd closes a connection that opens, if that was decided meanwhile.
+// applyEnd closes the connection, which has just opened, if Close was called meanwhile.
 func (u *Upgrade) applyEnd() {
 	if end := u.held.end; end != nil {
-		_ = u.Conn.Close(end.code, end.reason) // it was checked, and c is open
+		_ = u.Conn.Close(end.code, end.reason) // cannot fail: it was checked, and c is open
 	}
 }
 
-// applyMessages sends what has come meanwhile.
+// applyMessages sends the messages of Send.
 func (u *Upgrade) applyMessages() {
 	for _, m := range u.held.messages {
 		u.Conn.Send(m.op, m.payload)

@@ -8,36 +8,36 @@ import (
 )
 
 const (
-	// sharedFrom is the length from which a published frame is referred to instead of copied: below it, one copy into
-	// a buffer that leaves in one write is cheaper than a write of many parts.
+	// sharedFrom is the length from which a published frame is referenced instead of copied. Below it, a copy into a
+	// buffer that leaves in one write is cheaper than a write with many parts.
 	sharedFrom = 1 << 10
-	// maxChunk is where a buffer of small frames ends and the next begins.
+	// maxChunk is the size at which a new buffer for small frames begins.
 	maxChunk = 64 << 10
-	// maxParts is the number of chunks that leave in one write.
+	// maxParts is the maximum number of chunks in one write.
 	maxParts = 64
 )
 
-// chunkKind tells what a chunk holds, and so what may be done with it.
+// chunkKind is the kind of content of a chunk, which decides what may be done with it.
 type chunkKind uint8
 
 const (
 	chunkFrames chunkKind = iota // whole frames of this connection; more may be appended
-	chunkShared                  // one frame that other connections may hold too: read only
-	chunkPinned                  // bytes that must leave: an HTTP answer, or the rest of a frame that began
+	chunkShared                  // one frame, which other connections may hold too: read only
+	chunkPinned                  // bytes that must leave: an HTTP response, or the rest of a frame that has begun
 )
 
 type chunk struct {
 	buf  []byte
 	kind chunkKind
-	pub  *publication // whose frame buf is, if it has not begun to leave; or nil
+	pub  *publication // the publication whose frame buf is, unless it has begun to leave; may be nil
 }
 
-// outbox is what waits to be written to one connection, oldest first. It exists only while something waits.
+// outbox is the output queue of a connection, oldest first. It exists only while output waits.
 type outbox struct {
 	chunks []chunk
 	off    int    // bytes of the first chunk that have left
 	size   int    // bytes that wait
-	spare  []byte // storage that outlives the content, for the first chunk of frames
+	spare  []byte // a buffer that outlives the content, for the first chunk of frames
 	lent   bool   // spare is in use
 }
 
@@ -54,13 +54,13 @@ func (o *outbox) addPublished(p *publication) {
 	o.size += len(p.frame)
 }
 
-// addPinned appends bytes that must leave whatever happens. The outbox owns them.
+// addPinned appends bytes that must leave in any case. The outbox owns them.
 func (o *outbox) addPinned(b []byte) {
 	o.chunks = append(o.chunks, chunk{buf: b, kind: chunkPinned})
 	o.size += len(b)
 }
 
-// addUrgent inserts a whole frame in front of those that have not begun to leave.
+// addUrgent inserts a whole frame before those that have not begun to leave.
 func (o *outbox) addUrgent(frame []byte) {
 	o.split()
 	at := slices.IndexFunc(o.chunks, func(ch chunk) bool { return ch.kind != chunkPinned })
@@ -71,7 +71,7 @@ func (o *outbox) addUrgent(frame []byte) {
 	o.size += len(frame)
 }
 
-// addFrame appends a frame made of op and payload. With apart it gets a chunk of its own, so that it can be dropped.
+// addFrame appends a frame made of op and payload. With apart, the frame gets its own chunk, so that it can be dropped.
 func (o *outbox) addFrame(op ws.Opcode, payload []byte, apart bool) {
 	t := o.tail(len(payload), apart)
 	before := len(t.buf)
@@ -88,7 +88,7 @@ func (o *outbox) addBytes(frames []byte, apart bool) {
 	o.keep(t.buf)
 }
 
-// tail finds the chunk to append n bytes to. It is valid until the next append.
+// tail returns the chunk to append n bytes to. It is valid until the next append.
 func (o *outbox) tail(n int, apart bool) *chunk {
 	if last := len(o.chunks) - 1; last >= 0 && !apart {
 		if t := &o.chunks[last]; t.kind == chunkFrames && len(t.buf)+n <= maxChunk {
@@ -104,8 +104,8 @@ func (o *outbox) tail(n int, apart bool) *chunk {
 	return &o.chunks[len(o.chunks)-1]
 }
 
-// writeTo writes what waits, at most maxParts chunks, followed by tail, which the outbox does not own. full says that
-// the socket took less than it was offered.
+// writeTo writes at most maxParts chunks, followed by tail, which the outbox does not own. full reports whether the
+// socket took less than it was offered.
 func (o *outbox) writeTo(s reactor.Socket, tail ...[]byte) (n int, full bool, err error) {
 	if len(o.chunks) == 1 && len(tail) == 0 {
 		b := o.chunks[0].buf[o.off:]
@@ -125,7 +125,7 @@ func (o *outbox) writeTo(s reactor.Socket, tail ...[]byte) (n int, full bool, er
 	return n, full, err
 }
 
-// writeUpTo is writeTo of at most limit bytes, without a tail.
+// writeUpTo is writeTo for at most limit bytes, without a tail.
 func (o *outbox) writeUpTo(s reactor.Socket, limit int) (n int, full bool, err error) {
 	var parts [maxParts][]byte
 	list, offered := o.parts(parts[:0]), 0
@@ -151,7 +151,7 @@ func (o *outbox) parts(list [][]byte) [][]byte {
 	return list
 }
 
-// advance forgets the first n bytes.
+// advance removes the first n bytes.
 func (o *outbox) advance(n int) {
 	o.size -= n
 	o.off += n
@@ -168,8 +168,8 @@ func (o *outbox) advance(n int) {
 	}
 }
 
-// split gives each waiting frame a chunk of its own and pins the rest of the frame that has begun to leave, so that
-// whole frames can be dropped. The chunks of frames know their own borders: they are frames.
+// split gives each waiting frame its own chunk and pins the rest of the frame that has begun to leave, so that whole
+// frames can be dropped. It finds the borders in the frame headers.
 func (o *outbox) split() {
 	if len(o.chunks) == 0 {
 		return
@@ -199,8 +199,8 @@ func (o *outbox) split() {
 	o.chunks, o.off = list, 0
 }
 
-// dropOldest drops whole data frames, oldest first, until need bytes are free or nothing droppable is left. The
-// outbox must have been split when the socket became full.
+// dropOldest drops whole data frames, oldest first, until need bytes are freed or no droppable frame is left. split
+// must have been called when the socket became full.
 func (o *outbox) dropOldest(need int) (frames int) {
 	kept := o.chunks[:0]
 	for _, ch := range o.chunks {
@@ -218,7 +218,7 @@ func (o *outbox) dropOldest(need int) (frames int) {
 	return frames
 }
 
-// release forgets everything and readies o for the pool.
+// release empties o for the pool.
 func (o *outbox) release() {
 	for _, ch := range o.chunks {
 		ch.pub.let()
@@ -230,14 +230,14 @@ func (o *outbox) release() {
 	*o = outbox{chunks: o.chunks[:0], spare: o.spare}
 }
 
-// keep remembers the storage of a chunk for the time after release, if it is worth it.
+// keep saves the buffer of a chunk for reuse after release, if it is of a useful size.
 func (o *outbox) keep(buf []byte) {
 	if cap(buf) > cap(o.spare) && cap(buf) <= 2*maxChunk {
 		o.spare = buf[:0]
 	}
 }
 
-// frameLen is the length of the frame at the start of b, which is one of ours and whole.
+// frameLen returns the length of the frame at the start of b, which must be complete and one of ours.
 func frameLen(b []byte) int {
 	h, n, err := ws.ParseHeader(b)
 	if err != nil || n == 0 {
@@ -246,5 +246,5 @@ func frameLen(b []byte) int {
 	return n + int(h.Length)
 }
 
-// isControl says whether the frame at the start of b is a control frame.
+// isControl reports whether the frame at the start of b is a control frame.
 func isControl(b []byte) bool { return ws.Opcode(b[0] & 0x0f).IsControl() }

@@ -7,8 +7,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// weigh keeps the sum of what waits for callbacks, or is with one. Mailboxes that hold little do not count. With c.mu
-// held.
+// weigh updates the total of what waits for callbacks or is in one. Mailboxes that hold little do not count. c.mu must
+// be held.
 func (e *Engine) weigh(m *mailbox) {
 	n := len(m.waiting.arena) + len(m.running.arena)
 	if n < sheddable {
@@ -20,7 +20,7 @@ func (e *Engine) weigh(m *mailbox) {
 	}
 }
 
-// unweigh takes m, which may be nil and is not used any more, from the sum.
+// unweigh removes m, which may be nil and is no longer used, from the total.
 func (e *Engine) unweigh(m *mailbox) {
 	if m != nil {
 		e.count.pending.Add(-int64(m.held))
@@ -28,19 +28,19 @@ func (e *Engine) unweigh(m *mailbox) {
 	}
 }
 
-// fills reports whether c is not to be read until its callbacks have caught up with b. Where all mailboxes hold half of
-// their budget, one that is not small is full. With c.mu held.
+// fills reports whether c must not be read until its callbacks have caught up with b. While all mailboxes together hold
+// half of their limit, any mailbox that is not small is full. c.mu must be held.
 func (c *Conn) fills(b *batch) bool {
 	limit := c.route.MailboxLimit
 	if most := c.eng.cfg.MaxPending; most > 0 && c.eng.count.pending.Load() > most/2 {
 		limit = min(limit, sheddable)
 	}
-	return len(b.arena) >= limit || len(b.events) >= maxLetters
+	return len(b.arena) >= limit || len(b.events) >= maxEvents
 }
 
-// takes enforces Config.MaxPending before a message of n bytes joins the mailbox of c: what the largest mailboxes have
-// not begun to handle is given up and, if that is not enough, the message and its connection. A small mailbox takes a
-// small message always. On the loop.
+// takes enforces Config.MaxPending before a message of n bytes joins the mailbox of c. It drops what the largest
+// mailboxes have not started to handle and, if that is not enough, the message and its connection. A small mailbox
+// always takes a small message. On the loop.
 func (e *Engine) takes(c *Conn, n int) bool {
 	limit := e.cfg.MaxPending
 	over := e.count.pending.Load() + int64(n) - limit
@@ -65,8 +65,8 @@ func (e *Engine) takes(c *Conn, n int) bool {
 	return c.phase.Load() == phaseOpen
 }
 
-// shedPending closes the connections with the largest mailboxes, down to least bytes, until need bytes are free. It
-// returns how many are: what callbacks are about to handle is free when they return. On the loop.
+// shedPending closes the connections with the largest mailboxes of at least least bytes, until need bytes are freed. It
+// returns how many were. What callbacks are about to handle is freed when they return. On the loop.
 func (e *Engine) shedPending(need int64, least int, why limit) (freed int64) {
 	var largest []heavy
 	for _, c := range e.conns {
@@ -93,7 +93,7 @@ func (e *Engine) shedPending(need int64, least int, why limit) (freed int64) {
 // giveUpPending closes c and drops the messages that wait for a callback. On the loop.
 func (c *Conn) giveUpPending() (freed int64) {
 	c.loopBits |= bitSwallow | bitFailed
-	const why = "no memory for the messages that wait"
+	const why = "no memory for the waiting messages"
 	c.beginClose(ending{code: ws.CloseTryAgainLater, reason: why}, why)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Progress is the least that comes of a message that has begun: so many bytes in each period until it is complete.
+// Progress is the minimum progress of an incomplete message: Bytes in each period of Per until it is complete.
 type Progress struct {
 	Bytes int
 	Per   time.Duration
@@ -18,18 +18,18 @@ const (
 	DefaultMinPer   = 10 * time.Second
 )
 
-// judgePart is the part of the period after which progress is looked at again.
+// judgePart is the number of checks per period.
 const judgePart = 4
 
-// period is how a message that has begun comes along.
+// period measures the progress of an incomplete message.
 type period struct {
-	since   int64 // ns, the beginning of the period; the time in which c was not read is left out
-	stopped int64 // ns, since when c is not read; 0 while it is
-	got     int   // bytes in the period
-	warned  bool  // the period was over, and there were too few bytes
+	since   int64 // ns, start of the period, moved by the time in which c was not read
+	stopped int64 // ns, when reading stopped; 0 while c is read
+	got     int   // bytes received in the period
+	warned  bool  // the period was over with too few bytes
 }
 
-// elapsed is the part of the period that has passed.
+// elapsed returns how much of the period has passed.
 func (p *period) elapsed(now int64) int64 {
 	if p.stopped != 0 {
 		now = p.stopped
@@ -37,7 +37,7 @@ func (p *period) elapsed(now int64) int64 {
 	return now - p.since
 }
 
-// stopReading notes why c is not read.
+// stopReading adds a reason not to read c.
 func (c *Conn) stopReading(why loopBits) {
 	c.loopBits |= why
 	if c.in != nil && c.in.stopped == 0 {
@@ -45,7 +45,7 @@ func (c *Conn) stopReading(why loopBits) {
 	}
 }
 
-// readAgain takes back reasons why c is not read.
+// readAgain removes reasons not to read c.
 func (c *Conn) readAgain(why loopBits) {
 	c.loopBits &^= why
 	if c.in != nil && c.in.stopped != 0 && c.loopBits&(bitPaused|bitHeld) == 0 {
@@ -60,11 +60,11 @@ func (e *Engine) armJudge() {
 	e.partials.judge.Set(e.loop.Now()+every, every/2)
 }
 
-// judge enforces Config.MessageMinRate. A message that has too few bytes gets until the next time: this loop may have
-// been late, and the bytes may wait in the socket.
+// judge enforces Config.MessageMinRate. A message with too few bytes gets another chance until the next check, because
+// this loop may have been late and the bytes may wait in the socket.
 func (e *Engine) judge() {
 	rate, now := e.cfg.MessageMinRate, e.loop.Now()
-	for i := len(e.partials.conns) - 1; i >= 0; i-- { // what is closed leaves the list
+	for i := len(e.partials.conns) - 1; i >= 0; i-- { // closed connections leave the list
 		c := e.partials.conns[i]
 		in := c.in
 		switch {
@@ -75,7 +75,7 @@ func (e *Engine) judge() {
 			in.warned = true
 		default:
 			e.count.limit(limitMinRate)
-			c.refuseInput(ws.ClosePolicyViolation, "this message comes too slowly")
+			c.refuseInput(ws.ClosePolicyViolation, "this message arrives too slowly")
 		}
 	}
 	e.partials.armed = false

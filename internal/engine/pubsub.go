@@ -2,13 +2,13 @@ package engine
 
 import "github.com/expedite-go/expedite/ws"
 
-// Subscribe adds c to a topic of this engine. It reports whether c was not in it before. It fails with ErrClosed,
-// ErrMoved or ErrTooManySubscriptions. Any goroutine.
+// Subscribe adds c to a topic of this engine. It reports whether c is a new member. It returns ErrClosed, ErrMoved or
+// ErrTooManySubscriptions. It is safe for concurrent use.
 func (c *Conn) Subscribe(topic string) (bool, error) {
 	e := c.eng
 	e.topicsMu.Lock()
 	defer e.topicsMu.Unlock()
-	// Teardown first closes c and then drops its subscriptions under topicsMu: what is added here is dropped there.
+	// teardown first closes c and then drops its subscriptions under topicsMu, so it drops what is added here.
 	switch c.phase.Load() {
 	case phaseOpen:
 	case phaseAway:
@@ -23,7 +23,7 @@ func (c *Conn) Subscribe(topic string) (bool, error) {
 	return e.topics.Subscribe(topic, c.key.Index), nil
 }
 
-// Unsubscribe takes c out of a topic and reports whether it was in it. Any goroutine.
+// Unsubscribe removes c from a topic and reports whether it was a member. It is safe for concurrent use.
 func (c *Conn) Unsubscribe(topic string) bool {
 	e := c.eng
 	e.topicsMu.Lock()
@@ -34,9 +34,9 @@ func (c *Conn) Unsubscribe(topic string) bool {
 	return e.topics.Unsubscribe(topic, c.key.Index)
 }
 
-// Publish sends a message to the subscribers of a topic on this engine: it is encoded once, and leaves in one write per
-// connection together with whatever else the turn brings. seq is its number among all publications, which must grow. It
-// returns the number of subscribers. On the loop (see Post).
+// Publish sends a message to the subscribers of a topic on this engine. It encodes the message once, and each
+// connection gets it in one write together with its other output of the turn. seq is the number of the publication;
+// numbers must increase. Publish returns the number of subscribers. On the loop (see Post).
 func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte) int {
 	e.position = max(e.position, seq)
 	e.topicsMu.Lock()
@@ -64,10 +64,10 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 	return len(members)
 }
 
-// Reached says that there are no publications up to seq which this worker has not had. On the loop.
+// Reached records that this worker has had all publications up to seq. On the loop.
 func (e *Engine) Reached(seq uint64) { e.position = max(e.position, seq) }
 
-// Subscriptions is the number of subscriptions on this engine.
+// Subscriptions returns the number of subscriptions on this engine.
 func (e *Engine) Subscriptions() int {
 	e.topicsMu.Lock()
 	defer e.topicsMu.Unlock()

@@ -9,15 +9,15 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// publication is a frame that the queues of many connections hold. It is in memory once, and counts.queuedBytes has it
-// as often as it is held: what is too much of that is in counters.again.
+// publication is a frame in the queues of many connections. It is in memory once, but counters.queuedBytes counts it
+// once per queue; counters.again has the excess.
 type publication struct {
 	frame   []byte
 	holders atomic.Int64
 	again   *atomic.Int64
 }
 
-// newPublication is nil for a frame so short that each queue has a copy.
+// newPublication returns nil for a short frame, of which each queue gets a copy.
 func (e *Engine) newPublication(frame []byte) *publication {
 	if len(frame) < sharedFrom {
 		return nil
@@ -25,21 +25,21 @@ func (e *Engine) newPublication(frame []byte) *publication {
 	return &publication{frame: frame, again: &e.count.again}
 }
 
-// hold notes that one more queue has the frame.
+// hold records that another queue holds the frame.
 func (p *publication) hold() {
 	if p.holders.Add(1) > 1 {
 		p.again.Add(int64(len(p.frame)))
 	}
 }
 
-// let notes that one queue less has the frame, as a whole. p may be nil.
+// let records that a queue no longer holds the whole frame. p may be nil.
 func (p *publication) let() {
 	if p != nil && p.holders.Add(-1) > 0 {
 		p.again.Add(-int64(len(p.frame)))
 	}
 }
 
-// weight is what would be free without o: its part of the frames that others hold, too.
+// weight returns how many bytes would be freed without o. A frame that n queues hold counts for an n-th.
 func (o *outbox) weight() (n int) {
 	n = o.size
 	for _, ch := range o.chunks {
@@ -50,19 +50,20 @@ func (o *outbox) weight() (n int) {
 	return n
 }
 
-// queuedBytes is what all queues hold.
+// queuedBytes returns the memory of all queues.
 func (e *Engine) queuedBytes() int64 { return e.count.queuedBytes.Load() - e.count.again.Load() }
 
-// shedPause is the time between two searches for the largest queues if the first has not found enough.
+// shedPause is the time between two searches for the largest queues if the first one did not find enough.
 const shedPause = int64(100 * time.Millisecond)
 
-// crowded says that c, whose queue is not small, must not queue more because of all the others. With c.mu held.
+// crowded reports whether c, whose queue is not small, must not queue more because of the other connections. c.mu must
+// be held.
 func (c *Conn) crowded() bool {
 	limit := c.eng.cfg.MaxQueued
 	return c.out.size >= sheddable && limit > 0 && c.eng.queuedBytes() > limit+limit/8
 }
 
-// boundQueues enforces Config.MaxQueued, on the loop and soon. Any goroutine.
+// boundQueues schedules the enforcement of Config.MaxQueued on the loop. It is safe for concurrent use.
 func (e *Engine) boundQueues() {
 	if limit := e.cfg.MaxQueued; limit <= 0 || e.queuedBytes() <= limit || !e.bounding.CompareAndSwap(false, true) {
 		return
@@ -80,14 +81,14 @@ func (e *Engine) boundQueues() {
 	})
 }
 
-// heavy is a connection with a queue, and how much that holds.
+// heavy is a connection and the bytes that it holds.
 type heavy struct {
 	conn   *Conn
 	weight int
 }
 
-// shedQueues gives up the largest queues of peers that do not read, down to least bytes, until need bytes are free. It
-// returns how many are. On the loop.
+// shedQueues empties the largest queues of peers that do not read, down to least bytes, until need bytes are freed. It
+// returns how many were. On the loop.
 func (e *Engine) shedQueues(need int64, least int, why limit) (freed int64) {
 	var largest []heavy
 	for _, c := range e.conns {
@@ -113,7 +114,7 @@ func (e *Engine) shedQueues(need int64, least int, why limit) (freed int64) {
 	return freed
 }
 
-// giveUpQueue drops what waits, and closes c unless its policy is to drop messages.
+// giveUpQueue drops the output of c, and closes c if its policy is PolicyClose.
 func (c *Conn) giveUpQueue(why limit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

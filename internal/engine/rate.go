@@ -1,31 +1,31 @@
 package engine
 
-// Rate bounds bytes per second in each direction. 0 is no bound, and less than MinRate counts as MinRate.
+// Rate limits bytes per second in each direction. 0 means no limit. A limit below MinRate counts as MinRate.
 type Rate struct {
 	In, Out int64
 }
 
-// MinRate is the least rate in bytes per second: below it a close frame would not leave in the time that it has.
+// MinRate is the minimum rate in bytes per second. Below it, a close frame would not leave within the close timeout.
 const MinRate = 4 << 10
 
 const (
-	// minBurst is what may pass at once, whatever the rate: about what fits into the buffers of a socket.
+	// minBurst is the minimum burst: about what fits into the buffers of a socket.
 	minBurst = 64 << 10
-	// burstPart makes the burst of a rate its bytes of a quarter of a second. A wait ends up to one tick of the loop
-	// late, which is 100 ms: what a bucket gains meanwhile must fit in, or the rate would never be reached.
+	// burstPart: the burst is what flows in a quarter of a second. A wait ends up to one tick of the loop late, which
+	// is 100 ms. If the burst were smaller than what flows meanwhile, the rate would never be reached.
 	burstPart = 4
-	// minShare and maxShare bound what one connection gets at a time, before others get theirs.
+	// minShare and maxShare limit how much a connection gets before the others get their turn.
 	minShare = 4 << 10
 	maxShare = 64 << 10
-	// sharePart makes a share no more than the bytes of a sixteenth of a second: what is sent flows.
+	// sharePart: a share is at most what flows in a sixteenth of a second, so that output flows evenly.
 	sharePart = 16
-	// second is one in nanoseconds.
+	// second is a second in nanoseconds.
 	second = 1_000_000_000
 )
 
-// bucket is a rate and its burst. How much is in a bucket of the kind is one number: the time from which on it is full.
+// bucket is a token bucket. The fill level of such a bucket is stored as the time at which it will be full.
 type bucket struct {
-	rate  int64 // 0 is no bound
+	rate  int64 // 0 means no limit
 	burst int64
 }
 
@@ -37,7 +37,7 @@ func newBucket(rate int64) bucket {
 	return bucket{rate: rate, burst: max(rate/burstPart, minBurst)}
 }
 
-// cost is the time in which n bytes flow in; negative for a negative n.
+// cost returns the time in which n bytes flow in. It is negative for a negative n.
 func (b bucket) cost(n int64) int64 {
 	if b.rate == 0 {
 		return 0
@@ -45,7 +45,7 @@ func (b bucket) cost(n int64) int64 {
 	return int64(float64(n) / float64(b.rate) * second)
 }
 
-// take takes n bytes, and returns the time from which on they may pass: the past or now if there are as many.
+// take takes n bytes and returns when they may pass, which is now or earlier if the bucket holds them.
 func (b bucket) take(full *int64, n int, now int64) (due int64) {
 	if b.rate == 0 {
 		return now
@@ -54,17 +54,18 @@ func (b bucket) take(full *int64, n int, now int64) (due int64) {
 	return *full - b.cost(b.burst)
 }
 
-// lane is one direction: what each connection may pass, and all together.
+// lane is one direction: the limit of each connection, and the limit of all together.
 //
-// Who finds too few bytes takes the next ones in advance and waits until they have flowed in: that is a place in a
-// queue, as those who come later wait for later ones. It gets one share per wait and queues again for the next, so all
-// that want more than there is take turns, and one who wants little waits for one turn of the others. The more wait,
-// the smaller the shares: a round takes about the time of the burst, until shares cannot be smaller.
+// A connection that finds too few bytes reserves the next ones and waits until they have flowed in. Later connections
+// wait for later bytes, so this is a queue. Each wait gives one share, after which the connection queues again: all
+// that want more than there is take turns, and one that wants little waits for at most one turn of the others. The more
+// connections wait, the smaller the shares, so that a round takes about the time of the burst, until shares have their
+// minimum size.
 type lane struct {
 	own, all bucket
-	full     int64 // of all
+	full     int64 // of bucket all
 	waiting  int
-	typical  int // bytes that one read brings
+	typical  int // bytes that a typical read returns
 	hits     limit
 }
 
@@ -74,7 +75,7 @@ func newLane(own, all int64, hits limit) lane {
 
 func (l *lane) off() bool { return l.own.rate == 0 && l.all.rate == 0 }
 
-// share is how many bytes one connection gets at a time.
+// share returns how many bytes a connection gets at a time.
 func (l *lane) share() int {
 	n := int64(maxShare)
 	if l.own.rate > 0 {
@@ -86,18 +87,19 @@ func (l *lane) share() int {
 	return int(max(n, minShare))
 }
 
-// turn is a connection in one direction. Its zero value is that of a connection that was silent for long enough.
+// turn is the state of a connection in one direction. The zero value belongs to a connection that was silent long
+// enough.
 type turn struct {
-	full   int64 // of its own
-	due    int64 // when it may go on; 0 while it does not wait
-	size   int32 // bytes that are reserved for then
-	ponged bool  // a pong was queued in this wait
+	full   int64 // of the connection's own bucket
+	due    int64 // when it may continue; 0 while it does not wait
+	size   int32 // bytes reserved for then
+	ponged bool  // a pong was queued during this wait
 }
 
-// idle says that there is nothing to remember.
+// idle reports whether t equals the zero value in effect.
 func (t *turn) idle(now int64) bool { return t.due == 0 && t.full <= now }
 
-// book reserves up to want bytes, at most a share, for as soon as possible.
+// book reserves up to want bytes, at most a share, for the earliest possible time.
 func (l *lane) book(t *turn, want int, now int64) {
 	n := min(want, l.share())
 	due := max(l.own.take(&t.full, n, now), l.all.take(&l.full, n, now))
@@ -105,7 +107,7 @@ func (l *lane) book(t *turn, want int, now int64) {
 	l.waiting++
 }
 
-// claim ends the wait of t if it is over, and returns the bytes that were reserved.
+// claim ends the wait of t if it is over, and returns the reserved bytes.
 func (l *lane) claim(t *turn, now int64) (n int) {
 	if t.due == 0 || now < t.due {
 		return 0
@@ -113,7 +115,7 @@ func (l *lane) claim(t *turn, now int64) (n int) {
 	return l.leave(t)
 }
 
-// leave ends the wait of t, whether it is over or not, and returns the bytes that were reserved.
+// leave ends the wait of t, whether it is over or not, and returns the reserved bytes.
 func (l *lane) leave(t *turn) (n int) {
 	if t.due != 0 {
 		l.waiting--
@@ -123,13 +125,13 @@ func (l *lane) leave(t *turn) (n int) {
 	return n
 }
 
-// charge corrects a reservation by n bytes: fewer have passed if it is negative.
+// charge adds n bytes to a reservation. n is negative if fewer bytes have passed.
 func (l *lane) charge(t *turn, n int) {
 	t.full += l.own.cost(int64(n))
 	l.full += l.all.cost(int64(n))
 }
 
-// learn takes note of how much a read has brought.
+// learn updates the typical length of a read.
 func (l *lane) learn(n int) {
 	l.typical += (n - l.typical) / 8
 	l.typical = max(l.typical, 1)

@@ -135,7 +135,7 @@ func TestAllTakeTurns(t *testing.T) {
 
 // TestSmallReadsReachTheRate: reads that bring little do not reserve what large ones would.
 func TestSmallReadsReachTheRate(t *testing.T) {
-	p := newPacer(Rate{}, Rate{In: 1 << 20})
+	p := newRateLimiter(Rate{}, Rate{In: 1 << 20})
 	now := int64(1)
 	p.now = func() int64 { return now }
 	const conns, size, length = 500, 100, 10 * second
@@ -162,7 +162,7 @@ func TestSmallReadsReachTheRate(t *testing.T) {
 
 // TestPacerForgets: what is full again costs nothing.
 func TestPacerForgets(t *testing.T) {
-	p := newPacer(Rate{In: MinRate}, Rate{})
+	p := newRateLimiter(Rate{In: MinRate}, Rate{})
 	now := int64(1)
 	p.now = func() int64 { return now }
 	touch := func(from, to uint32) {
@@ -190,7 +190,7 @@ func TestPacerForgets(t *testing.T) {
 
 // TestWhatWasNotUsedIsGivenBack: a reservation that was too large costs what has passed.
 func TestWhatWasNotUsedIsGivenBack(t *testing.T) {
-	p := newPacer(Rate{Out: MinRate}, Rate{Out: MinRate})
+	p := newRateLimiter(Rate{Out: MinRate}, Rate{Out: MinRate})
 	p.now = func() int64 { return 1 }
 	passed := 0
 	for range 10 * minBurst / 100 {

@@ -8,8 +8,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// read takes bytes from the socket until it is empty, but not more than one buffer in a turn, so that a busy peer does
-// not starve the others.
+// read reads the socket until it is empty, but at most one buffer per turn, so that a busy peer does not starve the
+// others.
 func (c *Conn) read(hangup bool) {
 	e := c.eng
 	if hangup {
@@ -21,13 +21,13 @@ func (c *Conn) read(hangup bool) {
 	}
 	for {
 		buf, reserved := e.loop.Buffer(), 0
-		if e.pace != nil {
+		if e.limiter != nil {
 			if buf, reserved = c.mayRead(buf); len(buf) == 0 {
 				return
 			}
 		}
 		n, err := c.sock.Read(buf)
-		if e.pace != nil {
+		if e.limiter != nil {
 			c.hasRead(reserved, n)
 		}
 		if n > 0 {
@@ -35,7 +35,7 @@ func (c *Conn) read(hangup bool) {
 			c.lastRead = e.loop.Now()
 			if c.loopBits&bitSwallow == 0 {
 				c.feed(buf[:n])
-				c.flush(false) // what the callbacks sent leaves now, while it is in the cache
+				c.flush(false) // send the output of the callbacks now, while it is in the cache
 			}
 			if c.gone() || c.loopBits&bitPaused != 0 {
 				c.loopBits |= bitReadPending
@@ -47,9 +47,9 @@ func (c *Conn) read(hangup bool) {
 			e.loop.Again(c.key, reactor.Readable)
 			return
 		case err == nil && c.loopBits&bitHangup == 0:
-			return // a short read took the socket empty; the next byte is a new edge
+			return // a short read emptied the socket; the next byte is a new edge
 		case err == nil:
-			continue // the peer has shut its side: read up to its end
+			continue // the peer has shut down its side: read to the end
 		case errors.Is(err, reactor.ErrAgain):
 			return
 		case errors.Is(err, io.EOF):
@@ -63,7 +63,8 @@ func (c *Conn) read(hangup bool) {
 	}
 }
 
-// ended acts on the peer's FIN. The peer may still read: what it sent before is answered, and what waits is written.
+// ended handles the peer's FIN. The peer may still read: its earlier messages are answered, and queued output is
+// written.
 func (c *Conn) ended() {
 	if c.phase.Load() < phaseRefused {
 		c.eng.teardown(c)
@@ -74,10 +75,10 @@ func (c *Conn) ended() {
 	c.flush(false)
 }
 
-// gone says that c was torn down while its bytes were handled. On the loop.
+// gone reports whether c was torn down while its bytes were handled. On the loop.
 func (c *Conn) gone() bool { return c.eng.conn(c.key) != c }
 
-// feed gives bytes to whoever is in charge: the handshake, or the protocol.
+// feed passes bytes to the handshake or to the frame parser.
 func (c *Conn) feed(b []byte) {
 	if c.route == nil {
 		c.feedHead(b)
@@ -99,7 +100,7 @@ func (c *Conn) feedFrames(b []byte) {
 		switch ev.Kind {
 		case ws.KindData:
 			if c.phase.Load() != phaseOpen {
-				continue // we have said goodbye: only the peer's close frame counts
+				continue // after our close frame only the peer's close frame counts
 			}
 			if ev.Last && c.opcode(&ev) == ws.OpText {
 				text++
@@ -119,7 +120,7 @@ func (c *Conn) feedFrames(b []byte) {
 	c.eng.count.received(text, binary)
 }
 
-// opcode is that of the message that ev is a piece of.
+// opcode returns the opcode of the message that ev is a piece of.
 func (c *Conn) opcode(ev *ws.Event) ws.Opcode {
 	if c.in != nil {
 		return c.in.op
@@ -127,7 +128,7 @@ func (c *Conn) opcode(ev *ws.Event) ws.Opcode {
 	return ev.Opcode
 }
 
-// deliver hands over a whole message, and collects the pieces of one that comes in several.
+// deliver dispatches a complete message, and collects the pieces of one that arrives in several.
 func (c *Conn) deliver(ev *ws.Event) {
 	if ev.First && ev.Last {
 		c.dispatch(event{kind: eventMessage, op: ev.Opcode, data: ev.Data})
@@ -147,11 +148,11 @@ func (c *Conn) deliver(ev *ws.Event) {
 	c.eng.release(in)
 }
 
-// control answers a ping. RFC 6455 §5.5.3: a pong carries the ping's payload. While the peer does not read, further
-// pongs are dropped instead of queued: it may answer the most recent ping only. While a rate holds them back, one is
+// control answers a ping. RFC 6455 §5.5.3: a pong carries the payload of the ping. While the peer does not read,
+// further pongs are dropped: it is enough to answer the latest ping. While a rate limit delays output, one pong is
 // queued at a time.
 func (c *Conn) control(op ws.Opcode, payload []byte) {
-	if c.blocked.Load() && (c.eng.pace == nil || !c.eng.pace.pong(c.key.Index)) {
+	if c.blocked.Load() && (c.eng.limiter == nil || !c.eng.limiter.pong(c.key.Index)) {
 		c.eng.count.limit(limitPongs)
 		return
 	}
@@ -164,8 +165,8 @@ func (c *Conn) peerClosed(code ws.CloseCode, reason string) {
 	c.part(ending{code: code, reason: reason})
 }
 
-// protocolError fails the connection. RFC 6455 §7.1.7: the close frame names the rule, then the socket is shut. What
-// the peer still sends is swallowed, because closing over unread bytes would reset the socket and lose our last word.
+// protocolError fails the connection. RFC 6455 §7.1.7: send a close frame that names the rule, then close the socket.
+// Further input is discarded first, because closing a socket with unread bytes would reset it and lose the close frame.
 func (c *Conn) protocolError(err error) {
 	code, reason := ws.CloseProtocolError, err.Error()
 	if pe, ok := errors.AsType[*ws.ProtocolError](err); ok {
@@ -181,7 +182,7 @@ func (c *Conn) protocolError(err error) {
 	c.part(ending{code: code, reason: reason})
 }
 
-// resume reads again after a pause.
+// resume reads c again after a pause.
 func (c *Conn) resume() {
 	if c.gone() || c.loopBits&bitPaused == 0 {
 		return

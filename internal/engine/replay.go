@@ -6,11 +6,11 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// historyLimit is the number of bytes of publications that are kept for connections which may come from a worker that
-// is behind.
+// historyLimit is the maximum size in bytes of the publications kept for connections that may arrive from a worker that
+// lags behind.
 const historyLimit = 64 << 20
 
-// published is a publication that is kept.
+// published is a publication in the history.
 type published struct {
 	seq   uint64
 	topic string
@@ -18,19 +18,18 @@ type published struct {
 	frame []byte
 	pub   *publication // nil for a short frame
 
-	gap    bool   // instead, that this engine itself has missed some, up to seq
+	gap    bool   // not a publication: this engine has missed some, up to seq
 	missed uint64 // how many; topic may be empty
 }
 
-// concerns says whether one who is subscribed to topics hears p.
+// concerns reports whether a connection with these topics must get p.
 func (p *published) concerns(topics []string) bool {
 	return p.topic == "" && len(topics) > 0 || slices.Contains(topics, p.topic)
 }
 
 func (p *published) size() int { return len(p.frame) + len(p.topic) }
 
-// Record keeps publications from now on until Unrecord: connections will arrive that have not had them all. On the
-// loop.
+// Record keeps publications until Unrecord, for connections that will arrive without having had them all. On the loop.
 func (e *Engine) Record() {
 	e.recording, e.forgotten = true, e.position
 }
@@ -40,7 +39,7 @@ func (e *Engine) Unrecord() {
 	e.recording, e.history, e.historySize = false, nil, 0
 }
 
-// remember keeps one publication, and gives up the oldest ones beyond historyLimit.
+// remember keeps a publication, and removes the oldest ones beyond historyLimit.
 func (e *Engine) remember(p published) {
 	e.history = append(e.history, p)
 	e.historySize += p.size()
@@ -50,14 +49,14 @@ func (e *Engine) remember(p published) {
 	}
 }
 
-// forget gives up what is not needed any more: later arrivals have had the publications up to position.
+// forget removes publications that are no longer needed, because later arrivals have had those up to position.
 func (e *Engine) forget(position uint64) {
 	for len(e.history) > 0 && e.history[0].seq <= position {
 		e.drop()
 	}
 }
 
-// drop forgets the oldest publication.
+// drop removes the oldest publication.
 func (e *Engine) drop() {
 	e.forgotten = e.history[0].seq
 	e.historySize -= e.history[0].size()
@@ -65,8 +64,8 @@ func (e *Engine) drop() {
 	e.history = e.history[1:]
 }
 
-// catchUp sends c what it has missed while it moved or, if its old worker was ahead of this one, notes what it must not
-// hear twice.
+// catchUp sends c what it missed while it moved. If its old worker was ahead of this one, catchUp records what c must
+// not get again.
 func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 	if position > e.position {
 		e.topicsMu.Lock()

@@ -12,10 +12,10 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Requests is a connection as net/http has it: for one request at a time. Behind a request it reads the next head as
-// the loop does, and goes on only with a request that is net/http's. Otherwise, or if no request comes soon, it has
-// ended for net/http, and the connection behind it returns to the loop. So all requests are held to the same rules, and
-// a connection that is kept alive has no goroutine.
+// Requests is a connection in the HTTP fallback. net/http gets one request at a time from it. After a request, Requests
+// reads the next head as the loop would, and continues only if that request is also for net/http. Otherwise, or if no
+// request comes soon, the connection ends for net/http and returns to the loop. So all requests obey the same rules,
+// and a connection that is kept alive has no goroutine.
 //
 // A body that makes no progress for Config.BodyTimeout ends the connection.
 type Requests struct {
@@ -23,36 +23,37 @@ type Requests struct {
 	eng    *Engine
 	remote netip.AddrPort
 
-	// For the goroutine that reads.
+	// Used only by the goroutine that reads.
 	extent extent
-	unread []byte // what was read from the connection and not by net/http
-	ahead  bool   // the first byte of unread, which belongs to the next request, was given to net/http
-	failed error  // of the body
+	unread []byte // bytes read from the connection but not yet by net/http
+	ahead  bool   // net/http was given the first byte of unread, which belongs to the next request
+	failed error  // error of the body
 
 	mu     sync.Mutex
 	stage  httpStage
-	readBy time.Time // what net/http or a handler has set as deadline; zero is none
-	bodyBy time.Time // when the body must have made progress; zero while nobody waits for it
+	readBy time.Time // read deadline set by net/http or a handler; zero means none
+	bodyBy time.Time // when the body must have made progress; zero if nobody waits for it
 }
 
 type httpStage uint8
 
 const (
 	httpServing  httpStage = iota
-	httpKept               // a request was answered, the next one is awaited
-	httpHijacked           // a handler has taken the connection: it does not end with the request
-	httpOver               // the connection is closed, or back on the loop
+	httpKept               // a request was answered, and the next one is awaited
+	httpHijacked           // a handler has taken over the connection: it does not end with the request
+	httpOver               // the connection is closed or back on the loop
 )
 
 const (
-	// drainBodyTimeout is what Config.BodyTimeout becomes in a drain.
+	// drainBodyTimeout replaces Config.BodyTimeout while the engine drains.
 	drainBodyTimeout = 500 * time.Millisecond
-	// httpLinger is how long the next request is awaited before the connection returns to the loop. That takes three
-	// times the processor time of a small request: see docs/decisions/0013.
+	// httpLinger is how long Requests waits for the next request before the connection returns to the loop. Returning
+	// takes three times the processor time of a small request: see docs/decisions/0013.
 	httpLinger = 100 * time.Millisecond
 )
 
-// serveHTTP gives a request to net/http: a connection, what was read of it, and where in that the request ends.
+// serveHTTP starts the HTTP fallback for a connection. unread has been read already, and end is the extent of its
+// request.
 func (e *Engine) serveHTTP(conn net.Conn, remote netip.AddrPort, unread []byte, end extent) {
 	x := &Requests{Conn: conn, eng: e, remote: remote, unread: unread, extent: end}
 	e.requestsMu.Lock()
@@ -62,7 +63,7 @@ func (e *Engine) serveHTTP(conn net.Conn, remote netip.AddrPort, unread []byte, 
 	e.cfg.HTTP(x)
 }
 
-// Read reads up to the end of the request. Behind it, net/http only wants to know whether the client is still there.
+// Read reads up to the end of the request. After that, net/http reads only to notice whether the client is still there.
 func (x *Requests) Read(p []byte) (int, error) {
 	switch x.at() {
 	case httpOver:
@@ -95,14 +96,14 @@ func (x *Requests) Read(p []byte) (int, error) {
 	return x.readBody(p)
 }
 
-// at is where the connection stands.
+// at returns the current stage.
 func (x *Requests) at() httpStage {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.stage
 }
 
-// readAhead gives net/http one byte of the next request, which makes it wait for its handler before it reads on.
+// readAhead gives net/http one byte of the next request. net/http then waits for its handler before it reads on.
 func (x *Requests) readAhead(p []byte) (int, error) {
 	switch {
 	case x.ahead:
@@ -135,7 +136,7 @@ func (x *Requests) readBody(p []byte) (int, error) {
 	return taken, err
 }
 
-// await lets the body make progress within d. 0 says that nothing is awaited.
+// await sets the time in which the body must make progress. 0 means that nothing is awaited.
 func (x *Requests) await(d time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -143,17 +144,17 @@ func (x *Requests) await(d time.Duration) {
 	if d > 0 {
 		x.bodyBy = time.Now().Add(d)
 	}
-	_ = x.setReadDeadline() // it fails on a connection that is closed: so does the read
+	_ = x.setReadDeadline() // it fails if the connection is closed, and so does the read
 }
 
-// late says that the body has not made progress in time.
+// late reports whether the body has not made progress in time.
 func (x *Requests) late() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return !x.bodyBy.IsZero() && !time.Now().Before(x.bodyBy)
 }
 
-// hurry shortens the wait for a body, because the engine drains. Any goroutine.
+// hurry shortens the wait for a body because the engine drains. It is safe for concurrent use.
 func (x *Requests) hurry() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -163,7 +164,7 @@ func (x *Requests) hurry() {
 	}
 }
 
-// setReadDeadline applies the earlier of both deadlines. With x.mu held.
+// setReadDeadline sets the earlier of both deadlines. x.mu must be held.
 func (x *Requests) setReadDeadline() error {
 	if x.stage == httpOver {
 		return net.ErrClosed
@@ -175,7 +176,7 @@ func (x *Requests) setReadDeadline() error {
 	return x.Conn.SetReadDeadline(by)
 }
 
-// SetReadDeadline is part of net.Conn.
+// SetReadDeadline sets a deadline in addition to that of the body.
 func (x *Requests) SetReadDeadline(t time.Time) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -183,12 +184,12 @@ func (x *Requests) SetReadDeadline(t time.Time) error {
 	return x.setReadDeadline()
 }
 
-// SetDeadline is part of net.Conn.
+// SetDeadline sets the read and the write deadline.
 func (x *Requests) SetDeadline(t time.Time) error {
 	return errors.Join(x.SetReadDeadline(t), x.Conn.SetWriteDeadline(t))
 }
 
-// CloseWrite lets net/http end the answer before it closes the connection, so that the client reads all of it.
+// CloseWrite lets net/http end the response before it closes the connection, so that the client can read all of it.
 func (x *Requests) CloseWrite() error {
 	if c, ok := x.Conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
@@ -196,7 +197,7 @@ func (x *Requests) CloseWrite() error {
 	return nil
 }
 
-// Hijacked says that a handler has taken the connection over: it is read beyond the request from here on.
+// Hijacked must be called when a handler takes over the connection. From then on reads may go beyond the request.
 func (x *Requests) Hijacked() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -207,16 +208,16 @@ func (x *Requests) Hijacked() {
 	}
 }
 
-// Keep says that net/http has answered the request and waits for another one.
+// Keep must be called when net/http has answered the request and waits for the next one.
 func (x *Requests) Keep() {
 	if !x.extent.over() {
-		_ = x.Close() // net/http saw an end of the body that is none
+		_ = x.Close() // net/http saw the end of a body that is incomplete
 		return
 	}
 	x.become(httpKept)
 }
 
-// become changes the stage of a connection that is not over.
+// become changes the stage unless the connection is over. It reports whether it did.
 func (x *Requests) become(stage httpStage) (ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -226,7 +227,7 @@ func (x *Requests) become(stage httpStage) (ok bool) {
 	return ok
 }
 
-// change changes the stage, and counts. With x.mu held.
+// change changes the stage and updates the counters. x.mu must be held.
 func (x *Requests) change(stage httpStage) {
 	if x.stage == httpKept {
 		x.eng.returning.Add(-1)
@@ -237,12 +238,12 @@ func (x *Requests) change(stage httpStage) {
 	x.stage = stage
 }
 
-// next waits for another request. It fails with io.EOF if the connection returns to the loop.
+// next waits for another request. It returns io.EOF if the connection returns to the loop.
 func (x *Requests) next() error {
 	if len(x.unread) == 0 {
 		x.linger(true)
 		x.await(httpLinger)
-		if x.eng.leaving.Load() { // Depart may have come before
+		if x.eng.leaving.Load() { // Depart may have been called before
 			x.recall()
 		}
 		buf := make([]byte, httpBuffer)
@@ -265,14 +266,15 @@ func (x *Requests) next() error {
 	return io.EOF
 }
 
-// httpBuffer is for heads of usual length; longer ones return to the loop.
+// httpBuffer fits heads of usual length. With a longer one, the connection returns to the loop.
 const httpBuffer = 4 << 10
 
-// nextHead says whether the next request is complete up to its body, and net/http's.
+// nextHead reports whether the head of the next request is complete and the request is for net/http. If so, it begins
+// that request.
 func (x *Requests) nextHead() bool {
 	before := ws.EmptyLines(x.unread)
 	if before > 0 && x.ahead {
-		return false // net/http, which has seen the first byte, would not ignore them
+		return false // net/http has seen the first byte and would not ignore the lines
 	}
 	end := ws.HeadEnd(x.unread, before)
 	if end < 0 || end-before > x.eng.cfg.MaxHead || x.eng.draining.Load() {
@@ -284,7 +286,7 @@ func (x *Requests) nextHead() bool {
 	}
 	x.unread, x.extent = x.unread[before:], newExtent(end-before, req.ContentLength)
 	if x.ahead {
-		_, _ = x.extent.take(x.unread[:1]) // the head is longer
+		_, _ = x.extent.take(x.unread[:1]) // cannot be over: the head is longer
 		x.unread, x.ahead = x.unread[1:], false
 	}
 	x.eng.count.http.Add(1)
@@ -299,7 +301,7 @@ func (x *Requests) Close() error {
 	return x.Conn.Close()
 }
 
-// finish ends x, whose connection is the caller's then. It reports false if x has ended before.
+// finish ends x, after which the caller owns the connection. It reports false if x had ended before.
 func (x *Requests) finish() bool {
 	x.mu.Lock()
 	before := x.stage
@@ -312,7 +314,7 @@ func (x *Requests) finish() bool {
 	return before != httpOver
 }
 
-// bodyTimeout is how long a request's body may make no progress.
+// bodyTimeout returns how long the body of a request may make no progress.
 func (e *Engine) bodyTimeout() time.Duration {
 	if e.draining.Load() {
 		return min(e.cfg.BodyTimeout, drainBodyTimeout)
@@ -320,7 +322,7 @@ func (e *Engine) bodyTimeout() time.Duration {
 	return e.cfg.BodyTimeout
 }
 
-// hurryBodies ends requests whose bodies do not come, soon. After draining is set.
+// hurryBodies shortens the wait for all bodies. Call it after draining is set.
 func (e *Engine) hurryBodies() {
 	e.requestsMu.Lock()
 	defer e.requestsMu.Unlock()

@@ -16,89 +16,90 @@ const (
 	DefaultMailboxLimit = 256 << 10
 )
 
-// Handler receives the events of connections. Calls for one connection never overlap; calls for different ones may.
+// Handler handles the events of connections. Calls for one connection never overlap; calls for different ones may.
 type Handler interface {
-	// Open is called once, before any message. What it sends leaves together with the handshake's answer.
+	// Open is called once, before any message. What it sends leaves together with the handshake response.
 	Open(c *Conn)
-	// Message is called for each whole message. The payload is valid until it returns. After a close of the server's own
-	// it is not called any more; after the peer's, it is called for what had arrived before.
+	// Message is called for each complete message. payload is valid until it returns. It is not called after the server
+	// has closed the connection. After the peer has, it is called for what had arrived before.
 	Message(c *Conn, op ws.Opcode, payload []byte)
-	// Drain is called when the queue fell to the low mark, or emptied, after a message was Queued or Dropped.
+	// Drain is called when the queue has fallen to the low-water mark or is empty, after a message was Queued or
+	// Dropped.
 	Drain(c *Conn)
-	// Close is called once, as the last event. The code is ws.CloseAbnormal if no closing handshake took place.
+	// Close is called once, as the last event. The code is ws.CloseAbnormal if there was no closing handshake.
 	Close(c *Conn, code ws.CloseCode, reason string)
-	// Gap is called, if Route.Gaps, when publications to a topic that c is subscribed to could not reach it. What was
-	// published later is sent when it has returned. An empty topic is any; a missed of 0 is an unknown number.
+	// Gap is called, if Route.Gaps is set, when publications to a topic of c could not reach it. What was published
+	// later is sent after Gap returns. An empty topic means any topic; missed is 0 if the number is unknown.
 	Gap(c *Conn, topic string, missed uint64)
-	// Suspend is called before c moves to another worker, if Route.Carries: what it returns is given to Resume over
-	// there. An error keeps c here.
+	// Suspend is called before c moves to another worker, if Route.Carries is set. Its result is passed to Resume
+	// there. After an error c does not move.
 	Suspend(c *Conn) ([]byte, error)
-	// Resume is called instead of Open where c goes on, if Route.Carries: in the next worker or, if the move has
-	// failed, in the one that had called Suspend. An error closes c. The state is valid until it returns.
+	// Resume is called instead of Open where c continues, if Route.Carries is set: in the next worker or, if the move
+	// failed, in the one that called Suspend. An error closes c. state is valid until it returns.
 	Resume(c *Conn, state []byte) error
 }
 
-// Policy says what happens to a message when the queue of a slow connection is full.
+// Policy determines what happens to a message if the queue of a slow connection is full.
 type Policy uint8
 
-// The three policies.
+// The policies.
 const (
 	// PolicyClose closes the connection with 1013 (try again later).
 	PolicyClose Policy = iota
-	// PolicyDropNewest keeps what waits and drops the message.
+	// PolicyDropNewest keeps the queue and drops the message.
 	PolicyDropNewest
-	// PolicyDropOldest drops whole waiting messages, oldest first, until the message fits.
+	// PolicyDropOldest drops whole queued messages, oldest first, until the message fits.
 	PolicyDropOldest
 )
 
-// Route is a WebSocket endpoint. It is shared by all its connections and not changed after its first use.
+// Route is a WebSocket endpoint. All its connections share it; it must not change after its first use.
 type Route struct {
-	// Path is what Config.Route finds the route by, in this worker and in the next.
+	// Path identifies the route for Config.Route, in this worker and in the next.
 	Path    string
 	Handler Handler
-	// Carries says that Suspend and Resume are to be called.
+	// Carries enables Suspend and Resume.
 	Carries bool
-	// Gaps says that Gap is to be called; else a connection that has missed publications is closed with 1013.
+	// Gaps enables Gap. Without it, a connection that has missed publications is closed with 1013.
 	Gaps bool
-	// Stays says of a connection whether it cannot move, because its owner holds what would be lost. It is called on the
-	// loop while no callback of c runs. Nil says no.
+	// Stays reports whether a connection cannot move because its owner holds data that would be lost. It is called on
+	// the loop while no callback of c runs. nil means that all can move.
 	Stays func(c *Conn) bool
-	// Save makes the form in which a connection's owner moves, and Load the owner from it; its bytes are not valid for
-	// longer. Both are called on the loop and must not block. Nil moves no owner.
+	// Save encodes the owner of a connection for a move, and Load restores it. The bytes are valid only during the
+	// call. Both are called on the loop and must not block. If they are nil, owners do not move.
 	Save func(c *Conn) []byte
 	Load func(c *Conn, b []byte) error
 	// Inline runs the callbacks on the loop. They must not block.
 	Inline bool
-	// Authorize decides about a handshake and may set the connection's owner. An error of type *ws.HandshakeError is
-	// the answer to the client; any other is a 403. Nil lets everyone in.
+	// Authorize decides about a handshake and may set the owner of the connection. An error of type *ws.HandshakeError
+	// is the answer to the client; any other error is a 403. nil accepts everyone.
 	Authorize func(ctx context.Context, u *Upgrade) error
-	// Blocking says that Authorize may block: it then runs on a goroutine of its own.
+	// Blocking is set if Authorize may block. It then runs on its own goroutine.
 	Blocking bool
-	// Subprotocols that the endpoint speaks.
+	// Subprotocols lists the subprotocols of the endpoint.
 	Subprotocols []string
-	// Reader holds the protocol's limits: the longest message, the number of fragments.
+	// Reader sets the limits of the protocol: the maximum message length and number of fragments.
 	Reader ws.ReaderConfig
-	// IdleTimeout is how long nothing at all may arrive before the connection counts as dead; 0 is DefaultIdleTimeout,
-	// negative is for ever.
+	// IdleTimeout is how long a connection may receive nothing at all. 0 means DefaultIdleTimeout, a negative value no
+	// limit.
 	IdleTimeout time.Duration
-	// PingInterval is the silence after which a ping is sent; 0 is DefaultPingInterval, negative is never.
+	// PingInterval is the silence after which a ping is sent. 0 means DefaultPingInterval, a negative value never.
 	PingInterval time.Duration
-	// CloseTimeout bounds the closing handshake, and before it the callbacks for what the peer sent before its end; 0 is
+	// CloseTimeout limits the closing handshake, and the callbacks before it for what the peer had sent. 0 means
 	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
-	// QueueLimit is the high mark: bytes that may wait for a slow peer; 0 is DefaultQueueLimit. A message that finds
-	// the queue empty is always taken.
+	// QueueLimit is the high-water mark: how many bytes may wait for a slow peer. 0 means DefaultQueueLimit. An empty
+	// queue accepts any message.
 	QueueLimit int
-	// LowMark is where Drain is called; 0 is a quarter of QueueLimit.
+	// LowMark is the low-water mark, at which Drain is called. 0 means a quarter of QueueLimit.
 	LowMark int
 	// Policy applies beyond QueueLimit.
 	Policy Policy
-	// MailboxLimit is the number of payload bytes that may wait for callbacks that block; beyond it the connection is
-	// not read, so that the peer feels the back-pressure. 0 is DefaultMailboxLimit.
+	// MailboxLimit is the maximum number of payload bytes that wait for blocking callbacks. Beyond it the connection is
+	// not read, which the peer notices as back-pressure. 0 means DefaultMailboxLimit.
 	MailboxLimit int
 }
 
-// Prepare fills in the defaults. The owner of a route calls it once before use.
+// Prepare fills in the defaults. The owner of a route calls it once before the first use.
 func (r *Route) Prepare() {
 	setDefault(&r.IdleTimeout, DefaultIdleTimeout)
 	setDefault(&r.PingInterval, DefaultPingInterval)

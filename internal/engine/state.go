@@ -11,13 +11,14 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Versions of a connection's state that this build reads, and the latest of which it writes. See Batch.
+// The range of state versions that this build reads. It writes the latest. See Batch.
 const (
 	StateVersionMin = 1
 	StateVersion    = 1
 )
 
-// ErrState says that bytes are no state of a connection, or one that this build cannot do without understanding.
+// ErrState means that bytes are not the state of a connection, or that they hold a record that this build does not know
+// and must not ignore.
 var ErrState = errors.New("engine: bad connection state")
 
 // A connection's state is its version (1 byte) and a list of records, as package record encodes them. Numbers are
@@ -31,25 +32,25 @@ const (
 	tagOwner    = 0x06 // of Route.Save
 	tagTopic    = 0x07 // repeated
 	tagReader   = 0x08 // of ws.Reader
-	tagInbound  = 0x09 // opcode of the message, bytes that are incomplete
+	tagInbound  = 0x09 // opcode of the message, bytes of the incomplete input
 	tagLoopBits = 0x0a // 1
-	tagPressed  = 0x0b // empty: a Drain is owed
-	tagFrames   = 0x0c // repeated: a frame that waits, or several
+	tagPressed  = 0x0b // empty: a Drain is due
+	tagFrames   = 0x0c // repeated: one or more waiting frames
 	tagPinned   = 0x0d // repeated, in order with tagFrames: bytes that must leave
 	tagEnding   = 0x0e // close code (2), reason
-	tagLetter   = 0x0f // repeated: a callback that is owed: kind, opcode, data
+	tagEvent    = 0x0f // repeated: a callback that is due: kind, opcode, data
 	tagCarried  = 0x10 // of Handler.Suspend
-	tagHeard    = 0x11 // 8: number of the last publication that it has had, if that is more than the batch's position
+	tagHeard    = 0x11 // 8: number of the last publication that it has had, if larger than the batch's position
 	tagExpiry   = 0x81 // 8: Conn.expires
-	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes that have come in that, 8 each
-	tagParting  = 0x83 // as tagEnding, of a connection that is still open: see Conn.part
-	tagKept     = 0x84 // empty: it is kept alive after an HTTP request
+	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes received in it, 8 each
+	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
+	tagKept     = 0x84 // empty: kept alive after an HTTP request
 )
 
-// movedLoopBits are those that mean something to the next worker.
+// movedLoopBits are the flags that also apply in the next worker.
 const movedLoopBits = bitHangup | bitSwallow | bitPeerClosed | bitFailed | bitShut | bitSettling
 
-// state is what a connection is to its next worker.
+// state is the decoded state of a connection.
 type state struct {
 	id          uint64
 	phase       uint32
@@ -69,13 +70,13 @@ type state struct {
 	pressed     bool
 	out         []chunk
 	end         *ending
-	letters     []event
+	events      []event
 	carried     []byte
 	heard       uint64
 	wantsResume bool
 }
 
-// appendState appends the state of c, whose phase was ph. With c.mu held, on the loop, between two events.
+// appendState appends the state of c, whose phase was ph. Call it on the loop, between two events, with c.mu held.
 func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	dst = append(dst, StateVersion)
 	dst = append(record.AppendHeader(dst, tagPhase, 1), byte(ph))
@@ -111,15 +112,15 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	if carried != nil {
 		dst = record.Append(dst, tagCarried, carried)
 	}
-	return c.appendLetters(dst)
+	return c.appendEvents(dst)
 }
 
-// appendInput appends what is incomplete.
+// appendInput appends the incomplete input.
 func (c *Conn) appendInput(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, tagReader, 0)
 	dst = c.reader.AppendState(dst)
-	if n := len(dst) - at - 2; n == 1 { // nothing but its version
+	if n := len(dst) - at - 2; n == 1 { // just the version
 		dst = dst[:at]
 	} else {
 		dst = record.Append(dst[:at], tagReader, append([]byte(nil), dst[at+2:]...))
@@ -142,7 +143,7 @@ func (c *Conn) appendInput(dst []byte) []byte {
 	return dst
 }
 
-// appendOutput appends what waits to be written. A frame that has begun to leave goes on at its next byte.
+// appendOutput appends the queued output. The next worker continues a frame that has begun to leave at its next byte.
 func (c *Conn) appendOutput(dst []byte) []byte {
 	if c.bits&bitPressed != 0 {
 		dst = record.AppendHeader(dst, tagPressed, 0)
@@ -161,8 +162,8 @@ func (c *Conn) appendOutput(dst []byte) []byte {
 	return dst
 }
 
-// appendLetters appends the callbacks that are owed.
-func (c *Conn) appendLetters(dst []byte) []byte {
+// appendEvents appends the callbacks that are due.
+func (c *Conn) appendEvents(dst []byte) []byte {
 	if c.box == nil {
 		return dst
 	}
@@ -173,13 +174,13 @@ func (c *Conn) appendLetters(dst []byte) []byte {
 		if c.bits&bitOver != 0 && (l.kind == eventMessage || l.kind == eventDrain) {
 			continue
 		}
-		dst = record.AppendHeader(dst, tagLetter, 2+len(data))
+		dst = record.AppendHeader(dst, tagEvent, 2+len(data))
 		dst = append(append(dst, byte(l.kind), byte(l.op)), data...)
 	}
 	return dst
 }
 
-// parseState reads a state. What it returns aliases b, but for strings.
+// parseState decodes a state. The result aliases b, except for its strings.
 func parseState(b []byte) (*state, error) {
 	if len(b) == 0 || b[0] < StateVersionMin || b[0] > StateVersion {
 		return nil, fmt.Errorf("%w: unknown version", ErrState)
@@ -200,7 +201,7 @@ func parseState(b []byte) (*state, error) {
 	return s, nil
 }
 
-// load stores one record and reports whether it is known and well formed. A record that is not leaves s as it was.
+// load stores one record. It reports whether the record is known and well formed; if not, s stays unchanged.
 func (s *state) load(tag byte, v []byte) bool {
 	switch tag {
 	case tagPhase:
@@ -245,18 +246,18 @@ func (s *state) load(tag byte, v []byte) bool {
 			return false
 		}
 		s.end = &ending{code: ws.CloseCode(binary.LittleEndian.Uint16(v)), reason: string(v[2:])}
-	case tagLetter:
+	case tagEvent:
 		if len(v) < 2 || !movable(eventKind(v[0])) {
 			return false
 		}
-		s.letters = append(s.letters, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
+		s.events = append(s.events, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
 	default:
 		return false
 	}
 	return true
 }
 
-// loadNumbers stores a record of one or two numbers of 8 bytes.
+// loadNumbers stores a record of one or two 8-byte numbers.
 func (s *state) loadNumbers(tag byte, v []byte) bool {
 	size := 8
 	if tag == tagTimes || tag == tagProgress {
@@ -281,19 +282,19 @@ func (s *state) loadNumbers(tag byte, v []byte) bool {
 	return true
 }
 
-// movable says whether a callback that is owed moves with its connection.
+// movable reports whether a callback that is due moves with its connection.
 func movable(k eventKind) bool { return k <= eventDrain || k == eventGap || k == eventFrame }
 
-// plausible says whether a connection can have been like this.
+// plausible reports whether a connection can be in this state.
 func (s *state) plausible() bool {
 	switch s.phase {
 	case phaseHead:
-		return s.id == 0 && s.path == "" && len(s.topics) == 0 && len(s.letters) == 0
+		return s.id == 0 && s.path == "" && len(s.topics) == 0 && len(s.events) == 0
 	case phaseRefused:
 		return s.id == 0
-	case phaseOpen: // with an end, it is the peer that has closed
+	case phaseOpen: // an end in this phase was caused by the peer
 		return s.id != 0 && s.path != "" && (s.end == nil || s.loopBits&bitSwallow != 0)
-	case phaseClosing: // without a path it is one whose endpoint was gone already
+	case phaseClosing: // without a path, its endpoint was gone already
 		return s.id != 0 && s.end != nil
 	default:
 		return false

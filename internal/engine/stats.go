@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// limit names something that is bounded, so that hits can be counted.
+// limit identifies a limit, so that its hits can be counted.
 type limit uint8
 
 const (
@@ -59,31 +59,31 @@ func (l limit) String() string {
 	}[l]
 }
 
-// Stats is what an engine has done. Counters only grow.
+// Stats has the statistics of an engine. Counters only increase.
 type Stats struct {
-	Connections     int // WebSockets that are open now
-	Handshaking     int // sockets in their handshake, or on their way out of it
-	HTTPConnections int // connections of HTTP now: with a request, or kept alive after one
+	Connections     int // open WebSockets
+	Handshaking     int // sockets in their handshake, or refused
+	HTTPConnections int // connections of the HTTP fallback: with a request, or kept alive after one
 	Subscriptions   int
-	QueueBytes      int64 // bytes that wait for slow peers now
-	PartialBytes    int64 // bytes of messages and request heads that are not complete
+	QueueBytes      int64 // bytes queued for slow peers
+	PartialBytes    int64 // bytes of incomplete messages and request heads
 
 	Accepted uint64 // sockets
 	Opened   uint64 // WebSockets
-	HTTP     uint64 // requests given to net/http
+	HTTP     uint64 // requests passed to net/http
 	Resets   uint64 // sockets that broke
 	Panics   uint64 // callbacks that panicked
-	Stalls   uint64 // callbacks that held the loop beyond Config.WatchdogLimit
-	MovedIn  uint64 // connections that came from another worker
+	Stalls   uint64 // callbacks that occupied the loop beyond Config.WatchdogLimit
+	MovedIn  uint64 // connections that arrived from another worker
 	MovedOut uint64
-	// Stays counts connections that could not move, by reason, once for each move in which they were to.
+	// Stays counts connections that could not move, by reason, once for each move that they should have been part of.
 	Stays map[string]uint64
 
 	TextIn, BinaryIn   uint64 // messages
 	TextOut, BinaryOut uint64
 	BytesIn, BytesOut  uint64
 
-	// Closed counts ended WebSockets by close code; the codes of applications count together as 3xxx and 4xxx.
+	// Closed counts ended WebSockets by close code. Application codes are counted together as 3xxx and 4xxx.
 	Closed map[string]uint64
 	// Refused counts handshakes by the HTTP status of the refusal.
 	Refused map[int]uint64
@@ -94,7 +94,7 @@ type Stats struct {
 	LoopLag time.Duration
 }
 
-// counters are written by the loop and, those of output, by any goroutine.
+// counters are written by the loop. Any goroutine may write those of output.
 type counters struct {
 	accepted, opened, http, resets, panics atomic.Uint64
 	movedIn, movedOut                      atomic.Uint64
@@ -102,7 +102,7 @@ type counters struct {
 	textOut, binaryOut, bytesOut           atomic.Uint64
 	queuedBytes                            atomic.Int64
 	pending                                atomic.Int64 // see Engine.weigh
-	again                                  atomic.Int64 // of queuedBytes, what is counted more than once
+	again                                  atomic.Int64 // the part of queuedBytes that is counted more than once
 	limits                                 [numLimits]atomic.Uint64
 	stays                                  [numStays]atomic.Uint64
 	closes                                 [closeSlots]atomic.Uint64
@@ -111,7 +111,8 @@ type counters struct {
 	refusals  map[int]uint64
 }
 
-// closeSlots: the registered codes 1000 to 1015, and one for each range of application codes.
+// closeSlots is the number of counters for close codes: the registered codes 1000 to 1015, and two ranges of
+// application codes.
 const closeSlots = 18
 
 func closeSlot(code ws.CloseCode) int {
@@ -160,7 +161,7 @@ func (n *counters) sent(op ws.Opcode) {
 	n.binaryOut.Add(1)
 }
 
-// wrote counts bytes that left, of which some had waited in a queue.
+// wrote counts bytes that have left, and how many of them had waited in a queue.
 func (n *counters) wrote(bytes, waited int) {
 	n.bytesOut.Add(uint64(bytes))
 	n.queuedBytes.Add(-int64(waited))
@@ -175,7 +176,7 @@ func (n *counters) refused(status int) {
 	n.refusals[status]++
 }
 
-// Stats returns a snapshot. Any goroutine.
+// Stats returns a snapshot. It is safe for concurrent use.
 func (e *Engine) Stats() Stats {
 	n := &e.count
 	s := Stats{

@@ -2,7 +2,7 @@ package engine
 
 import "errors"
 
-// stay is why a connection cannot move.
+// stay is the reason why a connection cannot move.
 type stay uint8
 
 const (
@@ -10,13 +10,13 @@ const (
 	staySuspend                // Suspend has failed
 	stayCallback               // its callback does not return
 	stayLarge                  // its state is too large
-	stayData                   // Route.Stays
+	stayData                   // Route.Stays reported true
 	numStays
 )
 
-// String is the reason's name in results and metrics.
+// String returns the name of the reason in results and metrics.
 func (s stay) String() string {
 	return [numStays]string{"no_descriptor", "suspend_failed", "callback_runs", "state_too_large", "data"}[s]
 }
 
-var errStays = errors.New("engine: it holds data that its handler does not carry")
+var errStays = errors.New("engine: it has data that its handler cannot move")

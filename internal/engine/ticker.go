@@ -7,11 +7,11 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// Ticker tells a goroutine the time regularly, as long as the loop turns. It is for periods of a second and more: the
-// loop wakes for it, which is cheaper for a process that sleeps than a timer of the runtime; see reactor.Alarm. Tickers
-// share their wakes, for which a tick may come a third of the period early.
+// Ticker delivers ticks to a goroutine while the loop runs. It is for periods of a second or more: it wakes the loop,
+// which is cheaper for an idle process than a timer of the runtime; see reactor.Alarm. Tickers share these wake-ups, so
+// a tick may come early by up to a third of the period.
 type Ticker struct {
-	// C gets the ticks. One that nobody has taken yet stands for those that follow.
+	// C delivers the ticks. A tick is dropped if the previous one has not been received.
 	C <-chan struct{}
 
 	c     chan struct{}
@@ -20,7 +20,7 @@ type Ticker struct {
 	alarm *reactor.Alarm
 }
 
-// NewTicker makes a ticker, which lasts as long as the engine does. Any goroutine.
+// NewTicker returns a ticker that lasts as long as the engine. It is safe for concurrent use.
 func (e *Engine) NewTicker(every time.Duration) *Ticker {
 	c := make(chan struct{}, 1)
 	t := &Ticker{C: c, c: c, eng: e}
@@ -32,7 +32,7 @@ func (e *Engine) NewTicker(every time.Duration) *Ticker {
 	return t
 }
 
-// Reset makes it another period, which begins now. Any goroutine.
+// Reset starts a new period. It is safe for concurrent use.
 func (t *Ticker) Reset(every time.Duration) {
 	t.every.Store(int64(every))
 	t.eng.Post(t.set)

@@ -5,8 +5,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Timeout is called by the loop when the deadline of a connection has passed. There is one deadline for each, and it
-// is not moved by messages: what is due is worked out here, from the time of the last byte.
+// Timeout handles a passed deadline. The loop calls it. Each connection has one deadline, which messages do not move:
+// Timeout works out what is due from the time of the last byte.
 func (e *Engine) Timeout(k reactor.Key) {
 	c := e.conn(k)
 	if c == nil {
@@ -34,16 +34,16 @@ func (e *Engine) Timeout(k reactor.Key) {
 	}
 }
 
-// CloseExpired is the close code of a connection whose time is over: HTTP's 401 in the range of applications.
+// CloseExpired is the close code for an expired token: HTTP's 401 in the range of application codes.
 const CloseExpired ws.CloseCode = 4401
 
-// SetExpiry sets when the connection has to end: it is closed with CloseExpired then. The time is one of
-// reactor.Monotonic, 0 is never. Only in Authorize and Route.Load; see Extend.
+// SetExpiry sets when the connection must end: it is then closed with CloseExpired. The time is one of
+// reactor.Monotonic; 0 means never. Call it only in Authorize and Route.Load; see Extend.
 func (c *Conn) SetExpiry(at int64) { c.expires = at }
 
-// Extend sets another time for the end of an open connection, before the old one has come. It has happened when done is
-// called, on the loop, with ErrClosed or ErrMoved if it could not; after the engine's end done is not called. Any
-// goroutine.
+// Extend changes the expiry of an open connection. done is called on the loop: with nil when the change has been made,
+// or with ErrClosed or ErrMoved. After Stop, Extend reports false and done is not called. It is safe for concurrent
+// use.
 func (c *Conn) Extend(at int64, done func(error)) bool {
 	return c.eng.Post(func() {
 		switch c.phase.Load() {
@@ -59,10 +59,10 @@ func (c *Conn) Extend(at int64, done func(error)) bool {
 	})
 }
 
-// keepAlive pings a silent peer and gives up one that has been silent for too long.
+// keepAlive pings a silent peer and gives up on one that was silent for too long.
 func (c *Conn) keepAlive() {
 	now := c.eng.loop.Now()
-	if c.eng.pace != nil {
+	if c.eng.limiter != nil {
 		c.goOn()
 	}
 	if c.parting() {
@@ -73,7 +73,7 @@ func (c *Conn) keepAlive() {
 		c.eng.count.limit(limitCloseTime)
 		c.mu.Lock()
 		if c.phase.Load() == phaseOpen {
-			c.sayEnd()
+			c.finishPart()
 		}
 		c.mu.Unlock()
 		return
@@ -90,8 +90,8 @@ func (c *Conn) keepAlive() {
 	}
 	if every := int64(c.route.PingInterval); every > 0 && now-max(c.lastRead, c.lastPing) >= every {
 		c.lastPing = now
-		// A peer that does not read needs no ping: what it has to read already keeps the connection alive. If it is us
-		// who do not write, it does; if it is us who do not read, its answer would not be seen.
+		// A peer that does not read needs no ping: the data that it has to read keeps the connection alive. But if a
+		// rate limit delays our output, it does need one. And if we do not read, we would not see its answer.
 		if c.loopBits&bitHeld == 0 && (!c.blocked.Load() || c.heldOutput()) {
 			c.sendControl(ws.OpPing, nil)
 		}
@@ -99,11 +99,11 @@ func (c *Conn) keepAlive() {
 	c.schedule()
 }
 
-// heard is the time of the last byte of the peer, or the time from which its silence counts: while this loop stood
-// still, nobody could have heard it, and no ping was sent.
+// heard returns the time of the last byte of the peer, or the time from which its silence counts. While this loop stood
+// still, it could not receive anything and sent no ping.
 func (c *Conn) heard() int64 { return max(c.lastRead, c.eng.loop.Woke()) }
 
-// schedule sets the deadline to the next thing that may be due.
+// schedule sets the deadline to the next event that may be due.
 func (c *Conn) schedule() {
 	now := c.eng.loop.Now()
 	var due int64
@@ -113,7 +113,7 @@ func (c *Conn) schedule() {
 	if idle := int64(c.route.IdleTimeout); idle > 0 {
 		at := c.heard() + idle
 		if at <= now {
-			at = now + idle // paused: it is us who do not read
+			at = now + idle // paused: we do not read
 		}
 		if due == 0 || at < due {
 			due = at
@@ -125,8 +125,8 @@ func (c *Conn) schedule() {
 	if c.parting() {
 		due = c.lastPing + int64(c.route.CloseTimeout)
 	}
-	if c.eng.pace != nil {
-		if at := c.paceDue(); at != 0 && (due == 0 || at < due) {
+	if c.eng.limiter != nil {
+		if at := c.rateDue(); at != 0 && (due == 0 || at < due) {
 			due = at
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// watchdog notices callbacks that hold the loop. The loop pays two atomic additions per callback; a goroutine samples
-// the number, and sleeps without a timer while there are no callbacks.
+// watchdog detects callbacks that occupy the loop. The loop pays two atomic additions per callback. A goroutine samples
+// the counter, and sleeps without a timer while there are no callbacks.
 type watchdog struct {
 	limit  time.Duration
 	log    *slog.Logger
@@ -22,13 +22,13 @@ type watchdog struct {
 	wake   chan struct{}
 	stalls atomic.Uint64
 
-	starved time.Time // when it was last told, by the watching goroutine
+	starved time.Time // time of the last warning; used by the sampling goroutine
 }
 
-// watchdogIdle is the number of samples without a callback after which the watching goroutine goes to sleep.
+// watchdogIdle is the number of samples without a callback after which the sampling goroutine goes to sleep.
 const watchdogIdle = 20
 
-// starvedPause is the least time between two complaints about the machine.
+// starvedPause is the minimum time between two warnings about the machine.
 const starvedPause = 10 * time.Second
 
 func (w *watchdog) init(limit time.Duration, log *slog.Logger) {
@@ -61,15 +61,15 @@ func (w *watchdog) start() (stop func()) {
 	}
 }
 
-// watch samples until done. A callback that is seen running in samples a whole limit apart is reported once. It is not
-// to blame if it could run and the process got no processor: then the machine has too much to do.
+// watch samples until done is closed. It reports a callback once, if samples a whole limit apart see it running. A
+// callback is not to blame if it was able to run but the process got no processor: then the machine is overloaded.
 func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 	tick := time.NewTicker(max(w.limit/4, time.Millisecond))
 	defer tick.Stop()
 	var last uint64
 	var seen, reported, idle int
 	var began int64 // processor time at the first of the samples
-	enough := 4     // samples until the stack is looked at
+	enough := 4     // samples before the stack is examined
 	for {
 		select {
 		case <-done:
@@ -90,7 +90,7 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 			if w.report(stackOf(name), time.Duration(reactor.ProcessorTime()-began)) {
 				reported = 1
 			}
-			seen, enough = 0, 2*enough // what it gets from now on adds up; a look stops the world
+			seen, enough = 0, 2*enough // require more time from now on: examining stops the world
 		}
 		if idle < watchdogIdle {
 			continue
@@ -98,7 +98,7 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 		tick.Stop()
 		w.asleep.Store(true)
 		if w.calls.Load() != last && w.asleep.CompareAndSwap(true, false) {
-			w.wake <- struct{}{} // it began between the sample and the nap
+			w.wake <- struct{}{} // a callback began between the sample and this point
 		}
 		select {
 		case <-done:
@@ -110,25 +110,25 @@ func (w *watchdog) watch(name []byte, done <-chan struct{}) {
 	}
 }
 
-// report tells of a callback that has held the loop for the limit, in which the process has used some processor time.
-// It says whether the callback is to blame.
+// report reports a callback that has occupied the loop for the limit. used is the processor time of the process in that
+// time. report returns whether the callback is to blame.
 func (w *watchdog) report(stack string, used time.Duration) (blamed bool) {
 	_, state, _ := strings.Cut(stack, "[")
 	couldRun := strings.HasPrefix(state, "runnable") || strings.HasPrefix(state, "running")
 	if couldRun && used < w.limit/4 {
 		if now := time.Now(); now.Sub(w.starved) > starvedPause {
 			w.starved = now
-			w.log.Warn("the machine has too much to do: the event loop could run and did not",
+			w.log.Warn("the machine is overloaded: the event loop was runnable but got no processor",
 				"longer_than_seconds", w.limit.Seconds())
 		}
 		return false
 	}
 	w.stalls.Add(1)
-	w.log.Error("a callback holds the event loop", "longer_than_seconds", w.limit.Seconds(), "stack", stack)
+	w.log.Error("a callback blocks the event loop", "longer_than_seconds", w.limit.Seconds(), "stack", stack)
 	return true
 }
 
-// goroutineName is how the calling goroutine is called in stack traces.
+// goroutineName returns the name of the calling goroutine in stack traces.
 func goroutineName() []byte {
 	buf := make([]byte, 64)
 	buf = buf[:runtime.Stack(buf, false)]
@@ -138,7 +138,7 @@ func goroutineName() []byte {
 	return buf
 }
 
-// maxStacks bounds the memory for the stacks of all goroutines, among which the wanted one is searched.
+// maxStacks limits the memory for the stacks of all goroutines, which are searched for the one wanted.
 const maxStacks = 1 << 20
 
 func stackOf(name []byte) string {

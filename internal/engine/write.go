@@ -7,28 +7,28 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Result says what became of a message that was sent.
+// Result is the result of sending a message.
 type Result uint8
 
 // The results.
 const (
 	// Sent means that the message leaves in this turn of the loop, or has left.
 	Sent Result = iota
-	// Queued means that the peer reads slowly: the message waits for it. Drain or Close follows.
+	// Queued means that the peer reads slowly and the message waits. Drain or Close follows.
 	Queued
-	// Dropped means that the queue was full and the policy gave the message up.
+	// Dropped means that the queue was full and the policy dropped the message.
 	Dropped
 	// Closed means that the connection is closed or closing, or that this message closed it (PolicyClose).
 	Closed
-	// Moved means that the connection is, or will soon be, with another worker: the message has to be sent there.
+	// Moved means that the connection is with another worker, or will be soon. The message must be sent there.
 	Moved
 )
 
-// writeNow is the payload length from which a message is written at once, from where it lies, instead of being copied
-// to leave with the others of its turn: one copy saved is worth more than one write.
+// writeNow is the payload length from which a message is written directly. Shorter ones are copied and leave with the
+// other output of the turn. Above this length, avoiding the copy is worth the additional write.
 const writeNow = 16 << 10
 
-// Send queues a message. It never blocks, and copies what it does not write at once. Any goroutine.
+// Send queues a message. It never blocks, and copies what it does not write directly. It is safe for concurrent use.
 func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,7 +36,7 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
 		return c.refusal()
 	}
 	c.eng.count.sent(op)
-	if len(payload) >= writeNow && !c.blocked.Load() && c.eng.pace == nil {
+	if len(payload) >= writeNow && !c.blocked.Load() && c.eng.limiter == nil {
 		c.writeThrough(op, payload)
 	} else {
 		before := c.outbox().size
@@ -45,12 +45,12 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
 	}
 	r := c.queued()
 	if r == Queued {
-		c.bits |= bitPressed // the caller waits for Drain, even below the low mark
+		c.bits |= bitPressed // the caller waits for Drain, even below the low-water mark
 	}
 	return r
 }
 
-// sendFrame queues a frame that was encoded once for many connections: as a publication or, if that is nil, a copy.
+// sendFrame queues a frame that was encoded once for many connections: as a publication or, if pub is nil, as a copy.
 func (c *Conn) sendFrame(op ws.Opcode, frame []byte, pub *publication) Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,14 +67,14 @@ func (c *Conn) sendFrame(op ws.Opcode, frame []byte, pub *publication) Result {
 	return c.queued()
 }
 
-// Buffered is the number of bytes that wait for the peer.
+// Buffered returns the number of bytes that wait for the peer.
 func (c *Conn) Buffered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.queueSize()
 }
 
-// sendControl queues a ping or a pong: no limit applies to it. The caller makes sure that they cannot pile up.
+// sendControl queues a ping or a pong. No limit applies: the caller ensures that they cannot pile up.
 func (c *Conn) sendControl(op ws.Opcode, payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +87,7 @@ func (c *Conn) sendControl(op ws.Opcode, payload []byte) {
 	c.markDirty()
 }
 
-// The functions below want c.mu held.
+// The functions below require that c.mu is held.
 
 func (c *Conn) queueSize() int {
 	if c.out == nil {
@@ -96,7 +96,7 @@ func (c *Conn) queueSize() int {
 	return c.out.size
 }
 
-// admit decides whether a data frame of size bytes may join the queue, and applies the policy if there is no room.
+// admit reports whether a data frame of size bytes may join the queue. If there is no room, it applies the policy.
 func (c *Conn) admit(size int) bool {
 	if c.phase.Load() != phaseOpen {
 		return false
@@ -105,7 +105,7 @@ func (c *Conn) admit(size int) bool {
 		return true
 	}
 	if !c.blocked.Load() || c.heldOutput() {
-		// Much was sent in one turn; the peer is not slow, it was not asked yet.
+		// Much was sent in one turn. The peer need not be slow: nothing was written yet.
 		c.makeRoom()
 		if c.fits(size) {
 			return c.bits&bitBroken == 0
@@ -113,7 +113,7 @@ func (c *Conn) admit(size int) bool {
 	}
 	c.bits |= bitPressed
 	need := c.out.size + size - c.route.QueueLimit
-	if need <= 0 { // it is the others
+	if need <= 0 { // the other connections use too much
 		c.eng.count.limit(limitQueued)
 		need = size
 	}
@@ -138,20 +138,20 @@ func (c *Conn) admit(size int) bool {
 
 // makeRoom writes what can be written now.
 func (c *Conn) makeRoom() {
-	if c.eng.pace == nil {
+	if c.eng.limiter == nil {
 		c.writeOut()
 		return
 	}
 	c.blocked.Store(false)
-	c.writePaced(true)
-	c.markDirty() // the loop knows when to go on
+	c.writeLimited(true)
+	c.markDirty() // the loop knows when to continue
 }
 
 func (c *Conn) fits(size int) bool {
 	return c.out == nil || c.out.size == 0 || c.out.size+size <= c.route.QueueLimit && !c.crowded()
 }
 
-// refusal is the result of a message that was not admitted.
+// refusal returns the result for a message that was not admitted.
 func (c *Conn) refusal() Result {
 	switch c.phase.Load() {
 	case phaseOpen:
@@ -163,7 +163,7 @@ func (c *Conn) refusal() Result {
 	}
 }
 
-// queued marks c for the flush and tells what happened to the message that was just added.
+// queued schedules a flush of c and returns the result for the message that was just added.
 func (c *Conn) queued() Result {
 	if !c.blocked.Load() {
 		c.markDirty()
@@ -176,7 +176,7 @@ func (c *Conn) queued() Result {
 	return Queued
 }
 
-// apart says that frames must stay droppable one by one.
+// apart reports whether frames must stay separate, so that they can be dropped one by one.
 func (c *Conn) apart() bool {
 	return c.route != nil && c.route.Policy == PolicyDropOldest && c.blocked.Load()
 }
@@ -188,7 +188,7 @@ func (c *Conn) outbox() *outbox {
 	return c.out
 }
 
-// discard drops the data that waits, but for a frame that has begun to leave.
+// discard drops the queued data, except a frame that has begun to leave.
 func (c *Conn) discard() {
 	if c.out == nil {
 		return
@@ -206,7 +206,7 @@ func (c *Conn) markDirty() {
 	}
 }
 
-// writeThrough writes what waits and a message behind it, and keeps only what the socket did not take.
+// writeThrough writes the queue followed by a message, and keeps only what the socket did not take.
 func (c *Conn) writeThrough(op ws.Opcode, payload []byte) {
 	o, count := c.outbox(), &c.eng.count
 	var head [ws.MaxHeader]byte
@@ -246,8 +246,8 @@ func (c *Conn) writeThrough(op ws.Opcode, payload []byte) {
 	c.writeOut()
 }
 
-// block notes that the socket is full. Off the loop, the event that it is writable again may have been before that, and
-// been ignored: whoever calls it writes once more.
+// block records that the socket is full. Off the loop, the event that it is writable again may have come before this
+// and been ignored, so the caller must try to write once more.
 func (c *Conn) block() {
 	c.blocked.Store(true)
 	if c.route != nil && c.route.Policy == PolicyDropOldest && c.out != nil {
@@ -255,7 +255,7 @@ func (c *Conn) block() {
 	}
 }
 
-// writeOut writes until the socket is full or nothing waits.
+// writeOut writes until the socket is full or the queue is empty.
 func (c *Conn) writeOut() {
 	for c.out != nil && c.out.size > 0 && c.bits&bitBroken == 0 {
 		n, full, err := c.out.writeTo(c.sock)
@@ -275,7 +275,7 @@ func (c *Conn) writeOut() {
 	c.wroteAll()
 }
 
-// wroteAll gives the outbox back if nothing waits.
+// wroteAll returns the outbox to the pool if it is empty.
 func (c *Conn) wroteAll() {
 	if c.out != nil && c.out.size == 0 {
 		c.blocked.Store(false)
@@ -285,7 +285,7 @@ func (c *Conn) wroteAll() {
 	}
 }
 
-// flush writes what waits and does what was waiting for that. On the loop, without c.mu.
+// flush writes the queue and then does what was waiting for that. On the loop, without c.mu.
 func (c *Conn) flush(writable bool) {
 	c.mu.Lock()
 	c.bits &^= bitDirty
@@ -298,14 +298,14 @@ func (c *Conn) flush(writable bool) {
 		c.blocked.Store(false)
 	}
 	if ph == phaseOpen && c.end != nil && c.box == nil {
-		c.sayEnd()
+		c.finishPart()
 		ph = phaseClosing
 	}
 	before := c.queueSize()
 	switch {
 	case c.blocked.Load():
-	case c.eng.pace != nil:
-		c.writePaced(false)
+	case c.eng.limiter != nil:
+		c.writeLimited(false)
 	default:
 		c.writeOut()
 	}
@@ -317,7 +317,7 @@ func (c *Conn) flush(writable bool) {
 	}
 	c.mu.Unlock()
 
-	if c.eng.pace != nil {
+	if c.eng.limiter != nil {
 		c.arm(ph)
 	}
 	switch {

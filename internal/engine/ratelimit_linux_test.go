@@ -12,7 +12,7 @@ import (
 // slowPair is a pair whose rates see clocks that stand still.
 func slowPair(t *testing.T, routes func() map[string]*Route) *pair {
 	var ids atomic.Uint64
-	cfg := paced(false, Rate{In: slow, Out: slow}, Rate{In: 64 << 20, Out: 64 << 20})
+	cfg := limited(false, Rate{In: slow, Out: slow}, Rate{In: 64 << 20, Out: 64 << 20})
 	cfg.NewID, cfg.Reactor = func() uint64 { return ids.Add(1) }, reactor.Options{Wait: reactor.WaitVisible}
 	p := &pair{t: t, here: start(t, cfg, routes()), there: start(t, cfg, routes()), ready: make(chan struct{}, 1)}
 	stopTime(p.here)
@@ -41,9 +41,9 @@ func TestMoveWhatWaitsForItsRate(t *testing.T) {
 			moves := 0
 			for got := 0; got < count; {
 				until(t, "the rate is reached", func() bool {
-					p.here.pace.mu.Lock()
-					defer p.here.pace.mu.Unlock()
-					return p.here.pace.lanes[dirIn].waiting+p.here.pace.lanes[dirOut].waiting > 0 || len(list) == count-got
+					p.here.limiter.mu.Lock()
+					defer p.here.limiter.mu.Unlock()
+					return p.here.limiter.lanes[dirIn].waiting+p.here.limiter.lanes[dirOut].waiting > 0 || len(list) == count-got
 				})
 				for len(list) > 0 {
 					if m := <-list; !bytes.Equal(m, bytes.Repeat([]byte{byte(got)}, size)) {
@@ -66,8 +66,8 @@ func TestMoveWhatWaitsForItsRate(t *testing.T) {
 			until(t, "nobody is left", func() bool { return p.here.Len()+p.there.Len() == 0 })
 			for _, e := range []*fixture{p.here, p.there} {
 				e.onLoop(func() {
-					if len(e.pace.turns) != 0 || e.pace.lanes[dirIn].waiting+e.pace.lanes[dirOut].waiting != 0 {
-						t.Error("the pacer remembers a connection that has left")
+					if len(e.limiter.turns) != 0 || e.limiter.lanes[dirIn].waiting+e.limiter.lanes[dirOut].waiting != 0 {
+						t.Error("the rateLimiter remembers a connection that has left")
 					}
 				})
 			}

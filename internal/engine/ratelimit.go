@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// direction is one of two, as the server sees them.
+// direction is the direction of traffic, as seen by the server.
 type direction uint8
 
 const (
@@ -18,16 +18,16 @@ const (
 	dirOut
 )
 
-// pacer keeps connections within the rates. It remembers those whose bucket is not full, and those that wait. Its lock
-// is a leaf: it is taken with Conn.mu held. An engine without rates has none.
-type pacer struct {
+// rateLimiter enforces the rate limits. It has an entry for each connection whose bucket is not full or that waits. Its
+// lock is a leaf lock: it is taken with Conn.mu held. An engine without rate limits has no rateLimiter.
+type rateLimiter struct {
 	mu      sync.Mutex
 	now     func() int64
-	last    int64 // what now said last
+	last    int64 // latest result of now
 	lanes   [2]lane
 	turns   map[uint32][2]turn // by reactor.Key.Index
-	sweepAt int                // entries, at which those are sought that can be forgotten
-	over    []waited           // waits that have ended in this turn. On the loop
+	sweepAt int                // number of entries at which idle ones are removed
+	over    []waited           // waits that ended in this turn; on the loop
 }
 
 // waited is a wait that has ended.
@@ -37,22 +37,22 @@ type waited struct {
 	ev  reactor.Events
 }
 
-// minSweep is the number of entries from which on they are swept.
+// minSweep is the minimum of sweepAt.
 const minSweep = 256
 
-func newPacer(each, all Rate) *pacer {
+func newRateLimiter(each, all Rate) *rateLimiter {
 	if each.In <= 0 && each.Out <= 0 && all.In <= 0 && all.Out <= 0 {
 		return nil
 	}
-	return &pacer{
+	return &rateLimiter{
 		now:   reactor.Monotonic,
 		lanes: [2]lane{newLane(each.In, all.In, limitRateIn), newLane(each.Out, all.Out, limitRateOut)},
 		turns: make(map[uint32][2]turn), sweepAt: minSweep,
 	}
 }
 
-// put stores the entry of a connection, unless there is nothing to remember. With p.mu held.
-func (p *pacer) put(i uint32, ts [2]turn) {
+// put stores the entry of a connection, unless it is idle. p.mu must be held.
+func (p *rateLimiter) put(i uint32, ts [2]turn) {
 	now := p.last
 	if ts[dirIn].idle(now) && ts[dirOut].idle(now) {
 		delete(p.turns, i)
@@ -70,15 +70,15 @@ func (p *pacer) put(i uint32, ts [2]turn) {
 	p.sweepAt = max(2*len(p.turns), minSweep)
 }
 
-// ask returns how many bytes of want may pass now; 0 says that the connection has to wait, and hit that the wait has
-// just begun.
-func (p *pacer) ask(i uint32, d direction, want int) (n int, hit bool) {
+// ask returns how many of want bytes may pass now. 0 means that the connection has to wait; hit reports whether the
+// wait has just begun.
+func (p *rateLimiter) ask(i uint32, d direction, want int) (n int, hit bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.askLocked(i, d, want)
 }
 
-func (p *pacer) askLocked(i uint32, d direction, want int) (n int, hit bool) {
+func (p *rateLimiter) askLocked(i uint32, d direction, want int) (n int, hit bool) {
 	p.last = p.now()
 	l, ts := &p.lanes[d], p.turns[i]
 	t := &ts[d]
@@ -91,9 +91,9 @@ func (p *pacer) askLocked(i uint32, d direction, want int) (n int, hit bool) {
 	return n, first && n == 0
 }
 
-// askRead is ask for a read, of which nobody knows how much it will bring: what reads bring is reserved, and up to most
-// may be read.
-func (p *pacer) askRead(i uint32) (reserved, most int, hit bool) {
+// askRead is ask for a read, whose length is not known in advance. It reserves the typical length of a read; up to most
+// bytes may be read.
+func (p *rateLimiter) askRead(i uint32) (reserved, most int, hit bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	most = p.lanes[dirIn].share()
@@ -101,8 +101,8 @@ func (p *pacer) askRead(i uint32) (reserved, most int, hit bool) {
 	return reserved, max(most, reserved), hit
 }
 
-// book is ask without an answer: the connection lets the others go first. It says whether it has to wait longer.
-func (p *pacer) book(i uint32, d direction, want int) (hit bool) {
+// book is ask without claiming: the connection lets others go first. It reports whether it has to wait longer.
+func (p *rateLimiter) book(i uint32, d direction, want int) (hit bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = p.now()
@@ -114,8 +114,8 @@ func (p *pacer) book(i uint32, d direction, want int) (hit bool) {
 	return ts[d].due > p.last
 }
 
-// settle corrects what was reserved to what has passed.
-func (p *pacer) settle(i uint32, d direction, reserved, passed int) {
+// settle adjusts a reservation to the bytes that have passed.
+func (p *rateLimiter) settle(i uint32, d direction, reserved, passed int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ts := p.turns[i]
@@ -128,24 +128,24 @@ func (p *pacer) settle(i uint32, d direction, reserved, passed int) {
 	}
 }
 
-// count takes bytes that do not have to wait from what all may pass.
-func (p *pacer) count(d direction, n int) {
+// count subtracts bytes that do not have to wait from the total rate.
+func (p *rateLimiter) count(d direction, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := &p.lanes[d]
 	l.all.take(&l.full, n, p.now())
 }
 
-// due is when a wait ends, 0 if there is none; over says that the time has come.
-func (p *pacer) due(i uint32, d direction) (at int64, over bool) {
+// due returns when a wait ends, or 0 if there is none. over reports whether it has ended.
+func (p *rateLimiter) due(i uint32, d direction) (at int64, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at = p.turns[i][d].due
 	return at, at != 0 && at <= p.now()
 }
 
-// pong says whether a connection that waits to write may queue a pong: one in each wait.
-func (p *pacer) pong(i uint32) bool {
+// pong reports whether a connection that waits to write may queue a pong: one per wait.
+func (p *rateLimiter) pong(i uint32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ts, known := p.turns[i]
@@ -157,8 +157,8 @@ func (p *pacer) pong(i uint32) bool {
 	return true
 }
 
-// unwait ends the wait of a connection, which does not use what was reserved.
-func (p *pacer) unwait(i uint32, d direction) {
+// unwait ends the wait of a connection that does not use its reservation.
+func (p *rateLimiter) unwait(i uint32, d direction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ts, known := p.turns[i]
@@ -169,8 +169,8 @@ func (p *pacer) unwait(i uint32, d direction) {
 	p.put(i, ts)
 }
 
-// forget drops what is known of a connection that leaves.
-func (p *pacer) forget(i uint32) {
+// forget removes the entry of a connection.
+func (p *rateLimiter) forget(i uint32) {
 	p.unwait(i, dirIn)
 	p.unwait(i, dirOut)
 	p.mu.Lock()
@@ -178,17 +178,18 @@ func (p *pacer) forget(i uint32) {
 	delete(p.turns, i)
 }
 
-// forgetPace drops what the pacer, if there is one, knows of c.
-func (c *Conn) forgetPace() {
-	if p := c.eng.pace; p != nil {
+// forgetRate removes the entry of c, if there is a rate limiter.
+func (c *Conn) forgetRate() {
+	if p := c.eng.limiter; p != nil {
 		p.forget(c.key.Index)
 	}
 }
 
-// mayRead cuts buf to what c may read now. It is empty if c has to wait: then c is not read until its deadline, and the
-// peer feels that by TCP. Handshakes and what arrives after the end count, but do not wait: both have their own limits.
+// mayRead cuts buf to what c may read now. If c has to wait, the result is empty, c is not read until its deadline, and
+// the peer notices by TCP. Handshakes and input after the end count but do not wait, because they have their own
+// limits.
 func (c *Conn) mayRead(buf []byte) (part []byte, reserved int) {
-	p := c.eng.pace
+	p := c.eng.limiter
 	if p.lanes[dirIn].off() || c.phase.Load() != phaseOpen {
 		return buf, 0
 	}
@@ -205,9 +206,9 @@ func (c *Conn) mayRead(buf []byte) (part []byte, reserved int) {
 	return nil, 0
 }
 
-// hasRead takes note of what mayRead has led to.
+// hasRead records the result of a read after mayRead.
 func (c *Conn) hasRead(reserved, n int) {
-	switch p := c.eng.pace; {
+	switch p := c.eng.limiter; {
 	case p.lanes[dirIn].off():
 	case reserved > 0:
 		p.settle(c.key.Index, dirIn, reserved, n)
@@ -216,13 +217,13 @@ func (c *Conn) hasRead(reserved, n int) {
 	}
 }
 
-// writePaced is writeOut within the rates: one share, or, with all, as many as there are without waiting. The answer to
-// a handshake that is refused does not wait. With c.mu held.
-func (c *Conn) writePaced(all bool) {
-	p, i := c.eng.pace, c.key.Index
+// writeLimited is writeOut within the rate limits. It writes one share or, with all, as many as there are without
+// waiting. The answer to a refused handshake does not wait. c.mu must be held.
+func (c *Conn) writeLimited(all bool) {
+	p, i := c.eng.limiter, c.key.Index
 	for c.out != nil && c.out.size > 0 && c.bits&bitBroken == 0 {
-		may, paced := c.out.size, !p.lanes[dirOut].off() && c.phase.Load() != phaseRefused
-		if paced {
+		may, limited := c.out.size, !p.lanes[dirOut].off() && c.phase.Load() != phaseRefused
+		if limited {
 			var hit bool
 			if may, hit = p.ask(i, dirOut, may); hit {
 				c.eng.count.limit(limitRateOut)
@@ -234,7 +235,7 @@ func (c *Conn) writePaced(all bool) {
 		}
 		n, full, err := c.out.writeUpTo(c.sock, may)
 		c.eng.count.wrote(n, n)
-		if paced {
+		if limited {
 			p.settle(i, dirOut, may, n)
 		} else {
 			p.count(dirOut, n)
@@ -249,7 +250,7 @@ func (c *Conn) writePaced(all bool) {
 			if known {
 				return
 			}
-		case paced && !all && c.out.size > 0:
+		case limited && !all && c.out.size > 0:
 			if p.book(i, dirOut, c.out.size) {
 				c.eng.count.limit(limitRateOut)
 			}
@@ -260,9 +261,9 @@ func (c *Conn) writePaced(all bool) {
 	c.wroteAll()
 }
 
-// arm makes c, which may be waiting to write, go on when it may. On the loop.
+// arm schedules c, which may be waiting to write, for the end of the wait. On the loop.
 func (c *Conn) arm(ph uint32) {
-	switch due, over := c.eng.pace.due(c.key.Index, dirOut); {
+	switch due, over := c.eng.limiter.due(c.key.Index, dirOut); {
 	case due == 0:
 	case over:
 		c.eng.loop.Again(c.key, reactor.Writable)
@@ -271,10 +272,10 @@ func (c *Conn) arm(ph uint32) {
 	}
 }
 
-// goOn ends the waits of an open connection whose time has come. The time in which c was not read does not count as
-// silence of the peer. On the loop.
+// goOn ends the waits of an open connection that are over. The time in which c was not read does not count as silence
+// of the peer. On the loop.
 func (c *Conn) goOn() {
-	p, i := c.eng.pace, c.key.Index
+	p, i := c.eng.limiter, c.key.Index
 	if due, over := p.due(i, dirIn); over && c.loopBits&bitHeld != 0 {
 		c.readAgain(bitHeld)
 		c.lastRead = c.eng.loop.Now()
@@ -285,10 +286,10 @@ func (c *Conn) goOn() {
 	}
 }
 
-// serve lets those whose waits have ended in this turn go on in the next, in the order in which they were due: what is
-// left over goes to the first, and should not always be the same one's. On the loop.
+// serve lets the connections whose waits ended in this turn continue in the next one, in the order in which they were
+// due. The first one gets what is left of the total rate, and should not always be the same connection. On the loop.
 func (e *Engine) serve() {
-	p := e.pace
+	p := e.limiter
 	if len(p.over) == 0 {
 		return
 	}
@@ -299,9 +300,9 @@ func (e *Engine) serve() {
 	p.over = p.over[:0]
 }
 
-// paceDue is the next time at which goOn has something to do; 0 is never.
-func (c *Conn) paceDue() int64 {
-	p, i := c.eng.pace, c.key.Index
+// rateDue returns the next time at which goOn has something to do, or 0.
+func (c *Conn) rateDue() int64 {
+	p, i := c.eng.limiter, c.key.Index
 	due, _ := p.due(i, dirOut)
 	if c.loopBits&bitHeld == 0 {
 		return due
@@ -312,19 +313,19 @@ func (c *Conn) paceDue() int64 {
 	return due
 }
 
-// releaseInput reads a connection that ends: the peer's close frame may be behind what it was not allowed to send.
+// releaseInput continues reading a connection that ends: the peer's close frame may come after bytes that had to wait.
 func (c *Conn) releaseInput() {
 	if c.loopBits&bitHeld == 0 {
 		return
 	}
 	c.readAgain(bitHeld)
-	c.eng.pace.unwait(c.key.Index, dirIn)
+	c.eng.limiter.unwait(c.key.Index, dirIn)
 	c.eng.loop.Again(c.key, reactor.Readable)
 }
 
-// settlePaced sets the deadline of a connection that ends. The time in which it waits to write does not count.
-func (c *Conn) settlePaced() {
-	if due, _ := c.eng.pace.due(c.key.Index, dirOut); due != 0 {
+// settleLimited sets the deadline of a connection that ends. Time in which it waits to write does not count.
+func (c *Conn) settleLimited() {
+	if due, _ := c.eng.limiter.due(c.key.Index, dirOut); due != 0 {
 		c.lastPing = due
 		c.eng.loop.SetDeadline(c.key, due)
 		return
@@ -332,12 +333,12 @@ func (c *Conn) settlePaced() {
 	c.eng.loop.SetDeadline(c.key, c.lastPing+int64(c.settleLimit()))
 }
 
-// endsLater says of a connection that ends that its time has not come: it was waiting to write, and goes on.
+// endsLater extends the deadline of a connection that ends but was waiting to write. It reports whether it did.
 func (c *Conn) endsLater() bool {
-	if c.eng.pace == nil {
+	if c.eng.limiter == nil {
 		return false
 	}
-	if due, _ := c.eng.pace.due(c.key.Index, dirOut); due == 0 {
+	if due, _ := c.eng.limiter.due(c.key.Index, dirOut); due == 0 {
 		return false
 	}
 	c.eng.loop.SetDeadline(c.key, c.eng.loop.Now()+int64(c.settleLimit()))
@@ -345,19 +346,20 @@ func (c *Conn) endsLater() bool {
 	return true
 }
 
-// heldOutput says that c waits to write because of a rate, and not for its peer. Any goroutine.
+// heldOutput reports whether c waits to write because of a rate limit and not because of its peer. It is safe for
+// concurrent use.
 func (c *Conn) heldOutput() bool {
-	if c.eng.pace == nil {
+	if c.eng.limiter == nil {
 		return false
 	}
-	due, _ := c.eng.pace.due(c.key.Index, dirOut)
+	due, _ := c.eng.limiter.due(c.key.Index, dirOut)
 	return due != 0
 }
 
-// addControl queues a control frame; where output waits because of a rate, in front of the frames that have not begun
-// (RFC 6455 §5.5: control frames may come between others). With c.mu held.
+// addControl queues a control frame. If output waits because of a rate limit, the frame goes before those that have not
+// begun: RFC 6455 §5.5 allows control frames between others. c.mu must be held.
 func (c *Conn) addControl(op ws.Opcode, payload []byte) {
-	if c.eng.pace != nil && c.blocked.Load() {
+	if c.eng.limiter != nil && c.blocked.Load() {
 		c.outbox().addUrgent(ws.AppendFrame(nil, op, payload))
 		return
 	}

@@ -20,9 +20,9 @@ type still struct {
 func stopTime(f *fixture) *still {
 	s := &still{f: f}
 	s.ns.Store(reactor.Monotonic())
-	f.pace.mu.Lock()
-	defer f.pace.mu.Unlock()
-	f.pace.now = s.ns.Load
+	f.limiter.mu.Lock()
+	defer f.limiter.mu.Unlock()
+	f.limiter.now = s.ns.Load
 	return s
 }
 
@@ -34,8 +34,8 @@ func (s *still) pass(d time.Duration) {
 			if c == nil {
 				continue
 			}
-			_, in := s.f.pace.due(c.key.Index, dirIn)
-			if _, out := s.f.pace.due(c.key.Index, dirOut); in || out {
+			_, in := s.f.limiter.due(c.key.Index, dirIn)
+			if _, out := s.f.limiter.due(c.key.Index, dirOut); in || out {
 				s.f.Timeout(c.key)
 			}
 		}
@@ -50,7 +50,7 @@ func (s *still) passAll(t *testing.T, what string, ok func() bool) {
 
 const slow = 16 << 10 // a rate whose burst is minBurst
 
-func paced(pump bool, each, all Rate) Config {
+func limited(pump bool, each, all Rate) Config {
 	cfg := portable(pump)
 	cfg.ConnRate, cfg.Rate = each, all
 	return cfg
@@ -84,7 +84,7 @@ func TestOutputWaits(t *testing.T) {
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				opened := make(chan *Conn, 1)
-				f := start(t, paced(pump, tt.each, tt.all), map[string]*Route{"/": {
+				f := start(t, limited(pump, tt.each, tt.all), map[string]*Route{"/": {
 					Handler: funcs{open: func(c *Conn) { opened <- c }},
 				}})
 				time := stopTime(f)
@@ -123,7 +123,7 @@ func TestInputWaits(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		var bytesIn atomic.Int64
 		opened := make(chan *Conn, 1)
-		f := start(t, paced(pump, Rate{In: slow}, Rate{}), map[string]*Route{"/": {
+		f := start(t, limited(pump, Rate{In: slow}, Rate{}), map[string]*Route{"/": {
 			IdleTimeout: time.Minute, PingInterval: 30 * time.Second,
 			Handler: funcs{
 				open:    func(c *Conn) { opened <- c },
@@ -181,7 +181,7 @@ func TestInputWaits(t *testing.T) {
 // TestControlFramesPassWhatWaits: pings and pongs do not wait behind a queue that a rate holds back.
 func TestControlFramesPassWhatWaits(t *testing.T) {
 	opened := make(chan *Conn, 1)
-	f := start(t, paced(false, Rate{Out: slow}, Rate{}), map[string]*Route{"/": {
+	f := start(t, limited(false, Rate{Out: slow}, Rate{}), map[string]*Route{"/": {
 		Handler: funcs{open: func(c *Conn) { opened <- c }}, PingInterval: time.Hour, IdleTimeout: -1,
 	}})
 	clock := stopTime(f)
@@ -230,7 +230,7 @@ func TestControlFramesPassWhatWaits(t *testing.T) {
 // that: the time in which we hold it back is not the peer's.
 func TestCloseWaitsForItsRate(t *testing.T) {
 	opened := make(chan *Conn, 1)
-	f := start(t, paced(false, Rate{In: slow, Out: slow}, Rate{}), map[string]*Route{"/": {
+	f := start(t, limited(false, Rate{In: slow, Out: slow}, Rate{}), map[string]*Route{"/": {
 		Handler: funcs{open: func(c *Conn) { opened <- c }}, CloseTimeout: patience,
 	}})
 	clock := stopTime(f)
@@ -264,7 +264,7 @@ func TestCloseWaitsForItsRate(t *testing.T) {
 	p.write(ws.AppendMaskedFrame(nil, ws.OpClose, 1, []byte{3, 232}))
 	p.wantEnd()
 	f.onLoop(func() {
-		if got := len(f.pace.turns); got != 0 {
+		if got := len(f.limiter.turns); got != 0 {
 			t.Errorf("%d connections are remembered, want none", got)
 		}
 	})
@@ -274,7 +274,7 @@ func TestCloseWaitsForItsRate(t *testing.T) {
 func TestAFullQueueAppliesItsPolicy(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		opened := make(chan *Conn, 1)
-		f := start(t, paced(pump, Rate{Out: slow}, Rate{}), map[string]*Route{"/": {
+		f := start(t, limited(pump, Rate{Out: slow}, Rate{}), map[string]*Route{"/": {
 			Handler: funcs{open: func(c *Conn) { opened <- c }}, QueueLimit: 256 << 10, CloseTimeout: patience,
 		}})
 		clock := stopTime(f)
@@ -292,7 +292,7 @@ func TestAFullQueueAppliesItsPolicy(t *testing.T) {
 
 // TestOthersPassWhileOneWaits: a connection that has reached its rate holds up no other.
 func TestOthersPassWhileOneWaits(t *testing.T) {
-	f := start(t, paced(false, Rate{In: slow, Out: slow}, Rate{In: 64 << 20, Out: 64 << 20}),
+	f := start(t, limited(false, Rate{In: slow, Out: slow}, Rate{In: 64 << 20, Out: 64 << 20}),
 		map[string]*Route{"/": {Handler: echo, Inline: true}})
 	stopTime(f)
 	greedy, modest := f.dial(t, "/"), f.dial(t, "/")
@@ -312,7 +312,7 @@ func TestAllShareARate(t *testing.T) {
 	route := func(i int) *Route {
 		return &Route{Inline: true, Handler: funcs{message: func(_ *Conn, _ ws.Opcode, b []byte) { got[i].Add(int64(len(b))) }}}
 	}
-	f := start(t, paced(false, Rate{}, Rate{In: 1 << 20}), map[string]*Route{"/0": route(0), "/1": route(1)})
+	f := start(t, limited(false, Rate{}, Rate{In: 1 << 20}), map[string]*Route{"/0": route(0), "/1": route(1)})
 	clock := stopTime(f)
 	for i, path := range []string{"/0", "/1"} {
 		p := f.dial(t, path)
@@ -327,10 +327,10 @@ func TestAllShareARate(t *testing.T) {
 		}()
 	}
 	bothWait := func() bool {
-		f.pace.mu.Lock()
-		defer f.pace.mu.Unlock()
+		f.limiter.mu.Lock()
+		defer f.limiter.mu.Unlock()
 		want := got[0].Load()+2*maxShare <= sent[0].Load() && got[1].Load()+2*maxShare <= sent[1].Load()
-		return want && f.pace.lanes[dirIn].waiting == 2
+		return want && f.limiter.lanes[dirIn].waiting == 2
 	}
 	until(t, "both wait", bothWait)
 	before := [2]int64{got[0].Load(), got[1].Load()}
@@ -375,7 +375,7 @@ func TestShortOfMemory(t *testing.T) {
 func TestCloseReadsWhatWaits(t *testing.T) {
 	opened := make(chan *Conn, 1)
 	closed := make(chan ws.CloseCode, 1)
-	f := start(t, paced(false, Rate{In: slow}, Rate{}), map[string]*Route{"/": {
+	f := start(t, limited(false, Rate{In: slow}, Rate{}), map[string]*Route{"/": {
 		CloseTimeout: patience,
 		Handler: funcs{
 			open:  func(c *Conn) { opened <- c },
@@ -410,7 +410,7 @@ func TestRatesEndTheirWaits(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onEachTransport(t, func(t *testing.T, pump bool) {
-				f := start(t, paced(pump, tt.rate, tt.rate), map[string]*Route{"/": {Inline: true, Handler: echo}})
+				f := start(t, limited(pump, tt.rate, tt.rate), map[string]*Route{"/": {Inline: true, Handler: echo}})
 				p := f.dial(t, "/")
 				list := collect(p, count)
 				for i := range count {
