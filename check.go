@@ -21,6 +21,9 @@ func (a *App) check() error {
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
 		faults = append(faults, fmt.Errorf("expedite: Config.WorkerOutput is a nil %T", a.cfg.WorkerOutput))
 	}
+	if s := &a.cfg.Sessions; s.Store != nil && (isNil(s.Store) || s.Redis != "") {
+		faults = append(faults, errors.New("expedite: Config.Sessions.Store: want a store that is not nil, and no Redis"))
+	}
 	if isNil(a.http) {
 		faults = append(faults, errors.New("expedite: App.HTTP was given no handler"))
 	}

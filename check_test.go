@@ -28,7 +28,7 @@ func TestWrongConfig(t *testing.T) {
 		{"a nil pointer in a cache of a chain", Config{Auth: Auth{
 			Verifier: auth.NewCache(auth.Chain(good, (*auth.Introspector)(nil)), 0, 0),
 		}}, nil, "*auth.Introspector"},
-		{"an empty chain", Config{Auth: Auth{Verifier: auth.Chain()}}, nil, "no Verifier"},
+		{"an empty chain", Config{Auth: Auth{Verifier: auth.Chain()}}, nil, "an empty chain"},
 		{"a nil writer", Config{WorkerOutput: (*bytes.Buffer)(nil)}, nil, "Config.WorkerOutput"},
 		{"a hang timeout that kills the healthy", Config{HangTimeout: 300 * time.Millisecond}, nil, "Config.HangTimeout is 300ms"},
 		{"a time below zero", Config{HandshakeTimeout: -1}, nil, "Config.HandshakeTimeout"},

@@ -75,14 +75,14 @@ func (a *App) openDesk(c crew, reg *registry.Server, est *estate) (*desk, error)
 		h := handoffOf(c)
 		how, stats := reg.Health(c.reported()), reg.Stats()
 		sessions, connected := int64(stats.Sessions), int64(stats.Connected)
-		if stats.Redis { // those in Redis are nobody's to count
+		if stats.External { // those in Redis are nobody's to count
 			sessions, connected = -1, -1
 		}
 		return telemetry.PrimaryReport{
 			Version: a.cfg.Version, Restarts: c.restarts(),
 			HandoffMoved: h.Moved, HandoffFailed: h.Failed, HandoffSeconds: h.LastSeconds,
 			Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
-			HasStore: stats.Redis, StoreUp: !how.Store.IsSet(), FeedUp: how.Current && !how.Feed.IsSet(), Limits: d.ownLimits(),
+			HasStore: stats.External, StoreUp: !how.Store.IsSet(), FeedUp: how.Current && !how.Feed.IsSet(), Limits: d.ownLimits(),
 		}
 	})
 	d.totals = metrics.Totals()
@@ -304,7 +304,7 @@ func (d *desk) identities(ctx context.Context, st *control.Status, samples []tel
 		st.Degraded = append(st.Degraded, worker.DegradedKeys)
 	}
 	st.Sessions = &control.SessionStatus{Store: r.StoreName()}
-	if !stats.Redis {
+	if !stats.External {
 		st.Sessions.Sessions, st.Sessions.Connected = new(int64(stats.Sessions)), new(int64(stats.Connected))
 	} else {
 		st.Sessions.Connected = r.Connected(ctx)
@@ -351,7 +351,7 @@ func (a *App) newRegistry(ctx context.Context, moving func() bool) (*registry.Se
 	s := &a.cfg.Sessions
 	return registry.NewServer(ctx, registry.Config{
 		Journal: a.journal.Load(), Verifier: a.cfg.Auth.Verifier, MaxDenials: a.cfg.Auth.MaxDenials,
-		Redis: s.Redis, RequireRedis: s.RequireRedis, MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL(), Moving: moving,
+		Redis: s.Redis, OwnStore: s.Store != nil, RequireRedis: s.RequireRedis, MaxSessions: s.MaxSessions, EmptyTTL: s.emptyTTL(), Moving: moving,
 	})
 }
 

@@ -1,16 +1,19 @@
 package expedite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/session"
+	"github.com/expedite-go/expedite/session/memstore"
 )
 
 // TestListingOfMany: however many sessions there are, and however long their names, all can be listed, and a kick of
@@ -85,6 +88,59 @@ func TestFullStoreShows(t *testing.T) {
 	st, err := d.Status(t.Context())
 	if err != nil || st.Totals.Limits["sessions"] != 1 {
 		t.Errorf("got %v, %v; want one hit of sessions", st.Totals.Limits, err)
+	}
+}
+
+// ownStore is a store of the application. It counts its calls.
+type ownStore struct {
+	session.Store
+	calls, drops atomic.Int64
+}
+
+// Attach implements session.Store.
+func (s *ownStore) Attach(ctx context.Context, a session.Attach) (session.Attached, error) {
+	s.calls.Add(1)
+	return s.Store.Attach(ctx, a)
+}
+
+// Drop implements session.Store.
+func (s *ownStore) Drop(ctx context.Context, ids ...session.ID) ([]session.Session, error) {
+	s.drops.Add(1)
+	return s.Store.Drop(ctx, ids...)
+}
+
+// TestOwnStore: the application's store keeps the sessions, and operators list and drop them through a worker.
+func TestOwnStore(t *testing.T) {
+	store := &ownStore{Store: memstore.New(memstore.Config{})}
+	d := openDoor(t, Config{Sessions: Sessions{Store: store}})
+	g := d.enter("/?access_token=alice/1/99")
+	if g.ask("set k v"); g.ask("get k") != "v" {
+		t.Error("the session does not keep its value")
+	}
+	if values, err := store.Load(t.Context(), g.Session); err != nil || string(values["k"]) != "v" {
+		t.Errorf("the store has %q, %v", values, err)
+	}
+	op := d.app.role.Load().desk
+	st, err := op.Status(t.Context())
+	if err != nil || st.Sessions.Store != "custom" {
+		t.Errorf("status: %+v, %v, want a custom store", st.Sessions, err)
+	}
+	list, err := op.Sessions(t.Context(), control.SessionsRequest{User: "alice"})
+	if err != nil || len(list.Sessions) != 1 || list.Sessions[0].ID != g.Session.String() {
+		t.Errorf("sessions of the user: %+v, %v", list, err)
+	}
+	live, err := op.Sessions(t.Context(), control.SessionsRequest{})
+	if err != nil || len(live.Sessions) != 1 || live.Sessions[0].Created.IsZero() {
+		t.Errorf("live sessions: %+v, %v", live, err)
+	}
+	if _, err := d.app.Kick(t.Context(), Who{User: "alice"}, "out"); err != nil {
+		t.Error(err)
+	}
+	if left, err := store.Find(t.Context(), g.Session); err != nil || len(left) > 0 {
+		t.Errorf("after the kick the store has %+v, %v", left, err)
+	}
+	if store.calls.Load() == 0 || store.drops.Load() == 0 {
+		t.Errorf("attached %d times, dropped %d times", store.calls.Load(), store.drops.Load())
 	}
 }
 

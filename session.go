@@ -16,7 +16,11 @@ import (
 type Sessions struct {
 	// Redis is the URL of the Redis that keeps the sessions: see redisstore.New. Empty keeps them in the primary.
 	Redis string
-	// RequireRedis refuses clients with 503 while Redis is away. Without it they get a session that lives in the primary
+	// Store keeps the sessions instead: a store of the application's own, for one machine or many. It is used in workers
+	// only, and each opens it in its main; package session documents the contract, and sessiontest tests it. While it
+	// fails with session.ErrUnavailable, new sessions live in the primary. Nil is Redis, or the primary.
+	Store session.Store
+	// RequireRedis refuses clients with 503 while Redis, or Store, is away. Without it they get a session that lives in the primary
 	// until Redis is back.
 	RequireRedis bool
 	// TTL is how long a session lives without a connection. 0 is an hour.

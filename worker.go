@@ -66,7 +66,7 @@ func (a *App) newWorker(slot, slots int, link broker.Link, addr net.Addr) (*work
 		MaxDenials: cfg.Auth.MaxDenials,
 		Params:     access.Params{Query: cfg.LogQuery, Headers: cfg.LogHeaders, Hide: a.hide},
 		Sessions: worker.Sessions{
-			Redis: cfg.Sessions.Redis, Require: cfg.Sessions.RequireRedis,
+			Store: cfg.Sessions.Store, Redis: cfg.Sessions.Redis, Require: cfg.Sessions.RequireRedis,
 			EmptyTTL: cfg.Sessions.emptyTTL(), KeepEmpty: cfg.Sessions.EmptyTTL < 0,
 			Policy: session.Policy{
 				TTL: cfg.Sessions.TTL, MaxPerUser: cfg.Sessions.MaxPerUser, Refuse: cfg.Sessions.RefuseNew,

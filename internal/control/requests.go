@@ -49,7 +49,7 @@ type Session struct {
 // SessionList is the answer to a SessionsRequest. Its JSON is a contract like that of [Status].
 type SessionList struct {
 	Sessions []Session `json:"sessions"`
-	Store    string    `json:"store"`          // memory or redis
+	Store    string    `json:"store"`          // memory, redis or custom
 	Degraded bool      `json:"degraded"`       // the store does not answer: the list has what this machine knows
 	More     bool      `json:"more"`           // there are further ones
 	Next     string    `json:"next,omitempty"` // SessionsRequest.After for the next page; empty: this is the last

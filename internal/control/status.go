@@ -41,7 +41,7 @@ type Status struct {
 // SessionStatus is the state of the session store. If sessions are in Redis, their number is unknown: then Sessions is
 // nil, and Connected counts those that are connected to this machine.
 type SessionStatus struct {
-	Store     string `json:"store"`     // memory or redis
+	Store     string `json:"store"`     // memory, redis or custom
 	Sessions  *int64 `json:"sessions"`  // nil: unknown
 	Connected *int64 `json:"connected"` // those with a connection; nil: unknown
 	// Degraded is set if the external store is unavailable, Since that time (RFC 3339), because of Cause.

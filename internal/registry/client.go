@@ -49,6 +49,8 @@ type ClientConfig struct {
 	Send     func([]byte) error
 	Journal  *telemetry.Journal
 	Verifier auth.Verifier // nil knows no tokens
+	// OwnStore keeps the sessions of the application. Nil: another one does.
+	OwnStore session.Store
 	Deny     *denylist.List
 	// Connections are those of this worker.
 	Connections Connections
@@ -291,6 +293,13 @@ func (c *Client) serve(op byte, payload []byte, reply func([]byte, error)) {
 			return
 		}
 		reply(c.subscribe(sub))
+	case opStore:
+		if c.OwnStore == nil {
+			reply(nil, errors.New("no store"))
+			return
+		}
+		request := bytes.Clone(payload)
+		go func() { reply(remotestore.Serve(context.Background(), c.OwnStore, request), nil) }() // ends with the store's answer
 	case opReopen:
 		go func() { reply(nil, c.Journal.Reopen()) }() // ends when the file system answers
 	default:

@@ -27,7 +27,8 @@ type Server struct {
 	log     *slog.Logger
 	journal *telemetry.Journal
 	memory  *memstore.Store
-	store   session.Store   // where sessions are: memory, or Redis
+	store   session.Store   // where sessions are: memory, Redis, or a store of the application, which workers ask
+	kind    string          // what StoreName returns
 	feed    *redisfeed.Feed // of orders between machines; nil without Redis
 	deny    *denylist.List
 	file    *denyFile // the deny list on disk; nil without a state directory
@@ -57,6 +58,8 @@ type Config struct {
 	MaxDenials int
 	// Redis is the URL of the Redis that keeps the sessions. Empty keeps them in memory.
 	Redis string
+	// OwnStore tells that the application keeps the sessions. Its store lives in the workers: the server asks one of them.
+	OwnStore bool
 	// RequireRedis refuses clients while Redis is away.
 	RequireRedis bool
 	// MaxSessions is the size of the memory store, and EmptyTTL the lifetime of its empty sessions.
@@ -78,8 +81,11 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 		health: Health{Current: c.Redis == ""},
 	}
 	s.subscribers = newSubscribers(s)
-	s.store = s.memory
-	if c.Redis != "" {
+	s.store, s.kind = s.memory, "memory"
+	switch {
+	case c.OwnStore:
+		s.store, s.kind = remotestore.New(s.askStore), "custom"
+	case c.Redis != "":
 		feed, err := redisfeed.Open(c.Redis, "orders", 0)
 		if err != nil {
 			return nil, fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
@@ -150,8 +156,8 @@ type Stats struct {
 	Full, Discarded uint64
 	// Revocations is the length of the deny list.
 	Revocations int
-	// Redis reports that sessions are in Redis.
-	Redis bool
+	// External reports that sessions are kept outside of the primary.
+	External bool
 }
 
 // Stats returns the figures of now.
@@ -159,17 +165,12 @@ func (s *Server) Stats() Stats {
 	m := s.memory.Stats()
 	return Stats{
 		Sessions: m.Sessions, Connected: m.Connected, Full: m.Full, Discarded: m.Discarded,
-		Revocations: s.deny.Len(), Redis: s.feed != nil,
+		Revocations: s.deny.Len(), External: s.kind != "memory",
 	}
 }
 
-// StoreName returns where sessions are: memory or redis.
-func (s *Server) StoreName() string {
-	if s.feed != nil {
-		return "redis"
-	}
-	return "memory"
-}
+// StoreName returns where sessions are: memory, redis or custom.
+func (s *Server) StoreName() string { return s.kind }
 
 // hello answers a worker that begins. Holding tellMu makes sure that no older health follows the answer.
 func (s *Server) hello(payload []byte, reply func([]byte, error)) {

@@ -22,6 +22,7 @@ const (
 	opDenials                 // from the primary: denials of denylist.Append → obeyed
 	opCount                   // from the primary: nothing → number of connections with sessions
 	opKeys                    // from a worker: auth.Snapshot or nothing → that of the primary
+	opStore                   // from the primary: a request of the application's session store → its answer
 )
 
 // Operations about the worker process itself. The gap is room for those above.

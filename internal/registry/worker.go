@@ -160,3 +160,26 @@ func (s *Server) fellBehind(w *Worker) {
 	defer s.mu.Unlock()
 	w.behind = true
 }
+
+// errNoWorker reports that no worker has a store.
+var errNoWorker = errors.New("expedite: no worker can ask the session store")
+
+// askStore has a worker carry out a request of the application's session store. If one cannot, it asks the next.
+func (s *Server) askStore(ctx context.Context, request []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	err := errNoWorker
+	for _, w := range s.all() {
+		var b []byte
+		if b, err = w.ask(ctx, opStore, request); err == nil && b != nil {
+			return b, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if err == nil { // the last one has ended
+		err = errNoWorker
+	}
+	return nil, err
+}
