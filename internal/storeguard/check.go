@@ -10,12 +10,11 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// checkTTL is how long what Check leaves behind lives if it cannot be deleted.
+// checkTTL is the lifetime of the session of Check, in case that it cannot be deleted.
 const checkTTL = 5 * time.Second
 
-// Check says whether a store does all that sessions need, by the life of one session of a user that nobody is: a store
-// that can only be read, that is full, or whose user lacks a permission fails. The error names the first thing that
-// does not work.
+// Check tries out all methods of a store with a session of a user that does not exist. It returns the first error: a
+// store fails if it is read-only, if it is full, or if its user lacks a permission.
 func Check(ctx context.Context, s session.Store) error {
 	var key [32]byte
 	_, _ = crand.Read(key[:]) // never fails: crypto/rand ends the process instead
@@ -23,40 +22,36 @@ func Check(ctx context.Context, s session.Store) error {
 	at := session.Place{Node: "check", Conn: 1}
 	a, err := s.Attach(ctx, session.Attach{User: user, Place: at, Policy: session.Policy{TTL: checkTTL, MaxPerUser: 1}})
 	if err != nil {
-		return fmt.Errorf("a session cannot be made: %w", err)
+		return fmt.Errorf("cannot create a session: %w", err)
 	}
 	id := a.Session.ID
-	ref := []session.Ref{{ID: id, Conn: at.Conn}}
+	refs := []session.Ref{{ID: id, Conn: at.Conn}}
 	for _, step := range []struct {
 		what string
 		do   func() error
 	}{
-		{"resumed", func() error {
+		{"resume a session", func() error {
 			_, err := s.Attach(ctx, session.Attach{ID: id, User: user, Place: at, Policy: session.Policy{TTL: checkTTL}})
 			return err
 		}},
-		{"given a value", func() error { return s.Save(ctx, id, session.Changes{"k": {1}}) }},
-		{"relieved of a value", func() error { return s.Save(ctx, id, session.Changes{"k": nil}) }},
-		{"read", func() error { _, err := s.Load(ctx, id); return err }},
-		{"found", func() error { _, err := s.Find(ctx, id); return err }},
-		{"listed", func() error { _, err := s.List(ctx, user, session.Page{}); return err }},
-		{"touched", func() error { _, err := s.Touch(ctx, ref); return err }},
-		{"detached", func() error { return s.Detach(ctx, ref) }},
-		{"restored", func() error {
+		{"set a value", func() error { return s.Save(ctx, id, session.Changes{"k": {1}}) }},
+		{"delete a value", func() error { return s.Save(ctx, id, session.Changes{"k": nil}) }},
+		{"load values", func() error { _, err := s.Load(ctx, id); return err }},
+		{"find a session", func() error { _, err := s.Find(ctx, id); return err }},
+		{"list sessions", func() error { _, err := s.List(ctx, user, session.Page{}); return err }},
+		{"touch a session", func() error { _, err := s.Touch(ctx, refs); return err }},
+		{"detach a session", func() error { return s.Detach(ctx, refs) }},
+		{"restore a session", func() error {
 			_, err := s.Restore(ctx, []session.Saved{{Session: a.Session}})
 			return err
 		}},
-		{"deleted", func() error { _, err := s.Drop(ctx, id); return err }},
+		{"delete a session", func() error { _, err := s.Drop(ctx, id); return err }},
+		{"store a ticket", func() error { return s.PutTicket(ctx, key, nil, time.Second) }},
+		{"take a ticket", func() error { _, err := s.TakeTicket(ctx, key); return err }},
 	} {
 		if err := step.do(); err != nil && !errors.Is(err, session.ErrNotFound) {
-			return fmt.Errorf("a session cannot be %s: %w", step.what, err)
+			return fmt.Errorf("cannot %s: %w", step.what, err)
 		}
-	}
-	if err := s.PutTicket(ctx, key, nil, time.Second); err != nil {
-		return fmt.Errorf("a ticket cannot be made: %w", err)
-	}
-	if _, err := s.TakeTicket(ctx, key); err != nil && !errors.Is(err, session.ErrNotFound) {
-		return fmt.Errorf("a ticket cannot be taken: %w", err)
 	}
 	return nil
 }

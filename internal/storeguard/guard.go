@@ -1,143 +1,105 @@
-// Package storeguard makes an outage of a session store harmless.
 package storeguard
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/expedite-go/expedite/session"
 )
 
-// Config is what a Guard stands between. Main and Spare are required.
+// Config configures a Guard. Main and Spare are required.
 type Config struct {
-	// Main is the store that may go away. Close closes it.
+	// Main is the store that may become unreachable. Close closes it.
 	Main session.Store
-	// Spare takes what cannot wait meanwhile. It is another's to close.
+	// Spare holds sessions that are created during an outage. Close does not close it.
 	Spare session.Store
-	// QueueLimit is how many bytes of writes may wait for Main; 0 means 1 MiB.
+	// QueueLimit is the largest total size of writes that wait for Main, in bytes. 0 means 1 MiB.
 	QueueLimit int
-	// Require lets nothing in while Main is away.
+	// Require makes Attach and PutTicket fail during an outage, instead of using Spare.
 	Require bool
-	// Timeout bounds every call; 0 means 2 s. Main has half of it, so that the rest is left for Spare.
+	// Timeout limits the time of each call. Main gets half of it, so that the rest is left for Spare. 0 means 2 s.
 	Timeout time.Duration
-	// Log gets a line at the beginning and the end of each outage; nil means slog.Default.
+	// Log gets a line at the beginning and at the end of each outage. Nil means slog.Default.
 	Log *slog.Logger
-	// MayLog reports whether one more line about a single session may be logged now; nil is always. Any goroutine.
+	// MayLog reports whether a line about a single session may be logged. It must be safe for concurrent use. Nil means
+	// always.
 	MayLog func() bool
 }
 
-// Guard is a Store for one worker that makes an outage of another store harmless. While that is away, new connections
-// get their session in the spare store, writes are queued and fail with ErrDeferred, and what cannot be known fails
-// with ErrUnavailable. When it is back, the spare's sessions move there, and then the queue. Make one with
-// [New].
+// Guard is a session.Store that survives outages of its main store. It is safe for concurrent use. Make one with [New].
 type Guard struct {
 	main, spare session.Store
-	limit       int
 	require     bool
 	timeout     time.Duration
 	log         *slog.Logger
 	mayLog      func() bool
 
-	mu          sync.Mutex
-	state       guardState
-	epoch       uint64 // outages so far
-	since       time.Time
-	cause       error
-	told        bool          // the log has the outage, and not its end
-	upAt        time.Time     // when the latest outage ended
-	pause       time.Duration // before the next probe
-	provisional map[session.ID]*resident
-	moved       chan struct{}              // closed when those that move have moved
-	idle        chan struct{}              // told when one in the spare store is not busy any more
-	queue       []deferred                 // the oldest first; one that is being replayed is still there
-	queued      int                        // bytes in queue
-	number      uint64                     // of the latest write in queue
-	behind      map[session.ID]int         // how many writes of a session are in queue
-	ended       map[session.ID]session.Ref // connections whose end the main store has not heard of
-	count       Stats
-	closing     bool
-
-	done  chan struct{}
-	tasks sync.WaitGroup
+	breaker  *breaker
+	sessions *spareSessions
+	writes   *writeQueue
+	ends     *endQueue
+	recovery *recovery
 }
 
-// guardState is how the main store is.
-type guardState uint8
-
-const (
-	guardUp guardState = iota
-	guardDown
-	guardRecovering // it is back, and does not have everything yet
-)
-
-// Stats is what a Guard has done. Counters only grow.
+// Stats counts what a Guard has done. Counters never decrease.
 type Stats struct {
 	Outages, Probes uint64
 	Deferred        uint64 // writes that were queued
-	Refused         uint64 // what there was no room for, or what the main store did not take later
-	Replayed        uint64 // writes that were queued and are stored
-	Provisional     uint64 // sessions that were made in the spare store
-	Restored        uint64 // of these: that moved to the main store
-	DetachLost      uint64 // ends of connections that were given up
-	Waiting         int    // bytes in the queue now
+	Refused         uint64 // requests for which there was no room, and queued ones that the main store has refused
+	Replayed        uint64 // queued writes that are in the main store now
+	Provisional     uint64 // sessions that were created in the spare store
+	Restored        uint64 // of these, the ones that have moved to the main store
+	DetachLost      uint64 // ends of connections that the main store will not learn of
+	Waiting         int    // bytes of writes in the queue at present
 }
 
-// New makes a Guard that takes the main store for up.
+// New returns a Guard that assumes that the main store can be reached.
 func New(c Config) *Guard {
+	if c.QueueLimit <= 0 {
+		c.QueueLimit = 1 << 20
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 2 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.MayLog == nil {
+		c.MayLog = func() bool { return true }
+	}
 	g := &Guard{
-		main: c.Main, spare: c.Spare, limit: c.QueueLimit, require: c.Require, timeout: c.Timeout, log: c.Log,
-		provisional: make(map[session.ID]*resident), moved: make(chan struct{}), idle: make(chan struct{}, 1),
-		behind: make(map[session.ID]int), ended: make(map[session.ID]session.Ref), done: make(chan struct{}),
+		main: c.Main, spare: c.Spare, require: c.Require, timeout: c.Timeout, log: c.Log, mayLog: c.MayLog,
+		sessions: newSpareSessions(), writes: newWriteQueue(c.QueueLimit), ends: newEndQueue(),
 	}
-	if g.limit <= 0 {
-		g.limit = 1 << 20
-	}
-	if g.timeout <= 0 {
-		g.timeout = 2 * time.Second
-	}
-	if g.log == nil {
-		g.log = slog.Default()
-	}
-	if g.mayLog = c.MayLog; g.mayLog == nil {
-		g.mayLog = func() bool { return true }
-	}
+	g.recovery = &recovery{guard: g}
+	g.breaker = &breaker{timeout: c.Timeout, log: c.Log, recover: g.recovery.start}
 	return g
 }
 
-// State says whether the main store is away or does not have everything yet, since when, and why.
-func (g *Guard) State() (down bool, since time.Time, cause error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.state == guardUp {
-		return false, time.Time{}, nil
-	}
-	return true, g.since, g.cause
-}
+// State reports whether there is an outage, since when, and its cause. An outage lasts until the main store has
+// received everything that happened meanwhile.
+func (g *Guard) State() (down bool, since time.Time, cause error) { return g.breaker.current() }
 
 // Stats returns a snapshot.
 func (g *Guard) Stats() Stats {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	s := g.count
-	s.Waiting = g.queued
+	var s Stats
+	g.breaker.addTo(&s)
+	g.sessions.addTo(&s)
+	g.writes.addTo(&s)
+	g.ends.addTo(&s)
 	return s
 }
 
-// Settle waits until the main store has all writes, or until ctx ends. Ends of connections are not waited for: a
-// session that is taken for connected lives on until its time is over.
+// settlePause is the time between two looks at the queue by Settle.
+const settlePause = 20 * time.Millisecond
+
+// Settle blocks until no writes wait for the main store, or until ctx ends. It does not wait for the ends of
+// connections: if the main store never learns of one, that session counts as connected until it expires.
 func (g *Guard) Settle(ctx context.Context) {
 	tick := time.NewTicker(settlePause)
 	defer tick.Stop()
-	for {
-		g.mu.Lock()
-		waits := len(g.queue)
-		g.mu.Unlock()
-		if waits == 0 {
-			return
-		}
+	for g.writes.len() > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -146,90 +108,45 @@ func (g *Guard) Settle(ctx context.Context) {
 	}
 }
 
-const settlePause = 20 * time.Millisecond
-
-// Close ends what the Guard runs, and closes the main store. What is still queued is lost.
+// Close ends the recovery and closes the main store. Writes and ends that still wait are lost.
 func (g *Guard) Close() error {
-	g.mu.Lock()
-	first := !g.closing
-	g.closing = true
-	writes, ends := len(g.queue), len(g.ended)
-	g.mu.Unlock()
-	if first {
-		close(g.done)
-	}
-	g.tasks.Wait()
-	if first && writes+ends > 0 {
+	writes, ends := g.writes.len(), g.ends.len()
+	if first := g.recovery.stop(); first && writes+ends > 0 {
 		g.log.Warn("the session store was not back in time", "writes_lost", writes, "ends_lost", ends)
 	}
 	return g.main.Close()
 }
 
-// isAway says whether an error is that of a store that is not there; the others are answers.
-func isAway(err error) bool {
-	return errors.Is(err, session.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+// Carry returns what the Guard of another worker must know of a session whose connection moves there: whether the
+// session is in the spare store, and the writes that wait. It returns nil if the main store has everything. This Guard
+// stays responsible until Released is called.
+func (g *Guard) Carry(id session.ID) []byte {
+	spare, writes := g.sessions.has(id), g.writes.carry(id)
+	if !spare && len(writes) == 0 {
+		return nil
+	}
+	return appendCarried(nil, spare, writes)
 }
 
-// bound is the time that a call has.
-func (g *Guard) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, g.timeout)
+// Released forgets what Carry has returned: the other Guard is responsible from now on.
+func (g *Guard) Released(id session.ID) {
+	g.sessions.release(id)
+	g.writes.release(id)
 }
 
-// ask calls the main store, unless it is away. It reports false if it is: the caller does without. Callers that do
-// not want to know any more say nothing about the store, nor do those that had hardly any time.
-func (g *Guard) ask(ctx context.Context, call func(context.Context) error) (asked bool, err error) {
-	g.mu.Lock()
-	down, cause, epoch := g.state == guardDown, g.cause, g.epoch
-	g.mu.Unlock()
-	if down {
-		return false, session.Unavailable(cause)
+// Adopt makes this Guard responsible for what another Guard's Carry has returned. The place is that of the connection
+// here. Adopt ignores the limit of the queue, as the writers were promised that their writes are not lost.
+func (g *Guard) Adopt(id session.ID, place session.Place, carried []byte) error {
+	spare, writes, err := parseCarried(carried)
+	if err != nil {
+		return err
 	}
-	part, cancel := context.WithTimeout(ctx, g.timeout/2)
-	defer cancel()
-	began := time.Now()
-	err = call(part)
-	hasty := ctx.Err() != nil && (errors.Is(ctx.Err(), context.Canceled) || time.Since(began) < g.timeout/4)
-	if err == nil || hasty || !isAway(err) {
-		return true, err
+	if spare {
+		g.sessions.adopt(id, place)
 	}
-	g.trip(epoch, err)
-	return false, session.Unavailable(err)
+	for _, changes := range writes {
+		g.writes.adopt(id, changes)
+	}
+	g.breaker.ensureRecovery()
+	return nil
 }
-
-// trip notes that the main store is away, and begins to look for it. What failed and began before the latest outage
-// is no news.
-func (g *Guard) trip(epoch uint64, cause error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.state == guardDown || epoch != g.epoch {
-		return
-	}
-	was := g.state
-	g.state, g.cause = guardDown, cause
-	g.epoch++
-	g.count.Outages++
-	if was == guardUp {
-		g.since = time.Now()
-	}
-	if g.since.Sub(g.upAt) > probeLast {
-		g.pause = probeFirst // else it comes and goes, and is asked ever more seldom
-	}
-	if !g.told {
-		g.told = true
-		g.log.Warn("the session store is away: new sessions live in the primary, writes are queued", "error", cause)
-	}
-	if was == guardUp && !g.closing {
-		g.tasks.Go(g.recover)
-	}
-}
-
-// lookLocked makes sure that somebody brings to the main store what waits for it: a call that was under way when it
-// failed may end when it is back. With g.mu held.
-func (g *Guard) lookLocked() {
-	if g.state == guardUp && !g.closing {
-		g.state, g.since = guardRecovering, time.Now()
-		g.tasks.Go(g.recover)
-	}
-}
-
-var _ session.Store = (*Guard)(nil)
