@@ -20,8 +20,8 @@ type Sessions struct {
 	// only, and each opens it in its main; package session documents the contract, and sessiontest tests it. While it
 	// fails with session.ErrUnavailable, new sessions live in the primary. Nil is Redis, or the primary.
 	Store session.Store
-	// RequireRedis refuses clients with 503 while Redis, or Store, is away. Without it they get a session that lives in the primary
-	// until Redis is back.
+	// RequireRedis refuses clients with 503 while Redis, or Store, is away. Without it they get a session that lives in
+	// the primary until Redis is back.
 	RequireRedis bool
 	// TTL is how long a session lives without a connection. 0 is an hour.
 	TTL time.Duration
