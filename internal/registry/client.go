@@ -299,7 +299,7 @@ func (c *Client) serve(op byte, payload []byte, reply func([]byte, error)) {
 			return
 		}
 		request := bytes.Clone(payload)
-		go func() { reply(remotestore.Serve(context.Background(), c.OwnStore, request), nil) }() // ends with the store's answer
+		go func() { reply(remotestore.Serve(context.Background(), c.OwnStore, request), nil) }() // ends with its answer
 	case opReopen:
 		go func() { reply(nil, c.Journal.Reopen()) }() // ends when the file system answers
 	default:
