@@ -2,13 +2,13 @@ package broker
 
 import "maps"
 
-// MaxAway bounds the connections of which the Hub knows that they live in another slot than where they began.
+// MaxAway is the number of connections that the Hub can record as living in another slot than the one where they began.
 const MaxAway = 1 << 20
 
-// here notes that a connection lives in a port's slot.
+// here records that a connection lives in a port's slot.
 func (h *Hub) here(p *Port, conn uint64) {
 	if len(p.slot.ports) == 0 {
-		return // nobody would ever forget it
+		return // no Detach would remove it
 	}
 	if h.route(conn) == p.slot.number {
 		delete(h.away, conn)
@@ -21,14 +21,14 @@ func (h *Hub) here(p *Port, conn uint64) {
 	h.away[conn] = p.slot.number
 }
 
-// left forgets that a connection lives in a port's slot; if it is known to live elsewhere by now, that stays.
+// left removes the record that a connection lives in a port's slot. A record that it lives elsewhere stays.
 func (h *Hub) left(p *Port, conn uint64) {
 	if number, ok := h.away[conn]; ok && number == p.slot.number {
 		delete(h.away, conn)
 	}
 }
 
-// forget is left for all connections at once.
+// forget removes the records of all connections that live in a slot.
 func (h *Hub) forget(s *slot) {
 	maps.DeleteFunc(h.away, func(_ uint64, number int) bool { return number == s.number })
 }

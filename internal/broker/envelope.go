@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Kind tells what an Envelope is.
+// Kind is the kind of an Envelope.
 type Kind uint8
 
 // The kinds of envelopes.
@@ -17,45 +17,45 @@ const (
 	Send
 	// Close closes the connection Conn with Code; Payload is the reason.
 	Close
-	// Position tells a worker, before all else, that it hears the publications after the one with number Seq.
+	// Position tells a worker, before anything else, that it receives the publications after the one with number Seq.
 	Position
-	// Here tells the Hub that the connection Conn lives in the worker's slot from now on.
+	// Here tells the Hub that the connection Conn lives in the worker's slot now.
 	Here
-	// Gone tells the Hub that the connection Conn does not live in the worker's slot any more.
+	// Gone tells the Hub that the connection Conn no longer lives in the worker's slot.
 	Gone
-	// Fence asks the Hub with a token in Conn whether it has come so far, and is its answer: then with the number of the
-	// latest publication in Seq.
+	// Fence asks the Hub to answer once it has passed on everything before, and is also the answer. Conn is a token
+	// that the answer repeats; in the answer, Seq is the number of the latest publication.
 	Fence
-	// Gap tells a worker that publications to Topic have not reached it: as many as Conn says, the last of them with the
-	// number Seq. Without a Topic, they may have been to any.
+	// Gap tells a worker that it has missed publications to Topic. Conn is how many, and Seq the number of the last
+	// one. If Topic is empty, they may have been to any topic.
 	Gap
 )
 
 // Limits of an envelope.
 const (
-	// MaxTopic is the longest name of a topic in bytes.
+	// MaxTopic is the longest name of a topic, in bytes.
 	MaxTopic = 256
-	// MaxPayload is the longest payload in bytes.
+	// MaxPayload is the longest payload, in bytes.
 	MaxPayload = 32 << 20
 )
 
 // Errors that callers branch on.
 var (
-	// ErrTopic says that a topic's name is empty or longer than MaxTopic.
+	// ErrTopic is returned if the name of a topic is empty or longer than MaxTopic.
 	ErrTopic = errors.New("broker: bad topic name")
-	// ErrPayload says that a payload is longer than MaxPayload.
+	// ErrPayload is returned if a payload is longer than MaxPayload.
 	ErrPayload = errors.New("broker: payload too long")
-	// ErrOverloaded says that a Link did not take a message, most often because its queue is full. It comes together
-	// with the Link's own error.
+	// ErrOverloaded is returned if a Link did not take a message, usually because its queue is full. It wraps the error
+	// of the Link.
 	ErrOverloaded = errors.New("broker: overloaded")
-	// ErrEnvelope says that bytes are no envelope.
+	// ErrEnvelope is returned if bytes are not a valid envelope.
 	ErrEnvelope = errors.New("broker: bad envelope")
 )
 
 // Envelope is one message between workers.
 type Envelope struct {
 	Kind    Kind
-	Opcode  byte   // of the message, for whoever delivers it
+	Opcode  byte   // of the message; opaque
 	Code    uint16 // Close
 	Seq     uint64 // Publish: its number, from 1, or 0 before the Hub. Position, Fence: the latest. Gap: the last missed
 	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence: the token. Gap: how many were missed
@@ -64,9 +64,9 @@ type Envelope struct {
 	flags   uint8
 }
 
-// An envelope on its way: length of the rest (4), kind, opcode, flags, 0, code (2), length of the topic (2), number
-// (8), connection (8), topic, payload; little-endian. The number of a directed message is the Hub's mark of the link
-// that it went to.
+// The encoding of an envelope: length of the rest (4), kind, opcode, flags, 0, code (2), length of the topic (2),
+// number (8), connection (8), topic, payload; little-endian. The number of a directed message is the Hub's mark of
+// the port that it was sent to.
 const (
 	kindAt    = 4
 	flagsAt   = 6
@@ -76,14 +76,14 @@ const (
 )
 
 const (
-	flagBounced uint8 = 1 << iota // the worker that was asked does not have the connection
-	flagFlood                     // all workers are asked: do not answer
+	flagBounced uint8 = 1 << iota // the worker that received it does not have the connection
+	flagFlood                     // it is sent to all workers: do not bounce it
 	allFlags    = flagBounced | flagFlood
 )
 
-// AppendEnvelope appends e in its form for a Link, and returns the result. Several may follow one another in one
-// message. What a worker was given to deliver keeps what the Hub noted on it: see Local.Redirect. The topic and
-// payload of e must keep to their limits: what is longer does not come out again.
+// AppendEnvelope appends the encoding of e to dst and returns the result. A message on a Link may contain several
+// envelopes. An envelope that was passed to Deliver keeps the flags that the Hub has set: see Local.Redirect. The topic
+// and payload of e must not exceed their limits; ParseEnvelope rejects longer ones.
 func AppendEnvelope(dst []byte, e Envelope) []byte {
 	n := headerLen - 4 + len(e.Topic) + len(e.Payload)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
@@ -96,15 +96,15 @@ func AppendEnvelope(dst []byte, e Envelope) []byte {
 	return append(dst, e.Payload...)
 }
 
-// ParseEnvelope reads the first envelope of b and its length there. Payload aliases b. The error is ErrEnvelope; if n
-// is then not 0, what follows the bad envelope begins at b[n:].
+// ParseEnvelope returns the first envelope of b and its length. Payload aliases b. The error is ErrEnvelope; if n is
+// not 0, the envelope after the bad one begins at b[n:].
 func ParseEnvelope(b []byte) (e Envelope, n int, err error) {
 	e, topic, n, err := parse(b)
 	e.Topic = string(topic)
 	return e, n, err
 }
 
-// parse is ParseEnvelope without the copy of the topic, which aliases b.
+// parse is ParseEnvelope without copying the topic, which aliases b.
 func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	if len(b) < headerLen {
 		return Envelope{}, nil, 0, fmt.Errorf("%w: cut off", ErrEnvelope)
@@ -140,7 +140,7 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	return e, b[headerLen : headerLen+name], n, nil
 }
 
-// check judges what an application wants to send.
+// check validates what an application wants to send.
 func (e *Envelope) check() error {
 	switch {
 	case e.Kind == Publish && (e.Topic == "" || len(e.Topic) > MaxTopic):

@@ -6,24 +6,25 @@ import (
 	"slices"
 )
 
-// MaxGapTopics bounds the topics of which the Hub knows, for each worker, that their publications were missed. With
-// more, the worker is told that any topic may have missed some.
+// MaxGapTopics is the number of topics for which the Hub records, for each worker, that publications were missed.
+// Beyond it, the worker is told that any topic may have missed some.
 const MaxGapTopics = 1024
 
-// gap is what a worker has missed and has not been told of yet. The zero value is nothing.
+// gap records the publications that a worker has missed and was not told of yet. The zero value is none.
 type gap struct {
 	all    missed
-	topics map[string]missed // nil if they are too many
+	topics map[string]missed // nil if there are too many
 }
 
-// missed are publications that did not reach a worker.
+// missed counts publications that did not reach a worker.
 type missed struct {
-	count, last uint64 // last is the largest number
+	count, last uint64 // last is the highest number
 }
 
+// and returns m with one more publication.
 func (m missed) and(seq uint64) missed { return missed{count: m.count + 1, last: seq} }
 
-// add notes that a publication was missed.
+// add records that a publication was missed.
 func (g *gap) add(topic string, seq uint64) {
 	if g.all.count == 0 {
 		g.topics = make(map[string]missed)
@@ -38,7 +39,7 @@ func (g *gap) add(topic string, seq uint64) {
 	}
 }
 
-// append appends what tells the worker: an envelope for each topic, in the order of the last ones that were missed.
+// append appends a Gap for each topic, ordered by the last publication that was missed.
 func (g *gap) append(dst []byte) []byte {
 	if g.topics == nil {
 		return AppendEnvelope(dst, Envelope{Kind: Gap, Seq: g.all.last, Conn: g.all.count})

@@ -1,6 +1,6 @@
 package broker
 
-// MaxHeld bounds the directed messages that a slot holds, in bytes with their headers: see Port.Hold.
+// MaxHeld is the size of the directed messages that a slot can hold, in bytes with their headers: see Port.Hold.
 const MaxHeld = 16 << 20
 
 // keep holds a directed message in a slot.
@@ -14,8 +14,8 @@ func (h *Hub) keep(s *slot, conn uint64, b []byte) {
 	h.waiting[conn] = s
 }
 
-// release passes on what a slot holds, and ends its holding. Each message is routed again: the connection may have
-// moved, and another slot may hold.
+// release passes on what a slot holds and stops holding. Each message is routed again, because its connection may have
+// moved; it may be held again, in another slot.
 func (h *Hub) release(s *slot) {
 	held := s.held
 	s.hold, s.held = false, nil
@@ -27,7 +27,7 @@ func (h *Hub) release(s *slot) {
 	}
 }
 
-// directed ranges over envelopes in a row, of which each is good.
+// directed iterates over consecutive envelopes that are known to be valid.
 func directed(held []byte) func(yield func(e Envelope, b []byte) bool) {
 	return func(yield func(Envelope, []byte) bool) {
 		for len(held) > 0 {

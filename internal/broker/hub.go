@@ -6,22 +6,22 @@ import (
 	"sync"
 )
 
-// Hub is the primary's side: it numbers publications and passes everything on. Any goroutine.
+// Hub is the primary's side: it numbers publications and passes everything on. It is safe for concurrent use.
 type Hub struct {
 	route func(conn uint64) int
-	own   Port // of messages that come from the primary itself
+	own   Port // for messages that the primary sends itself
 
-	mu      sync.Mutex       // held while messages are queued: so their order is that of their numbers everywhere
-	ports   []*Port          // the latest last
-	slots   map[int]*slot    // all that there have been, for their counters
-	away    map[uint64]int   // slots of connections that do not live in the one where they began
-	waiting map[uint64]*slot // of a connection for which messages are held: where they are
-	marks   uint64           // the latest mark
+	mu      sync.Mutex       // held while messages are queued, so that they are in the order of their numbers everywhere
+	ports   []*Port          // in the order of Attach
+	slots   map[int]*slot    // all that have ever had a port, for their counters
+	away    map[uint64]int   // slots of the connections that do not live where they began
+	waiting map[uint64]*slot // slots that hold messages, by connection
+	marks   uint64           // the last mark
 	count   counts
 }
 
-// NewHub makes a Hub without workers. route says in which slot a connection began; it is called with the Hub's lock
-// held. A slot that has no worker is no error.
+// NewHub returns a Hub without workers. route returns the slot in which a connection began; it is called with the Hub's
+// lock held. It may return slots that have no worker.
 func NewHub(route func(conn uint64) int) *Hub {
 	h := &Hub{
 		route: route, slots: make(map[int]*slot),
@@ -31,18 +31,18 @@ func NewHub(route func(conn uint64) int) *Hub {
 	return h
 }
 
-// Publish sends a message from the primary itself, as Local.Publish does. It fails with ErrTopic or ErrPayload; that a
-// worker misses it is counted, and told to that worker.
+// Publish publishes a message from the primary itself, as Local.Publish does. It returns ErrTopic or ErrPayload. If a
+// worker misses the message, that is counted, and the worker is told with a Gap.
 func (h *Hub) Publish(topic string, opcode byte, payload []byte) error {
 	return h.send(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload})
 }
 
-// SendTo sends a message from the primary itself, as Local.SendTo does. It fails with ErrPayload.
+// SendTo sends a message from the primary itself, as Local.SendTo does. It returns ErrPayload.
 func (h *Hub) SendTo(conn uint64, opcode byte, payload []byte) error {
 	return h.send(Envelope{Kind: Send, Conn: conn, Opcode: opcode, Payload: payload})
 }
 
-// CloseConn closes a connection from the primary itself, as Local.CloseConn does. It fails with ErrPayload.
+// CloseConn closes a connection from the primary itself, as Local.CloseConn does. It returns ErrPayload.
 func (h *Hub) CloseConn(conn uint64, code uint16, reason string) error {
 	return h.send(Envelope{Kind: Close, Conn: conn, Code: code, Payload: []byte(reason)})
 }
@@ -57,7 +57,7 @@ func (h *Hub) send(e Envelope) error {
 
 // pass sends the first envelope of m where it belongs and returns its length, or that of m if it does not make sense.
 func (h *Hub) pass(from *Port, m []byte) int {
-	e, topic, n, err := parse(m) // outside of the lock, which is there for all workers
+	e, topic, n, err := parse(m) // before taking the lock, which all workers share
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil || e.flags&flagFlood != 0 {
@@ -91,13 +91,13 @@ func (h *Hub) pass(from *Port, m []byte) int {
 			binary.LittleEndian.PutUint64(b[seqAt:], h.count.published)
 			from.put(b)
 		}
-	default: // only the Hub says Position and Gap
+	default: // only the Hub sends Position and Gap
 		from.slot.malformed++
 	}
 	return n
 }
 
-// direct passes on a directed message: to the leader of its slot, or it is held.
+// direct passes a directed message on to the leader of its slot, or holds it.
 func (h *Hub) direct(conn uint64, b []byte) {
 	s := h.home(conn)
 	switch {
@@ -113,8 +113,8 @@ func (h *Hub) direct(conn uint64, b []byte) {
 	}
 }
 
-// home is the slot that is asked first for a connection; nil if it never had a worker. Where messages for it are held,
-// the next ones go, too, or they would overtake.
+// home returns the slot to which messages for a connection are sent first; nil if it has never had a worker. If
+// messages for the connection are held, later ones go to the same slot, so that they cannot overtake them.
 func (h *Hub) home(conn uint64) *slot {
 	if s, ok := h.waiting[conn]; ok {
 		return s
@@ -125,8 +125,8 @@ func (h *Hub) home(conn uint64) *slot {
 	return h.slots[h.route(conn)]
 }
 
-// flood passes a directed message to all workers but the one that has said no. That is told by its mark, not by its
-// slot: the connection may have moved to the next worker of the same slot.
+// flood sends a directed message to all workers except the one that has bounced it. That one is identified by its mark,
+// not by its slot, because the connection may have moved to the next worker of the same slot.
 func (h *Hub) flood(but uint64, b []byte) {
 	h.count.flooded++
 	b[flagsAt] = flagFlood

@@ -1,15 +1,15 @@
 package broker
 
-// Link carries messages to the other side, in order. Any goroutine.
+// Link carries messages to the other side, in order. It must be safe for concurrent use.
 type Link interface {
-	// Send takes a message: one or more envelopes. It never waits and does not keep m. On the way to the Hub it may
-	// write into m and be Port.Receive itself; on the way to a worker it must not change m, which goes to others, too,
-	// nor deliver it before it returns. An error says that the message was not taken: the queue is full, or the other
-	// side is gone.
+	// Send sends a message, which is one or more envelopes. It must not block, and must not keep m. On the way to the
+	// Hub it may modify m and call Port.Receive directly. On the way to a worker it must not modify m, which is sent
+	// to others, too, and must not deliver it before it returns. It returns an error if it has not taken the message,
+	// because the queue is full or the other side has ended.
 	Send(m []byte) error
 }
 
-// LinkFunc makes a Link of a function.
+// LinkFunc is a function that implements Link.
 type LinkFunc func(m []byte) error
 
 // Send calls f.

@@ -7,13 +7,13 @@ import (
 	"sync/atomic"
 )
 
-// Deliver brings an envelope to where it belongs in this worker. It reports false if it is for a connection that is not
-// here: of a message that it keeps for later, or to pass it to this worker's successor, it reports true. Of a
-// publication, of a Gap and of the answer to a Fence, the result means nothing. The envelope's payload is valid until
-// it returns.
+// Deliver delivers an envelope in this worker. It reports false if the envelope is for a connection that is not here.
+// It reports true for a message that it keeps for later, or that it passes to this worker's successor. The result is
+// ignored for a publication, a Gap and the answer to a Fence. The envelope's payload is valid until Deliver returns.
 type Deliver func(e Envelope) (found bool)
 
-// Local is a worker's side: it sends to the Hub and delivers what the Hub passes on. Any goroutine, but see Receive.
+// Local is a worker's side: it sends to the Hub and delivers what the Hub passes on. It is safe for concurrent use,
+// except for Receive and Redirect.
 type Local struct {
 	link      Link
 	deliver   Deliver
@@ -22,64 +22,64 @@ type Local struct {
 	refused   atomic.Uint64
 	sent      atomic.Uint64
 	position  atomic.Uint64
-	heard     bool   // in Receive: position is known
-	topic     string // in Receive: the latest one, as the next is most often the same
+	heard     bool   // position is known; used by Receive only
+	topic     string // the last one, as the next is usually the same; used by Receive only
 }
 
-// maxKeptBuffer bounds the buffers kept for the next message, in bytes.
+// maxKeptBuffer is the largest buffer that is kept for the next message, in bytes.
 const maxKeptBuffer = 64 << 10
 
-// NewLocal makes a worker's side over a link to the Hub.
+// NewLocal returns a worker's side over a link to the Hub.
 func NewLocal(link Link, deliver Deliver) *Local {
 	l := &Local{link: link, deliver: deliver}
 	l.buffers.New = func() any { return new([]byte) }
 	return l
 }
 
-// Publish sends a message to all subscribers of a topic in all workers, this one included. It fails with ErrTopic,
-// ErrPayload or ErrOverloaded. The payload may be used again when it returns.
+// Publish sends a message to all subscribers of a topic in all workers, including this one. It returns ErrTopic,
+// ErrPayload or ErrOverloaded. The payload may be reused when it returns.
 func (l *Local) Publish(topic string, opcode byte, payload []byte) error {
 	return l.message(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload})
 }
 
-// SendTo sends a message to one connection, wherever it is. That it is nowhere is no error. It fails with ErrPayload or
-// ErrOverloaded. The payload may be used again when it returns.
+// SendTo sends a message to one connection, wherever it is. A connection that does not exist is not an error. It
+// returns ErrPayload or ErrOverloaded. The payload may be reused when it returns.
 func (l *Local) SendTo(conn uint64, opcode byte, payload []byte) error {
 	return l.message(Envelope{Kind: Send, Conn: conn, Opcode: opcode, Payload: payload})
 }
 
-// CloseConn closes one connection, wherever it is. That it is nowhere is no error. It fails with ErrPayload or
-// ErrOverloaded. Code and reason are not judged here.
+// CloseConn closes one connection, wherever it is. A connection that does not exist is not an error. It returns
+// ErrPayload or ErrOverloaded. It does not validate code and reason.
 func (l *Local) CloseConn(conn uint64, code uint16, reason string) error {
 	return l.message(Envelope{Kind: Close, Conn: conn, Code: code, Payload: []byte(reason)})
 }
 
-// Here tells the Hub that a connection that began elsewhere lives here from now on. It fails with ErrOverloaded.
+// Here tells the Hub that a connection that began elsewhere lives here now. It returns ErrOverloaded.
 func (l *Local) Here(conn uint64) error { return l.send(Envelope{Kind: Here, Conn: conn}) }
 
-// Gone takes Here back: the connection has ended. One that lives elsewhere by now is not disturbed. It fails with
+// Gone revokes Here: the connection has ended. It has no effect if the connection lives elsewhere by now. It returns
 // ErrOverloaded.
 func (l *Local) Gone(conn uint64) error { return l.send(Envelope{Kind: Gone, Conn: conn}) }
 
-// Fence asks the Hub for an answer, which comes to deliver as an Envelope of kind Fence with the token in Conn. By then
-// the Hub has passed on, or holds for others, all that was sent before, and this worker has got everything that the Hub
-// had for it, publications up to the answer's Seq among it. It fails with ErrOverloaded. An answer that finds the way
-// back full is lost.
+// Fence asks the Hub for an answer, which is delivered as an Envelope of kind Fence with the token in Conn. By then
+// the Hub has passed on, or holds, everything that was sent before, and this worker has received everything that the
+// Hub had for it, including the publications up to the answer's Seq. Fence returns ErrOverloaded. The answer is lost
+// if the link back is full.
 func (l *Local) Fence(token uint64) error { return l.send(Envelope{Kind: Fence, Conn: token}) }
 
-// Position is the number of the latest publication that was delivered here, or that came before this worker.
+// Position returns the number of the last publication that was delivered here, or that came before this worker.
 func (l *Local) Position() uint64 { return l.position.Load() }
 
-// Sent counts messages for the link, those that were sent back because their connection is not here included. It is
-// counted when the link has the message, or has refused it: what a goroutine has sent before it reads the number is
-// counted, and as long as that stays the same, an earlier fence covers it.
+// Sent returns the number of messages passed to the link, including those that were bounced. A message is counted
+// after the link has taken or refused it. So the number includes everything that a goroutine has sent before it calls
+// Sent, and as long as the number does not change, an earlier fence covers all messages.
 func (l *Local) Sent() uint64 { return l.sent.Load() }
 
-// Refused is the number of messages that the link did not take.
+// Refused returns the number of messages that the link did not take.
 func (l *Local) Refused() uint64 { return l.refused.Load() }
 
-// Malformed is the number of envelopes from the Hub that were none. Of several that stand together behind one whose
-// length makes no sense, none can be found: they count as one.
+// Malformed returns the number of invalid envelopes from the Hub. If the length of an envelope is invalid, those
+// after it in the same message cannot be found, and all of them count as one.
 func (l *Local) Malformed() uint64 { return l.malformed.Load() }
 
 func (l *Local) message(e Envelope) error {
@@ -87,7 +87,7 @@ func (l *Local) message(e Envelope) error {
 		return err
 	}
 	err := l.send(e)
-	l.sent.Add(1) // not before: a fence between the two would seem to cover it
+	l.sent.Add(1) // not before Send, or a fence in between would seem to cover the message
 	return err
 }
 
@@ -105,8 +105,8 @@ func (l *Local) send(e Envelope) error {
 	return nil
 }
 
-// Receive delivers a message from the Hub: one or more envelopes. Calls must not overlap, and their order is the order
-// of delivery. It writes into m, and is done with it when it returns. What is no envelope is counted and left out.
+// Receive delivers a message from the Hub, which is one or more envelopes. Calls must not overlap; their order is the
+// order of delivery. Receive modifies m, and does not keep it. Invalid envelopes are counted and skipped.
 func (l *Local) Receive(m []byte) {
 	for len(m) > 0 {
 		e, topic, n, err := parse(m)
@@ -137,16 +137,17 @@ func (l *Local) Receive(m []byte) {
 			l.skip(e.Seq)
 			l.reach(e.Seq)
 			l.deliver(e)
-		default: // only workers say the others
+		default: // only workers send the others
 			l.malformed.Add(1)
 		}
 		m = m[n:]
 	}
 }
 
-// Redirect delivers messages to connections that came from this worker's predecessor instead of the Hub: one or more
-// envelopes, as AppendEnvelope makes them of what that one was given to deliver. They are treated as in Receive, whose
-// calls those of Redirect must not overlap; but what is not for one connection is counted as malformed.
+// Redirect delivers messages to connections that come from this worker's predecessor instead of the Hub: one or more
+// envelopes, as AppendEnvelope encodes those that the predecessor's Deliver received. It treats them as Receive does,
+// except that envelopes that are not for a single connection count as malformed. Calls must not overlap with each other
+// or with those of Receive.
 func (l *Local) Redirect(m []byte) {
 	for len(m) > 0 {
 		e, _, n, err := parse(m)
@@ -159,9 +160,9 @@ func (l *Local) Redirect(m []byte) {
 	}
 }
 
-// direct delivers a directed message, of which b is the form, or sends it back to the Hub.
+// direct delivers a directed message, or bounces it to the Hub. b is its encoding.
 func (l *Local) direct(e Envelope, b []byte) {
-	e.Seq = 0 // the Hub's mark, which is nobody else's business
+	e.Seq = 0 // the Hub's mark, which has no meaning for Deliver
 	if l.deliver(e) || e.flags&flagFlood != 0 {
 		return
 	}
@@ -172,8 +173,8 @@ func (l *Local) direct(e Envelope, b []byte) {
 	l.sent.Add(1)
 }
 
-// skip delivers a Gap if publications up to seq have not come, and nobody has told so: they were lost with a Hub that
-// was replaced, with an envelope that made no sense, or by a release that tells of no gaps.
+// skip delivers a Gap if publications up to seq are missing without a Gap from the Hub: they were lost with a Hub
+// that was replaced or with an invalid envelope, or the Hub is of a release that does not send gaps.
 func (l *Local) skip(seq uint64) {
 	if position := l.position.Load(); l.heard && seq > position {
 		l.deliver(Envelope{Kind: Gap, Seq: seq, Conn: seq - position})
@@ -181,7 +182,7 @@ func (l *Local) skip(seq uint64) {
 	}
 }
 
-// reach raises the position. Only Receive does.
+// reach raises the position. It is called by Receive only.
 func (l *Local) reach(seq uint64) {
 	l.heard = true
 	if seq > l.position.Load() {

@@ -1,20 +1,20 @@
 package broker
 
-// MaxOwed bounds the closes that the Hub keeps for a worker whose link does not take them, in bytes with their headers.
-// What is more is dropped and counted.
+// MaxOwed is the size of the closes that the Hub keeps for a worker whose link does not take them, in bytes with their
+// headers. Closes beyond it are dropped and counted.
 const MaxOwed = 256 << 10
 
-// owed is what a worker has not got because its link was full, and gets as soon as there is room: what it has missed of
-// publications, and closes of connections, which must not stay open. The zero value is nothing.
+// owed is what a worker's link could not take and gets as soon as it has room: the gaps in its publications, and
+// closes, which must not be lost because a connection would stay open. The zero value is nothing.
 type owed struct {
 	gap    gap
-	closes []byte // in order
-	count  uint64 // of closes
+	closes []byte // encoded, in order
+	count  uint64 // number of closes
 }
 
 func (o *owed) empty() bool { return o.gap.all.count == 0 && o.count == 0 }
 
-// append appends all of it.
+// append appends the gaps and the closes.
 func (o *owed) append(dst []byte) []byte {
 	if o.gap.all.count > 0 {
 		dst = o.gap.append(dst)
@@ -22,7 +22,7 @@ func (o *owed) append(dst []byte) []byte {
 	return append(dst, o.closes...)
 }
 
-// keep keeps a close. It reports false for anything else, and if there are too many.
+// keep keeps a close. It reports false for any other envelope, and if there are too many closes.
 func (o *owed) keep(b []byte) bool {
 	if Kind(b[kindAt]) != Close || len(o.closes)+len(b) > MaxOwed {
 		return false
@@ -32,11 +32,11 @@ func (o *owed) keep(b []byte) bool {
 	return true
 }
 
-// put queues an envelope for the worker, behind what it is owed, and reports whether the link has taken it. A close
-// that it has not taken is owed. The Hub's lock is held.
+// put sends an envelope to the worker, after what it is owed, and reports whether the link has taken it. A close that
+// was not taken is owed. The Hub's lock must be held.
 func (p *Port) put(b []byte) bool {
 	m := b
-	if !p.owed.empty() { // both or none: or each message that finds no room would make a gap of its own
+	if !p.owed.empty() { // send both or none, or each message that is refused would cause a gap of its own
 		m = append(p.owed.append(nil), b...)
 	}
 	if p.link.Send(m) != nil {
@@ -50,8 +50,8 @@ func (p *Port) put(b []byte) bool {
 	return true
 }
 
-// Flush sends the worker what it is owed, if its link has room for that by now. Call it when the link has room again;
-// whatever is sent to the worker does the same first.
+// Flush sends the worker what it is owed, if its link has room. Call it when the link has room again. Every message
+// to the worker does the same first.
 func (p *Port) Flush() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
@@ -61,10 +61,10 @@ func (p *Port) Flush() {
 	}
 }
 
-// passOn routes the closes that a worker is owed and that has ended again: its connections may live elsewhere.
+// passOn routes the closes again that an ended worker was owed: their connections may live elsewhere.
 func (h *Hub) passOn(closes []byte) {
 	for e, b := range directed(closes) {
-		if e.flags&flagFlood == 0 { // else the others were asked, too
+		if e.flags&flagFlood == 0 { // otherwise all workers have received it
 			h.direct(e.Conn, b)
 		}
 	}

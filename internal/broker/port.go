@@ -2,30 +2,30 @@ package broker
 
 import "slices"
 
-// Port is the Hub's side of one worker. Several may be of the same slot: while a worker is replaced, both hear all
-// publications, and messages to a connection go to the one that leads the slot. Any goroutine.
+// Port is the Hub's side of one worker. A slot may have several: while a worker is being replaced, both receive all
+// publications, and messages to connections go to the one that leads the slot. It is safe for concurrent use.
 type Port struct {
 	hub  *Hub
 	slot *slot
-	mark uint64 // tells it from all others that there are, were or will be
+	mark uint64 // unique among all ports of the machine, ever
 	link Link
 	gone bool // detached
 	owed owed
 }
 
-// slot is the place of a worker and of those that come after it.
+// slot is the place of a worker and of its successors.
 type slot struct {
 	slotCounts
 	number int
-	ports  []*Port // the latest last
+	ports  []*Port // in the order of Attach
 	leader *Port   // nil if there are no ports
 	hold   bool
-	held   []byte // directed messages, in order; none unless hold
+	held   []byte // directed messages, in order; empty unless hold is set
 }
 
-// Attach passes messages to a worker in a slot from now on: all publications and, if it is the slot's only one,
-// messages to the slot's connections. Others take those over with Port.Lead. The first envelope for l is a Position:
-// the worker hears the publications after that number. l may be called before Attach returns.
+// Attach adds a worker to a slot. From now on it receives all publications and, if it is the only worker of the slot,
+// the messages to the slot's connections. Another worker takes those over with Port.Lead. The first envelope for l is
+// a Position: the worker receives the publications after that number. l may be called before Attach returns.
 func (h *Hub) Attach(slot int, l Link) *Port {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -41,7 +41,7 @@ func (h *Hub) Attach(slot int, l Link) *Port {
 	return p
 }
 
-// slot finds a slot or makes it.
+// slot returns the slot with a number, and makes it if necessary.
 func (h *Hub) slot(number int) *slot {
 	s, ok := h.slots[number]
 	if !ok {
@@ -51,17 +51,18 @@ func (h *Hub) slot(number int) *slot {
 	return s
 }
 
-// Receive passes on a message from the worker: one or more envelopes. It writes their numbers into m. What is no
-// envelope is counted and left out. Messages of one worker must come in order; those of several may come at once, and
-// envelopes of one may find those of another between them. What comes after Detach is passed on, too, but not answered.
+// Receive passes on a message from the worker, which is one or more envelopes. It writes their numbers into m.
+// Invalid envelopes are counted and skipped. The messages of one worker must be passed in order. Those of several
+// workers may be passed concurrently; their envelopes may then be interleaved. After Detach, messages are still
+// passed on, but not answered.
 func (p *Port) Receive(m []byte) {
 	for len(m) > 0 {
 		m = m[p.hub.pass(p, m):]
 	}
 }
 
-// Hold holds messages to the connections of the port's slot in the Hub, in order, until Resume or Lead. What is more
-// than MaxHeld is dropped and counted. It does nothing after Detach.
+// Hold makes the Hub hold messages to the connections of the port's slot, in order, until Resume or Lead. Messages
+// beyond MaxHeld are dropped and counted. Hold does nothing after Detach.
 func (p *Port) Hold() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
@@ -70,9 +71,9 @@ func (p *Port) Hold() {
 	}
 }
 
-// Lead makes the port the one of its slot that messages to connections go to. Those that were held go first, each to
-// where its connection lives now: if that is another slot that holds, they stay held there. It does nothing after
-// Detach.
+// Lead makes the port the leader of its slot: messages to connections go to it. Messages that were held are sent
+// first, each to where its connection lives now; if that is another slot that holds, they are held there. Lead does
+// nothing after Detach.
 func (p *Port) Lead() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
@@ -83,7 +84,7 @@ func (p *Port) Lead() {
 	p.hub.release(p.slot)
 }
 
-// Resume ends Hold, and leaves the slot to the port that leads it. It does nothing after Detach.
+// Resume ends Hold without changing the leader. It does nothing after Detach.
 func (p *Port) Resume() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
@@ -92,9 +93,10 @@ func (p *Port) Resume() {
 	}
 }
 
-// Detach ends what Attach began. If the port led its slot, the latest of the others there leads now, as if by Lead. If
-// there is no other, all that the Hub knew to live in this slot is forgotten, and what was held goes wherever messages
-// go whose worker is not there, as closes do that the worker has not got. It does nothing the second time.
+// Detach removes the worker. If it led its slot, the last worker that was attached to the slot leads now, as after
+// Lead. If there is none, the Hub removes its records of connections that live in the slot, and routes the messages
+// that were held as it does for a slot without a worker. It does the same with closes that the worker was owed. A
+// second call does nothing.
 func (p *Port) Detach() {
 	h, s := p.hub, p.slot
 	h.mu.Lock()

@@ -9,15 +9,15 @@ import (
 	"slices"
 )
 
-// ErrState says that bytes are no state of a Hub.
+// ErrState is returned if bytes are not a valid state of a Hub.
 var ErrState = errors.New("broker: bad state")
 
-// The state of a Hub: version (4), then numbers of 8 bytes: those of totals, the count of slots, of each slot its
-// number, its counters, the length of what it holds, and that itself; the count of connections that are away, of each
-// its id and slot. Slots and connections ascend. Little-endian.
+// The state of a Hub, little-endian: version (4), and then numbers of 8 bytes: those of totals; the number of slots
+// and, for each, its number, its counters, and the length of the messages that it holds, which follow; the number of
+// connections that are away and, for each, its id and its slot. Slots and connections are in ascending order.
 const stateVersion = 1
 
-// totals are the numbers of the state that belong to no slot.
+// totals returns the numbers of the state that do not belong to a slot.
 func (h *Hub) totals() []*uint64 {
 	c := &h.count
 	return []*uint64{
@@ -25,8 +25,8 @@ func (h *Hub) totals() []*uint64 {
 	}
 }
 
-// AppendState appends what a Hub in the place of this one must know: its counters, what it holds, and where connections
-// live. It returns the result. For a primary that replaces itself while the workers live on.
+// AppendState appends the state of the Hub to dst and returns the result: its counters, the messages that it holds, and
+// where connections live. A primary that replaces its program while the workers continue passes it to LoadState.
 func (h *Hub) AppendState(dst []byte) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,9 +50,9 @@ func (h *Hub) AppendState(dst []byte) []byte {
 	return dst
 }
 
-// LoadState makes this Hub continue where the one stopped of which b is the state. It comes before any Attach. Slots
-// for which messages were held hold on until one of their ports leads. It fails with ErrState; then nothing has
-// changed.
+// LoadState makes this Hub continue with the state b of another one. It must be called before Attach. Slots with
+// messages that were held hold messages until Port.Lead of one of their ports. On an error, which is ErrState,
+// nothing has changed.
 func (h *Hub) LoadState(b []byte) error {
 	r := stateReader{rest: b}
 	if v := r.bytes(4); r.err != nil || binary.LittleEndian.Uint32(v) != stateVersion {
@@ -79,7 +79,7 @@ func (h *Hub) LoadState(b []byte) error {
 	return nil
 }
 
-// stateReader reads a state. After its first error all numbers are 0.
+// stateReader reads a state. After its first error it returns zero for everything.
 type stateReader struct {
 	rest []byte
 	err  error
@@ -90,7 +90,7 @@ func (r *stateReader) fail(format string, args ...any) {
 	r.rest = nil
 }
 
-// bytes is what comes next, nil if it is cut off.
+// bytes returns the next n bytes; nil if there are fewer.
 func (r *stateReader) bytes(n uint64) []byte {
 	if n > uint64(len(r.rest)) {
 		r.fail("cut off")
@@ -139,7 +139,7 @@ func (r *stateReader) slots(h *Hub) {
 	}
 }
 
-// hold makes a slot hold messages of an earlier Hub.
+// hold makes a slot hold the messages of another Hub.
 func (h *Hub) hold(s *slot, held []byte) error {
 	if len(held) > MaxHeld {
 		return fmt.Errorf("%d bytes are held", len(held))

@@ -1,37 +1,37 @@
 package broker
 
-// HubStats is what a Hub has done since it was made. Counters only grow.
+// HubStats are the counters of a Hub. They only grow.
 type HubStats struct {
-	// Published counts publications: it is the last one's number.
+	// Published counts publications. It is also the number of the last one.
 	Published uint64
 	// Directed counts messages to one connection, each once.
 	Directed uint64
-	// Bounced counts directed messages that came back, because the worker that was asked first did not have the
+	// Bounced counts directed messages that came back because the worker that received them first did not have the
 	// connection.
 	Bounced uint64
-	// Flooded counts directed messages that were passed to all workers: those that came back, and those whose first
-	// worker is not there. Whether anybody had the connection is not known here.
+	// Flooded counts directed messages that were sent to all workers: those that came back, and those whose slot has no
+	// worker. Whether any worker had the connection is not known.
 	Flooded uint64
-	// Unroutable counts those among Flooded for which there was no worker to ask.
+	// Unroutable counts those of Flooded that could not be sent to any worker.
 	Unroutable uint64
-	// HeldFull counts directed messages that were dropped because their slot held too many. They are among Dropped, too.
+	// HeldFull counts directed messages that were dropped because their slot held too many. Dropped includes them.
 	HeldFull uint64
-	// AwayFull counts connections whose place the Hub did not note because it knows of too many. Their messages reach
-	// them by way of the worker where they began.
+	// AwayFull counts connections whose slot the Hub did not record because it had too many records. Their messages are
+	// bounced by the worker where they began.
 	AwayFull uint64
-	// Malformed counts, by slot, what a worker sent that was no envelope: a fault of this program or of its versions.
+	// Malformed counts, by slot, invalid envelopes from workers: a fault of this program, or of a version of it.
 	Malformed map[int]uint64
 	// Delivered counts, by slot, the envelopes that a worker's link took.
 	Delivered map[int]uint64
-	// Dropped counts, by slot, the envelopes that a worker missed because its link did not take them, or because
-	// the slot held too many. A close that the worker gets later is not among them.
+	// Dropped counts, by slot, the envelopes that a worker missed because its link did not take them, or because the
+	// slot held too many. It does not include closes that the worker receives later.
 	Dropped map[int]uint64
 }
 
-// counts are those of HubStats that are not of one slot.
+// counts are the counters of HubStats that are not of a slot.
 type counts struct{ published, directed, bounced, flooded, unroutable, heldFull, awayFull uint64 }
 
-// slotCounts are those of all workers that a slot has had.
+// slotCounts are the counters of all workers that a slot has had.
 type slotCounts struct{ delivered, dropped, malformed uint64 }
 
 // Stats returns a snapshot.

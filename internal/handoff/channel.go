@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// maxFrame is the longest payload: a batch of one connection with all that it may have waiting.
+	// maxFrame is the longest payload in bytes: a batch of one connection with the most output that may be queued.
 	maxFrame = 512 << 20
-	// maxQueued is the number of bytes of forwarded messages that may wait for the other worker.
+	// maxQueued is the number of bytes in the queue beyond which forwarded messages are dropped.
 	maxQueued = 64 << 20
-	// maxTries and retryAfter bound the wait for room for descriptors in the kernel: 5 s.
+	// maxTries and retryAfter limit the wait for room for descriptors in the kernel to 5 s.
 	maxTries   = 500
 	retryAfter = 10 * time.Millisecond
 )
 
-// channel is the socketpair: a goroutine that writes what is queued, one that reads.
+// channel is one end of the socketpair, with a goroutine that writes what is queued and one that reads.
 type channel struct {
 	conn   *fdpass.Conn
-	failed func(error)   // told once by the writer
-	lost   atomic.Uint64 // forwarded messages that found the queue full
+	failed func(error)   // called once by the writer, if it fails
+	lost   atomic.Uint64 // forwarded messages that were dropped because the queue was full
 
-	writing sync.Mutex // held while a frame is written: a frame with descriptors may take two calls
+	writing sync.Mutex // held while a frame is written; a frame with descriptors may take two system calls
 
 	mu      sync.Mutex
 	work    sync.Cond
@@ -43,8 +43,8 @@ type outgoing struct {
 	fds   []int
 }
 
-// open makes a channel of a Unix socket, which is closed. receive is called by one goroutine with each frame, and with
-// nil and an error at the end.
+// open returns a channel over a Unix socket, and closes f, of which it uses a duplicate. One goroutine calls receive
+// with each frame and, at the end, with nil and an error.
 func open(f *os.File, receive func(fr *fdpass.Frame, err error), failed func(error)) (*channel, error) {
 	conn, err := fdpass.NewConn(f, maxFrame)
 	if err != nil {
@@ -52,8 +52,8 @@ func open(f *os.File, receive func(fr *fdpass.Frame, err error), failed func(err
 	}
 	c := &channel{conn: conn, failed: failed, wrote: make(chan struct{})}
 	c.work.L = &c.mu
-	go c.write()       // ends with finish, close, or the peer
-	go c.read(receive) // ends with close or the peer
+	go c.write()       // ends with finish, close, or when the other side closes
+	go c.read(receive) // ends with close, or when the other side closes
 	return c, nil
 }
 
@@ -72,8 +72,8 @@ func (c *channel) read(receive func(*fdpass.Frame, error)) {
 	}
 }
 
-// send queues a frame. Descriptors must stay open until it was answered. It reports false, for a forwarded message
-// only, if the queue is full.
+// send queues a frame. Descriptors must stay open until the other side has answered. It reports false if the queue is
+// full, which happens to forwarded messages only.
 func (c *channel) send(kind byte, payload []byte, fds []int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +88,7 @@ func (c *channel) send(kind byte, payload []byte, fds []int) bool {
 	return true
 }
 
-// sendNow writes a small frame before it returns: the other side can read it then, whatever happens to this process.
+// sendNow writes a small frame before it returns. The other side can read it even if this process dies.
 func (c *channel) sendNow(kind byte, payload []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -107,7 +107,7 @@ func (c *channel) write() {
 		}
 		if len(c.queue) == 0 {
 			c.mu.Unlock()
-			_ = c.conn.CloseWrite() // it may be closed altogether
+			_ = c.conn.CloseWrite() // fails if the socket is closed
 			return
 		}
 		o := c.queue[0]
@@ -117,7 +117,7 @@ func (c *channel) write() {
 		c.mu.Unlock()
 		if err := c.writeOne(o); err != nil {
 			c.finish()
-			c.failed(err) // if the other side is gone, the reader finds that, too
+			c.failed(err) // if the other side has closed, the reader gets an error, too
 			return
 		}
 	}
@@ -129,7 +129,7 @@ func (c *channel) writeOne(o outgoing) error {
 	if o.fds == nil {
 		return c.conn.Write(o.frame)
 	}
-	// Too many descriptors of this user are under way, those of other programs included: that passes.
+	// ETOOMANYREFS: too many descriptors of this user, including other programs, are in transit. It is temporary.
 	err := c.conn.WriteFDs(o.frame, o.fds)
 	for tries := 0; errors.Is(err, syscall.ETOOMANYREFS) && tries < maxTries; tries++ {
 		time.Sleep(retryAfter)
@@ -138,7 +138,7 @@ func (c *channel) writeOne(o outgoing) error {
 	return err
 }
 
-// finish writes what is queued, and then tells the other side that nothing follows.
+// finish writes what is queued and then shuts down the sending direction. It does not wait for that.
 func (c *channel) finish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,13 +146,13 @@ func (c *channel) finish() {
 	c.work.Signal()
 }
 
-// close ends the channel at once.
+// close closes the channel at once.
 func (c *channel) close() {
 	c.finish()
 	_ = c.conn.Close()
 }
 
-// ended turns the end of a channel into the error that tells of it.
+// ended returns the error for a channel that has ended.
 func ended(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errBroken

@@ -15,63 +15,63 @@ import (
 )
 
 const (
-	// batchSize is the number of connections that travel together: more would not be faster.
+	// batchSize is the number of connections in a batch. Larger batches are not faster.
 	batchSize = 64
-	// window is the number of batches under way. The kernel counts descriptors under way against the user's limit of
-	// open files, and slows senders down beyond some: keep BatchSize × window at 256 or below.
+	// window is the number of batches that may be in transit. The kernel counts descriptors in transit against the
+	// user's limit of open files, and slows down senders that have many: batchSize × window must not exceed 256.
 	window = 3
-	// defaultStall is how long nothing may be answered before the other worker counts as stuck.
+	// defaultStall is how long the other worker may not answer before it is considered stuck.
 	defaultStall = 10 * time.Second
 )
 
-// role is what a side does at present.
+// role is the state of one side.
 type role uint8
 
 const (
-	roleGreeting role = iota // HELLO is under way
-	roleSyncing              // the giver hears what the taker does not keep
+	roleGreeting role = iota // waits for HELLO
+	roleSyncing              // the giver waits for publications that the taker has not recorded
 	roleGiving
 	roleTaking
-	roleEnding    // END is under way
+	roleEnding    // END was sent
 	roleReverting // REVERT was sent: what has moved comes back
-	roleSettling  // all is done but LAST
+	roleSettling  // everything is done except LAST
 	roleDone
 )
 
-// Outcome is how a move has ended.
+// Outcome is the result of a move.
 type Outcome struct {
 	Moved    int // connections that have a new owner
 	Returned int // of those, the ones that came back
 	Staying  int // connections that cannot move
 	Err      error
-	Bytes    int           // of the states that were given
-	Freeze   time.Duration // the longest time that a connection was frozen, as the taker saw it
+	Bytes    int           // size of the states that were sent
+	Freeze   time.Duration // the longest time for which a connection was frozen, measured by the taker
 }
 
-// Options tell an End what to do. Giver and taker have the same.
+// Options are the options of one side of a move.
 type Options struct {
-	Hello Hello // Position and FreeFDs are filled in
-	// Count is the number of connections to move; negative is all of them, which reverts if it cannot be completed.
+	Hello Hello // Position and FreeFDs are set by the package
+	// Count is the number of connections to move. If it is negative, all of them move, or the move is reverted.
 	Count int
-	// Stall is how long the other side may leave a batch unanswered. 0 is DefaultStall.
+	// Stall is how long the other side may take to answer a batch. 0 is 10 s.
 	Stall time.Duration
-	// Now is the clock, in ns, that all processes of this machine share.
+	// Now returns the time in ns, from a clock that all processes of this machine share.
 	Now func() int64
-	// Given is called once at the giver: all that can move has moved, or the move has failed and what could come back
-	// is back. After a success Settle must follow.
+	// Given is called once at the giver: either everything that can move has moved, or the move has failed and
+	// everything that could come back is back. After a success, the giver must call Settle.
 	Given func(Outcome)
-	// Taken is called once at the taker, after LAST or at a failure.
+	// Taken is called once at the taker, after LAST or a failure.
 	Taken func(Outcome)
-	// Stuck is called at the giver when the other side answers nothing, not even REVERT: it must be ended by force, so
-	// that what is under way may thaw.
+	// Stuck is called at the giver when the other side does not even answer REVERT. The other side must be killed, so
+	// that the batches in transit can thaw.
 	Stuck func()
 }
 
-// parcel is a batch under way.
+// parcel is a batch in transit.
 type parcel struct {
 	number uint32
 	batch  Batch
-	cargo  BatchData
+	data   BatchData
 	frozen int64
 	sent   bool
 }
@@ -86,26 +86,26 @@ type End struct {
 
 	peer     Hello
 	number   uint32
-	flight   []parcel
-	budget   int // connections that may still be frozen; negative is no limit
+	flight   []parcel // in transit, the oldest first
+	budget   int      // connections that may still be frozen; negative is no limit
 	failure  error
-	refusing bool // the taker has refused a batch: those behind it are refused, too
-	confused bool // the other side sent what makes no sense while batches were under way
-	crossed  bool // GOT came after REVERT was sent
-	returned bool // END came after REVERT was sent
-	progress int64
-	warned   bool
+	refusing bool  // the taker has refused a batch, and refuses those after it, too
+	confused bool  // the other side sent a malformed frame while batches were in transit
+	crossed  bool  // GOT arrived after REVERT was sent
+	returned bool  // END arrived after REVERT was sent
+	progress int64 // time of the last progress
+	warned   bool  // the other side has stalled once
 	out      Outcome
 
-	gone map[uint64]struct{} // connections that the other side has
-	held map[uint64][][]byte // messages for connections under way
-	// back are the connections that have come back. Until LAST, messages that the other side still forwards go first:
-	// the others are held.
+	gone map[uint64]struct{} // connections that the other side owns
+	held map[uint64][][]byte // messages for connections in transit, and for those in back
+	// back are the connections that have come back. Until LAST, messages that the other side forwards are delivered
+	// first, and the others are held.
 	back    map[uint64]bool
 	passing bool // a message that the other side has forwarded is being delivered
 }
 
-// Give begins to move connections of h over a socketpair, which it owns from here on, even if it fails.
+// Give starts to move connections of h over a socketpair. It takes over f, even if it fails.
 func Give(h Host, f *os.File, opt Options) (*End, error) {
 	e, err := newEnd(h, f, opt)
 	if err != nil {
@@ -116,7 +116,7 @@ func Give(h Host, f *os.File, opt Options) (*End, error) {
 	return e, nil
 }
 
-// Take gets ready for connections that come over a socketpair, which it owns from here on, even if it fails.
+// Take prepares for connections that arrive over a socketpair. It takes over f, even if it fails.
 func Take(h Host, f *os.File, opt Options) (*End, error) { return newEnd(h, f, opt) }
 
 func newEnd(h Host, f *os.File, opt Options) (*End, error) {
@@ -134,16 +134,17 @@ func newEnd(h Host, f *os.File, opt Options) (*End, error) {
 	return e, nil
 }
 
+// hello sends HELLO.
 func (e *End) hello() {
 	h := e.opt.Hello
 	h.Position = e.host.Position()
-	if !e.gave { // the giver needs none
+	if !e.gave { // the giver opens no descriptors
 		h.FreeFDs = uint32(min(max(e.host.FreeFDs(), 0), math.MaxInt32))
 	}
 	e.ch.send(kindHello, h.append(nil), nil)
 }
 
-// receive brings a frame to the loop. On the reading goroutine.
+// receive handles a frame on the loop. It is called on the reading goroutine.
 func (e *End) receive(fr *fdpass.Frame, err error) {
 	posted := e.host.Post(func() {
 		if err != nil {
@@ -164,10 +165,10 @@ func (e *End) receive(fr *fdpass.Frame, err error) {
 	}
 }
 
-// unwritten tells the loop that a frame could not be written. On the writing goroutine.
+// unwritten handles a failure of the writer on the loop. It is called on the writing goroutine.
 func (e *End) unwritten(err error) {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		return // the reader finds that, too
+		return // the reader gets an error, too
 	}
 	e.host.Post(func() {
 		if e.role != roleDone {
@@ -176,8 +177,8 @@ func (e *End) unwritten(err error) {
 	})
 }
 
-// confuse ends the move because a frame makes no sense. The other side may own what is under way, or may yet take it,
-// so that thaws only when the other side is gone.
+// confuse ends the move because of a malformed frame. The other side may own the batches in transit, or may still take
+// them, so they thaw only when the other side has closed the channel.
 func (e *End) confuse(err error) {
 	if e.failure == nil {
 		e.failure = err
@@ -194,7 +195,7 @@ func (e *End) confuse(err error) {
 	e.confused = true
 }
 
-// handle acts on a frame. After an error the channel is of no further use, but for answers.
+// handle handles a frame. After an error only answers are accepted.
 func (e *End) handle(fr *fdpass.Frame) error {
 	if e.role == roleDone || e.confused && fr.Kind != kindAck && fr.Kind != kindNack {
 		return errFrame
@@ -227,8 +228,8 @@ func (e *End) handle(fr *fdpass.Frame) error {
 	return nil
 }
 
-// Forward brings a message to a connection that has left, or is about to. It reports false if this move knows nothing
-// of the connection, or has ended. m is copied.
+// Forward forwards a message to a connection that has left or is about to. It reports false if the connection is not
+// part of this move, or if the move has ended. It copies m.
 func (e *End) Forward(id uint64, m []byte) bool {
 	if e.role == roleDone {
 		return false
@@ -238,7 +239,7 @@ func (e *End) Forward(id uint64, m []byte) bool {
 		return true
 	}
 	if e.passing && e.back[id] {
-		return false // it comes from the other side, in front of those that wait here
+		return false // it comes from the other side: deliver it before the messages that wait here
 	}
 	if list, ok := e.held[id]; ok {
 		e.held[id] = append(list, slices.Clone(m))
@@ -247,10 +248,10 @@ func (e *End) Forward(id uint64, m []byte) bool {
 	return false
 }
 
-// Holds says whether a message for a connection must go to Forward although the connection is here.
+// Holds reports whether messages for a connection must be passed to Forward although the connection is here.
 func (e *End) Holds(id uint64) bool { return !e.passing && e.back[id] }
 
-// settleBack delivers what was held for connections that have come back.
+// settleBack delivers the messages that were held for connections that have come back.
 func (e *End) settleBack() {
 	back := e.back
 	e.back = nil
@@ -263,17 +264,17 @@ func (e *End) settleBack() {
 	}
 }
 
-// Lost is the number of forwarded messages that were given up because too many waited.
+// Lost returns the number of forwarded messages that were dropped because the queue was full.
 func (e *End) Lost() uint64 { return e.ch.lost.Load() }
 
-// Moved is the number of connections that have a new owner so far, and how many are here still.
+// Moved returns how many connections have a new owner and how many are still here.
 func (e *End) Moved() (moved, left int) { return e.out.Moved, e.host.Load() }
 
-// Resume goes on with freezing: a connection has become ready.
+// Resume continues to freeze connections. Call it when a connection has become ready.
 func (e *End) Resume() { e.pump() }
 
-// Settle says that no further message for those that have left will come to the giver: the last ones are forwarded, and
-// the channel ends.
+// Settle ends the move at the giver: no more messages for connections that have left will reach it. It forwards the
+// last ones and closes the channel.
 func (e *End) Settle() {
 	if !e.gave || e.role != roleSettling {
 		return
@@ -284,7 +285,7 @@ func (e *End) Settle() {
 	e.host.StopRecording()
 }
 
-// Tick looks at the time. Call it about once a second.
+// Tick checks for a stall. Call it about once a second.
 func (e *End) Tick() {
 	waiting := len(e.flight) > 0 && e.flight[0].sent
 	switch e.role {
@@ -305,7 +306,7 @@ func (e *End) Tick() {
 	}
 	e.progress = e.opt.Now()
 	switch {
-	case !e.gave: // the one that returns connections is not the judge
+	case !e.gave: // only the side that began as the giver reports a stall
 	case e.role == roleReverting || e.role == roleGreeting || e.warned || e.confused:
 		if e.failure == nil {
 			e.failure = errStalled
@@ -317,7 +318,7 @@ func (e *End) Tick() {
 	}
 }
 
-// close ends this side's part.
+// close ends this side of the move.
 func (e *End) close(err error) {
 	if e.role == roleDone {
 		return
@@ -331,7 +332,7 @@ func (e *End) close(err error) {
 	e.settleBack()
 	e.host.StopRecording()
 	switch {
-	case settled: // it was told
+	case settled: // Given was called
 	case e.gave:
 		e.opt.Given(e.out)
 	default:
@@ -339,7 +340,7 @@ func (e *End) close(err error) {
 	}
 }
 
-// broken ends the move because the other side is gone: what was under way goes on here.
+// broken ends the move because the other side has closed the channel: batches in transit continue here.
 func (e *End) broken(err error) {
 	if e.role == roleDone {
 		return
@@ -348,12 +349,13 @@ func (e *End) broken(err error) {
 		err = e.failure
 	}
 	e.thawAll()
-	if e.role == roleGiving { // in the other roles nothing has departed, or Stay was called
+	if e.role == roleGiving { // in the other roles Depart was not called, or Stay was
 		e.out.Staying = e.host.Stay()
 	}
 	e.close(err)
 }
 
+// number parses the number of a batch and returns the rest.
 func number(b []byte) (uint32, []byte, error) {
 	if len(b) < 4 {
 		return 0, nil, errFrame

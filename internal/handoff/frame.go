@@ -10,9 +10,9 @@ import (
 // The kinds of frames.
 const (
 	kindHello   byte = iota + 1
-	kindBatch        // number (4), position (8), time of the freeze (8), states; sockets beside it
-	kindAck          // number
-	kindNack         // number, reason
+	kindBatch        // number (4), position (8), time of the freeze (8), states + the sockets
+	kindAck          // number (4)
+	kindNack         // number (4), reason
 	kindForward      // message
 	kindEnd          // number of connections (8)
 	kindGot
@@ -20,30 +20,30 @@ const (
 	kindLast
 )
 
-// protocol is the version of these frames. Later ones must speak earlier ones, too.
+// protocol is the version of these frames. A later version must also support the earlier ones.
 const protocol = 1
 
-// Errors that callers branch on.
+// The errors of a move.
 var (
-	// errVersion says that the two builds have no version in common.
+	// errVersion: the two builds have no version in common.
 	errVersion = errors.New("handoff: no common version")
-	// errRoom says that the other worker has too few free descriptors.
+	// errRoom: the other worker has too few free descriptors.
 	errRoom = errors.New("handoff: too few free descriptors")
-	// errRefused says that the other worker has refused connections.
+	// errRefused: the other worker has refused connections.
 	errRefused = errors.New("handoff: refused")
-	// errStalled says that the other worker has not answered for too long.
+	// errStalled: the other worker has not answered for too long.
 	errStalled = errors.New("handoff: no progress")
-	// errBroken says that the other worker is gone.
+	// errBroken: the other worker has closed the channel or died.
 	errBroken = errors.New("handoff: the other worker is gone")
-	// errFrame says that the other worker sent what makes no sense.
+	// errFrame: the other worker sent a malformed or unexpected frame.
 	errFrame = errors.New("handoff: bad frame")
 )
 
-// Hello is what both sides say first.
+// Hello is the first frame of both sides.
 type Hello struct {
 	StateMin, StateMax uint16 // versions of connection states
 	FreeFDs            uint32
-	Position           uint64 // publications after this one are kept for those that arrive
+	Position           uint64 // publications after this one are kept for arrivals
 	Build              string
 }
 
@@ -56,7 +56,7 @@ func (h Hello) append(dst []byte) []byte {
 	return append(dst, h.Build...)
 }
 
-// parseHello reads a Hello. What later versions append to it would be part of Build: they must not.
+// parseHello parses a Hello. Build is its last field, so later versions cannot append others.
 func parseHello(b []byte) (h Hello, err error) {
 	if len(b) < 18 {
 		return h, fmt.Errorf("%w: hello of %d bytes", errFrame, len(b))
@@ -70,7 +70,7 @@ func parseHello(b []byte) (h Hello, err error) {
 	}, nil
 }
 
-// common is the version of states that both sides know.
+// common returns the latest version of states that both sides know.
 func common(a, b Hello) (uint16, error) {
 	v := min(a.StateMax, b.StateMax)
 	if v < a.StateMin || v < b.StateMin {
@@ -80,21 +80,21 @@ func common(a, b Hello) (uint16, error) {
 	return v, nil
 }
 
-func appendBatch(dst []byte, number uint32, frozen int64, c BatchData) []byte {
+func appendBatch(dst []byte, number uint32, frozen int64, d BatchData) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, number)
-	dst = binary.LittleEndian.AppendUint64(dst, c.Position)
+	dst = binary.LittleEndian.AppendUint64(dst, d.Position)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(frozen))
-	return append(dst, c.States...)
+	return append(dst, d.States...)
 }
 
-func parseBatch(b []byte, fds []int) (number uint32, frozen int64, c BatchData, err error) {
+func parseBatch(b []byte, fds []int) (number uint32, frozen int64, d BatchData, err error) {
 	if len(b) < 20 {
-		return 0, 0, c, fmt.Errorf("%w: batch of %d bytes", errFrame, len(b))
+		return 0, 0, d, fmt.Errorf("%w: batch of %d bytes", errFrame, len(b))
 	}
 	at := binary.LittleEndian.Uint64(b[12:])
 	if at > math.MaxInt64 {
-		return 0, 0, c, fmt.Errorf("%w: time of a batch", errFrame)
+		return 0, 0, d, fmt.Errorf("%w: time of a batch", errFrame)
 	}
-	c = BatchData{States: b[20:], FDs: fds, Position: binary.LittleEndian.Uint64(b[4:])}
-	return binary.LittleEndian.Uint32(b), int64(at), c, nil
+	d = BatchData{States: b[20:], FDs: fds, Position: binary.LittleEndian.Uint64(b[4:])}
+	return binary.LittleEndian.Uint32(b), int64(at), d, nil
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// greeted compares the two sides, before anything is frozen.
+// greeted compares the two sides before anything is frozen.
 func (e *End) greeted(b []byte) error {
 	if e.role != roleGreeting {
 		return errFrame
@@ -18,7 +18,7 @@ func (e *End) greeted(b []byte) error {
 	e.peer = h
 	_, err = common(e.opt.Hello, h)
 	if !e.gave {
-		e.hello() // the giver has to see both in any case
+		e.hello() // the giver needs it even if the versions do not match
 		e.failure = err
 		if err == nil {
 			e.role = roleTaking
@@ -30,7 +30,7 @@ func (e *End) greeted(b []byte) error {
 		load = min(load, e.budget)
 	}
 	if err == nil && load > int(h.FreeFDs) {
-		err = fmt.Errorf("%w: %d connections are to move, %d descriptors are free", errRoom, load, h.FreeFDs)
+		err = fmt.Errorf("%w: %d connections to move, %d descriptors free", errRoom, load, h.FreeFDs)
 	}
 	if err != nil {
 		e.ch.close()
@@ -42,7 +42,7 @@ func (e *End) greeted(b []byte) error {
 	return nil
 }
 
-// sync waits until this worker has had all publications that the other one does not keep.
+// sync waits until this worker has received all publications that the other one has not recorded.
 func (e *End) sync() {
 	if e.role != roleSyncing {
 		return
@@ -56,8 +56,8 @@ func (e *End) sync() {
 	e.pump()
 }
 
-// pump freezes one batch and sends it on its way. It comes back in a later turn of the loop, so that the other
-// connections are served meanwhile.
+// pump freezes one batch and sends it. It continues in a later turn of the loop, so that the other connections are
+// served meanwhile.
 func (e *End) pump() {
 	if e.role != roleGiving || e.failure != nil || len(e.flight) >= window {
 		return
@@ -69,9 +69,9 @@ func (e *End) pump() {
 	left := 0
 	if n > 0 {
 		var b Batch
-		var c BatchData
-		if b, c, left = e.host.Freeze(n); b.Len() > 0 {
-			e.dispatch(b, c)
+		var d BatchData
+		if b, d, left = e.host.Freeze(n); b.Len() > 0 {
+			e.dispatch(b, d)
 			e.host.Post(e.pump)
 			return
 		}
@@ -81,16 +81,16 @@ func (e *End) pump() {
 	}
 }
 
-// dispatch sends a batch when all that its connections have said has been passed on.
-func (e *End) dispatch(b Batch, c BatchData) {
+// dispatch sends a batch once everything that its connections have sent has been passed on.
+func (e *End) dispatch(b Batch, d BatchData) {
 	e.number++
 	no := e.number
 	if e.budget > 0 {
 		e.budget -= b.Len()
 	}
-	e.out.Bytes += len(c.States)
+	e.out.Bytes += len(d.States)
 	b.IDs(func(id uint64) { e.held[id] = nil })
-	e.flight = append(e.flight, parcel{number: no, batch: b, cargo: c, frozen: e.opt.Now()})
+	e.flight = append(e.flight, parcel{number: no, batch: b, data: d, frozen: e.opt.Now()})
 	e.host.Fence(func() {
 		for i := range e.flight {
 			if p := &e.flight[i]; p.number == no && !p.sent {
@@ -98,14 +98,14 @@ func (e *End) dispatch(b Batch, c BatchData) {
 					e.progress = e.opt.Now()
 				}
 				p.sent = true
-				e.ch.send(kindBatch, appendBatch(nil, no, p.frozen, p.cargo), p.cargo.FDs)
-				p.cargo.States = nil
+				e.ch.send(kindBatch, appendBatch(nil, no, p.frozen, p.data), p.data.FDs)
+				p.data.States = nil
 			}
 		}
 	})
 }
 
-// answered is the taker's word about the oldest batch.
+// answered handles the taker's answer to the oldest batch.
 func (e *End) answered(taken bool, b []byte) error {
 	no, reason, err := number(b)
 	if err != nil || len(e.flight) == 0 || e.flight[0].number != no || !e.flight[0].sent {
@@ -126,7 +126,7 @@ func (e *End) answered(taken bool, b []byte) error {
 	case e.failure == nil:
 		e.pump()
 	case len(e.flight) > 0:
-	case e.confused: // nothing is under way any more
+	case e.confused: // nothing is in transit any more
 		return e.failure
 	default:
 		e.giveUp()
@@ -134,7 +134,7 @@ func (e *End) answered(taken bool, b []byte) error {
 	return nil
 }
 
-// released hands on what waited for the connections of a batch that has a new owner.
+// released drops a batch that has a new owner and forwards the messages that were held for its connections.
 func (e *End) released(p parcel) {
 	n := p.batch.Len()
 	p.batch.IDs(func(id uint64) {
@@ -153,7 +153,7 @@ func (e *End) released(p parcel) {
 	}
 }
 
-// thaw makes the connections of a batch live here again.
+// thaw puts the connections of a batch back and delivers the messages that were held for them.
 func (e *End) thaw(p parcel) {
 	var waiting [][]byte
 	p.batch.IDs(func(id uint64) {
@@ -174,7 +174,7 @@ func (e *End) thawAll() {
 	}
 }
 
-// fail stops the giving. What is under way is answered still.
+// fail stops giving. Batches in transit are still answered.
 func (e *End) fail(err error) {
 	if e.failure == nil {
 		e.failure = err
@@ -182,16 +182,16 @@ func (e *End) fail(err error) {
 	e.giveUp()
 }
 
-// giveUp ends a move that cannot be completed: a complete one is turned around, a partial one ends where it is.
+// giveUp ends a move that cannot be completed: it reverts a move of all connections, and ends any other.
 func (e *End) giveUp() {
 	e.unsent()
 	switch {
 	case e.role != roleGiving && e.role != roleEnding:
-	case !e.gave: // it cannot return what it has: the other one is as good as gone
+	case !e.gave: // it cannot return what it has: treat the other side as dead
 		e.ch.close()
 		e.broken(e.failure)
 	case e.opt.Count >= 0:
-		if e.role == roleGiving { // once only
+		if e.role == roleGiving { // not a second time
 			e.finish()
 		}
 	default:
@@ -203,7 +203,7 @@ func (e *End) giveUp() {
 	}
 }
 
-// unsent thaws the batches that have not left yet.
+// unsent thaws the batches that were not sent yet.
 func (e *End) unsent() {
 	for len(e.flight) > 0 {
 		last := e.flight[len(e.flight)-1]
@@ -215,23 +215,23 @@ func (e *End) unsent() {
 	}
 }
 
-// finish says that nothing more will be given.
+// finish sends END: nothing more will be given.
 func (e *End) finish() {
 	e.out.Staying = e.host.Stay()
 	e.role, e.progress = roleEnding, e.opt.Now()
 	e.ch.send(kindEnd, binary.LittleEndian.AppendUint64(nil, uint64(e.out.Moved)), nil)
 }
 
-// got is the taker's last word.
+// got handles GOT, the taker's last frame.
 func (e *End) got() error {
 	if e.gave && e.role == roleReverting && !e.crossed && len(e.flight) == 0 {
-		e.crossed = true // it was on its way to meet REVERT
+		e.crossed = true // the taker sent it before it received REVERT
 		return nil
 	}
 	if e.role != roleEnding || len(e.flight) > 0 {
 		return errFrame
 	}
-	if !e.gave { // all is back where it came from
+	if !e.gave { // everything is back at the giver
 		e.ch.send(kindLast, nil, nil)
 		e.close(nil)
 		return nil
@@ -242,14 +242,14 @@ func (e *End) got() error {
 	return nil
 }
 
-// reverted turns the channel around: everything goes back.
+// reverted handles REVERT: everything goes back.
 func (e *End) reverted(why string) error {
 	if e.gave || e.role != roleTaking && e.role != roleSettling {
 		return errFrame
 	}
 	e.failure = nil
 	e.out.Err = errors.New(why)
-	// The other side keeps no publications but those since the move began: this one must have had all before.
+	// The other side has recorded publications only since the move began: this side must have received all before.
 	e.role, e.budget = roleSyncing, -1
 	e.host.Sync(e.sync)
 	return nil

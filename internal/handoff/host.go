@@ -1,66 +1,67 @@
 package handoff
 
-// Batch is connections that are frozen between two events, on their way out.
+// Batch is a group of connections that were frozen between two events and are about to leave.
 type Batch interface {
-	// Len is the number of connections.
+	// Len returns the number of connections.
 	Len() int
-	// IDs calls f with the id of each connection that can be sent to.
+	// IDs calls f with the id of each connection that messages can be sent to.
 	IDs(f func(id uint64))
 }
 
-// BatchData is what a batch is on its way.
+// BatchData is what is sent of a batch.
 type BatchData struct {
-	States   []byte // opaque here
+	States   []byte // opaque
 	FDs      []int
-	Position uint64 // number of the last publication that these connections have had
+	Position uint64 // number of the last publication that these connections have received
 }
 
-// Arrivals are connections that have been admitted and are not read yet.
+// Arrivals are connections that were admitted and that are not being read yet.
 type Arrivals interface {
-	// Len is the number of connections.
+	// Len returns the number of connections.
 	Len() int
-	// IDs calls f with the id of each connection that can be sent to.
+	// IDs calls f with the id of each connection that messages can be sent to.
 	IDs(f func(id uint64))
 }
 
 // Host is a worker whose connections move. All methods are called on its loop.
 type Host interface {
-	// Post runs f on the loop. It reports false when the loop has ended. Any goroutine.
+	// Post runs f on the loop. It reports false if the loop has ended. It is safe for concurrent use.
 	Post(f func()) bool
-	// Position is the number of the last publication that this worker has had.
+	// Position returns the number of the last publication that this worker has received.
 	Position() uint64
-	// Load is the number of connections that would move if all did.
+	// Load returns the number of connections that would move if all did.
 	Load() int
-	// FreeFDs is the number of descriptors that this process may still open.
+	// FreeFDs returns the number of descriptors that this process can still open.
 	FreeFDs() int
 
-	// Depart stops accepting, if all is to move, and gets ready to freeze. End.Resume must be called when a connection
-	// that had to wait for a callback is ready.
+	// Depart prepares for Freeze. If all connections are to move, it also stops accepting. End.Resume must be called
+	// when a connection becomes ready that had to wait for a callback.
 	Depart(all bool)
-	// Freeze takes up to n connections off the loop. left says of an empty batch how many will be ready later.
-	Freeze(n int) (b Batch, c BatchData, left int)
-	// Release forgets a batch that has a new owner.
+	// Freeze takes up to n connections off the loop. If the batch is empty, left is the number of connections that will
+	// be ready later.
+	Freeze(n int) (b Batch, d BatchData, left int)
+	// Release drops a batch that has a new owner.
 	Release(Batch)
 	// Thaw puts a batch back on the loop.
 	Thaw(Batch)
-	// Stay ends what Depart has begun. What has not moved goes on here; staying is the number of connections that could
-	// not be moved.
+	// Stay ends what Depart began: connections that have not moved continue here. It returns the number of connections
+	// that could not be moved.
 	Stay() (staying int)
-	// Fence calls done when all that this worker's connections have said so far has been passed on.
+	// Fence calls done when everything that the connections of this worker have sent so far has been passed on.
 	Fence(done func())
-	// Sync calls done when this worker has had all publications that there were when it was called.
+	// Sync calls done when this worker has received all publications that existed when Sync was called.
 	Sync(done func())
 
-	// Record gets ready for arrivals: from now on publications are kept for them.
+	// Record prepares for arrivals: from now on publications are kept for them.
 	Record()
-	// Admit takes all connections of a cargo, or none with an error. It owns the descriptors in any case. They must
-	// not be read before Start, which is called in the same turn of the loop.
-	Admit(c BatchData) (Arrivals, error)
-	// Start makes them live.
+	// Admit accepts all connections of a batch, or none and returns an error. It takes over the descriptors in both
+	// cases. Nothing may be read from them before Start, which is called in the same turn of the loop.
+	Admit(d BatchData) (Arrivals, error)
+	// Start makes the connections live.
 	Start(Arrivals)
-	// StopRecording ends what Expect has begun.
+	// StopRecording ends what Record began.
 	StopRecording()
 
-	// Deliver brings a message to a connection. What is not here goes on to where it is.
+	// Deliver delivers a message to a connection. If the connection is elsewhere, it passes the message on.
 	Deliver(m []byte)
 }

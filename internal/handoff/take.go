@@ -8,34 +8,34 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// arrived judges a batch and takes it: the ACK is written before anything is read from the sockets.
+// arrived validates a batch and takes it. It writes the ACK before anything is read from the sockets.
 func (e *End) arrived(fr *fdpass.Frame) error {
-	back := e.role == roleReverting && !e.returned && len(e.flight) == 0 // all was answered before REVERT was read
+	back := e.role == roleReverting && !e.returned && len(e.flight) == 0 // everything was answered before REVERT was read
 	if e.role != roleTaking && !back {
-		return fmt.Errorf("%w: a batch out of turn", errFrame)
+		return fmt.Errorf("%w: unexpected batch", errFrame)
 	}
-	no, frozen, cargo, err := parseBatch(fr.Payload, fr.FDs)
+	no, frozen, data, err := parseBatch(fr.Payload, fr.FDs)
 	if err != nil {
 		return err
 	}
-	fr.FDs = nil // they are the host's, or closed below
+	fr.FDs = nil // the host takes them over, or they are closed below
 	if back {
 		e.progress = e.opt.Now()
 	}
 	switch {
 	case e.refusing:
-		closeAll(cargo.FDs)
+		closeAll(data.FDs)
 		return e.refuse(no, "a batch before it was refused")
 	case fr.Lost > 0:
-		closeAll(cargo.FDs)
+		closeAll(data.FDs)
 		return e.refuse(no, fmt.Sprintf("%d of %d descriptors could not be received: too many open files",
-			fr.Lost, fr.Lost+len(cargo.FDs)))
+			fr.Lost, fr.Lost+len(data.FDs)))
 	}
-	arrivals, err := e.host.Admit(cargo)
+	arrivals, err := e.host.Admit(data)
 	if err != nil {
 		return e.refuse(no, err.Error())
 	}
-	// If the other side is gone, this one owns them all the same.
+	// If the other side has died, this one owns the connections all the same.
 	_ = e.ch.sendNow(kindAck, binary.LittleEndian.AppendUint32(nil, no))
 	if e.gave {
 		e.out.Returned += arrivals.Len()
@@ -56,19 +56,19 @@ func (e *End) arrived(fr *fdpass.Frame) error {
 	return nil
 }
 
-// refuse tells that a batch was not taken.
+// refuse answers that a batch was not taken.
 func (e *End) refuse(no uint32, reason string) error {
 	e.refusing = true
 	return e.ch.sendNow(kindNack, append(binary.LittleEndian.AppendUint32(nil, no), reason...))
 }
 
-// ended is the giver's word that nothing more comes.
+// ended handles END: the other side gives nothing more.
 func (e *End) ended() error {
 	switch e.role {
 	case roleTaking:
 		e.role = roleSettling
 		return e.ch.sendNow(kindGot, nil)
-	case roleReverting: // behind all that was forwarded, which comes back before LAST
+	case roleReverting: // sent after everything that was forwarded, which comes back before LAST
 		if len(e.flight) > 0 || e.returned {
 			return errFrame
 		}
@@ -80,7 +80,7 @@ func (e *End) ended() error {
 	}
 }
 
-// last is the other side's word that it forwards nothing more.
+// last handles LAST: the other side forwards nothing more.
 func (e *End) last() error {
 	if e.gave != e.returned || !e.gave && e.role != roleSettling {
 		return errFrame
