@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epoch ties Go's clock, which is read without a system call, to the kernel's. It is never changed.
+// epoch relates Go's clock, which is read without a system call, to the kernel's clock. It never changes.
 var epoch = readEpoch()
 
 type origin struct {
 	at time.Time
-	ns int64 // of CLOCK_MONOTONIC at that time
+	ns int64 // CLOCK_MONOTONIC at that time
 }
 
-// readEpoch reads both clocks, and again if something came between.
+// readEpoch reads both clocks several times and returns the pair that was read fastest.
 func readEpoch() (best origin) {
 	least := time.Duration(math.MaxInt64)
 	for range 8 {
@@ -32,8 +32,8 @@ func readEpoch() (best origin) {
 	return best
 }
 
-// ProcessorTime is the nanoseconds that this process has used of the processors. Elsewhere than on Linux it goes on as
-// the clock does. Any goroutine.
+// ProcessorTime returns the processor time that this process has used, in nanoseconds. On other platforms than Linux it
+// advances with the clock. It is safe for concurrent use.
 func ProcessorTime() int64 {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {

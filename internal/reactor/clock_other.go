@@ -4,7 +4,7 @@ package reactor
 
 import "time"
 
-// epoch is the beginning of the clock. It is never changed.
+// epoch is the start of the clock. It never changes.
 var epoch = readEpoch()
 
 type origin struct {
@@ -17,5 +17,5 @@ func readEpoch() origin {
 	return origin{at: now, ns: now.UnixNano()}
 }
 
-// ProcessorTime cannot be told here: it goes on as the clock does.
+// ProcessorTime returns Monotonic, because the processor time is not available here.
 func ProcessorTime() int64 { return Monotonic() }

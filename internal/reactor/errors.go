@@ -4,16 +4,17 @@ import "errors"
 
 // Errors that callers branch on. Other errors of sockets are those of the system.
 var (
-	// ErrAgain says that a socket has nothing to read, or no room to write, now. An event will tell when it has.
+	// ErrAgain means that a socket has nothing to read or no room to write at present. An event will follow when it
+	// has.
 	ErrAgain = errors.New("reactor: not ready")
-	// ErrClosed says that the socket is closed, or that the loop has ended.
+	// ErrClosed means that the socket is closed or that the loop has ended.
 	ErrClosed = errors.New("reactor: closed")
-	// ErrUnsent says that a socket could not be detached because bytes it took were still on their way.
+	// ErrUnsent means that a socket could not be detached because it still had bytes to send.
 	ErrUnsent = errors.New("reactor: unsent bytes")
-	// ErrFull says that a loop has no index left.
+	// ErrFull means that a loop has no free index.
 	ErrFull = errors.New("reactor: too many sockets")
-	// errNoHalfClose says that a connection cannot end one of its sides alone.
+	// errNoHalfClose means that a connection cannot close one direction only.
 	errNoHalfClose = errors.New("reactor: connection has no half close")
-	// errNoPoller says that this platform, or Options.Portable, has no place for bare descriptors.
+	// errNoPoller means that descriptors cannot be used on this platform or with Options.Portable.
 	errNoPoller = errors.New("reactor: no poller for file descriptors")
 )

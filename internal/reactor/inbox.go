@@ -5,19 +5,19 @@ import (
 	"sync/atomic"
 )
 
-// inbox carries things from any goroutine to the loop, in order. The loop takes all of them at once, so that a lock is
-// taken once per turn and not once per thing.
+// inbox passes values from any goroutine to the loop, in order. The loop takes all of them at once, so that it takes
+// the lock once per turn and not once per value.
 type inbox[T any] struct {
-	count atomic.Int32 // of waiting; lets the loop look without the lock
+	count atomic.Int32 // length of waiting, readable without the lock
 
 	mu      sync.Mutex
 	waiting []T
 	closed  bool
 
-	spare []T // of the loop: the storage of the previous batch
+	spare []T // used by the loop: the storage of the previous batch
 }
 
-// put adds v. It reports false after close. The caller wakes the loop.
+// put adds v. After close it reports false. The caller wakes the loop.
 func (b *inbox[T]) put(v T) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -29,10 +29,10 @@ func (b *inbox[T]) put(v T) bool {
 	return true
 }
 
-// empty says that nothing waits.
+// empty reports whether nothing waits.
 func (b *inbox[T]) empty() bool { return b.count.Load() == 0 }
 
-// take returns what waits, oldest first. The loop gives the slice back with recycle.
+// take returns what waits, oldest first. The loop returns the slice with recycle.
 func (b *inbox[T]) take() []T {
 	if b.empty() {
 		return nil
@@ -45,7 +45,7 @@ func (b *inbox[T]) take() []T {
 	return got
 }
 
-// maxSpare is the number of entries of which the storage is kept.
+// maxSpare is the maximum capacity of the storage that is kept.
 const maxSpare = 4096
 
 // recycle keeps the storage of a batch for a later one.
@@ -56,7 +56,7 @@ func (b *inbox[T]) recycle(batch []T) {
 	}
 }
 
-// close refuses what is put from now on.
+// close makes put refuse further values.
 func (b *inbox[T]) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

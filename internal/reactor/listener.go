@@ -8,32 +8,33 @@ import (
 	"time"
 )
 
-// acceptBackoff is how long a listener is left alone when descriptors or memory have run out: what is missing comes
-// back only when something is closed, and asking all the time would take the loop from those who could.
+// acceptBackoff is how long a listener pauses when descriptors or memory have run out. They become available only when
+// something is closed, and trying all the time would take the loop from connections that could close.
 const acceptBackoff = 100 * time.Millisecond
 
-// AcceptFunc takes a socket that was just accepted and put on the loop. Remote is the zero value if it is not of IP.
+// AcceptFunc handles a socket that was just accepted and added to the loop. remote is the zero value if the socket is
+// not an IP socket.
 type AcceptFunc func(k Key, s Socket, remote netip.AddrPort)
 
-// listener is where new sockets come from.
+// listener is a source of new sockets.
 type listener struct {
 	loop    *Loop
 	index   int
 	accept  AcceptFunc
 	back    acceptor
-	retryAt int64 // the end of a back-off; 0 is none
+	retryAt int64 // end of a back-off; 0 means none
 }
 
-// acceptor is one way to accept.
+// acceptor is a way to accept sockets.
 type acceptor interface {
-	ready()        // the poller says that there is something to accept
-	resume() error // begin, or begin again after pause
+	ready()        // the poller reports that there is something to accept
+	resume() error // begin, or continue after pause
 	pause()
 	close()
 }
 
-// Listen accepts from ln and calls accept for each socket, until stop is called or Run returns. It does not close ln,
-// which must stay open as long. Listen, stop and accept: on the loop, or before Run.
+// Listen accepts sockets from ln and calls accept for each, until stop is called or Run returns. It does not close ln,
+// which must stay open until then. Call Listen and stop on the loop or before Run. accept is called on the loop.
 func (l *Loop) Listen(ln net.Listener, accept AcceptFunc) (stop func(), err error) {
 	if l.stopped.Load() {
 		return nil, ErrClosed
@@ -83,7 +84,7 @@ func (l *Loop) ResumeAccept() error {
 	return errors.Join(errs...)
 }
 
-// stop ends the listener; again it does nothing.
+// stop ends the listener. Further calls do nothing.
 func (li *listener) stop() {
 	l := li.loop
 	if l.listeners[li.index] != li {
@@ -96,7 +97,7 @@ func (li *listener) stop() {
 	li.back.close()
 }
 
-// backOff leaves the listener alone for a while.
+// backOff pauses the listener for a while.
 func (li *listener) backOff() {
 	l := li.loop
 	l.count.acceptBackoffs.Add(1)
@@ -107,7 +108,7 @@ func (li *listener) backOff() {
 	li.back.pause()
 }
 
-// retryListeners ends the back-offs that have lasted long enough.
+// retryListeners resumes the listeners whose back-off is over.
 func (l *Loop) retryListeners() {
 	for _, li := range l.listeners {
 		if li == nil || li.retryAt == 0 || li.retryAt > l.now {

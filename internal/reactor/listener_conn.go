@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// connAcceptor accepts with a goroutine, from any kind of listener: where there is no poller, and for listeners that
-// have no descriptor. The goroutine hands over one connection at a time and ends with stop.
+// connAcceptor accepts with a goroutine from any kind of listener: where there is no poller, and from listeners without
+// a descriptor. The goroutine passes on one connection at a time and ends after stop.
 type connAcceptor struct {
 	li     *listener
 	ln     net.Listener
@@ -50,8 +50,8 @@ func (a *connAcceptor) close() {
 	}
 }
 
-// run is the goroutine. Where Accept cannot be ended, it outlives stop until the listener is closed or one more
-// connection comes, which is closed.
+// run is the body of the goroutine. If Accept cannot be interrupted, it outlives stop until the listener is closed or
+// another connection arrives, which it closes.
 func (a *connAcceptor) run() {
 	defer a.setDeadline(time.Time{})
 	for {
@@ -80,8 +80,8 @@ func (a *connAcceptor) run() {
 	}
 }
 
-// setDeadline bounds Accept if the listener can do that. It fails only if the listener is closed; Accept then ends
-// anyway.
+// setDeadline sets a deadline for Accept if the listener supports that. It fails only if the listener is closed, and
+// then Accept ends anyway.
 func (a *connAcceptor) setDeadline(t time.Time) {
 	if d, ok := a.ln.(interface{ SetDeadline(time.Time) error }); ok {
 		_ = d.SetDeadline(t)
@@ -97,7 +97,7 @@ func (a *connAcceptor) stopping() bool {
 	}
 }
 
-// failed counts an error and waits before the next try. It reports false when the listener was stopped meanwhile.
+// failed counts an error and waits before the next try. It reports false if the listener is stopped meanwhile.
 func (a *connAcceptor) failed() bool {
 	count := &a.li.loop.count
 	count.acceptErrors.Add(1)
@@ -112,7 +112,7 @@ func (a *connAcceptor) failed() bool {
 	}
 }
 
-// took puts a connection on the loop. On the loop.
+// took adds a connection to the loop. On the loop.
 func (a *connAcceptor) took(c net.Conn) {
 	l := a.li.loop
 	if a.stopping() {

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptsPerTurn bounds how many sockets a listener gives in a turn, so that a storm of new clients does not keep the
-// others waiting. What is left is told again: listeners are level triggered.
+// acceptsPerTurn is how many sockets a listener accepts per turn, so that a burst of new clients does not delay the
+// others. The rest is reported again, because listeners are level triggered.
 const acceptsPerTurn = 64
 
-// fdAcceptor accepts from a duplicate of a listener's descriptor, in the loop's own poller.
+// fdAcceptor accepts from a duplicate of a listener's descriptor in the loop's own poller.
 type fdAcceptor struct {
 	li   *listener
 	poll *epoll
@@ -21,7 +21,7 @@ type fdAcceptor struct {
 	on   bool
 }
 
-// newAcceptor finds the way to accept from ln.
+// newAcceptor chooses how to accept from ln.
 func newAcceptor(li *listener, ln net.Listener) (acceptor, error) {
 	poll, ok := li.loop.poller.(*epoll)
 	if !ok {
@@ -34,13 +34,13 @@ func newAcceptor(li *listener, ln net.Listener) (acceptor, error) {
 	case *net.UnixListener:
 		raw = ln
 	default:
-		return newConnAcceptor(li, ln), nil // what Accept does there, TLS for one, is lost on a descriptor
+		return newConnAcceptor(li, ln), nil // its Accept may do more, such as TLS, which would be lost on a descriptor
 	}
 	fd, err := duplicate(raw)
 	if err != nil {
 		return nil, err
 	}
-	// Accepted sockets inherit it, which saves a call for each. A Unix socket refuses it.
+	// Accepted sockets inherit this option, which saves a call for each. A Unix socket refuses it.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	return &fdAcceptor{li: li, poll: poll, fd: fd}, nil
 }
@@ -62,7 +62,7 @@ func (a *fdAcceptor) resume() error {
 	if a.on {
 		return nil
 	}
-	// Exclusive: of the processes that share the listener one is woken, not all.
+	// Exclusive wakes only one of the processes that share the listener.
 	err := a.poll.register(a.fd, unix.EPOLLIN|unix.EPOLLEXCLUSIVE, Key{Index: listenerIndex + uint32(a.li.index)})
 	a.on = err == nil
 	return err
@@ -80,7 +80,7 @@ func (a *fdAcceptor) close() {
 	_ = unix.Close(a.fd)
 }
 
-// ready accepts what waits. The listener may be paused or stopped by what it calls.
+// ready accepts what waits. The callback may pause or stop the listener.
 func (a *fdAcceptor) ready() {
 	l := a.li.loop
 	for range acceptsPerTurn {

@@ -4,7 +4,7 @@ package reactor
 
 import "net"
 
-// newAcceptor finds the way to accept from ln.
+// newAcceptor chooses how to accept from ln.
 func newAcceptor(li *listener, ln net.Listener) (acceptor, error) {
 	return newConnAcceptor(li, ln), nil
 }

@@ -10,60 +10,60 @@ import (
 	"github.com/expedite-go/expedite/internal/wheel"
 )
 
-// Loop is an event loop. New makes one, Run turns it. Methods are for the loop's goroutine, or for any goroutine before
-// Run and after it, unless they say otherwise.
+// Loop is an event loop. New returns one, and Run runs it. Unless they say otherwise, methods must be called on the
+// loop's goroutine, before Run, or after Run has returned.
 type Loop struct {
 	handler Handler
 	opt     Options
 	poller  poller
 	buffer  []byte
 	now     int64
-	planned int64 // when the turn should begin at the latest; 0 is any time
+	planned int64 // latest time at which the turn should begin; 0 means any time
 	woke    int64 // see Woke
-	full    int64 // since when each batch of events is full; 0 is not
+	full    int64 // since when each batch of events has been full; 0 if it is not
 
 	keys      keys
 	wheel     *wheel.Wheel
 	again     []readiness // for the next turn
-	due       line[readiness]
-	duePumps  line[*pump]
-	duePosts  line[func()]
+	due       queue[readiness]
+	duePumps  queue[*pump]
+	duePosts  queue[func()]
 	inTurn    bool // a turn has begun and not ended
-	events    int  // of the poller in this turn
-	told      int  // how many of them have been handled
+	events    int  // number of events from the poller in this turn
+	handled   int  // how many of them were handled
 	listeners []*listener
 	alarms    []*Alarm
-	retries   int // listeners that wait for retryAt
+	retries   int // number of listeners that wait for retryAt
 	acceptOff bool
 
 	posts inbox[func()]
 	ready inbox[*pump]
 
-	state    atomic.Uint32 // awake, asleep or noted
+	state    atomic.Uint32 // one of the states below
 	running  atomic.Bool
 	stopped  atomic.Bool
 	runnable atomic.Bool
 	lastGo   int64 // when the loop last let other goroutines run
-	lonely   bool  // GOMAXPROCS is 1
-	hot      bool  // the last wait ended with an event, and soon
+	oneProc  bool  // GOMAXPROCS is 1
+	hot      bool  // the last wait ended soon, with an event
 
 	count counters
 }
 
-// States of a loop, as far as Wake is concerned.
+// The states of a loop for Wake.
 const (
-	stateAwake  uint32 = iota // in Flush, or about to sleep: a wake must be noted
+	stateAwake  uint32 = iota // in Flush, or about to sleep: a wake must be recorded
 	stateAsleep               // a wake must end the wait
-	stateNoted                // a Flush is still to come in any case
+	stateNoted                // a Flush will follow in any case
 )
 
-// bufferOffset is where Buffer begins after the start of a page: the payload of a large frame that was read from its
-// start lands on a cache line and off the page's start, which made reads of 64 KiB about a sixth cheaper.
+// bufferOffset is where Buffer begins after the start of a page. The payload of a large frame at its start is then
+// aligned to a cache line but not to the page, which made reads of 64 KiB about a sixth cheaper.
 const bufferOffset = 1024 + 50
 
 const pageSize = 4096
 
-// New makes a loop that tells h what happens. It holds descriptors until Run returns.
+// New returns a loop whose events h handles. It holds descriptors until Run returns.
 func New(h Handler, o Options) (*Loop, error) {
 	o = o.withDefaults()
 	p, err := newPoller(o)
@@ -75,7 +75,7 @@ func New(h Handler, o Options) (*Loop, error) {
 	return l, nil
 }
 
-// alignedBuffer makes a buffer that begins bufferOffset after a page does.
+// alignedBuffer returns a buffer that begins bufferOffset bytes after the start of a page.
 func alignedBuffer(size int) []byte {
 	b := make([]byte, size+2*pageSize)
 	start := (pageSize - int(uintptr(unsafe.Pointer(&b[0]))%pageSize)) % pageSize
@@ -83,10 +83,9 @@ func alignedBuffer(size int) []byte {
 	return b[start : start+size : start+size]
 }
 
-// Run turns the loop until Stop, then runs what was posted before, calls Flush once more and frees what the loop itself
-// holds: its poller and its duplicates of listeners. Sockets that are still on it stay open and are the caller's. Run
-// can be called once, and again after the handler has ended the goroutine by runtime.Goexit: it then goes on where that
-// was.
+// Run runs the loop until Stop. Then it runs what was posted before, calls Flush once more, and frees the loop's poller
+// and its duplicates of listeners. Sockets on the loop stay open and belong to the caller. Run can be called once, and
+// again if the handler has ended the goroutine with runtime.Goexit: it then continues where it stopped.
 func (l *Loop) Run() error {
 	if !l.running.CompareAndSwap(false, true) {
 		return errors.New("reactor: Run was called before")
@@ -99,7 +98,7 @@ func (l *Loop) Run() error {
 }
 
 func (l *Loop) run() error {
-	l.look()
+	l.countProcs()
 	var err error
 	for err == nil && !l.stopped.Load() {
 		err = l.turn()
@@ -115,15 +114,15 @@ func (l *Loop) run() error {
 	return errors.Join(err, l.poller.close())
 }
 
-// Stop ends the loop after its present turn. It does not wait for that. Any goroutine.
+// Stop ends the loop after the current turn. It does not wait for that. It is safe for concurrent use.
 func (l *Loop) Stop() {
 	l.stopped.Store(true)
 	l.posts.close()
 	l.Wake()
 }
 
-// Post runs f on the loop, after what was posted before. It reports false after Stop: then f will not run. What was
-// posted before Stop runs, if Run is called at all. Any goroutine.
+// Post runs f on the loop, after what was posted before. After Stop it reports false and f does not run. What was
+// posted before Stop runs if Run is called at all. It is safe for concurrent use.
 func (l *Loop) Post(f func()) bool {
 	if !l.posts.put(f) {
 		return false
@@ -132,8 +131,8 @@ func (l *Loop) Post(f func()) bool {
 	return true
 }
 
-// Wake makes sure that a Flush begins after this call. It costs one atomic load while the loop is before its Flush, and
-// one system call if it sleeps. Any goroutine.
+// Wake ensures that a Flush begins after this call. It costs an atomic load if the loop is before its Flush, and a
+// system call if the loop sleeps. It is safe for concurrent use.
 func (l *Loop) Wake() {
 	if l.state.Load() == stateNoted {
 		return
@@ -143,42 +142,43 @@ func (l *Loop) Wake() {
 	}
 }
 
-// Runnable says that a goroutine was started which the loop should not keep waiting. Any goroutine.
+// Runnable must be called after starting a goroutine that the loop should not keep waiting. It is safe for concurrent
+// use.
 func (l *Loop) Runnable() {
 	if !l.runnable.Load() {
 		l.runnable.Store(true)
 	}
 }
 
-// Now is the time of this turn on the clock of Monotonic.
+// Now returns the time of this turn on the clock of Monotonic.
 func (l *Loop) Now() int64 { return l.now }
 
-// Buffer is the loop's read buffer. It is whoever's turn it is: its content lasts until the handler returns.
+// Buffer returns the loop's read buffer. Its content is valid until the handler returns.
 func (l *Loop) Buffer() []byte { return l.buffer }
 
-// Again calls Ready with ev for k in the next turn, which will not be waited for: for a handler that leaves a busy
-// socket to let others have their share.
+// Again calls Ready with ev for k in the next turn, which begins without waiting. It is for a handler that leaves a
+// busy socket to let others have their share.
 func (l *Loop) Again(k Key, ev Events) {
 	l.again = append(l.again, readiness{key: k, ev: ev})
 }
 
-// SetDeadline calls Timeout for k once when the clock of Now has reached at, and at most Options.Tick later. It
-// replaces the deadline that k had.
+// SetDeadline calls Timeout for k once when the clock of Now has reached at, or up to Options.Tick later. It replaces
+// the previous deadline of k.
 func (l *Loop) SetDeadline(k Key, at int64) {
 	if l.keys.has(k) {
 		l.wheel.Set(k.Index, at)
 	}
 }
 
-// ClearDeadline takes the deadline of k away.
+// ClearDeadline removes the deadline of k.
 func (l *Loop) ClearDeadline(k Key) {
 	if l.keys.has(k) {
 		l.wheel.Clear(k.Index)
 	}
 }
 
-// Remove takes k off the loop. The socket stays open and is the caller's, who closes it with Socket.Close. Nothing is
-// told about k any more.
+// Remove takes k off the loop, after which there are no events for k. The socket stays open and belongs to the caller,
+// who must close it with Socket.Close.
 func (l *Loop) Remove(k Key) error {
 	if !l.keys.has(k) {
 		return ErrClosed
@@ -200,7 +200,7 @@ func (l *Loop) Close(k Key, s Socket) {
 	_ = s.Close()
 }
 
-// admit gives a socket an index.
+// admit allocates an index for a socket.
 func (l *Loop) admit(fd int) (Key, error) {
 	k, ok := l.keys.take(fd)
 	if !ok {
@@ -218,15 +218,15 @@ func (l *Loop) turn() error {
 		if err != nil {
 			return err
 		}
-		l.inTurn, l.events, l.told = true, n, 0
-		if l.count.turns.Add(1)%lookEvery == 0 {
-			l.look()
+		l.inTurn, l.events, l.handled = true, n, 0
+		if l.count.turns.Add(1)%countProcsEvery == 0 {
+			l.countProcs()
 		}
 	}
 	l.note(Monotonic())
-	for l.told < l.events {
-		l.told++
-		l.dispatch(l.poller.event(l.told - 1))
+	for l.handled < l.events {
+		l.handled++
+		l.dispatch(l.poller.event(l.handled - 1))
 	}
 	l.deliverAgain()
 	l.deliverPumps()
@@ -250,7 +250,7 @@ func (l *Loop) turn() error {
 func (l *Loop) dispatch(r readiness) {
 	switch i := r.key.Index; {
 	case i < listenerIndex:
-		l.tell(r)
+		l.deliver(r)
 	case i == wakeIndex:
 		l.count.wakeups.Add(1)
 	default:
@@ -260,8 +260,8 @@ func (l *Loop) dispatch(r readiness) {
 	}
 }
 
-// tell passes an event on, unless its socket has left.
-func (l *Loop) tell(r readiness) {
+// deliver calls Ready, unless the socket has left the loop.
+func (l *Loop) deliver(r readiness) {
 	if l.keys.has(r.key) {
 		l.handler.Ready(r.key, r.ev)
 	}
@@ -276,50 +276,49 @@ func (l *Loop) deliverAgain() {
 		l.due.at = 0
 	}
 	for !l.due.ended() {
-		l.tell(l.due.next())
+		l.deliver(l.due.next())
 	}
 }
 
 func (l *Loop) deliverPumps() {
 	if l.duePumps.ended() {
-		l.duePumps = line[*pump]{list: l.ready.take()}
+		l.duePumps = queue[*pump]{list: l.ready.take()}
 	}
 	for !l.duePumps.ended() {
 		p := l.duePumps.next()
-		l.tell(readiness{key: p.key, ev: p.take()})
+		l.deliver(readiness{key: p.key, ev: p.take()})
 	}
 	l.ready.recycle(l.duePumps.list)
-	l.duePumps = line[*pump]{}
+	l.duePumps = queue[*pump]{}
 }
 
 func (l *Loop) runPosts() {
 	if l.duePosts.ended() {
-		l.duePosts = line[func()]{list: l.posts.take()}
+		l.duePosts = queue[func()]{list: l.posts.take()}
 	}
 	for !l.duePosts.ended() {
 		l.duePosts.next()()
 	}
 	l.posts.recycle(l.duePosts.list)
-	l.duePosts = line[func()]{}
+	l.duePosts = queue[func()]{}
 }
 
-// line is a list whose entries have their turn one after the other. It remembers how far that has come, should one of
-// them end the goroutine.
-type line[T any] struct {
+// queue is a list that is processed entry by entry. It remembers its position in case an entry ends the goroutine.
+type queue[T any] struct {
 	list []T
 	at   int
 }
 
-func (l *line[T]) ended() bool { return l.at == len(l.list) }
+func (q *queue[T]) ended() bool { return q.at == len(q.list) }
 
-func (l *line[T]) next() T {
-	l.at++
-	return l.list[l.at-1]
+func (q *queue[T]) next() T {
+	q.at++
+	return q.list[q.at-1]
 }
 
 func (l *Loop) timeout(i uint32) { l.handler.Timeout(l.keys.at(i)) }
 
-// timeLeft is the number of nanoseconds until a timeout may be due; -1 is never.
+// timeLeft returns the number of nanoseconds until a timeout may be due, or -1 if there is none.
 func (l *Loop) timeLeft() int64 {
 	now := Monotonic()
 	ns := l.wheel.Wait(now)

@@ -7,45 +7,45 @@ const (
 	DefaultTick       = 100 * time.Millisecond
 	DefaultReadBuffer = 256 << 10
 	DefaultMaxEvents  = 256
-	// DefaultRawWait is as long as it may be, and not shorter than the tick of the kernel: a timeout that ends before
-	// the tick makes each wait program the clock's hardware, which cost 6 of 20 microseconds per message on a virtual
-	// machine at 20,000 messages a second (BenchmarkEcho, light).
+	// DefaultRawWait is the maximum, and not below the kernel's tick: a timeout shorter than the tick makes each wait
+	// program the clock hardware, which cost 6 of 20 microseconds per message on a virtual machine at 20,000 messages a
+	// second (BenchmarkEcho, light).
 	DefaultRawWait = 4 * time.Millisecond
 )
 
-// wheelSlots makes a revolution of 51 s with DefaultTick: longer than most deadlines are away.
+// wheelSlots gives a revolution of 51 s with DefaultTick, which is longer than most deadlines.
 const wheelSlots = 512
 
 // Wait is how a loop waits for events.
 type Wait uint8
 
-// The ways to wait. Only Linux tells them apart.
+// The ways to wait. They differ only on Linux.
 const (
-	// WaitHybrid waits without telling Go's scheduler for at most Options.RawWait, and then visibly: a busy loop does
-	// not pay for the hand-over of its processor, and an idle process sleeps. With GOMAXPROCS of 1, where there is
-	// nobody to hand over to, it is WaitVisible.
+	// WaitHybrid first waits without informing Go's scheduler, for at most Options.RawWait, and then visibly. A busy
+	// loop does not have to release and reacquire its processor, and an idle process sleeps. With GOMAXPROCS of 1, it
+	// is the same as WaitVisible, because other goroutines need the processor.
 	WaitHybrid Wait = iota
-	// WaitVisible always lets the scheduler give the loop's processor away.
+	// WaitVisible always lets the scheduler give the loop's processor to others.
 	WaitVisible
-	// WaitRaw never does. It wants GOMAXPROCS above the number of loops.
+	// WaitRaw never does. It requires GOMAXPROCS above the number of loops.
 	WaitRaw
 )
 
-// Options tunes a loop. The zero value is right for servers.
+// Options configures a loop. The zero value is right for servers.
 type Options struct {
-	// Tick is the grain of deadlines; 0 is DefaultTick.
+	// Tick is the granularity of deadlines. 0 means DefaultTick.
 	Tick time.Duration
-	// ReadBuffer is the length of Loop.Buffer in bytes; 0 is DefaultReadBuffer.
+	// ReadBuffer is the length of Loop.Buffer in bytes. 0 means DefaultReadBuffer.
 	ReadBuffer int
-	// MaxEvents is the number of events taken from the kernel in a turn; 0 is DefaultMaxEvents.
+	// MaxEvents is the maximum number of events taken from the kernel per turn. 0 means DefaultMaxEvents.
 	MaxEvents int
 	// Wait is how the loop waits.
 	Wait Wait
-	// RawWait is how long WaitHybrid waits unseen by the scheduler; 0 is DefaultRawWait, and it counts in whole
-	// milliseconds, at least one.
+	// RawWait is how long WaitHybrid waits without informing the scheduler. 0 means DefaultRawWait. It is rounded down
+	// to whole milliseconds, but at least one.
 	RawWait time.Duration
-	// Portable does without the platform's poller: each socket is a pump with goroutines of its own, as on platforms
-	// that have no other way.
+	// Portable disables the platform's poller: each socket is a pump with its own goroutines, as on platforms without a
+	// poller.
 	Portable bool
 }
 

@@ -15,12 +15,12 @@ type epoll struct {
 	fd     int
 	events []unix.EpollEvent
 
-	wakeMu sync.Mutex // lets nobody write to a number that close has given back
+	wakeMu sync.Mutex // prevents writes to the descriptor after close, when its number may be reused
 	waker  int        // an eventfd
 	closed bool
 }
 
-// newPoller makes the poller that o asks for.
+// newPoller returns the poller for o.
 func newPoller(o Options) (poller, error) {
 	if o.Portable {
 		return newParker(), nil
@@ -81,8 +81,8 @@ func (p *epoll) wait(mode waitMode, ns int64) (n int, done bool, err error) {
 	return n, n == 0, nil
 }
 
-// waitRaw is epoll_wait without a word to the scheduler. A stop of the world ends it with EINTR: the scheduler's signal
-// for preemption interrupts the call.
+// waitRaw calls epoll_wait without informing the scheduler. A stop of the world ends the call with EINTR, because the
+// scheduler's preemption signal interrupts it.
 func (p *epoll) waitRaw(ms int) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), uintptr(ms), 0, 0)

@@ -2,5 +2,5 @@
 
 package reactor
 
-// newPoller makes the poller of this platform: it has none of its own.
+// newPoller returns a parker: this platform has no poller of its own.
 func newPoller(Options) (poller, error) { return newParker(), nil }

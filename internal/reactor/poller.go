@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// waitMode is one way to ask a poller for events.
+// waitMode is how to wait for events.
 type waitMode uint8
 
 const (
-	waitNot     waitMode = iota // take what there is
-	waitRaw                     // wait without telling the scheduler
-	waitVisible                 // wait as other blocking calls do
+	waitNot     waitMode = iota // do not wait
+	waitRaw                     // wait without informing the scheduler
+	waitVisible                 // wait like other blocking calls
 )
 
-// poller is the platform's readiness notification. Its methods are for the loop, but for wake.
+// poller reports the readiness of descriptors. Its methods are for the loop, except wake.
 type poller interface {
-	// add registers a socket for good: edge triggered, in both directions.
+	// add registers a socket permanently: edge triggered, in both directions.
 	add(fd int, k Key) error
-	// remove ends that. After close it does nothing.
+	// remove undoes add. After close it does nothing.
 	remove(fd int) error
-	// wait returns the number of events; 0 after a time, a wake or a signal. With ns < 0 there is no end of time.
-	// With waitRaw, done says that the time has passed.
+	// wait returns the number of events, or 0 after a timeout, a wake or a signal. With ns < 0 there is no timeout.
+	// With waitRaw, done reports whether the timeout has passed.
 	wait(mode waitMode, ns int64) (n int, done bool, err error)
-	// event is the i-th of the last wait. Its key may be stale or one of the loop's own.
+	// event returns the i-th event of the last wait. Its key may be stale or one of the loop's own.
 	event(i int) readiness
-	// wake ends a wait, or the next one. Any goroutine, also after close.
+	// wake ends the current wait or the next one. It is safe for concurrent use, also after close.
 	wake()
 	close() error
 }
@@ -33,10 +33,10 @@ type poller interface {
 // Keys of the loop's own descriptors in its poller.
 const (
 	wakeIndex     uint32 = math.MaxUint32
-	listenerIndex uint32 = 1 << 31 // and above: listeners
+	listenerIndex uint32 = 1 << 31 // and above
 )
 
-// parker is the poller that has no descriptors: all events come from pumps, which wake it.
+// parker is a poller without descriptors: all events come from pumps, which wake it.
 type parker struct {
 	signal chan struct{}
 	timer  *time.Timer

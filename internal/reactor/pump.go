@@ -12,38 +12,38 @@ import (
 const (
 	minPumpRead  = 4 << 10
 	maxPumpRead  = 64 << 10
-	maxPumpWrite = 64 << 10 // bytes taken and not yet written
-	// pumpLinger is how long a closed pump goes on writing what it took.
+	maxPumpWrite = 64 << 10 // maximum number of bytes taken and not yet written
+	// pumpLinger is how long a closed pump continues to write what it took.
 	pumpLinger = 5 * time.Second
 )
 
-// past is a deadline that ends a blocked call.
+// past returns a deadline that ends a blocked call.
 func past() time.Time { return time.Unix(1, 0) }
 
-// pump makes a connection that blocks look like a socket that does not. A goroutine reads ahead, one buffer and no
-// more, so that the peer feels when the loop does not take it; another one lives only while there is something to
+// pump makes a blocking connection look like a non-blocking socket. One goroutine reads ahead, at most one buffer, so
+// that the peer notices if the loop does not take the data. Another goroutine runs only while there is something to
 // write.
 type pump struct {
 	loop *Loop
 	key  Key
 	conn net.Conn
 
-	pending atomic.Uint32 // Events for the loop; not zero: it is in the loop's inbox
+	pending atomic.Uint32 // Events for the loop; while not zero, the pump is in the loop's inbox
 
 	mu       sync.Mutex
-	in       []byte // read and not taken
+	in       []byte // read but not taken
 	inErr    error  // what ended the reading
 	taken    chan struct{}
 	out      []byte // to be written
-	flying   int    // bytes being written
+	flying   int    // number of bytes being written
 	outErr   error
-	owed     bool // a Writable, when there is room
-	writing  bool // the goroutine that writes is running
-	reading  bool // the goroutine that reads is running
+	owed     bool // a Writable is due when there is room
+	writing  bool // the writing goroutine is running
+	reading  bool // the reading goroutine is running
 	shut     bool // CloseWrite was called
 	closed   bool
 	detached bool
-	done     chan struct{} // closed when the goroutine that reads has ended
+	done     chan struct{} // closed when the reading goroutine has ended
 }
 
 func newPump(l *Loop, k Key, c net.Conn) *pump {
@@ -53,18 +53,18 @@ func newPump(l *Loop, k Key, c net.Conn) *pump {
 	}
 }
 
-// tell brings an event to the loop. Any goroutine.
-func (p *pump) tell(ev Events) {
+// notify passes events to the loop. It is safe for concurrent use.
+func (p *pump) notify(ev Events) {
 	if p.pending.Or(uint32(ev)) == 0 {
 		p.loop.ready.put(p)
 		p.loop.Wake()
 	}
 }
 
-// take is the loop taking the events.
+// take returns the pending events and clears them.
 func (p *pump) take() Events { return Events(p.pending.Swap(0)) }
 
-// read is the goroutine that reads. It ends with the connection, or when the pump is closed or detached.
+// read is the body of the reading goroutine. It ends with the connection, or when the pump is closed or detached.
 func (p *pump) read() {
 	defer close(p.done)
 	buf, small := make([]byte, minPumpRead), 0
@@ -80,7 +80,7 @@ func (p *pump) read() {
 		case n > minPumpRead || len(buf) == minPumpRead:
 			small = 0
 		default:
-			// A peer that has become quiet gets a small buffer again.
+			// Return to a small buffer if the peer sends little.
 			if small++; small == 16 {
 				buf = make([]byte, minPumpRead)
 			}
@@ -88,7 +88,7 @@ func (p *pump) read() {
 	}
 }
 
-// arrived hands over what was read. It reports false when there is nothing more to read.
+// arrived stores what was read. It reports false if there is nothing more to read.
 func (p *pump) arrived(b []byte, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,16 +107,16 @@ func (p *pump) arrived(b []byte, err error) bool {
 	p.in, p.inErr = b, err
 	switch {
 	case err != nil:
-		p.tell(Readable | Hangup)
+		p.notify(Readable | Hangup)
 	case len(b) == 0:
 		p.taken <- struct{}{}
 	default:
-		p.tell(Readable)
+		p.notify(Readable)
 	}
 	return err == nil
 }
 
-// readTo is Socket.Readv.
+// readTo implements Socket.Readv.
 func (p *pump) readTo(a, b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,7 +142,7 @@ func (p *pump) readTo(a, b []byte) (int, error) {
 	return n, nil
 }
 
-// resume lets the goroutine that reads go on. With p.mu held.
+// resume lets the reading goroutine continue. p.mu must be held.
 func (p *pump) resume() {
 	p.in = nil
 	if p.reading {
@@ -154,7 +154,7 @@ func (p *pump) resume() {
 	}
 }
 
-// close is Socket.Close.
+// close implements Socket.Close.
 func (p *pump) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,7 +175,7 @@ func (p *pump) close() error {
 	return nil
 }
 
-// finish closes the connection of a closed pump when the last of its goroutines has ended. With p.mu held.
+// finish closes the connection of a closed pump once both goroutines have ended. p.mu must be held.
 func (p *pump) finish() {
 	if p.reading || p.writing {
 		return
@@ -184,11 +184,11 @@ func (p *pump) finish() {
 	case *net.TCPConn, *net.UnixConn:
 		_ = p.conn.Close()
 	default:
-		go p.conn.Close() //nolint:errcheck // TLS says good-bye, and may wait for the peer to take it; it gives up by itself
+		go p.conn.Close() //nolint:errcheck // closing TLS may wait for the peer, up to a limit
 	}
 }
 
-// detach gives the connection back, with what was read and not taken. It is not on the loop any more.
+// detach returns the connection and the bytes that were read but not taken. The pump must be off the loop.
 func (p *pump) detach() (net.Conn, []byte, error) {
 	p.mu.Lock()
 	if p.closed {
@@ -210,7 +210,7 @@ func (p *pump) detach() (net.Conn, []byte, error) {
 	<-p.done
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rest = append(rest, p.in...) // it arrived meanwhile
+	rest = append(rest, p.in...) // arrived meanwhile
 	p.in = nil
 	return p.conn, rest, p.conn.SetReadDeadline(time.Time{})
 }

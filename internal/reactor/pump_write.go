@@ -1,6 +1,6 @@
 package reactor
 
-// write is Socket.Write.
+// write implements Socket.Write.
 func (p *pump) write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -9,7 +9,7 @@ func (p *pump) write(b []byte) (int, error) {
 	return n, err
 }
 
-// writev is Socket.Writev.
+// writev implements Socket.Writev.
 func (p *pump) writev(bufs [][]byte) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -27,7 +27,7 @@ func (p *pump) writev(bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// accept takes what there is room for. With p.mu held.
+// accept takes what there is room for. p.mu must be held.
 func (p *pump) accept(b []byte) (int, error) {
 	switch {
 	case p.closed || p.shut:
@@ -48,7 +48,7 @@ func (p *pump) accept(b []byte) (int, error) {
 	return n, nil
 }
 
-// start begins to write, unless that goes on already. With p.mu held.
+// start starts the writing goroutine if there is something to write. p.mu must be held.
 func (p *pump) start() {
 	if p.writing || (len(p.out) == 0 && !p.shut) {
 		return
@@ -58,7 +58,7 @@ func (p *pump) start() {
 	go p.drain()
 }
 
-// drain is the goroutine that writes. It ends when nothing is left.
+// drain is the body of the writing goroutine. It ends when nothing is left.
 func (p *pump) drain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,22 +83,22 @@ func (p *pump) drain() {
 	}
 }
 
-// wrote tells the loop what became of a write. With p.mu held.
+// wrote handles the result of a write. p.mu must be held.
 func (p *pump) wrote(err error) {
 	if err != nil {
 		p.outErr, p.out = err, nil
 		if !p.closed {
-			p.tell(Writable | Hangup)
+			p.notify(Writable | Hangup)
 		}
 		return
 	}
 	if p.owed && !p.closed {
 		p.owed = false
-		p.tell(Writable)
+		p.notify(Writable)
 	}
 }
 
-// closeWrite is Socket.CloseWrite.
+// closeWrite implements Socket.CloseWrite.
 func (p *pump) closeWrite() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +117,7 @@ func (p *pump) closeWrite() error {
 	return nil
 }
 
-// writeCloser is a connection that can end one side.
+// writeCloser is a connection that can close its sending side only.
 type writeCloser interface{ CloseWrite() error }
 
 func (p *pump) endWrite() error {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of this file do not tell the scheduler, because they do not block: it would only take the loop's processor
-// away. MSG_DONTWAIT makes sure of that for descriptors that came from elsewhere.
+// The calls in this file do not inform the scheduler, because they do not block and it would only take the loop's
+// processor away. MSG_DONTWAIT ensures that they do not block on descriptors of other origin either.
 
 func rawRead(fd int, p []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
@@ -23,7 +23,7 @@ func rawWrite(fd int, p []byte) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// rawReadv wants both buffers not empty.
+// rawReadv requires that both buffers are not empty.
 func rawReadv(fd int, a, b []byte) (int, unix.Errno) {
 	var iov [2]unix.Iovec
 	iov[0].Base, iov[1].Base = &a[0], &b[0]
@@ -36,7 +36,7 @@ func rawReadv(fd int, a, b []byte) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// rawWritev wants at most MaxBuffers.
+// rawWritev accepts at most MaxBuffers buffers.
 func rawWritev(fd int, bufs [][]byte) (int, unix.Errno) {
 	var iov [MaxBuffers]unix.Iovec
 	used := 0

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of this file are those of raw_linux.go as the race detector can see them: it learns what the kernel writes,
+// These are the calls of raw_linux.go in a form that the race detector can see: it must know what the kernel writes,
 // and what happens before what.
 
 func rawRead(fd int, p []byte) (int, unix.Errno) { return visible(unix.Read(fd, p)) }

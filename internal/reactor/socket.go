@@ -5,25 +5,25 @@ import (
 	"net/netip"
 )
 
-// MaxBuffers is the number of buffers that Socket.Writev writes in one call.
+// MaxBuffers is the maximum number of buffers that Socket.Writev writes in one call.
 const MaxBuffers = 64
 
-// Socket is a byte stream that never blocks. It is a value of two words; the zero Socket is not valid. Read and Readv
-// are for one goroutine at a time; Write, Writev and CloseWrite likewise, and both halves may be used at the same time.
-// None may be used after Close: the number of a closed descriptor is somebody else's soon.
+// Socket is a byte stream that never blocks. It is a value of two words; the zero Socket is not valid. One goroutine at
+// a time may call Read and Readv, and one goroutine at a time Write, Writev and CloseWrite. No method may be called
+// after Close, because the number of a closed descriptor may soon be reused.
 type Socket struct {
-	num  int32 // 1 + the descriptor; 0 is none
+	num  int32 // 1 + the descriptor; 0 means none
 	pump *pump
 }
 
-// Valid says whether s is a socket at all. A closed one is still valid.
+// Valid reports whether s is not the zero Socket. A closed socket is still valid.
 func (s Socket) Valid() bool { return s.num != 0 || s.pump != nil }
 
-// FD is the descriptor of s, or -1 if it has none of its own.
+// FD returns the descriptor of s, or -1 if it has none.
 func (s Socket) FD() int { return int(s.num) - 1 }
 
-// Read reads into p. A count below len(p) means that nothing more was there. It fails with io.EOF at the peer's end,
-// and with ErrAgain if there is nothing to read.
+// Read reads into p. A count below len(p) means that nothing more was available. It returns io.EOF at the peer's end,
+// and ErrAgain if there is nothing to read.
 func (s Socket) Read(p []byte) (int, error) {
 	if s.pump != nil {
 		return s.pump.readTo(p, nil)
@@ -31,7 +31,7 @@ func (s Socket) Read(p []byte) (int, error) {
 	return fdRead(s.FD(), p)
 }
 
-// Readv is Read into a, and then into b.
+// Readv reads into a, and then into b.
 func (s Socket) Readv(a, b []byte) (int, error) {
 	if s.pump != nil {
 		return s.pump.readTo(a, b)
@@ -39,8 +39,8 @@ func (s Socket) Readv(a, b []byte) (int, error) {
 	return fdReadv(s.FD(), a, b)
 }
 
-// Write writes p or its beginning: a count below len(p) means that the socket is full, and so does ErrAgain, which
-// comes with a count of 0. An event tells when it is writable again.
+// Write writes p or a part of it. A count below len(p) means that the socket is full, and so does ErrAgain, which comes
+// with a count of 0. An event follows when the socket is writable again.
 func (s Socket) Write(p []byte) (int, error) {
 	if s.pump != nil {
 		return s.pump.write(p)
@@ -48,7 +48,7 @@ func (s Socket) Write(p []byte) (int, error) {
 	return fdWrite(s.FD(), p)
 }
 
-// Writev is Write of up to MaxBuffers buffers, one after another; the others are left out.
+// Writev writes up to MaxBuffers buffers, one after another. It ignores further ones.
 func (s Socket) Writev(bufs [][]byte) (int, error) {
 	if s.pump != nil {
 		return s.pump.writev(bufs)
@@ -56,7 +56,7 @@ func (s Socket) Writev(bufs [][]byte) (int, error) {
 	return fdWritev(s.FD(), bufs[:min(len(bufs), MaxBuffers)])
 }
 
-// CloseWrite ends this side after what was written; the other side may still send.
+// CloseWrite closes the sending side after what was written. The peer may still send.
 func (s Socket) CloseWrite() error {
 	if s.pump != nil {
 		return s.pump.closeWrite()
@@ -64,7 +64,7 @@ func (s Socket) CloseWrite() error {
 	return fdCloseWrite(s.FD())
 }
 
-// Close closes a socket that is not on a loop. What was written still leaves, if the peer reads it.
+// Close closes a socket that is not on a loop. What was written is still sent, if the peer reads it.
 func (s Socket) Close() error {
 	if s.pump != nil {
 		return s.pump.close()
@@ -72,11 +72,11 @@ func (s Socket) Close() error {
 	return fdClose(s.FD())
 }
 
-// CloseFD closes a descriptor that is on no loop.
+// CloseFD closes a descriptor that is not on a loop.
 func CloseFD(fd int) { _ = fdClose(fd) }
 
-// AddConn puts a connection of any kind on the loop, which owns it from here on unless there is an error. It is read
-// and written by goroutines; that is how TLS gets onto a loop, and every socket where there is no poller.
+// AddConn adds a connection of any kind to the loop, which owns it unless there is an error. Goroutines read and write
+// it. This is how TLS connections, and all connections where there is no poller, get on a loop.
 func (l *Loop) AddConn(c net.Conn) (Key, Socket, error) {
 	k, err := l.admit(-1)
 	if err != nil {
@@ -88,8 +88,8 @@ func (l *Loop) AddConn(c net.Conn) (Key, Socket, error) {
 	return k, Socket{pump: p}, nil
 }
 
-// Detach takes k off the loop and gives its socket s back as a connection, with the bytes that were read from it and
-// not taken. It fails with ErrUnsent if bytes that s took have not left, and closes it then.
+// Detach takes k off the loop and returns its socket s as a connection, with the bytes that were read but not taken. If
+// bytes that s took are not sent yet, it closes s and returns ErrUnsent.
 func (l *Loop) Detach(k Key, s Socket) (conn net.Conn, rest []byte, err error) {
 	if !l.keys.has(k) {
 		return nil, nil, ErrClosed
@@ -102,7 +102,7 @@ func (l *Loop) Detach(k Key, s Socket) (conn net.Conn, rest []byte, err error) {
 	return conn, nil, err
 }
 
-// addrPort is the IP address and port of a; the zero value if it has none.
+// addrPort returns the IP address and port of a, or the zero value if it has none.
 func addrPort(a net.Addr) netip.AddrPort {
 	if t, ok := a.(*net.TCPAddr); ok {
 		ap := t.AddrPort()

@@ -11,22 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AddFD puts a connected stream socket on the loop, which owns it from here on, even if there is an error: it is closed
-// then. The address is the peer's, and the zero value if it has none of IP.
+// AddFD adds a connected stream socket to the loop. The loop owns it even if there is an error, and then closes it. The
+// returned address is the peer's, or the zero value if it is not an IP address.
 func (l *Loop) AddFD(fd int) (Key, Socket, netip.AddrPort, error) {
 	peer, err := unix.Getpeername(fd)
 	if err != nil {
 		_ = unix.Close(fd)
 		return Key{}, Socket{}, netip.AddrPort{}, fmt.Errorf("reactor: %w", os.NewSyscallError("getpeername", err))
 	}
-	// The loop gathers what it writes, so waiting for more would only delay it. A Unix socket refuses this.
+	// The loop collects what it writes, so Nagle's algorithm would only delay it. A Unix socket refuses this option.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	k, s, err := l.Attach(fd)
 	return k, s, sockAddrPort(peer), err
 }
 
-// Attach is AddFD for a socket that has been on a loop before: its peer, who may have left meanwhile, is not asked for.
-// What happened to it until now is told as an event.
+// Attach is AddFD for a socket that was on a loop before. It does not ask for the address of the peer, which may have
+// left meanwhile. What has happened to the socket since then is reported as an event.
 func (l *Loop) Attach(fd int) (Key, Socket, error) {
 	if l.opt.Portable {
 		return l.addFDPump(fd)
@@ -45,8 +45,8 @@ func (l *Loop) Attach(fd int) (Key, Socket, error) {
 	return k, Socket{num: int32(fd) + 1}, nil
 }
 
-// Reattach takes c, a connection that Detach gave, back as a descriptor in the poller. It reports false, and c is the
-// caller's still, if that is not possible.
+// Reattach adds c, a connection returned by Detach, as a descriptor in the poller. If that is not possible, it reports
+// false, and c still belongs to the caller.
 func (l *Loop) Reattach(c *net.TCPConn) (Key, Socket, bool) {
 	if l.opt.Portable {
 		return Key{}, Socket{}, false
@@ -160,7 +160,7 @@ func fdCloseWrite(fd int) error {
 
 func fdClose(fd int) error { return os.NewSyscallError("close", unix.Close(fd)) }
 
-// fdConn turns a descriptor into a connection, and closes the descriptor in any case.
+// fdConn converts a descriptor into a connection. It closes the descriptor in any case.
 func fdConn(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "socket")
 	if f == nil {

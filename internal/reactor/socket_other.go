@@ -8,20 +8,20 @@ import (
 	"net/netip"
 )
 
-// AddFD is for Linux: here it fails, and the descriptor stays the caller's.
+// AddFD works on Linux only. Here it fails, and the descriptor still belongs to the caller.
 func (l *Loop) AddFD(fd int) (Key, Socket, netip.AddrPort, error) {
 	return Key{}, Socket{}, netip.AddrPort{}, fmt.Errorf("reactor: descriptor %d: %w", fd, errNoPoller)
 }
 
-// Attach is for Linux, as AddFD.
+// Attach works on Linux only, like AddFD.
 func (l *Loop) Attach(fd int) (Key, Socket, error) {
 	return Key{}, Socket{}, fmt.Errorf("reactor: descriptor %d: %w", fd, errNoPoller)
 }
 
-// Reattach is for Linux: here it does nothing.
+// Reattach works on Linux only. Here it does nothing.
 func (l *Loop) Reattach(*net.TCPConn) (Key, Socket, bool) { return Key{}, Socket{}, false }
 
-// Nobody can have a Socket with a descriptor here.
+// No Socket has a descriptor here.
 func fdRead(int, []byte) (int, error)          { return 0, errNoPoller }
 func fdReadv(int, []byte, []byte) (int, error) { return 0, errNoPoller }
 func fdWrite(int, []byte) (int, error)         { return 0, errNoPoller }

@@ -1,13 +1,13 @@
 package reactor
 
-// standstill is the lateness, in nanoseconds, from which a loop counts as having stood still: the process was stopped,
-// the machine slept or had no time for it, or a callback took that long.
+// standstill is the lateness in nanoseconds at which a loop counts as having stood still: the process was stopped, the
+// machine slept or was overloaded, or a callback took that long.
 const standstill = 1e9
 
-// timersWait bounds the time, in nanoseconds, for which full batches of events hold timers back.
+// timersWait is how long full batches of events may delay timers, in nanoseconds.
 const timersWait = 1e9
 
-// note takes note of the time of a turn, which should have begun at planned, or sooner.
+// note records the time of a turn, which should have begun at planned or earlier.
 func (l *Loop) note(now int64) {
 	if l.planned != 0 && now-l.planned > standstill {
 		l.woke = now
@@ -15,12 +15,12 @@ func (l *Loop) note(now int64) {
 	l.now = now
 }
 
-// Woke returns the time at which the loop went on after it had stood still, on the clock of Now; 0 if it never has.
-// What a peer has not done before that is not its fault: nobody would have noticed.
+// Woke returns the time, on the clock of Now, at which the loop continued after it had stood still, or 0 if it never
+// has. A peer must not be blamed for silence before that, because the loop could not notice what it sent.
 func (l *Loop) Woke() int64 { return l.woke }
 
-// timersMay reports whether timers may fire in this turn. After a full batch of events the kernel has more: what the
-// peers have sent is read first, or they would be found silent while their bytes wait.
+// timersMay reports whether timers may fire in this turn. After a full batch of events, the kernel has more of them.
+// What the peers have sent is read first, or they would be considered silent while their bytes wait.
 func (l *Loop) timersMay() bool {
 	if l.events < l.opt.MaxEvents {
 		l.full = 0

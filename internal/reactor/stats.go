@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Stats is what a loop has done. Counters only grow, but for Sockets.
+// Stats has the statistics of a loop. Counters only increase, except Sockets.
 type Stats struct {
-	Sockets        int    // on the loop now
+	Sockets        int    // sockets on the loop
 	Turns          uint64 // of the loop
-	Sleeps         uint64 // waits that the scheduler could see
-	Wakeups        uint64 // waits that another goroutine ended
+	Sleeps         uint64 // waits visible to the scheduler
+	Wakeups        uint64 // waits ended by another goroutine
 	Accepted       uint64 // sockets taken from listeners
-	AcceptErrors   uint64 // failed accepts
-	AcceptBackoffs uint64 // times a listener was left alone because descriptors or memory had run out
+	AcceptErrors   uint64 // failed calls of accept
+	AcceptBackoffs uint64 // pauses of a listener because descriptors or memory had run out
 }
 
 // counters are written on the loop.
@@ -21,7 +21,7 @@ type counters struct {
 	turns, sleeps, wakeups                 atomic.Uint64
 	accepted, acceptErrors, acceptBackoffs atomic.Uint64
 	sockets                                atomic.Int64
-	longest                                atomic.Int64 // turn since the last Lag, in nanoseconds
+	longest                                atomic.Int64 // longest turn since the last call of Lag, in nanoseconds
 }
 
 func (c *counters) turned(ns int64) {
@@ -32,7 +32,7 @@ func (c *counters) turned(ns int64) {
 	}
 }
 
-// Stats tells what l has done. Any goroutine.
+// Stats returns a snapshot. It is safe for concurrent use.
 func (l *Loop) Stats() Stats {
 	c := &l.count
 	return Stats{
@@ -41,6 +41,6 @@ func (l *Loop) Stats() Stats {
 	}
 }
 
-// Lag is the longest turn since the previous call of Lag: how long an event may have waited for its turn. Any
-// goroutine.
+// Lag returns the longest turn since the previous call of Lag, which is how long an event may have waited. It is safe
+// for concurrent use.
 func (l *Loop) Lag() time.Duration { return time.Duration(l.count.longest.Swap(0)) }

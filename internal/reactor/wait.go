@@ -2,15 +2,15 @@ package reactor
 
 import "runtime"
 
-// lonelyTurn is how long a loop that has the only processor keeps it from other goroutines, in nanoseconds.
-const lonelyTurn = 1e6
+// oneProcTurn is how long a loop on the only processor may keep other goroutines from running, in nanoseconds.
+const oneProcTurn = 1e6
 
-// coldAfter is how long a sleep lasts after which another event is not expected soon, in nanoseconds. While a loop
-// waits unseen, the runtime's monitor thread looks at it every 20 us.
+// coldAfter is the duration of a sleep, in nanoseconds, after which the next event is not expected soon. During a raw
+// wait, the runtime's monitor thread checks the loop every 20 us.
 const coldAfter = 50e6
 
-// lookEvery is the number of turns after which a loop that never sleeps looks at the number of processors.
-const lookEvery = 4096
+// countProcsEvery is the number of turns after which a loop that never sleeps checks the number of processors.
+const countProcsEvery = 4096
 
 // wait takes events from the poller, and waits for some if there is nothing else to do. It may return without any.
 func (l *Loop) wait() (n int, err error) {
@@ -19,17 +19,17 @@ func (l *Loop) wait() (n int, err error) {
 		n, _, err = l.poller.wait(waitNot, 0)
 		return n, err
 	}
-	// A loop that was idle goes on sleeping; one that has the only processor must not keep it while it waits.
-	unseen := l.opt.Wait == WaitHybrid && l.hot && !l.lonely
+	// A loop that was idle sleeps again. A loop on the only processor must not occupy it while it waits.
+	unseen := l.opt.Wait == WaitHybrid && l.hot && !l.oneProc
 	if !unseen && l.opt.Wait != WaitRaw {
-		// An empty look is cheaper than a sleep that the scheduler sees.
+		// A look without waiting is cheaper than a sleep that the scheduler sees.
 		if n, _, err = l.poller.wait(waitNot, 0); n > 0 || err != nil {
 			l.hot = true
 			return n, err
 		}
 	}
 	l.yield()
-	// From here on Wake ends the wait. What was put into an inbox before is seen by busy; what comes later wakes.
+	// From here on, Wake ends the wait. busy sees what was put into an inbox before; what comes later wakes the loop.
 	if !l.state.CompareAndSwap(stateAwake, stateAsleep) {
 		n, _, err = l.poller.wait(waitNot, 0)
 		return n, err
@@ -52,18 +52,18 @@ func (l *Loop) wait() (n int, err error) {
 	}
 	n, _, err = l.poller.wait(mode, left)
 	l.hot = n > 0 && Monotonic()-began < coldAfter
-	l.look()
+	l.countProcs()
 	return n, err
 }
 
-// busy says that there is something to do without an event.
+// busy reports whether there is something to do without an event.
 func (l *Loop) busy() bool {
 	return len(l.again) > 0 || !l.posts.empty() || !l.ready.empty() || l.stopped.Load() ||
 		l.state.Load() != stateAwake
 }
 
-// yield lets other goroutines run if there are any that would have to wait for the loop's processor: those that it
-// started itself, and, if there is no other processor, any now and then.
+// yield lets other goroutines run if they would have to wait for the loop's processor: those that it started itself
+// and, if it has the only processor, any from time to time.
 func (l *Loop) yield() {
 	if l.runnable.Load() {
 		l.runnable.Store(false)
@@ -71,11 +71,11 @@ func (l *Loop) yield() {
 		runtime.Gosched()
 		return
 	}
-	if l.lonely && l.now-l.lastGo >= lonelyTurn {
+	if l.oneProc && l.now-l.lastGo >= oneProcTurn {
 		l.lastGo = l.now
 		runtime.Gosched()
 	}
 }
 
-// look notes how many processors there are: the runtime changes that when the limits of the container change.
-func (l *Loop) look() { l.lonely = runtime.GOMAXPROCS(0) == 1 }
+// countProcs updates oneProc: the runtime changes GOMAXPROCS when the limits of the container change.
+func (l *Loop) countProcs() { l.oneProc = runtime.GOMAXPROCS(0) == 1 }

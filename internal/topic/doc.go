@@ -1,11 +1,11 @@
-// Package topic is the subscription table of one event loop: which connections hear a topic, and which topics a
-// connection hears. Connections are small numbers that are used again.
+// Package topic implements the subscription table of an event loop: which connections are subscribed to a topic, and
+// which topics a connection is subscribed to. Connections are small numbers, which may be reused.
 //
-//	Subscribe(topic, connection) ──► Table ──► Members(topic): whom a publication goes to
-//	Drop(connection)             ──►       ──► Topics(connection): what goes along when it moves
+//	Subscribe(topic, connection) ──► Table ──► Members(topic): the receivers of a publication
+//	Drop(connection)             ──►       ──► Topics(connection): what moves with a connection
 //
-// The table is made for many connections with few topics each: what it keeps per connection and per subscription
-// holds no pointers, so that the garbage collector does not walk it, and a topic's members are one dense list.
+// The table is made for many connections with few topics each. What it keeps per connection and per subscription has no
+// pointers, so the garbage collector does not scan it. The members of a topic are one dense list.
 //
-// A Table is a plain structure for one goroutine at a time: it has no lock, and callers that share it bring one.
+// A Table has no lock: callers that share one must serialize their calls.
 package topic

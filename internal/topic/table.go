@@ -2,49 +2,50 @@ package topic
 
 import "iter"
 
-// Table holds subscriptions. No operation depends on the size of a topic or on the number of topics: subscribing and
-// unsubscribing take constant time, dropping a connection a step for each of its subscriptions. Make one with New.
+// Table is a set of subscriptions. No operation depends on the size of a topic or on the number of topics: Subscribe
+// and Unsubscribe take constant time, and Drop takes one step per subscription of the connection. New returns one.
 //
-// A connection with one subscription costs 32 bytes, and up to a quarter more for room to grow. A topic's list of
-// members goes with its last member; the rest keeps the room for the most that there was.
+// A connection with one subscription uses 32 bytes, plus up to a quarter for growth. The list of members is freed with
+// its last member. Everything else stays at its maximum size.
 type Table struct {
 	ids    map[string]uint32 // topic to its index in topics
 	topics []topic
-	unused []uint32 // indexes in topics that are not in use
+	unused []uint32 // free indexes in topics
 	conns  []conn   // by connection
-	nodes  []node   // subscriptions; 0 is nobody's, so that 0 can mean none
-	free   uint32   // the first of the nodes that are not in use, joined by next
+	subs   []sub    // subs[0] belongs to nobody, so that 0 can mean none
+	free   uint32   // first free index in subs; the others follow by next
 	count  int
-	large  map[uint64]uint32 // by pair: the nodes of connections with more than few subscriptions
+	large  map[uint64]uint32 // by pair: the subscriptions of connections with more than few
 }
 
-// topic is a dense list of members. nodes[k] is the subscription of members[k].
+// topic is a dense list of members. subs[k] is the subscription of members[k].
 type topic struct {
 	name    string
 	members []uint32
-	nodes   []uint32
+	subs    []uint32
 }
 
 // conn is the list of a connection's subscriptions.
 type conn struct{ first, count uint32 }
 
-// node is a subscription: its connection is topics[topic].members[pos], whose other subscriptions are prev and next.
-type node struct{ topic, pos, prev, next uint32 }
+// sub is a subscription. Its connection is topics[topic].members[pos]; prev and next are other subscriptions of that
+// connection.
+type sub struct{ topic, pos, prev, next uint32 }
 
-// pair names a subscription.
+// pair is the key of a subscription in Table.large.
 func pair(id, i uint32) uint64 { return uint64(id)<<32 | uint64(i) }
 
-// few is how many subscriptions of a connection are searched one by one. Above that, they are found in a map, which
-// would be a waste of memory for all those with one topic.
+// few is the number of subscriptions of a connection up to which they are searched one by one. With more, they are
+// found in a map, which would waste memory for all the connections with one topic.
 const few = 16
 
-// New makes an empty table.
+// New returns an empty table.
 func New() *Table {
-	return &Table{ids: make(map[string]uint32), nodes: make([]node, 1), large: make(map[uint64]uint32)}
+	return &Table{ids: make(map[string]uint32), subs: make([]sub, 1), large: make(map[uint64]uint32)}
 }
 
-// Subscribe adds connection i to a topic and reports whether it was not in it. The table's arrays reach up to the
-// largest i there was. The name is kept as long as the topic has members.
+// Subscribe adds connection i to a topic and reports whether i is a new member. The table's slices grow to the largest
+// i. The name is kept as long as the topic has members.
 func (t *Table) Subscribe(name string, i uint32) (added bool) {
 	id, ok := t.ids[name]
 	if ok && t.find(id, i) != 0 {
@@ -58,10 +59,10 @@ func (t *Table) Subscribe(name string, i uint32) (added bool) {
 	}
 	tp, c := &t.topics[id], &t.conns[i]
 	at := t.take()
-	t.nodes[at] = node{topic: id, pos: uint32(len(tp.members)), next: c.first}
-	t.nodes[c.first].prev = at // of node 0, if there is none: nobody reads that
+	t.subs[at] = sub{topic: id, pos: uint32(len(tp.members)), next: c.first}
+	t.subs[c.first].prev = at // if there is none, this is subs[0], which nobody reads
 	tp.members = append(tp.members, i)
-	tp.nodes = append(tp.nodes, at)
+	tp.subs = append(tp.subs, at)
 	c.first = at
 	c.count++
 	t.count++
@@ -69,7 +70,7 @@ func (t *Table) Subscribe(name string, i uint32) (added bool) {
 	return true
 }
 
-// Unsubscribe takes connection i out of a topic and reports whether it was in it.
+// Unsubscribe removes connection i from a topic and reports whether it was a member.
 func (t *Table) Unsubscribe(name string, i uint32) (removed bool) {
 	id, ok := t.ids[name]
 	if !ok {
@@ -80,19 +81,19 @@ func (t *Table) Unsubscribe(name string, i uint32) (removed bool) {
 		return false
 	}
 	t.indexRemoved(i, at)
-	n, c := t.nodes[at], &t.conns[i]
+	n, c := t.subs[at], &t.conns[i]
 	if n.prev == 0 {
 		c.first = n.next
 	} else {
-		t.nodes[n.prev].next = n.next
+		t.subs[n.prev].next = n.next
 	}
-	t.nodes[n.next].prev = n.prev
+	t.subs[n.next].prev = n.prev
 	c.count--
 	t.leave(at)
 	return true
 }
 
-// Drop forgets connection i. Its number may be used again at once.
+// Drop removes all subscriptions of connection i. The number may be reused at once.
 func (t *Table) Drop(i uint32) {
 	if int(i) >= len(t.conns) {
 		return
@@ -100,7 +101,7 @@ func (t *Table) Drop(i uint32) {
 	c := t.conns[i]
 	t.conns[i] = conn{}
 	for at := c.first; at != 0; {
-		n := t.nodes[at]
+		n := t.subs[at]
 		if c.count > few {
 			delete(t.large, pair(n.topic, i))
 		}
@@ -109,8 +110,8 @@ func (t *Table) Drop(i uint32) {
 	}
 }
 
-// Members are the connections of a topic, each once, in no order. The slice is the table's own: it is valid until the
-// next change of the table, so who changes it while walking must copy first.
+// Members returns the connections of a topic, each once, in no particular order. The slice belongs to the table and is
+// valid until the next change: copy it to change the table while iterating.
 func (t *Table) Members(name string) []uint32 {
 	id, ok := t.ids[name]
 	if !ok {
@@ -119,21 +120,21 @@ func (t *Table) Members(name string) []uint32 {
 	return t.topics[id].members
 }
 
-// Topics are those of connection i, in no order. The table must not be changed meanwhile.
+// Topics returns the topics of connection i, in no particular order. The table must not change during the iteration.
 func (t *Table) Topics(i uint32) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if int(i) >= len(t.conns) {
 			return
 		}
-		for at := t.conns[i].first; at != 0; at = t.nodes[at].next {
-			if !yield(t.topics[t.nodes[at].topic].name) {
+		for at := t.conns[i].first; at != 0; at = t.subs[at].next {
+			if !yield(t.topics[t.subs[at].topic].name) {
 				return
 			}
 		}
 	}
 }
 
-// Count is the number of topics of connection i.
+// Count returns the number of topics of connection i.
 func (t *Table) Count(i uint32) int {
 	if int(i) >= len(t.conns) {
 		return 0
@@ -141,13 +142,13 @@ func (t *Table) Count(i uint32) int {
 	return int(t.conns[i].count)
 }
 
-// Len is the number of connections of a topic.
+// Len returns the number of members of a topic.
 func (t *Table) Len(name string) int { return len(t.Members(name)) }
 
-// NumSubscriptions is the number of pairs of a topic and a connection.
+// NumSubscriptions returns the number of pairs of a topic and a connection.
 func (t *Table) NumSubscriptions() int { return t.count }
 
-// open makes a topic.
+// open adds a topic.
 func (t *Table) open(name string) uint32 {
 	var id uint32
 	if n := len(t.unused); n > 0 {
@@ -161,18 +162,18 @@ func (t *Table) open(name string) uint32 {
 	return id
 }
 
-// take finds room for a node.
+// take returns a free index in subs.
 func (t *Table) take() uint32 {
 	at := t.free
 	if at == 0 {
-		t.nodes = append(t.nodes, node{})
-		return uint32(len(t.nodes) - 1)
+		t.subs = append(t.subs, sub{})
+		return uint32(len(t.subs) - 1)
 	}
-	t.free = t.nodes[at].next
+	t.free = t.subs[at].next
 	return at
 }
 
-// find is the node of connection i in a topic, or 0.
+// find returns the subscription of connection i to a topic, or 0.
 func (t *Table) find(id, i uint32) uint32 {
 	if int(i) >= len(t.conns) {
 		return 0
@@ -180,49 +181,49 @@ func (t *Table) find(id, i uint32) uint32 {
 	if t.conns[i].count > few {
 		return t.large[pair(id, i)]
 	}
-	for at := t.conns[i].first; at != 0; at = t.nodes[at].next {
-		if t.nodes[at].topic == id {
+	for at := t.conns[i].first; at != 0; at = t.subs[at].next {
+		if t.subs[at].topic == id {
 			return at
 		}
 	}
 	return 0
 }
 
-// indexAdded keeps the map of large connections when node at has been added to connection i.
+// indexAdded updates Table.large after a subscription was added to connection i.
 func (t *Table) indexAdded(i, at uint32) {
 	switch c := t.conns[i]; {
 	case c.count > few+1:
-		t.large[pair(t.nodes[at].topic, i)] = at
+		t.large[pair(t.subs[at].topic, i)] = at
 	case c.count == few+1: // it has just become large
-		for at := c.first; at != 0; at = t.nodes[at].next {
-			t.large[pair(t.nodes[at].topic, i)] = at
+		for at := c.first; at != 0; at = t.subs[at].next {
+			t.large[pair(t.subs[at].topic, i)] = at
 		}
 	}
 }
 
-// indexRemoved keeps the map of large connections when node at will be taken out of connection i.
+// indexRemoved updates Table.large before a subscription of connection i is removed.
 func (t *Table) indexRemoved(i, at uint32) {
 	switch c := t.conns[i]; {
 	case c.count > few+1:
-		delete(t.large, pair(t.nodes[at].topic, i))
+		delete(t.large, pair(t.subs[at].topic, i))
 	case c.count == few+1: // it is about to become small
-		for at := c.first; at != 0; at = t.nodes[at].next {
-			delete(t.large, pair(t.nodes[at].topic, i))
+		for at := c.first; at != 0; at = t.subs[at].next {
+			delete(t.large, pair(t.subs[at].topic, i))
 		}
 	}
 }
 
-// leave takes a node out of its topic's members and frees it: the last member moves into the gap. A topic without
-// members goes.
+// leave removes a subscription from the members of its topic and frees it: the last member moves into its place. A
+// topic without members is removed.
 func (t *Table) leave(at uint32) {
-	n := t.nodes[at]
+	n := t.subs[at]
 	tp := &t.topics[n.topic]
 	last := len(tp.members) - 1
-	moved := tp.nodes[last]
-	tp.members[n.pos], tp.nodes[n.pos] = tp.members[last], moved
-	t.nodes[moved].pos = n.pos
-	tp.members, tp.nodes = tp.members[:last], tp.nodes[:last]
-	t.nodes[at] = node{next: t.free}
+	moved := tp.subs[last]
+	tp.members[n.pos], tp.subs[n.pos] = tp.members[last], moved
+	t.subs[moved].pos = n.pos
+	tp.members, tp.subs = tp.members[:last], tp.subs[:last]
+	t.subs[at] = sub{next: t.free}
 	t.free = at
 	t.count--
 	if last == 0 {

@@ -125,12 +125,12 @@ func compare(rt *rapid.T, table *Table, want model) {
 	if got, w := table.NumSubscriptions(), want.size(); got != w {
 		rt.Fatalf("NumSubscriptions: got %d, want %d", got, w)
 	}
-	used := len(table.nodes) - 1
-	for at := table.free; at != 0; at = table.nodes[at].next {
+	used := len(table.subs) - 1
+	for at := table.free; at != 0; at = table.subs[at].next {
 		used--
 	}
 	if used != want.size() {
-		rt.Fatalf("nodes in use: got %d, want %d", used, want.size())
+		rt.Fatalf("subscriptions in use: got %d, want %d", used, want.size())
 	}
 }
 
@@ -148,12 +148,12 @@ func TestReuse(t *testing.T) {
 		}
 	}
 	turn()
-	nodes := len(table.nodes)
+	subs := len(table.subs)
 	if got := testing.AllocsPerRun(100, turn); got != 0 {
 		t.Errorf("got %v allocations a turn, want 0", got)
 	}
-	if got := len(table.nodes); got != nodes {
-		t.Errorf("got %d nodes, want %d", got, nodes)
+	if got := len(table.subs); got != subs {
+		t.Errorf("got %d subscriptions, want %d", got, subs)
 	}
 	for k := range 100 { // topics that come and go use the same place
 		name := fmt.Sprint("passing ", k)
@@ -172,8 +172,8 @@ func TestMemory(t *testing.T) {
 		table.Subscribe("lobby", i)
 	}
 	lobby := table.topics[0]
-	bytes := cap(table.conns)*int(unsafe.Sizeof(conn{})) + cap(table.nodes)*int(unsafe.Sizeof(node{})) +
-		4*(cap(lobby.members)+cap(lobby.nodes))
+	bytes := cap(table.conns)*int(unsafe.Sizeof(conn{})) + cap(table.subs)*int(unsafe.Sizeof(sub{})) +
+		4*(cap(lobby.members)+cap(lobby.subs))
 	if got := float64(bytes) / 100_000; got > 40 {
 		t.Errorf("got %.1f bytes a subscription, want at most 40", got)
 	}
