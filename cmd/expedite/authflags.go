@@ -23,10 +23,10 @@ const (
 // keyFlags name the keys of tokens.
 type keyFlags struct {
 	SecretFile string   `name:"auth-secret-file" help:"File with the secret of HS256 tokens." placeholder:"FILE"`
-	Keys       string   `name:"auth-keys" help:"File with the public keys of tokens: PEM or a JWK set." placeholder:"FILE"`
+	Keys       string   `name:"auth-keys" help:"File with public keys: PEM or a JWK set." placeholder:"FILE"`
 	JWKS       string   `name:"auth-jwks" help:"URL of the public keys of tokens." placeholder:"URL"`
-	Issuer     []string `name:"auth-issuer" help:"Accept only tokens of these issuers." placeholder:"ISS"`
-	Audience   []string `name:"auth-audience" help:"Accept only tokens for these audiences." placeholder:"AUD"`
+	Issuer     []string `name:"auth-issuer" help:"Accept only tokens of these. Default: any." placeholder:"ISS"`
+	Audience   []string `name:"auth-audience" help:"Accept only tokens for these. Default: any." placeholder:"AUD"`
 }
 
 func (f *keyFlags) config(log *slog.Logger) verifier.Config {
@@ -41,10 +41,10 @@ type authFlags struct {
 	Auth string `help:"Access tokens: off, optional or required. Default: optional if there is a key." placeholder:"MODE"`
 	keyFlags
 	Introspect string   `name:"auth-introspect" help:"URL to verify opaque tokens at (RFC 7662)." placeholder:"URL"`
-	ClientID   string   `name:"auth-introspect-client" help:"Name of this server there." placeholder:"ID"`
-	Origins    []string `help:"Origins of other pages that may connect, like https://*.example.com." placeholder:"ORIGIN"`
+	ClientID   string   `name:"auth-introspect-client" help:"Name of this server at that URL." placeholder:"ID"`
+	Origins    []string `help:"Further origins of pages, like https://*.example.com. Default: none." placeholder:"ORIGIN"`
 
-	Leeway time.Duration `name:"auth-leeway" help:"Accept tokens this long after they expire." default:"5s"`
+	Leeway time.Duration `name:"auth-leeway" help:"Accept tokens for this long after they expire." default:"5s"`
 }
 
 // config returns the settings that the flags stand for. The Closer ends what the verifier runs; it is never nil.

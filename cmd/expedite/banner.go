@@ -15,7 +15,7 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
-// banner tells a person where the server is and what limits it.
+// banner shows where the server listens and what limits it.
 func banner(w io.Writer, st expedite.Started, controlSocket string) {
 	fmt.Fprintf(w, "\n  Expedite %s\n\n", version())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -50,7 +50,7 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 	fmt.Fprintln(w)
 }
 
-// tokens says whether clients have to identify themselves.
+// tokens returns whether clients need a token.
 func tokens(m expedite.AuthMode) string {
 	switch m {
 	case expedite.AuthRequired:
@@ -62,7 +62,7 @@ func tokens(m expedite.AuthMode) string {
 	}
 }
 
-// browsable is an address that a browser on this machine can open.
+// browsable returns an address that a browser on this machine can open.
 func browsable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
@@ -79,10 +79,10 @@ func explain(p cluster.Policy) string {
 	}[p]
 }
 
-// limits names what bounds the number of connections on this machine, as `expedite doctor` does at length.
+// limits returns what limits the number of connections on this machine, in short; `expedite doctor` shows the details.
 func limits(st expedite.Started) []string {
 	m, err := doctor.Read("", doctor.Options{})
-	if err != nil { // another system
+	if err != nil { // doctor does not know this system
 		return []string{openFilesLimit(max(st.Workers, 1))}
 	}
 	want := doctor.Want{Workers: max(st.Workers, 1)}
@@ -96,11 +96,11 @@ func limits(st expedite.Started) []string {
 	return doctor.Examine(m, want).Summary()
 }
 
-// openFilesLimit is what the descriptors of a process allow.
+// openFilesLimit returns how many connections the descriptors of the processes suffice for.
 func openFilesLimit(workers int) string {
 	parts := []string{human.Count(runtime.NumCPU(), "core")}
 	if n := openFiles(); n > 0 {
-		// A worker needs few descriptors for itself.
+		// A worker needs some descriptors for itself.
 		parts = append(parts, fmt.Sprintf("%s per process: about %s in all",
 			human.Count(n, "open file"), human.Count((n-64)*workers, "connection")))
 	}

@@ -19,61 +19,61 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// benchCmd is `expedite bench`.
+// benchCmd implements `expedite bench`.
 type benchCmd struct {
-	Target string `arg:"" name:"url" help:"Where to: ws:// or wss://, or an artillery script."`
+	Target string `arg:"" name:"url" help:"Target: ws:// or wss://, or an Artillery script."`
 
-	Connections int           `help:"How many clients." default:"100" short:"c"`
-	Ramp        string        `help:"Time in which they connect, or how many do per second: 5s, 500/s." default:"5s"`
-	Mode        string        `help:"What they do: ${enum}." enum:"auto,idle,echo,broadcast,storm" default:"auto"`
-	Rate        *float64      `help:"Messages per second of a client that sends; 0: the next at once." placeholder:"1"`
-	Size        string        `help:"Length of a message." default:"64" placeholder:"BYTES"`
-	Duration    time.Duration `help:"How long, after the ramp; 0s: until Ctrl-C." default:"10s"`
-	Pause       time.Duration `help:"How long all are connected between two storms." default:"1s"`
-	Timeout     time.Duration `help:"How long a connect or a reply may take." default:"10s"`
+	Connections int           `help:"Number of clients." default:"100" short:"c"`
+	Ramp        string        `help:"Time in which all clients connect, or connects per second: 5s, 500/s." default:"5s"`
+	Mode        string        `help:"What clients do: ${enum}." enum:"auto,idle,echo,broadcast,storm" default:"auto"`
+	Rate        *float64      `help:"Messages per second of a sender, 1 by default; 0: after each reply." placeholder:"1"`
+	Size        string        `help:"Bytes of a message." default:"64"`
+	Duration    time.Duration `help:"Time after the ramp; 0s: until Ctrl-C." default:"10s"`
+	Pause       time.Duration `help:"Time that all clients stay connected between storms." default:"1s"`
+	Timeout     time.Duration `help:"Time limit of a connect or a reply." default:"10s"`
 
 	benchHandshake
 	benchMachine
 
 	JSON bool     `name:"json" help:"Print the report as JSON."`
-	HTML string   `name:"html" help:"Write the report as one HTML file." placeholder:"FILE"`
-	Fail []string `help:"Exit with 1 if this is so: rtt.p99>50ms; repeatable." sep:"none" placeholder:"WHAT" env:"-"`
+	HTML string   `name:"html" help:"Write the report to an HTML file." placeholder:"FILE"`
+	Fail []string `help:"Exit with 1 on a condition: rtt.p99>50ms; repeatable." sep:"none" placeholder:"WHAT" env:"-"`
 
-	Environment string `help:"Environment of an artillery script." short:"e" placeholder:"NAME"`
-	// Load reads a script. Nil: there are none.
+	Environment string `help:"Environment in an Artillery script." short:"e" placeholder:"NAME"`
+	// Load reads a script. Nil: scripts are not supported.
 	Load func(path, environment string) (*loadtest.Plan, error) `kong:"-"`
 }
 
-// benchHandshake are the flags about what clients send when they connect.
+// benchHandshake has the flags for what clients send when they connect.
 type benchHandshake struct {
-	Header      []string `help:"Field to send; repeatable." sep:"none" short:"H" placeholder:"NAME:VALUE" env:"-"`
+	Header      []string `help:"Header field to send; repeatable." sep:"none" short:"H" placeholder:"NAME:VALUE" env:"-"`
 	Subprotocol []string `help:"Subprotocol to offer; repeatable." placeholder:"NAME" env:"-"`
 	Token       string   `help:"Access token of all clients." xor:"token" placeholder:"TOKEN"`
 	TokenFile   string   `help:"File with the access token of all clients." xor:"token" placeholder:"FILE"`
-	TokenKey    string   `help:"Sign one per client: key file, or EXPEDITE_AUTH_SECRET." xor:"token" placeholder:"FILE"`
-	Insecure    bool     `help:"Take any certificate, of a server on a loopback address."`
+	TokenKey    string   `help:"Sign a token per client: a file, or EXPEDITE_AUTH_SECRET." xor:"token" placeholder:"FILE"`
+	Insecure    bool     `help:"Accept any certificate of a server on a loopback address."`
 	Mine        bool     `name:"yes-this-is-my-server" help:"Permit a target that is not on a loopback address." env:"-"`
 }
 
-// benchMachine are the flags about where clients and server are.
+// benchMachine has the flags for where clients and server run.
 type benchMachine struct {
-	LocalAddrs  string `help:"Addresses to connect from, so that ports do not run out." placeholder:"127.0.0.0/24"`
-	TargetAddrs string `help:"Addresses to connect to, in place of what the URL names." placeholder:"127.0.1.0/28"`
-	Processes   string `help:"Client processes; auto is as many as descriptors and cores ask for." default:"auto"`
-	ServerPID   int    `name:"server-pid" help:"Process of the server to measure; 0: who listens there." placeholder:"PID"`
+	LocalAddrs  string `help:"Addresses to connect from, for more ports. Default: any." placeholder:"127.0.0.0/24"`
+	TargetAddrs string `help:"Addresses to connect to. Default: those of the URL." placeholder:"127.0.1.0/28"`
+	Processes   string `help:"Client processes; auto: as descriptors and cores require." default:"auto"`
+	ServerPID   int    `name:"server-pid" help:"Process of the server; 0: the one that listens there." placeholder:"PID"`
 }
 
-// Help is shown by `expedite bench --help`.
+// Help returns the text of `expedite bench --help`.
 func (benchCmd) Help() string {
-	return `Modes (auto is echo if there is a --rate, else idle):
-  idle       hold the connections
-  echo       send on each, and take the time until the message is back (the path /echo of expedite serve)
-  broadcast  publish on one, and take the time until the message is at everyone (the path / of expedite serve)
-  storm      disconnect all at once, connect all at once, again and again
+	return `Modes (auto is echo with --rate, otherwise idle):
+  idle       keep the connections open
+  echo       send on each, and measure the time until the reply (path /echo of expedite serve)
+  broadcast  publish on one, and measure the time until all have received it (path / of expedite serve)
+  storm      disconnect all at once and connect all at once, repeatedly
 
-Times are from when a message was due (no coordinated omission), unless --rate is 0. Conditions of --fail are about
-rtt, connect, late, uncorrected_rtt (.p50 .p90 .p95 .p99 .p999 .max), failed, opened, peak, closed, closed.CODE,
-errors, sent, received, unanswered, missing; shares too: failed>1%. Ctrl-C ends it with the report so far.
+Unless --rate is 0, times begin when a message is due, to avoid coordinated omission. Ctrl-C ends the run with a report.
+Conditions of --fail: rtt, connect, late, uncorrected_rtt (.p50 .p90 .p95 .p99 .p999 .max), failed, opened, peak,
+closed, closed.CODE, errors, sent, received, unanswered, missing; also as a share: failed>1%.
 
 Examples:
   expedite bench ws://127.0.0.1:8080/echo --mode echo --connections 1000 --rate 10
@@ -89,12 +89,12 @@ func (b *benchCmd) Run(c *console) error {
 		return err
 	}
 	if cluster.IsWorker() {
-		signal.Ignore(os.Interrupt) // the terminal sends it to all; the parent decides
+		signal.Ignore(os.Interrupt) // the terminal sends it to all processes; the parent decides
 		return loadtest.Work(cfg)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // the second one ends the process
+	context.AfterFunc(ctx, stop) // the second signal ends the process
 	page, err := loadtest.OpenHTML(b.HTML)
 	if err != nil {
 		return usageError{fmt.Errorf("--html: %w", err)}
@@ -124,7 +124,7 @@ func (b *benchCmd) Run(c *console) error {
 	return errors.Join(b.print(c.out, r), verdict(r))
 }
 
-// verdict is the error of a run that does not count as a success.
+// verdict returns an error if the run was not a success.
 func verdict(r *loadtest.Report) error {
 	switch {
 	case r.Connections.Opened == 0 && r.Connections.Failed > 0:
@@ -142,10 +142,10 @@ func (b *benchCmd) print(stdout io.Writer, r *loadtest.Report) error {
 	return r.WriteText(stdout)
 }
 
-// unprefixed is an error without the name of a package that users do not know.
+// unprefixed returns err without the name of a package that users do not know.
 func unprefixed(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "loadtest: ")) }
 
-// config makes sense of the flags.
+// config returns the settings that the flags stand for.
 func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err error) {
 	usage := func(err error) (loadtest.Config, []loadtest.Check, error) {
 		return cfg, nil, usageError{unprefixed(err)}
@@ -216,7 +216,7 @@ func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err e
 	return cfg, checks, nil
 }
 
-// target tells a URL from a script, which it reads.
+// target sets the URL, or the plan of a script.
 func (b *benchCmd) target(cfg *loadtest.Config) (err error) {
 	if u, err := url.Parse(b.Target); err == nil && strings.Contains(b.Target, "://") && u.Scheme != "file" {
 		cfg.URL = b.Target

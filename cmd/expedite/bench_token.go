@@ -11,10 +11,10 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// benchTokenLife is how long a signed token lasts: it is made when its client connects.
+// benchTokenLife is the lifetime of a token, which is signed when its client connects.
 const benchTokenLife = 24 * time.Hour
 
-// tokens is how clients get their access token; nil is that they have none.
+// tokens returns a function that returns the access token of a client, or nil if clients have none.
 func (b *benchCmd) tokens() (func(client int) string, error) {
 	switch {
 	case b.Token != "":
@@ -45,7 +45,8 @@ func (b *benchCmd) tokens() (func(client int) string, error) {
 	return nil, nil
 }
 
-// signer makes a token of its own for each client, with a secret or a private key as expedite token keygen makes them.
+// signer returns a function that signs a token for each client, with a secret or private key of `expedite token
+// keygen`.
 func signer(key []byte) (func(client int) string, error) {
 	k, err := auth.ParsePrivateKey(key)
 	if err != nil {
@@ -57,7 +58,7 @@ func signer(key []byte) (func(client int) string, error) {
 			"sub": "bench-" + strconv.Itoa(client), "iat": now.Unix(), "exp": now.Add(benchTokenLife).Unix(),
 		})
 		if err != nil {
-			return "" // the server says what it thinks of that
+			return "" // the server refuses the client
 		}
 		return token
 	}, nil

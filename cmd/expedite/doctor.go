@@ -13,25 +13,25 @@ import (
 	"github.com/expedite-go/expedite/internal/terminal"
 )
 
-// doctorCmd is `expedite doctor`.
+// doctorCmd implements `expedite doctor`.
 type doctorCmd struct {
-	Connections int    `help:"How many shall fit. Default: as many as the memory allows." placeholder:"N"`
-	Workers     string `help:"How many share them; auto is as many as it takes." default:"auto" placeholder:"auto"`
-	Addr        string `help:"Address that is served on." default:":8080" placeholder:":8080"`
-	Redis       string `help:"Look whether this server, or that of REDIS_URL, can be reached." placeholder:"URL"`
+	Connections int    `help:"Connections that should fit. Default: as many as fit into the memory." placeholder:"N"`
+	Workers     string `help:"Workers that share them; auto: as many as necessary." default:"auto"`
+	Addr        string `help:"Address to serve on." default:":8080"`
+	Redis       string `help:"Check this Redis server. Default: REDIS_URL." placeholder:"URL"`
 	JSON        bool   `help:"Print JSON." name:"json"`
 	WriteSysctl string `help:"Write the kernel settings that are too low to this file." placeholder:"FILE" env:"-"`
 	Force       bool   `help:"Overwrite that file." env:"-"`
 }
 
-// maxDoctorConnections is more than any machine holds.
+// maxDoctorConnections is more than any machine can hold.
 const maxDoctorConnections = 1_000_000_000
 
-// Help is shown by `expedite doctor --help`.
+// Help returns the text of `expedite doctor --help`.
 func (doctorCmd) Help() string {
-	return `Says how many connections this machine holds, what limits that, and the command that mends each limit.
-The limits are those of this shell. A service may have others: run it as the service (systemd-run, docker exec).
-The code is 1 if something is wrong for the wanted number of connections.
+	return `Shows how many connections this machine holds, what limits that, and the command that raises each limit.
+The limits are those of this shell. A service may have others: run the command there (systemd-run, docker exec).
+The exit code is 1 if there are errors for the wanted number of connections.
 
 Examples:
   expedite doctor
@@ -64,12 +64,12 @@ func (d *doctorCmd) Run(c *console) error {
 		return err
 	}
 	if !report.OK() {
-		return errors.New("doctor: something is wrong, see the errors above")
+		return errors.New("doctor: there are errors, see above")
 	}
 	return nil
 }
 
-// want makes sense of the flags.
+// want returns what the flags ask for.
 func (d *doctorCmd) want() (doctor.Want, error) {
 	var w doctor.Want
 	if d.Connections < 0 || d.Connections > maxDoctorConnections {
@@ -84,7 +84,7 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 		return w, err
 	}
 	w = doctor.Want{Connections: d.Connections, Workers: workers}
-	_, name, _ := net.SplitHostPort(addr) // which checkAddr has looked at
+	_, name, _ := net.SplitHostPort(addr) // checkAddr has checked it
 	if port, err := net.LookupPort("tcp", name); err == nil && port != 0 {
 		w.Ports = []int{port}
 	}
@@ -103,7 +103,7 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 	return w, nil
 }
 
-// writeSysctl writes the settings to a file, if one is named.
+// writeSysctl writes the settings to the file of --write-sysctl.
 func (d *doctorCmd) writeSysctl(c *console, r doctor.Report) error {
 	if d.WriteSysctl == "" {
 		return nil

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// environmentPrefix begins the variables of all flags.
+// environmentPrefix is the prefix of the variables of flags.
 const environmentPrefix = "EXPEDITE_"
 
-// prepareEnvironment makes two kinds of variables obey the order of flags, environment and file. An empty EXPEDITE_…
-// counts as not set: it would otherwise hide what the file says. PORT and REDIS_URL, which hosting platforms set, are
-// EXPEDITE_ADDR and EXPEDITE_REDIS where those are not set themselves.
+// prepareEnvironment makes two kinds of variables follow the order of flags, environment and file. It unsets empty
+// variables with the prefix, which would otherwise hide the values of the file. It copies PORT and REDIS_URL, which
+// hosting platforms set, to EXPEDITE_ADDR and EXPEDITE_REDIS if those are not set.
 func prepareEnvironment() error {
 	for _, kv := range os.Environ() {
 		if name, value, _ := strings.Cut(kv, "="); value == "" && strings.HasPrefix(name, environmentPrefix) {

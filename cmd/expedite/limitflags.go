@@ -2,28 +2,26 @@ package main
 
 import (
 	"fmt"
-	"math"
-	"strings"
 	"time"
 
 	"github.com/expedite-go/expedite"
 )
 
-// limitFlags bound what clients may take.
+// limitFlags limit what clients may use.
 type limitFlags struct {
-	MaxConnections int `help:"WebSockets per worker; beyond it 503. 0: only open files limit it." placeholder:"N"`
-	MaxHandshakes  int `help:"Sockets per worker before their handshake; then silent ones close." placeholder:"N"`
-	MaxPerAddress  int `help:"Connections per worker and address (IPv6: /64); beyond it 429." placeholder:"N"`
-	MaxHTTP        int `name:"max-http-connections" help:"HTTP connections per worker; beyond it 503." placeholder:"N"`
+	MaxConnections     int `help:"WebSockets per worker, then 503. Default: 0, as open files permit." placeholder:"N"`
+	MaxHandshakes      int `help:"Sockets per worker before the handshake. Default: up to 4096." placeholder:"N"`
+	MaxPerAddress      int `help:"Connections per worker and IPv4 address or IPv6 /64. Default: no limit." placeholder:"N"`
+	MaxHTTPConnections int `help:"HTTP connections per worker. Default: up to 4096." placeholder:"N"`
 
-	ResponseTimeout time.Duration `help:"End HTTP responses that nobody reads for so long; 0: never." default:"30s"`
+	ResponseTimeout time.Duration `help:"Time for a client to read from a response; 0: no limit." default:"30s"`
 
-	MaxPartial     string `help:"Bytes of unfinished messages per worker, or off." placeholder:"SIZE"`
-	MaxQueued      string `help:"Bytes of all send queues per worker, or off." placeholder:"SIZE"`
-	MaxPending     string `help:"Bytes per worker that wait for callbacks, or off." placeholder:"SIZE"`
-	MessageMinRate string `help:"Least progress of a message that has begun, or off." default:"1KiB/10s"`
+	MaxPartial     string `help:"Bytes of unfinished messages per worker, or off. Default: heap/8." placeholder:"SIZE"`
+	MaxQueued      string `help:"Bytes of send queues per worker, or off. Default: heap/4." placeholder:"SIZE"`
+	MaxPending     string `help:"Bytes waiting for callbacks per worker, or off. Default: heap/8." placeholder:"SIZE"`
+	MessageMinRate string `help:"Lowest rate of a message under way, or off." default:"1KiB/10s"`
 
-	BodyTimeout time.Duration `help:"How long the body of an HTTP request may stand still; 0: for ever." default:"10s"`
+	BodyTimeout time.Duration `help:"Time between reads of a request body; 0: no limit." default:"10s"`
 }
 
 // apply sets the limits in cfg.
@@ -36,7 +34,7 @@ func (f *limitFlags) apply(cfg *expedite.Config) error {
 		{"--max-connections", f.MaxConnections, &cfg.MaxConnections},
 		{"--max-handshakes", f.MaxHandshakes, &cfg.MaxHandshakes},
 		{"--max-per-address", f.MaxPerAddress, &cfg.MaxPerAddress},
-		{"--max-http-connections", f.MaxHTTP, &cfg.MaxHTTPConnections},
+		{"--max-http-connections", f.MaxHTTPConnections, &cfg.MaxHTTPConnections},
 	} {
 		if limit.n < 0 {
 			return usageError{fmt.Errorf("%s %d: want 0 or more", limit.flag, limit.n)}
@@ -60,29 +58,4 @@ func (f *limitFlags) apply(cfg *expedite.Config) error {
 	}
 	cfg.MessageMinRate, err = parseProgress("--message-min-rate", f.MessageMinRate)
 	return err
-}
-
-// parseLimit reads a flag that is a number of bytes, or off.
-func parseLimit(flag, s string) (int64, error) {
-	if s == "off" {
-		return -1, nil
-	}
-	return parseSize(flag, s)
-}
-
-// parseProgress reads a flag like 1KiB/10s, or off. A second may be written as s.
-func parseProgress(flag, s string) (p expedite.Progress, err error) {
-	if s == "off" {
-		return expedite.Progress{Bytes: -1}, nil
-	}
-	size, per, _ := strings.Cut(s, "/")
-	n, err := expedite.ParseMemory(size)
-	if per != "" && (per[0] < '0' || per[0] > '9') {
-		per = "1" + per
-	}
-	d, errPer := time.ParseDuration(per)
-	if err != nil || errPer != nil || n == 0 || n > math.MaxInt32 || d < time.Millisecond {
-		return p, usageError{fmt.Errorf("%s %q: want a size in a time, like 1KiB/10s, or off", flag, s)}
-	}
-	return expedite.Progress{Bytes: int(n), Per: d}, nil
 }

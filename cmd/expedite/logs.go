@@ -13,22 +13,22 @@ import (
 	"github.com/expedite-go/expedite/internal/view"
 )
 
-// logsCmd is `expedite logs`.
+// logsCmd implements `expedite logs`.
 type logsCmd struct {
-	Control string `help:"Unix socket of the running server." placeholder:"PATH"`
-	Follow  bool   `help:"Go on with the lines that come, until interrupted." short:"f" env:"-"`
+	Control string `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
+	Follow  bool   `help:"Continue with new lines until interrupted." short:"f" env:"-"`
 	User    string `help:"Only lines about this user." placeholder:"USER" env:"-"`
 	Session string `help:"Only lines about this session." placeholder:"ID" env:"-"`
 	Conn    string `help:"Only lines about this connection." placeholder:"ID" env:"-"`
 	Worker  int    `help:"Only lines of this worker." placeholder:"N" env:"-"`
-	Level   string `help:"Only lines from this level on: debug, info, warn or error." placeholder:"LEVEL" env:"-"`
-	JSON    bool   `help:"Print JSON also on a terminal." name:"json"`
+	Level   string `help:"Lowest level: debug, info, warn or error. Default: all." placeholder:"LEVEL" env:"-"`
+	JSON    bool   `help:"Print JSON on a terminal, too." name:"json"`
 }
 
-// Help is shown by `expedite logs --help`.
+// Help returns the text of `expedite logs --help`.
 func (logsCmd) Help() string {
-	return `The latest lines of the primary and all workers, and with --follow those that come. With --follow, --level may
-also be below the level at which the server writes its log.
+	return `Shows the latest lines of the primary and all workers and, with --follow, new lines. With --follow, --level
+may be lower than the level at which the server writes its log.
 
 Examples:
   expedite logs --follow --user alice
@@ -36,7 +36,7 @@ Examples:
   expedite logs --level warn --json | jq .msg`
 }
 
-// Run asks, and prints until there are no more lines or somebody interrupts.
+// Run prints log lines until there are no more, or until it is interrupted.
 func (l *logsCmd) Run(c *console) error {
 	if l.Worker < 0 {
 		return usageError{fmt.Errorf("--worker %d: want a number from 1", l.Worker)}
@@ -46,7 +46,7 @@ func (l *logsCmd) Run(c *console) error {
 	return l.read(ctx, c.out)
 }
 
-// read prints until ctx ends, which is no error.
+// read prints log lines until ctx ends, which is not an error.
 func (l *logsCmd) read(ctx context.Context, w io.Writer) error {
 	client, err := control.Dial(ctx, controlPath(l.Control))
 	if err != nil {
@@ -65,7 +65,7 @@ func (l *logsCmd) read(ctx context.Context, w io.Writer) error {
 	return quiet(ctx, misuse(client.Logs(ctx, req, show)))
 }
 
-// quiet is err, unless somebody has interrupted.
+// quiet returns err, or nil if ctx has ended.
 func quiet(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

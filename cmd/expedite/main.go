@@ -1,4 +1,4 @@
-// Command expedite serves WebSockets from a cluster of worker processes, and looks after a running one.
+// Command expedite serves WebSockets from a cluster of worker processes, and controls a running server.
 //
 //	expedite serve        start it
 //	expedite status       what it does
@@ -41,25 +41,25 @@ const (
 	exitUsage  = 2
 )
 
-// cli is the command line. Each flag can also stand in the environment (EXPEDITE_…) and in expedite.yaml.
+// cli is the command line. Each flag can also be set in the environment (EXPEDITE_…) and, for serve, in expedite.yaml.
 type cli struct {
-	Serve     serveCmd     `cmd:"" help:"Serve WebSockets: a primary process and a worker per core, on one port."`
-	Status    statusCmd    `cmd:"" help:"Show what a running Expedite does."`
-	Bench     benchCmd     `cmd:"" help:"Open many clients, and measure."`
-	Doctor    doctorCmd    `cmd:"" help:"Say what this machine can hold, what limits it, and what mends that."`
+	Serve     serveCmd     `cmd:"" help:"Serve WebSockets with a primary and one worker process per core on one port."`
+	Status    statusCmd    `cmd:"" help:"Show the state of a running server."`
+	Bench     benchCmd     `cmd:"" help:"Open many connections, and measure."`
+	Doctor    doctorCmd    `cmd:"" help:"Show how many connections this machine holds, and what limits them."`
 	Logs      logsCmd      `cmd:"" help:"Show the log lines of all workers."`
-	Sessions  sessionsCmd  `cmd:"" help:"List sessions: of a user, or the connected ones."`
-	Kick      kickCmd      `cmd:"" help:"Close the connections of a user, a session, or one."`
-	Revoke    revokeCmd    `cmd:"" help:"Let a user, a session or a token in no more, and close its connections."`
-	Token     tokenCmd     `cmd:"" help:"Make and read access tokens."`
+	Sessions  sessionsCmd  `cmd:"" help:"List the sessions of a user, or those connected."`
+	Kick      kickCmd      `cmd:"" help:"Close the connections of a user, of a session, or one connection."`
+	Revoke    revokeCmd    `cmd:"" help:"Close the connections of a user, session or token, and refuse its clients."`
+	Token     tokenCmd     `cmd:"" help:"Create and inspect access tokens."`
 	Publish   publishCmd   `cmd:"" help:"Send a text to all subscribers of a topic."`
-	Reload    reloadCmd    `cmd:"" help:"Replace a running Expedite by the binary on disk; connections move over."`
-	Scale     scaleCmd     `cmd:"" help:"Change the number of workers; connections move over."`
-	Rebalance rebalanceCmd `cmd:"" help:"Even out the connections of the workers."`
-	Stop      stopCmd      `cmd:"" help:"Stop a running Expedite: gracefully, or at once."`
+	Reload    reloadCmd    `cmd:"" help:"Replace a running server by the binary on disk; connections move."`
+	Scale     scaleCmd     `cmd:"" help:"Change the number of workers; connections move."`
+	Rebalance rebalanceCmd `cmd:"" help:"Distribute connections evenly over the workers."`
+	Stop      stopCmd      `cmd:"" help:"Stop a running server, gracefully or at once."`
 
-	Config  string           `help:"Configuration file. Default: expedite.yaml, if there is one." placeholder:"FILE"`
-	Version kong.VersionFlag `help:"Print the version and quit." env:"-"`
+	Config  string           `help:"Configuration file. Default: expedite.yaml, if it exists." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Print the version and exit." env:"-"`
 }
 
 func main() {
@@ -70,7 +70,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main without the process.
+// run runs the command and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	c.Bench.Load = loadScript
@@ -81,7 +81,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	ctx, err := parser.Parse(args)
-	if exited { // --help and --version have done their work
+	if exited { // --help or --version
 		return code
 	}
 	if file, ok := errors.AsType[configfile.Error](err); ok {
@@ -90,7 +90,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "expedite: %v\n", err)
-		if !cluster.OnTrial() && !cluster.IsWorker() { // whose last line is the reason that somebody reads
+		if !cluster.OnTrial() && !cluster.IsWorker() { // their last line is shown to the user as the reason
 			fmt.Fprintf(stderr, "Try: expedite %s--help\n", commandOf(err))
 		}
 		return exitUsage
@@ -105,14 +105,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFine
 }
 
-// newParser makes the parser of the command line, the environment and the file. It calls exit after --help and
+// newParser returns the parser of the command line, the environment and the file. It calls exit after --help and
 // --version.
 func newParser(c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kong, error) {
 	return kong.New(c,
 		kong.Name("expedite"),
 		kong.Description("A WebSocket server made for scale.\n\n"+
-			"Every flag of serve can stand in the environment (EXPEDITE_ADDR for --addr) and, by its name, in expedite.yaml. "+
-			"Flags win over the environment, which wins over the file; a variable that is empty is not set."),
+			"Every flag of serve can also be set in the environment (EXPEDITE_ADDR for --addr) and, by its name, in "+
+			"expedite.yaml. Flags override the environment, which overrides the file. An empty variable counts as not set."),
 		kong.Vars{
 			"version": version(), "control": control.DefaultPath(), "policies": "round-robin,least-connections,none",
 			"policy": "round-robin",
@@ -128,7 +128,7 @@ func newParser(c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kon
 	)
 }
 
-// loadScript reads a script of artillery for the bench.
+// loadScript reads an Artillery script for bench.
 func loadScript(path, environment string) (*loadtest.Plan, error) {
 	s, err := artillery.Load(path, environment)
 	if err != nil {
@@ -143,7 +143,7 @@ func loadScript(path, environment string) (*loadtest.Plan, error) {
 	return plan, err
 }
 
-// usageError is wrong use that only the command itself can see.
+// usageError is an error of usage that the parser cannot detect.
 type usageError struct{ error }
 
 func exitCode(err error) int {
@@ -153,7 +153,7 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// commandOf is the command that a parse error is about, with a space behind it, or nothing.
+// commandOf returns the command that a parse error is about, followed by a space, or "".
 func commandOf(err error) string {
 	pe, ok := errors.AsType[*kong.ParseError](err)
 	if !ok || pe.Context == nil || pe.Context.Selected() == nil {
@@ -162,7 +162,7 @@ func commandOf(err error) string {
 	return strings.TrimPrefix(pe.Context.Selected().FullPath(), "expedite ") + " "
 }
 
-// version is what the build knows about itself.
+// version returns the version of the build.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {

@@ -114,7 +114,7 @@ func runOperator(args ...string) (stdout, stderr string, err error) {
 		Publish  publishCmd  `cmd:""`
 	}
 	var out, errs bytes.Buffer
-	parser, err := kong.New(&c, kong.Name("expedite"), kong.DefaultEnvars("EXPEDITE"), kong.Writers(&out, &errs),
+	parser, err := kong.New(&c, kong.Name("expedite"), kong.DefaultEnvars("EXPEDITE"), kong.Vars{"control": "socket"}, kong.Writers(&out, &errs),
 		kong.BindTo(&out, (*io.Writer)(nil)), kong.Bind(&console{&out, &errs}))
 	if err != nil {
 		return "", "", err
@@ -144,8 +144,8 @@ func TestOperatorCommands(t *testing.T) {
 		{"sessions in JSON", []string{"sessions", "--json"}, control.SessionsRequest{Limit: 1000}, []string{`"store": "memory"`, `"params": {}`}, nil},
 		{"kick", []string{"kick", "--user", "alice", "--reason", "bye"}, control.KickRequest{User: "alice", Reason: "bye"}, []string{"closed 1,234 connections on this machine\n"}, nil},
 		{"kick in JSON", []string{"kick", "--user=alice", "--json"}, control.KickRequest{User: "alice"}, []string{`"closed": 1234`}, nil},
-		{"revoke", []string{"revoke", "--user", "bob", "--for", "24h"}, control.RevokeRequest{User: "bob", Seconds: 86400}, []string{"closed 1 connection on this machine; kept out until " + until + "\n"}, []string{"warning: other machines do not know\n"}},
-		{"revoke a token", []string{"revoke", "--token-id", "t1"}, control.RevokeRequest{TokenID: "t1"}, []string{"kept out"}, []string{"warning"}},
+		{"revoke", []string{"revoke", "--user", "bob", "--for", "24h"}, control.RevokeRequest{User: "bob", Seconds: 86400}, []string{"closed 1 connection on this machine; refused until " + until + "\n"}, []string{"warning: other machines do not know\n"}},
+		{"revoke a token", []string{"revoke", "--token-id", "t1"}, control.RevokeRequest{TokenID: "t1"}, []string{"refused"}, []string{"warning"}},
 		{"revoke for a fraction", []string{"revoke", "--session", "s", "--for", "1500ms", "--json"}, control.RevokeRequest{Session: "s", Seconds: 2}, []string{`"stored": false`, `"warning": "other`}, []string{"warning"}},
 		{"publish", []string{"publish", "lobby", "hello  world"}, control.PublishRequest{Topic: "lobby", Text: "hello  world"}, nil, nil},
 		{"publish what looks like a flag", []string{"publish", "lobby", "--", "--text"}, control.PublishRequest{Topic: "lobby", Text: "--text"}, nil, nil},

@@ -11,26 +11,26 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// publishCmd is `expedite publish`.
+// publishCmd implements `expedite publish`.
 type publishCmd struct {
-	Control string `help:"Unix socket of the running server." placeholder:"PATH"`
-	Topic   string `arg:"" help:"Whose subscribers get it." placeholder:"TOPIC"`
-	Text    string `arg:"" help:"The message, or - for standard input without its last newline." placeholder:"TEXT"`
+	Control string `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
+	Topic   string `arg:"" help:"Topic whose subscribers receive the message." placeholder:"TOPIC"`
+	Text    string `arg:"" help:"Message; -: from standard input, without the last newline." placeholder:"TEXT"`
 }
 
-// Help is shown by `expedite publish --help`.
+// Help returns the text of `expedite publish --help`.
 func (publishCmd) Help() string {
-	return `All subscribers get the text as one message, in all workers and on all machines.
+	return `All subscribers receive the text as one message, in all workers and on all machines.
 
 Examples:
   expedite publish lobby "back in five minutes"
   jq -n '{news: "hello"}' | expedite publish news -`
 }
 
-// maxInput is the longest message that a server takes this way, in bytes.
+// maxInput is the longest message that a server accepts, in bytes.
 const maxInput = 1 << 20
 
-// Run asks.
+// Run publishes the message.
 func (p *publishCmd) Run() error { return p.publish(os.Stdin) }
 
 func (p *publishCmd) publish(stdin io.Reader) error {
@@ -46,7 +46,7 @@ func (p *publishCmd) publish(stdin io.Reader) error {
 		}
 		text = string(b)
 	}
-	_, err := operate(p.Control, func(ctx context.Context, to *control.Client) (struct{}, error) {
+	_, err := request(p.Control, func(ctx context.Context, to *control.Client) (struct{}, error) {
 		return struct{}{}, to.Publish(ctx, control.PublishRequest{Topic: p.Topic, Text: text})
 	})
 	return err

@@ -6,22 +6,22 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// rebalanceCmd is `expedite rebalance`.
+// rebalanceCmd implements `expedite rebalance`.
 type rebalanceCmd struct {
-	rollFlags
+	operationFlags
 }
 
-// Help is shown by `expedite rebalance --help`.
+// Help returns the text of `expedite rebalance --help`.
 func (rebalanceCmd) Help() string {
 	return `Connections move from the workers that have the most to those that have the fewest.
-The code is 0 only if all that were to move did.
+The exit code is 0 only if all of them moved.
 
 Examples:
   expedite rebalance
   expedite rebalance --watch`
 }
 
-// Run asks and waits for the end.
+// Run moves the connections and waits for the end.
 func (r *rebalanceCmd) Run(c *console) error {
 	return r.run(c, "rebalanced", func(ctx context.Context, to *control.Client, on progressFunc) (result, error) {
 		return to.Rebalance(ctx, on)

@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// notifyReopen tells of nothing: there is no such signal.
+// notifyReopen does nothing: this system has no such signal.
 func notifyReopen(chan os.Signal) {}

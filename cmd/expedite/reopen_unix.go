@@ -8,5 +8,5 @@ import (
 	"syscall"
 )
 
-// notifyReopen tells of the signal that asks for new log files.
+// notifyReopen relays the signal to reopen the log files.
 func notifyReopen(c chan os.Signal) { signal.Notify(c, syscall.SIGUSR1) }

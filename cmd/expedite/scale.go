@@ -9,23 +9,23 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// scaleCmd is `expedite scale`.
+// scaleCmd implements `expedite scale`.
 type scaleCmd struct {
-	Workers string `arg:"" help:"How many worker processes there shall be." placeholder:"N"`
-	rollFlags
+	Workers string `arg:"" help:"Number of worker processes." placeholder:"N"`
+	operationFlags
 }
 
-// Help is shown by `expedite scale --help`.
+// Help returns the text of `expedite scale --help`.
 func (scaleCmd) Help() string {
-	return `New workers take new clients. The connections of those that go move to the ones that stay.
-The code is 0 only if all of these moved.
+	return `New workers accept new clients. The connections of workers that end move to those that stay.
+The exit code is 0 only if all of them moved.
 
 Examples:
   expedite scale 8
   expedite scale 2 --watch`
 }
 
-// Run asks and waits for the end.
+// Run changes the number of workers and waits for the end.
 func (s *scaleCmd) Run(c *console) error {
 	n, err := strconv.Atoi(s.Workers)
 	if err != nil || n < 1 || n > expedite.MaxWorkers {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
-	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/lobby"
 	"github.com/expedite-go/expedite/internal/spool"
 	"github.com/expedite-go/expedite/internal/statedir"
@@ -24,51 +22,51 @@ import (
 	"github.com/expedite-go/expedite/internal/terminal"
 )
 
-// serveCmd is `expedite serve`.
+// serveCmd implements `expedite serve`.
 type serveCmd struct {
-	Addr         string        `help:"Address to serve on." default:":8080" placeholder:":8080"`
-	Workers      string        `help:"Worker processes; auto counts cores and CPU quota." default:"auto"`
-	Scheduling   string        `help:"How connections find their worker: ${enum}." enum:"${policies}" default:"${policy}"`
+	Addr         string        `help:"Address to serve on." default:":8080"`
+	Workers      string        `help:"Worker processes; auto: one per core, within a CPU quota." default:"auto"`
+	Scheduling   string        `help:"How connections get a worker: ${enum}." enum:"${policies}" default:"${policy}"`
 	Control      string        `help:"Unix socket for the other commands, or off. Default: ${control}." placeholder:"PATH"`
-	Admin        string        `help:"Address for metrics, or off." default:"127.0.0.1:9600" placeholder:"ADDR"`
-	AdminHosts   []string      `help:"Names that requests to --admin may be for." placeholder:"NAME"`
-	LogFormat    string        `help:"${enum}. Auto: text on a terminal." enum:"auto,text,json" default:"auto"`
-	LogLevel     string        `help:"${enum}." enum:"debug,info,warn,error" default:"info"`
-	HangTimeout  time.Duration `help:"Replace a worker that stands still so long; 0: never." default:"30s"`
+	Admin        string        `help:"Address for metrics and profiles, or off." default:"127.0.0.1:9600"`
+	AdminHosts   []string      `help:"Further host names for requests to --admin. Default: none." placeholder:"NAME"`
+	LogFormat    string        `help:"Log format: ${enum}; auto: text on a terminal." enum:"auto,text,json" default:"auto"`
+	LogLevel     string        `help:"Lowest level to log: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	HangTimeout  time.Duration `help:"Replace a worker that hangs for this long; 0: never." default:"30s"`
 	MaxMemory    string        `name:"max-worker-memory" help:"Replace a larger worker, like 512MiB." placeholder:"SIZE"`
-	DrainTimeout time.Duration `help:"How long a graceful stop may take." default:"30s" placeholder:"30s"`
+	DrainTimeout time.Duration `help:"Time limit of a graceful stop." default:"30s"`
 
-	PingInterval time.Duration `help:"Silence after which a client is pinged; 0: never." default:"50s"`
-	IdleTimeout  time.Duration `help:"Silence until a client is given up; 0: never." default:"120s"`
+	PingInterval time.Duration `help:"Ping a client after this silence; 0: never." default:"50s"`
+	IdleTimeout  time.Duration `help:"Disconnect a client after this silence; 0: never." default:"120s"`
 
 	authFlags
 	sessionFlags
 	tuneFlags
 	limitFlags
-	StateDir  string   `help:"Folder for revocations, so that they survive the server; off: none." placeholder:"DIR"`
-	LogDir    string   `help:"Folder for log files, one of each process; USR1 reopens them." placeholder:"DIR"`
-	LogQuery  []string `help:"Parameters of the address that log lines show." placeholder:"NAME"`
-	LogHeader []string `help:"Header fields of the handshake that log lines show." placeholder:"NAME"`
-	LogQueue  int      `help:"Log lines of a process that may wait to be written." default:"1024" placeholder:"1024"`
-	LogSample int      `help:"Lines a second about clients that come and go; -1: none." default:"20" placeholder:"20"`
+	StateDir  string   `help:"Folder for revocations, or off. Default: in the user's state folder." placeholder:"DIR"`
+	LogDir    string   `help:"Folder for log files, one per process. Default: none, log to stderr." placeholder:"DIR"`
+	LogQuery  []string `help:"Query parameters to log. Default: none." placeholder:"NAME"`
+	LogHeader []string `help:"Header fields of the handshake to log. Default: none." placeholder:"NAME"`
+	LogQueue  int      `help:"Log lines of a process that may wait to be written." default:"1024"`
+	LogSample int      `help:"Log lines per second about clients that connect and disconnect; -1: none." default:"20"`
 }
 
-// Help is shown by `expedite serve --help`.
+// Help returns the text of `expedite serve --help`.
 func (serveCmd) Help() string {
 	return `Endpoints:
-  /         the lobby: greets with one JSON message, then tells everyone what you send; browsers get a page to try it
-  /echo     sends back what you send
-  /healthz  200 while the process lives
-  /readyz   200 while it takes new clients
-  /ticket   POST with an Authorization header: a one-time ?ticket= for the address
+  /         the lobby: a JSON greeting, then every client receives what any of them sends; browsers get a page to try it
+  /echo     returns each message to its sender
+  /healthz  200 while the process is alive
+  /readyz   200 while it accepts new clients
+  /ticket   POST with an Authorization header returns a one-time ticket for ?ticket=
 
-Environment, beside EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (HS256 and longer),
+Environment, in addition to EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (for HS256, HS384 and HS512),
 EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS of each
 worker.
 
-Signals: TERM stops gracefully (clients are closed with 1012, a few at a time), INT at once, also after TERM,
-HUP reloads as expedite reload does: the workers and the primary become the binary that is on disk now, and no client
-is dropped. USR1 reopens the log files.
+Signals: TERM stops gracefully: clients are closed with 1012, a few at a time. INT stops at once, also after TERM. HUP
+reloads like expedite reload: the binary that is on disk now replaces the workers and the primary, and no client is
+disconnected. USR1 reopens the log files.
 
 Examples:
   expedite serve
@@ -77,7 +75,7 @@ Examples:
   EXPEDITE_LOG_LEVEL=debug expedite serve --control /run/expedite.sock --admin off`
 }
 
-// Run serves until a signal ends it.
+// Run serves until a signal or a command stops it.
 func (s *serveCmd) Run(stdout io.Writer) error {
 	cfg, err := s.config(stdout)
 	if err != nil {
@@ -107,7 +105,7 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 	return app.Run(ctx)
 }
 
-// config makes sense of the flags.
+// config returns the settings that the flags stand for.
 func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
 	var cfg expedite.Config
 	workers, err := parseWorkers(s.Workers)
@@ -179,15 +177,8 @@ func (s *serveCmd) stateDir(log *slog.Logger) string {
 	return dir
 }
 
-// orNever is a time as expedite.Handler wants it.
-func orNever(d time.Duration) time.Duration {
-	if d <= 0 {
-		return -1
-	}
-	return d
-}
-
-// terminated is a context that ends at TERM. INT ends the process at once, after its workers.
+// terminated returns a context that ends at SIGTERM. At an interrupt it ends with ErrStopNow, which closes the
+// connections at once.
 func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
@@ -204,7 +195,8 @@ func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { signal.Stop(signals); cancel(nil) }
 }
 
-// onSignals reloads at each HUP, and reopens the log files at each USR1, until stop.
+// onSignals reloads at each SIGHUP, reopens the log files at each SIGUSR1, and stops at once at an interrupt, until
+// stop is called.
 func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 	reload, reopen := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
@@ -213,14 +205,14 @@ func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 	signal.Notify(hurry, os.Interrupt)
 	go func() { // ends with the process
 		for range hurry {
-			_ = app.StopNow() // a worker's primary sees to it
+			_ = app.StopNow() // in a worker it does nothing: the primary stops it
 		}
 	}()
 	go func() { // ends with the process
 		for range reload {
-			go func() { // ends with the reload; one that comes meanwhile follows it
+			go func() { // ends with the reload; if one is under way, another one follows it
 				switch err := app.Reload(ctx); {
-				case errors.Is(err, expedite.ErrNotRunning): // a worker, or not yet
+				case errors.Is(err, expedite.ErrNotRunning): // in a worker, or before the server runs
 				case err != nil:
 					app.Logger().Error("reload failed", "error", err)
 				}
@@ -237,45 +229,10 @@ func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 	return func() { signal.Stop(reload); signal.Stop(reopen); signal.Stop(hurry) }
 }
 
-func checkAddr(flag, addr string) (string, error) {
-	_, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil {
-		return "", usageError{fmt.Errorf("%s %q: want host:port, like 127.0.0.1:8080 or :8080", flag, addr)}
-	}
-	return addr, nil
-}
-
-// parseWorkers reads --workers: 0 for auto, as in expedite.Config.
-func parseWorkers(s string) (int, error) {
-	if s == "auto" {
-		return 0, nil
-	}
-	var n int
-	if _, err := fmt.Sscanf(s+"\n", "%d\n", &n); err != nil || n < 1 || n > expedite.MaxWorkers {
-		return 0, usageError{fmt.Errorf("--workers %q: want auto or a number from 1 to %d", s, expedite.MaxWorkers)}
-	}
-	return n, nil
-}
-
-// controlPath is the socket that status and stop look for, too.
-func controlPath(s string) string {
-	switch s {
-	case "":
-		return control.DefaultPath()
-	case "off":
-		return ""
-	default:
-		return s
-	}
-}
-
-// terminalEnv tells workers, whose output goes through the primary, that a terminal stands at its end.
+// terminalEnv tells workers, whose output goes through the primary, that it ends at a terminal.
 const terminalEnv = "EXPEDITE_TERMINAL"
 
-// newLogger makes a logger that nobody waits for: it queues lines for standard error.
+// newLogger returns a logger that never blocks: it queues lines for standard error.
 func newLogger(format, level string, queue int) (*slog.Logger, error) {
 	if format == "auto" && os.Getenv(terminalEnv) != "" {
 		format = "text"
@@ -292,22 +249,22 @@ func newLogger(format, level string, queue int) (*slog.Logger, error) {
 	return slog.New(spool.NewHandler(l.Handler(), spool.New(queue))), nil
 }
 
-// lastWords is how long a process may wait for somebody to read what it prints.
+// lastWords is how long a process waits at its end for its output to be read.
 const lastWords = time.Second
 
-// flushLog waits a while for the lines of a logger to be written.
+// flushLog waits up to lastWords for the lines of a logger to be written.
 func flushLog(l *slog.Logger) {
 	if h, ok := l.Handler().(*spool.Handler); ok {
 		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 		defer cancel()
-		_ = h.Queue().Flush(ctx) // what is not taken then is lost
+		_ = h.Queue().Flush(ctx) // lines that are still queued are lost
 	}
 }
 
-// soon calls f and waits a while for it: it prints, and perhaps nobody reads.
+// soon calls f, which prints, and waits up to lastWords for it to return.
 func soon(f func()) {
 	done := make(chan struct{})
-	go func() { // ends when it is read, or with the process
+	go func() { // ends when the output is read, or with the process
 		defer close(done)
 		f()
 	}()

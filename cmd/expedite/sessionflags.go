@@ -8,19 +8,19 @@ import (
 	"github.com/expedite-go/expedite"
 )
 
-// sessionFlags are where sessions are kept, and for how long.
+// sessionFlags say where sessions are stored, and for how long.
 type sessionFlags struct {
-	Redis    string        `help:"Redis for sessions; with a password better in REDIS_URL." placeholder:"URL"`
-	Require  bool          `name:"require-redis" help:"Refuse clients with 503 while Redis is away."`
-	TTL      time.Duration `name:"session-ttl" help:"How long a session lives without a client." default:"1h"`
-	Empty    time.Duration `name:"session-empty-ttl" help:"The same for one that is anonymous and empty." default:"2m"`
-	All      int           `name:"max-sessions" help:"Sessions that the primary keeps in sum." default:"2000000"`
-	Max      int           `name:"max-sessions-per-user" help:"Sessions that a user may have; 0: any." placeholder:"N"`
+	Redis    string        `help:"Redis for sessions; put a password into REDIS_URL. Default: none." placeholder:"URL"`
+	Require  bool          `name:"require-redis" help:"Refuse clients with 503 while Redis is unavailable."`
+	TTL      time.Duration `name:"session-ttl" help:"Lifetime of a session without a connection." default:"1h"`
+	Empty    time.Duration `name:"session-empty-ttl" help:"The same for an anonymous session without values." default:"2m"`
+	All      int           `name:"max-sessions" help:"Sessions in the primary." default:"2000000"`
+	Max      int           `name:"max-sessions-per-user" help:"Sessions of one user. Default: no limit." placeholder:"N"`
 	Overflow string        `name:"session-overflow" help:"${enum}." enum:"close-oldest,refuse-new" default:"close-oldest"`
-	Cookie   string        `name:"session-cookie" help:"Cookie that holds the session to resume." placeholder:"NAME"`
+	Cookie   string        `name:"session-cookie" help:"Cookie with the session to resume." placeholder:"NAME"`
 }
 
-// config makes sense of the flags.
+// config returns the settings that the flags stand for.
 func (f *sessionFlags) config() (expedite.Sessions, error) {
 	s := expedite.Sessions{
 		Redis: f.Redis, RequireRedis: f.Require, TTL: f.TTL, EmptyTTL: f.Empty, MaxSessions: f.All, MaxPerUser: f.Max,

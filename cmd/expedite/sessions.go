@@ -9,17 +9,17 @@ import (
 	"github.com/expedite-go/expedite/internal/view"
 )
 
-// sessionsCmd is `expedite sessions`.
+// sessionsCmd implements `expedite sessions`.
 type sessionsCmd struct {
-	Control string `help:"Unix socket of the running server." placeholder:"PATH"`
-	User    string `help:"Only those of this user." placeholder:"USER" env:"-"`
-	Limit   int    `help:"At most so many." default:"1000" placeholder:"1000" env:"-"`
+	Control string `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
+	User    string `help:"Only sessions of this user." placeholder:"USER" env:"-"`
+	Limit   int    `help:"Number of sessions." default:"1000" env:"-"`
 	JSON    bool   `help:"Print JSON." name:"json"`
 }
 
-// Help is shown by `expedite sessions --help`.
+// Help returns the text of `expedite sessions --help`.
 func (sessionsCmd) Help() string {
-	return `A client's session outlives its connections. With --user these are all of a user's sessions, without it those
+	return `A session outlives the connections of its client. With --user, lists all sessions of a user; without it, those
 that are connected to this machine.
 
 Examples:
@@ -28,9 +28,9 @@ Examples:
   expedite sessions --user alice --json | jq '.sessions[] | select(.connected) | .id'`
 }
 
-// Run asks and prints.
+// Run prints the list.
 func (s *sessionsCmd) Run(stdout io.Writer) error {
-	list, err := operate(s.Control, func(ctx context.Context, to *control.Client) (control.SessionList, error) {
+	list, err := request(s.Control, func(ctx context.Context, to *control.Client) (control.SessionList, error) {
 		return to.Sessions(ctx, control.SessionsRequest{User: s.User, Limit: s.Limit})
 	})
 	if err != nil {
@@ -40,21 +40,4 @@ func (s *sessionsCmd) Run(stdout io.Writer) error {
 		return printJSON(stdout, list)
 	}
 	return view.Sessions(stdout, list, time.Now())
-}
-
-// operateTimeout is a little more than a server takes at most.
-const operateTimeout = 35 * time.Second
-
-// operate asks the server at a control socket. What it refuses as wrong is wrong use.
-func operate[R any](socket string, ask func(context.Context, *control.Client) (R, error)) (R, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), operateTimeout)
-	defer cancel()
-	client, err := control.Dial(ctx, controlPath(socket))
-	if err != nil {
-		var none R
-		return none, err
-	}
-	defer client.Close()
-	res, err := ask(ctx, client)
-	return res, misuse(err)
 }

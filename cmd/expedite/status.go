@@ -9,25 +9,25 @@ import (
 	"github.com/expedite-go/expedite/internal/view"
 )
 
-// askTimeout bounds the questions to a running server.
-const askTimeout = 10 * time.Second
+// statusTimeout is longer than a server takes for its status.
+const statusTimeout = 10 * time.Second
 
-// statusCmd is `expedite status`.
+// statusCmd implements `expedite status`.
 type statusCmd struct {
-	Control string `help:"Unix socket of the running server." placeholder:"PATH"`
+	Control string `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
 	JSON    bool   `help:"Print JSON." name:"json"`
 }
 
-// Help is shown by `expedite status --help`.
+// Help returns the text of `expedite status --help`.
 func (statusCmd) Help() string {
 	return `Examples:
   expedite status
   expedite status --json | jq '.workers[] | {slot, pid, connections}'`
 }
 
-// Run asks and prints.
+// Run prints the status.
 func (s *statusCmd) Run(stdout io.Writer) error {
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
 	client, err := control.Dial(ctx, controlPath(s.Control))
 	if err != nil {

@@ -9,23 +9,23 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// stopCmd is `expedite stop`.
+// stopCmd implements `expedite stop`.
 type stopCmd struct {
-	Control string        `help:"Unix socket of the running server." placeholder:"PATH"`
-	Fast    bool          `help:"Cut the connections instead of draining them."`
-	Timeout time.Duration `help:"How long to wait for the end." default:"60s" placeholder:"60s"`
+	Control string        `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
+	Fast    bool          `help:"Close the connections at once instead of draining them."`
+	Timeout time.Duration `help:"Time to wait for the end." default:"60s"`
 }
 
-// Help is shown by `expedite stop --help`.
+// Help returns the text of `expedite stop --help`.
 func (stopCmd) Help() string {
-	return `The server stops accepting, closes its clients with 1012 a few at a time, and ends.
+	return `The server stops accepting connections, closes its clients with 1012, a few at a time, and exits.
 
 Examples:
   expedite stop
   expedite stop --fast`
 }
 
-// Run asks and waits for the end.
+// Run stops the server and waits for its end.
 func (s *stopCmd) Run(stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 	defer cancel()

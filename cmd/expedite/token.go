@@ -14,29 +14,29 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// tokenCmd is `expedite token`.
+// tokenCmd implements `expedite token`.
 type tokenCmd struct {
-	New     tokenNewCmd     `cmd:"" help:"Make a token."`
-	Inspect tokenInspectCmd `cmd:"" help:"Show what a token says, and whether it is good."`
-	Keygen  tokenKeygenCmd  `cmd:"" help:"Make a key to sign tokens with."`
+	New     tokenNewCmd     `cmd:"" help:"Create a token."`
+	Inspect tokenInspectCmd `cmd:"" help:"Show what a token contains, and whether it is valid."`
+	Keygen  tokenKeygenCmd  `cmd:"" help:"Create a key to sign tokens with."`
 }
 
-// tokenNewCmd is `expedite token new`.
+// tokenNewCmd implements `expedite token new`.
 type tokenNewCmd struct {
-	User       string        `help:"Who the client is (sub)." required:"" placeholder:"USER" env:"-"`
-	Scope      []string      `help:"What the token is good for." placeholder:"SCOPE" env:"-"`
-	TTL        time.Duration `name:"ttl" help:"How long it is good." default:"1h" placeholder:"1h" env:"-"`
-	ID         string        `name:"id" help:"Its name, for a revocation (jti). Default: random." placeholder:"ID" env:"-"`
-	Audience   []string      `help:"For whom it is (aud)." placeholder:"AUD" env:"-"`
-	Issuer     string        `help:"Who made it (iss)." placeholder:"ISS" env:"-"`
-	Claim      []string      `help:"Another claim; JSON, or else text." sep:"none" placeholder:"NAME=VALUE" env:"-"`
-	Key        string        `help:"Private key to sign with: JWK, PEM or a secret." placeholder:"FILE" env:"-"`
-	SecretFile string        `name:"auth-secret-file" help:"Or the server's secret." placeholder:"FILE"`
+	User       string        `help:"User (sub)." required:"" placeholder:"USER" env:"-"`
+	Scope      []string      `help:"Scopes (scope)." placeholder:"SCOPE" env:"-"`
+	TTL        time.Duration `name:"ttl" help:"Lifetime." default:"1h" env:"-"`
+	ID         string        `name:"id" help:"Id, for a revocation (jti). Default: random." placeholder:"ID" env:"-"`
+	Audience   []string      `help:"Audience (aud)." placeholder:"AUD" env:"-"`
+	Issuer     string        `help:"Issuer (iss)." placeholder:"ISS" env:"-"`
+	Claim      []string      `help:"Further claim; JSON or text." sep:"none" placeholder:"NAME=VALUE" env:"-"`
+	Key        string        `help:"File with the private key: JWK, PEM or a secret." placeholder:"FILE" env:"-"`
+	SecretFile string        `name:"auth-secret-file" help:"Or the file with the secret of a server." placeholder:"FILE"`
 }
 
-// Help is shown by `expedite token new --help`.
+// Help returns the text of `expedite token new --help`.
 func (tokenNewCmd) Help() string {
-	return `The token is signed with the key of --key, else of --auth-secret-file, else with EXPEDITE_AUTH_SECRET.
+	return `Signs the token with the key of --key, with that of --auth-secret-file, or with EXPEDITE_AUTH_SECRET.
 
 Examples:
   EXPEDITE_AUTH_SECRET=… expedite token new --user alice
@@ -44,7 +44,7 @@ Examples:
   expedite token new --user alice --auth-secret-file secret --claim 'subscribe=["lobby","user.{user}"]' --claim level=7`
 }
 
-// Run makes a token and prints it.
+// Run creates a token and prints it.
 func (n *tokenNewCmd) Run(c *console) error {
 	key, err := n.key()
 	if err != nil {
@@ -58,23 +58,23 @@ func (n *tokenNewCmd) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	// What no server would accept is not made.
+	// Do not print a token that no server would accept.
 	v, err := auth.NewJWT(auth.JWTConfig{Keys: key.KeySet()})
 	if err != nil {
 		return err
 	}
 	id, err := v.Verify(context.Background(), token)
 	if err != nil {
-		return usageError{fmt.Errorf("such a token would not be accepted: %w", err)}
+		return usageError{fmt.Errorf("no server would accept this token: %w", err)}
 	}
 	if id.Partial {
-		fmt.Fprintf(c.err, "expedite: warning: a server leaves claims of more than %d bytes out\n", auth.MaxClaims)
+		fmt.Fprintf(c.err, "expedite: warning: servers omit claims beyond %d bytes\n", auth.MaxClaims)
 	}
 	_, err = fmt.Fprintln(c.out, token)
 	return err
 }
 
-// key is what to sign with.
+// key returns the key to sign with.
 func (n *tokenNewCmd) key() (auth.SigningKey, error) {
 	flag, path := "--key", n.Key
 	if path == "" {
@@ -84,7 +84,7 @@ func (n *tokenNewCmd) key() (auth.SigningKey, error) {
 		secret := os.Getenv(secretEnv)
 		if secret == "" {
 			return auth.SigningKey{}, usageError{
-				errors.New("no key to sign with: give --key, --auth-secret-file or " + secretEnv),
+				errors.New("no key to sign with: use --key, --auth-secret-file or " + secretEnv),
 			}
 		}
 		key, err := auth.ParsePrivateKey([]byte(secret))
@@ -104,7 +104,7 @@ func (n *tokenNewCmd) key() (auth.SigningKey, error) {
 	return key, nil
 }
 
-// claims are what the token says.
+// claims returns the claims of the token.
 func (n *tokenNewCmd) claims(now time.Time) (map[string]any, error) {
 	if n.TTL < time.Second {
 		return nil, usageError{fmt.Errorf("--ttl %v: want at least 1s", n.TTL)}
@@ -141,7 +141,7 @@ func (n *tokenNewCmd) claims(now time.Time) (map[string]any, error) {
 	return claims, nil
 }
 
-// claimValue is JSON if it can be, with its numbers as they are, else text.
+// claimValue returns text as JSON if it is valid JSON, which keeps its numbers as they are, and as a string otherwise.
 func claimValue(text string) any {
 	if json.Valid([]byte(text)) {
 		return json.RawMessage(text)
@@ -149,34 +149,34 @@ func claimValue(text string) any {
 	return text
 }
 
-// tokenKeygenCmd is `expedite token keygen`.
+// tokenKeygenCmd implements `expedite token keygen`.
 type tokenKeygenCmd struct {
 	Alg    string `help:"${enum}." enum:"EdDSA,ES256,ES384,ES512,RS256,PS256,HS256,HS384,HS512" default:"EdDSA" env:"-"`
 	Out    string `help:"File for the private key. Default: print it." placeholder:"FILE" env:"-"`
-	Public string `help:"File for the public key, which --auth-keys takes." placeholder:"FILE" env:"-"`
+	Public string `help:"File for the public key, for --auth-keys." placeholder:"FILE" env:"-"`
 }
 
-// Help is shown by `expedite token keygen --help`.
+// Help returns the text of `expedite token keygen --help`.
 func (tokenKeygenCmd) Help() string {
-	return `The keys are JWKs. A file that is there is not overwritten. HS256, HS384 and HS512 make a secret, which has no
-public half: --auth-secret-file takes it.
+	return `Writes JWKs, and does not overwrite files. HS256, HS384 and HS512 produce a secret, which has no public key: it
+is for --auth-secret-file.
 
 Examples:
   expedite token keygen --out private.jwk --public public.jwk
   expedite token keygen --alg HS256 --out secret.jwk`
 }
 
-// Run makes a key and writes it.
+// Run creates a key and writes it.
 func (k *tokenKeygenCmd) Run(c *console) error {
 	private, public, err := auth.GenerateKey(k.Alg)
 	if err != nil {
 		return err
 	}
 	if k.Public != "" && public == nil {
-		return usageError{fmt.Errorf("--public: %s is a secret, and has no public half", k.Alg)}
+		return usageError{fmt.Errorf("--public: %s is a secret, and has no public key", k.Alg)}
 	}
 	if k.Out == "" && k.Public != "" {
-		return usageError{errors.New("--public wants --out: else the private key would be lost, or printed")}
+		return usageError{errors.New("--public wants --out: otherwise the private key would be printed")}
 	}
 	if k.Out == "" {
 		_, err := c.out.Write(private)
@@ -194,13 +194,13 @@ func (k *tokenKeygenCmd) Run(c *console) error {
 		return err
 	}
 	if err := writeNew(k.Public, public, 0o644); err != nil {
-		return errors.Join(fmt.Errorf("--public: %w", err), os.Remove(k.Out)) // both, or none
+		return errors.Join(fmt.Errorf("--public: %w", err), os.Remove(k.Out)) // write both or none
 	}
 	fmt.Fprintf(c.err, "public key in %s\n", k.Public)
 	return nil
 }
 
-// writeNew writes a file that is not there yet.
+// writeNew writes a file that must not exist.
 func writeNew(path string, content []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/expedite-go/expedite/internal/inspect"
 )
 
-// maxTokenInput bounds what is read from the standard input, in bytes.
+// maxTokenInput limits what is read from standard input, in bytes.
 const maxTokenInput = 64 << 10
 
-// tokenInspectCmd is `expedite token inspect`.
+// tokenInspectCmd implements `expedite token inspect`.
 type tokenInspectCmd struct {
 	Token string `arg:"" optional:"" help:"The token. Default, and -: from standard input." placeholder:"TOKEN"`
 	keyFlags
@@ -25,7 +25,7 @@ type tokenInspectCmd struct {
 	Stdin io.Reader `kong:"-"` // nil: os.Stdin
 }
 
-// Help is shown by `expedite token inspect --help`.
+// Help returns the text of `expedite token inspect --help`.
 func (tokenInspectCmd) Help() string {
 	return `The keys are those of expedite serve. Without any, the signature is not checked.
 The exit code is 1 if the token is not valid.

@@ -6,19 +6,19 @@ import (
 	"github.com/expedite-go/expedite"
 )
 
-// tuneFlags are what the server may take of the machine.
+// tuneFlags limit the resources that the server uses.
 type tuneFlags struct {
-	Memory  string `help:"What all heaps may hold, like 4GiB. Default: 80 % of the memory." placeholder:"SIZE"`
-	Reserve string `name:"memory-reserve" help:"Refuse clients when less is left; off: never." placeholder:"SIZE"`
-	GOGC    int    `name:"gogc" help:"How much a heap grows until it is collected, in percent; -1: off." placeholder:"100"`
-	Procs   int    `help:"Processors that each worker uses at once." placeholder:"N"`
-	ConnIn  string `name:"conn-rate-in" help:"Bytes per second that one client may send, like 64KiB." placeholder:"RATE"`
-	ConnOut string `name:"conn-rate-out" help:"Bytes per second that are sent to one client." placeholder:"RATE"`
-	RateIn  string `name:"rate-in" help:"Bytes per second from all clients together." placeholder:"RATE"`
-	RateOut string `name:"rate-out" help:"Bytes per second to all clients together." placeholder:"RATE"`
+	Memory  string `help:"Limit of all heaps, like 4GiB. Default: 80 % of the memory." placeholder:"SIZE"`
+	Reserve string `name:"memory-reserve" help:"Free memory that is kept, or off. Default: 5 %." placeholder:"SIZE"`
+	GOGC    int    `name:"gogc" help:"Heap growth until a collection, in percent; -1: off." placeholder:"100"`
+	Procs   int    `help:"Processors of a worker. Default: its share of the cores and 1." placeholder:"N"`
+	ConnIn  string `name:"conn-rate-in" help:"Bytes per second from one client, like 64KiB." placeholder:"RATE"`
+	ConnOut string `name:"conn-rate-out" help:"Bytes per second to one client." placeholder:"RATE"`
+	RateIn  string `name:"rate-in" help:"Bytes per second from all clients." placeholder:"RATE"`
+	RateOut string `name:"rate-out" help:"Bytes per second to all clients." placeholder:"RATE"`
 }
 
-// config makes sense of the flags.
+// config returns the settings that the flags stand for.
 func (f *tuneFlags) config() (t expedite.Tuning, err error) {
 	if f.Procs < 0 {
 		return t, usageError{fmt.Errorf("--procs %d: want 0 or more", f.Procs)}

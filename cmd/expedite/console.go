@@ -5,7 +5,10 @@ import (
 	"io"
 )
 
-// printJSON writes what a command has found for programs.
+// console has the outputs of a command.
+type console struct{ out, err io.Writer }
+
+// printJSON writes the output of a command for programs.
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
