@@ -1,12 +1,13 @@
 package broker
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/expedite-go/expedite/internal/record"
 )
 
 // ErrState is returned if bytes are not a valid state of a Hub.
@@ -54,21 +55,18 @@ func (h *Hub) AppendState(dst []byte) []byte {
 // messages that were held hold messages until Port.Lead of one of their ports. On an error, which is ErrState,
 // nothing has changed.
 func (h *Hub) LoadState(b []byte) error {
-	r := stateReader{rest: b}
-	if v := r.bytes(4); r.err != nil || binary.LittleEndian.Uint32(v) != stateVersion {
+	d := stateDecoder{record.NewDecoder(b)}
+	if v := d.Uint32(); d.Err() != nil || v != stateVersion {
 		return fmt.Errorf("%w: not of version %d", ErrState, stateVersion)
 	}
 	next := NewHub(h.route)
 	for _, n := range next.totals() {
-		*n = r.number()
+		*n = d.Uint64()
 	}
-	r.slots(next)
-	r.away(next)
-	if len(r.rest) > 0 {
-		r.fail("%d bytes too many", len(r.rest))
-	}
-	if r.err != nil {
-		return r.err
+	d.slots(next)
+	d.away(next)
+	if err := d.End(); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,61 +77,37 @@ func (h *Hub) LoadState(b []byte) error {
 	return nil
 }
 
-// stateReader reads a state. After its first error it returns zero for everything.
-type stateReader struct {
-	rest []byte
-	err  error
-}
+// stateDecoder decodes a state.
+type stateDecoder struct{ record.Decoder[[]byte] }
 
-func (r *stateReader) fail(format string, args ...any) {
-	r.err = cmp.Or(r.err, fmt.Errorf("%w: %s", ErrState, fmt.Sprintf(format, args...)))
-	r.rest = nil
-}
-
-// bytes returns the next n bytes; nil if there are fewer.
-func (r *stateReader) bytes(n uint64) []byte {
-	if n > uint64(len(r.rest)) {
-		r.fail("cut off")
-		return nil
-	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *stateReader) number() uint64 {
-	if b := r.bytes(8); b != nil {
-		return binary.LittleEndian.Uint64(b)
-	}
-	return 0
-}
+func (d *stateDecoder) failf(format string, args ...any) { d.Fail(fmt.Errorf(format, args...)) }
 
 // slotNumber reads the number of a slot, which may be negative.
-func (r *stateReader) slotNumber() int {
-	n := int64(r.number())
+func (d *stateDecoder) slotNumber() int {
+	n := d.Int64()
 	if int64(int(n)) != n {
-		r.fail("slot %d", n)
+		d.failf("slot %d", n)
 	}
 	return int(n)
 }
 
-func (r *stateReader) slots(h *Hub) {
+func (d *stateDecoder) slots(h *Hub) {
 	before := 0
-	for k := range r.number() {
-		number := r.slotNumber()
+	for k := range d.Uint64() {
+		number := d.slotNumber()
 		if k > 0 && number <= before {
-			r.fail("slot %d after %d", number, before)
+			d.failf("slot %d after %d", number, before)
 		}
 		before = number
 		s := &slot{number: number}
-		s.delivered, s.dropped, s.malformed = r.number(), r.number(), r.number()
-		held := r.bytes(r.number())
-		if r.err != nil {
+		s.delivered, s.dropped, s.malformed = d.Uint64(), d.Uint64(), d.Uint64()
+		held := d.Bytes(d.Uint64())
+		if d.Err() != nil {
 			return
 		}
 		h.slots[number] = s
 		if err := h.hold(s, held); err != nil {
-			r.fail("slot %d: %v", number, err)
+			d.failf("slot %d: %w", number, err)
 			return
 		}
 	}
@@ -163,25 +137,25 @@ func (h *Hub) hold(s *slot, held []byte) error {
 	return nil
 }
 
-func (r *stateReader) away(h *Hub) {
-	count := r.number()
+func (d *stateDecoder) away(h *Hub) {
+	count := d.Uint64()
 	if count > MaxAway {
-		r.fail("%d connections are away", count)
+		d.failf("%d connections are away", count)
 		return
 	}
 	var before uint64
 	for k := range count {
-		conn, number := r.number(), r.slotNumber()
-		if r.err != nil {
+		conn, number := d.Uint64(), d.slotNumber()
+		if d.Err() != nil {
 			return
 		}
 		if k > 0 && conn <= before {
-			r.fail("connection %d after %d", conn, before)
+			d.failf("connection %d after %d", conn, before)
 			return
 		}
 		before = conn
 		if h.slots[number] == nil {
-			r.fail("connection %d in slot %d, which never was", conn, number)
+			d.failf("connection %d in slot %d, which never was", conn, number)
 			return
 		}
 		h.away[conn] = number
