@@ -18,25 +18,25 @@ import (
 	"time"
 )
 
-// chiefEnv makes a copy of this test binary a primary that replaces itself, and tells what its workers play. It takes
-// orders from standard input, a line each, and tells what happens on standard output: a word, and the rest in quotes.
+// chiefEnv makes a copy of this test binary a primary that replaces its program, and holds the roles of its workers. It
+// reads orders from standard input, one per line, and reports on standard output: a word, and the rest in quotes.
 const chiefEnv = "EXPEDITE_TEST_CHIEF"
 
-// Files that a chief uses: what workers write to standard error, and, if it is there, why a trial fails.
+// Files of a chief: the standard error of its workers and, if it exists, the reason for which trials fail.
 const (
 	stderrEnv = "EXPEDITE_TEST_STDERR"
 	vetoEnv   = "EXPEDITE_TEST_VETO"
 )
 
-// ledger is what a chief has sent and heard; it outlives the program.
+// ledger records what a chief has sent and received. The next program inherits it.
 type ledger struct {
-	Up, Down map[uint64]int // the last number, by worker
+	Up, Down map[uint64]int // the last number of each worker
 	Errors   []string
 	Signals  int
 	Text     string
 }
 
-// boss is the primary of a chief.
+// boss is the state of a chief.
 type boss struct {
 	p *Primary
 
@@ -46,7 +46,7 @@ type boss struct {
 
 func tellf(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
-// chief is the primary's program.
+// chief is the main function of the primary.
 func chief() int {
 	b := &boss{log: ledger{Up: make(map[uint64]int), Down: make(map[uint64]int)}}
 	signals := make(chan os.Signal, 10000)
@@ -107,7 +107,7 @@ func chief() int {
 	return 0
 }
 
-// policyEnv is how a chief schedules.
+// policyEnv is the scheduling policy of a chief.
 const policyEnv = "EXPEDITE_TEST_POLICY"
 
 func (b *boss) count(signals <-chan os.Signal) {
@@ -118,7 +118,7 @@ func (b *boss) count(signals <-chan os.Signal) {
 	}
 }
 
-// hear judges the numbers of workers, and passes on what else they say.
+// hear checks the numbers that workers send, and reports other messages.
 func (b *boss) hear(w *Worker, m []byte) {
 	n, ok := bytes.CutPrefix(m, []byte("up "))
 	if !ok {
@@ -128,7 +128,7 @@ func (b *boss) hear(w *Worker, m []byte) {
 	b.up(w, n)
 }
 
-// up notes a number, which must be the next.
+// up records a number, which must be the next one.
 func (b *boss) up(w *Worker, m []byte) {
 	number, _, _ := bytes.Cut(m, []byte(" "))
 	n, err := strconv.Atoi(string(number))
@@ -155,7 +155,7 @@ func (b *boss) receive(w *Worker, m []byte, h Handle) {
 	tellf("handle %d %q", w.Slot(), text)
 }
 
-// talk sends numbers to all workers, for ever.
+// talk sends numbers to all workers until the process ends.
 func (b *boss) talk() {
 	big := strings.Repeat("x", 100_000)
 	for range time.Tick(200 * time.Microsecond) {
@@ -174,14 +174,14 @@ func (b *boss) talk() {
 	}
 }
 
-// state is what goes along.
+// state returns the state for the next program.
 func (b *boss) state() ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return json.Marshal(b.log)
 }
 
-// exec replaces the program. What is told before the last moment is done by the last word.
+// exec replaces the program. die is done just before the exec.
 func (b *boss) exec(arg []string) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -198,13 +198,13 @@ func (b *boss) exec(arg []string) {
 		pid, _ := strconv.Atoi(arg[1])
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		for arg[0] == "reap" && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			continue // nobody may come between the worker's end and the exec
+			continue // nothing may happen between the worker's exit and the exec
 		}
 	}}
 	tellf("failed %q", b.p.Exec(context.Background(), o).Error())
 }
 
-// obey does what a line says; false ends the program.
+// obey executes an order. It returns false to end the program.
 func (b *boss) obey(words []string) bool {
 	switch arg := words[1:]; words[0] {
 	case "exec":
@@ -245,7 +245,7 @@ func (b *boss) obey(words []string) bool {
 	return true
 }
 
-// status is how a chief stands.
+// status describes a chief.
 type status struct {
 	Generation int
 	Addr       string
@@ -281,8 +281,8 @@ func (b *boss) status() {
 	tellf("status %s", text)
 }
 
-// numbers makes a worker send numbers to its primary for ever, some with much behind them and some with a handle, and
-// judge those that come. It writes numbers to standard error, too.
+// numbers makes a worker send numbers to its primary, some with much data and some with a handle, and check those
+// that it receives. It also writes numbers to standard error.
 func (w *player) numbers(h *Hooks) {
 	var mu sync.Mutex
 	last, sent, faults := 0, 0, ""

@@ -61,7 +61,7 @@ func TestWorkerDisconnect(t *testing.T) {
 	}
 }
 
-// A worker that was asked to finish takes its time; connections go elsewhere from the first moment.
+// A worker that was asked to finish may take its time, but gets no new connections.
 func TestDisconnectedWorkerGetsNoConnections(t *testing.T) {
 	for _, policy := range []Policy{RoundRobin, LeastConnections} {
 		t.Run(policy.String(), func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/cluster"
 )
 
-// A primary with four workers, which are this program again.
+// A primary with four workers, which run the same program.
 func ExampleStart() {
 	ctx := context.Background()
 	p, err := cluster.Start(ctx, cluster.Config{
@@ -35,7 +35,7 @@ func ExampleStart() {
 	}
 }
 
-// A worker answers each connection that the primary passes.
+// A worker responds to each connection that the primary passes to it.
 func ExampleJoin() {
 	self, err := cluster.Join()
 	if err != nil {
@@ -63,7 +63,7 @@ func ExampleJoin() {
 	_ = self.Close()
 }
 
-// A connection that the primary has accepted itself goes to a worker, whose Hooks.Handle gets a *net.TCPConn.
+// The primary sends a connection that it has accepted itself to a worker, whose Hooks.Handle gets a *net.TCPConn.
 func ExampleWorker_SendHandle() {
 	var w *cluster.Worker // of Primary.Workers
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -79,7 +79,7 @@ func ExampleWorker_SendHandle() {
 	}
 }
 
-// All workers share the listening socket of a web server, and the kernel gives each its connections.
+// All workers share the listening socket of a web server; the kernel distributes the connections.
 func ExampleSelf_Listen() {
 	var self *cluster.Self // of Join, after Serve
 	ln, err := self.Listen("tcp", ":8080")
@@ -89,7 +89,7 @@ func ExampleSelf_Listen() {
 	log.Fatal(http.Serve(ln, http.NotFoundHandler()))
 }
 
-// Two workers, one more, and settings for those that come later. It runs only where a program can start itself again.
+// Two workers, one more, and other settings for later ones. The example is not run because it would start processes.
 func ExamplePrimary_Fork() {
 	var p *cluster.Primary // of Start
 	p.Setup(cluster.Settings{Env: []string{"GOMEMLIMIT=200MiB"}})
@@ -100,7 +100,7 @@ func ExamplePrimary_Fork() {
 	log.Printf("worker %d of %d runs as process %d", w.Slot(), len(p.Workers()), w.PID())
 }
 
-// The names of policies are those of flags and files.
+// The names of policies are the same in flags and files.
 func ExampleParsePolicy() {
 	p, err := cluster.ParsePolicy("least-connections")
 	fmt.Println(p, err)

@@ -24,11 +24,11 @@ type led struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	lines  chan string
-	stderr string // the file that gets what its workers write
-	veto   string // the file that makes trials fail
+	stderr string // the file with its workers' standard error
+	veto   string // the file that makes trials fail while it exists
 }
 
-// startChief runs a primary in a process of its own.
+// startChief starts a primary in a process of its own.
 func startChief(t *testing.T, play string, env ...string) *led {
 	t.Helper()
 	l := &led{
@@ -78,7 +78,7 @@ func startChief(t *testing.T, play string, env ...string) *led {
 	return l
 }
 
-// await returns the rest of the next line that begins with a word, or several.
+// await returns the rest of the next line that begins with the given words.
 func (l *led) await(begin string) string {
 	l.t.Helper()
 	limit := time.After(patience)
@@ -99,7 +99,7 @@ func (l *led) await(begin string) string {
 	}
 }
 
-// order gives an order.
+// order sends an order to the chief.
 func (l *led) order(format string, args ...any) {
 	l.t.Helper()
 	if _, err := fmt.Fprintf(l.in, format+"\n", args...); err != nil {
@@ -116,7 +116,7 @@ func (l *led) exec(generation int) {
 	}
 }
 
-// status asks the chief how it stands.
+// status asks the chief for its status.
 func (l *led) status() (s status) {
 	l.t.Helper()
 	l.order("status")
@@ -196,8 +196,8 @@ func TestExecKeepsWorkersAndCounters(t *testing.T) {
 	}
 }
 
-// Under load in both directions, with messages in pieces and handles among them, nothing is lost, doubled or out of
-// order, and no line of what workers write is missing.
+// Under load in both directions, with fragmented messages and with handles, nothing is lost, repeated or reordered,
+// and no line of the workers' output is missing.
 func TestExecUnderLoadLosesNothing(t *testing.T) {
 	l := startChief(t, "number")
 	pids := []int{l.status().Workers[0].PID, l.status().Workers[1].PID}
@@ -208,7 +208,7 @@ func TestExecUnderLoadLosesNothing(t *testing.T) {
 		l.order("talk")
 		l.await("done")
 		up := l.status().Ledger.Up
-		eventually(t, "messages come from all", func() bool { // so that there is a load again
+		eventually(t, "messages come from all", func() bool { // there is load again
 			now := l.status().Ledger.Up
 			return now[1] > up[1]+60 && now[2] > up[2]+60
 		})
@@ -239,7 +239,7 @@ func TestExecUnderLoadLosesNothing(t *testing.T) {
 	judgeLines(t, l.stderr)
 }
 
-// judgeLines looks for numbers that are missing in what workers have written, but for the end.
+// judgeLines checks that no numbers are missing in the output of workers, except at the end.
 func judgeLines(t *testing.T, name string) {
 	t.Helper()
 	text, err := os.ReadFile(name)
@@ -284,7 +284,7 @@ func TestHandlesAndSharedSocketsAfterExec(t *testing.T) {
 			t.Errorf("the worker says %s", got)
 		}
 	}
-	// The socket is the primary's still: the other worker gets the same, and so does one that replaces the first.
+	// The primary still has the socket: the other worker gets the same one, and so does the successor of the first.
 	l.order("say 2 listen tcp %s", anyPort)
 	if got := strings.Trim(l.await("message 2 "), `"`); got != addr {
 		t.Errorf("the other worker listens at %s, want %s", got, addr)
@@ -295,7 +295,7 @@ func TestHandlesAndSharedSocketsAfterExec(t *testing.T) {
 	if got := strings.Trim(l.await("message 1 "), `"`); got != addr {
 		t.Errorf("the next worker listens at %s, want %s", got, addr)
 	}
-	// With the last that closes it, it is gone: the users were inherited, too.
+	// The last worker that closes it closes the socket: the users were inherited, too.
 	for slot := 1; slot <= 2; slot++ {
 		l.order("say %d unlisten", slot)
 		l.await(fmt.Sprintf("message %d ", slot))
@@ -315,10 +315,10 @@ func TestWorkersThatDieAroundAnExec(t *testing.T) {
 	_ = syscall.Kill(l.status().Workers[0].PID, syscall.SIGKILL)
 	l.await("event exit 1.1")
 	l.await("event ready 1.2")
-	for i, how := range []string{"kill", "reap"} { // in the last moment; seen by the program before, or not
+	for i, how := range []string{"kill", "reap"} { // just before the exec; the previous program sees it, or not
 		l.order("exec %s %d", how, l.status().Workers[1].PID)
 		l.await("event inherit 2.")
-		l.await(fmt.Sprintf("event exit 2.%d", i+1)) // before the word of the start, or after it
+		l.await(fmt.Sprintf("event exit 2.%d", i+1)) // before or after the report of the start
 		l.await(fmt.Sprintf("event ready 2.%d", i+2))
 		s := l.status()
 		for range 4 {
@@ -330,10 +330,9 @@ func TestWorkersThatDieAroundAnExec(t *testing.T) {
 	}
 }
 
-// Signals that come at any moment of an exec are heard by one of the programs, and kill none.
+// Signals that arrive at any time during an exec are handled by one of the two programs, and kill neither.
 func TestSignalsDuringExec(t *testing.T) {
-	// TERM and INT are not among them: in the first milliseconds of a program they end it, and that is what they are
-	// for.
+	// TERM and INT are not tested: in the first milliseconds of a program they end it, which is their purpose.
 	for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) { judgeSignals(t, sig) })
 	}
@@ -369,9 +368,9 @@ func judgeSignals(t *testing.T, sig syscall.Signal) {
 	stop()
 	n := <-ended
 	ended <- n
-	l.exec(generation) // it has heard what waited
+	l.exec(generation) // it has handled the pending signals
 	s := l.status()
-	t.Logf("%d of %d signals were heard", s.Ledger.Signals, n) // those that wait at once are one
+	t.Logf("%d of %d signals were handled", s.Ledger.Signals, n) // pending signals of one kind are merged
 	if n < 100 || s.Ledger.Signals == 0 {
 		t.Errorf("%d of %d signals were heard", s.Ledger.Signals, n)
 	}

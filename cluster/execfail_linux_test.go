@@ -35,7 +35,7 @@ func TestTrialThatFails(t *testing.T) {
 	l.exec(2)
 }
 
-// script writes a program.
+// script writes a shell script to a file.
 func script(t *testing.T, text string, mode os.FileMode) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "program")
@@ -95,7 +95,7 @@ func TestExecThatFailsLeavesEverythingWorking(t *testing.T) {
 	}
 }
 
-// judgeWorking looks whether a primary accepts, sends and hears.
+// judgeWorking checks that a primary accepts, sends and receives.
 func judgeWorking(t *testing.T, g *group, answers <-chan string) {
 	t.Helper()
 	if by := g.dialMany(20); by[1]+by[2] != 20 {
@@ -144,7 +144,7 @@ func TestExecWaitsForNobodyForLong(t *testing.T) {
 		g.Setup(Settings{Exec: program})
 		stopped := g.Workers()[0]
 		_ = stopped.Kill(syscall.SIGSTOP)
-		const many = 6 * batchSize // more than may be under way and wait
+		const many = 6 * batchSize // more than may be in transit and waiting
 		served := make(chan error, many)
 		for range many {
 			go func() { // ends when it is served
@@ -178,7 +178,7 @@ func TestExecWaitsForNobodyForLong(t *testing.T) {
 	})
 }
 
-// A primary that drains has nothing to leave.
+// A primary that drains cannot replace its program.
 func TestExecWhileThePrimaryDrains(t *testing.T) {
 	g := start(t, Config{Workers: 2}, "stubborn")
 	g.Setup(Settings{Exec: script(t, "exit 0", 0o700)})

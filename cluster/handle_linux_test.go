@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// makeHandleFor makes a handle of each type, and a check that the worker serves it.
+// makeHandleFor returns a handle of a type, and a function that checks that the worker serves it.
 func makeHandleFor(t *testing.T, what string) (h Handle, check func(wantSlot int)) {
 	t.Helper()
 	must := func(v any, err error) any {
@@ -86,7 +86,7 @@ func TestHandlesArriveAsWhatTheyAre(t *testing.T) {
 				if isClosed(h) == keep {
 					t.Errorf("closed here: %t, want %t", isClosed(h), !keep)
 				}
-				if keep { // only the worker's copy must serve
+				if keep { // only the worker's copy may serve
 					if ul, ok := h.(*net.UnixListener); ok {
 						ul.SetUnlinkOnClose(false)
 					}
@@ -145,7 +145,7 @@ func TestHandlesThatNobodyTakesAreClosed(t *testing.T) {
 	if after := openFDs(t, os.Getpid()); after > before {
 		t.Errorf("%d descriptors are open here, %d were", after, before)
 	}
-	w := o.Workers()[1] // it has no hook, and answers messages with the same
+	w := o.Workers()[1] // it has no hook, and echoes messages
 	worker := openFDs(t, w.PID())
 	h, _ := makeHandleFor(t, "*net.UDPConn")
 	if err := w.SendHandle(nil, h); err != nil {
@@ -157,7 +157,7 @@ func TestHandlesThatNobodyTakesAreClosed(t *testing.T) {
 	}
 }
 
-// strange is no handle of ours.
+// strange is a Handle of a type that cannot be sent.
 type strange struct{ *os.File }
 
 func TestHandlesThatCannotBeSent(t *testing.T) {
@@ -212,7 +212,7 @@ func TestUnsentHandlesAreClosedAndTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it stands still", func() bool { return standsStill(t, w.PID()) })
-	fill := make([]byte, 1<<20) // more than the socket takes: what follows stays in the queue
+	fill := make([]byte, 1<<20) // more than the socket's buffer: later messages stay in the queue
 	var err error
 	for err == nil {
 		h, _ := makeHandleFor(t, "*os.File")
@@ -234,7 +234,7 @@ func TestUnsentHandlesAreClosedAndTold(t *testing.T) {
 	eventually(t, "all closed", func() bool { return openFDs(t, os.Getpid()) <= before })
 }
 
-// Many handles wait with few bytes: they have a limit of their own.
+// Handles have a limit of their own, because many of them need few bytes.
 func TestHandlesThatWaitAreLimited(t *testing.T) {
 	g := start(t, Config{Workers: 1}, "serve")
 	w := g.Workers()[0]
@@ -242,7 +242,7 @@ func TestHandlesThatWaitAreLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it stands still", func() bool { return standsStill(t, w.PID()) })
-	if err := w.Send(make([]byte, 4<<20)); err != nil { // more than the socket takes
+	if err := w.Send(make([]byte, 4<<20)); err != nil { // more than the socket's buffer
 		t.Fatal(err)
 	}
 	n := 0
@@ -270,7 +270,7 @@ func TestHandlesThatWaitAreLimited(t *testing.T) {
 	}
 }
 
-// EMFILE: the message arrives, the handle does not, and everybody knows.
+// EMFILE: the message arrives without the handle, and both sides report it.
 func TestHandleForAWorkerWithoutDescriptors(t *testing.T) {
 	o := startOrders(t, Config{Workers: 1}, "ask")
 	w := o.Workers()[0]
@@ -292,7 +292,7 @@ func TestHandleForAWorkerWithoutDescriptors(t *testing.T) {
 	}
 }
 
-// EMFILE: sockets that the kernel drops on the way go to another worker.
+// EMFILE: sockets that the kernel drops go to another worker.
 func TestWorkerWithoutDescriptorsRefuses(t *testing.T) {
 	for _, room := range []string{"0", "5"} {
 		t.Run(room+" left", func(t *testing.T) {
@@ -371,7 +371,7 @@ func TestWorkerWaitsForRoom(t *testing.T) {
 		select {
 		case s := <-answers:
 			if s == "" {
-				continue // it was sent to see that there is room
+				continue // it only showed that there is room
 			}
 			if s != "drained true<nil>" && s != "drained true <nil>" {
 				t.Errorf("the worker says %q", s)

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// goldenInheritance is what testdata/inheritance-v1.json says. A program must be able to go on with what any program
-// of that version has left: neither may be changed, but by a new version beside it.
+// goldenInheritance is the content of testdata/inheritance-v1.json. A program must be able to read what any program
+// of that version has written: do not change either, but add a new version.
 func goldenInheritance() *inheritance {
 	began := time.Date(2026, 11, 23, 20, 15, 30, 123456789, time.UTC)
 	return &inheritance{
@@ -42,7 +42,7 @@ func goldenInheritance() *inheritance {
 	}
 }
 
-// framed is an inheritance in JSON as it is left.
+// framed returns the encoding of an inheritance that is given in JSON.
 func framed(text string) []byte {
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
 }
@@ -66,7 +66,7 @@ func TestGoldenInheritanceStaysReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var now, golden any // what is written today has the names of the file
+	var now, golden any // what this program writes has the field names of the file
 	if err := errors.Join(json.Unmarshal(b[8:len(b)-1], &now), json.Unmarshal(text, &golden)); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func FuzzParseInheritance(f *testing.F) {
 		if err != nil {
 			return
 		}
-		h.descriptors() // of whatever it names
+		h.descriptors() // must not panic
 		b, err := h.encode(app)
 		if err != nil {
 			t.Fatal(err)

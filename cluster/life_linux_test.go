@@ -144,7 +144,7 @@ func TestSlowWorkerHoldsUpNobody(t *testing.T) {
 			t.Fatal("the other worker gets nothing")
 		}
 	}
-	// The socket between took some of what the queue had refused before.
+	// The socket's buffer has taken some of what the queue had refused before.
 	all, other := g.Stats().Overloads, g.Workers()[1].Overloads()
 	if all < 2 || all != deaf.Overloads() || other != 0 {
 		t.Errorf("%d overloads, %d of the deaf worker, %d of the other; want all of the deaf one", all, deaf.Overloads(), other)
@@ -169,7 +169,7 @@ func TestDrain(t *testing.T) {
 			if e := g.await(EventExit, 1); !e.Wanted || e.Err != nil {
 				t.Errorf("exit %+v, want a wanted one with code 0", e)
 			}
-			if tt.killed > 0 { // the time is over, however long worker 1 has taken
+			if tt.killed > 0 { // the deadline has passed, however long worker 1 has taken
 				cancel()
 			}
 			if n := <-killed; n != tt.killed {
@@ -229,7 +229,7 @@ func TestWorkersNoticeTheDeathOfTheirPrimary(t *testing.T) {
 	watchdog := time.AfterFunc(patience, func() { _ = out.Close() })
 	defer watchdog.Stop()
 	var lines []string
-	for sc := bufio.NewScanner(out); sc.Scan(); { // until the workers have ended, too
+	for sc := bufio.NewScanner(out); sc.Scan(); { // until the workers have exited, too
 		lines = append(lines, sc.Text())
 		if sc.Text() == "started" {
 			_ = cmd.Process.Kill()

@@ -41,7 +41,7 @@ func TestWorkersShareWhatTheyListenAt(t *testing.T) {
 			}
 			o.expect(second, "unlisten", "<nil>")
 			if tt.network == "udp" {
-				return // nobody says that it is closed
+				return // there is no report that it is closed
 			}
 			eventually(t, "closed with the last", func() bool {
 				c, err := net.Dial(tt.network, at)
@@ -66,7 +66,7 @@ func TestSecondListenerOfAName(t *testing.T) {
 	o.expect(second, order, a)
 	o.expect(second, order, b)
 	o.expect(first, "unlisten", "<nil>")
-	o.expect(first, order, a) // its name is free again, and others have it open
+	o.expect(first, order, a) // this worker's name is free again, and other workers have the socket open
 	taken := o.order(first, "listen tcp "+a)
 	if !strings.HasSuffix(taken, "in use: true") || !strings.HasPrefix(taken, "cluster: listen tcp "+a) {
 		t.Errorf("a port that is taken: %q", taken)
@@ -110,7 +110,7 @@ func TestListenNeedsServe(t *testing.T) {
 	}
 }
 
-// What the primary has opened itself goes to workers beside a message, as with Node's listen({fd}).
+// The primary sends workers a socket that it has opened itself, as with Node's listen({fd}).
 func TestWorkersServeAListenerOfThePrimary(t *testing.T) {
 	o := startOrders(t, Config{Workers: 2}, "ask")
 	ln, err := net.Listen("tcp", anyPort)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestRollCountsAllThatIsLost: connections of a worker that is not replaced at the time are lost all the same.
+// TestRollCountsAllThatIsLost: a roll counts the lost connections of workers in other slots, too.
 func TestRollCountsAllThatIsLost(t *testing.T) {
 	for name, tt := range map[string]struct {
 		slot int // of the worker that is killed when slot 1 starts a new one

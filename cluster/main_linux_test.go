@@ -19,10 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The environment tells a copy of this test binary what it plays.
+// The environment determines the role of a copy of this test binary.
 const (
-	playEnv    = "EXPEDITE_TEST_PLAY"    // one word per slot, the last for all that follow
-	primaryEnv = "EXPEDITE_TEST_PRIMARY" // a primary that waits for its end
+	playEnv    = "EXPEDITE_TEST_PLAY"    // one word per slot; the last one is also for all later slots
+	primaryEnv = "EXPEDITE_TEST_PRIMARY" // a primary that a test kills
 )
 
 func TestMain(m *testing.M) {
@@ -49,7 +49,7 @@ func lead() int {
 	return 0
 }
 
-// player is a worker of the tests.
+// player is a worker in the tests.
 type player struct {
 	self *Self
 	open atomic.Int64
@@ -58,7 +58,7 @@ type player struct {
 	reports sync.Mutex
 }
 
-// work plays what the environment says and returns the exit code.
+// work runs the role in the environment and returns the exit code.
 func work() int {
 	self, err := Join()
 	if err != nil {
@@ -145,7 +145,7 @@ func (w *player) hooks(play string) Hooks {
 		h.Drain = func(time.Time) {}
 	case "leave":
 		h.Message = func([]byte) {
-			_ = w.self.Report(0, []byte(os.Getenv(roleEnv))) // it must be gone
+			_ = w.self.Report(0, []byte(os.Getenv(roleEnv))) // the variable must be unset
 			w.quit <- 0
 		}
 	case "hasty":
@@ -159,7 +159,7 @@ func (w *player) hooks(play string) Hooks {
 	case "wordy":
 		h.Message = func(m []byte) {
 			line := append(bytes.Repeat([]byte("x"), 1023), '\n')
-			for range 4 << 10 { // of stdout and stderr each, four times what may wait
+			for range 4 << 10 { // to stdout and stderr each, four times the limit
 				_, _ = os.Stdout.Write(line)
 				_, _ = os.Stderr.Write(line)
 			}
@@ -169,7 +169,7 @@ func (w *player) hooks(play string) Hooks {
 		h.Message = func([]byte) { select {} }
 		h.Drain = nil
 	case "tell":
-		// What it prints goes through the primary, and ends with it.
+		// Its output goes through the primary, and ends with it.
 		out, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/1", os.Getppid()), os.O_WRONLY, 0)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -190,7 +190,7 @@ func (w *player) accept(ln net.Listener) {
 	}
 }
 
-// serve says who serves, and waits for the end of the connection.
+// serve sends the worker's name and waits for the end of the connection.
 func (w *player) serve(c io.ReadWriteCloser) {
 	defer c.Close()
 	w.report(1, nil)
@@ -203,7 +203,7 @@ func (w *player) serve(c io.ReadWriteCloser) {
 	w.report(-1, []byte("closed"))
 }
 
-// report tells how many clients there are. A later report never tells an older number.
+// report reports the number of clients. A later report never has an older number.
 func (w *player) report(more int64, words []byte) {
 	w.reports.Lock()
 	defer w.reports.Unlock()
@@ -217,7 +217,7 @@ type group struct {
 	events chan Event
 }
 
-// start runs a primary whose workers play. It is stopped at the end of the test.
+// start starts a primary whose workers have the given roles. The end of the test stops it.
 func start(t *testing.T, cfg Config, play string) *group {
 	t.Helper()
 	g, err := tryStart(t, cfg, play)
@@ -232,7 +232,7 @@ func tryStart(t *testing.T, cfg Config, play string) (*group, error) {
 	t.Helper()
 	g := &group{t: t, events: make(chan Event, 1000)}
 	cfg.Args = []string{}
-	// The race detector holds up the end of a process for a second.
+	// The race detector delays the exit of a process by a second.
 	cfg.Env = append(cfg.Env, playEnv+"="+play, "GORACE=atexit_sleep_ms=0")
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	if cfg.Stderr == nil {
@@ -253,10 +253,10 @@ func tryStart(t *testing.T, cfg Config, play string) (*group, error) {
 	return g, err
 }
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for something that must happen.
 const patience = 20 * time.Second
 
-// await returns the next event of a kind in a slot, 0 being any or none. Those before it are gone.
+// await returns the next event of a kind in a slot, with 0 for any or none. It drops the events before it.
 func (g *group) await(kind EventKind, slot int) Event {
 	g.t.Helper()
 	limit := time.After(patience)
@@ -272,13 +272,13 @@ func (g *group) await(kind EventKind, slot int) Event {
 	}
 }
 
-// client is a connection, and who serves it.
+// client is a connection and the name of the worker that serves it.
 type client struct {
 	net.Conn
 	slot, generation int
 }
 
-// dial connects and reads who serves.
+// dial connects and reads the worker's name.
 func (g *group) dial() (client, error) {
 	c, err := net.DialTimeout("tcp", g.Addr().String(), patience)
 	if err != nil {
@@ -299,8 +299,8 @@ func greet(c net.Conn) (client, error) {
 	return k, err
 }
 
-// settle waits until the primary knows exactly how many clients each worker has. A report that crosses the
-// acknowledgement of a socket counts it twice until the next one, which a word of a client brings about.
+// settle waits until the primary knows the exact number of clients of each worker. A report that crosses the
+// acknowledgement of a socket counts that twice until the next report, which data of a client causes.
 func (g *group) settle(clients []client) (by map[int]int) {
 	g.t.Helper()
 	by = make(map[int]int)
@@ -314,7 +314,7 @@ func (g *group) settle(clients []client) (by map[int]int) {
 		}
 		for _, c := range clients {
 			if !known {
-				_, _ = io.WriteString(c, "x") // its worker may be gone
+				_, _ = io.WriteString(c, "x") // its worker may have exited
 			}
 		}
 		return known
@@ -322,7 +322,7 @@ func (g *group) settle(clients []client) (by map[int]int) {
 	return by
 }
 
-// dialMany connects n times at once and counts who serves, by slot.
+// dialMany makes n connections at once and counts them by slot.
 func (g *group) dialMany(n int) map[int]int {
 	g.t.Helper()
 	type result struct {
@@ -348,7 +348,7 @@ func (g *group) dialMany(n int) map[int]int {
 	return by
 }
 
-// openFDs counts the descriptors of a process.
+// openFDs returns the number of open descriptors of a process.
 func openFDs(t *testing.T, pid int) int {
 	t.Helper()
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
@@ -358,7 +358,7 @@ func openFDs(t *testing.T, pid int) int {
 	return len(list)
 }
 
-// eventually waits until a condition holds that no event tells.
+// eventually waits until a condition holds for which there is no event.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

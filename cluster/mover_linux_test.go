@@ -17,24 +17,24 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// What workers that move connections say to each other.
+// The frames between workers that move connections.
 const (
-	tellConn  byte = iota + 1 // a connection beside it
-	tellCount                 // a number of connections that are only pretended (8)
-	tellDone                  // all has been taken
+	tellConn  byte = iota + 1 // + a connection
+	tellCount                 // a number of connections that do not exist (8)
+	tellDone                  // everything was taken
 )
 
 // stuckAfter is how long a giver waits for the taker.
 const stuckAfter = 300 * time.Millisecond
 
-// mover is a worker that moves its connections. Each byte that a client sends is answered by a line: who serves.
+// mover is a worker that moves its connections. It answers each byte of a client with a line: the worker's name.
 type mover struct {
 	*player
 	play string
 
 	mu      sync.Mutex
-	open    map[net.Conn]chan struct{} // closed when nobody reads from it any more
-	pretend int                        // connections that there are not
+	open    map[net.Conn]chan struct{} // closed when nothing reads from it any more
+	pretend int                        // number of connections that do not exist
 }
 
 func (w *player) moves(h *Hooks, play string) {
@@ -61,7 +61,7 @@ func (w *player) moves(h *Hooks, play string) {
 	go m.reportOften(play == "pretend") // ends with the process
 }
 
-// loadEnv is what workers pretend to have, by slot.
+// loadEnv is the number of connections that workers pretend to have, by slot.
 const loadEnv = "EXPEDITE_TEST_LOAD"
 
 func (m *mover) reportOften(pretend bool) {
@@ -76,7 +76,7 @@ func (m *mover) reportOften(pretend bool) {
 	}
 }
 
-// hold serves a connection until its client leaves or it is given away.
+// hold serves a connection until its client disconnects or it moves away.
 func (m *mover) hold(c net.Conn) {
 	end := make(chan struct{})
 	m.mu.Lock()
@@ -84,7 +84,7 @@ func (m *mover) hold(c net.Conn) {
 	n := len(m.open)
 	m.mu.Unlock()
 	_ = m.self.Report(n, nil)
-	go func() { // ends with the client, or when the connection is given away
+	go func() { // ends with the client, or when the connection moves away
 		defer close(end)
 		b := make([]byte, 1)
 		for {
@@ -125,7 +125,7 @@ func (m *mover) freeze(n int) (list []net.Conn) {
 	return list
 }
 
-// give moves connections away. They stay open here until the taker has said that it has them all.
+// give moves connections away. They stay open here until the taker has confirmed all of them.
 func (m *mover) give(o Move, f *os.File) {
 	conn, err := fdpass.NewConn(f, maxFrame)
 	if err != nil {
@@ -172,7 +172,7 @@ func (m *mover) give(o Move, f *os.File) {
 	_ = m.self.Given(o, MoveResult{Moved: len(list)})
 }
 
-// awaitTaker waits for the taker's word.
+// awaitTaker waits for the taker's confirmation.
 func (m *mover) awaitTaker(o Move, conn *fdpass.Conn) error {
 	stuck := time.AfterFunc(stuckAfter, func() {
 		if m.play == "stuck-taker" {
@@ -181,12 +181,12 @@ func (m *mover) awaitTaker(o Move, conn *fdpass.Conn) error {
 	})
 	defer stuck.Stop()
 	if f, err := conn.Read(); err != nil || f.Kind != tellDone {
-		return errors.New("the taker is gone") // an end, or a reset if it had not read all
+		return errors.New("the taker is gone") // EOF, or a reset if it had not read everything
 	}
 	return nil
 }
 
-// givePretended moves a number.
+// givePretended moves connections that do not exist.
 func (m *mover) givePretended(o Move, conn *fdpass.Conn) {
 	m.mu.Lock()
 	n := m.pretend
@@ -203,7 +203,7 @@ func (m *mover) givePretended(o Move, conn *fdpass.Conn) {
 	_ = m.self.Given(o, res)
 }
 
-// take lets connections come.
+// take accepts connections.
 func (m *mover) take(o Move, f *os.File) {
 	conn, err := fdpass.NewConn(f, maxFrame)
 	if err != nil {

@@ -19,7 +19,7 @@ func TestFlushedMessagesOutliveTheirSender(t *testing.T) {
 }
 
 func TestOnlineComesBeforeMessages(t *testing.T) {
-	var online atomic.Uint64 // id of the latest worker
+	var online atomic.Uint64 // id of the last worker
 	message := make(chan bool, 1)
 	g := start(t, Config{
 		Workers: 1,

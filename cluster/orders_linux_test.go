@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenToOrders makes a worker do what messages say, and answer each with one.
+// listenToOrders makes a worker execute messages as orders, and answer each of them.
 func (w *player) listenToOrders(h *Hooks) {
 	var mu sync.Mutex
 	var open []io.Closer
@@ -54,7 +54,7 @@ func (w *player) listenToOrders(h *Hooks) {
 
 func (w *player) say(s string) { _ = w.self.Send([]byte(s)) }
 
-// obey does what can be done at once.
+// obey executes an order that does not block.
 func (w *player) obey(order string, arg []string) string {
 	switch order {
 	case "cwd":
@@ -72,7 +72,7 @@ func (w *player) obey(order string, arg []string) string {
 		return "printed"
 	case "lost":
 		return fmt.Sprint(w.self.HandlesLost(), " ", w.self.IsConnected())
-	case "limit": // to this many more descriptors
+	case "limit": // allows this many more descriptors
 		n, _ := strconv.Atoi(arg[0])
 		return fmt.Sprint(limitFDs(n))
 	case "exit":
@@ -84,7 +84,7 @@ func (w *player) obey(order string, arg []string) string {
 	return "unknown order " + order
 }
 
-// limitFDs lets this process have n more descriptors. The limit is on their numbers, so that gaps are filled first.
+// limitFDs lets this process open n more descriptors. The limit applies to their numbers, so it fills gaps first.
 func limitFDs(n int) error {
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -108,7 +108,7 @@ func limitFDs(n int) error {
 	}
 }
 
-// listen opens a shared socket and serves those who come.
+// listen opens a shared socket and serves its clients.
 func (w *player) listen(order, network, address string) (io.Closer, string) {
 	if order == "packet" {
 		pc, err := w.self.ListenPacket(network, address)
@@ -155,7 +155,7 @@ func (w *player) flood() string {
 	return fmt.Sprint("drained ", before, w.self.Send(nil))
 }
 
-// use shows that a handle works.
+// use uses a handle, to show that it works.
 func (w *player) use(m string, h Handle) {
 	switch h := h.(type) {
 	case *net.TCPListener:
@@ -203,7 +203,7 @@ func isClosed(h Handle) bool {
 	return err != nil || raw.Control(func(uintptr) {}) != nil
 }
 
-// takeAsFiles takes sockets without a descriptor more for each.
+// takeAsFiles takes sockets without duplicating their descriptors.
 func (w *player) takeAsFiles(fds []int) int {
 	for _, fd := range fds {
 		go w.serve(os.NewFile(uintptr(fd), "conn")) // ends with the connection
@@ -211,13 +211,13 @@ func (w *player) takeAsFiles(fds []int) int {
 	return len(fds)
 }
 
-// orders is a group whose workers listen to orders.
+// orders is a group whose workers execute orders.
 type orders struct {
 	*group
 	answers chan string
 }
 
-// startOrders runs a primary whose workers listen to orders.
+// startOrders starts a primary whose workers execute orders.
 func startOrders(t *testing.T, cfg Config, play string) *orders {
 	t.Helper()
 	o := &orders{answers: make(chan string, 1000)}
@@ -226,7 +226,7 @@ func startOrders(t *testing.T, cfg Config, play string) *orders {
 	return o
 }
 
-// answer is what the next worker says.
+// answer returns the next answer of a worker.
 func (o *orders) answer() string {
 	o.t.Helper()
 	select {
@@ -255,7 +255,7 @@ func (o *orders) expect(w *Worker, what, want string) {
 	}
 }
 
-// dialAt connects to an address and reads who serves.
+// dialAt connects to an address and reads the worker's name.
 func dialAt(t *testing.T, network, address string) (client, error) {
 	t.Helper()
 	c, err := net.DialTimeout(network, address, patience)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stuck is a writer that takes nothing before the end of the test.
+// stuck is a writer that blocks until the end of the test.
 type stuck struct{ end chan struct{} }
 
 func newStuck(t *testing.T) stuck {
@@ -71,7 +71,7 @@ func wait(t *testing.T, from <-chan string) string {
 	}
 }
 
-// lines is a writer whose content is read meanwhile.
+// lines is a writer whose content can be read concurrently.
 type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -110,7 +110,7 @@ func TestExecWhileNobodyTakesTheOutput(t *testing.T) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // the reader, which reads nothing
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // the reading end, which is never read
 	if err != nil {
 		t.Fatal(err)
 	}

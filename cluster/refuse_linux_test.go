@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ask sends a request and returns the status of the answer.
+// ask sends a request and returns the status of the response.
 func (g *group) ask() (int, error) {
 	c, err := net.DialTimeout("tcp", g.Addr().String(), patience)
 	if err != nil {

@@ -20,7 +20,7 @@ type piece struct {
 	fds []int
 }
 
-// stream is some frames, with descriptors and without, as bytes. A frame with descriptors begins a system call.
+// stream returns the bytes of some frames, with and without descriptors. A frame with descriptors begins a system call.
 func stream(t *testing.T) (want []fdpass.Frame, pieces []piece) {
 	t.Helper()
 	for i, n := range []int{0, 1, 2, 0, 3, 1} {
@@ -40,7 +40,7 @@ func stream(t *testing.T) (want []fdpass.Frame, pieces []piece) {
 	return want, pieces
 }
 
-// inodeOf names what a descriptor stands for.
+// inodeOf identifies the file of a descriptor.
 func inodeOf(fd int) string {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -50,7 +50,7 @@ func inodeOf(fd int) string {
 	return fmt.Sprint(st.Dev, " ", st.Ino, " ", name)
 }
 
-// sendPart writes the bytes from one place to another, with the descriptors of frames that begin there.
+// sendPart writes a range of the bytes, with the descriptors of frames that begin in it.
 func sendPart(t *testing.T, c *fdpass.Conn, pieces []piece, from, to int) {
 	t.Helper()
 	at := 0
@@ -89,7 +89,7 @@ func readSome(t *testing.T, c *fdpass.Conn, most int) (list []fdpass.Frame) {
 	return list
 }
 
-// successor is a connection that goes on where c, which is paused, has stopped, as another program would.
+// successor returns a connection that continues where c, which is paused, has stopped, as another program would.
 func successor(t *testing.T, c *fdpass.Conn) *fdpass.Conn {
 	t.Helper()
 	fd, err := duplicate(linkHandle{&link{conn: c}})
@@ -105,7 +105,7 @@ func successor(t *testing.T, c *fdpass.Conn) *fdpass.Conn {
 			if err != nil {
 				t.Fatal(err)
 			}
-			closeFD(fd) // with the program before
+			closeFD(fd) // the previous program ends
 			c = append(c, n)
 		}
 		copies = append(copies, c)
@@ -119,7 +119,7 @@ func successor(t *testing.T, c *fdpass.Conn) *fdpass.Conn {
 	return next
 }
 
-// A connection that is paused after any number of bytes, and taken over by another one, loses nothing.
+// A connection that is paused after any number of bytes and continued by another one loses nothing.
 func TestRestAtEveryByte(t *testing.T) {
 	want, pieces := stream(t)
 	length := 0
@@ -149,10 +149,10 @@ func judgeRest(t *testing.T, want []fdpass.Frame, pieces []piece, cut int, resum
 		t.Fatal(err)
 	}
 	sendPart(t, a, pieces, 0, cut)
-	// A deadline that has passed ends a Read before it reads: what is there must be read first, as under load.
+	// A deadline that has passed ends a Read before it reads: first read what has arrived, as under load.
 	raw, _ := b.SyscallConn()
 	got := make(chan []fdpass.Frame, 1)
-	go func() { got <- readSome(t, b, len(want)) }() // ends with Pause, or when all is read
+	go func() { got <- readSome(t, b, len(want)) }() // ends with Pause, or when everything is read
 	waitEmpty(t, raw)
 	if err := b.Pause(); err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func judgeRest(t *testing.T, want []fdpass.Frame, pieces []piece, cut int, resum
 	}
 }
 
-// waitEmpty waits until all that was sent to a socket has been read.
+// waitEmpty waits until everything that was sent to a socket is read.
 func waitEmpty(t *testing.T, raw interface{ Control(func(uintptr)) error }) {
 	t.Helper()
 	limit := time.After(patience)
@@ -203,7 +203,7 @@ func waitEmpty(t *testing.T, raw interface{ Control(func(uintptr)) error }) {
 	}
 }
 
-// A link pauses between two frames, and goes on with the next, as often as one likes.
+// A link can pause between two frames and continue with the next, any number of times.
 func TestLinkPauses(t *testing.T) {
 	fa, fb, err := fdpass.Pair()
 	if err != nil {

@@ -13,7 +13,7 @@ func TestRestartHistory(t *testing.T) {
 		r     Restart
 		ran   []time.Duration // how long each worker ran
 		wait  []time.Duration
-		death []int // which of them opened the breaker
+		death []int // the crashes that opened the breaker
 	}{
 		{
 			"the first restart is at once, then the delay doubles, then the slot is dead",

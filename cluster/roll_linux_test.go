@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// ask sends a byte and reads who serves now.
+// ask sends a byte and reads the name of the worker.
 func (c *client) ask(t *testing.T) (slot, generation int) {
 	t.Helper()
 	if _, err := c.Write([]byte("x")); err != nil {
@@ -26,7 +26,7 @@ func (c *client) ask(t *testing.T) (slot, generation int) {
 	return k.slot, k.generation
 }
 
-// dialSome connects n times and keeps the connections.
+// dialSome makes n connections.
 func (g *group) dialSome(n int) (list []client) {
 	g.t.Helper()
 	for range n {
@@ -39,7 +39,7 @@ func (g *group) dialSome(n int) (list []client) {
 	return list
 }
 
-// until collects the events up to one of a kind in a slot, as "kind slot.generation".
+// until returns the events up to one of a kind in a slot, as "kind slot.generation".
 func (g *group) until(kind EventKind, slot, generation int) (list []string) {
 	g.t.Helper()
 	limit := time.After(patience)
@@ -56,7 +56,7 @@ func (g *group) until(kind EventKind, slot, generation int) (list []string) {
 	}
 }
 
-// life are the events of one generation of a slot, in their order.
+// life returns the events of one generation of a slot, in order.
 func life(events []string, slot, generation int) (list []string) {
 	for _, e := range events {
 		if name, ok := strings.CutSuffix(e, fmt.Sprintf(" %d.%d", slot, generation)); ok {
@@ -73,14 +73,14 @@ func pids(p *Primary) (list []int) {
 	return list
 }
 
-// processIsGone says whether there is no process by that number.
+// processIsGone reports whether no process has that id.
 func processIsGone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
-// steps remember what a roll has told.
+// steps records the progress of a roll.
 type steps struct {
 	mu   sync.Mutex
 	list []string
-	most int // workers at once
+	most int // workers at the same time
 }
 
 func (s *steps) watch(g *group) func(Progress) {
@@ -157,7 +157,7 @@ func TestReloadReplacesOneSlotAfterTheOther(t *testing.T) {
 	}
 }
 
-// judgeLives looks at the order of events of a reload of three slots.
+// judgeLives checks the order of events of a reload of three slots.
 func judgeLives(t *testing.T, events []string) {
 	t.Helper()
 	for slot := 1; slot <= 3; slot++ {
@@ -179,8 +179,8 @@ func judgeLives(t *testing.T, events []string) {
 	}
 }
 
-// What the primary sends to a worker before it learns that connections have left comes before Settle, and the steps
-// come in order, on one goroutine.
+// Messages that the primary sends to a worker before it knows that connections have left arrive before Settle. The
+// steps come in order, on one goroutine.
 func TestSettleComesAfterTheLastMessage(t *testing.T) {
 	var mu sync.Mutex
 	var steps, heard []string
@@ -287,7 +287,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// TestSuccessorThatCannotTakeOverGivesBack: clients that came to it meanwhile are with the old worker afterwards.
+// TestSuccessorThatCannotTakeOverGivesBack: clients that it had accepted move to the old worker.
 func TestSuccessorThatCannotTakeOverGivesBack(t *testing.T) {
 	var steps []MoveStep
 	g := start(t, Config{
@@ -324,7 +324,7 @@ func TestGiverThatDiesLeavesItsSlotToTheTaker(t *testing.T) {
 	g := start(t, Config{
 		Workers: 2, Listen: anyPort, OnMove: func(m MoveEvent) { steps = append(steps, m.Step) },
 	}, "giverdies")
-	// A worker that is slow to acknowledge two sockets gets no more for a while, so they do not just take turns.
+	// A worker that is slow to acknowledge two sockets gets no more for a while, so workers do not strictly take turns.
 	var clients []client
 	for held := 0; held < 6; {
 		clients = append(clients, g.dialSome(1)...)
@@ -352,7 +352,7 @@ func TestGiverThatDiesLeavesItsSlotToTheTaker(t *testing.T) {
 		if c.slot != 1 {
 			continue
 		}
-		_, _ = c.Write([]byte("x")) // the read tells
+		_, _ = c.Write([]byte("x")) // the read returns the error
 		if k, err := greet(c.Conn); err == nil && k.generation == 2 {
 			saved++
 		}
@@ -430,7 +430,7 @@ func TestReloadStopsBetweenSlots(t *testing.T) {
 	}
 }
 
-// A successor that serves for a moment only does not get the slot.
+// A successor that dies within the canary time does not get the slot.
 func TestCanaryThatDies(t *testing.T) {
 	g := start(t, Config{Workers: 2, Listen: anyPort}, "move")
 	before := pids(g.Primary)
@@ -452,7 +452,7 @@ func TestCanaryThatDies(t *testing.T) {
 	}
 }
 
-// A slot that is given up while others are replaced is passed over, before its turn and after it.
+// A slot that is removed while others are replaced is skipped, before its turn and after it.
 func TestReloadOfASlotThatGoesAway(t *testing.T) {
 	for _, gone := range []int{1, 2, 3} {
 		t.Run(fmt.Sprint("slot ", gone), func(t *testing.T) {

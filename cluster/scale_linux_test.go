@@ -38,7 +38,7 @@ func TestScaleUpAndDown(t *testing.T) {
 				t.Errorf("connections by worker: %v, want 40", by)
 			}
 			var clients []client
-			if tt.play == "move" { // the others wait for their clients to be cut off
+			if tt.play == "move" { // the other roles wait until their clients are disconnected
 				clients = g.dialSome(8)
 			}
 			for n := 3; n >= 1; n-- {
@@ -60,7 +60,7 @@ func TestScaleUpAndDown(t *testing.T) {
 			if !processIsGone(forked.PID()) {
 				t.Error("the forked worker is there")
 			}
-			// With None the kernel spreads connections over four sockets still: none of them may be deaf.
+			// With None the kernel still distributes connections to four sockets: each must be accepted from.
 			if by := g.dialMany(80); by[1] != 80 {
 				t.Errorf("connections by worker: %v, want all with 1", by)
 			}
@@ -86,7 +86,7 @@ func TestScaleUpThatFails(t *testing.T) {
 	}
 }
 
-// TestScaleDownThatFails: the worker that was to end accepts again, and is told that it goes on.
+// TestScaleDownThatFails: the worker that was to end accepts again, and its Stay hook is called.
 func TestScaleDownThatFails(t *testing.T) {
 	stays := make(chan int, 8)
 	g := start(t, Config{Workers: 2, Listen: anyPort, OnMessage: func(w *Worker, m []byte) {
@@ -114,7 +114,7 @@ func TestScaleDownThatFails(t *testing.T) {
 func TestRebalanceMakesWorkersEven(t *testing.T) {
 	for _, tt := range []struct {
 		load  string
-		scale int // 0 is only to make even
+		scale int // 0 is a rebalance
 		mean  int
 	}{
 		{"900 100", 0, 500},

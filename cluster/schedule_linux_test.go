@@ -16,7 +16,7 @@ func TestPoliciesSpreadConnections(t *testing.T) {
 		policy   Policy
 		min, max int // of 60 connections, per worker of 3; a report may cross the acknowledgement of one or two
 	}{
-		{RoundRobin, 16, 24}, // a worker that is slow to acknowledge loses its turn
+		{RoundRobin, 16, 24}, // a worker that is slow to acknowledge misses its turn
 		{LeastConnections, 16, 24},
 		{None, 1, 60}, // by hash
 	}
@@ -97,7 +97,7 @@ func TestRefusedSocketsGoToAnother(t *testing.T) {
 				if s.Accepted != 100 || s.Redistributed == 0 || s.Refused != 0 {
 					t.Errorf("stats %+v, want 100 accepted, some redistributed, none refused", s)
 				}
-				// Of the primary's copies none must be left: the clients of this process are its only new descriptors.
+				// The primary must have closed its copies: the clients in this process are the only new descriptors.
 				eventually(t, "copies closed", func() bool { return openFDs(t, os.Getpid()) <= before+100 })
 				if got := openFDs(t, g.Workers()[0].PID()); got != worker+by[1] {
 					t.Errorf("worker 1 has %d descriptors, want %d", got, worker+by[1])
@@ -140,10 +140,10 @@ func TestKilledWorkerLosesNoNewConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := g.Workers()[0]
-			if err := w.Kill(syscall.SIGSTOP); err != nil { // what it gets now, it does not serve
+			if err := w.Kill(syscall.SIGSTOP); err != nil { // it does not serve what it gets from now on
 				t.Fatal(err)
 			}
-			// A connection that it has accepted dies with it. What waits in the kernel's queue must not.
+			// A connection that it has accepted ends with it. One that waits in the kernel's queue must not.
 			eventually(t, "it stands still", func() bool { return standsStill(t, w.PID()) })
 			served := make(chan map[int]int, 1)
 			go func() { served <- g.dialMany(30) }()
@@ -177,7 +177,7 @@ func TestKilledWorkerLosesNoNewConnection(t *testing.T) {
 	}
 }
 
-// standsStill says whether all threads of a process are stopped.
+// standsStill reports whether all threads of a process are stopped.
 func standsStill(t *testing.T, pid int) bool {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))

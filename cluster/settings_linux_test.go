@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// buffer is one that several goroutines may use.
+// buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -61,7 +61,7 @@ func TestSetupChangesLaterWorkersOnly(t *testing.T) {
 	o.expect(second, "print hello", "printed")
 	eventually(t, "what it printed arrives", func() bool { return out.String() == "hello\n" })
 
-	_ = first.Kill(9) // the one that replaces it is a later one, too
+	_ = first.Kill(9) // its successor is a later worker, too
 	o.await(EventReady, 1)
 	o.expect(o.Workers()[0], "env COLOUR", "blue")
 }
@@ -78,7 +78,7 @@ func TestSettingsAreACopy(t *testing.T) {
 	}
 }
 
-// groups are those of this process; a user who may not change them may still set them to the same.
+// groups returns the groups of this process: without privileges a process can set only the same ones.
 func groups(t *testing.T) []uint32 {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -102,13 +102,13 @@ func TestCredential(t *testing.T) {
 	o.expect(w, "who", "65534 65533 [7]")
 }
 
-// who is what a worker of the same user says of itself.
+// who returns the report of a worker of the same user.
 func who(t *testing.T) string {
 	t.Helper()
 	return (&player{}).obey("who", nil)
 }
 
-// publicCopy is this test binary where everybody may execute it.
+// publicCopy copies this test binary to a file that all users may execute.
 func publicCopy(t *testing.T) string {
 	t.Helper()
 	exe, err := os.Executable()

@@ -1,5 +1,5 @@
-// Command cluster is an echo server for TCP: a primary and one worker process per core on one port. It takes nothing of
-// this project but the package cluster. Try it with: nc localhost 7000
+// Command cluster is a TCP echo server: a primary and one worker process per core on one port. Of this project it
+// uses only the package cluster. Try it with: nc localhost 7000
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 	}
 }
 
-// primary runs the workers until it is told to stop.
+// primary runs the workers until it receives SIGTERM or SIGINT.
 func primary() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -40,7 +40,7 @@ func primary() error {
 	return p.Disconnect(drain)
 }
 
-// worker echoes until its primary asks it to finish, or is gone; and then until its clients have left.
+// worker echoes until its primary asks it to finish or ends, and then until its clients have disconnected.
 func worker() error {
 	self, err := cluster.Join()
 	if err != nil {
@@ -61,7 +61,7 @@ func worker() error {
 			}
 			return len(fds)
 		},
-		Drain: func(time.Time) { once() }, // the primary kills whoever stays beyond the deadline
+		Drain: func(time.Time) { once() }, // the primary kills workers that stay beyond the deadline
 		Lost:  once,
 	})
 	if err := self.Ready(); err != nil {
@@ -74,5 +74,5 @@ func worker() error {
 
 func echo(c net.Conn) {
 	defer c.Close()
-	_, _ = io.Copy(c, c) // whatever ends it, the client is gone
+	_, _ = io.Copy(c, c) // any error means that the client has disconnected
 }

@@ -55,7 +55,8 @@ func (h *Hub) send(e Envelope) error {
 	return nil
 }
 
-// pass sends the first envelope of m where it belongs and returns its length, or that of m if it does not make sense.
+// pass routes the first envelope of m and returns its length. If the length of the envelope is invalid, it returns
+// that of m.
 func (h *Hub) pass(from *Port, m []byte) int {
 	e, topic, n, err := parse(m) // before taking the lock, which all workers share
 	h.mu.Lock()

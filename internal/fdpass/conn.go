@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// readAhead is the size of the buffer of a Conn that has seen no larger frame.
+// readAhead is the size of the read buffer, which grows for larger frames.
 const readAhead = 64 << 10
 
-// Conn is one end of a connection. Make it with NewConn: the zero value is of no use.
+// Conn is one end of a connection. Use NewConn to make one: the zero value is not valid.
 type Conn struct {
 	uc    *net.UnixConn
 	limit int
 
-	buf   []byte // what was read and is not parsed is buf[start:end]
+	buf   []byte // buf[start:end] was read and is not parsed yet
 	start int
 	end   int
 	oob   []byte
 	sent  []batch // descriptors received, in the order of their frames
 }
 
-// batch is what one system call brought.
+// batch holds the descriptors that one system call received.
 type batch struct{ fds []int }
 
-// NewConn makes a Conn of f, which must be a Unix stream socket and is closed. limit is the longest payload that is
-// received, in bytes.
+// NewConn returns a Conn for f, which must be a Unix stream socket. It closes f and uses a duplicate. limit is the
+// longest payload that Read accepts, in bytes.
 func NewConn(f *os.File, limit int) (*Conn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
@@ -39,14 +39,14 @@ func NewConn(f *os.File, limit int) (*Conn, error) {
 	uc, ok := c.(*net.UnixConn)
 	if !ok {
 		_ = c.Close()
-		return nil, fmt.Errorf("fdpass: %T is no Unix socket", c)
+		return nil, fmt.Errorf("fdpass: %T is not a Unix socket", c)
 	}
 	return &Conn{uc: uc, limit: limit, buf: make([]byte, readAhead), oob: make([]byte, oobSpace())}, nil
 }
 
-// Read waits for the next frame. io.EOF says that the peer has closed its end after a whole frame, io.ErrUnexpectedEOF
-// that it did so within one, os.ErrDeadlineExceeded that Pause was called. After any other error the connection is of
-// no further use, and descriptors that came for no frame are closed.
+// Read blocks until the next frame. It returns io.EOF if the peer has closed its end after a complete frame,
+// io.ErrUnexpectedEOF if it has closed it within a frame, and os.ErrDeadlineExceeded if Pause was called. After any
+// other error the connection cannot be used any more; descriptors of incomplete frames are closed.
 func (c *Conn) Read() (Frame, error) {
 	f, err := c.next()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -75,7 +75,7 @@ func (c *Conn) next() (Frame, error) {
 			}
 			return f, err
 		}
-		if c.start == c.end && len(c.sent) > 0 { // a frame's descriptors come with its first byte, never before
+		if c.start == c.end && len(c.sent) > 0 { // the descriptors of a frame arrive with its first byte, never before
 			return Frame{}, fmt.Errorf("%w: descriptors that no frame announced", ErrFrame)
 		}
 		err = c.fill(need)
@@ -88,25 +88,25 @@ func (c *Conn) next() (Frame, error) {
 	}
 }
 
-// claim gives a frame the descriptors that came with it.
+// claim assigns a frame the descriptors that were received with it.
 func (c *Conn) claim(f *Frame, n int) error {
 	if len(c.sent) == 0 {
-		return fmt.Errorf("%w: %d descriptors announced, none came", ErrFrame, n)
+		return fmt.Errorf("%w: %d descriptors announced, none received", ErrFrame, n)
 	}
 	if came := len(c.sent[0].fds); came > n {
-		return fmt.Errorf("%w: %d descriptors announced, %d came", ErrFrame, n, came)
+		return fmt.Errorf("%w: %d descriptors announced, %d received", ErrFrame, n, came)
 	}
 	f.FDs, c.sent = c.sent[0].fds, c.sent[1:]
 	f.Lost = n - len(f.FDs)
 	return nil
 }
 
-// fill reads more bytes into a buffer that holds need of them.
+// fill reads more bytes, into a buffer that has room for a frame of need bytes.
 func (c *Conn) fill(need int) error {
 	if c.start == c.end {
 		c.start, c.end = 0, 0
 		if len(c.buf) > readAhead && need <= readAhead {
-			c.buf = make([]byte, readAhead) // a large frame has passed
+			c.buf = make([]byte, readAhead) // drop the buffer of a large frame
 		}
 	}
 	if len(c.buf)-c.start < need || c.end == len(c.buf) {
@@ -121,11 +121,11 @@ func (c *Conn) fill(need int) error {
 	if len(fds) > 0 || lost {
 		c.sent = append(c.sent, batch{fds})
 	}
-	c.end += max(n, 0) // an error may come with -1
+	c.end += max(n, 0) // n may be -1 with an error
 	return err
 }
 
-// Write sends frames made by AppendFrame, all of them.
+// Write sends frames that AppendFrame has made.
 func (c *Conn) Write(frames []byte) error {
 	if _, err := c.uc.Write(frames); err != nil {
 		return fmt.Errorf("fdpass: %w", err)
@@ -133,7 +133,7 @@ func (c *Conn) Write(frames []byte) error {
 	return nil
 }
 
-// WriteFDs sends one frame made by AppendFrame together with its descriptors, at most MaxFDs. They stay open here.
+// WriteFDs sends one frame that AppendFrame has made together with its descriptors, at most MaxFDs. They stay open.
 func (c *Conn) WriteFDs(frame []byte, fds []int) error {
 	n, err := c.send(frame, fds)
 	if err != nil {
@@ -145,14 +145,15 @@ func (c *Conn) WriteFDs(frame []byte, fds []int) error {
 	return nil
 }
 
-// Pause ends a Read that waits, and each later one that finds no whole frame, until Resume. Any goroutine.
+// Pause interrupts a Read that waits, and each later one that would have to wait, until Resume. It is safe for
+// concurrent use.
 func (c *Conn) Pause() error { return c.uc.SetReadDeadline(time.Unix(1, 0)) }
 
 // Resume ends Pause.
 func (c *Conn) Resume() error { return c.uc.SetReadDeadline(time.Time{}) }
 
-// Rest is what was read and has not become a frame, with the descriptors that came with it, system call by system call.
-// They stay the connection's. For one that is paused.
+// Rest returns the bytes that were read and do not form a complete frame, with the descriptors that were received with
+// them, a list for each system call. The connection still owns the descriptors. It must be paused.
 func (c *Conn) Rest() (b []byte, fds [][]int) {
 	for _, s := range c.sent {
 		fds = append(fds, s.fds)
@@ -160,8 +161,8 @@ func (c *Conn) Rest() (b []byte, fds [][]int) {
 	return c.buf[c.start:c.end], fds
 }
 
-// Restore makes a new Conn go on where another one that stood for the same socket had stopped: see Rest. The
-// descriptors are the connection's from here on. Before the first Read.
+// Restore makes a new Conn continue where another one for the same socket has stopped: b and fds are the result of
+// Rest. The connection takes over the descriptors. Restore must be called before the first Read.
 func (c *Conn) Restore(b []byte, fds [][]int) {
 	c.buf = append(make([]byte, 0, max(len(b), readAhead)), b...)
 	c.end = len(b)
@@ -171,11 +172,11 @@ func (c *Conn) Restore(b []byte, fds [][]int) {
 	}
 }
 
-// SyscallConn gives access to the socket itself.
+// SyscallConn returns the underlying socket.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.uc.SyscallConn() }
 
-// CloseWrite tells the peer that nothing follows.
+// CloseWrite shuts down the sending direction.
 func (c *Conn) CloseWrite() error { return c.uc.CloseWrite() }
 
-// Close closes the connection and ends a Read or Write that waits. It may be called by any goroutine.
+// Close closes the connection and interrupts a Read or Write that waits. It is safe for concurrent use.
 func (c *Conn) Close() error { return c.uc.Close() }

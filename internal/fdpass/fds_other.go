@@ -6,7 +6,7 @@ import "os"
 
 func oobSpace() int { return 0 }
 
-// Pair is not possible on this platform.
+// Pair returns ErrUnsupported on this platform.
 func Pair() (a, b *os.File, err error) { return nil, nil, ErrUnsupported }
 
 func (c *Conn) receive([]byte) (int, []int, bool, error) { return 0, nil, false, ErrUnsupported }

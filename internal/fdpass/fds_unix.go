@@ -11,12 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oobSpace is the room for the descriptors of one system call.
+// oobSpace returns the size of the buffer for the descriptors of one system call.
 func oobSpace() int { return unix.CmsgSpace(MaxFDs * 4) }
 
-// Pair makes a connection within this process: one end for each of two Conns, of which one may be given to a child.
+// Pair returns the two ends of a new socketpair, one for each of two Conns. One of them may be passed to a child
+// process.
 func Pair() (a, b *os.File, err error) {
-	// A child forked between the two calls would inherit an end, and the news of its owner's death would never come.
+	// A child that is forked between the two calls would inherit an end. The other end would then not see an EOF when
+	// its owner dies.
 	syscall.ForkLock.RLock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
@@ -37,8 +39,8 @@ func Pair() (a, b *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "socketpair"), os.NewFile(uintptr(fds[1]), "socketpair"), nil
 }
 
-// receive reads bytes, and the descriptors that came with them, which package net has made close-on-exec. lost says
-// that the kernel dropped some.
+// receive reads bytes and the descriptors sent with them, which package net makes close-on-exec. lost is set if the
+// kernel has dropped some.
 func (c *Conn) receive(b []byte) (n int, fds []int, lost bool, err error) {
 	n, oobn, flags, _, err := c.uc.ReadMsgUnix(b, c.oob)
 	if oobn > 0 {
@@ -49,7 +51,7 @@ func (c *Conn) receive(b []byte) (n int, fds []int, lost bool, err error) {
 		for i := range msgs {
 			got, perr := unix.ParseUnixRights(&msgs[i])
 			if perr != nil {
-				continue // credentials, which nobody asked for
+				continue // not descriptors but credentials
 			}
 			fds = append(fds, got...)
 		}

@@ -8,37 +8,37 @@ import (
 
 const (
 	headerLen = 6
-	// MaxFDs is the largest number of descriptors in a frame: what the kernel takes in one message, SCM_MAX_FD.
+	// MaxFDs is the largest number of descriptors in a frame, which is the kernel's limit for one message, SCM_MAX_FD.
 	MaxFDs = 253
 )
 
 // Errors that callers branch on.
 var (
-	// ErrFrame says that the peer sent what is no frame. The connection is of no further use.
+	// ErrFrame is returned if the peer sent an invalid frame. The connection cannot be used any more.
 	ErrFrame = errors.New("fdpass: bad frame")
-	// ErrUnsupported says that this platform cannot pass descriptors.
+	// ErrUnsupported is returned on platforms that cannot pass descriptors.
 	ErrUnsupported = errors.New("fdpass: not supported on this platform")
 )
 
-// Frame is what was received. Whoever reads it owns its descriptors, and must close those it has no use for.
+// Frame is a frame that was received. The reader owns its descriptors and must close them.
 type Frame struct {
 	Kind    byte
 	Payload []byte // valid until the next Read
-	FDs     []int  // close-on-exec; the receiver's from here on
-	// Lost is the number of descriptors that came with the frame and were dropped by the kernel, because this process
-	// may hold no more.
+	FDs     []int  // close-on-exec
+	// Lost is the number of descriptors that the kernel has dropped because this process had too many open.
 	Lost int
 }
 
-// AppendFrame appends the bytes of a frame with a number of descriptors, at most MaxFDs, which travel beside them. The
-// payload must be within the limit of the receiver.
+// AppendFrame appends the encoding of a frame to dst and returns the result. fds is the number of descriptors that
+// will be sent with it, at most MaxFDs. The payload must not exceed the limit of the receiver.
 func AppendFrame(dst []byte, kind byte, fds int, payload []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
 	dst = append(dst, kind, byte(fds))
 	return append(dst, payload...)
 }
 
-// parseFrame finds the first frame of b. n is its length; 0 without an error asks for more bytes, need in all.
+// parseFrame returns the first frame of b and its length n. If b is incomplete, n is 0 and need is the number of
+// bytes that b must have.
 func parseFrame(b []byte, limit int) (f Frame, fds, n, need int, err error) {
 	if len(b) < headerLen {
 		return f, 0, 0, headerLen, nil

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// The kinds of messages. A message is four zero bytes, its kind, the operation, and for all but a notice a number (8,
-// little-endian); then the payload, of a failure the error's text.
+// The kinds of messages. A message consists of four zero bytes, its kind, the operation, a number (8, little-endian)
+// unless it is a notice, and the payload, which in a failure is the text of the error.
 const (
 	kindRequest byte = iota + 1
 	kindAnswer
@@ -25,25 +25,25 @@ const (
 	headerLen = noticeLen + 8
 )
 
-// MaxWaiting is the number of requests of one side that may wait for their answers.
+// MaxWaiting is the number of requests of one side that may wait for an answer.
 const MaxWaiting = 64 << 10
 
 // Errors of Call.
 var (
-	// ErrClosed says that the other side is gone, or this one was closed.
+	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("rpc: closed")
-	// ErrBusy says that MaxWaiting requests wait already.
+	// ErrBusy is returned if MaxWaiting requests are waiting.
 	ErrBusy = errors.New("rpc: too many requests wait")
-	// ErrFailed says that the other side has answered with an error, whose text it comes with.
+	// ErrFailed is returned if the other side has answered with an error. It is wrapped with the text of that error.
 	ErrFailed = errors.New("rpc: refused")
 )
 
-// Serve acts on what the other side says. It must not block the one who calls Peer.Receive. reply sends the answer of a
-// request, once, from any goroutine and at any time; for a notice it does nothing. The payload is valid until Serve
-// returns.
+// Serve handles a request or a notice of the other side. It must not block, because Peer.Receive calls it. reply
+// sends the answer to a request; it may be called once, on any goroutine, at any time. For a notice it does nothing.
+// The payload is valid until Serve returns.
 type Serve func(op byte, payload []byte, reply func(answer []byte, err error))
 
-// Peer is one side of a link. Any goroutine.
+// Peer is one side of a link. It is safe for concurrent use.
 type Peer struct {
 	send  func(m []byte) error
 	serve Serve
@@ -60,13 +60,13 @@ type answer struct {
 	err     error
 }
 
-// NewPeer makes a side. send puts a message on the link: it must not block, and m may be used again when it returns.
+// NewPeer returns one side of a link. send sends a message on the link. It must not block, and must not keep m.
 func NewPeer(send func(m []byte) error, serve Serve) *Peer {
-	// What is still on its way to a side that was here before must not answer this one.
+	// A random first number: answers in transit to an earlier Peer of this link must not match requests of this one.
 	return &Peer{send: send, serve: serve, last: rand.Uint64(), waiting: make(map[uint64]chan answer)}
 }
 
-// Is says whether a message is one for a Peer.
+// Is reports whether a message on the link is for a Peer.
 func Is(m []byte) bool { return len(m) >= noticeLen && binary.LittleEndian.Uint32(m) == 0 }
 
 func header(kind, op byte, number uint64, room int) []byte {
@@ -77,8 +77,8 @@ func header(kind, op byte, number uint64, room int) []byte {
 	return m
 }
 
-// Call asks the other side and waits for its answer. It fails with the context's error, the link's, or one of this
-// package.
+// Call sends a request to the other side and blocks until the answer. It returns the error of the context, of the
+// link, or one of this package.
 func (p *Peer) Call(ctx context.Context, op byte, payload []byte) ([]byte, error) {
 	ch := make(chan answer, 1)
 	p.mu.Lock()
@@ -110,7 +110,7 @@ func (p *Peer) Call(ctx context.Context, op byte, payload []byte) ([]byte, error
 	}
 }
 
-// Tell gives the other side a notice.
+// Tell sends a notice to the other side.
 func (p *Peer) Tell(op byte, payload []byte) error {
 	if err := p.send(append(header(kindNotice, op, 0, len(payload)), payload...)); err != nil {
 		return fmt.Errorf("rpc: %w", err)
@@ -118,7 +118,7 @@ func (p *Peer) Tell(op byte, payload []byte) error {
 	return nil
 }
 
-// Receive takes a message for which Is is true; it keeps nothing of it. What makes no sense is nothing.
+// Receive handles a message for which Is is true. It does not keep m, and ignores invalid messages.
 func (p *Peer) Receive(m []byte) {
 	if !Is(m) {
 		return
@@ -148,7 +148,7 @@ func (p *Peer) reply(op byte, number uint64, b []byte, err error) {
 		m = append(header(kindFailure, op, number, 0), err.Error()...)
 	}
 	if p.send(m) != nil {
-		p.lost.Add(1) // the one who asked stops waiting by itself
+		p.lost.Add(1) // the caller's context ends its wait
 	}
 }
 
@@ -157,14 +157,14 @@ func (p *Peer) answered(number uint64, a answer) {
 	defer p.mu.Unlock()
 	if ch, ok := p.waiting[number]; ok {
 		delete(p.waiting, number)
-		ch <- a // it has room for the one answer
+		ch <- a // has a buffer for one answer
 	}
 }
 
-// Lost is the number of answers that the link did not take.
+// Lost returns the number of answers that the link did not take.
 func (p *Peer) Lost() uint64 { return p.lost.Load() }
 
-// Close lets all go who wait: with ErrClosed, as those who come later.
+// Close makes all waiting and later calls of Call return ErrClosed.
 func (p *Peer) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

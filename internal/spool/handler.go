@@ -9,28 +9,28 @@ import (
 	"reflect"
 )
 
-// Handler is a slog.Handler that passes records on through a Queue, one record being of size 1. When records were lost,
-// the next one that the other handler takes is followed by one that gives their number.
+// Handler is a slog.Handler that passes records to another handler through a Queue. A record has size 1. After
+// records were dropped, the next record that the other handler accepts is followed by one with their number.
 type Handler struct {
 	next slog.Handler
 	q    *Queue
-	told *uint64 // losses that were reported; of the queue's goroutine
+	told *uint64 // number of losses that were reported; used by the queue's goroutine only
 }
 
-// NewHandler makes a Handler that passes records on to next. The Queue should have no other users.
+// NewHandler returns a Handler that passes records to next. The Queue should have no other users.
 func NewHandler(next slog.Handler, q *Queue) *Handler {
 	return &Handler{next: next, q: q, told: new(uint64)}
 }
 
-// Queue is where records wait.
+// Queue returns the queue of the records.
 func (h *Handler) Queue() *Queue { return h.q }
 
-// Enabled is that of the next handler.
+// Enabled reports whether the next handler is enabled for a level.
 func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.next.Enabled(ctx, level)
 }
 
-// WithAttrs passes the attributes on.
+// WithAttrs returns a Handler whose next handler has the attributes. Their values are fixed at this time.
 func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	if len(attrs) == 0 {
 		return h
@@ -42,7 +42,7 @@ func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &Handler{h.next.WithAttrs(kept), h.q, h.told}
 }
 
-// WithGroup opens a group.
+// WithGroup returns a Handler whose next handler has opened a group.
 func (h *Handler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
@@ -50,7 +50,7 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{h.next.WithGroup(name), h.q, h.told}
 }
 
-// Handle queues a record. It never waits and never fails.
+// Handle queues a record. It never blocks and never fails.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	settled := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
@@ -67,21 +67,21 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// tellLost reports losses behind the record r, which was taken.
+// tellLost reports losses after the record r, which was accepted.
 func (h *Handler) tellLost(ctx context.Context, r slog.Record) error {
 	lost := h.q.Lost()
 	if lost == *h.told || !h.next.Enabled(ctx, slog.LevelWarn) {
 		return nil
 	}
-	notice := slog.NewRecord(r.Time, slog.LevelWarn, "log lines were dropped: nothing took them in time", 0)
+	notice := slog.NewRecord(r.Time, slog.LevelWarn, "log lines were dropped: the output was too slow", 0)
 	notice.AddAttrs(slog.Uint64("lines", lost-*h.told))
-	if h.next.Handle(ctx, notice) == nil { // else the next one tells
+	if h.next.Handle(ctx, notice) == nil { // otherwise the next record reports them
 		*h.told = lost
 	}
 	return nil
 }
 
-// settle gives an attribute a value that its owner cannot change while it waits.
+// settle returns an attribute whose value cannot change while it is queued.
 func settle(a slog.Attr) slog.Attr {
 	v := a.Value.Resolve()
 	switch v.Kind() {
@@ -97,7 +97,8 @@ func settle(a slog.Attr) slog.Attr {
 	return slog.Attr{Key: a.Key, Value: v}
 }
 
-// fixed is a value as it is now: itself if nothing in it can change, else how handlers print it.
+// fixed returns a value that cannot change: v itself if that is immutable, and otherwise its text and JSON as handlers
+// print them.
 func fixed(v any) (out any) {
 	if _, ok := v.(error); ok || v == nil {
 		return v
@@ -108,13 +109,13 @@ func fixed(v any) (out any) {
 		return v
 	}
 	defer func() {
-		if p := recover(); p != nil { // of a method of the value
+		if p := recover(); p != nil { // a method of the value has panicked
 			out = fmt.Sprintf("panic: %v", p)
 		}
 	}()
 	b, err := json.Marshal(v)
 	if e, ok := errors.AsType[*json.UnsupportedValueError](err); ok {
-		return e.Error() // it contains itself: printing it in another way would end the process
+		return e.Error() // the value contains itself; formatting it with %+v would overflow the stack
 	}
 	text := fmt.Sprintf("%+v", v)
 	if err != nil {
@@ -123,16 +124,16 @@ func fixed(v any) (out any) {
 	return printed{text, b}
 }
 
-// printed is a value as text, and in JSON.
+// printed is a value as text and as JSON.
 type printed struct {
 	text string
 	json []byte
 }
 
-// String is the text.
+// String returns the text.
 func (p printed) String() string { return p.text }
 
-// MarshalJSON is the JSON.
+// MarshalJSON returns the JSON.
 func (p printed) MarshalJSON() ([]byte, error) { return p.json, nil }
 
 var _ slog.Handler = (*Handler)(nil)

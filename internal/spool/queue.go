@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// Queue runs functions that write, one after the other, on a goroutine that exists while there are any. Make one with
-// [New]. All methods are safe for concurrent use.
+// Queue runs functions that write, one after the other, on a goroutine that exists while there are any. Use [New] to
+// make one. All methods are safe for concurrent use.
 type Queue struct {
 	limit int
 
 	mu      sync.Mutex
 	jobs    []job
-	size    int // of jobs, and of the one that runs
+	size    int // of jobs, including the one that is running
 	lost    uint64
 	running bool          // the goroutine exists
-	began   time.Time     // of the write that runs
-	closed  bool          // what comes now is written at once
-	idle    chan struct{} // closed when the goroutine ends; nil while nobody waits
+	began   time.Time     // start of the write that is running
+	closed  bool          // Put writes at once
+	idle    chan struct{} // closed when the goroutine ends; nil if nothing waits for that
 }
 
-// job is a write.
+// job is a write that was queued.
 type job struct {
 	size  int
 	write func() error
 }
 
-// New makes a Queue that holds output up to limit: records or bytes, whatever its users count.
+// New returns a Queue that holds output up to limit, in the unit of the sizes that are passed to Put.
 func New(limit int) *Queue { return &Queue{limit: limit} }
 
-// Put queues a write and reports whether there was room. It never waits: without room the output counts as lost, and so
-// does that of a write that fails or panics. An empty Queue has room for anything.
+// Put queues a write and reports whether there was room. It never blocks. Without room the output counts as lost, and
+// so does the output of a write that fails or panics. An empty Queue has room for output of any size.
 func (q *Queue) Put(size int, write func() error) bool {
 	q.mu.Lock()
 	if q.size > 0 && q.size+size > q.limit {
@@ -84,14 +84,14 @@ func (q *Queue) run() {
 	}
 }
 
-// perform does one write.
+// perform runs one write.
 func (q *Queue) perform(j job) {
 	if err := attempt(j.write); err != nil {
 		q.Lose(j.size)
 	}
 }
 
-// attempt calls write; a panic in it, which no caller could handle any more, is an error.
+// attempt calls write and turns a panic, which no caller could recover from here, into an error.
 func attempt(write func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -108,7 +108,7 @@ func (q *Queue) Lose(size int) {
 	q.lost += uint64(size)
 }
 
-// Drop drops what waits.
+// Drop drops what is queued.
 func (q *Queue) Drop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -118,17 +118,18 @@ func (q *Queue) Drop() {
 	q.jobs = nil
 }
 
-// Lost is the sum of the sizes that were dropped.
+// Lost returns the sum of the sizes that were dropped.
 func (q *Queue) Lost() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.lost
 }
 
-// ErrStuck says that a write has not returned for more than a second.
-var ErrStuck = errors.New("spool: what takes the output is stuck")
+// ErrStuck is returned if a write has been running for more than a second.
+var ErrStuck = errors.New("spool: the output is stuck")
 
-// Flush waits until the Queue is empty. It returns the cause if ctx ends first, and ErrStuck without waiting.
+// Flush blocks until the Queue is empty. If ctx ends first, it returns the cause. If a write is stuck, it returns
+// ErrStuck at once.
 func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.running {
@@ -152,8 +153,8 @@ func (q *Queue) Flush(ctx context.Context) error {
 	}
 }
 
-// Close flushes the Queue. From then on Put writes at once, in the caller's goroutine; if the Queue could not be
-// flushed because a write is stuck, Put goes on as before.
+// Close flushes the Queue. From then on Put writes at once, on the caller's goroutine. While the Queue is not empty,
+// because a write is stuck, Put continues to queue.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true

@@ -5,24 +5,24 @@ import (
 	"io"
 )
 
-// Writer passes a stream of lines on through a Queue, in which a byte is of size 1. What does not fit is dropped up to
-// the end of a line. One goroutine at a time uses it; several Writers may share a Queue.
+// Writer passes a stream of lines to another writer through a Queue. A byte has size 1. Output that does not fit is
+// dropped up to the end of a line. A Writer is not safe for concurrent use; several Writers may share a Queue.
 type Writer struct {
 	to   io.Writer
 	q    *Queue
-	open bool // what was queued last does not end its line
+	open bool // the last output that was queued does not end a line
 	torn bool // the end of that line was dropped
-	cut  bool // what was dropped last does not end its line
+	cut  bool // the last output that was dropped does not end a line
 }
 
-// NewWriter makes a Writer that passes bytes on to another one.
+// NewWriter returns a Writer that passes bytes to another one.
 func NewWriter(to io.Writer, q *Queue) *Writer { return &Writer{to: to, q: q} }
 
-// Write queues b, which may be used again when it returns. It never waits and never fails.
+// Write queues b, which may be reused when it returns. It never blocks and never fails.
 func (w *Writer) Write(b []byte) (int, error) {
 	n := len(b)
 	if w.cut {
-		rest := b[bytes.IndexByte(b, '\n')+1:] // all of b if there is no end
+		rest := b[bytes.IndexByte(b, '\n')+1:] // all of b if it has no end of line
 		if w.cut = len(rest) == n; w.cut {
 			rest = nil
 		}

@@ -1,5 +1,5 @@
-// Package statedir keeps what must survive a process in a folder of its own: the folder has one owner at a time, and
-// its files are append-only logs whose records are synced before they count.
+// Package statedir stores data that must survive a process in a directory of its own. The directory has one owner at a
+// time. Its files are append-only logs whose records are synced to disk before they count.
 package statedir
 
 import (
@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// Modes of the folder and of the files in it: what they hold is nobody else's business.
+// The modes of the directory and of the files in it, which other users must not read.
 const (
 	dirMode  = 0o700
 	fileMode = 0o600
@@ -22,17 +22,17 @@ const (
 // lockName is the file whose lock the owner holds. It contains the owner's process id.
 const lockName = "lock"
 
-// ErrInUse says that another process owns the folder.
+// ErrInUse is returned if another process owns the directory.
 var ErrInUse = errors.New("in use by another server")
 
-// Dir is a folder that this process owns.
+// Dir is a directory that this process owns.
 type Dir struct {
 	Path string
 	lock *os.File
 }
 
-// Open makes the folder if there is none, and takes its lock. If another process holds it, the error is ErrInUse and
-// names that process.
+// Open creates the directory if necessary, and locks it. If another process holds the lock, the error is ErrInUse,
+// with the id of that process.
 func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, dirMode); err != nil {
 		return nil, fmt.Errorf("statedir: %w", err)
@@ -42,7 +42,7 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("statedir: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("statedir: %s: its mode is %#o: want a folder that nobody else can write to", path, mode)
+		return nil, fmt.Errorf("statedir: %s: its mode is %#o: want a directory that only its owner can write to", path, mode)
 	}
 	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
@@ -65,10 +65,10 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path, f}, nil
 }
 
-// owner names the process that holds a lock, as far as it has said so.
+// owner returns the id of the process that holds a lock as text for an error, if the file contains it.
 func owner(lock *os.File) string {
 	var b [32]byte
-	n, _ := lock.ReadAt(b[:], 0) // a short file is an error, and as good
+	n, _ := lock.ReadAt(b[:], 0) // a short file causes an error, but its content is valid
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
 	if err != nil {
 		return ""
@@ -76,15 +76,15 @@ func owner(lock *os.File) string {
 	return fmt.Sprintf(", process %d", pid)
 }
 
-// Inherit goes on with the folder whose lock the program before has left, which File has returned over there. It takes
-// the file.
+// Inherit returns the directory whose lock this process has inherited from its previous program, where File returned
+// it. It takes over the file.
 func Inherit(path string, lock *os.File) *Dir { return &Dir{path, lock} }
 
-// File is a duplicate of the lock, for the program that replaces this one.
+// File returns a duplicate of the lock, for the program that replaces this one.
 func (d *Dir) File() (*os.File, error) { return duplicate(d.lock) }
 
-// Close gives the folder up.
+// Close releases the directory.
 func (d *Dir) Close() error { return d.lock.Close() }
 
-// Log opens a log in the folder, or makes it.
+// Log opens a log in the directory, and creates it if necessary.
 func (d *Dir) Log(name string) (*Log, Content, error) { return openLog(filepath.Join(d.Path, name)) }

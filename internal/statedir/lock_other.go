@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// tryLock does nothing: nothing but a development server runs here.
+// tryLock does nothing: these platforms are for development only.
 func tryLock(*os.File) error { return nil }
 
 func duplicate(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }

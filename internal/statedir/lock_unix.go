@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// tryLock takes a file's lock, or fails at once with ErrInUse. The lock belongs to the open file: it passes to whoever
-// inherits the descriptor, and ends with the last of them.
+// tryLock locks a file, or returns ErrInUse at once. The lock belongs to the open file description: it is shared with
+// processes that inherit the descriptor, and is released when the last of them closes it.
 func tryLock(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

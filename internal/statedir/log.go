@@ -13,13 +13,13 @@ import (
 	"path/filepath"
 )
 
-// A log is logHeader and then records: recordMark, length (4), CRC-32C of length and payload (4), payload. Numbers are
-// little-endian.
+// A log consists of logHeader and records. A record is recordMark, its length (4), the CRC-32C of length and payload
+// (4), and the payload. Numbers are little-endian.
 const (
 	logHeader  = "expedite log 1\n"
 	recordMark = "\xe7\x0a"
 	recordHead = len(recordMark) + 4 + 4
-	// MaxRecord is the longest record in bytes.
+	// MaxRecord is the longest record, in bytes.
 	MaxRecord = 64 << 10
 	// maxLog is the largest file that is read, in bytes.
 	maxLog = 1 << 30
@@ -27,22 +27,23 @@ const (
 
 // Errors of a Log.
 var (
-	// ErrRecord says that a record is empty or longer than MaxRecord.
+	// ErrRecord is returned for a record that is empty or longer than MaxRecord.
 	ErrRecord = errors.New("statedir: bad record")
-	// ErrFormat says that a file is no log, or one of a later version.
-	ErrFormat = errors.New("statedir: not a log of a version that is known")
+	// ErrFormat is returned for a file that is not a log, or that is of a later version.
+	ErrFormat = errors.New("statedir: not a log of a known version")
 )
 
-// Content is what a log held when it was opened.
+// Content is the content of a log when it was opened.
 type Content struct {
 	Records [][]byte
-	// Torn says that the last record was incomplete, as when the machine has lost its power: it never counted.
+	// Torn is set if the last record was incomplete, for instance after a power failure. It does not count as written.
 	Torn bool
-	// Damaged is the number of places before the end where records could not be read. They are lost.
+	// Damaged is the number of places before the end of the file where records could not be read. Those records are
+	// lost.
 	Damaged int
 }
 
-// Log is an append-only file of records. One goroutine at a time.
+// Log is an append-only file of records. It is not safe for concurrent use.
 type Log struct {
 	path    string
 	file    *os.File
@@ -50,11 +51,11 @@ type Log struct {
 	records int
 }
 
-// openLog opens a log and verifies all of it. What is torn is cut off; a damaged file is as it was until Rewrite.
+// openLog opens a log and verifies it. It truncates a torn file, and leaves a damaged one as it is until Rewrite.
 func openLog(path string) (*Log, Content, error) {
 	l := &Log{path: path}
 	if left, err := filepath.Glob(path + newPattern); err == nil {
-		for _, name := range left { // of a Rewrite that was cut off
+		for _, name := range left { // from an interrupted Rewrite
 			_ = os.Remove(name)
 		}
 	}
@@ -70,7 +71,7 @@ func openLog(path string) (*Log, Content, error) {
 	return l, c, nil
 }
 
-// load reads the file, and makes an empty or a torn one whole.
+// load reads the file. It initializes an empty one and truncates a torn one.
 func (l *Log) load() (Content, error) {
 	b, err := io.ReadAll(io.LimitReader(l.file, maxLog+1))
 	switch {
@@ -78,7 +79,7 @@ func (l *Log) load() (Content, error) {
 		return Content{}, fmt.Errorf("statedir: %w", err)
 	case len(b) > maxLog:
 		return Content{}, fmt.Errorf("statedir: %s has more than %d bytes", l.path, maxLog)
-	case len(b) < len(logHeader) && bytes.HasPrefix([]byte(logHeader), b): // new, or torn while it was
+	case len(b) < len(logHeader) && bytes.HasPrefix([]byte(logHeader), b): // new, or torn while it was being created
 		return Content{Torn: len(b) > 0}, l.Rewrite(func(func([]byte) bool) {})
 	}
 	c, end, err := parseLog(b)
@@ -94,7 +95,7 @@ func (l *Log) load() (Content, error) {
 	return c, nil
 }
 
-// parseLog reads a file. end is behind the last record.
+// parseLog parses a file. end is the offset after the last record.
 func parseLog(b []byte) (c Content, end int, err error) {
 	if !bytes.HasPrefix(b, []byte(logHeader)) {
 		return c, 0, ErrFormat
@@ -119,7 +120,7 @@ func parseLog(b []byte) (c Content, end int, err error) {
 	return c, end, nil
 }
 
-// cutRecord reads the record that b begins with; n is 0 if there is none that is whole.
+// cutRecord returns the record at the beginning of b and its length n, which is 0 if there is no complete one.
 func cutRecord(b []byte) (payload []byte, n int) {
 	if len(b) < recordHead || string(b[:len(recordMark)]) != recordMark {
 		return nil, 0
@@ -136,7 +137,7 @@ func cutRecord(b []byte) (payload []byte, n int) {
 	return payload, recordHead + int(size)
 }
 
-// nextRecord finds the next whole record from at on; -1 is none.
+// nextRecord returns the offset of the next complete record, beginning at at; -1 if there is none.
 func nextRecord(b []byte, at int) int {
 	for at < len(b) {
 		i := bytes.Index(b[at:], []byte(recordMark))
@@ -152,7 +153,7 @@ func nextRecord(b []byte, at int) int {
 }
 
 func checksum(size, payload []byte) uint32 {
-	castagnoli := crc32.MakeTable(crc32.Castagnoli) // made once, over there
+	castagnoli := crc32.MakeTable(crc32.Castagnoli) // MakeTable caches this table
 	return crc32.Update(crc32.Checksum(size, castagnoli), castagnoli, payload)
 }
 
@@ -167,8 +168,8 @@ func appendRecord(dst, payload []byte) ([]byte, error) {
 	return append(dst, payload...), nil
 }
 
-// Append writes records behind the others. When it returns nil they are on the disk; else none of them counts, and the
-// log is as it was, or fails until Rewrite.
+// Append writes records at the end of the log. If it returns nil, they are on disk. Otherwise none of them counts,
+// and the log is as it was before, or it fails until Rewrite.
 func (l *Log) Append(payloads ...[]byte) error {
 	if l.file == nil {
 		return fmt.Errorf("statedir: %s: %w", l.path, os.ErrClosed)
@@ -185,7 +186,7 @@ func (l *Log) Append(payloads ...[]byte) error {
 		err = l.file.Sync()
 	}
 	if err != nil {
-		_ = l.file.Truncate(l.size) // else the next start finds it torn
+		_ = l.file.Truncate(l.size) // otherwise the next start finds it torn
 		return fmt.Errorf("statedir: %w", err)
 	}
 	l.size += int64(len(b))
@@ -193,8 +194,8 @@ func (l *Log) Append(payloads ...[]byte) error {
 	return nil
 }
 
-// Rewrite replaces all records, by a new file in the place of the old one: whatever happens meanwhile, one of the two
-// is there, whole.
+// Rewrite replaces all records. It writes a new file and renames it, so that at any time one of the two files exists
+// and is complete.
 func (l *Log) Rewrite(payloads iter.Seq[[]byte]) error {
 	f, err := os.CreateTemp(filepath.Dir(l.path), filepath.Base(l.path)+newPattern) // with mode 0600
 	if err != nil {
@@ -217,13 +218,13 @@ func (l *Log) Rewrite(payloads iter.Seq[[]byte]) error {
 	return syncDir(filepath.Dir(l.path))
 }
 
-// newPattern is how a file is called, behind the log's name, before it takes the log's place.
+// newPattern is the suffix of the name of a new file before it replaces the log.
 const newPattern = ".*.new"
 
-// writeAll writes a whole log.
+// writeAll writes a complete log.
 func writeAll(f *os.File, payloads iter.Seq[[]byte]) (size int64, records int, err error) {
 	w := bufio.NewWriterSize(f, 1<<20)
-	n, _ := w.WriteString(logHeader) // Flush has its error, and those of the others
+	n, _ := w.WriteString(logHeader) // Flush returns the first error of all writes
 	size = int64(n)
 	for p := range payloads {
 		b, err := appendRecord(w.AvailableBuffer(), p)
@@ -237,7 +238,7 @@ func writeAll(f *os.File, payloads iter.Seq[[]byte]) (size int64, records int, e
 	return size, records, w.Flush()
 }
 
-// syncDir makes a rename last.
+// syncDir makes a rename durable.
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
@@ -250,7 +251,7 @@ func syncDir(path string) error {
 	return nil
 }
 
-// Records is the number of records in the file, those included that no longer matter.
+// Records returns the number of records in the file, including obsolete ones.
 func (l *Log) Records() int { return l.records }
 
 // Close closes the file.
