@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// TestLimitBody: a body that does not come ends its connection, and a handler may take longer than a body.
+// TestLimitBody checks that a body without progress ends its connection, and that a handler may take longer than a
+// body.
 func TestLimitBody(t *testing.T) {
 	const limit = 30 * time.Millisecond
 	mux := http.NewServeMux()

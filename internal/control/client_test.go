@@ -56,7 +56,7 @@ func TestStatusThatIsNoJSON(t *testing.T) {
 	wantError(t, err, path, "JSON")
 }
 
-// TestStopWaits: Stop returns when the server has closed, not before, and then its path is free.
+// TestStopWaits checks that Stop returns when the server has closed, not before, and that the path is free then.
 func TestStopWaits(t *testing.T) {
 	for _, want := range []StopRequest{{}, {Fast: true}} {
 		t.Run(fmt.Sprintf("%+v", want), func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestStopWaits(t *testing.T) {
 			if got := <-target.stopped; got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
-			// The server still answers while it stops.
+			// The server still answers while it is stopping.
 			if _, err := dial(t, path).Status(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -105,7 +105,7 @@ func TestStopGivesUpWithItsContext(t *testing.T) {
 	}
 }
 
-// child is a server that stops badly when it is told to: it ends without closing anything.
+// child serves at path and exits without closing anything when it is told to stop.
 func child(path string) {
 	s, err := Listen(path)
 	if err != nil {
@@ -121,7 +121,8 @@ func child(path string) {
 	_ = s.Serve(target)
 }
 
-// TestStopOfAnotherProcess: Stop sees a process end, and the socket that it leaves behind bothers nobody.
+// TestStopOfAnotherProcess checks that Stop waits for the end of the process, and that the socket it leaves behind can
+// be replaced.
 func TestStopOfAnotherProcess(t *testing.T) {
 	path := socket(t)
 	cmd := exec.Command(os.Args[0])
@@ -139,7 +140,7 @@ func TestStopOfAnotherProcess(t *testing.T) {
 	}
 	_, err = Listen(path)
 	wantError(t, err, "in use", pidText(cmd.Process.Pid))
-	// It may be gone before it has answered: that is an error of the question, and all the same an end.
+	// The process may end before it answers. That is an error of the request, but the server has stopped.
 	_ = dial(t, path).Stop(t.Context(), StopRequest{})
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
@@ -162,7 +163,7 @@ func TestDefaultPath(t *testing.T) {
 	}
 }
 
-// pidText is how the error about a live server names it, where the system tells its pid.
+// pidText returns how the error about a live server names it, where the system reports its pid.
 func pidText(pid int) string {
 	if runtime.GOOS == "linux" {
 		return fmt.Sprintf("pid %d", pid)

@@ -17,7 +17,7 @@ import (
 func TestClientTellsBusy(t *testing.T) {
 	path, target := socket(t), newFake()
 	busy := Error{Code: CodeBusy, Message: "a reload is under way (slot 2 of 4)", Slot: 2}
-	target.roll = func(context.Context, any, Reporter) (Result, error) { return Result{}, &busy }
+	target.operation = func(context.Context, any, Reporter) (Result, error) { return Result{}, &busy }
 	start(t, path, target)
 	_, err := dial(t, path).Scale(t.Context(), ScaleRequest{Workers: 1}, nil)
 	wantError(t, err, path, busy.Message)
@@ -26,12 +26,13 @@ func TestClientTellsBusy(t *testing.T) {
 	}
 }
 
-// TestClientErrorInTheMiddle: all of an error arrives, and after the announcement of a new primary the result, too.
+// TestClientErrorInTheMiddle checks that all fields of an error arrive and, after the announcement of a new primary,
+// the result, too.
 func TestClientErrorInTheMiddle(t *testing.T) {
 	for _, announced := range []Result{{}, {Moved: 5, Workers: 2}} {
 		path, target := socket(t), newFake()
 		want := Error{Code: CodeExec, Message: "exec: no such file", Slot: 2, Output: "one\ntwo"}
-		target.roll = func(_ context.Context, _ any, r Reporter) (Result, error) {
+		target.operation = func(_ context.Context, _ any, r Reporter) (Result, error) {
 			r.Progress(Progress{Slot: 2})
 			if announced.Workers > 0 {
 				r.Replacing(1, announced)
@@ -47,13 +48,13 @@ func TestClientErrorInTheMiddle(t *testing.T) {
 	}
 }
 
-// TestClientLeaves: the error says that the operation goes on, whether or not there was a line before.
+// TestClientLeaves checks that the error says that the operation continues, whether or not there was a line before.
 func TestClientLeaves(t *testing.T) {
 	for name, lines := range map[string]int{"before the first line": 0, "after it": 1} {
 		t.Run(name, func(t *testing.T) {
 			path, target := socket(t), newFake()
 			begun, left, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-			target.roll = func(ctx context.Context, _ any, r Reporter) (Result, error) {
+			target.operation = func(ctx context.Context, _ any, r Reporter) (Result, error) {
 				for range lines {
 					r.Progress(Progress{Slot: 1})
 				}
@@ -81,7 +82,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// puppet is a server that says what the test tells it to, to one request, and ends the connection.
+// puppet answers one request with the given text and closes the connection.
 func puppet(t *testing.T, path, answer string) {
 	t.Helper()
 	listener, err := net.Listen("unix", path)
@@ -107,7 +108,7 @@ func puppet(t *testing.T, path, answer string) {
 
 const streamHead = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
 
-// TestServerEndsInTheMiddle: a primary that is just gone is an error that says where to look.
+// TestServerEndsInTheMiddle checks that a primary that disappears is an error that says what to do.
 func TestServerEndsInTheMiddle(t *testing.T) {
 	middle := []string{"ended in the middle", "`expedite status`"}
 	for _, tt := range []struct {
@@ -132,8 +133,8 @@ func TestServerEndsInTheMiddle(t *testing.T) {
 	}
 }
 
-// doomed is a fake server of one generation whose reload ends it as exec(2) does: its connections are cut, and the
-// listening socket stays open in f, as the next generation's.
+// doomed is a fake server of one generation. A reload ends it as exec(2) would: its connections are closed, and the
+// listening socket stays open in f for the next generation.
 func doomed(t *testing.T, path string, generation int) (f *os.File) {
 	t.Helper()
 	s, err := Listen(path)
@@ -147,7 +148,7 @@ func doomed(t *testing.T, path string, generation int) (f *os.File) {
 	t.Cleanup(func() { _ = f.Close() })
 	target := newFake()
 	target.status.Generation = generation
-	target.roll = func(_ context.Context, _ any, r Reporter) (Result, error) {
+	target.operation = func(_ context.Context, _ any, r Reporter) (Result, error) {
 		r.Progress(Progress{Step: StepReplacing})
 		r.Replacing(generation, Result{Moved: 5, Workers: 2, Version: "v1"})
 		return Result{}, errors.Join(s.http.Close(), errPlain)
@@ -158,7 +159,7 @@ func doomed(t *testing.T, path string, generation int) (f *os.File) {
 	return f
 }
 
-// TestPrimaryReplaced: the client follows the server through exec(2).
+// TestPrimaryReplaced checks that the client waits for the primary that replaces the server by exec(2).
 func TestPrimaryReplaced(t *testing.T) {
 	path := socket(t)
 	f := doomed(t, path, 3)
@@ -202,8 +203,8 @@ func TestPrimaryReplaced(t *testing.T) {
 	}
 }
 
-// TestPrimaryNotReplaced: a primary that stays as it was, or never answers, is an error, and so is a client that
-// leaves.
+// TestPrimaryNotReplaced checks the errors for a primary that stays as it is, for one that never answers, and for a
+// client that stops waiting.
 func TestPrimaryNotReplaced(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestWatchExit: a wait ends with the process or with its context, whichever is first.
+// TestWatchExit checks that a wait ends with the process or with its context, whichever ends first.
 func TestWatchExit(t *testing.T) {
 	cmd := exec.Command("cat") // ends when its input does
 	in, err := cmd.StdinPipe()
@@ -43,7 +43,7 @@ func TestWatchExit(t *testing.T) {
 	}
 }
 
-// TestWatchExitOfNobody: there is nothing to wait for.
+// TestWatchExitOfNobody checks that there is no wait without a process.
 func TestWatchExitOfNobody(t *testing.T) {
 	for _, pid := range []int{0, -1, os.Getpid()} {
 		e := watchExit(pid)

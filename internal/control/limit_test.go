@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestTooManyConnections: beyond 256 a connection is closed and counted, and there is room again when one has ended.
+// TestTooManyConnections checks that connections beyond 256 are closed and counted, and that there is room again when
+// one has ended.
 func TestTooManyConnections(t *testing.T) {
 	path := socket(t)
 	s := start(t, path, newFake())

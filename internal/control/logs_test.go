@@ -22,9 +22,9 @@ func gather(lines *[]string) func([]byte) error {
 	}
 }
 
-// TestRecentLogs: the lines come in order, and that is the end. Without an end to the queue nothing is dropped.
+// TestRecentLogs checks that all lines arrive in order, however slow the client is.
 func TestRecentLogs(t *testing.T) {
-	path, target := socket(t), newOperator()
+	path, target := socket(t), newRequested()
 	const lines = 20_000
 	text := func(i int) string { return fmt.Sprintf(`{"msg":"m","i":%d,"text":%q}`, i, strings.Repeat("x", 200)) }
 	target.logs = func(_ context.Context, _ LogsRequest, write func([]byte) error) error {
@@ -58,9 +58,9 @@ func TestRecentLogs(t *testing.T) {
 	}
 }
 
-// TestLogsOfNothing: no lines are fine.
+// TestLogsOfNothing checks that a log without lines is not an error.
 func TestLogsOfNothing(t *testing.T) {
-	path, target := socket(t), newOperator()
+	path, target := socket(t), newRequested()
 	target.logs = func(context.Context, LogsRequest, func([]byte) error) error { return nil }
 	start(t, path, target)
 	if err := dial(t, path).Logs(t.Context(), LogsRequest{Recent: true}, func([]byte) error { return errors.New("a line") }); err != nil {
@@ -68,15 +68,15 @@ func TestLogsOfNothing(t *testing.T) {
 	}
 }
 
-// following is a target whose log the test writes.
+// following is a target whose log lines the test writes.
 type following struct {
-	*operator
+	*requested
 	write chan func([]byte) error // of each reader
 	ended chan error              // its context's error
 }
 
 func newFollowing() *following {
-	f := &following{operator: newOperator(), write: make(chan func([]byte) error, 100), ended: make(chan error, 100)}
+	f := &following{requested: newRequested(), write: make(chan func([]byte) error, 100), ended: make(chan error, 100)}
 	f.logs = func(ctx context.Context, _ LogsRequest, write func([]byte) error) error {
 		f.write <- write
 		<-ctx.Done()
@@ -86,7 +86,8 @@ func newFollowing() *following {
 	return f
 }
 
-// TestFollowLogs: lines come as they are written, and the target hears when the reader leaves.
+// TestFollowLogs checks that lines arrive as they are written, and that the context of the target ends when the client
+// disconnects.
 func TestFollowLogs(t *testing.T) {
 	path, target := socket(t), newFollowing()
 	start(t, path, target)
@@ -121,8 +122,8 @@ func TestFollowLogs(t *testing.T) {
 	}
 }
 
-// TestReaderThatHasEnough: the error of the reader is the error.
-func TestReaderThatHasEnough(t *testing.T) {
+// TestClientThatHasEnough checks that Logs returns the error of onLine.
+func TestClientThatHasEnough(t *testing.T) {
 	for _, enough := range []error{errors.New("enough"), io.ErrUnexpectedEOF} {
 		path, target := socket(t), newFollowing()
 		start(t, path, target)
@@ -135,8 +136,9 @@ func TestReaderThatHasEnough(t *testing.T) {
 	}
 }
 
-// TestSlowReader: nobody waits for it, the others miss nothing, and when it reads on it hears how much it missed.
-func TestSlowReader(t *testing.T) {
+// TestSlowClient checks that nothing waits for a slow client, that other clients miss nothing, and that the slow one
+// learns how many lines it has missed.
+func TestSlowClient(t *testing.T) {
 	path, target := socket(t), newFollowing()
 	start(t, path, target)
 	resp := request(t, path, "POST", "/logs", `{"follow":true}`)
@@ -182,10 +184,10 @@ func TestSlowReader(t *testing.T) {
 	<-target.ended
 }
 
-// TestLogsThatFail: after the first line, too.
+// TestLogsThatFail checks that errors arrive before the first line and after it.
 func TestLogsThatFail(t *testing.T) {
 	for _, lines := range []int{0, 2} {
-		path, target := socket(t), newOperator()
+		path, target := socket(t), newRequested()
 		target.logs = func(_ context.Context, _ LogsRequest, write func([]byte) error) error {
 			for range lines {
 				if err := write([]byte(`{"error":"of a line"}`)); err != nil {
@@ -204,7 +206,7 @@ func TestLogsThatFail(t *testing.T) {
 	}
 }
 
-// TestFollowEndsWithTheServer: be it closed or gone.
+// TestFollowEndsWithTheServer checks the error if the server closes, and if it crashes.
 func TestFollowEndsWithTheServer(t *testing.T) {
 	path, target := socket(t), newFollowing()
 	s := start(t, path, target)
@@ -233,8 +235,9 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	}
 }
 
-// TestFollowGoesOnWithTheNextPrimary: one that takes over the socket, as after exec(2).
-func TestFollowGoesOnWithTheNextPrimary(t *testing.T) {
+// TestFollowContinuesWithTheNextPrimary checks that the client reconnects to a primary that takes over the socket, as
+// after exec(2).
+func TestFollowContinuesWithTheNextPrimary(t *testing.T) {
 	path := socket(t)
 	dying, err := Listen(path)
 	if err != nil {
@@ -299,8 +302,8 @@ func TestFollowGoesOnWithTheNextPrimary(t *testing.T) {
 	}
 }
 
-// TestReadersAreFew: beyond the limit there is an error that says so.
-func TestReadersAreFew(t *testing.T) {
+// TestTooManyLogClients checks the error beyond the limit.
+func TestTooManyLogClients(t *testing.T) {
 	path, target := socket(t), newFollowing()
 	start(t, path, target)
 	for range maxLogClients {
@@ -316,7 +319,7 @@ func TestReadersAreFew(t *testing.T) {
 	}
 }
 
-// gate is a reader that takes nothing until it is opened.
+// gate is a client that reads nothing until it is opened.
 type gate struct {
 	http.ResponseWriter
 	open chan struct{}
@@ -342,8 +345,8 @@ func (g *gate) Write(b []byte) (int, error) {
 func (g *gate) FlushError() error                { return nil }
 func (g *gate) SetWriteDeadline(time.Time) error { return nil }
 
-// TestLossIsToldWhereItIs: what fits again after a loss waits until that is told.
-func TestLossIsToldWhereItIs(t *testing.T) {
+// TestLossIsReportedInPlace checks that lines after a loss are not written before the loss is reported.
+func TestLossIsReportedInPlace(t *testing.T) {
 	g := newGate()
 	s := newLineWriter(g, logPatience)
 	s.open()
@@ -356,7 +359,7 @@ func TestLossIsToldWhereItIs(t *testing.T) {
 	}
 	close(g.open)
 	s.end()
-	// Whether the first line left before the loss depends on the writer; the order does not.
+	// Whether the first line leaves before the loss depends on the scheduler; the order does not.
 	want.WriteString("a\n{\"lost\":2}\n")
 	if got := g.got.String(); got != want.String() && got != "a\n{\"lost\":1}\nb\n" {
 		t.Errorf("got %q, want %q", got, want.String())
@@ -366,7 +369,7 @@ func TestLossIsToldWhereItIs(t *testing.T) {
 	}
 }
 
-// TestRecentLogsWait: without Follow a slow reader gets all, and the one who writes waits for it.
+// TestRecentLogsWait checks that, without Follow, the target waits for a slow client, which receives everything.
 func TestRecentLogsWait(t *testing.T) {
 	g := newGate()
 	s := newLineWriter(g, logPatience)

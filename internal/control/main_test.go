@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// childEnv makes this test binary a server at the named socket, in a process of its own.
+// childEnv makes this test binary serve at the socket that it names, in a process of its own.
 const childEnv = "EXPEDITE_TEST_CONTROL"
 
 func TestMain(m *testing.M) {

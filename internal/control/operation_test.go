@@ -16,7 +16,7 @@ import (
 
 var errPlain = errors.New("no idea")
 
-// post asks like a program that is not our client.
+// post sends a request like a program other than our client.
 func post(t *testing.T, socket, path, body string) (status int, contentType, answer string) {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -40,10 +40,10 @@ func post(t *testing.T, socket, path, body string) (status int, contentType, ans
 	return resp.StatusCode, resp.Header.Get("Content-Type"), string(b)
 }
 
-// TestRollWire: lines are a contract with users' scripts.
-func TestRollWire(t *testing.T) {
+// TestOperationWire checks the lines, which are a contract with users' scripts.
+func TestOperationWire(t *testing.T) {
 	path, target := socket(t), newFake()
-	target.roll = func(_ context.Context, _ any, r Reporter) (Result, error) {
+	target.operation = func(_ context.Context, _ any, r Reporter) (Result, error) {
 		r.Progress(Progress{Slot: 2, Step: StepMoving, Generation: 3, Moved: 4, Left: 5, Total: 9, RatePerSecond: 1.5, SlotsDone: 1, Slots: 4})
 		r.Replacing(7, Result{Moved: 4})
 		return Result{}, &Error{Code: CodeExec, Message: "no such file", Slot: 2, Output: "panic"}
@@ -60,8 +60,8 @@ func TestRollWire(t *testing.T) {
 	}
 }
 
-// TestRollRefusals: what is wrong before the first line is a plain error.
-func TestRollRefusals(t *testing.T) {
+// TestOperationRefusals checks that errors before the first line are HTTP errors.
+func TestOperationRefusals(t *testing.T) {
 	path, target := socket(t), newFake()
 	start(t, path, target)
 	busy := &Error{Code: CodeBusy, Message: "a reload is under way"}
@@ -86,7 +86,7 @@ func TestRollRefusals(t *testing.T) {
 		{"too much", "/reload", strings.Repeat(" ", maxRequest+1), nil, 400, `"bad_request"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			target.roll = func(context.Context, any, Reporter) (Result, error) {
+			target.operation = func(context.Context, any, Reporter) (Result, error) {
 				if tt.err == nil {
 					t.Error("the target was asked")
 				}
@@ -110,7 +110,7 @@ func TestReloadRequestDefaults(t *testing.T) {
 		`{"canary_seconds":2.5}`:            {CanarySeconds: 2.5},
 		`{"keep_primary":true,"unknown":1}`: {CanarySeconds: DefaultCanarySeconds, KeepPrimary: true},
 	} {
-		target.roll = func(_ context.Context, req any, _ Reporter) (Result, error) {
+		target.operation = func(_ context.Context, req any, _ Reporter) (Result, error) {
 			if req != want {
 				t.Errorf("%s: got %+v, want %+v", body, req, want)
 			}
@@ -120,13 +120,14 @@ func TestReloadRequestDefaults(t *testing.T) {
 	}
 }
 
-// TestRollGoesOnWithoutReader: a reader that does not read holds nothing up, and neither does one that has left.
-func TestRollGoesOnWithoutReader(t *testing.T) {
+// TestOperationContinuesWithoutClient checks that an operation does not wait for a client that does not read or has
+// disconnected.
+func TestOperationContinuesWithoutClient(t *testing.T) {
 	for _, leaves := range []bool{false, true} {
 		t.Run(fmt.Sprintf("leaves: %v", leaves), func(t *testing.T) {
 			path, target := socket(t), newFake()
 			begun, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-			target.roll = func(ctx context.Context, _ any, r Reporter) (Result, error) {
+			target.operation = func(ctx context.Context, _ any, r Reporter) (Result, error) {
 				close(begun)
 				<-goOn
 				for i := range 50_000 { // more than a socket holds
@@ -159,11 +160,11 @@ func TestRollGoesOnWithoutReader(t *testing.T) {
 	}
 }
 
-// TestRollEndsWithServer: the server's end is that of the operation's context.
-func TestRollEndsWithServer(t *testing.T) {
+// TestOperationEndsWithServer checks that the context of an operation ends with the server.
+func TestOperationEndsWithServer(t *testing.T) {
 	path, target := socket(t), newFake()
 	begun := make(chan struct{})
-	target.roll = func(ctx context.Context, _ any, r Reporter) (Result, error) {
+	target.operation = func(ctx context.Context, _ any, r Reporter) (Result, error) {
 		r.Progress(Progress{Slot: 1})
 		close(begun)
 		<-ctx.Done()
@@ -187,7 +188,7 @@ func TestRollEndsWithServer(t *testing.T) {
 	}
 }
 
-// deadlines notes what a stream does to its connection.
+// deadlines records the deadlines of a connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	set []time.Time
@@ -198,8 +199,8 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// TestStreamLeavesNoDeadline: the next request on the connection would fail for it.
-func TestStreamLeavesNoDeadline(t *testing.T) {
+// TestLinesLeaveNoDeadline checks that the next request on the connection has no deadline.
+func TestLinesLeaveNoDeadline(t *testing.T) {
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 	s := reporter{newLineWriter(w, progressPatience)}
 	s.Progress(Progress{Slot: 1})
@@ -215,13 +216,13 @@ func TestStreamLeavesNoDeadline(t *testing.T) {
 	}
 }
 
-// TestClientRolls: requests, progress and results arrive as they were sent.
-func TestClientRolls(t *testing.T) {
+// TestClientOperations checks that requests, progress and results arrive as they were sent.
+func TestClientOperations(t *testing.T) {
 	progress := []Progress{{Kind: "scale", Slot: 1, Step: StepStarting, Slots: 2, Message: "x"}, {Slot: 1, Step: StepDone, Moved: 3}}
 	result := Result{Moved: 3, Drained: 2, Failed: 1, Seconds: 0.5, Workers: 2, Version: "v2"}
 	path, target := socket(t), newFake()
 	var asked any
-	target.roll = func(_ context.Context, req any, r Reporter) (Result, error) {
+	target.operation = func(_ context.Context, req any, r Reporter) (Result, error) {
 		asked = req
 		for _, p := range progress {
 			r.Progress(p)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// operator is a target that knows clients: it answers as the test says, and tells what it was asked.
-type operator struct {
+// requested is a target that answers as the test says, and records the requests.
+type requested struct {
 	*fake
 	asked    chan any
 	list     SessionList
@@ -28,48 +28,48 @@ type operator struct {
 	whileAct func(ctx context.Context)
 }
 
-func newOperator() *operator { return &operator{fake: newFake(), asked: make(chan any, 100)} }
+func newRequested() *requested { return &requested{fake: newFake(), asked: make(chan any, 100)} }
 
-func (o *operator) act(ctx context.Context, req any) {
+func (o *requested) act(ctx context.Context, req any) {
 	o.asked <- req
 	if o.whileAct != nil {
 		o.whileAct(ctx)
 	}
 }
 
-func (o *operator) Sessions(ctx context.Context, req SessionsRequest) (SessionList, error) {
+func (o *requested) Sessions(ctx context.Context, req SessionsRequest) (SessionList, error) {
 	o.act(ctx, req)
 	return o.list, o.problem
 }
 
-func (o *operator) Kick(ctx context.Context, req KickRequest) (KickResult, error) {
+func (o *requested) Kick(ctx context.Context, req KickRequest) (KickResult, error) {
 	o.act(ctx, req)
 	return o.kicked, o.problem
 }
 
-func (o *operator) Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error) {
+func (o *requested) Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error) {
 	o.act(ctx, req)
 	return o.revoked, o.problem
 }
 
-func (o *operator) Logs(ctx context.Context, req LogsRequest, write func([]byte) error) error {
+func (o *requested) Logs(ctx context.Context, req LogsRequest, write func([]byte) error) error {
 	o.asked <- req
 	return o.logs(ctx, req, write)
 }
 
-func (o *operator) Publish(ctx context.Context, req PublishRequest) error {
+func (o *requested) Publish(ctx context.Context, req PublishRequest) error {
 	o.act(ctx, req)
 	return o.problem
 }
 
-func (o *operator) ReopenLogs(ctx context.Context) error {
+func (o *requested) ReopenLogs(ctx context.Context) error {
 	o.act(ctx, nil)
 	return o.problem
 }
 
-var _ Target = (*operator)(nil)
+var _ Target = (*requested)(nil)
 
-// calls are the requests of an operator but logs, as methods of a client.
+// calls returns the requests other than logs, as methods of a client.
 func calls(c *Client) map[string]func(context.Context) (any, error) {
 	return map[string]func(context.Context) (any, error){
 		"sessions": func(ctx context.Context) (any, error) {
@@ -86,9 +86,9 @@ func calls(c *Client) map[string]func(context.Context) (any, error) {
 	}
 }
 
-// TestOperatorRequestsTravel: there and back, with all that is in them.
-func TestOperatorRequestsTravel(t *testing.T) {
-	path, target := socket(t), newOperator()
+// TestRequestsTravel checks that requests and answers arrive with all fields.
+func TestRequestsTravel(t *testing.T) {
+	path, target := socket(t), newRequested()
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	target.list = SessionList{Sessions: []Session{
 		{ID: "s1", User: "alice", Created: at, Seen: at, Connected: true, Conn: "00ab", Node: "n", Params: map[string]string{"v": "1"}},
@@ -119,8 +119,8 @@ func TestOperatorRequestsTravel(t *testing.T) {
 	}
 }
 
-// TestOperatorErrorsTravel: with their codes, and with one of the server if they bring none.
-func TestOperatorErrorsTravel(t *testing.T) {
+// TestRequestErrorsTravel checks that errors arrive with their codes, or with one of the server if they have none.
+func TestRequestErrorsTravel(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		err  error
@@ -130,7 +130,7 @@ func TestOperatorErrorsTravel(t *testing.T) {
 		{"wrapped", fmt.Errorf("x: %w", &Error{Code: CodeUnavailable, Message: "m"}), Error{Code: CodeUnavailable, Message: "m"}},
 		{"plain", errors.New("control: oh"), Error{Code: CodeFailed, Message: "oh"}},
 	} {
-		path, target := socket(t), newOperator()
+		path, target := socket(t), newRequested()
 		target.problem = tt.err
 		start(t, path, target)
 		for name, call := range calls(dial(t, path)) {
@@ -144,9 +144,9 @@ func TestOperatorErrorsTravel(t *testing.T) {
 	}
 }
 
-// TestOperatorRequestsAreChecked: before anybody is asked.
-func TestOperatorRequestsAreChecked(t *testing.T) {
-	path, target := socket(t), newOperator()
+// TestRequestsAreChecked checks that invalid requests do not reach the target.
+func TestRequestsAreChecked(t *testing.T) {
+	path, target := socket(t), newRequested()
 	start(t, path, target)
 	long := strings.Repeat("x", maxPublish+1)
 	for _, tt := range []struct {
@@ -198,7 +198,7 @@ func TestOperatorRequestsAreChecked(t *testing.T) {
 	}
 }
 
-// request makes one on a connection of its own.
+// request sends a request on a connection of its own.
 func request(t *testing.T, path, method, url, body string) *http.Response {
 	t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -217,8 +217,8 @@ func request(t *testing.T, path, method, url, body string) *http.Response {
 	return resp
 }
 
-// TestOperatorAnswersHaveNoNull: scripts iterate over them.
-func TestOperatorAnswersHaveNoNull(t *testing.T) {
+// TestAnswersHaveNoNull checks that lists are never null, because scripts iterate over them.
+func TestAnswersHaveNoNull(t *testing.T) {
 	for _, v := range []any{SessionList{}, SessionList{Sessions: []Session{{}}}, KickResult{}, RevokeResult{}} {
 		b, err := json.Marshal(v)
 		if err != nil || bytes.Contains(b, []byte("null")) {
@@ -232,9 +232,9 @@ func TestOperatorAnswersHaveNoNull(t *testing.T) {
 	golden(t, "sessions.json", string(b)+"\n")
 }
 
-// TestWhatHasBegunGoesOn: a requester that leaves does not end a kick in the middle, but the list that it would get.
-func TestWhatHasBegunGoesOn(t *testing.T) {
-	path, target := socket(t), newOperator()
+// TestRequestsContinueWithoutClient checks that a kick continues if its client disconnects, and that a list does not.
+func TestRequestsContinueWithoutClient(t *testing.T) {
+	path, target := socket(t), newRequested()
 	left, ended := make(chan struct{}), make(chan error, 1)
 	target.whileAct = func(ctx context.Context) {
 		<-left
@@ -257,9 +257,9 @@ func TestWhatHasBegunGoesOn(t *testing.T) {
 	}
 }
 
-// TestOperationsEndWithTheServer: Close does not wait for them.
-func TestOperationsEndWithTheServer(t *testing.T) {
-	path, target := socket(t), newOperator()
+// TestRequestsEndWithTheServer checks that Close does not wait for them.
+func TestRequestsEndWithTheServer(t *testing.T) {
+	path, target := socket(t), newRequested()
 	target.whileAct = func(ctx context.Context) { <-ctx.Done() }
 	target.problem = errors.New("interrupted")
 	s := start(t, path, target)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// restorable is a server whose socket's file is gone.
+// restorable returns a server whose socket has lost its file.
 func restorable(t *testing.T) (*Server, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")

@@ -19,8 +19,8 @@ type fake struct {
 	status  Status
 	err     error
 	stopped chan StopRequest
-	// roll is what the three operations do; req is theirs, or nil.
-	roll func(ctx context.Context, req any, r Reporter) (Result, error)
+	// operation is what reload, scale and rebalance do. req is nil for the last.
+	operation func(ctx context.Context, req any, r Reporter) (Result, error)
 }
 
 func newFake() *fake { return &fake{stopped: make(chan StopRequest, 1)} }
@@ -35,20 +35,20 @@ func (f *fake) Stop(_ context.Context, req StopRequest) error {
 }
 
 func (f *fake) Reload(ctx context.Context, req ReloadRequest, r Reporter) (Result, error) {
-	return f.roll(ctx, req, r)
+	return f.operation(ctx, req, r)
 }
 
 func (f *fake) Scale(ctx context.Context, req ScaleRequest, r Reporter) (Result, error) {
-	return f.roll(ctx, req, r)
+	return f.operation(ctx, req, r)
 }
 
 func (f *fake) Rebalance(ctx context.Context, r Reporter) (Result, error) {
-	return f.roll(ctx, nil, r)
+	return f.operation(ctx, nil, r)
 }
 
 var _ Target = (*fake)(nil)
 
-// socket is a path for one: t.TempDir is too long for it on some systems.
+// socket returns a path for a socket. That of t.TempDir is too long on some systems.
 func socket(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ctl")
@@ -91,7 +91,7 @@ func dial(t *testing.T, path string) *Client {
 	return c
 }
 
-// wantError fails unless err says all of it, in one line.
+// wantError fails unless err contains all texts, in one line.
 func wantError(t *testing.T, err error, want ...string) {
 	t.Helper()
 	if err == nil {
@@ -134,7 +134,7 @@ func TestListenReplacesTheSocketOfADeadServer(t *testing.T) {
 	onlyFile(t, path)
 }
 
-// onlyFile fails if anything but path is left in its folder.
+// onlyFile fails if the folder of path contains anything else.
 func onlyFile(t *testing.T, path string) {
 	t.Helper()
 	files, err := os.ReadDir(filepath.Dir(path))

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// example is a status with everything in it.
+// example returns a status with everything in it.
 func example() Status {
 	return Status{
 		Version: "v1.2.3", PID: 4711, Generation: 3, UptimeSeconds: 93784.5,
@@ -44,7 +44,7 @@ func example() Status {
 	}
 }
 
-// golden compares with a file, or writes it.
+// golden compares got with a file, or writes the file.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -62,7 +62,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// TestLargestStatus: that of as many workers as there may be, each twice and with much to tell, fits in an answer.
+// TestLargestStatus checks that the status of the highest number of workers, two in each slot and with many limits,
+// fits into an answer.
 func TestLargestStatus(t *testing.T) {
 	path, target := socket(t), newFake()
 	limits := make(map[string]uint64)
@@ -83,7 +84,7 @@ func TestLargestStatus(t *testing.T) {
 	}
 }
 
-// TestStatusJSON: its names are a contract with users' scripts.
+// TestStatusJSON checks the names of fields, which are a contract with users' scripts.
 func TestStatusJSON(t *testing.T) {
 	for name, st := range map[string]Status{"status.json": example(), "empty.json": {}} {
 		b, err := json.MarshalIndent(st, "", "  ")
