@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// adminAddr is the address of the server's admin listener.
+// adminAddr returns the address of the server's admin listener.
 func (s *server) adminAddr() string {
 	s.t.Helper()
 	var found []string
@@ -23,7 +23,7 @@ func (s *server) adminAddr() string {
 	return found[1]
 }
 
-// adminStatus asks the admin listener as the given host, as programs do that are no browsers.
+// adminStatus sends a request for the given host to the admin listener, as programs other than browsers do.
 func (s *server) adminStatus(path, host string) int {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.adminAddr()+path, nil)
@@ -42,7 +42,7 @@ func (s *server) adminStatus(path, host string) int {
 	return resp.StatusCode
 }
 
-// TestAdminHosts: a reverse proxy in front of the admin listener may ask by a name that --admin-hosts has.
+// TestAdminHosts checks that a reverse proxy may send requests for a name in --admin-hosts to the admin listener.
 func TestAdminHosts(t *testing.T) {
 	s := serve(t, "--workers", "1", "--admin-hosts", "metrics.example,other.example")
 	for host, want := range map[string]int{
@@ -56,9 +56,9 @@ func TestAdminHosts(t *testing.T) {
 	}
 }
 
-// TestPagesStartNoProfile: what a page of another origin makes a real browser ask of the admin listener is refused: on
-// another port and host of this machine; where the browser tells the server nothing, as without TLS on another machine;
-// and by a name that leads to the listener. The listener's own pages work.
+// TestPagesStartNoProfile checks that the admin listener refuses what a page of another origin makes a real browser
+// request: on another port and host of this machine; where the browser sends no Sec-Fetch-Site, as without TLS on
+// another machine; and by a name that resolves to the listener. The listener's own pages work.
 func TestPagesStartNoProfile(t *testing.T) {
 	s := serve(t, "--workers", "1", "--admin-hosts", "admin.test")
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -81,7 +81,7 @@ func TestPagesStartNoProfile(t *testing.T) {
 	for pageHost, adminHost := range map[string]string{"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "page.test": "admin.test"} {
 		tab := b.open(ctx, "http://"+pageHost+":"+u.Port()+"/")
 		for _, query := range []string{"seconds=60", "seconds=60&worker=1"} {
-			// An answer before the sixty seconds are over is a refusal: it came, and the page may not read it.
+			// An answer within the sixty seconds is a refusal, even if the page may not read it.
 			var kind string
 			b.evaluate(ctx, tab, `fetch("http://`+adminHost+":"+adminPort+"/debug/pprof/profile?"+query+
 				`", {mode: "no-cors", referrerPolicy: "no-referrer"}).then(r => r.text().then(() => r.type))`, &kind)
@@ -90,7 +90,7 @@ func TestPagesStartNoProfile(t *testing.T) {
 			}
 		}
 	}
-	for _, worker := range []string{"", "&worker=1"} { // a second one beside another fails
+	for _, worker := range []string{"", "&worker=1"} { // a second profile at the same time would fail
 		if got := s.adminStatus("/debug/pprof/profile?seconds=1"+worker, ""); got != http.StatusOK {
 			t.Errorf("a profile of one's own: got %d, want 200", got)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// healthy asks /healthz and /readyz on connections of their own.
+// healthy requests /healthz and /readyz on new connections.
 func (s *server) healthy(t *testing.T) {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -30,8 +30,8 @@ func (s *server) healthy(t *testing.T) {
 	}
 }
 
-// TestIdleSocketsKeepNobodyOut: with all slots taken by sockets that send nothing, and by requests without their bodies,
-// clients and health checks are served, and status tells.
+// TestIdleSocketsKeepNobodyOut checks that clients and health checks are served although silent sockets and requests
+// without their bodies take all slots, and that status reports it.
 func TestIdleSocketsKeepNobodyOut(t *testing.T) {
 	s := serve(t, "--workers", "2", "--max-handshakes", "16", "--max-http-connections", "4")
 	for range 100 {
@@ -52,7 +52,7 @@ func TestIdleSocketsKeepNobodyOut(t *testing.T) {
 	})
 }
 
-// TestMaxPerAddressFlag: --max-per-address refuses one more connection with 429.
+// TestMaxPerAddressFlag checks that --max-per-address refuses one more connection with 429.
 func TestMaxPerAddressFlag(t *testing.T) {
 	s := serve(t, "--workers", "1", "--max-per-address", "3")
 	for range 3 {
@@ -68,7 +68,7 @@ func TestMaxPerAddressFlag(t *testing.T) {
 	}
 }
 
-// TestStormOfResetsIsQuiet: clients that connect and reset at once do not fill the log.
+// TestStormOfResetsIsQuiet checks that clients that connect and reset at once do not fill the log.
 func TestStormOfResetsIsQuiet(t *testing.T) {
 	s := serve(t, "--workers", "2", "--log-level", "debug", "--log-sample", "5")
 	before := bytes.Count([]byte(fmt.Sprint(s.output)), []byte("\n"))

@@ -19,7 +19,7 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// benched is the outcome of an `expedite bench --json`.
+// benched is the outcome of `expedite bench --json`.
 type benched struct {
 	loadtest.Report
 	code   int
@@ -62,7 +62,7 @@ func finish(t *testing.T, r *benching) (b benched) {
 	return b
 }
 
-// wantFine wants n clients without any trouble.
+// wantFine checks that n clients connected without errors.
 func (b *benched) wantFine(t *testing.T, n uint64) {
 	t.Helper()
 	if b.code != exitFine {
@@ -73,7 +73,7 @@ func (b *benched) wantFine(t *testing.T, n uint64) {
 	}
 }
 
-// TestBenchModes: each mode does its work with a server in worker processes, and finds these processes.
+// TestBenchModes checks that each mode works with a server of several worker processes, and finds these processes.
 func TestBenchModes(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	short := []string{"--ramp", "100ms", "--duration", "1s", "-c", "60"}
@@ -113,7 +113,7 @@ func TestBenchModes(t *testing.T) {
 	})
 }
 
-// TestBenchReload: a reload in the middle loses no connection and no message, and bench would tell.
+// TestBenchReload checks that bench notices no loss during a reload.
 func TestBenchReload(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	r := startBench(t, "ws://"+s.addr+"/echo", "--mode", "echo", "--rate", "20", "-c", "50", "--ramp", "0s", "--duration", "0s",
@@ -132,7 +132,7 @@ func TestBenchReload(t *testing.T) {
 	}
 }
 
-// TestBenchProcesses: several client processes are the same program again, and end with it.
+// TestBenchProcesses checks that client processes run the same program, and end with it.
 func TestBenchProcesses(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	b := benchmark(t, "ws://"+s.addr+"/echo", "-c", "2000", "--ramp", "2000/s", "--processes", "3", "--duration", "1s",
@@ -143,7 +143,7 @@ func TestBenchProcesses(t *testing.T) {
 	}
 }
 
-// TestBenchInterrupt: Ctrl-C, which comes to all processes of a terminal, ends the run with its report.
+// TestBenchInterrupt checks that Ctrl-C, which reaches all processes of a terminal, ends the run with a report.
 func TestBenchInterrupt(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	for _, processes := range []string{"1", "2"} {
@@ -170,7 +170,7 @@ func TestBenchInterrupt(t *testing.T) {
 	}
 }
 
-// TestBenchServerDies: a server that is killed in the middle is told of, and the run ends.
+// TestBenchServerDies checks that a run ends and reports it if the server is killed.
 func TestBenchServerDies(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	r := startBench(t, "ws://"+s.addr+"/echo", "-c", "20", "--ramp", "0s", "--duration", "1h", "--fail", "closed.1006>0")
@@ -184,7 +184,7 @@ func TestBenchServerDies(t *testing.T) {
 	}
 }
 
-// TestBenchErrors: what goes wrong ends with one clear line and the right code.
+// TestBenchErrors checks that errors are one clear line with the right exit code.
 func TestBenchErrors(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -238,7 +238,7 @@ func TestBenchErrors(t *testing.T) {
 	}
 }
 
-// TestBenchKeepsResults: a report that cannot be written in the end takes no results along.
+// TestBenchKeepsResults checks that results are printed even if the HTML report cannot be written.
 func TestBenchKeepsResults(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full")
@@ -253,7 +253,7 @@ func TestBenchKeepsResults(t *testing.T) {
 	}
 }
 
-// TestBenchLeavesNothing: a run that fails before its end leaves an older report as it was, and no empty one.
+// TestBenchLeavesNothing checks that a run that fails leaves an older report unchanged, and no empty one.
 func TestBenchLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	old, none := filepath.Join(dir, "old.html"), filepath.Join(dir, "none.html")
@@ -273,7 +273,7 @@ func TestBenchLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestBenchHTML: the page is written beside the report.
+// TestBenchHTML checks that --html writes a page in addition to the report.
 func TestBenchHTML(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	file := filepath.Join(t.TempDir(), "report.html")
@@ -285,7 +285,7 @@ func TestBenchHTML(t *testing.T) {
 	}
 }
 
-// TestBenchTokens: each client has a token of its own.
+// TestBenchTokens checks that each client has its own token.
 func TestBenchTokens(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte("a key of thirty-two bytes or more\n"), 0o600); err != nil {
@@ -315,7 +315,7 @@ func TestBenchTokens(t *testing.T) {
 	}
 }
 
-// clientsAre wants the server to have n clients.
+// clientsAre waits for n connections on the server.
 func clientsAre(n int) func(control.Status) bool {
 	return func(st control.Status) bool { return allReady(st) && int(st.Totals.Connections) == n }
 }

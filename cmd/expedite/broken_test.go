@@ -18,13 +18,13 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// handshake is a valid opening handshake for a path.
+// handshake returns a valid opening handshake for a path.
 func handshake(path string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 }
 
-// masked is a client's frame whose key is zero, so that its payload stands there as it is.
+// masked returns a client's frame with a masking key of zero, so that its payload is readable.
 func masked(first byte, payload string) string {
 	b := []byte{first}
 	switch n := len(payload); {
@@ -55,10 +55,10 @@ func (s *server) raw(t *testing.T, bytes string) net.Conn {
 	return conn
 }
 
-// bystander is a client that must not notice what others do wrong: it echoes until the test ends.
+// bystander starts a client that exchanges echoes until the test ends, and must not notice the errors of others.
 func (s *server) bystander(t *testing.T) {
 	t.Helper()
-	// Not the test's context: that ends before the cleanup.
+	// The context of the test would end before the cleanup.
 	ctx, cancel := context.WithCancel(context.Background())
 	c := s.mustDial(ctx, "/echo")
 	ended := make(chan error, 1)
@@ -82,12 +82,12 @@ func (s *server) bystander(t *testing.T) {
 		default:
 		}
 		cancel()
-		for range ended { // the end that we have brought about
+		for range ended { // the test ends them
 		}
 	})
 }
 
-// TestRefusedHandshakes: what is wrong with a request is answered with the HTTP status that the RFC names.
+// TestRefusedHandshakes checks that invalid requests get the HTTP status that the RFC names.
 func TestRefusedHandshakes(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	s.bystander(t)
@@ -131,7 +131,7 @@ func TestRefusedHandshakes(t *testing.T) {
 	}
 }
 
-// TestBrokenFrames: a client that breaks a rule gets the close code that the RFC names, and then the end.
+// TestBrokenFrames checks that a client that violates a rule gets the close code that the RFC names, and then the end.
 func TestBrokenFrames(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	s.bystander(t)
@@ -181,7 +181,7 @@ func TestBrokenFrames(t *testing.T) {
 	}
 }
 
-// closeCode is that of the close frame b, 0 if it has none, -1 if b is no close frame.
+// closeCode returns the code of the close frame b, 0 if it has none, or -1 if b is not a close frame.
 func closeCode(b []byte) int {
 	switch {
 	case len(b) < 2 || b[0] != 0x88 || int(b[1]) != len(b)-2:
@@ -193,7 +193,7 @@ func closeCode(b []byte) int {
 	}
 }
 
-// TestResetInTheMiddle: sockets that are reset in a handshake, in a frame and under a queue of replies.
+// TestResetInTheMiddle resets sockets during a handshake, within a frame and with queued replies.
 func TestResetInTheMiddle(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	s.bystander(t)
@@ -217,7 +217,7 @@ func TestResetInTheMiddle(t *testing.T) {
 	s.await("only the bystander is left", func(st control.Status) bool { return st.Totals.Connections == 1 })
 }
 
-// TestHalfHeads: heads that never end hold up nobody.
+// TestHalfHeads checks that heads that never end delay no other client.
 func TestHalfHeads(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	for range 100 {

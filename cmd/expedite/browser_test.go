@@ -16,8 +16,8 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// fiftySockets is what the README tells people to type into the console, with a report at the end: for each socket its
-// worker, and from how many different sockets it heard a hello.
+// fiftySockets is the script that the README recommends for the console, with a report at the end: for each socket its
+// worker, and from how many different sockets it received a hello.
 const fiftySockets = `new Promise((done, fail) => {
   const sockets = 50, heard = [], workers = []
   window.sockets = []
@@ -41,9 +41,9 @@ const fiftySockets = `new Promise((done, fail) => {
   }
 })`
 
-// TestFiftySocketsInABrowser opens the page in a real browser and types the loop into its console: every socket hears
-// every other one, and they live in different workers. Each says hello once a second, because a browser opens its
-// sockets one after the other, and who comes late has missed what was said before.
+// TestFiftySocketsInABrowser runs the script in a real browser: every socket receives a message from every other one,
+// and they are in different workers. Each sends hello once a second, because a browser opens its sockets one after the
+// other, and late ones miss earlier messages.
 func TestFiftySocketsInABrowser(t *testing.T) {
 	s := serve(t, "--workers", "3")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -84,7 +84,8 @@ func TestFiftySocketsInABrowser(t *testing.T) {
 	s.reloadUnderABrowser(ctx, b, tab)
 }
 
-// hellosAgain waits until each of the fifty sockets has heard every other one once more, and tells how many were closed.
+// hellosAgain waits until each of the fifty sockets has received another hello from every other one, and reports how
+// many were closed.
 const hellosAgain = `new Promise(done => {
   let complete = 0
   for (const ws of window.sockets) {
@@ -97,7 +98,7 @@ const hellosAgain = `new Promise(done => {
   }
 })`
 
-// reloadUnderABrowser replaces the server under the sockets of a page: none of them notices.
+// reloadUnderABrowser replaces the server while a page has sockets, none of which is closed.
 func (s *server) reloadUnderABrowser(ctx context.Context, b *browser, tab string) {
 	s.t.Helper()
 	var count int
@@ -118,7 +119,7 @@ func (s *server) reloadUnderABrowser(ctx context.Context, b *browser, tab string
 	}
 }
 
-// TestThePageOpensItsSockets presses the page's own button.
+// TestThePageOpensItsSockets clicks the button of the page.
 func TestThePageOpensItsSockets(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -139,14 +140,14 @@ func TestThePageOpensItsSockets(t *testing.T) {
 	}
 }
 
-// browser is a headless Chromium, driven by its debugging protocol.
+// browser is a headless Chromium, controlled by its debugging protocol.
 type browser struct {
 	t    *testing.T
 	conn *websocket.Conn
 	last int
 }
 
-// startBrowser starts a Chromium of its own, with flags, which ends with the test.
+// startBrowser starts a Chromium with flags, which ends with the test.
 func startBrowser(ctx context.Context, t *testing.T, flags ...string) *browser {
 	t.Helper()
 	path := findTool(t, "chromium", "chromium-browser", "google-chrome")
@@ -195,7 +196,7 @@ func startBrowser(ctx context.Context, t *testing.T, flags ...string) *browser {
 	return nil
 }
 
-// call sends a command of the protocol and reads up to its answer.
+// call sends a command of the protocol and waits for its answer.
 func (b *browser) call(ctx context.Context, tab, method string, params, result any) {
 	b.t.Helper()
 	b.last++

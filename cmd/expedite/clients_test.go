@@ -14,7 +14,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// findTool finds a program that the test needs. scripts/test-tools, which `make test` runs, installs them.
+// findTool returns the path of a program that the test needs. scripts/test-tools, which `make test` runs, installs
+// them.
 func findTool(t *testing.T, names ...string) string {
 	t.Helper()
 	for _, name := range names {
@@ -26,7 +27,8 @@ func findTool(t *testing.T, names ...string) string {
 	return ""
 }
 
-// TestGoClients: a hundred clients of github.com/coder/websocket hear each other across workers, each sender in order.
+// TestGoClients checks that a hundred clients of github.com/coder/websocket receive each other's messages across
+// workers, in the order of each sender.
 func TestGoClients(t *testing.T) {
 	const clients, messages = 40, 25
 	s := serve(t, "--workers", "3")
@@ -63,7 +65,7 @@ func TestGoClients(t *testing.T) {
 	wg.Wait()
 }
 
-// hearAll reads what all clients said and checks that nothing of it is lost, twice or out of order.
+// hearAll reads the messages of all clients and checks that none is lost, duplicated or out of order.
 func (c *client) hearAll(ctx context.Context, clients, messages int) error {
 	next := make([]int, clients)
 	for range clients * messages {
@@ -82,7 +84,7 @@ func (c *client) hearAll(ctx context.Context, clients, messages int) error {
 	return nil
 }
 
-// TestOtherPeoplesClients runs scripts of other WebSocket implementations against the server.
+// TestOtherPeoplesClients runs scripts with other WebSocket implementations against the server.
 func TestOtherPeoplesClients(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	for _, tt := range []struct {
@@ -92,7 +94,7 @@ func TestOtherPeoplesClients(t *testing.T) {
 		{"npm ws", func(t *testing.T) *exec.Cmd { return nodeScript(t, "ws_client.mjs", "ws@8.18.3") }},
 		{"npm undici", func(t *testing.T) *exec.Cmd { return nodeScript(t, "undici_client.mjs", "undici@7.16.0") }},
 		{"Python websockets", func(t *testing.T) *exec.Cmd {
-			// The distribution's interpreter: the one that the distribution's package belongs to.
+			// The package of the distribution belongs to the interpreter of the distribution.
 			return exec.Command(findTool(t, "/usr/bin/python3"), absolute(t, "testdata/websockets_client.py"))
 		}},
 	} {
@@ -107,7 +109,7 @@ func TestOtherPeoplesClients(t *testing.T) {
 	}
 }
 
-// nodeScript is a script in a directory where npm has installed a package.
+// nodeScript returns a script in a directory where npm has installed a package.
 func nodeScript(t *testing.T, script, pkg string) *exec.Cmd {
 	t.Helper()
 	node, npm := findTool(t, "node"), findTool(t, "npm")

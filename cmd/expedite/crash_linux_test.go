@@ -15,7 +15,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestCrashLoopRefusesAtOnce: while no worker starts any more, clients get 503 at once; a reload mends it.
+// TestCrashLoopRefusesAtOnce checks that clients get 503 at once while no worker starts, and that a reload solves it.
 func TestCrashLoopRefusesAtOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -24,7 +24,7 @@ func TestCrashLoopRefusesAtOnce(t *testing.T) {
 	s := serve(t, "--workers", "1", "--log-dir", dir)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := os.RemoveAll(dir); err != nil { // without which no worker starts
+	if err := os.RemoveAll(dir); err != nil { // without it no worker starts
 		t.Fatal(err)
 	}
 	st, err := s.status()
@@ -34,7 +34,7 @@ func TestCrashLoopRefusesAtOnce(t *testing.T) {
 	if err := syscall.Kill(st.Workers[0].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	// The breaker opens at the sixth crash; the client that waits for that is refused, too.
+	// The circuit breaker opens at the sixth crash; the client that waits for it is refused, too.
 	for _, path := range []string{"/healthz", "/echo"} {
 		_, resp, err := websocket.Dial(ctx, "ws://"+s.addr+path, nil)
 		if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
@@ -54,7 +54,7 @@ func TestCrashLoopRefusesAtOnce(t *testing.T) {
 	s.echoes(ctx, 1)
 }
 
-// TestReloadCountsLossesElsewhere: the worker of a slot whose turn has not come dies during a reload.
+// TestReloadCountsLossesElsewhere kills, during a reload, a worker whose slot is not being replaced yet.
 func TestReloadCountsLossesElsewhere(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -84,12 +84,12 @@ func TestReloadCountsLossesElsewhere(t *testing.T) {
 	}
 }
 
-// TestFasterStopWins: a stop without a drain ends one that drains.
+// TestFasterStopWins checks that a stop without a drain ends a drain.
 func TestFasterStopWins(t *testing.T) {
 	for name, workers := range map[string]string{"INT": "1", "stop --fast": "2"} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, "--workers", workers, "--drain-timeout", "10m")
-			s.raw(t, handshake("/echo")) // which does not answer a close
+			s.raw(t, handshake("/echo")) // it does not answer the close frame
 			s.await("the client is in", func(st control.Status) bool { return st.Totals.Connections == 1 })
 			s.signal(syscall.SIGTERM)
 			s.await("it drains", func(st control.Status) bool { return !allReady(st) })

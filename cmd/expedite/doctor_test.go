@@ -41,7 +41,7 @@ func examine(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return exitFine, out.String(), errs.String()
 }
 
-// TestDoctor: the exit code is 1 if what was asked for does not fit, and 2 for wrong use.
+// TestDoctor checks that the exit code is 1 if the requested connections do not fit, and 2 for wrong use.
 func TestDoctor(t *testing.T) {
 	dir := t.TempDir()
 	taken := filepath.Join(dir, "taken")
@@ -52,7 +52,7 @@ func TestDoctor(t *testing.T) {
 		name string
 		args []string
 		code int
-		says string // on either output
+		says string // on stdout or stderr
 	}{
 		{"a few fit", []string{"--connections", "1", "--workers", "1"}, exitFine, "1 connection fit"},
 		{"more than any machine holds", []string{"--connections", "1000000000"}, exitFailed, "do not fit"},
@@ -80,7 +80,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// TestDoctorJSON: the fields of the contract are there, and nothing else is on the output.
+// TestDoctorJSON checks the fields of the contract, and that stdout has nothing else.
 func TestDoctorJSON(t *testing.T) {
 	code, stdout, _ := examine(t, "--json", "--connections", "1000", "--workers", "2")
 	var got struct {
@@ -106,7 +106,7 @@ func TestDoctorJSON(t *testing.T) {
 	}
 }
 
-// TestDoctorAsksRedis: a real one answers, and what else listens is recognized.
+// TestDoctorAsksRedis checks that a real Redis answers, and that other servers are recognized as such.
 func TestDoctorAsksRedis(t *testing.T) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -148,7 +148,7 @@ func TestDoctorAsksRedis(t *testing.T) {
 	}
 }
 
-// awaitLine reads until a line that has a text; the end of the output is a failure.
+// awaitLine reads until a line contains text. It fails at the end of the output.
 func awaitLine(t *testing.T, r io.Reader, text string) {
 	t.Helper()
 	var seen bytes.Buffer

@@ -12,8 +12,9 @@ import (
 	"github.com/expedite-go/expedite/internal/configfile"
 )
 
-// TestPrecedence: flags win over the environment, which wins over the file, also for PORT and REDIS_URL; what is empty is
-// not set. The settings are told apart by what is wrong with them: nothing is started.
+// TestPrecedence checks that flags override the environment, which overrides the file, also for PORT and REDIS_URL, and
+// that empty variables do not count. Each setting is invalid in its own way, so that the error shows which one was
+// used; no server is started.
 func TestPrecedence(t *testing.T) {
 	for _, tt := range []struct {
 		name       string

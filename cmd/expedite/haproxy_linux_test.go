@@ -65,7 +65,7 @@ func startHAProxy(t *testing.T, server string) *haproxy {
 	return h
 }
 
-// haproxyClient is a client of HAProxy that sends one request after another on its connection.
+// haproxyClient is a client of HAProxy that sends several requests on one connection.
 type haproxyClient struct {
 	net.Conn
 	in *bufio.Reader
@@ -102,7 +102,7 @@ func (c *haproxyClient) wantStatus(t *testing.T, request string, want int) {
 	}
 }
 
-// wantEcho says something on a WebSocket and hears it.
+// wantEcho sends a message on a WebSocket and waits for the echo.
 func (c *haproxyClient) wantEcho(t *testing.T, text string) {
 	t.Helper()
 	if _, err := io.WriteString(c, masked(0x81, text)); err != nil {
@@ -114,7 +114,7 @@ func (c *haproxyClient) wantEcho(t *testing.T, text string) {
 	}
 }
 
-// stats asks HAProxy about the server.
+// stats returns what HAProxy reports about the server.
 func (h *haproxy) stats() map[string]string {
 	conn, err := net.Dial("unix", filepath.Join(h.dir, "stats"))
 	if err != nil {
@@ -143,7 +143,7 @@ func (h *haproxy) stats() map[string]string {
 	return nil
 }
 
-// wantServer waits until a check has found the server to be UP or DOWN.
+// wantServer waits until a check has found the server UP or DOWN.
 func (h *haproxy) wantServer(status string) {
 	h.t.Helper()
 	eventually(h.t, "HAProxy finds the server "+status, func() bool {
@@ -152,10 +152,11 @@ func (h *haproxy) wantServer(status string) {
 	})
 }
 
-// TestHAProxy: a HAProxy with its plain health check finds the server up, and down once it has stopped or was killed;
-// WebSockets pass, also on a connection to the server that has had a request, and a reload ends none.
+// TestHAProxy checks that a HAProxy with its plain health check finds the server up, and down after it was stopped or
+// killed; that WebSockets pass, even on a connection to the server that has carried a request; and that a reload ends
+// none.
 func TestHAProxy(t *testing.T) {
-	s := serve(t, "--workers", "2", "--addr", "127.35.0.1:0") // an address whose ports nobody else takes meanwhile
+	s := serve(t, "--workers", "2", "--addr", "127.35.0.1:0") // an address whose ports no other test uses meanwhile
 	h := startHAProxy(t, s.addr)
 	h.wantServer("UP")
 

@@ -26,7 +26,7 @@ import (
 // testSecret signs the tokens of these tests. It must not appear anywhere.
 const testSecret = "planted-secret-of-at-least-32-bytes"
 
-// tokenFor makes a token.
+// tokenFor returns a signed token.
 func tokenFor(t *testing.T, user, id string, ttl time.Duration, claims map[string]any) string {
 	t.Helper()
 	key, err := auth.ParsePrivateKey([]byte(testSecret))
@@ -44,7 +44,7 @@ func tokenFor(t *testing.T, user, id string, ttl time.Duration, claims map[strin
 	return token
 }
 
-// serveSecret starts a server that knows testSecret.
+// serveSecret starts a server with testSecret.
 func serveSecret(t *testing.T, args ...string) *server {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "secret")
@@ -54,13 +54,13 @@ func serveSecret(t *testing.T, args ...string) *server {
 	return serve(t, append([]string{"--auth-secret-file", file}, args...)...)
 }
 
-// wantClose waits for the end of a client.
+// wantClose waits until the server closes the connection.
 func (c *client) wantClose(ctx context.Context, t *testing.T, name string, code ws.CloseCode) {
 	t.Helper()
 	for {
 		_, _, err := c.Read(ctx)
 		if err == nil {
-			continue // what others say in the lobby
+			continue // messages of others in the lobby
 		}
 		if got, ok := errors.AsType[websocket.CloseError](err); !ok || ws.CloseCode(got.Code) != code {
 			t.Errorf("%s: got %v, want close code %d", name, err, code)
@@ -69,14 +69,14 @@ func (c *client) wantClose(ctx context.Context, t *testing.T, name string, code 
 	}
 }
 
-// expeditely runs another command against the server.
+// expedite runs another command against the server.
 func (s *server) expedite(args ...string) (string, error) {
 	out, err := exec.Command(command, append(args, "--control", s.control)...).CombinedOutput()
 	return string(out), err
 }
 
-// TestIdentityThroughReload: user, session and the token's expiry stay with a connection that moves, twice; what was
-// revoked stays so when the primary has replaced itself, and sessions of the memory store are still there.
+// TestIdentityThroughReload checks that user, session and the token's expiry stay with a connection that moves twice,
+// and that revocations and sessions in memory survive the replacement of the primary.
 func TestIdentityThroughReload(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
@@ -113,7 +113,7 @@ func TestIdentityThroughReload(t *testing.T) {
 	alice.wantClose(ctx, t, "a token that is revoked after it has moved", expedite.CloseUnauthorized)
 }
 
-// TestOrdersReachEveryWorker: kicks and revocations find connections in whichever worker they live.
+// TestOrdersReachEveryWorker checks that kicks and revocations find connections in every worker.
 func TestOrdersReachEveryWorker(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
@@ -159,7 +159,7 @@ func TestOrdersReachEveryWorker(t *testing.T) {
 	}
 }
 
-// TestPlantedSecret: nothing that a full run writes or shows holds a token, a ticket, a cookie, or the secret.
+// TestPlantedSecret checks that no output of a full run contains a token, a ticket, a cookie, or the secret.
 func TestPlantedSecret(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
@@ -259,7 +259,7 @@ func TestPlantedSecret(t *testing.T) {
 	}
 }
 
-// ticketOf asks for a ticket.
+// ticketOf requests a ticket.
 func ticketOf(ctx context.Context, t *testing.T, s *server, token string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+"/ticket", nil)
@@ -283,7 +283,7 @@ func ticketOf(ctx context.Context, t *testing.T, s *server, token string) string
 	return answer.Ticket
 }
 
-// TestAuthUsage: what cannot be meant is told at the start.
+// TestAuthUsage checks that nonsensical flags are errors at start.
 func TestAuthUsage(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -306,7 +306,7 @@ func TestAuthUsage(t *testing.T) {
 	}
 }
 
-// TestAuthLeeway: the flag says how long after its exp a token is good.
+// TestAuthLeeway checks that --auth-leeway extends the validity of a token.
 func TestAuthLeeway(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// family are the children of a process, by number, each with its name and state.
+// family returns the name and state of each child of a process, by pid.
 func family(t *testing.T, parent int) map[int]string {
 	t.Helper()
 	found := make(map[int]string)
@@ -28,15 +28,15 @@ func family(t *testing.T, parent int) map[int]string {
 	return found
 }
 
-// TestFirstProcess: a server that is the first process of a container waits for processes whose parents have ended, and
-// for its own workers as always.
+// TestFirstProcess checks that a server that is the first process of a container reaps orphans, and its own workers as
+// usual.
 func TestFirstProcess(t *testing.T) {
 	t.Parallel()
 	if out, err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "true").CombinedOutput(); err != nil {
 		t.Skipf("no namespace of processes can be made here: %v: %s", err, out)
 	}
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
-	// Two orphans, of which one leads a group of its own as workers do: they end once the server is there.
+	// Two orphans, one of which leads a process group of its own, like workers do: they end once the server is up.
 	script := `(sleep 3 &) ; (setsid sleep 3 &) ; exec "$0" serve --addr 127.0.0.1:0 --admin off --workers 1 --control "$1"`
 	s.cmd = exec.Command("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script, command, s.control)
 	s.cmd.Dir = t.TempDir()

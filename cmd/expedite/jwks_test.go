@@ -16,7 +16,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// readyz asks a server whether it takes clients.
+// readyz asks a server whether it accepts clients.
 func (s *server) readyz(t *testing.T) (status int, degraded []string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.addr+"/readyz", nil)
@@ -42,8 +42,9 @@ func (s *server) readyz(t *testing.T) (status int, degraded []string) {
 	return resp.StatusCode, state.Degraded
 }
 
-// TestKeysWithoutProvider: workers that start while the provider of the keys is away have those of the others: after a
-// worker's death, after reloads, and after the primary has replaced itself. A server without any is not ready.
+// TestKeysWithoutProvider checks that workers that start while the provider of the keys is down have the keys of the
+// others: after the death of a worker, after reloads, and after the replacement of the primary. A server without any
+// keys is not ready.
 func TestKeysWithoutProvider(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)

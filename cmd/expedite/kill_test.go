@@ -21,7 +21,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// talker echoes until its connection ends.
+// talker exchanges echoes until its connection ends.
 type talker struct {
 	*client
 	worker int
@@ -49,7 +49,7 @@ func (s *server) talk(ctx context.Context) *talker {
 	return w
 }
 
-// alive waits until w has made some more rounds.
+// alive waits until w has exchanged some more echoes.
 func (s *server) alive(w *talker) {
 	s.t.Helper()
 	goal := w.rounds.Load() + 3
@@ -63,7 +63,8 @@ func (s *server) alive(w *talker) {
 	})
 }
 
-// TestKilledWorker: a worker that is killed under traffic takes its own clients with it and nobody else's, and is back.
+// TestKilledWorker checks that a worker that is killed under traffic takes only its own clients with it, and is
+// replaced.
 func TestKilledWorker(t *testing.T) {
 	for _, scheduling := range []string{"round-robin", "least-connections", "none"} {
 		t.Run(scheduling, func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestKilledWorker(t *testing.T) {
 			for _, w := range others {
 				s.alive(w)
 			}
-			// The new worker serves, and hears what the other says.
+			// The new worker serves, and receives the other's messages.
 			for {
 				if w := s.talk(ctx); w.worker == 1 {
 					s.alive(w)
@@ -113,13 +114,13 @@ func TestKilledWorker(t *testing.T) {
 	}
 }
 
-// TestKilledClients: clients that vanish without a word leave nothing behind.
+// TestKilledClients checks that clients that vanish without closing leave nothing behind.
 func TestKilledClients(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stays := s.talk(ctx)
-	// A process of its own, so that it can be killed: this test binary again, as a crowd of clients.
+	// This test binary again, as clients in a process that can be killed.
 	crowd := exec.Command(os.Args[0], "-test.run=^TestCrowd$")
 	crowd.Env = append(os.Environ(), crowdEnv+"="+s.addr)
 	out, err := crowd.StdoutPipe()
@@ -136,7 +137,7 @@ func TestKilledClients(t *testing.T) {
 	if err := crowd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = crowd.Wait() // it was killed: that is no news
+	_ = crowd.Wait() // an error, because it was killed
 	s.await("the crowd is gone", func(st control.Status) bool { return st.Totals.Connections == 1 })
 	s.alive(stays)
 }
@@ -146,7 +147,7 @@ const (
 	crowdSize = 50
 )
 
-// TestCrowd is the crowd of TestKilledClients, in a process of its own; by itself it has nothing to do.
+// TestCrowd is the process of clients of TestKilledClients. Otherwise it does nothing.
 func TestCrowd(t *testing.T) {
 	addr := os.Getenv(crowdEnv)
 	if addr == "" {
@@ -156,7 +157,7 @@ func TestCrowd(t *testing.T) {
 	var wg sync.WaitGroup
 	ctx := context.Background()
 	for range crowdSize {
-		c := s.mustDial(ctx, "/echo") // in the lobby, fifty that all talk would drown one another
+		c := s.mustDial(ctx, "/echo") // in the lobby, fifty clients would flood one another
 		wg.Go(func() {
 			for c.Write(ctx, websocket.MessageText, []byte("ping")) == nil {
 				if _, _, err := c.Read(ctx); err != nil {
@@ -169,7 +170,7 @@ func TestCrowd(t *testing.T) {
 	wg.Wait()
 }
 
-// TestKilledPrimary: when the primary is killed, its workers tell their clients and end.
+// TestKilledPrimary checks that workers close their clients and exit if the primary is killed.
 func TestKilledPrimary(t *testing.T) {
 	s := serve(t, "--workers", "2", "--drain-timeout", "5s")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -186,7 +187,7 @@ func TestKilledPrimary(t *testing.T) {
 	}
 }
 
-// TestKilledPrimaryOfStartingWorkers: nobody waits for it for ever, however far the workers are.
+// TestKilledPrimaryOfStartingWorkers checks that workers exit even if they are still starting.
 func TestKilledPrimaryOfStartingWorkers(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("children are looked up in /proc")
@@ -199,21 +200,21 @@ func TestKilledPrimaryOfStartingWorkers(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = cmd.Process.Kill() }() // if it is still there
+		defer func() { _ = cmd.Process.Kill() }() // if it is still running
 		var workers []int
 		eventually(t, fmt.Sprintf("%d workers are born", born), func() bool {
 			workers = children(t, cmd.Process.Pid)
 			return len(workers) >= born
 		})
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // says that it was killed
+		_ = cmd.Wait() // an error, because it was killed
 		for _, pid := range workers {
 			awaitGone(ctx, t, pid)
 		}
 	}
 }
 
-// children are the processes that any thread of a process has started.
+// children returns the processes that the threads of a process have started.
 func children(t *testing.T, pid int) (list []int) {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -250,7 +251,7 @@ func awaitGone(ctx context.Context, t *testing.T, pid int) {
 	}
 }
 
-// running says whether a process exists and is no zombie that nobody has waited for.
+// running reports whether a process exists and is not a zombie.
 func running(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -264,7 +265,7 @@ func running(pid int) bool {
 	return state != "Z"
 }
 
-// TestDrain: TERM closes every client with 1012 and ends with exit code 0; `expedite stop` does the same.
+// TestDrain checks that TERM and `expedite stop` close every client with 1012, and that the exit code is 0.
 func TestDrain(t *testing.T) {
 	for name, stop := range map[string]func(t *testing.T, s *server){
 		"TERM": func(_ *testing.T, s *server) { s.signal(syscall.SIGTERM) },
@@ -300,7 +301,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrainHasALimit: clients that do not answer the close frame cannot hold up the end.
+// TestDrainHasALimit checks that clients that do not answer the close frame cannot delay the end.
 func TestDrainHasALimit(t *testing.T) {
 	s := serve(t, "--workers", "1", "--drain-timeout", "1s")
 	s.raw(t, handshake("/echo"))

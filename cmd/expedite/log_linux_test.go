@@ -14,7 +14,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// fill writes into a pipe until it takes nothing any more.
+// fill writes into a pipe until it is full.
 func fill(t *testing.T, f *os.File) {
 	t.Helper()
 	raw, err := f.SyscallConn()
@@ -31,7 +31,7 @@ func fill(t *testing.T, f *os.File) {
 	}
 }
 
-// echoes opens clients one after the other and has each of them hear an echo.
+// echoes opens clients one after the other and waits for an echo on each.
 func (s *server) echoes(ctx context.Context, clients int) {
 	s.t.Helper()
 	for range clients {
@@ -46,8 +46,8 @@ func (s *server) echoes(ctx context.Context, clients int) {
 	}
 }
 
-// TestNobodyReadsTheLog: a pipe or a file that takes nothing stops no client, no worker and no reload, and the end of
-// the pipe's reader does not end the server.
+// TestNobodyReadsTheLog checks that a full pipe or file blocks no client, no worker and no reload, and that the server
+// survives the end of the pipe's reader.
 func TestNobodyReadsTheLog(t *testing.T) {
 	for name, files := range map[string]bool{"of standard output and error": false, "in files": true} {
 		t.Run(name, func(t *testing.T) {

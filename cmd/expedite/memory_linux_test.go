@@ -24,7 +24,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// openRaw opens a WebSocket and returns its socket, whose receive buffer is small.
+// openRaw opens a WebSocket and returns its socket, which has a small receive buffer.
 func (s *server) openRaw(path string) (net.Conn, error) {
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
@@ -50,13 +50,13 @@ func (s *server) openRaw(path string) (net.Conn, error) {
 	return c, nil
 }
 
-// neverEnding is a message of 1 MiB without its last byte.
+// neverEnding returns a message of 1 MiB without its last byte.
 func neverEnding() []byte {
 	frame := ws.AppendMaskedFrame(nil, ws.OpBinary, 0x01020304, make([]byte, 1<<20))
 	return frame[:len(frame)-1]
 }
 
-// sendAll has count clients send something on path, and keeps them open until the test ends.
+// sendAll makes count clients send what on path, and keeps them open until the test ends.
 func (s *server) sendAll(count int, path string, what []byte) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 16)
@@ -69,7 +69,7 @@ func (s *server) sendAll(count int, path string, what []byte) {
 				s.t.Cleanup(func() { _ = c.Close() })
 			}
 			if err == nil {
-				_, _ = c.Write(what) // it may be cut off
+				_, _ = c.Write(what) // the server may close the connection
 			}
 		})
 	}
@@ -83,8 +83,8 @@ func (s *server) hit(limit string) uint64 {
 	return st.Totals.Limits[limit]
 }
 
-// TestMaxPartial: clients whose messages never end are closed with 1013 beyond --max-partial, and those that are too
-// slow with 1008; others do not notice.
+// TestMaxPartial checks that clients whose messages never end are closed with 1013 beyond --max-partial, that slow ones
+// are closed with 1008, and that other clients are not affected.
 func TestMaxPartial(t *testing.T) {
 	s := serve(t, "--workers", "1", "--max-partial", "4MiB", "--message-min-rate", "2MiB/1s")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -119,7 +119,7 @@ func (s *server) echoers(ctx context.Context, count int) *echoers {
 	return e
 }
 
-// echo has each send a message and wait for the answer.
+// echo makes each client send a message and waits for the echo.
 func (e *echoers) echo(ctx context.Context) {
 	e.t.Helper()
 	for i, c := range e.conns {
@@ -133,8 +133,8 @@ func (e *echoers) echo(ctx context.Context) {
 	}
 }
 
-// memoryGroup makes a cgroup that bounds the memory of its processes, and returns a program that becomes another one in
-// it, and a function that tells the most that was used. The test is skipped where that is not permitted.
+// memoryGroup creates a cgroup that limits the memory of its processes. It returns a program that executes another one
+// in the group, and a function that returns the peak usage. It skips the test if that is not permitted.
 func memoryGroup(t *testing.T, limit int64) (by []string, peak func() int64) {
 	t.Helper()
 	dir, limitFile, peakFile := "/sys/fs/cgroup", "memory.max", "memory.peak"
@@ -165,7 +165,7 @@ func memoryGroup(t *testing.T, limit int64) (by []string, peak func() int64) {
 	return []string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir}, peak
 }
 
-// ownGroup is the group of this process in a hierarchy of version 1.
+// ownGroup returns the group of this process in a hierarchy of version 1.
 func ownGroup(controller string) string {
 	b, _ := os.ReadFile("/proc/self/cgroup")
 	for line := range strings.Lines(string(b)) {
@@ -176,8 +176,8 @@ func ownGroup(controller string) string {
 	return "/"
 }
 
-// TestPartialsInSmallMemory: in 256 MiB, 600 clients that each send 1 MiB but for a byte do not end a worker, and
-// others do not notice them. The budget sees to that or, without one, the look at how much memory is left.
+// TestPartialsInSmallMemory checks that 600 clients that each send 1 MiB without its last byte do not end a worker in
+// 256 MiB, and that other clients are not affected: because of the budget or, without one, because of the memory guard.
 func TestPartialsInSmallMemory(t *testing.T) {
 	for _, tt := range []struct {
 		limit   string
@@ -210,8 +210,8 @@ func TestPartialsInSmallMemory(t *testing.T) {
 	}
 }
 
-// TestMaxQueued: clients of the lobby that do not read are closed when all queues together are too long, though none is
-// at its own limit; others hear every message.
+// TestMaxQueued checks that clients of the lobby that do not read are closed when all queues together are too long,
+// although none is at its own limit, and that others receive every message.
 func TestMaxQueued(t *testing.T) {
 	s := serve(t, "--workers", "1", "--max-queued", "4MiB")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -12,8 +12,8 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestPauseIsNoSilence: processes that stood still for longer than the idle timeout close nobody when they go on: their
-// clients could not be heard, and are pinged first. What clients have sent meanwhile is answered.
+// TestPauseIsNoSilence checks that processes that were stopped for longer than the idle timeout disconnect no client
+// when they continue: they ping the clients first. Messages that clients have sent meanwhile are answered.
 func TestPauseIsNoSilence(t *testing.T) {
 	t.Parallel()
 	const clients, idle = 40, 2 * time.Second
@@ -54,14 +54,14 @@ func TestPauseIsNoSilence(t *testing.T) {
 	}
 	signal(syscall.SIGSTOP)
 	say(0, clients/2)
-	<-time.After(2 * idle) // the pause itself is what is tested
+	<-time.After(2 * idle) // the test is about the pause
 	signal(syscall.SIGCONT)
 	for range clients / 2 {
 		if err := <-answers; err != nil {
 			t.Error(err)
 		}
 	}
-	// Those that had nothing to say are still there when the next pings have been answered.
+	// Silent clients are still connected after the next pings.
 	s.await("the loops have gone on", func(control.Status) bool { return true })
 	say(clients/2, clients)
 	for range clients / 2 {

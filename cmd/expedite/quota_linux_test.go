@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWorkersOfAQuota: auto is as many workers as the CPU quota of a real cgroup keeps busy, and the banner and doctor
-// say where the number comes from.
+// TestWorkersOfAQuota checks that auto starts as many workers as the CPU quota of a real cgroup permits, and that the
+// banner and doctor explain the number.
 func TestWorkersOfAQuota(t *testing.T) {
 	t.Parallel()
 	if runtime.NumCPU() < 2 {
@@ -44,7 +44,7 @@ func TestWorkersOfAQuota(t *testing.T) {
 	}
 }
 
-// quotaGroup makes a cgroup with time for 0.9 processors, of version 1 or 2, or skips the test.
+// quotaGroup creates a cgroup with a quota of 0.9 processors, of version 1 or 2, or skips the test.
 func quotaGroup(t *testing.T) string {
 	t.Helper()
 	name := fmt.Sprint("expedite-test-", os.Getpid())
@@ -62,7 +62,7 @@ func quotaGroup(t *testing.T) string {
 		t.Cleanup(func() { _ = os.Remove(group) }) // when the server has ended
 		set := true
 		for i := 0; i < len(files); i += 2 {
-			f, err := os.OpenFile(filepath.Join(group, files[i]), os.O_WRONLY, 0) // the kernel has made it
+			f, err := os.OpenFile(filepath.Join(group, files[i]), os.O_WRONLY, 0) // the kernel has created it
 			if err != nil {
 				set = false
 				break

@@ -17,7 +17,7 @@ import (
 	"github.com/expedite-go/expedite/internal/redistest"
 )
 
-// ready asks /readyz.
+// ready requests /readyz.
 func (s *server) ready() (status int, degraded []string) {
 	s.t.Helper()
 	resp, err := http.Get("http://" + s.addr + "/readyz")
@@ -32,7 +32,7 @@ func (s *server) ready() (status int, degraded []string) {
 	return resp.StatusCode, body.Degraded
 }
 
-// eventually waits until ok.
+// eventually waits until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
@@ -47,7 +47,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// wantTalk says something in the lobby and hears it.
+// wantTalk sends a message in the lobby and waits for it.
 func (c *client) wantTalk(ctx context.Context, t *testing.T, text string) {
 	t.Helper()
 	if err := c.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
@@ -64,8 +64,8 @@ func (c *client) wantTalk(ctx context.Context, t *testing.T, text string) {
 	}
 }
 
-// TestRedisAway: while Redis is away nobody is dropped and new clients are served; when it is back, even empty, it has all
-// sessions of those who are connected.
+// TestRedisAway checks that no client is disconnected and new ones are served while Redis is down, and that Redis has
+// all sessions of connected clients when it is back, even if it was emptied.
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
@@ -108,7 +108,7 @@ func TestRedisAway(t *testing.T) {
 	alice.wantTalk(ctx, t, "still here")
 }
 
-// TestTwoMachines: machines that share a Redis share sessions, orders and revocations.
+// TestTwoMachines checks that machines with the same Redis share sessions, kicks and revocations.
 func TestTwoMachines(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
@@ -137,7 +137,7 @@ func TestTwoMachines(t *testing.T) {
 	})
 }
 
-// TestRequireRedis: where sessions are required, clients are told to come back later, and so is the balancer.
+// TestRequireRedis checks that clients and load balancers get 503 if sessions are required but unavailable.
 func TestRequireRedis(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)

@@ -14,7 +14,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// lives names all processes of a server.
+// lives returns all processes of a server.
 func lives(st control.Status) string {
 	list := fmt.Sprint("generation ", st.Generation)
 	for _, w := range st.Workers {
@@ -23,8 +23,8 @@ func lives(st control.Status) string {
 	return list
 }
 
-// TestReloadRehearses: what the next primary could not open is found before anything is replaced; and a control socket
-// whose file was removed comes back with a reload.
+// TestReloadRehearses checks that a reload changes nothing if the next primary could not open what it needs, and that
+// it restores a control socket whose file was removed.
 func TestReloadRehearses(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

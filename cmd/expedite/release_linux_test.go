@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// releases is a folder as deploys make it: a folder for each release, and a link to the one that is to run.
+// releases is a folder as deploys use it: a folder for each release, and a link to the current one.
 type releases struct {
 	t   *testing.T
 	dir string
@@ -27,7 +27,7 @@ func newReleases(t *testing.T) releases {
 	return releases{t, dir}
 }
 
-// add makes a release with the program of these tests, and returns its path.
+// add creates a release with the program of these tests, and returns its path.
 func (r releases) add(name string) string {
 	r.t.Helper()
 	program, err := os.ReadFile(command)
@@ -49,7 +49,7 @@ func (r releases) addFile(name string, program []byte) string {
 	return path
 }
 
-// current lets the link lead to a release, in one step.
+// current makes the link point to a release, atomically.
 func (r releases) current(name string) {
 	r.t.Helper()
 	next := filepath.Join(r.dir, "next")
@@ -61,7 +61,7 @@ func (r releases) current(name string) {
 	}
 }
 
-// programs are the files that the primary and the workers of a server run, by process.
+// programs returns the files that the primary and the workers of a server run, by process.
 func (s *server) programs(st control.Status) map[string]string {
 	s.t.Helper()
 	list := make(map[string]string)
@@ -83,7 +83,7 @@ func (s *server) programs(st control.Status) map[string]string {
 	return list
 }
 
-// wantProgram waits until n workers are ready, and wants everything to run one file.
+// wantProgram waits until n workers are ready, and checks that all processes run one file.
 func (s *server) wantProgram(path string, n int) control.Status {
 	s.t.Helper()
 	st := s.await(fmt.Sprintf("%d workers are ready", n), func(st control.Status) bool {
@@ -97,7 +97,7 @@ func (s *server) wantProgram(path string, n int) control.Status {
 	return st
 }
 
-// killWorker kills the worker of a slot and waits for another one in its place.
+// killWorker kills the worker of a slot and waits for its replacement.
 func (s *server) killWorker(slot int) {
 	s.t.Helper()
 	st, err := s.status()
@@ -122,8 +122,9 @@ func (s *server) roll(args ...string) {
 	}
 }
 
-// TestOneProgram: until a reload, every process runs the program that the server was started with, and after it the one
-// that its name leads to by then, however it was named: by a link to a folder, through a working folder, or by PATH.
+// TestOneProgram checks that all processes run the program that the server was started with until a reload, and
+// afterwards the one that its name leads to, whether it was named through a link to a folder, through the working
+// directory, or by PATH.
 func TestOneProgram(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -167,7 +168,8 @@ func TestOneProgram(t *testing.T) {
 	}
 }
 
-// TestBrokenProgramOnDisk: a broken file in the place of the program harms nobody before a reload, which refuses it.
+// TestBrokenProgramOnDisk checks that a broken file in place of the program has no effect until a reload, which refuses
+// it.
 func TestBrokenProgramOnDisk(t *testing.T) {
 	t.Parallel()
 	r := newReleases(t)

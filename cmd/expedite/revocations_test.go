@@ -23,8 +23,8 @@ import (
 // permissions are those that docs/identity.md names.
 var permissions = strings.Fields("~expedite:* &expedite:* +@read +@write +@scripting +@pubsub +@connection +time")
 
-// redisUser makes a user of a Redis who has the permissions of the documentation, but for what the rules take away, and
-// returns its URL.
+// redisUser creates a Redis user with the documented permissions, except those that the rules remove, and returns its
+// URL.
 func redisUser(t *testing.T, redis *redistest.Server, rules ...string) string {
 	t.Helper()
 	command := slices.Concat([]string{"ACL", "SETUSER", "limited", "reset", "on", ">pw"}, permissions, rules)
@@ -34,7 +34,7 @@ func redisUser(t *testing.T, redis *redistest.Server, rules ...string) string {
 	return "redis://limited:pw@" + redis.Addr()
 }
 
-// refusal tries to connect, and returns the status of the refusal; 0: there was none.
+// refusal tries to connect, and returns the status of the refusal, or 0 if there was none.
 func (s *server) refusal(ctx context.Context, user string) int {
 	s.t.Helper()
 	c, resp, err := websocket.Dial(ctx, "ws://"+s.addr+"/?access_token="+tokenFor(s.t, user, user+"-1", time.Hour, nil), nil)
@@ -48,7 +48,7 @@ func (s *server) refusal(ctx context.Context, user string) int {
 	return resp.StatusCode
 }
 
-// metric is the value of a metric without labels.
+// metric returns the value of a metric without labels.
 func (s *server) metric(name string) string {
 	s.t.Helper()
 	admin := regexp.MustCompile(`admin +(http://\S+)`).FindStringSubmatch(s.output.String())
@@ -63,8 +63,8 @@ func (s *server) metric(name string) string {
 	return ""
 }
 
-// agree waits until /readyz of all workers, status and metrics say the same of store and feed, and checks that nothing
-// is said of anything else.
+// agree waits until /readyz of all workers, status and metrics report the same state of store and feed, and checks that
+// they report nothing else.
 func (s *server) agree(what string, status int, degraded ...string) {
 	s.t.Helper()
 	up := func(name string) string {
@@ -87,8 +87,8 @@ func (s *server) agree(what string, status int, degraded ...string) {
 	})
 }
 
-// TestNobodyBeforeTheFeedIsRead: with --require-redis nobody is let in before it is known who was revoked; without it,
-// who has come meanwhile is closed as soon as it is known.
+// TestNobodyBeforeTheFeedIsRead checks that, with --require-redis, no client is admitted before the revocations are
+// known, and that without it, revoked clients are closed as soon as they are known.
 func TestNobodyBeforeTheFeedIsRead(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
@@ -129,7 +129,8 @@ func TestNobodyBeforeTheFeedIsRead(t *testing.T) {
 	good.wantTalk(ctx, t, "still here")
 }
 
-// TestRedisAwayFromTheStart: before any client has come, all workers say that Redis is away, and the log does once.
+// TestRedisAwayFromTheStart checks that all workers report that Redis is down before any client has connected, and that
+// the log does so once.
 func TestRedisAwayFromTheStart(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
@@ -152,8 +153,8 @@ func TestRedisAwayFromTheStart(t *testing.T) {
 	s.mustDial(ctx, "/")
 }
 
-// TestRedisThatRefuses: whatever a Redis does not permit is reported alike everywhere before anybody needs it, and
-// nobody is dropped because of it.
+// TestRedisThatRefuses checks that missing permissions of Redis are reported everywhere before they matter, and that no
+// client is disconnected because of them.
 func TestRedisThatRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -193,7 +194,7 @@ func TestRedisThatRefuses(t *testing.T) {
 	}
 }
 
-// TestReplicaIsAway: a Redis that can only be read is away, in every worker, before a client has come.
+// TestReplicaIsAway checks that a read-only Redis counts as down, in every worker, before a client has connected.
 func TestReplicaIsAway(t *testing.T) {
 	t.Parallel()
 	primary := redistest.Start(t, "--repl-diskless-sync-delay", "0")
@@ -203,8 +204,8 @@ func TestReplicaIsAway(t *testing.T) {
 	s.agree("all agree", http.StatusOK, "redis", "revocations")
 }
 
-// TestRevokeWithoutChannels: where Redis forbids channels, a revocation reaches other machines all the same, and
-// whoever gives it hears that it took longer.
+// TestRevokeWithoutChannels checks that a revocation reaches other machines even if Redis forbids channels, and that
+// the command reports the delay.
 func TestRevokeWithoutChannels(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
@@ -235,8 +236,8 @@ func TestRevokeWithoutChannels(t *testing.T) {
 	})
 }
 
-// TestRedisReplaced: what a machine knows to be revoked is stored again in a Redis that has lost it, for machines that
-// come later.
+// TestRedisReplaced checks that a machine stores the revocations it knows again in a Redis that has lost them, for
+// machines that start later.
 func TestRedisReplaced(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
@@ -256,8 +257,8 @@ func TestRedisReplaced(t *testing.T) {
 	}
 }
 
-// TestLongDenyList: a list that is longer than a message prevents no worker from starting, no reload, and is known
-// afterwards.
+// TestLongDenyList checks that a deny list longer than a message prevents no worker from starting and no reload, and is
+// known afterwards.
 func TestLongDenyList(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)

@@ -22,7 +22,7 @@ import (
 	"github.com/expedite-go/expedite/internal/lobby"
 )
 
-// patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
+// patience limits every wait in these tests. Reaching it is a failure; no test depends on being faster.
 const patience = 30 * time.Second
 
 // command is the program, built once by TestMain.
@@ -56,19 +56,19 @@ type server struct {
 	addr    string
 }
 
-// serve starts the command on a port of the system's choice and waits until it serves.
+// serve starts the command on a free port and waits until it serves.
 func serve(t *testing.T, args ...string) *server {
 	t.Helper()
 	return serveAs(t, func(*exec.Cmd) {}, args...)
 }
 
-// serveTo is serve with an output of its own.
+// serveTo is like serve, with an output of its own.
 func serveTo(t *testing.T, out *os.File, args ...string) *server {
 	t.Helper()
 	return serveAs(t, func(cmd *exec.Cmd) { cmd.Stdout, cmd.Stderr = out, out }, args...)
 }
 
-// serveBy is serve by another program, with its arguments, that becomes the command.
+// serveBy is like serve, but starts another program with arguments, which then executes the command.
 func serveBy(t *testing.T, by []string, args ...string) *server {
 	t.Helper()
 	path, err := exec.LookPath(by[0])
@@ -78,7 +78,7 @@ func serveBy(t *testing.T, by []string, args ...string) *server {
 	return serveAs(t, func(cmd *exec.Cmd) { cmd.Path, cmd.Args = path, slices.Concat(by, cmd.Args) }, args...)
 }
 
-// serveAs is serve with a command that prepare changes.
+// serveAs is like serve, with a command that prepare changes.
 func serveAs(t *testing.T, prepare func(*exec.Cmd), args ...string) *server {
 	t.Helper()
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
@@ -86,7 +86,7 @@ func serveAs(t *testing.T, prepare func(*exec.Cmd), args ...string) *server {
 	return s.start(prepare, args)
 }
 
-// start starts the server that a test has made, and waits until it serves.
+// start starts the server that a test has created, and waits until it serves.
 func (s *server) start(prepare func(*exec.Cmd), args []string) *server {
 	t := s.t
 	t.Helper()
@@ -139,7 +139,7 @@ func (s *server) status() (control.Status, error) {
 	return st, json.Unmarshal(out, &st)
 }
 
-// await asks for the status until it is as wanted.
+// await requests the status until it is as wanted.
 func (s *server) await(what string, ok func(control.Status) bool) control.Status {
 	s.t.Helper()
 	deadline := time.After(patience)
@@ -168,7 +168,7 @@ func (s *server) signal(sig syscall.Signal) {
 	}
 }
 
-// waitEnd waits for the primary's end and returns its exit code.
+// waitEnd waits for the end of the primary and returns its exit code.
 func (s *server) waitEnd() int {
 	s.t.Helper()
 	select {
@@ -180,7 +180,7 @@ func (s *server) waitEnd() int {
 	}
 }
 
-// client is a WebSocket client by other hands (github.com/coder/websocket).
+// client is a WebSocket client of another implementation (github.com/coder/websocket).
 type client struct {
 	*websocket.Conn
 	hello lobby.Welcome
@@ -207,7 +207,7 @@ func (s *server) dial(ctx context.Context, path string) (*client, error) {
 	return c, nil
 }
 
-// mustDial is dial, or the end of the test.
+// mustDial is like dial, but a failure ends the test.
 func (s *server) mustDial(ctx context.Context, path string) *client {
 	s.t.Helper()
 	c, err := s.dial(ctx, path)

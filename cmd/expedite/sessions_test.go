@@ -14,8 +14,8 @@ import (
 	"github.com/expedite-go/expedite/internal/redistest"
 )
 
-// TestSessionsUnderRaces: with several workers, and with Redis, as many sessions of a user stay connected as may, and a
-// session that many resume at once has one connection in the end; the others are closed.
+// TestSessionsUnderRaces checks, with several workers and with Redis, that as many sessions of a user stay connected as
+// permitted, and that a session that many clients resume at once has one connection in the end.
 func TestSessionsUnderRaces(t *testing.T) {
 	t.Parallel()
 	for name, more := range map[string][]string{
@@ -42,7 +42,7 @@ func TestSessionsUnderRaces(t *testing.T) {
 	}
 }
 
-// crowd connects clients at once, and waits until all but some of them have been closed.
+// crowd connects clients at once, and waits until all but a number of them have been closed.
 func (s *server) crowd(ctx context.Context, clients, left int, target func(i int) string) {
 	s.t.Helper()
 	ended := make(chan struct{}, clients)
@@ -74,7 +74,7 @@ func (s *server) crowd(ctx context.Context, clients, left int, target func(i int
 	}
 }
 
-// connected is the number of connected sessions of a user.
+// connected returns the number of connected sessions of a user.
 func (s *server) connected(user string) (n int) {
 	s.t.Helper()
 	out, err := s.expedite("sessions", "--user", user, "--json")

@@ -20,7 +20,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// configured is a server with an expedite.yaml in its working folder.
+// configured is a server with an expedite.yaml in its working directory.
 type configured struct {
 	*server
 	file, base string
@@ -41,7 +41,7 @@ func serveConfigured(t *testing.T, base string, args ...string) *configured {
 	return c
 }
 
-// write puts the settings of the beginning, and further ones, which win, into the file.
+// write writes the initial settings, and further ones that override them, to the file.
 func (c *configured) write(more string) {
 	c.t.Helper()
 	text := ""
@@ -55,7 +55,7 @@ func (c *configured) write(more string) {
 	}
 }
 
-// reload reloads, when nothing else is under way, and returns what that has said.
+// reload reloads when no other operation is under way, and returns the output.
 func (c *configured) reload() (said string, failed error) {
 	eventually(c.t, "nothing is under way", func() bool {
 		out, err := exec.Command(command, "reload", "--canary", "0s", "--control", c.control).CombinedOutput()
@@ -65,7 +65,7 @@ func (c *configured) reload() (said string, failed error) {
 	return said, failed
 }
 
-// wantStatus wants an answer to handshakes without a token, from every worker.
+// wantStatus checks the HTTP status of handshakes without a token, in every worker.
 func (c *configured) wantStatus(want, workers int) {
 	c.t.Helper()
 	for range 2 * workers {
@@ -82,8 +82,8 @@ func (c *configured) wantStatus(want, workers int) {
 	}
 }
 
-// TestOneConfiguration: every process of a server goes by the settings that it was started with, whatever becomes of the
-// file; a reload refuses a file that is gone or empty, and tells what it has opened.
+// TestOneConfiguration checks that every process of a server uses the settings that it was started with, whatever
+// happens to the file, and that a reload refuses a missing or empty file and warns about what it opens.
 func TestOneConfiguration(t *testing.T) {
 	t.Parallel()
 	c := serveConfigured(t, "workers: 1\nauth: required\n")
@@ -109,7 +109,7 @@ func TestOneConfiguration(t *testing.T) {
 	c.wantStatus(http.StatusUnauthorized, 2)
 
 	c.write("auth: optional\norigins: [\"https://a.example\"]\n")
-	c.killWorker(1) // what was written is not in force yet
+	c.killWorker(1) // the new file is not in force yet
 	c.wantStatus(http.StatusUnauthorized, 2)
 	out, err := c.reload()
 	for _, want := range []string{"clients without a token are let in now", "pages of https://a.example may connect now", "program "} {
@@ -128,7 +128,8 @@ func TestOneConfiguration(t *testing.T) {
 	c.wantStatus(http.StatusSwitchingProtocols, 2)
 }
 
-// settings are what each flag of serve may be changed to at a reload; a text is what the refusal says.
+// settings has the value that each flag of serve is changed to at a reload, and the text of the refusal, if it is
+// refused.
 var settings = map[string]struct{ to, refused string }{
 	"addr": {"127.0.0.1:1", "--addr was"}, "scheduling": {"none", "--scheduling was"}, "control": {"/tmp/other", "--control was"},
 	"workers": {"3", ""}, "admin": {"127.0.0.1:0", ""}, "log-format": {"json", ""}, "log-level": {"warn", ""},
@@ -143,12 +144,13 @@ var settings = map[string]struct{ to, refused string }{
 	"conn-rate-in": {"1MiB", ""}, "conn-rate-out": {"1MiB", ""}, "rate-in": {"10MiB", ""}, "rate-out": {"10MiB", ""},
 	"max-connections": {"1000", ""}, "max-handshakes": {"1000", ""}, "max-per-address": {"100", ""},
 	"max-http-connections": {"100", ""}, "response-timeout": {"20s", ""}, "max-partial": {"10MiB", ""}, "max-queued": {"10MiB", ""},
-	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // a folder of the test
+	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // set to a folder of the test
 	"log-dir": {"/dev/null/x", "--log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
 	"log-sample": {"5", ""}, "admin-hosts": {"https://a.example", "--admin-hosts"},
 }
 
-// TestEverySetting: a reload applies each setting that has changed, or refuses it by its name before anything is replaced.
+// TestEverySetting checks that a reload applies each setting that has changed, or refuses it by its name before
+// anything is replaced.
 func TestEverySetting(t *testing.T) {
 	t.Parallel()
 	help, err := exec.Command(command, "serve", "--help").Output()
@@ -209,7 +211,7 @@ func TestEverySettingOfTheFile(t *testing.T) {
 			if err := os.WriteFile(file, fmt.Appendf(nil, "%s: %q\n", name, to), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			t.Setenv("EXPEDITE_SETTINGS", "") // which the parser sets
+			t.Setenv("EXPEDITE_SETTINGS", "") // the parser sets it
 			t.Setenv(environmentPrefix+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), "")
 			if err := prepareEnvironment(); err != nil {
 				t.Fatal(err)
@@ -238,7 +240,8 @@ func TestEverySettingOfTheFile(t *testing.T) {
 	}
 }
 
-// TestReloadDuringReload: a HUP that comes while a reload is under way is not lost, and no reload ends with two programs.
+// TestReloadDuringReload checks that a HUP during a reload is not lost, and that all processes run one program
+// afterwards.
 func TestReloadDuringReload(t *testing.T) {
 	t.Parallel()
 	r := newReleases(t)

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestRevocationsSurvive: what revoke has answered for holds after kill -9, also what was said after a reload; a torn end
-// of the file loses nothing but itself. A second server with the folder fails, and names the first.
+// TestRevocationsSurvive checks that revocations are in force after kill -9, even those made after a reload; that a
+// torn end of the file loses nothing else; and that a second server with the folder fails, and names the first.
 func TestRevocationsSurvive(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
@@ -77,8 +77,8 @@ func TestRevocationsSurvive(t *testing.T) {
 	}
 }
 
-// TestStateDirMoves: a reload with another folder takes the revocations along; one that cannot be used is refused before
-// anything is replaced.
+// TestStateDirMoves checks that a reload with another folder takes the revocations along, and that a folder that cannot
+// be used is refused before anything is replaced.
 func TestStateDirMoves(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
@@ -111,8 +111,8 @@ func TestStateDirMoves(t *testing.T) {
 	}
 }
 
-// TestDefaultStateDir: the folder is systemd's, or one of the user's that is named after the control socket; one that
-// cannot be written to is a warning, and without a control socket there is none.
+// TestDefaultStateDir checks that the folder is that of systemd, or one in the user's state folder that is named after
+// the control socket; that one that is not writable is a warning; and that there is none without a control socket.
 func TestDefaultStateDir(t *testing.T) {
 	home := t.TempDir()
 	for _, name := range []string{"STATE_DIRECTORY", "XDG_STATE_HOME"} {

@@ -20,7 +20,7 @@ import (
 // tokenSecret is long enough for HS256.
 const tokenSecret = "a secret of the server that nobody can guess"
 
-// runToken runs a token command as main does, with in as its standard input.
+// runToken runs a token command like main does, with in as its standard input.
 func runToken(t *testing.T, in string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var c struct {
@@ -41,7 +41,7 @@ func runToken(t *testing.T, in string, args ...string) (stdout, stderr string, e
 	return out.String(), errs.String(), err
 }
 
-// inspected is the report on a token, and the error beside it.
+// inspected returns the report on a token, and the error of the command.
 func inspected(t *testing.T, token string, args ...string) (inspect.Report, error) {
 	t.Helper()
 	out, _, err := runToken(t, token, append([]string{"inspect", "--json"}, args...)...)
@@ -52,18 +52,18 @@ func inspected(t *testing.T, token string, args ...string) (inspect.Report, erro
 	return r, err
 }
 
-// noSecret takes the server's keys out of the environment.
+// noSecret removes the keys of a server from the environment.
 func noSecret(t *testing.T) {
 	for _, name := range []string{secretEnv, "EXPEDITE_AUTH_SECRET_FILE", "EXPEDITE_AUTH_KEYS", "EXPEDITE_AUTH_JWKS"} {
 		t.Setenv(name, "")
-		_ = os.Unsetenv(name) // Setenv brings it back
+		_ = os.Unsetenv(name) // Setenv restores it
 	}
 }
 
 func TestTokenNew(t *testing.T) {
 	noSecret(t)
 	t.Setenv(secretEnv, tokenSecret)
-	t.Setenv("EXPEDITE_USER", "somebody else") // is no flag of these
+	t.Setenv("EXPEDITE_USER", "somebody else") // not a flag of these commands
 	out, stderr, err := runToken(t, "", "new", "--user", "alice", "--scope", "chat:read,chat:write", "--scope", "x", "--ttl", "10m",
 		"--id", "t-1", "--audience", "expedite", "--issuer", "me", "--claim", `subscribe=["lobby","user.{user}"]`,
 		"--claim", "level=7", "--claim", "id=9007199254740993", "--claim", `name=Alice A, "the first"`, "--claim", `text="7"`)
@@ -96,7 +96,7 @@ func TestTokenNew(t *testing.T) {
 	}
 }
 
-// TestTokenWrongUse: wrong use is told apart from failure, and says what to do, and no secret.
+// TestTokenWrongUse checks that wrong use has its own exit code and a helpful error without secrets.
 func TestTokenWrongUse(t *testing.T) {
 	noSecret(t)
 	dir := t.TempDir()
@@ -154,7 +154,8 @@ func TestTokenWrongUse(t *testing.T) {
 	}
 }
 
-// TestTokenKeygen: what is generated signs and verifies; files are new, and the private one is its owner's.
+// TestTokenKeygen checks that generated keys sign and verify, that files are not overwritten, and that the private one
+// has mode 0600.
 func TestTokenKeygen(t *testing.T) {
 	noSecret(t)
 	for _, alg := range []string{"EdDSA", "ES256", "HS384"} {
@@ -211,7 +212,7 @@ func TestTokenKeygen(t *testing.T) {
 	}
 }
 
-// TestTokenInspect: the verdict, and whether the signature was checked.
+// TestTokenInspect checks the verdict, and whether the signature was checked.
 func TestTokenInspect(t *testing.T) {
 	noSecret(t)
 	key, err := auth.ParsePrivateKey([]byte(tokenSecret))

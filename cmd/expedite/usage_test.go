@@ -16,7 +16,8 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestWrongUse: bad flags, keys and files end with one clear line and the right exit code, and nothing starts.
+// TestWrongUse checks that bad flags, keys and files result in one clear line and the right exit code, and that nothing
+// starts.
 func TestWrongUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,7 +100,7 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// TestControlSocketTaken: a second server does not take a first one's control socket.
+// TestControlSocketTaken checks that a second server does not take the control socket of the first.
 func TestControlSocketTaken(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	out, err := exec.Command(command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--control", s.control).CombinedOutput()
@@ -111,7 +112,7 @@ func TestControlSocketTaken(t *testing.T) {
 	}
 }
 
-// TestConfiguration: flags win over the environment, which wins over the file.
+// TestConfiguration checks that flags override the environment, which overrides the file.
 func TestConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "control")
@@ -142,8 +143,8 @@ func TestConfiguration(t *testing.T) {
 	})
 }
 
-// TestBrokenFileBesideCommands: a configuration file that nobody can read keeps no command from a server whose socket is
-// named. The error of one that needs it names the file, and no flag.
+// TestBrokenFileBesideCommands checks that an invalid configuration file does not affect a command that names the
+// socket of its server, and that the error of one that needs the file names the file and no flag.
 func TestBrokenFileBesideCommands(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	dir := t.TempDir()
@@ -171,7 +172,8 @@ func TestBrokenFileBesideCommands(t *testing.T) {
 	}
 }
 
-// TestInterrupt: INT ends without a drain, but clients are told, and workers end by themselves.
+// TestInterrupt checks that an interrupt ends the server without a drain, that clients are closed, and that workers
+// exit by themselves.
 func TestInterrupt(t *testing.T) {
 	s := serve(t, "--workers", "1")
 	client := s.mustDial(t.Context(), "/echo")
@@ -188,7 +190,7 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestAdmin: metrics and profiles are on the admin listener and only there, and count what happened.
+// TestAdmin checks that metrics and profiles are on the admin listener only, and that metrics count.
 func TestAdmin(t *testing.T) {
 	s := serve(t, "--workers", "2")
 	ctx := t.Context()

@@ -31,7 +31,7 @@ func TestStatusTravels(t *testing.T) {
 	target.status = example()
 	start(t, path, target)
 	c := dial(t, path)
-	for range 2 { // the second on a connection that is kept
+	for range 2 { // the second request on a kept-alive connection
 		got, err := c.Status(t.Context())
 		if err != nil || !reflect.DeepEqual(got, example()) {
 			t.Errorf("got %+v, %v, want %+v", got, err, example())

@@ -97,7 +97,7 @@ func puppet(t *testing.T, path, answer string) {
 			return
 		}
 		defer conn.Close()
-		defer listener.Close() // before the connection ends: who connects after that finds nobody
+		defer listener.Close() // before the connection ends: later connects fail
 		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 			t.Error(err)
 		}
@@ -154,7 +154,7 @@ func doomed(t *testing.T, path string, generation int) (f *os.File) {
 		return Result{}, errors.Join(s.http.Close(), errPlain)
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = s.Serve(target) }) // that it was cut is its error
+	wg.Go(func() { _ = s.Serve(target) }) // an error, because it was interrupted
 	t.Cleanup(wg.Wait)
 	return f
 }

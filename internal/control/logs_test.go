@@ -71,7 +71,7 @@ func TestLogsOfNothing(t *testing.T) {
 // following is a target whose log lines the test writes.
 type following struct {
 	*requested
-	write chan func([]byte) error // of each reader
+	write chan func([]byte) error // of each client
 	ended chan error              // its context's error
 }
 
@@ -146,7 +146,7 @@ func TestSlowClient(t *testing.T) {
 		t.Errorf("content type: got %q", got)
 	}
 	write := <-target.write
-	const lines = 3000 // of 1 KiB: more than the queue and the socket hold
+	const lines = 3000 // of 1 KiB: more than the queue and the socket buffer
 	for i := range lines {
 		line := fmt.Sprintf(`{"i":%d,"text":%q}`, i, strings.Repeat("x", 1000))
 		if err := write([]byte(line)); err != nil {
@@ -224,7 +224,7 @@ func TestFollowEndsWithTheServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := socket(t)
-			if answer != "" { // cut, and not ended: there is no last chunk
+			if answer != "" { // interrupted, not ended: there is no last chunk
 				head, body, _ := strings.Cut(answer, "\r\n\r\n")
 				answer = head + "\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n", len(body), body)
 			}
@@ -250,7 +250,7 @@ func TestFollowContinuesWithTheNextPrimary(t *testing.T) {
 	defer f.Close()
 	var wg sync.WaitGroup
 	first := newFollowing()
-	wg.Go(func() { _ = dying.Serve(first) }) // that it was cut is its error
+	wg.Go(func() { _ = dying.Serve(first) }) // an error, because it was interrupted
 	c := dial(t, path)
 	var mu sync.Mutex
 	heard := sync.NewCond(&mu)

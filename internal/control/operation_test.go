@@ -130,7 +130,7 @@ func TestOperationContinuesWithoutClient(t *testing.T) {
 			target.operation = func(ctx context.Context, _ any, r Reporter) (Result, error) {
 				close(begun)
 				<-goOn
-				for i := range 50_000 { // more than a socket holds
+				for i := range 50_000 { // more than the socket buffer
 					r.Progress(Progress{Slot: i})
 				}
 				r.Replacing(1, Result{})

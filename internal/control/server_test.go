@@ -190,7 +190,7 @@ func TestSocketIsForItsOwnerOnly(t *testing.T) {
 func TestCloseRemovesItsSocketAndNoOther(t *testing.T) {
 	path := socket(t)
 	first := start(t, path, newFake())
-	if err := os.Remove(path); err != nil { // as someone who cleans up would
+	if err := os.Remove(path); err != nil { // like a cleaner of temporary folders
 		t.Fatal(err)
 	}
 	second := start(t, path, newFake())

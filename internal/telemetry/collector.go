@@ -53,9 +53,9 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 	return &collector{
 		source: source, primary: primary, totals: totals,
 		gauges: gauges(), counters: counters(),
-		families:       families(),
-		restarts:       desc("worker_restarts_total", "Processes of workers that ended unexpectedly.", "worker"),
-		handoff:        desc("handoff_connections_total", "Connections that a handoff moved, or failed to move.",
+		families: families(),
+		restarts: desc("worker_restarts_total", "Processes of workers that ended unexpectedly.", "worker"),
+		handoff: desc("handoff_connections_total", "Connections that a handoff moved, or failed to move.",
 			"result"),
 		handoffSeconds: desc("handoff_seconds", "Duration of the latest handoff."),
 		limits:         desc("primary_limit_hits_total", "Hits of a limit of the primary.", "limit"),
@@ -145,8 +145,10 @@ func families() []labeled {
 		of("disconnects_total", "Connections ended, by close code.", "code",
 			func(w *Report) map[string]uint64 { return w.Closed }),
 		of("handshake_failures_total", "Handshakes refused, by HTTP status, and again by reason if authentication "+
-			"failed.", "reason", func(w *Report) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused,
-				added) }),
+			"failed.", "reason", func(w *Report) map[string]uint64 {
+			return mergeMaps(w.Refused, w.AuthRefused,
+				added)
+		}),
 		of("limit_hits_total", "Hits of a limit.", "limit",
 			func(w *Report) map[string]uint64 { return w.Limits }),
 		of("handoff_stays_total", "Connections that could not move, by reason.", "reason",

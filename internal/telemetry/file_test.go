@@ -195,7 +195,7 @@ func TestReopen(t *testing.T) {
 	reopen()
 	l.write("d")
 	move("x.log.2")
-	if err := os.WriteFile(l.path, []byte("new\n"), 0o640); err != nil { // as logrotate does with create
+	if err := os.WriteFile(l.path, []byte("new\n"), 0o640); err != nil { // like logrotate with create
 		t.Fatal(err)
 	}
 	reopen()

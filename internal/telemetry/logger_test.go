@@ -59,7 +59,7 @@ func TestTextIsHarmless(t *testing.T) {
 		log.With(harm, harm).Info(harm, "s", harm, "e", errors.New(harm), "l", []string{harm}, slog.Group("g", "s", harm, harm, 1))
 		got := b.String()
 		for _, color := range []string{"\x1b[0m", "\x1b[2m", "\x1b[22m", "\x1b[92m", "\x1b[2;91m", "\x1b[22;2m"} {
-			got = strings.ReplaceAll(got, color, "") // tint's own
+			got = strings.ReplaceAll(got, color, "") // codes of tint
 		}
 		if plain && got != b.String() || strings.ContainsAny(got, "\x1b\x07\u009b\r\x00") || !utf8.ValidString(got) {
 			t.Errorf("got %q", got)

@@ -72,7 +72,7 @@ func TestCleanText(t *testing.T) {
 		{"URL with an @ in its path", "http://host:80/@x http://host/a:b@c", "http://host:80/@x http://host/a:b@c"},
 		{"a name within quotes of another", `password="token":"abc"`, `password="[redacted]":"[redacted]"`},
 	} {
-		if tt.name == "JSON with spaces" { // a name must stand directly before its colon
+		if tt.name == "JSON with spaces" { // a name must directly precede its colon
 			tt.text, tt.want = strings.ReplaceAll(tt.text, " : ", ": "), strings.ReplaceAll(tt.want, `" : 1`, `": [redacted]`)
 		}
 		t.Run(tt.name, func(t *testing.T) {
@@ -328,7 +328,7 @@ func FuzzRedactor(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, before, behind string) {
 		if strings.Contains(before+behind, planted) {
-			return // it stands there by itself
+			return // the text contains it on its own
 		}
 		for _, form := range []string{
 			"?access_token=" + planted, "&ticket=" + planted, " token=" + planted, "?key=" + planted, " Bearer " + planted,

@@ -131,7 +131,7 @@ func TestSubscribersHaveLevels(t *testing.T) {
 	if !log.Enabled(ctx, slog.LevelDebug) || log.Enabled(ctx, slog.LevelDebug-1) {
 		t.Error("enabled: want debug, which a subscriber wants, and nothing below")
 	}
-	child := log.With("worker", 1) // and what was made before they came follows as well
+	child := log.With("worker", 1) // handlers created before the subscription are included
 	log.Debug("d")
 	child.Info("i")
 	child.Warn("w")

@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestLogUnits: times in JSON log lines are seconds and say so, and things are counted in words that agree.
+// TestLogUnits checks that times in JSON log lines are in seconds and named so, and that nouns agree with numbers.
 func TestLogUnits(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "--workers", "1", "--log-format", "json")

@@ -17,15 +17,15 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// operated is a server without an Expedite behind it: it knows one user, and notes what it is asked.
+// operated is a control server without an Expedite behind it. It knows one user, and records the requests.
 type operated struct {
-	control.Target // nil: nobody asks
+	control.Target // nil: only the methods below are called
 	asked          chan any
 	lines          []string // of the log
 	follow         chan string
 }
 
-// errStranger is what it says of all others.
+// errStranger is the error for all other users.
 var errStranger = &control.Error{Code: control.CodeNotFound, Message: "nobody of that name"}
 
 func (o *operated) Sessions(_ context.Context, req control.SessionsRequest) (control.SessionList, error) {
@@ -75,7 +75,7 @@ func (o *operated) ReopenLogs(context.Context) error { return nil }
 
 var _ control.Target = (*operated)(nil)
 
-// serveOperated serves o at a socket until the test ends.
+// serveOperated serves o on a socket until the test ends.
 func serveOperated(t *testing.T, o *operated) (socket string, server *control.Server) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ctl")
@@ -104,7 +104,7 @@ func serveOperated(t *testing.T, o *operated) (socket string, server *control.Se
 	return socket, server
 }
 
-// runOperator runs one of the operator's commands, as main does.
+// runOperator runs a command like main does.
 func runOperator(args ...string) (stdout, stderr string, err error) {
 	var c struct {
 		Logs     logsCmd     `cmd:""`
@@ -127,16 +127,16 @@ func runOperator(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// TestOperatorCommands: what each asks for, and what it prints.
+// TestOperatorCommands checks what each command requests, and what it prints.
 func TestOperatorCommands(t *testing.T) {
-	t.Setenv("EXPEDITE_USER", "somebody else") // is no flag of these
+	t.Setenv("EXPEDITE_USER", "somebody else") // not a flag of these commands
 	t.Setenv("EXPEDITE_SESSION", "s9")
 	until := time.Unix(1_800_000_000, 0).Local().Format(time.RFC3339)
 	for _, tt := range []struct {
 		name string
 		args []string
 		want any
-		out  []string // it says
+		out  []string // expected in the output
 		err  []string
 	}{
 		{"sessions", []string{"sessions"}, control.SessionsRequest{Limit: 1000}, []string{"USER", "s1", "0s"}, nil},
@@ -164,7 +164,7 @@ func TestOperatorCommands(t *testing.T) {
 			out, errs, err := runOperator(append([]string{tt.args[0], "--control", socket}, tt.args[1:]...)...)
 			if failed := err != nil; failed != (len(tt.err) > 0) {
 				t.Fatal(err)
-			} else if failed { // as main does
+			} else if failed { // like main does
 				errs += err.Error() + "\n"
 			}
 			if asked := <-o.asked; asked != tt.want {
@@ -187,7 +187,7 @@ func TestOperatorCommands(t *testing.T) {
 	}
 }
 
-// TestOperatorCommandsRefuse: with the exit code that the error has.
+// TestOperatorCommandsRefuse checks the exit code of each error.
 func TestOperatorCommandsRefuse(t *testing.T) {
 	o := &operated{}
 	socket, _ := serveOperated(t, o)
@@ -218,7 +218,7 @@ func TestOperatorCommandsRefuse(t *testing.T) {
 				t.Fatal("got no error, want one")
 			}
 			code := exitCode(err)
-			if _, ok := errors.AsType[*kong.ParseError](err); ok { // as run does
+			if _, ok := errors.AsType[*kong.ParseError](err); ok { // like run does
 				code = exitUsage
 			}
 			if code != tt.code {
@@ -233,7 +233,7 @@ func TestOperatorCommandsRefuse(t *testing.T) {
 	}
 }
 
-// TestPublishStandardInput: without its last newline, and not without end.
+// TestPublishStandardInput checks that the last newline is removed and that the length is limited.
 func TestPublishStandardInput(t *testing.T) {
 	o := &operated{}
 	socket, _ := serveOperated(t, o)
@@ -254,7 +254,8 @@ func TestPublishStandardInput(t *testing.T) {
 	}
 }
 
-// TestLogsFollow: lines come until somebody interrupts, which is no error, or the server ends, which is one.
+// TestLogsFollow checks that lines are printed until an interrupt, which is not an error, or until the server ends,
+// which is one.
 func TestLogsFollow(t *testing.T) {
 	for name, interrupt := range map[string]bool{"interrupted": true, "server gone": false} {
 		t.Run(name, func(t *testing.T) {
@@ -293,7 +294,7 @@ func TestLogsFollow(t *testing.T) {
 	}
 }
 
-// TestLogsInterruptedBeforeTheServerAnswers is no error either.
+// TestLogsInterruptedBeforeTheServerAnswers checks that an early interrupt is not an error either.
 func TestLogsInterruptedBeforeTheServerAnswers(t *testing.T) {
 	socket, _ := serveOperated(t, &operated{})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -19,7 +19,7 @@ import (
 // fakeServer answers on a control socket as the test says.
 type fakeServer struct {
 	control.Target // nil: only the methods below are called
-	roll           func(ctx context.Context, req any, r control.Reporter) (control.Result, error)
+	operation      func(ctx context.Context, req any, r control.Reporter) (control.Result, error)
 }
 
 func (*fakeServer) Status(context.Context) (control.Status, error) {
@@ -31,23 +31,23 @@ func (*fakeServer) Stop(context.Context, control.StopRequest) error { return nil
 func (f *fakeServer) Reload(
 	ctx context.Context, req control.ReloadRequest, r control.Reporter,
 ) (control.Result, error) {
-	return f.roll(ctx, req, r)
+	return f.operation(ctx, req, r)
 }
 
 func (f *fakeServer) Scale(
 	ctx context.Context, req control.ScaleRequest, r control.Reporter,
 ) (control.Result, error) {
-	return f.roll(ctx, req, r)
+	return f.operation(ctx, req, r)
 }
 
 func (f *fakeServer) Rebalance(ctx context.Context, r control.Reporter) (control.Result, error) {
-	return f.roll(ctx, nil, r)
+	return f.operation(ctx, nil, r)
 }
 
 // start serves until the test ends and returns the socket.
 func (f *fakeServer) start(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "roll") // t.TempDir is too long for a socket on some systems
+	dir, err := os.MkdirTemp("", "op") // t.TempDir is too long for a socket on some systems
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (f *fakeServer) start(t *testing.T) string {
 
 var _ control.Target = (*fakeServer)(nil)
 
-func TestRollCommands(t *testing.T) {
+func TestOperationCommands(t *testing.T) {
 	fine := control.Result{Moved: 18_000, Seconds: 1.234, Workers: 4, PrimaryReplaced: true, Version: "v2"}
 	lossy := control.Result{Moved: 1, Drained: 1200, Failed: 3, Seconds: 0.0123, Workers: 1}
 	busy := &control.Error{Code: control.CodeBusy, Message: "a reload is under way (slot 2 of 4): wait for it"}
@@ -88,7 +88,7 @@ func TestRollCommands(t *testing.T) {
 		code   int
 		req    any
 		stdout string
-		stderr []string // parts; nil: nothing
+		stderr []string // texts; nil: no output
 	}{
 		{
 			"reload",
@@ -162,7 +162,7 @@ func TestRollCommands(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := &fakeServer{roll: func(_ context.Context, req any, _ control.Reporter) (control.Result, error) {
+			server := &fakeServer{operation: func(_ context.Context, req any, _ control.Reporter) (control.Result, error) {
 				if req != tt.req {
 					t.Errorf("request: got %+v, want %+v", req, tt.req)
 				}
@@ -182,7 +182,7 @@ func TestRollCommands(t *testing.T) {
 	}
 }
 
-// wantOutput compares the exit code and looks for parts of stderr.
+// wantOutput compares the exit code and searches stderr for texts.
 func wantOutput(t *testing.T, code, wantCode int, stderr *bytes.Buffer, parts []string) {
 	t.Helper()
 	if code != wantCode {
@@ -207,9 +207,9 @@ func compact(t *testing.T, b []byte) string {
 	return strings.TrimSpace(c.String())
 }
 
-// TestRollExecFails: the workers were replaced all the same, and the command says so.
-func TestRollExecFails(t *testing.T) {
-	server := &fakeServer{roll: func(_ context.Context, _ any, r control.Reporter) (control.Result, error) {
+// TestOperationExecFails checks that the command reports that the workers were replaced nevertheless.
+func TestOperationExecFails(t *testing.T) {
+	server := &fakeServer{operation: func(_ context.Context, _ any, r control.Reporter) (control.Result, error) {
 		r.Replacing(1, control.Result{Moved: 5, Workers: 2})
 		return control.Result{}, &control.Error{Code: control.CodeExec, Message: "no such binary"}
 	}}
@@ -227,9 +227,10 @@ func TestRollExecFails(t *testing.T) {
 	}
 }
 
-// TestRollWatchPlain: elsewhere than on a terminal, a line per step. With --json they do not stand in the JSON's way.
-func TestRollWatchPlain(t *testing.T) {
-	server := &fakeServer{roll: func(_ context.Context, _ any, r control.Reporter) (control.Result, error) {
+// TestOperationWatchPlain checks that there is a line per step elsewhere than on a terminal, and that --json keeps them
+// out of the JSON.
+func TestOperationWatchPlain(t *testing.T) {
+	server := &fakeServer{operation: func(_ context.Context, _ any, r control.Reporter) (control.Result, error) {
 		r.Progress(control.Progress{Slot: 1, Slots: 2, Step: control.StepStarting})
 		r.Progress(control.Progress{Slot: 1, Slots: 2, Step: control.StepMoving, Moved: 812, Left: 1200, Total: 2012, RatePerSecond: 18000.4})
 		r.Progress(control.Progress{Slot: 1, Slots: 2, Step: control.StepDone, Moved: 2012, Total: 2012})
@@ -255,8 +256,8 @@ func TestRollWatchPlain(t *testing.T) {
 	}
 }
 
-// TestRollWrongUse: what makes no sense ends with the code for that, and nobody is asked.
-func TestRollWrongUse(t *testing.T) {
+// TestOperationWrongUse checks that invalid flags have their exit code, and that nothing is requested.
+func TestOperationWrongUse(t *testing.T) {
 	nobody := filepath.Join(t.TempDir(), "nobody")
 	for _, tt := range []struct {
 		args []string
@@ -286,12 +287,12 @@ func TestRollWrongUse(t *testing.T) {
 	}
 }
 
-// TestRollInterrupted: INT ends the command and not the reload, and so does the time that one is ready to wait.
-func TestRollInterrupted(t *testing.T) {
+// TestOperationInterrupted checks that an interrupt or the time limit ends the command, but not the reload.
+func TestOperationInterrupted(t *testing.T) {
 	for name, args := range map[string][]string{"INT": nil, "timeout": {"--timeout", "300ms"}} {
 		t.Run(name, func(t *testing.T) {
 			begun, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-			server := &fakeServer{roll: func(ctx context.Context, _ any, r control.Reporter) (control.Result, error) {
+			server := &fakeServer{operation: func(ctx context.Context, _ any, r control.Reporter) (control.Result, error) {
 				r.Progress(control.Progress{Slot: 1, Step: control.StepMoving})
 				close(begun)
 				<-goOn
