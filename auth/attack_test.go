@@ -28,7 +28,7 @@ type attack struct {
 	want  auth.Reason
 }
 
-// TestAttacks: each of these is refused, for its own reason, and without repeating the token.
+// TestAttacks: each token is refused, for its own reason, by an error that does not contain it.
 func TestAttacks(t *testing.T) {
 	k := testKeys()
 	v := k.verifier(t)
@@ -82,7 +82,7 @@ func unsigned(t *testing.T, k keys) []attack {
 	}
 }
 
-// confused use a key in a way that it is not made for.
+// confused returns tokens that use a key for another algorithm.
 func confused(t *testing.T, k keys) []attack {
 	der, err := x509.MarshalPKIXPublicKey(&k.rsa.PublicKey)
 	if err != nil {
@@ -185,7 +185,7 @@ func keyIDs(t *testing.T, k keys) []attack {
 	}
 }
 
-// headers bring the forger's own key, or ask for rules that are not known.
+// headers returns tokens that bring the forger's own key or require unknown extensions.
 func headers(t *testing.T, k keys, forger string) []attack {
 	jwk, err := json.Marshal(map[string]string{
 		"kty": "OKP", "crv": "Ed25519", "x": b64(k.otherEd.Public().(ed25519.PublicKey)),
@@ -217,7 +217,7 @@ func headers(t *testing.T, k keys, forger string) []attack {
 	}
 }
 
-// forms are other ways to write a token that is genuine.
+// forms returns other ways to write a valid token.
 func forms(t *testing.T, k keys) []attack {
 	rs := `{"alg":"RS256","kid":"rsa"}`
 	valid := token(t, rs, genuine, "RS256", k.rsa)
@@ -252,9 +252,9 @@ func forms(t *testing.T, k keys) []attack {
 	}
 }
 
-// claims are signed as they should be, and say what is not accepted.
+// claims returns tokens with a valid signature and claims that are not accepted.
 func claims(t *testing.T, k keys) []attack {
-	// with changes the genuine claims: old is a part of them.
+	// with replaces old, which is a part of the valid claims.
 	with := func(old, new string) string {
 		if !strings.Contains(genuine, old) {
 			t.Fatalf("%q is no part of the claims", old)
@@ -307,7 +307,7 @@ func claims(t *testing.T, k keys) []attack {
 	}
 }
 
-// TestIssuersAreBound: a token that names one issuer is not accepted with the key of another.
+// TestIssuersAreBound: a token of one issuer is not accepted with the key of another.
 func TestIssuersAreBound(t *testing.T) {
 	k := testKeys()
 	const a, b = "https://a.test", "https://b.test"
@@ -338,8 +338,7 @@ func TestIssuersAreBound(t *testing.T) {
 	}
 }
 
-// TestRewrittenSignature: whoever has a token that ECDSA has signed can write it in another way, but not under another
-// token id.
+// TestRewrittenSignature: anyone can rewrite a token with an ECDSA signature, but the token id stays the same.
 func TestRewrittenSignature(t *testing.T) {
 	k := testKeys()
 	claims := strings.Replace(genuine, `,"jti":"token-1"`, "", 1)
@@ -356,14 +355,14 @@ func TestRewrittenSignature(t *testing.T) {
 	}
 	two, err := verify(t, v, second)
 	if err != nil {
-		return // the library refuses the other form of a signature: there are no two tokens
+		return // the library refuses the other form of a signature: there is only one token
 	}
 	if first == second || one.TokenID != two.TokenID || len(one.TokenID) != 32 {
 		t.Errorf("token ids: got %q and %q, want one of 32 digits", one.TokenID, two.TokenID)
 	}
 }
 
-// certificate is one that the forger has made for a key of their own.
+// certificate returns one that the forger has made for a key of their own.
 func certificate(t *testing.T, k keys) []byte {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: testNow.AddDate(1, 0, 0)}

@@ -18,7 +18,7 @@ func TestErrorAnswers(t *testing.T) {
 		reason    auth.Reason
 		status    int
 		kind      string
-		challenge string // a part, behind the realm; - for no challenge
+		challenge string // a part of it after the realm; - means no challenge
 		retry     bool
 	}{
 		{auth.ReasonMissing, 401, "invalid_request", "", false},
@@ -65,7 +65,7 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
-// TestChallengeIsQuoted: nothing in a message can break out of the header field, or grow without end.
+// TestChallengeIsQuoted: a message can neither break out of the header field nor be too long.
 func TestChallengeIsQuoted(t *testing.T) {
 	e := &auth.Error{Reason: auth.ReasonExpired, Message: "a\"b\\c\r\nSet-Cookie: x\x00 ü" + strings.Repeat("ü", 1000)}
 	got := e.Challenge()

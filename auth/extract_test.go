@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// request makes one of a target and header lines "Name: value".
+// request makes a request of a target and header lines "Name: value".
 func request(t testing.TB, target string, header ...string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, target, nil)
@@ -130,7 +130,7 @@ func TestExtract(t *testing.T) {
 	}
 }
 
-// TestCredentialIsSilent: printing a credential in any way does not show it.
+// TestCredentialIsSilent: printing a credential in any way does not show the token.
 func TestCredentialIsSilent(t *testing.T) {
 	c := auth.Credential{Token: "very-secret-token", Source: auth.SourceHeader}
 	var log strings.Builder
@@ -219,7 +219,7 @@ func TestStrip(t *testing.T) {
 	}
 }
 
-// FuzzExtract: whatever is extracted is gone after Strip, and what net/http reads of the rest is the same.
+// FuzzExtract: what Extract finds is gone after Strip, and net/http understands the rest as before.
 func FuzzExtract(f *testing.F) {
 	f.Add("a=1&access_token=t", "Bearer x", "chat, bearer.y", "a=b; access_token=z")
 	f.Add("access%5ftoken=t;x&ticket", "bearer", "bearer.a,bearer.b", "access_token=\"a\"")

@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// full is an Identity with everything in it.
+// full returns an Identity with every field set.
 func full() auth.Identity {
 	return auth.Identity{
 		User: "alice", Scopes: []string{"chat:read", "chat:write"},
@@ -21,7 +21,7 @@ func full() auth.Identity {
 	}
 }
 
-// TestIdentityLog: the log gets user, token id, issuer and expiry, and no claim.
+// TestIdentityLog: the log shows user, token id, issuer and expiry, but no claims.
 func TestIdentityLog(t *testing.T) {
 	for _, attr := range []any{full(), func() *auth.Identity { id := full(); return &id }()} {
 		var out bytes.Buffer
@@ -66,7 +66,7 @@ func TestSourceNames(t *testing.T) {
 	}
 }
 
-// TestHashToken: the signature does not count, everything else does.
+// TestHashToken: the signature does not count; everything else does.
 func TestHashToken(t *testing.T) {
 	same := auth.HashToken("a.b.c")
 	for tok, want := range map[string]bool{"a.b.d": true, "a.b.": true, "a.c.c": false, "b.b.c": false, "a.b": true, "a.b.c.d": false, "a": false} {

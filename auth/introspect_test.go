@@ -28,7 +28,7 @@ func introspector(t testing.TB, cfg auth.IntrospectConfig) *auth.Introspector {
 
 const activeAlice = `{"active":true,"sub":"alice","scope":"chat:read","client_id":"app","exp":9999999999}`
 
-// TestIntrospection: the question is that of RFC 7662, and the answer becomes an identity.
+// TestIntrospection: the request is that of RFC 7662, and the answer becomes an Identity.
 func TestIntrospection(t *testing.T) {
 	p := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
@@ -50,7 +50,7 @@ func TestIntrospection(t *testing.T) {
 	if !reflect.DeepEqual(*id, wantID) {
 		t.Errorf("got %+v, want %+v", *id, wantID)
 	}
-	id.Claims["client_id"], id.Scopes[0] = "changed", "changed" // the caller's own
+	id.Claims["client_id"], id.Scopes[0] = "changed", "changed" // Verify returns a copy that the caller may change
 	again, err := verify(t, i, "opaque&token=x")
 	if err != nil || !reflect.DeepEqual(*again, wantID) {
 		t.Errorf("again: got %+v, %v, want %+v", again, err, wantID)
@@ -95,7 +95,7 @@ func TestIntrospectionAnswers(t *testing.T) {
 				cfg.Issuers, cfg.Audiences = []string{testIssuer}, []string{testAudience}
 			}
 			if tt.name == "hanging" {
-				cfg.Timeout = 50 * time.Millisecond // which the server makes sure to reach
+				cfg.Timeout = 50 * time.Millisecond // which the server exceeds
 			}
 			id, err := verify(t, introspector(t, cfg), tok)
 			if got := reason(err); got != tt.want {
@@ -112,8 +112,8 @@ func TestIntrospectionAnswers(t *testing.T) {
 	}
 }
 
-// TestIntrospectionOverTime: answers are kept for some time, good ones longer than bad ones and never beyond the token,
-// and a provider that is down is noticed only behind that.
+// TestIntrospectionOverTime: answers are kept for some time, valid ones longer than refusals and never beyond the
+// token. A provider that is down is noticed only after that.
 func TestIntrospectionOverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := make(map[string]string)
@@ -159,7 +159,7 @@ func TestIntrospectionOverTime(t *testing.T) {
 		fault = nil
 		expect("up again", "good", "", 1)
 
-		for n := range 10 { // made up tokens push out one another
+		for n := range 10 { // made-up tokens displace one another
 			expect("made up", fmt.Sprint("made up ", n), auth.ReasonUnavailable, 1)
 			answers[fmt.Sprint("no ", n)] = `{"active":false}`
 			expect("known to be bad", fmt.Sprint("no ", n), auth.ReasonUnknown, 1)
@@ -181,8 +181,7 @@ func (f formTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 	return trip(func() (string, error) { return f(r.PostForm.Get("token")) }).RoundTrip(r)
 }
 
-// TestIntrospectionStorm: equal tokens are one question, and a client that goes away does not take the answer from the
-// others.
+// TestIntrospectionStorm: equal tokens share a request, and a client that leaves does not cancel it for the others.
 func TestIntrospectionStorm(t *testing.T) {
 	release := make(chan struct{})
 	p := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
@@ -215,7 +214,7 @@ func TestIntrospectionStorm(t *testing.T) {
 	}
 }
 
-// TestIntrospectionOverload: beyond what may wait, clients hear at once that too many do.
+// TestIntrospectionOverload: beyond the limit of waiting tokens, clients are refused at once.
 func TestIntrospectionOverload(t *testing.T) {
 	p := newProvider(t, hangs(t))
 	i := introspector(t, auth.IntrospectConfig{URL: p.URL, Timeout: patience})
@@ -249,7 +248,7 @@ func TestIntrospectionOverload(t *testing.T) {
 	want(t, i, "behind Close", "token", auth.ReasonUnavailable)
 }
 
-// TestCache: a token is verified once, until its time is over, and refusals are not kept.
+// TestCache: a token is verified once until its time is over, and refusals are not kept.
 func TestCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -306,7 +305,7 @@ func TestCache(t *testing.T) {
 	})
 }
 
-// TestCacheTogether: any number of goroutines may use a cache.
+// TestCacheTogether: a Cache is safe for concurrent use.
 func TestCacheTogether(t *testing.T) {
 	v := mustJWT(t, auth.JWTConfig{Keys: auth.Secret([]byte(testSecret)), NoExpiry: true})
 	c := auth.NewCache(v, 4, 0)

@@ -14,10 +14,10 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// josePackage is what most servers in JavaScript sign their tokens with.
+// josePackage is the package that most JavaScript servers sign tokens with.
 const josePackage = "jose@6.1.0"
 
-// TestJose: tokens that npm's jose has signed are accepted, and those that are signed here are accepted there.
+// TestJose: tokens signed by npm's jose are accepted here, and those signed here are accepted there.
 func TestJose(t *testing.T) {
 	node, npm := findTool(t, "node"), findTool(t, "npm")
 	dir := t.TempDir()
@@ -28,7 +28,7 @@ func TestJose(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "jose.mjs"), script, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience) // a package comes over the network
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience) // a package is loaded from the network
 	defer cancel()
 	install := exec.CommandContext(ctx, npm, "install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix", dir, josePackage)
 	if out, err := install.CombinedOutput(); err != nil {
@@ -99,7 +99,7 @@ func TestJose(t *testing.T) {
 	}
 }
 
-// findTool finds a program that the test needs. scripts/test-tools, which `make test` runs, installs them.
+// findTool finds a program that the test needs. scripts/test-tools, which `make test` runs, installs it.
 func findTool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)

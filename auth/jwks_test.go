@@ -18,14 +18,14 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// provider is a server whose behavior the test changes. It counts what it is asked.
+// provider is a server whose behavior the test changes. It counts its requests.
 type provider struct {
 	*httptest.Server
 	handler atomic.Pointer[http.HandlerFunc]
 	asked   atomic.Int64
 }
 
-// newProvider starts one on loopback that begins with h.
+// newProvider starts a provider on loopback with handler h.
 func newProvider(t testing.TB, h http.HandlerFunc) *provider {
 	t.Helper()
 	p := &provider{}
@@ -40,7 +40,7 @@ func newProvider(t testing.TB, h http.HandlerFunc) *provider {
 
 func (p *provider) set(h http.HandlerFunc) { p.handler.Store(&h) }
 
-// await waits until it was asked n times.
+// await waits for the n-th request.
 func (p *provider) await(t testing.TB, n int64) {
 	t.Helper()
 	for end := time.Now().Add(patience); p.asked.Load() < n; <-time.After(time.Millisecond) {
@@ -50,20 +50,20 @@ func (p *provider) await(t testing.TB, n int64) {
 	}
 }
 
-// says answers with a body.
+// says returns a handler that answers with a body.
 func says(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 }
 
-// fails answers with a status.
+// fails returns a handler that answers with a status.
 func fails(status int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 }
 
-// hangs answers when the client has gone, or the test has ended.
+// hangs answers when the client has left or the test has ended.
 func hangs(t testing.TB) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // before it, the server does not notice that the client goes
+		_, _ = io.Copy(io.Discard, r.Body) // until then the server does not notice that the client leaves
 		select {
 		case <-r.Context().Done():
 		case <-t.Context().Done():
@@ -100,7 +100,7 @@ func jwkSet(signers ...signer) string {
 	return `{"keys":[` + strings.Join(list, ",") + `]}`
 }
 
-// follow makes a JWKS and a verifier of its keys.
+// follow returns a JWKS and a verifier that uses its keys.
 func follow(t testing.TB, cfg auth.JWKSConfig) (*auth.JWKS, *auth.JWT) {
 	t.Helper()
 	j, err := auth.NewJWKS(cfg)
@@ -119,7 +119,8 @@ func want(t testing.TB, v auth.Verifier, what, tok string, want auth.Reason) {
 	}
 }
 
-// TestJWKSOfAProvider: keys come at the start, unknown ones are asked for once in a while, however many ask.
+// TestJWKSOfAProvider: keys are fetched at the start. Unknown keys cause a fetch from time to time, however many there
+// are.
 func TestJWKSOfAProvider(t *testing.T) {
 	a, b := newSigner(t, "a"), newSigner(t, "b")
 	p := newProvider(t, says(jwkSet(a)))
@@ -149,7 +150,7 @@ func TestJWKSOfAProvider(t *testing.T) {
 	}
 }
 
-// TestJWKSStorm: many clients at once with a key that is not known yet are one fetch.
+// TestJWKSStorm: many concurrent clients with a new key cause one fetch.
 func TestJWKSStorm(t *testing.T) {
 	a, b := newSigner(t, "a"), newSigner(t, "b")
 	p := newProvider(t, says(jwkSet(a)))
@@ -168,7 +169,7 @@ func TestJWKSStorm(t *testing.T) {
 	for range 100 {
 		wg.Go(func() { want(t, v, "a key that is new", tok, "") })
 	}
-	p.await(t, 2) // the fetch is under way, and waits
+	p.await(t, 2) // the fetch is in progress and waits
 	want(t, v, "a known key meanwhile", a.token(t), "")
 	close(release)
 	wg.Wait()
@@ -178,7 +179,7 @@ func TestJWKSStorm(t *testing.T) {
 	want(t, v, "a key that was taken away", a.token(t), auth.ReasonBadSignature)
 }
 
-// TestJWKSBadAnswers: what a provider says wrong is an error that says where it came from, and tokens cannot be judged.
+// TestJWKSBadAnswers: a bad response is an error that names the provider, and tokens cannot be verified.
 func TestJWKSBadAnswers(t *testing.T) {
 	a := newSigner(t, "a")
 	elsewhere := newProvider(t, says(jwkSet(a)))
@@ -198,7 +199,7 @@ func TestJWKSBadAnswers(t *testing.T) {
 		answer http.HandlerFunc
 		token  string
 		want   auth.Reason
-		err    string // a part of what OnError hears
+		err    string // a part of the error passed to OnError
 	}{
 		{"fine", says(jwkSet(a)), tok, "", ""},
 		{"an error page", says("<html>maintenance</html>"), tok, auth.ReasonUnavailable, "not the JSON"},
@@ -244,7 +245,7 @@ func TestJWKSBadAnswers(t *testing.T) {
 			heard := make(chan error, 100)
 			timeout := patience
 			if strings.Contains(tt.err, "does not") {
-				timeout = 50 * time.Millisecond // which the server makes sure to reach
+				timeout = 50 * time.Millisecond // which the server exceeds
 			}
 			_, v := follow(t, auth.JWKSConfig{URL: p.URL, Timeout: timeout, OnError: func(err error) { heard <- err }})
 			want(t, v, "the token", tt.token, tt.want)
@@ -277,12 +278,12 @@ func (f trip) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
 }
 
-// TestJWKSOverTime: a provider that is down at the start, comes, goes, and comes back with other keys.
+// TestJWKSOverTime: a provider is down at the start, comes up, goes down, and comes back with other keys.
 func TestJWKSOverTime(t *testing.T) {
 	a, b, c := newSigner(t, "a"), newSigner(t, "b"), newSigner(t, "c")
 	down := errors.New("connection refused")
 	synctest.Test(t, func(t *testing.T) {
-		// The goroutine of the JWKS asks for what the test says.
+		// The goroutine of the JWKS calls this.
 		var mu sync.Mutex
 		var body string
 		fault, fetched, failures := down, 0, 0
@@ -344,7 +345,7 @@ func TestJWKSOverTime(t *testing.T) {
 		want(t, v, "rotated: the old key is gone", a.token(t), auth.ReasonBadSignature)
 
 		before, _ := counts()
-		for range 600 { // ten minutes of made up keys
+		for range 600 { // ten minutes of made-up keys
 			want(t, v, "made up", c.token(t), auth.ReasonBadSignature)
 			later(time.Second)
 		}
@@ -354,7 +355,7 @@ func TestJWKSOverTime(t *testing.T) {
 	})
 }
 
-// TestJWKSClose: who waits for keys when it is closed, waits no longer.
+// TestJWKSClose: Close ends the wait for keys.
 func TestJWKSClose(t *testing.T) {
 	p := newProvider(t, hangs(t))
 	j, v := follow(t, auth.JWKSConfig{URL: p.URL, Timeout: patience})
@@ -379,7 +380,7 @@ func TestJWKSClose(t *testing.T) {
 	want(t, v, "behind Close", tok, auth.ReasonUnavailable)
 }
 
-// TestRemoteAddresses: keys and answers come over TLS, or from this machine.
+// TestRemoteAddresses: keys and answers come over TLS or from this machine.
 func TestRemoteAddresses(t *testing.T) {
 	for _, tt := range []struct {
 		url  string
@@ -421,8 +422,8 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
-// TestJWKSReusedID: a provider may give a new key the ID of an old one, of the same kind or of another. A good token makes
-// the keys come; bad ones do not make more than one fetch in MinInterval.
+// TestJWKSReusedID: a provider may reuse the ID of an old key for a new one, of the same type or another. A valid token
+// causes a fetch; invalid ones cause at most one in MinInterval.
 func TestJWKSReusedID(t *testing.T) {
 	old, next, foreign := newSigner(t, "main"), newSigner(t, "main"), newSigner(t, "main")
 	synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/internal/identity"
 )
 
-// TestAlgorithms: each algorithm is accepted with a key that is good for it.
+// TestAlgorithms: each algorithm is accepted with a suitable key.
 func TestAlgorithms(t *testing.T) {
 	k := testKeys()
 	v := k.verifier(t)
@@ -43,7 +43,7 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// TestClaims: what becomes of the claims of a genuine token.
+// TestClaims: the Identity that Verify makes of the claims of a valid token.
 func TestClaims(t *testing.T) {
 	at := func(seconds float64) time.Time { return time.Unix(0, int64(seconds*1e9)).UTC() }
 	for _, tt := range []struct {
@@ -145,7 +145,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestTokenID: the jti is the token's name, unless it cannot be one.
+// TestTokenID: the jti is the token id if it is valid.
 func TestTokenID(t *testing.T) {
 	v := mustJWT(t, auth.JWTConfig{Keys: auth.Secret([]byte(testSecret)), NoExpiry: true})
 	for _, tt := range []struct {
@@ -175,7 +175,7 @@ func TestTokenID(t *testing.T) {
 	}
 }
 
-// TestAlgorithmList: only what is listed is accepted, however good the key.
+// TestAlgorithmList: only listed algorithms are accepted, however suitable the key.
 func TestAlgorithmList(t *testing.T) {
 	k := testKeys()
 	v := mustJWT(t, auth.JWTConfig{Keys: k.set(), Algorithms: []string{"ES256", "HS512"}, Now: func() time.Time { return testNow }})
@@ -191,7 +191,7 @@ func TestAlgorithmList(t *testing.T) {
 	}
 }
 
-// TestNewJWTRefuses: a configuration that could verify nothing, or not safely, is an error at the start.
+// TestNewJWTRefuses: a configuration that could verify nothing, or not safely, is an error of NewJWT.
 func TestNewJWTRefuses(t *testing.T) {
 	k := testKeys()
 	good := auth.Secret([]byte(testSecret))
@@ -219,7 +219,7 @@ func TestNewJWTRefuses(t *testing.T) {
 	}
 }
 
-// FuzzJWT: a token that is not signed is refused by an *Error that does not repeat it, whatever it is.
+// FuzzJWT: any unsigned token is refused by an *Error that does not contain it.
 func FuzzJWT(f *testing.F) {
 	k := testKeys()
 	v := k.verifier(f)
@@ -237,7 +237,7 @@ func FuzzJWT(f *testing.F) {
 	})
 }
 
-// FuzzClaims: whatever a key has signed, the verifier does not panic, and what it accepts survives a move.
+// FuzzClaims: no signed claims make the verifier panic, and an accepted Identity survives a move.
 func FuzzClaims(f *testing.F) {
 	v := mustJWT(f, auth.JWTConfig{Keys: auth.Secret([]byte(testSecret)), Now: func() time.Time { return testNow }})
 	f.Add(genuine)
@@ -254,7 +254,7 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-// TestNoKeys: keys that are not there are an error of NewJWT, however they are wrapped.
+// TestNoKeys: missing keys are an error of NewJWT, however they are wrapped.
 func TestNoKeys(t *testing.T) {
 	good := auth.Secret([]byte(testSecret))
 	for name, keys := range map[string]auth.KeySource{

@@ -22,7 +22,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// block writes a PEM block of what a function of crypto/x509 returned.
+// block returns a PEM block of the result of a function of crypto/x509.
 func block(t testing.TB, kind string) func(der []byte, err error) string {
 	return func(der []byte, err error) string {
 		t.Helper()
@@ -149,7 +149,7 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// FuzzParseKeys: what is no key is an error.
+// FuzzParseKeys: ParseKeys returns usable keys or an error.
 func FuzzParseKeys(f *testing.F) {
 	for _, alg := range []string{"HS256", "ES256", "EdDSA", "RS256"} {
 		private, public := pair(f, alg)
@@ -193,7 +193,7 @@ func TestKeySetFind(t *testing.T) {
 	}
 }
 
-// TestJoinKeys: a source that cannot tell matters only if the others have no key.
+// TestJoinKeys: the error of a source matters only if the others have no key.
 func TestJoinKeys(t *testing.T) {
 	k := testKeys()
 	dead, err := auth.NewJWKS(auth.JWKSConfig{URL: "http://127.0.0.1:1/"})
@@ -226,7 +226,7 @@ func TestKeysAreSilent(t *testing.T) {
 	}
 }
 
-// later lets time pass in a bubble of synctest, and what it brings about happen.
+// later advances the time in a synctest bubble and waits for the effects.
 func later(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -243,7 +243,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// TestKeyFile: a change counts within a second, and what cannot be read changes nothing.
+// TestKeyFile: a change takes effect within a second, and unreadable content changes nothing.
 func TestKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	_, a := pair(t, "EdDSA")
@@ -307,7 +307,7 @@ func TestKeyFile(t *testing.T) {
 	})
 }
 
-// TestSecretFile: a secret is its file without the line end, and the same for whoever signs.
+// TestSecretFile: the secret is the content of the file without the line end, for signing as well.
 func TestSecretFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	write(t, path, "short\n")
@@ -355,7 +355,7 @@ func mustSign(t testing.TB, key auth.SigningKey, claims map[string]any) string {
 	return tok
 }
 
-// TestGenerateKey: what is generated signs, and its public half verifies, and nothing else does.
+// TestGenerateKey: a generated key signs, and only its public half verifies.
 func TestGenerateKey(t *testing.T) {
 	for _, alg := range []string{"HS256", "HS384", "HS512", "RS256", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"} {
 		t.Run(alg, func(t *testing.T) {
@@ -405,7 +405,7 @@ func TestGenerateKey(t *testing.T) {
 	}
 }
 
-// TestPrivatePEM: PEM files sign, whatever their kind.
+// TestPrivatePEM: PEM files of all kinds can sign.
 func TestPrivatePEM(t *testing.T) {
 	k := testKeys()
 	for name, in := range map[string]string{

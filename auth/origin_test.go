@@ -11,7 +11,7 @@ import (
 func TestParseOrigins(t *testing.T) {
 	for _, tt := range []struct {
 		in   string
-		want string // empty: refused
+		want string // empty means refused
 	}{
 		{"https://app.example.com", "https://app.example.com"},
 		{" HTTPS://App.Example.com:443/ ", "https://app.example.com"},
@@ -57,7 +57,7 @@ func TestOrigins(t *testing.T) {
 	for _, tt := range []struct {
 		name            string
 		host            string
-		origin          []string // nil: no header
+		origin          []string // nil means no header
 		tls             bool
 		list            []string
 		allows, matches bool

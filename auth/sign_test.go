@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestThumbprint: the example of RFC 8037 appendix A.3.
+// TestThumbprint uses the example of RFC 8037 appendix A.3.
 func TestThumbprint(t *testing.T) {
 	public, err := base64.RawURLEncoding.DecodeString("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// patience bounds every wait. Reaching it is a failure; nothing depends on being faster.
+// patience is the limit of every wait. Reaching it is a failure; no test depends on being faster.
 const patience = 30 * time.Second
 
 const (
@@ -29,10 +29,10 @@ const (
 	testSecret   = "correct horse battery staple and much more, for HS512 as well..."
 )
 
-// testNow is when the tests of claims happen.
+// testNow is the current time in the tests of claims.
 var testNow = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// keys are made once: RSA takes a while.
+// keys are generated once, because RSA takes a while.
 type keys struct {
 	rsa, otherRSA *rsa.PrivateKey
 	ec, ec384     *ecdsa.PrivateKey
@@ -65,7 +65,7 @@ var testKeys = sync.OnceValue(func() keys {
 	return k
 })
 
-// set are the public halves under their names.
+// set returns the public halves with their IDs.
 func (k keys) set() auth.KeySet {
 	return auth.KeySet{
 		{ID: "rsa", Public: &k.rsa.PublicKey},
@@ -78,7 +78,7 @@ func (k keys) set() auth.KeySet {
 	}
 }
 
-// verifier accepts tokens of the test's issuer and audience.
+// verifier returns a JWT for the test's issuer and audience.
 func (k keys) verifier(t testing.TB) *auth.JWT {
 	t.Helper()
 	return mustJWT(t, auth.JWTConfig{
@@ -96,13 +96,13 @@ func mustJWT(t testing.TB, cfg auth.JWTConfig) *auth.JWT {
 	return v
 }
 
-// genuine are the claims of a token that is accepted, as JSON.
+// genuine has the claims of an accepted token, as JSON.
 const genuine = `{"iss":"https://issuer.test","sub":"alice","aud":"expedite","exp":1780315260,"jti":"token-1"}`
 
-// b64 is how a part of a token is written.
+// b64 encodes a part of a token.
 func b64[T ~string | ~[]byte](s T) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// token signs a header and claims that are written as they are given.
+// token signs a header and claims exactly as given.
 func token(t testing.TB, header, claims, alg string, key any) string {
 	t.Helper()
 	signed := b64(header) + "." + b64(claims)
@@ -118,7 +118,7 @@ func signature(t testing.TB, signed, alg string, key any) []byte {
 	return sig
 }
 
-// signHS makes a token of claims with the test's secret and no kid.
+// signHS returns a token with the given claims, signed with the test's secret, without a kid.
 func signHS(t testing.TB, claims map[string]any) string {
 	t.Helper()
 	b, err := json.Marshal(claims)
@@ -128,7 +128,7 @@ func signHS(t testing.TB, claims map[string]any) string {
 	return token(t, `{"alg":"HS256"}`, string(b), "HS256", []byte(testSecret))
 }
 
-// reason is that of an error, empty for none.
+// reason returns the Reason of an error, or "".
 func reason(err error) auth.Reason {
 	if err == nil {
 		return ""
@@ -139,7 +139,7 @@ func reason(err error) auth.Reason {
 	return auth.Reason("no *auth.Error: " + err.Error())
 }
 
-// wantSilent checks that nothing of a token is in what an error says.
+// wantSilent checks that an error contains no part of a token.
 func wantSilent(t *testing.T, err error, token string) {
 	t.Helper()
 	e := auth.AsError(err)
@@ -157,7 +157,7 @@ func wantSilent(t *testing.T, err error, token string) {
 	}
 }
 
-// verify asks v within patience.
+// verify calls v within patience.
 func verify(t testing.TB, v auth.Verifier, token string) (*auth.Identity, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

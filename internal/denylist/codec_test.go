@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestCodec: what is written is read, one behind the other, and what is cut off is an error.
+// TestCodec: Parse reads what Append wrote, entry by entry, and refuses what is cut off.
 func TestCodec(t *testing.T) {
 	list := []Entry{
 		{User, "alice", time.Unix(1_800_000_000, 0)},
@@ -37,7 +37,7 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// FuzzParse: no bytes make it panic, and what it reads is written the same.
+// FuzzParse: no input causes a panic, and what Parse reads is encoded in the same way.
 func FuzzParse(f *testing.F) {
 	f.Add(Append(nil, Entry{User, "alice", time.Unix(1_800_000_000, 0)}))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})

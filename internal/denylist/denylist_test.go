@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestList: what is on the list is denied until its time is over, and nothing else is.
+// TestList: what is on the list is denied until it expires, and nothing else is.
 func TestList(t *testing.T) {
 	start := time.Unix(1_000_000, 0)
 	var l List
@@ -16,7 +16,7 @@ func TestList(t *testing.T) {
 		{Token, "t-1", start.Add(time.Hour)},
 		{Session, "s-1", start.Add(time.Hour)},
 		{User, "over", start.Add(-time.Second)},
-		{Token, "t-1", start.Add(time.Second)}, // a shorter time does not shorten
+		{Token, "t-1", start.Add(time.Second)}, // an earlier expiry does not shorten an entry
 	} {
 		if err := l.Add(d, start); err != nil {
 			t.Fatal(err)
@@ -52,7 +52,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestListLimit: a full list refuses, counts, and takes again what finds room by time.
+// TestListLimit: a full list refuses and counts, and accepts again when entries have expired.
 func TestListLimit(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	l := List{Max: 2}

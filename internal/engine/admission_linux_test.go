@@ -13,8 +13,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// TestMaxPerAddressMoves: connections that come from another worker count there and are not refused, and those that have
-// left do not count any more.
+// TestMaxPerAddressMoves: connections that arrive from another worker are counted there and not refused; those that
+// have left no longer count.
 func TestMaxPerAddressMoves(t *testing.T) {
 	var ids atomic.Uint64
 	cfg := Config{NewID: func() uint64 { return ids.Add(1) }, MaxPerAddress: 2}
@@ -38,7 +38,7 @@ func TestMaxPerAddressMoves(t *testing.T) {
 	p.here.dial(t, "/")
 }
 
-// TestSilentSocketsMove: sockets that have come from another worker give way as others do.
+// TestSilentSocketsMove: sockets that arrived from another worker are closed to make room like any others.
 func TestSilentSocketsMove(t *testing.T) {
 	var ids atomic.Uint64
 	cfg := Config{NewID: func() uint64 { return ids.Add(1) }, MaxHandshakes: 4, HandshakeTimeout: patience}
@@ -56,7 +56,7 @@ func TestSilentSocketsMove(t *testing.T) {
 	}
 }
 
-// TestResetSocketsAreNoNews: sockets whose clients have reset them before they reach the engine write no lines.
+// TestResetSocketsAreNoNews: sockets that their clients have reset before they reach the engine are not logged.
 func TestResetSocketsAreNoNews(t *testing.T) {
 	f := start(t, Config{}, map[string]*Route{"/": {Handler: echo}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,7 +85,7 @@ func TestResetSocketsAreNoNews(t *testing.T) {
 		}
 		_ = client.(*net.TCPConn).SetLinger(0)
 		_ = client.Close()
-		_, _ = server.Read(make([]byte, 1)) // until the reset is here
+		_, _ = server.Read(make([]byte, 1)) // until the reset has arrived
 		_, _ = file.Close(), server.Close()
 	}
 	if !f.AddFDs(fds) {

@@ -15,8 +15,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// TestSocketsGiveWay: when as many sockets are before their handshake as may be, a new client is served all the same,
-// and it is the oldest of the others that is closed.
+// TestSocketsGiveWay: with the maximum number of sockets in their handshake, a new client is still served, and the
+// oldest of the others is closed.
 func TestSocketsGiveWay(t *testing.T) {
 	const slots = 8
 	for name, tt := range map[string]struct{ sends, limit string }{
@@ -50,7 +50,7 @@ func TestSocketsGiveWay(t *testing.T) {
 				if got := f.Stats(); got.Limits[tt.limit] != 1 || got.Handshaking != slots-1 {
 					t.Errorf("limits %v with %d left, want one of %s and %d", got.Limits, got.Handshaking, tt.limit, slots-1)
 				}
-				for range 10 * slots { // a flood of them keeps nobody out
+				for range 10 * slots { // a flood of sockets keeps nobody out
 					f.connect(t, tt.sends)
 				}
 				f.dial(t, "/")
@@ -59,7 +59,7 @@ func TestSocketsGiveWay(t *testing.T) {
 	}
 }
 
-// TestSilentBeforeOthers: a socket that has said nothing gives way before one that has.
+// TestSilentBeforeOthers: a socket that has sent nothing is closed before one that has.
 func TestSilentBeforeOthers(t *testing.T) {
 	f := start(t, Config{MaxHandshakes: 2, HandshakeTimeout: patience}, map[string]*Route{"/": {Handler: echo}})
 	head := fmt.Sprintf(request, "/")
@@ -73,7 +73,7 @@ func TestSilentBeforeOthers(t *testing.T) {
 	begun.wantStatus(http.StatusSwitchingProtocols)
 }
 
-// TestAuthorizingLeavesRoom: handshakes that Authorize thinks about do not take all slots.
+// TestAuthorizingLeavesRoom: handshakes in Authorize do not use up all slots.
 func TestAuthorizingLeavesRoom(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -90,7 +90,7 @@ func TestAuthorizingLeavesRoom(t *testing.T) {
 	_ = (<-served).Close()
 }
 
-// TestSocketQueue: the queue keeps its order, and its length does not grow with what has gone on.
+// TestSocketQueue: the queue keeps its order, and does not grow with sockets that have left the state.
 func TestSocketQueue(t *testing.T) {
 	e, err := New(Config{})
 	if err != nil {
@@ -108,7 +108,7 @@ func TestSocketQueue(t *testing.T) {
 		if len(e.conns) <= int(c.key.Index) {
 			e.conns = append(e.conns, nil)
 		}
-		e.conns[c.key.Index] = c // in the place of an earlier one
+		e.conns[c.key.Index] = c // in the slot of an earlier one
 		q.push(c.key, e.isSilent)
 	}
 	if cap(q.keys) > 64 {
@@ -166,7 +166,7 @@ func TestMaxPerAddress(t *testing.T) {
 		f.dial(t, "/")
 		full()
 		_ = web.Close()
-		_ = web.Close() // once more does not count
+		_ = web.Close() // a second Close does not count
 		f.dial(t, "/")
 		full()
 		_ = silent.conn.Close()
@@ -206,7 +206,7 @@ func TestMaxHTTPConnections(t *testing.T) {
 	}
 }
 
-// TestResponseTimeout: a client that does not read its response is cut off.
+// TestResponseTimeout: a client that does not read its response is disconnected.
 func TestResponseTimeout(t *testing.T) {
 	served := make(chan net.Conn, 1)
 	f := start(t, Config{ResponseTimeout: 50 * time.Millisecond, HTTP: func(c *Requests) { served <- c }}, nil)
@@ -219,7 +219,7 @@ func TestResponseTimeout(t *testing.T) {
 	}
 }
 
-// slowConn takes a few bytes at a time, and then says that the deadline has passed.
+// slowConn takes a few bytes at a time and then returns a deadline error.
 type slowConn struct {
 	net.Conn
 	got   bytes.Buffer
@@ -237,7 +237,7 @@ func (s *slowConn) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// TestSlowReaderIsNotCutOff: a client that reads at all gets its whole response, unless a deadline was set for that.
+// TestSlowReaderIsNotCutOff: a client that reads slowly gets its whole response, unless a handler has set a deadline.
 func TestSlowReaderIsNotCutOff(t *testing.T) {
 	e := &Engine{cfg: Config{}.withDefaults()}
 	b := bytes.Repeat([]byte("0123456789"), 20_000)
@@ -261,7 +261,8 @@ func TestSlowReaderIsNotCutOff(t *testing.T) {
 	}
 }
 
-// TestPanicsAreSampled: what a client can make the application log is bounded, and counted in any case.
+// TestPanicsAreSampled: log lines that clients can cause through the application are limited, but every panic is
+// counted.
 func TestPanicsAreSampled(t *testing.T) {
 	f := start(t, Config{MayLogFault: func() bool { return false }}, map[string]*Route{
 		"/": {Handler: funcs{message: func(*Conn, ws.Opcode, []byte) { panic("oh no") }}},

@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// depart lets a connection whose callback waits for release leave, and waits for that.
+// depart moves away a connection whose callback waits for release, and waits for that.
 func (p *pair) depart(release chan struct{}) {
 	p.t.Helper()
 	moved := make(chan struct{})
@@ -26,8 +26,8 @@ func (p *pair) depart(release chan struct{}) {
 	<-moved
 }
 
-// TestEndMoves: a client that has ended its side moves to another worker while its messages still wait: they are
-// answered there, and then its end is.
+// TestEndMoves: a client that has ended its side moves to another worker while its messages wait. There the messages
+// are answered first, and then the end.
 func TestEndMoves(t *testing.T) {
 	const count = 50
 	for name, end := range peerEnds {
@@ -74,7 +74,7 @@ func TestEndMoves(t *testing.T) {
 	}
 }
 
-// TestOwnCloseMoves: what was dropped because the server has closed is dropped in the next worker, too.
+// TestOwnCloseMoves: what was dropped because the server has closed stays dropped in the next worker.
 func TestOwnCloseMoves(t *testing.T) {
 	r, entered, release := newCallLog(), make(chan struct{}), make(chan struct{})
 	p := startPair(t, func() map[string]*Route {
@@ -101,8 +101,8 @@ func TestOwnCloseMoves(t *testing.T) {
 	r.want(t, "0", "close 4000")
 }
 
-// TestGoexitMoves: Suspend and Resume that end their goroutine are treated as ones that fail, and the connections
-// beside them move.
+// TestGoexitMoves: calls of Suspend and Resume that end their goroutine count as failed, and other connections still
+// move.
 func TestGoexitMoves(t *testing.T) {
 	for mode, inline := range modes {
 		for _, where := range []string{"suspend", "resume"} {

@@ -34,7 +34,7 @@ func (r *callLog) close(_ *Conn, code ws.CloseCode, _ string) {
 	close(r.closed)
 }
 
-// want waits for Close and compares.
+// want waits for Close and compares the calls.
 func (r *callLog) want(t *testing.T, calls ...string) {
 	t.Helper()
 	select {
@@ -49,7 +49,7 @@ func (r *callLog) want(t *testing.T, calls ...string) {
 	}
 }
 
-// numbered is count messages in one piece.
+// numbered returns the messages "0" to count-1 as one stream.
 func numbered(count int) (stream []byte) {
 	for i := range count {
 		stream = ws.AppendMaskedFrame(stream, ws.OpText, 7, fmt.Append(nil, i))
@@ -57,7 +57,7 @@ func numbered(count int) (stream []byte) {
 	return stream
 }
 
-// goodbye is a close frame of the client.
+// goodbye returns a close frame of the client.
 func goodbye(t *testing.T) []byte {
 	t.Helper()
 	b, err := ws.AppendMaskedClose(nil, 3, ws.CloseNormal, "bye")
@@ -67,10 +67,10 @@ func goodbye(t *testing.T) []byte {
 	return b
 }
 
-// soon is a fixture for callbacks, which begin to run after it was set.
+// soon is a fixture that is set after callbacks may already refer to it.
 type soon struct{ atomic.Pointer[fixture] }
 
-// hasRead waits until the loop has handled bytes beyond the handshake.
+// hasRead waits until the loop has read n bytes after the handshake.
 func (s *soon) hasRead(n int) {
 	for s.Load() == nil {
 		runtime.Gosched()
@@ -84,11 +84,11 @@ func (s *soon) hasRead(n int) {
 
 type closeWriter interface{ CloseWrite() error }
 
-// peerEnds are the ways in which a client ends its side after its messages.
+// peerEnds lists the ways in which a client can end its side after its messages.
 var peerEnds = map[string]struct {
 	bytes func(t *testing.T) []byte
 	fin   bool
-	code  ws.CloseCode // of Close
+	code  ws.CloseCode // passed to Close
 }{
 	"close frame":         {goodbye, false, ws.CloseNormal},
 	"close frame and FIN": {goodbye, true, ws.CloseNormal},
@@ -98,7 +98,7 @@ var peerEnds = map[string]struct {
 	},
 }
 
-// TestMessagesBeforeTheEnd: what a client sent before it ended its side is handled and answered before the end is.
+// TestMessagesBeforeTheEnd: what a client sent before it ended its side is handled and answered before the end.
 func TestMessagesBeforeTheEnd(t *testing.T) {
 	const count = 50
 	for name, end := range peerEnds {
@@ -147,8 +147,8 @@ func TestMessagesBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// TestCallbackLongerThanTheCloseTimeout: a callback that takes long does not hold up the answer to a close frame for
-// longer than the close timeout. What waits behind it is still delivered.
+// TestCallbackLongerThanTheCloseTimeout: a long callback delays the answer to a close frame by at most the close
+// timeout. What waits behind it is still delivered.
 func TestCallbackLongerThanTheCloseTimeout(t *testing.T) {
 	r, leave := newCallLog(), make(chan struct{})
 	f := start(t, Config{}, map[string]*Route{"/": {CloseTimeout: 30 * time.Millisecond, Handler: funcs{
@@ -221,7 +221,7 @@ func TestNoMessageAfterOwnClose(t *testing.T) {
 	}
 }
 
-// TestEachQueuedIsFollowedByDrain: a producer that stops at its first Queued is called, however little waits.
+// TestEachQueuedIsFollowedByDrain: a producer that stops at its first Queued gets a Drain, however little waits.
 func TestEachQueuedIsFollowedByDrain(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		drained := make(chan struct{}, 1)
@@ -238,8 +238,8 @@ func TestEachQueuedIsFollowedByDrain(t *testing.T) {
 	})
 }
 
-// TestGoexit: a callback that ends its goroutine, as FailNow of package testing does, is treated as one that panics. The
-// event loop, and what others had sent at the same time, is not lost.
+// TestGoexit: a callback that ends its goroutine, as FailNow of package testing does, counts as one that panics. The
+// event loop survives, and so does what others have sent in the same turn.
 func TestGoexit(t *testing.T) {
 	for mode, inline := range modes {
 		for _, where := range []string{"open", "message", "close", "authorize", "blocking authorize"} {
@@ -265,7 +265,7 @@ func TestGoexit(t *testing.T) {
 					good[i], spoiled[i] = f.dial(t, "/"), f.connect(t, "")
 				}
 				hold := make(chan struct{})
-				f.Post(func() { <-hold }) // so that all comes in one turn
+				f.Post(func() { <-hold }) // so that everything arrives in one turn
 				for i := range count {
 					spoiled[i].write([]byte(fmt.Sprintf(request, "/bad") + string(numbered(2)) + string(goodbye(t))))
 					good[i].send(ws.OpText, []byte("still there?"))

@@ -10,8 +10,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// TestExpiryByTheWallClock: a token that has expired while the machine slept is at its end, though the loop's clock stood
-// still; one whose time is not over stays; and a client that comes before the sleep was noticed has its whole time.
+// TestExpiryByTheWallClock: a token that expired while the machine slept ends its connection, although the loop's clock
+// stood still. Other tokens keep their remaining time, also that of a client that arrives before the sleep was noticed.
 func TestExpiryByTheWallClock(t *testing.T) {
 	var slept atomic.Int64
 	wall := func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }

@@ -13,10 +13,10 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// modes are the two ways of dispatch.
+// modes are the two ways to dispatch callbacks.
 var modes = map[string]bool{"inline": true, "goroutine": false}
 
-// TestEcho: messages of all lengths come back whole and in order, on each transport and by each dispatch.
+// TestEcho: messages of all lengths come back complete and in order, on each transport and with each dispatch.
 func TestEcho(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		for mode, inline := range modes {
@@ -39,7 +39,7 @@ func TestEcho(t *testing.T) {
 	})
 }
 
-// TestCuts: a conversation that arrives byte by byte is the same conversation.
+// TestCuts: a conversation that arrives byte by byte has the same result.
 func TestCuts(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		f := start(t, portable(pump), map[string]*Route{"/": {Handler: echo, Inline: true}})
@@ -84,7 +84,7 @@ func TestOneWritePerTurn(t *testing.T) {
 	}
 }
 
-// TestCallbacks: Open first, messages in order, Close last and once, never two at a time.
+// TestCallbacks: Open comes first, messages in order, Close last and once; two callbacks never overlap.
 func TestCallbacks(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		for mode, inline := range modes {
@@ -134,7 +134,7 @@ func TestCallbacks(t *testing.T) {
 	})
 }
 
-// TestBlockingCallback: a callback that blocks holds up its own connection only, and its peer feels it in the end.
+// TestBlockingCallback: a blocking callback delays only its own connection, and its peer notices back-pressure.
 func TestBlockingCallback(t *testing.T) {
 	release := make(chan struct{})
 	f := start(t, Config{}, map[string]*Route{
@@ -164,7 +164,7 @@ func TestBlockingCallback(t *testing.T) {
 	}
 }
 
-// TestPanic: a callback that panics closes its connection with 1011, and nothing else happens.
+// TestPanic: a callback that panics closes its connection with 1011 and has no other effect.
 func TestPanic(t *testing.T) {
 	for mode, inline := range modes {
 		t.Run(mode, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestSendFromAnywhere: many goroutines send to one connection; each one's messages stay in order.
+// TestSendFromAnywhere: when many goroutines send to one connection, the messages of each stay in order.
 func TestSendFromAnywhere(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		opened := make(chan *Conn, 1)
@@ -212,7 +212,7 @@ func TestSendFromAnywhere(t *testing.T) {
 	})
 }
 
-// TestIdle: a silent peer is pinged, and given up when it does not answer.
+// TestIdle: a silent peer is pinged, and disconnected if it does not answer.
 func TestIdle(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		f := start(t, portable(pump), map[string]*Route{"/": {
@@ -235,7 +235,7 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestStop: the engine's end cuts connections, and tells each of its Close.
+// TestStop: Stop closes the connections and calls Close for each.
 func TestStop(t *testing.T) {
 	var closed atomic.Int32
 	f := start(t, Config{}, map[string]*Route{"/": {Handler: funcs{

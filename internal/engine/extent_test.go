@@ -58,7 +58,7 @@ func TestExtent(t *testing.T) {
 	}
 }
 
-// takeAll gives x bytes in pieces, as far as it takes them.
+// takeAll passes b to x in pieces of step bytes and returns where the request ends.
 func takeAll(x *extent, b []byte, step int) (end int, err error) {
 	for end < len(b) && !x.over() {
 		piece := b[end:min(end+step, len(b))]
@@ -73,7 +73,7 @@ func takeAll(x *extent, b []byte, step int) (end int, err error) {
 	return end, nil
 }
 
-// FuzzExtent holds that bodies in chunks end where net/http ends them, however they are cut.
+// FuzzExtent verifies that chunked bodies end where net/http ends them, however they are cut.
 func FuzzExtent(f *testing.F) {
 	f.Add([]byte("5;x\r\nhello\r\n0\r\nA: b\r\n\r\nGET"), 3)
 	f.Add([]byte("0\r\n\r\n"), 1)

@@ -7,8 +7,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// gapRoutes are endpoints whose connections subscribe to the topic that their path names, or to none. A message waits
-// for release; a gap is told to the client.
+// gapRoutes returns endpoints whose connections subscribe to the topic that their path names, or to none. A message
+// blocks until release; a gap is reported to the client.
 func gapRoutes(release <-chan struct{}) map[string]*Route {
 	routes := make(map[string]*Route)
 	handler := func(topic string) funcs {
@@ -48,7 +48,7 @@ func (p *peer) wantTexts(texts ...string) {
 	}
 }
 
-// publish publishes the numbers from and to, and those between, to a topic.
+// publish publishes all numbers of the range from to to (inclusive) on a topic.
 func (f *fixture) publish(t *testing.T, topic string, from, to uint64) {
 	t.Helper()
 	on(t, f, func() {
@@ -58,15 +58,15 @@ func (f *fixture) publish(t *testing.T, topic string, from, to uint64) {
 	})
 }
 
-// TestGap: the subscribers of a topic that has missed something are told, between what came before and what came after,
-// even if their callback takes its time; those whose handler has no Gap are closed; nobody else notices.
+// TestGap: the subscribers of a topic with missing publications are informed, after what came before and before what
+// came after, even if a callback takes long. Those whose handler has no Gap are closed. Nobody else notices.
 func TestGap(t *testing.T) {
 	release := make(chan struct{})
 	f := start(t, Config{}, gapRoutes(release))
 	told, other, nopHandler, otherDeaf := hears(t, f, "/told/a"), hears(t, f, "/told/b"), hears(t, f, "/nopHandler/a"), hears(t, f, "/nopHandler/b")
 	f.publish(t, "a", 1, 1)
 	on(t, f, func() { f.Engine.Gap(3, "a", 2) })
-	f.publish(t, "a", 4, 5) // the callback waits still
+	f.publish(t, "a", 4, 5) // the callback still waits
 	f.publish(t, "b", 6, 6)
 	told.wantTexts("1")
 	other.wantTexts("6")
@@ -87,7 +87,7 @@ func TestGap(t *testing.T) {
 	}
 }
 
-// TestGapOfAnyTopic: if the topics are not known, all that have subscriptions are told.
+// TestGapOfAnyTopic: if the topics are unknown, all connections with subscriptions are informed.
 func TestGapOfAnyTopic(t *testing.T) {
 	release := make(chan struct{})
 	close(release)
@@ -97,14 +97,14 @@ func TestGapOfAnyTopic(t *testing.T) {
 	a.wantTexts("gap  0")
 	b.wantTexts("gap  0")
 	for _, p := range []*peer{none, nopHandler} {
-		p.send(ws.OpPing, nil) // nothing comes before the answer
+		p.send(ws.OpPing, nil) // nothing arrives before the answer
 		if ev, err := p.next(); err != nil || ev.Kind != ws.KindPong {
 			t.Errorf("without subscriptions: got %+v, %v", ev, err)
 		}
 	}
 }
 
-// TestGapBehindGap: what waits behind a Gap that does not return is bounded by the policy of the route.
+// TestGapBehindGap: the policy of the route bounds what waits behind a Gap that does not return.
 func TestGapBehindGap(t *testing.T) {
 	release := make(chan struct{})
 	routes := gapRoutes(release)
@@ -123,8 +123,8 @@ func TestGapBehindGap(t *testing.T) {
 	}
 }
 
-// TestGapWhileMoving: a gap of the worker that takes a connection over is told to it if it has missed something there,
-// and a gap that waits for a callback moves along, with what waits behind it.
+// TestGapWhileMoving: a connection that moves is informed of a gap in its new worker if it has missed something because
+// of it. A gap that waits for a callback moves with the connection, and so does what waits behind it.
 func TestGapWhileMoving(t *testing.T) {
 	release := make(chan struct{})
 	p := startPair(t, func() map[string]*Route { return gapRoutes(release) })
@@ -147,7 +147,7 @@ func TestGapWhileMoving(t *testing.T) {
 	release <- struct{}{}
 	c.wantTexts("gap a 2", "4")
 
-	// A callback runs; behind it wait a gap, and a publication.
+	// A callback runs, and a gap and a publication wait behind it.
 	c.send(ws.OpText, []byte("wait"))
 	until(t, "the callback runs", func() bool { return p.here.Stats().TextIn == 1 })
 	on(t, p.there, func() { p.there.Engine.Gap(4, "", 0) })
@@ -155,7 +155,7 @@ func TestGapWhileMoving(t *testing.T) {
 	ready := make(chan struct{}, 8)
 	on(t, p.here, func() {
 		p.here.Depart(-1, func() { ready <- struct{}{} })
-		b, _ = p.here.Freeze(64) // asks it to pause
+		b, _ = p.here.Freeze(64) // asks the connection to pause
 		p.here.Engine.Gap(5, "a", 1)
 		p.here.Engine.Publish(6, "a", ws.OpText, []byte("6"))
 	})
@@ -176,7 +176,7 @@ func TestGapWhileMoving(t *testing.T) {
 	}
 }
 
-// TestGapOfReplay: a connection that comes back after more was published than is kept is told of a gap.
+// TestGapOfReplay: a connection gets a gap if more was published during its move than the history keeps.
 func TestGapOfReplay(t *testing.T) {
 	release := make(chan struct{})
 	close(release)

@@ -16,7 +16,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// wantStatus reads an answer and compares its status.
+// wantStatus reads a response and compares its status.
 func (p *peer) wantStatus(want int) {
 	p.t.Helper()
 	head := p.head()
@@ -25,7 +25,7 @@ func (p *peer) wantStatus(want int) {
 	}
 }
 
-// TestHeadLimits: a head that is too long or too slow is refused, and a socket that never speaks is closed.
+// TestHeadLimits: a head that is too long or too slow is refused, and a socket that sends nothing is closed.
 func TestHeadLimits(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		cfg := portable(pump)
@@ -41,7 +41,7 @@ func TestHeadLimits(t *testing.T) {
 	})
 }
 
-// TestMaxConnections: one connection too many gets 503, and there is room again when another has left.
+// TestMaxConnections: one connection too many gets 503, and there is room again when another has ended.
 func TestMaxConnections(t *testing.T) {
 	f := start(t, Config{MaxConnections: 1}, map[string]*Route{"/": {Handler: echo}})
 	p := f.dial(t, "/")
@@ -51,7 +51,7 @@ func TestMaxConnections(t *testing.T) {
 	f.dial(t, "/")
 }
 
-// TestMessageLimits: a message that is too long, or in too many pieces, closes its connection and is counted.
+// TestMessageLimits: a message that is too long or in too many pieces closes its connection and is counted.
 func TestMessageLimits(t *testing.T) {
 	f := start(t, Config{}, map[string]*Route{"/": {
 		Handler: echo, Reader: ws.ReaderConfig{MaxMessage: 100, MaxFragments: 3},
@@ -70,11 +70,10 @@ func TestMessageLimits(t *testing.T) {
 	}
 }
 
-// TestMaxHandshakes: sockets that do not get on with their handshake cannot fill the memory; the one too many is
-// closed.
+// TestMaxHandshakes: sockets that do not complete their handshake cannot fill the memory: one too many is closed.
 func TestMaxHandshakes(t *testing.T) {
 	f := start(t, Config{MaxHandshakes: 3}, map[string]*Route{"/": {Handler: echo}})
-	f.dial(t, "/") // is through, and counts no more
+	f.dial(t, "/") // past the handshake, so it no longer counts
 	slow := make([]*peer, 3)
 	for i := range slow {
 		slow[i] = f.connect(t, "GET / HT")
@@ -89,7 +88,7 @@ func TestMaxHandshakes(t *testing.T) {
 	f.dial(t, "/")
 }
 
-// TestAuthorize: the application's word decides, whether it blocks or not, and its panic is a refusal.
+// TestAuthorize: the application decides, whether Authorize blocks or not, and its panic is a refusal.
 func TestAuthorize(t *testing.T) {
 	release := make(chan struct{})
 	decide := func(_ context.Context, u *Upgrade) error {
@@ -116,7 +115,7 @@ func TestAuthorize(t *testing.T) {
 		}
 		f.dial(t, path+"?alice").want(ws.OpText, []byte("alice"))
 	}
-	// What the client sends before the decision waits for it; a client that leaves leaves nothing behind.
+	// What the client sends before the decision waits for it. A client that leaves leaves nothing behind.
 	early := f.connect(t, fmt.Sprintf(request, "/?wait")+string(ws.AppendMaskedFrame(nil, ws.OpText, 1, []byte("early"))))
 	f.connect(t, fmt.Sprintf(request, "/?wait")).conn.Close()
 	close(release)
@@ -128,7 +127,7 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
-// conns is a listener for connections that come from somewhere else.
+// conns is a listener for connections from elsewhere.
 type conns chan net.Conn
 
 func (c conns) Accept() (net.Conn, error) {
@@ -141,9 +140,9 @@ func (c conns) Accept() (net.Conn, error) {
 func (c conns) Close() error { return nil }
 func (conns) Addr() net.Addr { return &net.TCPAddr{} }
 
-// TestHandOff: a request that is no upgrade goes to net/http with all its bytes, and the connection comes back for the
-// next request, be it an upgrade or not.
-func TestHandOff(t *testing.T) {
+// TestHTTPFallback: a request that is not an upgrade goes to net/http with all its bytes. The connection returns for
+// the next request, whether that is an upgrade or not.
+func TestHTTPFallback(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		handed := make(conns, 10)
 		cfg := portable(pump)
@@ -182,8 +181,8 @@ func TestHandOff(t *testing.T) {
 	})
 }
 
-// TestOpening: what is wanted of a connection whose client is still being authorized happens when it opens: messages
-// in their order, and the first end.
+// TestOpening: what was requested for a connection in Authorize happens when it opens: messages in order, and the first
+// Close.
 func TestOpening(t *testing.T) {
 	coming, let := make(chan uint64), make(chan struct{})
 	decide := func(_ context.Context, u *Upgrade) error {
@@ -213,7 +212,7 @@ func TestOpening(t *testing.T) {
 	opening(id+1, nil)
 	opening(id, func(u *Upgrade) {
 		u.Send(ws.OpText, []byte("one"))
-		u.Send(ws.OpText, make([]byte, maxHeld)) // too much
+		u.Send(ws.OpText, make([]byte, maxHeld)) // too large
 		u.Send(ws.OpText, []byte("two"))
 	})
 	let <- struct{}{}
@@ -242,7 +241,7 @@ func TestOpening(t *testing.T) {
 	}
 }
 
-// serveHTTP runs net/http as the root package does, until the test ends.
+// serveHTTP runs net/http until the test ends, as the root package does.
 func serveHTTP(t *testing.T, handed conns, h http.Handler) {
 	web := &http.Server{Handler: h, ConnState: func(c net.Conn, state http.ConnState) {
 		switch state {

@@ -18,12 +18,12 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
+// patience is the limit of every wait in these tests. Reaching it is a failure; no test depends on being faster.
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// transports are the two kinds of sockets that the engine stands on. Every scenario runs on both.
+// transports are the two kinds of sockets. Every scenario runs on both.
 var transports = []struct {
 	name     string
 	portable bool
@@ -92,7 +92,7 @@ func (f funcs) Resume(c *Conn, state []byte) error {
 
 var echo = funcs{message: func(c *Conn, op ws.Opcode, p []byte) { c.Send(op, p) }}
 
-// fixture is an engine that serves on a loopback port.
+// fixture is an engine that listens on a loopback port.
 type fixture struct {
 	*Engine
 	addr string
@@ -146,7 +146,7 @@ func start(t *testing.T, cfg Config, routes map[string]*Route) *fixture {
 
 func portable(on bool) Config { return Config{Reactor: reactor.Options{Portable: on}} }
 
-// until waits until ok says yes, asking again and again.
+// until polls ok until it returns true.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
@@ -161,7 +161,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// peer is a client that speaks with the protocol package, and may break its rules.
+// peer is a client that uses package ws and may break its rules.
 type peer struct {
 	t    *testing.T
 	conn net.Conn
@@ -206,7 +206,7 @@ func (p *peer) write(b []byte) {
 	}
 }
 
-// send sends a whole message.
+// send sends a complete message.
 func (p *peer) send(op ws.Opcode, payload []byte) {
 	p.t.Helper()
 	p.write(ws.AppendMaskedFrame(nil, op, 0xa1b2c3d4, payload))
@@ -219,7 +219,7 @@ func (p *peer) fill() error {
 	return err
 }
 
-// head reads the head of an HTTP answer.
+// head reads the head of an HTTP response.
 func (p *peer) head() []byte {
 	p.t.Helper()
 	for {
@@ -234,7 +234,7 @@ func (p *peer) head() []byte {
 	}
 }
 
-// next reads the next event; messages come whole.
+// next reads the next event. Messages are complete.
 func (p *peer) next() (ws.Event, error) {
 	cfg := &ws.ReaderConfig{Role: ws.Client, MaxMessage: 1 << 30}
 	for {
@@ -292,7 +292,7 @@ func (p *peer) wantClose(code ws.CloseCode) string {
 	}
 }
 
-// wantEnd reads nothing more but the end.
+// wantEnd expects the end of the connection and nothing before it.
 func (p *peer) wantEnd() {
 	p.t.Helper()
 	if err := p.fill(); !errors.Is(err, io.EOF) {
@@ -300,7 +300,7 @@ func (p *peer) wantEnd() {
 	}
 }
 
-// syncBuffer is a buffer for logs.
+// syncBuffer is a buffer for logs, safe for concurrent use.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

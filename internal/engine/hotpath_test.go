@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// onLoop runs f on the loop and waits for its end.
+// onLoop runs f on the loop and waits until it has returned.
 func (f *fixture) onLoop(do func()) {
 	done := make(chan struct{})
 	f.Post(func() {
@@ -21,8 +21,8 @@ func (f *fixture) onLoop(do func()) {
 	<-done
 }
 
-// TestHotPathAllocatesNothing: a small message that comes and goes, through the protocol, the handler, the queue and
-// the socket, costs no allocation; a publication costs the same number for two subscribers and for two hundred.
+// TestHotPathAllocatesNothing: receiving and sending a small message, through protocol, handler, queue and socket,
+// allocates nothing. A publication allocates the same for two subscribers as for two hundred.
 func TestHotPathAllocatesNothing(t *testing.T) {
 	opened := make(chan *Conn, 1)
 	f := start(t, Config{}, map[string]*Route{
@@ -40,7 +40,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	in := make([]byte, len(frame))
 	f.onLoop(func() {
 		got := testing.AllocsPerRun(1000, func() {
-			copy(in, frame) // unmasking is in place
+			copy(in, frame) // because unmasking is in place
 			c.feed(in)
 			c.flush(false)
 		})
@@ -88,7 +88,7 @@ func swallow(conn net.Conn) {
 	}
 }
 
-// TestWatchdog: a callback that holds the loop is reported with its stack, once.
+// TestWatchdog: a callback that occupies the loop is reported with its stack, once.
 func TestWatchdog(t *testing.T) {
 	release := make(chan struct{})
 	f := start(t, Config{WatchdogLimit: 20 * time.Millisecond}, map[string]*Route{
@@ -105,7 +105,7 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-// TestWatchdogBlamesTheMachine: a callback that could run and got no processor does not hold the loop.
+// TestWatchdogBlamesTheMachine: a callback that was runnable but got no processor is not to blame.
 func TestWatchdogBlamesTheMachine(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	tests := []struct {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestMoveKeptAlive: a connection that waits for another request moves, and goes on waiting as long as it may.
+// TestMoveKeptAlive: a connection that waits for its next request moves, and keeps the rest of its time.
 func TestMoveKeptAlive(t *testing.T) {
 	p := &pair{t: t, ready: make(chan struct{}, 1)}
 	cfg := Config{KeepAlive: patience, HandshakeTimeout: 30 * time.Millisecond}
@@ -24,8 +24,8 @@ func TestMoveKeptAlive(t *testing.T) {
 	}
 }
 
-// TestMoveAnswered: a connection whose request was answered just now, and which net/http still has, moves with those of
-// the loop, whatever of its next request has come.
+// TestMoveAnswered: a connection whose request has just been answered, and which net/http still has, moves like those
+// on the loop, whatever has arrived of its next request.
 func TestMoveAnswered(t *testing.T) {
 	for _, come := range []int{0, 1, len(plainRequest) - 1} {
 		p := &pair{t: t, ready: make(chan struct{}, 1)}

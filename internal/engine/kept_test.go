@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestKeptIsNoHandshake: connections that are kept alive count as those of HTTP, and do not give way to sockets before
-// their handshake. One whose next head has begun does, like any other.
+// TestKeptIsNoHandshake: connections that are kept alive count as HTTP connections and are not closed for new sockets.
+// One that has begun its next head may be, like any other.
 func TestKeptIsNoHandshake(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		cfg := portable(pump)
@@ -48,8 +48,8 @@ func TestKeptIsNoHandshake(t *testing.T) {
 	})
 }
 
-// TestKeptGivesWay: past Config.MaxHTTPConnections the connection that has been idle for longest is closed for a new
-// request, and one with a request is not.
+// TestKeptGivesWay: beyond Config.MaxHTTPConnections, the connection that has been idle for longest is closed for a new
+// request. One with a request is not.
 func TestKeptGivesWay(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		cfg := portable(pump)
@@ -73,7 +73,7 @@ func TestKeptGivesWay(t *testing.T) {
 			defer f.requestsMu.Unlock()
 			return len(f.lingering) == 1 || len(f.requests) == 1
 		})
-		fourth := f.connect(t, plainRequest) // net/http has the third yet, most likely
+		fourth := f.connect(t, plainRequest) // net/http probably still has the third
 		fourth.wantPlain()
 		third.wantEnd()
 		begun <- true

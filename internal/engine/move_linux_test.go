@@ -13,7 +13,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// conversation is a stream that has everything that can be cut, and what it is answered with.
+// conversation is a stream that can be cut in every kind of place, and the answers to it.
 func conversation() (stream []byte, check func(p *peer)) {
 	text := []byte("γειά σου κόσμε, 你好 🚀")
 	big := bytes.Repeat([]byte("0123456789abcdef"), 20)
@@ -85,7 +85,7 @@ func TestMoveUnsentOutput(t *testing.T) {
 	j := new(journal)
 	p := startPair(t, j.routes)
 	c := p.here.dial(t, "/inline")
-	const count, size = 9, 100_000 // less than the queue's limit, more than the kernel takes
+	const count, size = 9, 100_000 // less than the queue limit, more than the kernel accepts
 	for i := range count {
 		c.send(ws.OpBinary, bytes.Repeat([]byte{byte(i)}, size))
 	}
@@ -113,7 +113,7 @@ func TestMoveSubscriptions(t *testing.T) {
 	publish := func(e *fixture, seq uint64) {
 		on(t, e, func() { e.Publish(seq, "news", ws.OpText, fmt.Appendf(nil, "%d", seq)) })
 	}
-	// The two workers hear everything, but not at the same time.
+	// Both workers get all publications, but not at the same time.
 	behind, ahead := uint64(0), uint64(0)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -128,7 +128,7 @@ func TestMoveSubscriptions(t *testing.T) {
 			publish(p.there, *there)
 		}
 		on(t, p.here, func() { p.here.Depart(-1, nil) })
-		// As between processes: nothing freezes before the old worker has had what the new one does not keep.
+		// As between processes: freeze only when the old worker has had what the new one does not keep.
 		for ; *here < p.there.forgotten; publish(p.here, *here) {
 			*here++
 		}
@@ -208,7 +208,7 @@ func TestMoveWaitsForTheCallback(t *testing.T) {
 		}
 		p.here.Stay()
 	})
-	go func() { leave <- struct{}{} }() // ends when the callback goes on
+	go func() { leave <- struct{}{} }() // ends when the callback continues
 	p.move()
 	c.want(ws.OpText, []byte("block"))
 	for i := range 50 {
@@ -350,7 +350,7 @@ func TestAdmitTakesAllOrNothing(t *testing.T) {
 	}
 }
 
-// TestForsake: a connection whose callback does not return does not hold the others up for ever.
+// TestForsake: a connection whose callback does not return does not delay the others forever.
 func TestForsake(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	routes := func() map[string]*Route {
@@ -381,7 +381,7 @@ func TestForsake(t *testing.T) {
 	c.want(ws.OpText, []byte("block"))
 }
 
-// TestClosedWhilePaused: a connection that ends after its callbacks have paused still hears its Close.
+// TestClosedWhilePaused: a connection that ends after its callbacks have paused still gets its Close.
 func TestClosedWhilePaused(t *testing.T) {
 	j := new(journal)
 	entered, leave := make(chan struct{}), make(chan struct{})
@@ -406,9 +406,8 @@ func TestClosedWhilePaused(t *testing.T) {
 	until(t, "Close was called", func() bool { return j.closes.Load() == 1 })
 }
 
-// TestMoveKeepsThePace: a message that comes too slowly is not given a new period by a move, and the time of the move
-// does not count.
-func TestMoveKeepsThePace(t *testing.T) {
+// TestMoveKeepsTheProgress: a move does not give a slow message a new period, and the time of the move does not count.
+func TestMoveKeepsTheProgress(t *testing.T) {
 	j := new(journal)
 	p := startPair(t, j.routes)
 	for _, f := range []*fixture{p.here, p.there} {

@@ -2,5 +2,5 @@
 
 package engine
 
-// raceEnabled: the race detector allocates by itself.
+// raceEnabled reports whether the race detector is on, which allocates.
 const raceEnabled = false

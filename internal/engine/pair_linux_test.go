@@ -15,7 +15,7 @@ import (
 // pair is two engines between which connections move.
 type pair struct {
 	t      *testing.T
-	here   *fixture // where the connections are
+	here   *fixture // has the connections
 	there  *fixture
 	ready  chan struct{}
 	tamper func(states []byte) []byte
@@ -23,12 +23,12 @@ type pair struct {
 
 func startPair(t *testing.T, routes func() map[string]*Route) *pair {
 	var ids atomic.Uint64
-	// Two loops in a small process: they must not keep the processors from each other.
+	// The two loops of this process must not keep the processors from each other.
 	cfg := Config{NewID: func() uint64 { return ids.Add(1) }, Reactor: reactor.Options{Wait: reactor.WaitVisible}}
 	return &pair{t: t, here: start(t, cfg, routes()), there: start(t, cfg, routes()), ready: make(chan struct{}, 1)}
 }
 
-// on runs f on an engine's loop and waits for it.
+// on runs f on an engine's loop and waits until it has returned.
 func on(t *testing.T, e *fixture, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -38,7 +38,7 @@ func on(t *testing.T, e *fixture, f func()) {
 	<-done
 }
 
-// move takes all connections over, waiting for those whose callbacks run, and swaps here and there.
+// move moves all connections, waiting for those whose callbacks run, and swaps here and there.
 func (p *pair) move() (moved int) {
 	p.t.Helper()
 	on(p.t, p.there, p.there.Record)
@@ -67,7 +67,7 @@ func (p *pair) move() (moved int) {
 	return moved
 }
 
-// carry does what a channel between processes does with a batch.
+// carry passes a batch to the other engine, as a channel between processes does.
 func (p *pair) carry(b *Batch, position uint64) {
 	p.t.Helper()
 	fds := dupAll(p.t, b.FDs)
@@ -101,7 +101,7 @@ func dupAll(t *testing.T, fds []int) []int {
 	return list
 }
 
-// journal counts the callbacks of connections wherever they are.
+// journal counts the callbacks of connections in both engines.
 type journal struct {
 	opens, closes, drains atomic.Int64
 
@@ -109,7 +109,7 @@ type journal struct {
 	closed []ws.CloseCode
 }
 
-// handler echoes, and carries how often it was resumed.
+// handler returns a Handler that echoes and carries how often it was resumed.
 func (j *journal) handler() funcs {
 	return funcs{
 		open:    func(*Conn) { j.opens.Add(1) },

@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// allBut is a message without its last byte, and lastOf that byte.
+// allBut returns a message without its last byte, which is lastOf.
 func allBut(payload []byte) []byte {
 	frame := ws.AppendMaskedFrame(nil, ws.OpBinary, 0x01020304, payload)
 	return frame[:len(frame)-1]
@@ -22,14 +22,14 @@ func lastOf(payload []byte) []byte {
 	return frame[len(frame)-1:]
 }
 
-// holds waits until the incomplete messages of f have so many bytes.
+// holds waits until the incomplete messages of f have n bytes.
 func (f *fixture) holds(t *testing.T, n int) {
 	t.Helper()
 	until(t, "the bytes have come", func() bool { return f.Stats().PartialBytes == int64(n) })
 }
 
-// TestPartialBudget: clients that never send the last byte of their messages are closed, the largest messages first,
-// and those with small ones do not notice.
+// TestPartialBudget: clients that never send the last byte of their messages are closed, those with the largest
+// messages first. Those with small ones do not notice.
 func TestPartialBudget(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		const budget, large, attackers = 512 << 10, 60_000, 40
@@ -69,7 +69,7 @@ func TestPartialBudget(t *testing.T) {
 		}
 		told := 0
 		for _, p := range bad {
-			_, _ = p.conn.Write([]byte{0}) // who was not closed gets an answer
+			_, _ = p.conn.Write([]byte{0}) // those that were not closed get an answer
 			if ev, err := p.next(); err == nil && ev.Kind == ws.KindClose && ev.Code == ws.CloseTryAgainLater {
 				told++
 			}
@@ -89,7 +89,7 @@ func TestPartialBudget(t *testing.T) {
 	})
 }
 
-// TestPartialLargestFirst: of two messages that are too much together, the larger is given up.
+// TestPartialLargestFirst: of two messages that are too large together, the larger one is dropped.
 func TestPartialLargestFirst(t *testing.T) {
 	f := start(t, Config{MaxPartial: 100_000}, map[string]*Route{"/": {Handler: echo, Inline: true}})
 	larger, smaller := f.dial(t, "/"), f.dial(t, "/")
@@ -98,13 +98,13 @@ func TestPartialLargestFirst(t *testing.T) {
 	body := make([]byte, 50_001)
 	smaller.write(allBut(body))
 	larger.wantClose(ws.CloseTryAgainLater)
-	larger.wantEnd() // what it goes on to send is swallowed
+	larger.wantEnd() // what it still sends is discarded
 	f.holds(t, 50_000)
 	smaller.write(lastOf(body))
 	smaller.want(ws.OpBinary, body)
 }
 
-// TestPartialHeads: request heads, and what a client sends before its handshake is decided, are of the budget too.
+// TestPartialHeads: request heads, and what a client sends before its handshake is decided, count too.
 func TestPartialHeads(t *testing.T) {
 	decide := make(chan struct{})
 	f := start(t, Config{MaxPartial: 10_000}, map[string]*Route{"/": {
@@ -124,7 +124,7 @@ func TestPartialHeads(t *testing.T) {
 	}
 }
 
-// TestShed: when memory is short, the largest messages are given up until there is enough, and small ones never.
+// TestShed: when memory is short, the largest messages are dropped until there is enough, but never small ones.
 func TestShed(t *testing.T) {
 	f := start(t, Config{}, map[string]*Route{"/": {Handler: echo, Inline: true}})
 	sizes := []int{100, sheddable + 1, 50_000, 70_000}
@@ -156,7 +156,7 @@ func TestShed(t *testing.T) {
 	}
 }
 
-// TestMessageMinRate: a message that stands still is closed with 1008.
+// TestMessageMinRate: a message that makes no progress closes its connection with 1008.
 func TestMessageMinRate(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		cfg := portable(pump)
@@ -176,10 +176,10 @@ func TestMessageMinRate(t *testing.T) {
 	})
 }
 
-// hour is a period that does not end by itself.
+// hour is a period that does not end during a test.
 const hour = time.Hour
 
-// age makes the message that each connection of f has begun older by an hour, and has it judged.
+// age makes the incomplete messages of f an hour older and has them judged.
 func (f *fixture) age(t *testing.T) {
 	t.Helper()
 	f.onLoop(func() {
@@ -193,8 +193,8 @@ func (f *fixture) age(t *testing.T) {
 	})
 }
 
-// TestMessageThatProgresses: one that has enough bytes in each period goes on, and one that has too few gets one more
-// look.
+// TestMessageThatProgresses: a message with enough bytes in each period continues. One with too few gets one more
+// check.
 func TestMessageThatProgresses(t *testing.T) {
 	f := start(t, Config{MessageMinRate: Progress{Bytes: 1000, Per: hour}}, map[string]*Route{
 		"/": {Handler: echo, Inline: true},
@@ -212,7 +212,7 @@ func TestMessageThatProgresses(t *testing.T) {
 	send(head+1000, head+1999)
 	f.age(t) // a byte is missing: the last chance
 	send(head+1999, head+2000)
-	f.age(t) // it was used
+	f.age(t) // the last chance is used up
 	p.write(frame[head+2000:])
 	p.want(ws.OpBinary, body)
 	p.write(frame[:head+999])
@@ -222,7 +222,7 @@ func TestMessageThatProgresses(t *testing.T) {
 	p.wantClose(ws.ClosePolicyViolation)
 }
 
-// TestPausesDoNotCount: while the mailbox is full, or a rate is reached, nobody expects progress.
+// TestPausesDoNotCount: no progress is expected while the mailbox is full or a rate limit is reached.
 func TestPausesDoNotCount(t *testing.T) {
 	t.Run("mailbox", func(t *testing.T) {
 		release := make(chan struct{})

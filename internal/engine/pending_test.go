@@ -8,8 +8,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// TestPendingBudget: clients whose messages wait for callbacks that do not return are closed, those with the most first,
-// and the others go on.
+// TestPendingBudget: clients whose messages wait for callbacks that do not return are closed, those with the most
+// first. The others continue.
 func TestPendingBudget(t *testing.T) {
 	const budget, attackers, size, each = 1 << 20, 40, 20_000, 5
 	hold := make(chan struct{})
@@ -58,7 +58,7 @@ func TestPendingBudget(t *testing.T) {
 	}
 }
 
-// TestPendingOfOne: a message that is larger than all that may wait closes its connection.
+// TestPendingOfOne: a message that is larger than the whole limit closes its connection.
 func TestPendingOfOne(t *testing.T) {
 	f := start(t, Config{MaxPending: 50_000}, map[string]*Route{"/": {Handler: echo}})
 	p := f.dial(t, "/")

@@ -8,7 +8,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// deafPeer opens a connection whose peer does not read, and fills the way to it until a message is queued.
+// deafPeer opens a connection whose peer does not read, and sends to it until a message is queued.
 func deafPeer(t *testing.T, pump bool, r *Route) (*fixture, *peer, *Conn) {
 	t.Helper()
 	opened := make(chan *Conn, 1)
@@ -20,7 +20,7 @@ func deafPeer(t *testing.T, pump bool, r *Route) (*fixture, *peer, *Conn) {
 	return f, p, <-opened
 }
 
-// fill sends numbered messages of 8 KiB until one has the result.
+// fill sends numbered messages of 8 KiB until one has the given result.
 func fill(t *testing.T, c *Conn, until Result) (sent int) {
 	t.Helper()
 	for i := range 100_000 {
@@ -34,7 +34,7 @@ func fill(t *testing.T, c *Conn, until Result) (sent int) {
 	return 0
 }
 
-// once leaves a mark in c, unless there is one: a queue may be pressed and drained more than once.
+// once sends a mark to c if there is none yet: a queue may drain more than once.
 func once(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -60,7 +60,7 @@ func TestPolicyClose(t *testing.T) {
 	})
 }
 
-// TestPolicyDropNewest: what waits is kept, in order; what finds the queue full is dropped, and counted.
+// TestPolicyDropNewest: queued messages stay, in order; a message that finds the queue full is dropped and counted.
 func TestPolicyDropNewest(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		drained := make(chan struct{}, 1)
@@ -86,7 +86,7 @@ func TestPolicyDropNewest(t *testing.T) {
 	})
 }
 
-// TestPolicyDropOldest: whole messages are dropped, oldest first; the newest arrive, in order and whole.
+// TestPolicyDropOldest: whole messages are dropped, oldest first. The newest arrive, complete and in order.
 func TestPolicyDropOldest(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		f, p, c := deafPeer(t, pump, &Route{Handler: funcs{}, QueueLimit: 256 << 10, Policy: PolicyDropOldest})
@@ -117,7 +117,7 @@ func TestPolicyDropOldest(t *testing.T) {
 	})
 }
 
-// TestCloseTimeout: a peer that does not answer the close frame is cut off.
+// TestCloseTimeout: a peer that does not answer the close frame is disconnected.
 func TestCloseTimeout(t *testing.T) {
 	f, p, c := deafPeer(t, false, &Route{Handler: funcs{}, CloseTimeout: 30 * time.Millisecond})
 	if err := c.Close(ws.CloseNormal, "bye"); err != nil {
@@ -163,7 +163,7 @@ func TestPublish(t *testing.T) {
 	})
 }
 
-// TestSubscriptionLimit: one connection cannot hold more topics than it may.
+// TestSubscriptionLimit: a connection cannot have more topics than the limit.
 func TestSubscriptionLimit(t *testing.T) {
 	result := make(chan error, 1)
 	cfg := Config{MaxSubscriptions: 2}

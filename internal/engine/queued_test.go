@@ -8,7 +8,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// subscribers opens connections that subscribe to "all", whose peers read nothing yet.
+// subscribers opens connections that subscribe to "all" and whose peers do not read yet.
 func (f *fixture) subscribers(t *testing.T, path string, n int) []*peer {
 	t.Helper()
 	before := f.Subscriptions()
@@ -29,15 +29,15 @@ func subscribing(t *testing.T) funcs {
 	}}
 }
 
-// counted is a payload that begins with a number.
+// counted returns a payload that begins with a number.
 func counted(i, size int) []byte {
 	b := make([]byte, size)
 	binary.LittleEndian.PutUint32(b, uint32(i))
 	return b
 }
 
-// TestQueuedBudget: subscribers that do not read cannot make all queues together longer than the budget, though none is
-// over its own limit. The longest are given up; one that reads hears everything.
+// TestQueuedBudget: subscribers that do not read cannot exceed the limit for all queues together, although no queue
+// exceeds its own limit. The longest queues are emptied; a subscriber that reads gets everything.
 func TestQueuedBudget(t *testing.T) {
 	const budget, slow, batch, size = 2 << 20, 12, 64, 900
 	f := start(t, Config{MaxQueued: budget}, map[string]*Route{
@@ -81,7 +81,7 @@ func TestQueuedBudget(t *testing.T) {
 	until(t, "nothing is queued", func() bool { return f.Len() == 0 && f.queuedBytes() == 0 })
 }
 
-// endsWith reads messages, whose numbers must grow by one, up to a last one or a close frame, whose code it returns.
+// endsWith reads messages with consecutive numbers up to the last one or a close frame, whose code it returns.
 func (p *peer) endsWith(last int) ws.CloseCode {
 	p.t.Helper()
 	for i := 0; ; i++ {
@@ -127,7 +127,7 @@ func TestQueuedDrops(t *testing.T) {
 	}
 }
 
-// TestPublicationsCountOnce: one frame in many queues is in memory once, and counts once until all have let it go.
+// TestPublicationsCountOnce: a frame in many queues is in memory once, and counts once until all have released it.
 func TestPublicationsCountOnce(t *testing.T) {
 	const size, frames = 16 << 10, 40
 	f := start(t, Config{MaxQueued: 2 * frames * size}, map[string]*Route{
@@ -179,7 +179,7 @@ func TestPublicationsCountOnce(t *testing.T) {
 	}
 }
 
-// TestShedQueues: when memory is short, long queues are given up behind incomplete messages.
+// TestShedQueues: when memory is short, long queues are emptied after incomplete messages.
 func TestShedQueues(t *testing.T) {
 	_, p, c := deafPeer(t, false, &Route{Handler: funcs{}, QueueLimit: 1 << 30, CloseTimeout: patience})
 	sent := fill(t, c, Queued)

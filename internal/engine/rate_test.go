@@ -7,12 +7,12 @@ import (
 )
 
 func TestBucket(t *testing.T) {
-	const rate = 1 << 20 // burst 256 KiB, 1 KiB in 976,562 ns
+	const rate = 1 << 20 // burst 256 KiB; 1 KiB takes 976,562 ns
 	tests := []struct {
 		name  string
 		rate  int64
 		takes []int // at time 0
-		due   int64 // of the last
+		due   int64 // of the last take
 	}{
 		{"no bound: never waits", 0, []int{1 << 30}, 0},
 		{"the burst passes at once", rate, []int{256 << 10}, 0},
@@ -35,21 +35,21 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// demand is a connection of a simulation: it always wants to pass want bytes.
+// demand is a connection of a simulation that always wants to pass want bytes.
 type demand struct {
 	turn
 	want, passed int
 	latest       int64 // the longest wait
 	began        int64
-	place        int // among those that are due at the same time
+	place        int // order among those that are due at the same time
 }
 
 type demands []*demand
 
-// Len is for heap.
+// Len implements heap.Interface.
 func (d demands) Len() int { return len(d) }
 
-// Less says who is first.
+// Less orders by due time, and then by place.
 func (d demands) Less(i, j int) bool {
 	if d[i].due == d[j].due {
 		return d[i].place < d[j].place
@@ -57,20 +57,20 @@ func (d demands) Less(i, j int) bool {
 	return d[i].due < d[j].due
 }
 
-// Swap is for heap.
+// Swap implements heap.Interface.
 func (d demands) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
 
-// Push is for heap.
+// Push implements heap.Interface.
 func (d *demands) Push(x any) { *d = append(*d, x.(*demand)) }
 
-// Pop is for heap.
+// Pop implements heap.Interface.
 func (d *demands) Pop() any {
 	last := (*d)[len(*d)-1]
 	*d = (*d)[:len(*d)-1]
 	return last
 }
 
-// simulate lets all pass what they may for a time, the waits ending late as the loop's do.
+// simulate lets all demands pass what they may for some time. Waits end late, as those of the loop do.
 func simulate(l *lane, all []*demand, length, late time.Duration) {
 	var waiting demands
 	for i, d := range all {
@@ -91,8 +91,8 @@ func simulate(l *lane, all []*demand, length, late time.Duration) {
 	}
 }
 
-// TestAllTakeTurns: whoever wants as much as there is gets as much as the others, all together get the rate, and one
-// that wants little does not wait for longer than a round.
+// TestAllTakeTurns: connections that want as much as there is get equal shares and the full rate together. One that
+// wants little waits for at most a round.
 func TestAllTakeTurns(t *testing.T) {
 	const length = 20 * time.Second
 	for _, tt := range []struct {
@@ -133,7 +133,7 @@ func TestAllTakeTurns(t *testing.T) {
 	}
 }
 
-// TestSmallReadsReachTheRate: reads that bring little do not reserve what large ones would.
+// TestSmallReadsReachTheRate: reads that bring little do not reserve as much as large ones.
 func TestSmallReadsReachTheRate(t *testing.T) {
 	p := newRateLimiter(Rate{}, Rate{In: 1 << 20})
 	now := int64(1)
@@ -160,8 +160,8 @@ func TestSmallReadsReachTheRate(t *testing.T) {
 	}
 }
 
-// TestPacerForgets: what is full again costs nothing.
-func TestPacerForgets(t *testing.T) {
+// TestRateLimiterForgets: a connection whose buckets are full again has no entry.
+func TestRateLimiterForgets(t *testing.T) {
 	p := newRateLimiter(Rate{In: MinRate}, Rate{})
 	now := int64(1)
 	p.now = func() int64 { return now }
@@ -188,7 +188,7 @@ func TestPacerForgets(t *testing.T) {
 	}
 }
 
-// TestWhatWasNotUsedIsGivenBack: a reservation that was too large costs what has passed.
+// TestWhatWasNotUsedIsGivenBack: a reservation that was too large costs only what has passed.
 func TestWhatWasNotUsedIsGivenBack(t *testing.T) {
 	p := newRateLimiter(Rate{Out: MinRate}, Rate{Out: MinRate})
 	p.now = func() int64 { return 1 }
@@ -205,7 +205,7 @@ func TestWhatWasNotUsedIsGivenBack(t *testing.T) {
 		t.Errorf("%d bytes passed at once, want the burst of %d but for a share", passed, minBurst)
 	}
 	p.unwait(7, dirOut)
-	left := minBurst - passed - 1 // but for what is lost by rounding
+	left := minBurst - passed - 1 // the rest is lost by rounding
 	if n, _ := p.ask(7, dirOut, left); n != left {
 		t.Errorf("got %d of the %d bytes that are left", n, left)
 	}

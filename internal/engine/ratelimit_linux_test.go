@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// slowPair is a pair whose rates see clocks that stand still.
+// slowPair returns a pair whose rate limiters have clocks that stand still.
 func slowPair(t *testing.T, routes func() map[string]*Route) *pair {
 	var ids atomic.Uint64
 	cfg := limited(false, Rate{In: slow, Out: slow}, Rate{In: 64 << 20, Out: 64 << 20})
@@ -20,8 +20,8 @@ func slowPair(t *testing.T, routes func() map[string]*Route) *pair {
 	return p
 }
 
-// TestMoveWhatWaitsForItsRate: a connection that is held back both ways moves, and nothing of it is lost. Each worker
-// gives it a burst, so that it comes to its end though no time passes.
+// TestMoveWhatWaitsForItsRate: a connection that is limited in both directions moves, and nothing of it is lost. Each
+// worker gives it a burst, so it finishes although no time passes.
 func TestMoveWhatWaitsForItsRate(t *testing.T) {
 	for _, path := range []string{"/inline", "/work"} {
 		t.Run(path, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestMoveWhatWaitsForItsRate(t *testing.T) {
 	}
 }
 
-// TestThawWhatWaitsForItsRate: a connection that is held back, and does not move after all, goes on.
+// TestThawWhatWaitsForItsRate: a connection that is limited and does not move after all continues.
 func TestThawWhatWaitsForItsRate(t *testing.T) {
 	j := new(journal)
 	p := slowPair(t, j.routes)

@@ -10,13 +10,13 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// still is a clock that moves only when it is told to.
+// still is a clock that the test advances.
 type still struct {
 	f  *fixture
 	ns atomic.Int64
 }
 
-// stopTime makes the rates of f see a clock that stands still.
+// stopTime gives the rate limiter of f a clock that stands still.
 func stopTime(f *fixture) *still {
 	s := &still{f: f}
 	s.ns.Store(reactor.Monotonic())
@@ -26,7 +26,7 @@ func stopTime(f *fixture) *still {
 	return s
 }
 
-// pass lets time pass, and the deadlines of those that wait with it.
+// pass advances the clock, and the deadlines of connections that wait.
 func (s *still) pass(d time.Duration) {
 	s.ns.Add(int64(d))
 	s.f.onLoop(func() {
@@ -42,7 +42,7 @@ func (s *still) pass(d time.Duration) {
 	})
 }
 
-// passAll lets hours pass until f is done.
+// passAll advances the clock by hours until f is done.
 func (s *still) passAll(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	until(t, what, func() bool { s.pass(time.Hour); return ok() })
@@ -56,7 +56,7 @@ func limited(pump bool, each, all Rate) Config {
 	return cfg
 }
 
-// collect reads count messages in the background. The channel brings them.
+// collect reads count messages in the background and sends them to the channel.
 func collect(p *peer, count int) <-chan []byte {
 	list := make(chan []byte, count)
 	go func() { // ends with the connection
@@ -72,7 +72,7 @@ func collect(p *peer, count int) <-chan []byte {
 	return list
 }
 
-// TestOutputWaits: what is beyond the burst does not leave before its time, and then all of it does, in order.
+// TestOutputWaits: output beyond the burst leaves only in time, complete and in order.
 func TestOutputWaits(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		for _, tt := range []struct {
@@ -117,8 +117,7 @@ func TestOutputWaits(t *testing.T) {
 	})
 }
 
-// TestInputWaits: a peer that sends beyond the burst is not read before its time, and is not taken for silent
-// meanwhile.
+// TestInputWaits: a peer that sends beyond the burst is read only in time, and does not count as silent meanwhile.
 func TestInputWaits(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		var bytesIn atomic.Int64
@@ -146,7 +145,7 @@ func TestInputWaits(t *testing.T) {
 			if c.loopBits&bitHeld == 0 {
 				t.Error("the connection is read")
 			}
-			c.lastRead -= int64(time.Hour) // it has been silent, as far as we know
+			c.lastRead -= int64(time.Hour) // as if it had been silent
 			c.lastPing -= int64(time.Hour)
 			f.Timeout(c.key)
 			if c.phase.Load() != phaseOpen || c.out != nil {
@@ -158,7 +157,7 @@ func TestInputWaits(t *testing.T) {
 		}
 		before := f.Stats().BytesIn
 		for i := range uint64(5) {
-			clock.pass(second / 4) // a share flows in; what was on its way before may come with it
+			clock.pass(second / 4) // a share flows in; earlier bytes may come with it
 			f.onLoop(func() {})
 			if got := f.Stats().BytesIn - before; got > (i+2)*minShare {
 				t.Errorf("%d bytes were read for %d shares of %d", got, i+1, minShare)
@@ -178,7 +177,7 @@ func TestInputWaits(t *testing.T) {
 	})
 }
 
-// TestControlFramesPassWhatWaits: pings and pongs do not wait behind a queue that a rate holds back.
+// TestControlFramesPassWhatWaits: pings and pongs do not wait behind a queue that a rate limit delays.
 func TestControlFramesPassWhatWaits(t *testing.T) {
 	opened := make(chan *Conn, 1)
 	f := start(t, limited(false, Rate{Out: slow}, Rate{}), map[string]*Route{"/": {
@@ -226,8 +225,8 @@ func TestControlFramesPassWhatWaits(t *testing.T) {
 	}
 }
 
-// TestCloseWaitsForItsRate: what was sent before Close arrives, and then the close frame, however long the rate makes
-// that: the time in which we hold it back is not the peer's.
+// TestCloseWaitsForItsRate: what was sent before Close arrives, and then the close frame, however long the rate limit
+// delays them. The delay does not count against the close timeout.
 func TestCloseWaitsForItsRate(t *testing.T) {
 	opened := make(chan *Conn, 1)
 	f := start(t, limited(false, Rate{In: slow, Out: slow}, Rate{}), map[string]*Route{"/": {
@@ -270,7 +269,8 @@ func TestCloseWaitsForItsRate(t *testing.T) {
 	})
 }
 
-// TestAFullQueueAppliesItsPolicy: a rate makes a queue grow, and its limit holds; the close frame still gets through.
+// TestAFullQueueAppliesItsPolicy: a rate limit makes a queue grow, whose own limit still holds. The close frame still
+// gets through.
 func TestAFullQueueAppliesItsPolicy(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		opened := make(chan *Conn, 1)
@@ -290,7 +290,7 @@ func TestAFullQueueAppliesItsPolicy(t *testing.T) {
 	})
 }
 
-// TestOthersPassWhileOneWaits: a connection that has reached its rate holds up no other.
+// TestOthersPassWhileOneWaits: a connection that has reached its rate does not delay others.
 func TestOthersPassWhileOneWaits(t *testing.T) {
 	f := start(t, limited(false, Rate{In: slow, Out: slow}, Rate{In: 64 << 20, Out: 64 << 20}),
 		map[string]*Route{"/": {Handler: echo, Inline: true}})
@@ -306,7 +306,7 @@ func TestOthersPassWhileOneWaits(t *testing.T) {
 	}
 }
 
-// TestAllShareARate: two that send as much as they can get the same, whoever was first.
+// TestAllShareARate: two connections that send as much as they can get equal shares, whichever was first.
 func TestAllShareARate(t *testing.T) {
 	var got, sent [2]atomic.Int64
 	route := func(i int) *Route {
@@ -348,7 +348,7 @@ func TestAllShareARate(t *testing.T) {
 	}
 }
 
-// TestShortOfMemory: handshakes are refused, and what is open goes on.
+// TestShortOfMemory: handshakes are refused, and open connections continue.
 func TestShortOfMemory(t *testing.T) {
 	f := start(t, Config{}, map[string]*Route{"/": {Handler: echo, Inline: true}})
 	open := f.dial(t, "/")
@@ -370,8 +370,8 @@ func TestShortOfMemory(t *testing.T) {
 	f.dial(t, "/")
 }
 
-// TestCloseReadsWhatWaits: a connection that we end is read to its end, whatever its rate: the peer's close frame is
-// behind what it was not allowed to send.
+// TestCloseReadsWhatWaits: a connection that the server closes is read to its end whatever its rate, because the peer's
+// close frame comes after bytes that had to wait.
 func TestCloseReadsWhatWaits(t *testing.T) {
 	opened := make(chan *Conn, 1)
 	closed := make(chan ws.CloseCode, 1)
@@ -398,7 +398,7 @@ func TestCloseReadsWhatWaits(t *testing.T) {
 	}
 }
 
-// TestRatesEndTheirWaits: nobody has to help: what waits goes on by itself, both ways.
+// TestRatesEndTheirWaits: waits end by themselves, in both directions.
 func TestRatesEndTheirWaits(t *testing.T) {
 	const rate, count, size = 2 << 20, 40, 20_000
 	for _, tt := range []struct {

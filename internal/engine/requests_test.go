@@ -14,7 +14,7 @@ import (
 
 const plainRequest = "GET /plain HTTP/1.1\r\nHost: a\r\n\r\n"
 
-// startHTTP runs an engine with net/http beside it, which answers /plain, and with h whatever else.
+// startHTTP runs an engine with net/http, which answers /plain itself and everything else with h.
 func startHTTP(t *testing.T, cfg Config, h http.HandlerFunc) *fixture {
 	handed := make(conns, 10)
 	cfg.HTTP = func(x *Requests) { handed <- x }
@@ -28,7 +28,7 @@ func startHTTP(t *testing.T, cfg Config, h http.HandlerFunc) *fixture {
 	return f
 }
 
-// wantPlain reads the answer to a plainRequest.
+// wantPlain reads the response to a plainRequest.
 func (p *peer) wantPlain() {
 	p.t.Helper()
 	p.wantStatus(http.StatusOK)
@@ -43,7 +43,7 @@ func (p *peer) wantPlain() {
 	p.in = p.in[5:]
 }
 
-// returned waits until the loop has n connections that are kept alive, and net/http none.
+// returned waits until the loop has n connections that are kept alive and net/http has none.
 func (f *fixture) returned(t *testing.T, n int) {
 	t.Helper()
 	until(t, "the loop has the connections again", func() bool {
@@ -54,8 +54,8 @@ func (f *fixture) returned(t *testing.T, n int) {
 	})
 }
 
-// TestKeptAlive: a connection without a request returns to the loop, which serves it further, and ends it when it has
-// been silent for too long. A request that has begun must get on.
+// TestKeptAlive: a connection without a request returns to the loop, which serves its next request and closes it if it
+// is silent for too long. A request that has begun must make progress.
 func TestKeptAlive(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		cfg := portable(pump)
@@ -82,8 +82,8 @@ func TestKeptAlive(t *testing.T) {
 	})
 }
 
-// TestKeptInDrain: connections that wait for another request end at once in a drain, and a request that has begun is
-// refused.
+// TestKeptInDrain: in a drain, connections that wait for another request are closed at once, and a request that has
+// begun is refused.
 func TestKeptInDrain(t *testing.T) {
 	f := startHTTP(t, Config{}, nil)
 	idle, begun := f.connect(t, plainRequest), f.connect(t, plainRequest)
@@ -102,7 +102,7 @@ func TestKeptInDrain(t *testing.T) {
 	}
 }
 
-// TestHijack: a handler that takes the connection over reads what follows the request, and nothing twice.
+// TestHijack: a handler that takes over the connection reads what follows the request, and nothing twice.
 func TestHijack(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		f := startHTTP(t, portable(pump), func(w http.ResponseWriter, _ *http.Request) {
@@ -112,7 +112,7 @@ func TestHijack(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			_, _ = io.Copy(conn, io.LimitReader(rw, 10)) // the test reads what comes of it
+			_, _ = io.Copy(conn, io.LimitReader(rw, 10)) // the test reads the result
 		})
 		for _, early := range []string{"", "0", "01234", "0123456789"} {
 			p := f.connect(t, "GET /take HTTP/1.1\r\nHost: a\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"+early)
@@ -155,7 +155,7 @@ func TestBodyTime(t *testing.T) {
 	})
 }
 
-// TestBodyTimeWaitsForHandlers: a handler may take its time, before it reads the body and after it has.
+// TestBodyTimeWaitsForHandlers: a handler may take its time, before and after it reads the body.
 func TestBodyTimeWaitsForHandlers(t *testing.T) {
 	wait := func(cfg Config) { <-time.After(2 * cfg.BodyTimeout) }
 	cfg := Config{BodyTimeout: 20 * time.Millisecond}
@@ -197,7 +197,7 @@ func TestBodyTimeWaitsForHandlers(t *testing.T) {
 	p.wantPlain()
 }
 
-// TestBodyInDrain: a drain does not wait for bodies that do not come.
+// TestBodyInDrain: a drain does not wait for bodies that do not arrive.
 func TestBodyInDrain(t *testing.T) {
 	begun, read := make(chan bool), make(chan error, 1)
 	f := startHTTP(t, Config{BodyTimeout: -1}, func(_ http.ResponseWriter, r *http.Request) {

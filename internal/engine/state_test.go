@@ -15,14 +15,14 @@ import (
 
 var update = flag.Bool("update", false, "write the golden states of this version, which is done once for each")
 
-// specimens are connections with something of everything.
+// specimens returns connections that together have a bit of everything.
 func specimens(t *testing.T) map[string]*Conn {
 	t.Helper()
 	e, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A loop that never ran is closed by running it stopped.
+	// Running a stopped loop closes it.
 	e.Stop()
 	if err := e.Run(); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func specimens(t *testing.T) map[string]*Conn {
 	return map[string]*Conn{"head": head, "idle": idle, "busy": busy, "closing": closing}
 }
 
-// TestGoldenStates: what a version has written stays readable for ever, and says the same.
+// TestGoldenStates: the states that a version has written stay readable forever, with the same meaning.
 func TestGoldenStates(t *testing.T) {
 	for name, c := range specimens(t) {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestGoldenStates(t *testing.T) {
 	}
 }
 
-// TestIdleStateIsSmall holds the promise of at most 128 bytes on the wire, the length before it included.
+// TestIdleStateIsSmall: an idle connection takes at most 128 bytes on the wire, including the length before it.
 func TestIdleStateIsSmall(t *testing.T) {
 	c := specimens(t)["idle"]
 	if n := 4 + len(c.appendState(nil, phaseOpen, nil)) + 2 + len("some-topic-name"); n > 128 {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestTicker: it goes on, and at another period when that is set.
+// TestTicker: a ticker continues, and changes its period with Reset.
 func TestTicker(t *testing.T) {
 	f := start(t, Config{}, nil)
 	tick := f.NewTicker(time.Hour)

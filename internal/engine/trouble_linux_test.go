@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// TestThawHearsWhatWasMissed: what is published while a connection is frozen reaches it when it goes on here, once.
+// TestThawHearsWhatWasMissed: what is published while a connection is frozen reaches it once when it continues here.
 func TestThawHearsWhatWasMissed(t *testing.T) {
 	p := startPair(t, newsRoutes(t))
 	c := p.here.dial(t, "/")
@@ -31,7 +31,7 @@ func TestThawHearsWhatWasMissed(t *testing.T) {
 	}
 }
 
-// TestMovedOnFromAWorkerThatIsBehind: what a connection has heard two workers ago, it does not hear again.
+// TestMovedOnFromAWorkerThatIsBehind: a connection does not get again what it had two workers ago.
 func TestMovedOnFromAWorkerThatIsBehind(t *testing.T) {
 	p := startPair(t, newsRoutes(t))
 	c := p.here.dial(t, "/")
@@ -45,7 +45,7 @@ func TestMovedOnFromAWorkerThatIsBehind(t *testing.T) {
 	}
 	publish(first, 1)
 	publish(first, 2)
-	for range 2 { // there, where only 1 is heard, and back
+	for range 2 { // there, where only 1 was published, and back
 		var b *Batch
 		var position uint64
 		on(t, p.here, func() { p.here.Depart(-1, nil); b, _ = p.here.Freeze(1); position = p.here.position })
@@ -62,7 +62,7 @@ func TestMovedOnFromAWorkerThatIsBehind(t *testing.T) {
 	}
 }
 
-// TestSuspendIsAskedForAFew: of many connections, only those that are to move and some more have to pack.
+// TestSuspendIsAskedForAFew: of many connections, only those that are to move and a few more are suspended.
 func TestSuspendIsAskedForAFew(t *testing.T) {
 	var suspended atomic.Int64
 	p := startPair(t, func() map[string]*Route {
@@ -94,7 +94,7 @@ func TestSuspendIsAskedForAFew(t *testing.T) {
 	}
 }
 
-// TestOpenComesBeforeSuspend: a connection that opens while its worker is about to give it away.
+// TestOpenComesBeforeSuspend: a connection opens while its worker is about to move it.
 func TestOpenComesBeforeSuspend(t *testing.T) {
 	for range 20 {
 		var mu sync.Mutex
@@ -130,7 +130,7 @@ func TestOpenComesBeforeSuspend(t *testing.T) {
 	}
 }
 
-// newsRoutes is an endpoint whose connections hear the news.
+// newsRoutes returns an endpoint whose connections subscribe to the news.
 func newsRoutes(t *testing.T) func() map[string]*Route {
 	return func() map[string]*Route {
 		return map[string]*Route{"/": {Inline: true, Handler: funcs{open: func(c *Conn) {

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// full is an Identity with everything in it.
+// full returns an Identity with every field set.
 func full() auth.Identity {
 	return auth.Identity{
 		User: "alice", Scopes: []string{"chat:read", "chat:write"},
@@ -31,7 +31,7 @@ func full() auth.Identity {
 	}
 }
 
-// TestGolden: what one version has written stays readable.
+// TestGolden: what a version has written stays readable.
 func TestGolden(t *testing.T) {
 	path := filepath.Join("testdata", "v1.hex")
 	id := full()
@@ -57,7 +57,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// drawIdentity makes one of any shape.
+// drawIdentity draws an Identity of any shape.
 func drawIdentity(t *rapid.T) auth.Identity {
 	id := auth.Identity{
 		User: rapid.String().Draw(t, "user"), Issuer: rapid.String().Draw(t, "issuer"),
@@ -84,7 +84,7 @@ func drawIdentity(t *rapid.T) auth.Identity {
 	return id
 }
 
-// TestRoundTrip: what Append writes, Parse reads, wherever it stands.
+// TestRoundTrip: Parse reads what Append wrote, whatever precedes it in the buffer.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := drawIdentity(t)
@@ -104,7 +104,7 @@ func TestRoundTrip(t *testing.T) {
 		if u := identity.TokenIDOf(string(b)); u != id.TokenID {
 			t.Fatalf("TokenIDOf: got %q, want %q", u, id.TokenID)
 		}
-		for n := range b { // a part is either refused or still the same user
+		for n := range b { // a part is either refused or has the same user
 			if part, err := identity.Parse(b[:n]); err == nil && part.User != id.User {
 				t.Fatalf("cut off at %d: got user %q, want %q", n, part.User, id.User)
 			}
@@ -112,7 +112,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// TestParseRefuses: what is no identity is refused, and what a later version may leave out is skipped.
+// TestParseRefuses: what is not an Identity is refused, and optional records of a later version are skipped.
 func TestParseRefuses(t *testing.T) {
 	alice := "\x01\x05alice"
 	for _, tt := range []struct {
@@ -150,7 +150,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// TestClaimsLimit: claims beyond the limit, and such as are no JSON, do not travel, and that is remembered.
+// TestClaimsLimit: claims beyond the limit, and those that are not JSON, are left out, which Partial records.
 func TestClaimsLimit(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -169,7 +169,7 @@ func TestClaimsLimit(t *testing.T) {
 	}
 }
 
-// TestPartsDoNotAllocate: the user of an encoded identity is a part of it.
+// TestPartsDoNotAllocate: UserOf and TokenIDOf return parts of their argument.
 func TestPartsDoNotAllocate(t *testing.T) {
 	id := full()
 	s := string(identity.Append(nil, &id))
@@ -202,7 +202,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again.Partial == id.Partial && !reflect.DeepEqual(again, id) { // JSON may grow above the limit
+		if again.Partial == id.Partial && !reflect.DeepEqual(again, id) { // JSON may grow beyond the limit
 			t.Errorf("got %#v, want %#v", again, id)
 		}
 	})

@@ -15,8 +15,8 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// BenchmarkEcho measures the CPU time that a message costs the server: 100 connections of a client in a process of its
-// own send 20 bytes and get them back, as fast as it goes (busy), or 20,000 a second (light).
+// BenchmarkEcho measures the CPU time that a message costs the server. A client in another process has 100 connections,
+// sends 20 bytes on them and gets them back, as fast as possible (busy) or 20,000 times a second (light).
 //
 //	go test -run '^$' -bench Echo -benchtime 3s -count 3 ./internal/reactor
 func BenchmarkEcho(b *testing.B) {
@@ -43,7 +43,7 @@ func BenchmarkEcho(b *testing.B) {
 type benchServer struct {
 	loop  *reactor.Loop
 	socks []reactor.Socket
-	left  int           // until done
+	left  int           // messages until done
 	done  chan struct{} // closed when left is 0
 }
 
@@ -125,7 +125,7 @@ func benchEcho(b *testing.B, o reactor.Options, procs, rate int) {
 	}
 }
 
-// BenchmarkIdle measures the CPU time of a loop with nothing to do, per second.
+// BenchmarkIdle measures the CPU time of an idle loop per second.
 func BenchmarkIdle(b *testing.B) {
 	for name, wait := range map[string]reactor.Wait{
 		"visible": reactor.WaitVisible, "hybrid": reactor.WaitHybrid, "raw": reactor.WaitRaw,
@@ -157,7 +157,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// benchClient is the other process. It ends when it is killed or the server goes.
+// benchClient is the client process. It ends when it is killed or the server is gone.
 func benchClient(orders string) int {
 	var address string
 	var rate int
@@ -194,7 +194,7 @@ func benchClient(orders string) int {
 	return 0
 }
 
-// sendAtRate sends to one socket after another, evenly, until the server goes.
+// sendAtRate sends on one socket after another at even intervals, until the server is gone.
 func sendAtRate(socks []reactor.Socket, message []byte, rate int) int {
 	buf := make([]byte, 4096)
 	step := int64(time.Second) / int64(rate)

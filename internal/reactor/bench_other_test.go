@@ -2,5 +2,5 @@
 
 package reactor_test
 
-// benchClient is for platforms that have the benchmark.
+// benchClient exists for the platforms that have the benchmark.
 func benchClient(string) int { return 2 }

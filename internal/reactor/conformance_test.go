@@ -71,7 +71,7 @@ func TestHalfClose(t *testing.T) {
 			s := r.find(k).sock
 			err := readAll(s, r.loop.Buffer(), func(b []byte) { got = append(got, b...) })
 			if ev&reactor.Hangup != 0 && !hungUp {
-				hungUp = true // the end itself may have been read before it is told
+				hungUp = true // the end may have been read before its event
 				told <- struct{}{}
 			}
 			if !errors.Is(err, io.EOF) || ended {

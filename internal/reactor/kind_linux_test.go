@@ -28,7 +28,7 @@ func addFD(l *reactor.Loop, c *net.TCPConn) (reactor.Key, reactor.Socket, error)
 	return k, s, err
 }
 
-// takeFD is a descriptor of its own for c, which is closed.
+// takeFD returns a descriptor of its own for c, and closes c.
 func takeFD(c *net.TCPConn) (fd int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// patience bounds what would otherwise hang. Nothing is measured by it.
+// patience is the limit of waits that would otherwise hang. Nothing is measured by it.
 const patience = 20 * time.Second
 
-// kind is one kind of socket. The same tests run over all of them.
+// kind is a kind of socket. The same tests run over all of them.
 type kind struct {
 	name string
 	opt  reactor.Options
-	// add puts the server's end on a loop, which owns it then.
+	// add adds the server's end to a loop, which then owns it.
 	add func(l *reactor.Loop, c *net.TCPConn) (reactor.Key, reactor.Socket, error)
 }
 
@@ -27,7 +27,7 @@ func addConn(l *reactor.Loop, c *net.TCPConn) (reactor.Key, reactor.Socket, erro
 	return l.AddConn(c)
 }
 
-// portableKinds are those of every platform.
+// portableKinds are the kinds of every platform.
 func portableKinds() []kind {
 	return []kind{
 		{"pump", reactor.Options{Portable: true, Tick: time.Millisecond}, addConn},
@@ -42,7 +42,7 @@ func forEachKind(t *testing.T, test func(t *testing.T, kd kind)) {
 	}
 }
 
-// script is a handler made of functions; a missing one does nothing.
+// script is a handler made of functions. A missing one does nothing.
 type script struct {
 	ready   func(k reactor.Key, ev reactor.Events)
 	timeout func(k reactor.Key)
@@ -67,7 +67,7 @@ func (s *script) Flush() {
 	}
 }
 
-// rig is a running loop with the sockets that a test put on it.
+// rig is a running loop with the sockets that a test has added.
 type rig struct {
 	t    testing.TB
 	kind kind
@@ -82,7 +82,7 @@ type end struct {
 	client *net.TCPConn
 }
 
-// newRig makes a loop without running it.
+// newRig returns a rig whose loop does not run yet.
 func newRig(t testing.TB, kd kind, h reactor.Handler) *rig {
 	t.Helper()
 	l, err := reactor.New(h, kd.opt)
@@ -113,7 +113,7 @@ func (r *rig) start() {
 	})
 }
 
-// do runs f on the loop and waits for it.
+// do runs f on the loop and waits until it has returned.
 func (r *rig) do(f func()) {
 	r.t.Helper()
 	done := make(chan struct{})
@@ -123,7 +123,7 @@ func (r *rig) do(f func()) {
 	await(r.t, done, "a post to run")
 }
 
-// connect makes a connection and puts its server's end on the loop, in the loop's own goroutine.
+// connect makes a connection and adds its server end to the loop, on the loop's own goroutine.
 func (r *rig) connect() *end {
 	r.t.Helper()
 	client, server := tcpPair(r.t)
@@ -138,7 +138,7 @@ func (r *rig) connect() *end {
 	return e
 }
 
-// find is the end of a key. On the loop.
+// find returns the end of a key. On the loop.
 func (r *rig) find(k reactor.Key) *end {
 	for _, e := range r.ends {
 		if e.key == k {
@@ -148,7 +148,7 @@ func (r *rig) find(k reactor.Key) *end {
 	return nil
 }
 
-// tcpPair is a connection over the loopback.
+// tcpPair returns both ends of a loopback connection.
 func tcpPair(t testing.TB) (client, server *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,7 +184,7 @@ func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
 	return v
 }
 
-// readAll reads a socket until it has nothing more now. The error is nil then.
+// readAll reads a socket until nothing more is available. The error is then nil.
 func readAll(s reactor.Socket, buf []byte, got func(b []byte)) error {
 	for {
 		n, err := s.Read(buf)
@@ -200,7 +200,7 @@ func readAll(s reactor.Socket, buf []byte, got func(b []byte)) error {
 	}
 }
 
-// echoer sends back what it reads, and waits for room where there is none.
+// echoer sends back what it reads, and waits for room if there is none.
 type echoer struct {
 	rig     *rig
 	waiting map[reactor.Key][]byte
@@ -214,7 +214,7 @@ func newEchoer() *echoer {
 func (e *echoer) Ready(k reactor.Key, _ reactor.Events) {
 	end := e.rig.find(k)
 	if end == nil {
-		return // told before connect has noted it: the test's own race, told again below
+		return // the event came before connect had recorded the end; connect repeats it
 	}
 	err := readAll(end.sock, e.rig.loop.Buffer(), func(b []byte) { e.waiting[k] = append(e.waiting[k], b...) })
 	e.push(k, end)
@@ -241,7 +241,7 @@ func (e *echoer) push(k reactor.Key, end *end) {
 func (*echoer) Timeout(reactor.Key) {}
 func (*echoer) Flush()              {}
 
-// newEchoRig is a loop that echoes.
+// newEchoRig returns a rig that echoes.
 func newEchoRig(t testing.TB, kd kind) (*rig, *echoer) {
 	e := newEchoer()
 	r := newRig(t, kd, e)
@@ -250,7 +250,7 @@ func newEchoRig(t testing.TB, kd kind) (*rig, *echoer) {
 	return r, e
 }
 
-// pattern is n bytes that show where they belong.
+// pattern returns n bytes whose values depend on their position.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -101,7 +101,7 @@ func TestDetachGivesTheConnectionBack(t *testing.T) {
 		r.start()
 		end := r.connect()
 		_, _ = end.client.Write([]byte("unread, "))
-		r.do(func() {}) // a pump may have read it by now, or not: nothing may be lost either way
+		r.do(func() {}) // a pump may or may not have read it by now: nothing may be lost either way
 		r.do(func() {
 			conn, rest, err := r.loop.Detach(end.key, end.sock)
 			if err != nil {
@@ -148,7 +148,7 @@ func TestScatterAndGather(t *testing.T) {
 		var bufs [][]byte
 		var want []byte
 		for i := range reactor.MaxBuffers + 5 {
-			b := pattern(i % 7) // the empty ones too
+			b := pattern(i % 7) // includes empty buffers
 			bufs = append(bufs, b)
 			if i < reactor.MaxBuffers {
 				want = append(want, b...)
@@ -188,7 +188,7 @@ func TestReadTellsThatNothingIsThere(t *testing.T) {
 	})
 }
 
-// TestAlarms: one rings once, not before its time unless another one rings, and another time when it is set again.
+// TestAlarms: an alarm fires once, not before its time unless another alarm fires, and again when it is set again.
 func TestAlarms(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kd kind) {
 		r := newRig(t, kd, &script{})

@@ -11,10 +11,10 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// plainListener hides what kind of listener it is.
+// plainListener hides the type of a listener.
 type plainListener struct{ net.Listener }
 
-// greet is an accept function that says who was seen and hangs up.
+// greet returns an accept function that sends a greeting with the client's address and closes the socket.
 func greet(r *rig) reactor.AcceptFunc {
 	return func(k reactor.Key, s reactor.Socket, remote netip.AddrPort) {
 		_, _ = s.Write([]byte("hello " + remote.String()))

@@ -14,7 +14,7 @@ import (
 func TestPostsRunInOrderAndAllThatWereTaken(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kd kind) {
 		const posters, each = 8, 500
-		var ran [posters][]int // of the loop
+		var ran [posters][]int // written on the loop
 		l, err := reactor.New(&script{}, kd.opt)
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func TestStopBeforeRun(t *testing.T) {
 	})
 }
 
-// TestAFlushFollowsEachWake has goroutines that change something, wake the loop, and wait until a Flush has seen it.
+// TestAFlushFollowsEachWake: goroutines change something, wake the loop, and wait until a Flush has seen the change.
 func TestAFlushFollowsEachWake(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kd kind) {
 		const wakers, each = 4, 500
@@ -129,8 +129,7 @@ func TestWakeInFlushMakesAnotherTurn(t *testing.T) {
 	})
 }
 
-// TestCollectionsEndWhileTheLoopRuns: a loop that waits unseen by the scheduler must not keep it from stopping the
-// world.
+// TestCollectionsEndWhileTheLoopRuns: a loop in a raw wait must not prevent a stop of the world.
 func TestCollectionsEndWhileTheLoopRuns(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		for _, busy := range []bool{false, true} {

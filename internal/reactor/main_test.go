@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// clientEnv holds the orders of a process that BenchmarkEcho has started as its client.
+// clientEnv holds the arguments of the client process of BenchmarkEcho.
 const clientEnv = "REACTOR_BENCH_CLIENT"
 
 func TestMain(m *testing.M) {

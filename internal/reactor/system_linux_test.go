@@ -39,7 +39,7 @@ func TestALoopGivesItsDescriptorsBack(t *testing.T) {
 		r.loop.Close(end.key, end.sock)
 		_ = end.client.Close()
 	}
-	// There may be fewer: pumps of tests before this one close theirs when their goroutines end.
+	// There may be fewer: pumps of earlier tests close theirs when their goroutines end.
 	if got := openFDs(t); got > before {
 		t.Errorf("%d descriptors are open, %d were before", got, before)
 	}
@@ -75,7 +75,7 @@ func TestAListenerBacksOffWhenDescriptorsRunOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	free, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0) // the first free number
+	free, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0) // the lowest free number
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is the table as anyone would write it.
+// model is a straightforward implementation of the table.
 type model map[string]map[uint32]bool
 
 func (m model) topicsOf(i uint32) []string {
@@ -38,7 +38,7 @@ func (m model) size() (n int) {
 	return n
 }
 
-// topicNames are more than a connection may have before it counts as large, twice over.
+// topicNames returns more than twice as many names as make a connection large.
 func topicNames() []string {
 	var names []string
 	for i := range 2*few + 4 {
@@ -47,7 +47,7 @@ func topicNames() []string {
 	return names
 }
 
-// TestModel: whatever is done, the table holds what a map of sets would hold.
+// TestModel: after any operations, the table holds the same as a map of sets.
 func TestModel(t *testing.T) {
 	names := topicNames()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -69,7 +69,7 @@ func TestModel(t *testing.T) {
 			}
 			want.leave(name, i)
 		}
-		each := func(do func(string, uint32)) func(*rapid.T) { // from a topic to the next few, round about
+		each := func(do func(string, uint32)) func(*rapid.T) { // from a topic to the next few, wrapping around
 			return func(rt *rapid.T) {
 				from, n := index.Draw(rt, "from"), index.Draw(rt, "topics")
 				i := conns.Draw(rt, "connection")
@@ -134,7 +134,7 @@ func compare(rt *rapid.T, table *Table, want model) {
 	}
 }
 
-// TestReuse: what has gone makes room for what comes, and a steady state allocates nothing.
+// TestReuse: what is removed makes room for what is added, and a steady state does not allocate.
 func TestReuse(t *testing.T) {
 	table := New()
 	table.Subscribe("kept", 9)
@@ -155,7 +155,7 @@ func TestReuse(t *testing.T) {
 	if got := len(table.subs); got != subs {
 		t.Errorf("got %d subscriptions, want %d", got, subs)
 	}
-	for k := range 100 { // topics that come and go use the same place
+	for k := range 100 { // topics that come and go reuse the same slot
 		name := fmt.Sprint("passing ", k)
 		table.Subscribe(name, 0)
 		table.Drop(0)
@@ -165,7 +165,7 @@ func TestReuse(t *testing.T) {
 	}
 }
 
-// TestMemory: an index with one subscription costs at most 40 bytes.
+// TestMemory: an index with one subscription takes at most 40 bytes.
 func TestMemory(t *testing.T) {
 	table := New()
 	for i := range uint32(100_000) {
@@ -195,7 +195,7 @@ func TestTopicsStop(t *testing.T) {
 	}
 }
 
-// BenchmarkSubscribe builds a table; a subscription's time and memory are what it is about.
+// BenchmarkSubscribe builds a table. It measures the time and memory of a subscription.
 func BenchmarkSubscribe(b *testing.B) {
 	for _, c := range []struct {
 		name               string
@@ -232,7 +232,7 @@ func BenchmarkSubscribe(b *testing.B) {
 	}
 }
 
-// BenchmarkDrop takes a connection with 10 topics out of the table and brings it back, among 10,000 of its kind.
+// BenchmarkDrop removes a connection with 10 topics from the table and adds it again, among 10,000 of its kind.
 func BenchmarkDrop(b *testing.B) {
 	table := New()
 	var names []string

@@ -19,7 +19,7 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
-// BenchmarkAdvance fires and sets again, per entry.
+// BenchmarkAdvance measures firing and setting again, per entry.
 func BenchmarkAdvance(b *testing.B) {
 	const entries = 100_000
 	w := wheel.New(tick, 512, 0)

@@ -10,14 +10,14 @@ import (
 	"github.com/expedite-go/expedite/internal/wheel"
 )
 
-// model is a wheel as a map: what is set, and whether its time had passed when it was set.
+// model is a wheel implemented as a map: the deadlines, and whether each had passed when it was set.
 type model struct {
 	w       *wheel.Wheel
 	tick    int64
 	now     int64
 	at      map[uint32]int64
 	overdue map[uint32]bool
-	fresh   map[uint32]bool // set while the running Advance fires; not nil only then
+	fresh   map[uint32]bool // set while the running Advance fires; nil at other times
 }
 
 func (m *model) set(i uint32, at int64) {
@@ -35,7 +35,7 @@ func (m *model) clear(i uint32) {
 	delete(m.overdue, i)
 }
 
-// advance checks every promise of Advance. meanwhile runs when the first entry fires and may change the wheel.
+// advance checks every guarantee of Advance. meanwhile runs when the first entry fires and may change the wheel.
 func (m *model) advance(t *rapid.T, by int64, meanwhile func()) {
 	m.now += by
 	m.fresh = make(map[uint32]bool)
@@ -65,7 +65,7 @@ func (m *model) advance(t *rapid.T, by int64, meanwhile func()) {
 	}
 }
 
-// check compares what can be seen from outside.
+// check compares what is visible from outside.
 func (m *model) check(t *rapid.T) {
 	if got, want := m.w.Len(), len(m.at); got != want {
 		t.Fatalf("%d deadlines, want %d", got, want)

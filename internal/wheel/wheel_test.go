@@ -11,10 +11,10 @@ import (
 
 const tick = 100 * time.Millisecond
 
-// at is a time in milliseconds.
+// at returns a time in milliseconds.
 func at(ms int64) int64 { return ms * int64(time.Millisecond) }
 
-// advance collects what an Advance fires, in the order of indexes.
+// advance returns what an Advance fires, ordered by index.
 func advance(w *wheel.Wheel, now int64) []uint32 {
 	var got []uint32
 	w.Advance(now, func(i uint32) { got = append(got, i) })
@@ -104,8 +104,8 @@ func TestFireMayChangeTheWheel(t *testing.T) {
 		got = append(got, i)
 		switch i {
 		case 0:
-			w.Clear(1)          // due in this very call
-			w.Set(2, at(1000))  // postponed in this very call
+			w.Clear(1)          // due in this call
+			w.Set(2, at(1000))  // postponed in this call
 			w.Set(0, at(50))    // itself, in the past: the next call
 			w.Set(9999, at(50)) // grows the tables
 		case 3:
@@ -168,7 +168,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestWaitBeyondARevolution: what is due in many revolutions wakes nobody before.
+// TestWaitBeyondARevolution: Wait does not return early for entries that are due only after many revolutions.
 func TestWaitBeyondARevolution(t *testing.T) {
 	w := wheel.New(10, 8, 0)
 	for i := range uint32(20) {
@@ -188,7 +188,7 @@ func TestWaitBeyondARevolution(t *testing.T) {
 	if got := w.Wait(5030); fired != 21 || got != 9000-5030 {
 		t.Errorf("fired %d, waits %d; want 21 and %d", fired, got, 9000-5030)
 	}
-	w.Clear(100) // the first of what is left
+	w.Clear(100) // the first of those left
 	if got := w.Wait(5030); got > 9010-5030 {
 		t.Errorf("waits %d, beyond the next", got)
 	}
