@@ -11,19 +11,19 @@ import (
 	"github.com/expedite-go/expedite/internal/access"
 )
 
-// State is how Conn.Data moves with its connection: see Handler.State. Carry and CarryWith make one.
+// State moves Conn.Data with its connection: see Handler.State. Carry and CarryWith return one.
 type State interface {
 	// check reports why values of this type cannot move.
 	check() error
-	// fresh makes the Data of a connection that opens.
+	// fresh returns the Data of a new connection.
 	fresh() any
-	// encode writes Data and its version.
+	// encode returns Data and its version as bytes.
 	encode(data any) ([]byte, error)
-	// decode reads what encode wrote, in this release or in another one.
+	// decode returns the Data that encode wrote, in this release or another one.
 	decode(b []byte) (any, error)
 }
 
-// Carried is the State of connections whose Data is a *T. Carry and CarryWith make one; the zero value does not work.
+// Carried is the State of connections whose Data is a *T. Carry and CarryWith return one; the zero value does not work.
 type Carried[T any] struct {
 	write   func(v *T) ([]byte, error)
 	read    func(b []byte, v *T) error
@@ -32,8 +32,8 @@ type Carried[T any] struct {
 	other   func(version uint64, b []byte, v *T) error
 }
 
-// Carry returns the State of connections whose Data is a *T that moves as JSON: the exported fields of T move, and what
-// only one of two releases knows is left out, as package encoding/json does. Run fails if JSON cannot hold a T.
+// Carry returns the State of connections whose Data is a *T that moves as JSON. Exported fields of T move; fields that
+// only one of two releases has are left out, as package encoding/json does. Run fails if JSON cannot encode a T.
 func Carry[T any]() Carried[T] {
 	c := CarryWith(
 		func(v *T) ([]byte, error) { return json.Marshal(v) },
@@ -43,16 +43,16 @@ func Carry[T any]() Carried[T] {
 	return c
 }
 
-// CarryWith returns the State of connections whose Data is a *T that moves in a form of its own. Write must not keep v,
-// and read must not keep b. An error of write keeps the connection where it is, as one of Handler.Suspend does; an
-// error of read closes it with 1012, as one of Handler.Resume does.
+// CarryWith returns the State of connections whose Data is a *T that write encodes and read decodes. Write must not
+// keep v, and read must not keep b. If write fails, the connection stays where it is, as with Handler.Suspend; if read
+// fails, the connection is closed with 1012, as with Handler.Resume.
 func CarryWith[T any](write func(v *T) ([]byte, error), read func(b []byte, v *T) error) Carried[T] {
 	return Carried[T]{write: write, read: read}
 }
 
-// Version returns a copy of c that writes the number of its form beside it; the number is 0 without Version. A worker
-// that receives another number calls other: with a smaller one at an upgrade, with a larger one when a deploy is taken
-// back. An error of other closes the connection with 1012, and so does a nil other.
+// Version returns a copy of c whose encoding has a version; without Version it is 0. A worker that receives another
+// version calls other: with a smaller one after an upgrade, with a larger one when a deploy is rolled back. If other
+// fails or is nil, the connection is closed with 1012.
 func (c Carried[T]) Version(version uint64, other func(version uint64, b []byte, v *T) error) Carried[T] {
 	c.version, c.other = version, other
 	return c
@@ -75,7 +75,7 @@ func (c Carried[T]) check() error {
 	return nil
 }
 
-// hidden reports whether JSON would leave everything out of a struct.
+// hidden reports whether JSON would leave out every field of a struct.
 func hidden(t reflect.Type) bool {
 	marshaler := reflect.PointerTo(t).Implements(reflect.TypeFor[json.Marshaler]()) ||
 		reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextMarshaler]())

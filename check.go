@@ -14,8 +14,8 @@ import (
 	"github.com/expedite-go/expedite/internal/engine"
 )
 
-// check reports what is wrong with the configuration and the endpoints: everything that would panic, or refuse every
-// client, once clients come.
+// check reports everything in the configuration and the endpoints that would panic, or refuse every client, once
+// clients come.
 func (a *App) check() error {
 	faults := append(slices.Clone(a.faults), a.cfg.Tuning.check(), a.cfg.Auth.check(), a.cfg.checkLimits())
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
@@ -37,10 +37,10 @@ func (a *App) check() error {
 	return errors.Join(faults...)
 }
 
-// errNoVerifier says that tokens are required of which none can be good.
+// errNoVerifier reports that tokens are required and none can be verified.
 var errNoVerifier = errors.New("without Config.Auth.Verifier nobody could come in")
 
-// check reports a Verifier that cannot know any token, and one that is missing.
+// check reports a Verifier that cannot verify any token, and a missing one.
 func (a *Auth) check() error {
 	switch {
 	case a.Verifier == nil && a.Mode == AuthRequired:
@@ -53,7 +53,7 @@ func (a *Auth) check() error {
 	return nil
 }
 
-// checkState reports why a handler's State cannot move; nil is none.
+// checkState reports why a handler's State cannot move.
 func checkState(s State) error {
 	switch {
 	case s == nil:
@@ -72,15 +72,15 @@ func isNil(v any) bool {
 }
 
 const (
-	// leastHangTimeout leaves a worker that wakes from a sleep the time to report, on a busy machine, too.
+	// leastHangTimeout leaves a worker that wakes from a sleep the time to report, even on a busy machine.
 	leastHangTimeout = 2 * time.Second
 	// leastHead is less than the shortest opening handshake of a browser.
 	leastHead = 512
-	// freshWorker is what a worker holds that has just begun, in bytes, and a little more.
+	// freshWorker is a little more than what a new worker holds, in bytes.
 	freshWorker = 24 << 20
 )
 
-// checkLimits reports settings that cannot work, alone or with one another.
+// checkLimits reports settings that cannot work, alone or together.
 func (c *Config) checkLimits() error {
 	for _, d := range []struct {
 		field string
@@ -102,10 +102,10 @@ func (c *Config) checkLimits() error {
 	}
 	switch {
 	case c.HangTimeout > 0 && c.HangTimeout < leastHangTimeout:
-		return fmt.Errorf("expedite: Config.HangTimeout is %s: healthy workers that rest would be killed; want %s or more",
+		return fmt.Errorf("expedite: Config.HangTimeout is %s: idle workers would be killed; want %s or more",
 			c.HangTimeout, leastHangTimeout)
 	case c.MaxHead != 0 && c.MaxHead < leastHead:
-		return fmt.Errorf("expedite: Config.MaxHead is %d: no handshake is that short; want %d or more", c.MaxHead, leastHead)
+		return fmt.Errorf("expedite: Config.MaxHead is %d: every handshake is longer; want %d or more", c.MaxHead, leastHead)
 	case c.MaxConnections < 0 || c.MaxHandshakes < 0 || c.MaxSubscriptions < 0 || c.MaxAuthorizing < 0:
 		return fmt.Errorf("expedite: Config: a limit is negative")
 	case c.MessageMinRate.Bytes > 0 && c.MessageMinRate.Per <= 0:
@@ -115,7 +115,7 @@ func (c *Config) checkLimits() error {
 	return nil
 }
 
-// checkLimits reports settings of a handler that cannot work, alone or with one another.
+// checkLimits reports settings of a handler that cannot work, alone or together.
 func (h *Handler) checkLimits(path string) error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("expedite: the handler of "+path+": "+format, args...)
@@ -142,7 +142,7 @@ func (h *Handler) checkLimits(path string) error {
 	return nil
 }
 
-// pingInterval is the one in force: by default early enough for clients that only listen.
+// pingInterval returns the interval in force: by default short enough for clients that only listen.
 func (h *Handler) pingInterval() time.Duration {
 	if h.PingInterval == 0 && h.IdleTimeout > 0 && h.IdleTimeout <= engine.DefaultPingInterval {
 		return h.IdleTimeout * 5 / 12 // as 50 s is of 120 s
@@ -150,15 +150,15 @@ func (h *Handler) pingInterval() time.Duration {
 	return h.PingInterval
 }
 
-// warnLimits logs settings that work otherwise than somebody will have meant them.
+// warnLimits logs settings that are probably not what was meant.
 func (a *App) warnLimits() {
 	if most := a.cfg.MaxWorkerMemory; most > 0 && most < freshWorker {
-		a.Logger().Warn("a fresh worker holds more memory than a worker may: each will be replaced again and again",
+		a.Logger().Warn("a new worker holds more memory than a worker may: each will be replaced again and again",
 			"setting", "MaxWorkerMemory", "limit_bytes", most, "fresh_worker_bytes", freshWorker)
 	}
 	for path, h := range a.handlers {
 		if most := a.cfg.MaxPartial; most > 0 && h.maxMessage() > most {
-			a.Logger().Warn("the largest message of a handler is larger than all unfinished ones together may be",
+			a.Logger().Warn("the largest message of a handler is larger than all incomplete ones together may be",
 				"setting", "MaxPartial", "limit_bytes", most, "path", path, "max_message_bytes", h.maxMessage())
 		}
 	}

@@ -11,18 +11,19 @@
 //
 // # Processes
 //
-// Run makes the process that was started by hand the primary. It holds the listening sockets, starts the same program
-// again as worker 1 to N, passes accepted sockets to them, numbers what they publish, and replaces a worker that dies.
-// It runs none of your callbacks. A worker has one event loop and runs them.
+// App.Run makes the process that was started by hand the primary. The primary holds the listening sockets, starts the
+// same program again as worker 1 to N, passes accepted sockets to them, numbers their publications, and replaces
+// workers that die. It runs none of your callbacks. Each worker has one event loop and runs them.
 //
-// # The way of a message
+// # Messages
 //
-// socket, event loop, protocol, Handler.Message; then Conn.Send straight back to the loop, or App.Publish to the
-// primary, which gives the message its number and passes it to every worker, the sender's included, in the same order.
+// A message goes from the socket through the event loop and the protocol to Handler.Message. Conn.Send goes straight
+// back to the loop. App.Publish goes to the primary, which gives the publication a number and passes it to every
+// worker, including the sender's, in the same order.
 //
 // # Goroutines
 //
 // Callbacks of one connection never overlap. By default they run on goroutines and may block; with Handler.Inline they
-// run on the event loop and must not. Methods of App and Conn are safe for any goroutine, and never block, unless
-// their documentation says otherwise.
+// run on the event loop and must not. Unless their documentation says otherwise, methods of App and Conn are safe for
+// concurrent use and never block.
 package expedite

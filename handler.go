@@ -7,37 +7,37 @@ import (
 	"github.com/expedite-go/expedite/auth"
 )
 
-// Policy says what happens to a message when the queue of a slow connection is full.
+// Policy decides what happens to a message when the queue of a slow connection is full.
 type Policy uint8
 
-// The three policies. Each hit is counted.
+// The policies. Each use is counted.
 const (
 	// CloseSlow closes the connection with 1013 (try again later).
 	CloseSlow Policy = iota
-	// DropNewest keeps what waits and gives the new message up.
+	// DropNewest drops the new message.
 	DropNewest
-	// DropOldest gives whole waiting messages up, oldest first, until the new one fits.
+	// DropOldest drops queued messages, the oldest first, until the new one fits.
 	DropOldest
 )
 
-// SendResult says what became of a message that was sent.
+// SendResult tells what happened to a message that was sent.
 type SendResult uint8
 
 // The results.
 const (
 	// Sent means that the message is on its way to the socket, or to the worker to which the connection has moved.
 	Sent SendResult = iota
-	// Queued means that the peer reads slowly, and the message waits for it. Drain or Close follows.
+	// Queued means that the message waits because the client reads slowly. Drain or Close follows.
 	Queued
-	// Dropped means that the queue was full, and the policy gave the message up.
+	// Dropped means that the queue was full and the policy dropped the message.
 	Dropped
 	// Closed means that the connection is closed or closing.
 	Closed
-	// Invalid means that the message is a text which is not valid UTF-8.
+	// Invalid means that the message is text and not valid UTF-8.
 	Invalid
 )
 
-// String is the result in one word.
+// String returns the result in one word.
 func (r SendResult) String() string {
 	if r > Invalid {
 		return "unknown"
@@ -45,81 +45,80 @@ func (r SendResult) String() string {
 	return [...]string{"sent", "queued", "dropped", "closed", "invalid"}[r]
 }
 
-// Handler is a WebSocket endpoint: what happens on its connections, and within which limits. Every field may be zero.
+// Handler is a WebSocket endpoint: its callbacks and its limits. The zero value works.
 //
-// Callbacks of one connection never overlap, those of different connections may. By default they run on a goroutine of
-// the connection's turn and may block: the connection is read on while they do, until MailboxLimit. See Inline.
+// Callbacks of one connection never overlap; those of different connections may. By default they run on a goroutine and
+// may block: the connection is read meanwhile, up to MailboxLimit. See Inline.
 type Handler struct {
-	// Authorize is called before the upgrade, on its own goroutine, and may block until the request's context ends. The
-	// identity is that of the client's token, which is taken out of the request, or empty; it may be filled in. An error
-	// made by Refuse, or an *auth.Error, is the answer to the client; any other is a 403.
+	// Authorize is called before the upgrade, on a goroutine of its own, and may block until the request's context ends.
+	// The identity is that of the client's token, which is removed from the request, or empty; Authorize may change it. An
+	// error made by Refuse, or an *auth.Error, is the answer to the client; any other error is a 403.
 	Authorize func(r *http.Request, id *auth.Identity) error
 	// Open is called first.
 	Open func(c *Conn)
-	// Message is called for each whole message; its bytes are valid until the callback returns. What a client sent before
-	// it closed is still delivered, and can be answered until CloseTimeout. After Conn.Close, a panic or a kick, messages
-	// that have not been delivered are dropped.
+	// Message is called for each whole message. Its bytes are valid until the callback returns. What a client sent before
+	// it closed is still delivered, and can be answered until CloseTimeout. After Conn.Close, a panic or a kick,
+	// undelivered messages are dropped.
 	Message func(c *Conn, m Message)
-	// Drain is called when the queue of a slow connection fell to LowMark, after a Send that returned Queued or Dropped.
+	// Drain is called when the queue of a slow connection has fallen to LowMark after a Send that returned Queued or
+	// Dropped.
 	Drain func(c *Conn)
 	// Close is called last, once.
 	Close func(c *Conn, err *CloseError)
-	// Gap is called when publications to a topic did not reach the connection, because its worker could not take them:
-	// it has missed that many, and what comes after the gap is sent when Gap has returned. If it is not known which
-	// topics have missed some, or if they were messages of App.SendUser, the topic is empty; if it is not known how many,
-	// missed is 0. Without Gap, a connection that has missed publications is closed with 1013 (try again later). What a
-	// Policy drops is not told here.
+	// Gap is called when the connection has missed publications of a topic because its worker could not take them. Later
+	// publications are sent after Gap has returned. The topic is empty if it is not known, or if the publications were
+	// messages of App.SendUser; missed is 0 if their number is not known. Without Gap, a connection that has missed
+	// publications is closed with 1013 (try again later). Gap does not report what a Policy drops.
 	Gap func(c *Conn, topic string, missed uint64)
-	// State makes Conn.Data a value that moves with the connection, to the next worker and to the next release:
+	// State makes Conn.Data move with the connection, to the next worker and to the next release:
 	//
 	//	State: expedite.Carry[player]()
 	//
-	// Data is then a *player before Open is called, one for each connection. It is written after Suspend and read before
-	// Resume, both of which may be there, too. Nil: Data does not move, see Conn.SetData.
+	// Data is then a *player before Open is called, one for each connection. It is encoded after Suspend and decoded
+	// before Resume, which may be used as well. If State is nil, Data does not move: see Conn.SetData.
 	State State
-	// Suspend is called before the connection moves to another worker, as its last callback in this one: what it
-	// returns is given to Resume over there. An error keeps the connection here; if the worker ends, it is closed
-	// with 1012.
+	// Suspend is called before the connection moves to another worker, as the last callback in this one. Resume gets what
+	// it returns. If Suspend fails, the connection stays here; when the worker ends, it is closed with 1012.
 	Suspend func(c *Conn) ([]byte, error)
-	// Resume is called first in the next worker; Open is not called again. If the move has failed, that is the worker
-	// which called Suspend. The state is valid until it returns. An error closes the connection with 1012. Goroutines
-	// that a handler starts end with their worker: this is where to start them again.
+	// Resume is called first in the next worker; Open is not called again. If the move failed, the next worker is the one
+	// that called Suspend. The state is valid until Resume returns. An error closes the connection with 1012. Goroutines
+	// that a handler started end with their worker: start them again here.
 	Resume func(c *Conn, state []byte) error
 
 	// Session gives each connection a session: see Conn.Session.
 	Session bool
-	// Auth says whether clients of this endpoint have to identify themselves. The zero value is what Config says.
+	// Auth tells whether clients of this endpoint have to identify themselves. The zero value is the mode of Config.Auth.
 	Auth AuthMode
 
-	// Inline runs the callbacks (but Authorize) on the event loop, for the last microsecond. They must not block: all
-	// connections of the worker wait meanwhile. A watchdog logs one that holds the loop for over 100 ms, with its
-	// stack.
+	// Inline runs the callbacks, except Authorize, on the event loop, which saves about a microsecond each. They must not
+	// block: all connections of the worker wait meanwhile. A watchdog logs a callback that holds the loop for over 100 ms,
+	// with its stack.
 	Inline bool
 
-	// Subprotocols that the endpoint speaks. The first of the client's that is among them is chosen. RFC 6455 §4.2.2.
+	// Subprotocols are those that the endpoint speaks. The first one that the client lists is selected. RFC 6455 §4.2.2.
 	Subprotocols []string
 	// MaxMessage is the longest message in bytes; a longer one closes with 1009. 0 is 1 MiB.
 	MaxMessage int64
 	// MaxFragments is the largest number of fragments of a message. 0 is 1024.
 	MaxFragments int
-	// IdleTimeout closes a connection from which nothing came for so long, not even the answer to a ping. 0 is 120 s,
-	// negative is never.
+	// IdleTimeout is how long a client may send nothing, not even the answer to a ping, before its connection is closed. 0
+	// is 120 s, negative is no limit.
 	IdleTimeout time.Duration
-	// PingInterval is the silence after which the client is pinged; it must be below IdleTimeout. 0 is 50 s, or less if
-	// IdleTimeout is that short; negative is never.
+	// PingInterval is the silence after which the client is pinged. It must be shorter than IdleTimeout. 0 is 50 s, or
+	// less if IdleTimeout is short; negative is never.
 	PingInterval time.Duration
-	// CloseTimeout bounds the closing handshake, and before it the time for messages that the client sent before it
-	// closed. 0 is 5 s.
+	// CloseTimeout bounds the closing handshake, and the time before it in which messages are delivered that the client
+	// sent before it closed. 0 is 5 s.
 	CloseTimeout time.Duration
-	// QueueLimit is the number of bytes that may wait for a slow client. 0 is 1 MiB. A message that finds the queue
-	// empty is always taken.
+	// QueueLimit is the number of bytes that may be queued for a slow client. 0 is 1 MiB. An empty queue accepts a message
+	// of any size.
 	QueueLimit int
-	// LowMark is where Drain is called, in bytes. 0 is a quarter of QueueLimit.
+	// LowMark is the number of queued bytes at which Drain is called. 0 is a quarter of QueueLimit.
 	LowMark int
-	// Slow is what happens beyond QueueLimit.
+	// Slow is the policy beyond QueueLimit.
 	Slow Policy
-	// MailboxLimit is the number of payload bytes that may wait for callbacks; beyond it the connection is not read, so
-	// that the client feels the back-pressure. 0 is 256 KiB. Without meaning for Inline.
+	// MailboxLimit is the number of payload bytes that may wait for callbacks. Beyond it the connection is not read, so
+	// that backpressure reaches the client. 0 is 256 KiB. Inline handlers have no mailbox.
 	MailboxLimit int
 }
 
@@ -129,7 +128,7 @@ const (
 	defaultMaxFragments = 1024
 )
 
-// carries says whether the application takes part in a move of its connections.
+// carries reports whether the application takes part in moves of its connections.
 func (h *Handler) carries() bool { return h.Suspend != nil || h.Resume != nil || h.State != nil }
 
 // authMode returns the mode in force.

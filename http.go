@@ -7,7 +7,7 @@ import (
 	"github.com/expedite-go/expedite/internal/worker"
 )
 
-// Healthz answers 200 while the process lives.
+// Healthz returns a handler that answers 200 while the process lives.
 func (a *App) Healthz() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -15,9 +15,9 @@ func (a *App) Healthz() http.Handler {
 	})
 }
 
-// Readyz answers 200 while the worker takes new clients, and 503 when it does not: before it started, in a drain, and
-// with Sessions.RequireRedis while Redis is away, or what other machines have revoked is not known, and with
-// AuthRequired while there are no keys. The body names what is degraded.
+// Readyz returns a handler that answers 200 while the worker takes new clients, and 503 while it does not: before it
+// has started, in a drain, with Sessions.RequireRedis while Redis is away or the revocations of other machines are not
+// known, and with AuthRequired while there are no keys. The body names what is degraded.
 func (a *App) Readyz() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		var state worker.Readiness
@@ -33,9 +33,9 @@ func (a *App) Readyz() http.Handler {
 	})
 }
 
-// Ticket answers POST with a ticket for the token in the Authorization header. `new WebSocket(url + "?ticket=…")` opens
-// one connection with it, within Auth.TicketTTL, so that the token itself need not be part of an address. Pages of the
-// origins that Auth.Origins allows may ask as well.
+// Ticket returns a handler that answers POST with a ticket for the token in the Authorization header. `new
+// WebSocket(url + "?ticket=…")` opens one connection with it, within Auth.TicketTTL, so that the token itself need not
+// be part of an address. Pages of the origins that Auth.Origins allows may ask as well.
 func (a *App) Ticket() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		role := a.role.Load()

@@ -14,17 +14,18 @@ type Message struct {
 	data []byte
 }
 
-// messageKind is what a message is sent as. Text is looked at once, when the message is made: what was received, or
-// sent before, costs nothing.
+// messageKind is the type of a message. Text is validated once, when the message is made, so that sending it again, or
+// sending what was received, costs nothing.
 type messageKind uint8
 
 const (
 	kindBinary messageKind = iota
 	kindText
-	kindNoText // text that is not UTF-8: a client that is given it must fail the connection. RFC 6455 §8.1
+	kindNoText // text that is not UTF-8: a client that receives it must fail the connection. RFC 6455 §8.1
 )
 
-// Text makes a text message. If s is not valid UTF-8, no method sends it: they report ErrText, and Conn.Send Invalid.
+// Text returns a text message. If s is not valid UTF-8, no method sends it: they fail with ErrText, and Conn.Send
+// returns Invalid.
 func Text(s string) Message {
 	m := Message{kind: kindText, data: []byte(s)}
 	if !utf8.ValidString(s) {
@@ -33,7 +34,7 @@ func Text(s string) Message {
 	return m
 }
 
-// TextBytes is Text for b, which must not change while the message is in use.
+// TextBytes is like Text for b, which must not change while the message is in use.
 func TextBytes(b []byte) Message {
 	if !utf8.Valid(b) {
 		return Message{kind: kindNoText, data: b}
@@ -41,10 +42,10 @@ func TextBytes(b []byte) Message {
 	return Message{kind: kindText, data: b}
 }
 
-// Binary makes a binary message of b, which must not change while the message is in use.
+// Binary returns a binary message of b, which must not change while the message is in use.
 func Binary(b []byte) Message { return Message{data: b} }
 
-// JSON makes a text message that holds v as JSON.
+// JSON returns a text message with the JSON encoding of v.
 func JSON(v any) (Message, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -56,13 +57,13 @@ func JSON(v any) (Message, error) {
 // IsText reports whether m is text. In a Message callback that is valid UTF-8.
 func (m Message) IsText() bool { return m.kind != kindBinary }
 
-// Bytes is the payload. In a Message callback it is valid until the callback returns; copy what is kept.
+// Bytes returns the payload. In a Message callback it is valid until the callback returns.
 func (m Message) Bytes() []byte { return m.data }
 
-// String is a copy of the payload.
+// String returns a copy of the payload.
 func (m Message) String() string { return string(m.data) }
 
-// Clone is a copy of m that may be kept.
+// Clone returns a copy of m that may be kept.
 func (m Message) Clone() Message { return Message{kind: m.kind, data: append([]byte(nil), m.data...)} }
 
 func (m Message) opcode() ws.Opcode {
@@ -72,7 +73,7 @@ func (m Message) opcode() ws.Opcode {
 	return ws.OpText
 }
 
-// messageOf makes a message of what was received, which ws has looked at.
+// messageOf returns a message that was received. Package ws has validated text.
 func messageOf(op ws.Opcode, data []byte) Message {
 	if op == ws.OpText {
 		return Message{kind: kindText, data: data}

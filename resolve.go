@@ -8,20 +8,20 @@ import (
 	"github.com/expedite-go/expedite/cluster"
 )
 
-// settingsVariable holds, encoded, what Resolve has loaded, for the other processes of the program.
+// settingsVariable holds what Resolve has loaded, encoded, for the other processes of the program.
 const settingsVariable = "EXPEDITE_SETTINGS"
 
-// maxSettings is the number of bytes that Resolve takes: they have to fit into the environment of a process.
+// maxSettings is the largest size of settings in bytes: they must fit into the environment of a process.
 const maxSettings = 64 << 10
 
-// Resolve returns the settings of a program, in a form of its own, so that all its processes have the same: the process
-// that was started by hand calls load, and every worker that it ever starts, one in the place of a dead worker among
-// them, is given what load returned then, whatever lies on disk by now. Code before Run that reads a configuration
-// should read it in load.
+// Resolve returns the settings of a program, so that all its processes have the same ones. The process that was started
+// by hand calls load. Every worker that it starts, at whatever time, gets what load returned then, even if the
+// configuration on disk has changed. Code before Run that reads a configuration should read it in load.
 //
-// A reload loads anew, once, before anything is replaced, in a trial of the new program. There load receives what the
-// program that runs was started with, else nil; an error refuses the reload, and nothing changes. The settings may be
-// 64 KiB long. Call it once, before App.Run. They are visible to whoever may read the environment of the process.
+// A reload calls load once, in a trial of the new program, before anything is replaced. There load receives the
+// settings of the running program, else nil. If it fails, the reload is refused and nothing changes. Settings are bytes
+// in any form, at most 64 KiB. Whoever may read the environment of the process can see them. Call Resolve once, before
+// App.Run.
 func Resolve(load func(before []byte) ([]byte, error)) ([]byte, error) {
 	kept, known := os.LookupEnv(settingsVariable)
 	var before []byte

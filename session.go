@@ -11,8 +11,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Sessions is how long, where and how many sessions are kept, for the connections of handlers with Handler.Session.
-// Every field may be zero.
+// Sessions tells where the sessions of handlers with Handler.Session are kept, for how long, and how many. The zero
+// value works.
 type Sessions struct {
 	// Redis is the URL of the Redis that keeps the sessions: see redisstore.New. Empty keeps them in the primary.
 	Redis string
@@ -25,26 +25,26 @@ type Sessions struct {
 	RequireRedis bool
 	// TTL is how long a session lives without a connection. 0 is an hour.
 	TTL time.Duration
-	// EmptyTTL is how long an anonymous session in which no value is stored lives without a connection: whoever comes and
-	// goes leaves nothing behind. After a connection of less than 10 s on which the client has said nothing, a new one is
-	// gone at once. 0 is two minutes; negative is as long as others.
+	// EmptyTTL is how long an anonymous session without values lives without a connection. A new one is deleted at once if
+	// its connection lasted less than 10 s and the client sent nothing: clients that only connect leave nothing behind. 0
+	// is two minutes; negative is TTL.
 	EmptyTTL time.Duration
-	// MaxPerUser is how many sessions a user may have: when there are as many, disconnected ones go first, and then the
-	// connection of the oldest is closed with CloseTooMany. 0 is any number.
+	// MaxPerUser is the number of sessions of a user. A further one evicts a session without a connection or, if there is
+	// none, the oldest, whose connection is closed with CloseTooMany. 0 is no limit.
 	MaxPerUser int
 	// RefuseNew refuses the new client instead of closing the oldest connection.
 	RefuseNew bool
 	// MaxSessions bounds the sessions that the primary keeps. 0 is 2 million.
 	MaxSessions int
-	// Cookie is the name of a cookie that holds the session to resume, beside the parameter session of the query. The
-	// application sets it; it counts on pages of the origins that Auth.Origins allows only. Empty is none.
+	// Cookie is the name of a cookie that holds the id of the session to resume, as an alternative to the query parameter
+	// session. The application sets it. It counts only on pages of the origins that Auth.Origins allows. Empty is none.
 	Cookie string
 }
 
 // defaultEmptyTTL is Sessions.EmptyTTL.
 const defaultEmptyTTL = 2 * time.Minute
 
-// emptyTTL is the one in force; 0 is that of all sessions.
+// emptyTTL returns the value in force; 0 is TTL.
 func (s *Sessions) emptyTTL() time.Duration {
 	if s.EmptyTTL == 0 {
 		return defaultEmptyTTL
@@ -54,38 +54,39 @@ func (s *Sessions) emptyTTL() time.Duration {
 
 // Close codes of sessions and orders.
 const (
-	// CloseReplaced is for a connection whose session was resumed by another: do not come back with it.
+	// CloseReplaced closes a connection whose session was resumed by another one. The client must not resume it again.
 	CloseReplaced ws.CloseCode = access.CodeReplaced
-	// CloseTooMany is for the connection of a session that had to go because its user has too many.
+	// CloseTooMany closes the connection of a session that was evicted because its user has too many.
 	CloseTooMany ws.CloseCode = access.CodeTooMany
-	// CloseKicked is for a connection that App.Kick has closed.
+	// CloseKicked closes the connections of App.Kick.
 	CloseKicked ws.CloseCode = registry.CodeKicked
 )
 
-// ErrNoSession says that a connection has no session: its handler wants none, or no store could give one.
+// ErrNoSession reports a connection without a session: its handler uses none, or no store was available.
 var ErrNoSession = errors.New("expedite: the connection has no session")
 
-// Session is the session of a connection: values that outlive it, and its worker. Its methods ask the store, which may
-// take its time: an Inline handler calls them on a goroutine. The errors are those of package session:
-// session.ErrDeferred is no loss, the value is stored when the store is back. Any goroutine.
+// Session is the session of a connection: values that outlive the connection and its worker. Its methods ask the store
+// and block until it answers: an Inline handler calls them on a goroutine. They fail with the errors of package
+// session. With session.ErrDeferred nothing is lost: the value is stored when the store is available again. Methods are
+// safe for concurrent use.
 type Session struct{ c *Conn }
 
-// Session is the connection's session. A connection without one has a Session whose methods fail with ErrNoSession.
+// Session returns the connection's session. If it has none, the methods of Session fail with ErrNoSession.
 func (c *Conn) Session() Session { return Session{c} }
 
-// ID is the session's id: what a client shows as ?session= when it comes back. Zero if there is none.
+// ID returns the session's id, with which a client resumes it: ?session=<id>. It is zero if there is no session.
 func (s Session) ID() session.ID {
 	id, _ := s.c.client.Session()
 	return id
 }
 
-// Resumed says that the session was there before this connection.
+// Resumed reports whether the session existed before this connection.
 func (s Session) Resumed() bool {
 	_, resumed := s.c.client.Session()
 	return resumed
 }
 
-// store is where the session is kept.
+// store returns where the session is kept.
 func (s Session) store() (session.Store, session.ID, error) {
 	id := s.ID()
 	if id.IsZero() {
@@ -94,7 +95,7 @@ func (s Session) store() (session.Store, session.ID, error) {
 	return s.c.end.worker.Tracker().Store, id, nil
 }
 
-// Values are all values of the session.
+// Values returns all values of the session.
 func (s Session) Values(ctx context.Context) (map[string][]byte, error) {
 	store, id, err := s.store()
 	if err != nil {
@@ -103,7 +104,7 @@ func (s Session) Values(ctx context.Context) (map[string][]byte, error) {
 	return store.Load(ctx, id)
 }
 
-// Get is one value; nil if there is none.
+// Get returns one value; nil if there is none.
 func (s Session) Get(ctx context.Context, key string) ([]byte, error) {
 	store, id, err := s.store()
 	if err != nil {
@@ -126,7 +127,7 @@ func (s Session) Delete(ctx context.Context, key string) error {
 	return s.Update(ctx, session.Changes{key: nil})
 }
 
-// Update sets several values at once, or deletes those that are nil: all or none.
+// Update sets several values, and deletes those that are nil: all or none.
 func (s Session) Update(ctx context.Context, changes session.Changes) error {
 	store, id, err := s.store()
 	if err != nil {

@@ -9,48 +9,49 @@ import (
 	"github.com/expedite-go/expedite/internal/resource"
 )
 
-// Tuning is what an App may take of the machine. The zero value is right for a machine, or a container, that serves
-// nothing else; docs/tuning.md has figures.
+// Tuning limits what an App takes of the machine. The zero value is right for a machine, or a container, that runs
+// nothing else. docs/tuning.md has figures.
 type Tuning struct {
-	// Memory is what the Go heaps of all workers may hold together, in bytes: each gets its part as GOMEMLIMIT, near
-	// which it collects more often. 0 is 80 % of the machine's or container's memory, unless GOMEMLIMIT is in the
-	// environment: that is each worker's own and left alone. Negative is no limit.
+	// Memory is what the Go heaps of all workers may hold together, in bytes. Each worker gets its share as GOMEMLIMIT,
+	// near which it collects more often. 0 is 80 % of the memory of the machine or the container, unless GOMEMLIMIT is set
+	// in the environment: then each worker has that. Negative is no limit.
 	Memory int64
-	// MemoryReserve is how much memory, in bytes, has to be left on the machine or in the container: below it handshakes
-	// get 503 with Retry-After, and what is open stays. 0 is 5 % of the memory, at least 64 MiB and at most 1 GiB.
-	// Negative takes connections until something is killed.
+	// MemoryReserve is how much memory must be left on the machine or in the container, in bytes. While less is left,
+	// handshakes get 503 with Retry-After; open connections stay. 0 is 5 % of the memory, at least 64 MiB and at most
+	// 1 GiB. Negative is none: connections are accepted until the system kills a process.
 	MemoryReserve int64
-	// GOGC is how much a worker's heap may grow until it is collected, in percent. 0 leaves it alone (100, or GOGC in
-	// the environment), negative collects only near the limit of Memory.
+	// GOGC is how much a worker's heap may grow before it is collected, in percent. 0 does not set it (100, or GOGC in the
+	// environment); negative collects only near the limit of Memory.
 	GOGC int
-	// Procs is the number of processors that each worker's Go code uses at once (GOMAXPROCS). 0 is, unless it is in the
-	// environment, one more than the worker's part of the cores, and at least 2: the event loop wants one for itself.
+	// Procs is the number of processors that the Go code of each worker uses at once (GOMAXPROCS). 0 is, unless it is set
+	// in the environment, one more than the worker's share of the cores, and at least 2: the event loop needs one of its
+	// own.
 	Procs int
-	// ConnRate bounds each connection, in bytes per second, and Rate all connections of all workers together: each
-	// worker gets an equal part. Beyond it a client is not read, or what is sent to it waits in its queue, see
-	// Handler.QueueLimit. A burst of a quarter of a second, and of 64 KiB in any case, passes at once; less than 4 KiB
-	// per second counts as that. Requests that are no WebSockets do not count.
+	// ConnRate limits each connection, in bytes per second, and Rate all connections of all workers together: each worker
+	// gets an equal share. Beyond it a client is not read, or what is sent to it is queued, see Handler.QueueLimit. A
+	// burst of a quarter of a second, and of 64 KiB in any case, passes at once. The lowest rate is 4 KiB per second. HTTP
+	// requests do not count.
 	ConnRate, Rate Rate
 }
 
-// Rate is bytes per second in each direction: In is from clients, Out is to them. 0 is no bound.
+// Rate is bytes per second in each direction: In is from clients, Out is to them. 0 is no limit.
 type Rate struct {
 	In, Out int64
 }
 
-// Tuned is what each worker of an App runs with: what Tuning, the environment and the machine have led to.
+// Tuned is what each worker of an App runs with: the result of Tuning, the environment and the machine.
 type Tuned struct {
-	// MemoryLimit is the memory of the machine, or of the container if that is less, in bytes; 0 if that is not known.
+	// MemoryLimit is the memory of the machine, or of the container if that is less, in bytes; 0 if it is not known.
 	MemoryLimit int64
 	// HeapLimit is GOMEMLIMIT in bytes; 0 is none.
 	HeapLimit int64
-	// MemoryReserve is where new connections are refused, in bytes that are left; 0 is never.
+	// MemoryReserve is the memory left below which new connections are refused, in bytes; 0 is none.
 	MemoryReserve int64
 	// GOGC is in percent; negative is off.
 	GOGC int
-	// Procs is GOMAXPROCS; 0 is what Go makes of the machine.
+	// Procs is GOMAXPROCS; 0 is the default of Go.
 	Procs int
-	// ConnRate and Rate are the bounds of a connection and of a worker.
+	// ConnRate limits a connection, and Rate a worker.
 	ConnRate, Rate Rate
 }
 
