@@ -88,7 +88,7 @@ func (f *flow) round(t turns, l loopNames, steps []loadtest.Step) []loadtest.Ste
 		}
 	}
 	if told {
-		steps = append([]loadtest.Step{loadtest.Call{Name: "loop", Func: func(v *loadtest.Vars, _ loadtest.Recorder) error {
+		steps = append([]loadtest.Step{loadtest.Call{Func: func(v *loadtest.Vars) {
 			next, _ := v.Get(nextVar)
 			i, _ := next.(float64)
 			v.Set(l.indexVar, i)
@@ -101,7 +101,6 @@ func (f *flow) round(t turns, l loopNames, steps []loadtest.Step) []loadtest.Ste
 			default:
 				v.Set(l.elementVar, float64(t.from)) // as artillery does
 			}
-			return nil
 		}}}, steps...)
 	}
 	if t.over != nil {
@@ -115,11 +114,8 @@ func (f *flow) round(t turns, l loopNames, steps []loadtest.Step) []loadtest.Ste
 	if !told {
 		return []loadtest.Step{loop}
 	}
-	start := func(v *loadtest.Vars, _ loadtest.Recorder) error {
-		begin(v, t.from)
-		return nil
-	}
-	return []loadtest.Step{loadtest.Call{Name: "loop", Func: start}, loop}
+	start := func(v *loadtest.Vars) { begin(v, t.from) }
+	return []loadtest.Step{loadtest.Call{Func: start}, loop}
 }
 
 // turns reads count or over.

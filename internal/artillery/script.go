@@ -93,7 +93,7 @@ func (s *Script) Plan() (*loadtest.Plan, error) {
 	s.warnings = nil
 	c := &compiler{
 		script: s, file: s.file,
-		plan: &loadtest.Plan{Name: s.file},
+		plan: new(loadtest.Plan),
 		config: &names{consts: map[string]any{
 			"$testId": "t" + randomString(16), "$scenarioFile": s.file, "$dirname": filepath.Dir(s.file),
 			"$environment": s.environment,

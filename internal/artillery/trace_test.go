@@ -74,7 +74,7 @@ func (tr *trace) run(steps []loadtest.Step) {
 		case loadtest.Loop:
 			tr.loop(s)
 		case loadtest.Call:
-			tr.err = s.Func(&tr.vars, nil)
+			s.Func(&tr.vars)
 		default:
 			tr.t.Fatalf("got a %T", s)
 		}

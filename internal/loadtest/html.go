@@ -219,15 +219,5 @@ func (r *Report) tables() (list []grid) {
 		}
 		list = append(list, g)
 	}
-	if len(r.Custom) > 0 {
-		g := grid{Title: "Measures of the script", Head: []string{"", "count", "p50", "p95", "p99", "max"}}
-		for _, name := range slices.Sorted(maps.Keys(r.Custom)) {
-			c := r.Custom[name]
-			g.Rows = append(g.Rows, []string{
-				name, fmt.Sprint(c.Count), fmt.Sprint(c.P50), fmt.Sprint(c.P95), fmt.Sprint(c.P99), fmt.Sprint(c.Max),
-			})
-		}
-		list = append(list, g)
-	}
 	return list
 }

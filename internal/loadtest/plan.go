@@ -1,9 +1,6 @@
 package loadtest
 
-import (
-	"iter"
-	"time"
-)
+import "time"
 
 // Plan is what a crowd of virtual users does: when they arrive, and which steps each of them takes. A script is read
 // into one (package internal/artillery does that for artillery's). Every client process loads the script by itself, so
@@ -12,8 +9,6 @@ import (
 // Templates, Extractors and functions of a Plan are called on one goroutine per process, the event loop's: they need no
 // locks, and must not block.
 type Plan struct {
-	// Name is for the report: the script's file.
-	Name string
 	// Target is the URL that the script names, for the report. Connect steps have URLs of their own.
 	Target string
 	// Insecure takes any certificate, of servers on loopback addresses only.
@@ -54,7 +49,7 @@ type Scenario struct {
 	Steps  []Step
 }
 
-// Step is one of Connect, Send, Think, Loop, Call and Close. A step that fails ends its user, who counts as failed by
+// Step is one of Connect, Send, Think, Loop and Call. A step that fails ends its user, who counts as failed by
 // the cause.
 type Step interface{ step() }
 
@@ -76,8 +71,6 @@ type HeaderTemplate struct {
 type Send struct {
 	// Payload is the message, rendered anew each time.
 	Payload Template
-	// Binary sends it as a binary message, which need not be UTF-8.
-	Binary bool
 	// Reply is what the next message from the server must be. Nil waits for none.
 	Reply *Reply
 }
@@ -126,38 +119,20 @@ type Think struct {
 // element of Over.
 type Loop struct {
 	From  int
-	Count int // turns; 0 is without end, or as Over and While say
+	Count int // turns; 0 is without end, or as Over says
 	// Over gives the elements to go over, one per turn; Count does not matter then. Nil is none.
-	Over func(v *Vars) ([]any, error)
-	// While is asked after each turn whether there is to be another. Nil is yes.
-	While func(v *Vars) (bool, error)
+	Over  func(v *Vars) ([]any, error)
 	Steps []Step
 }
 
-// Call runs a function of the script, which may set variables and record measures of its own.
-type Call struct {
-	Name string // for the report
-	Func func(v *Vars, r Recorder) error
-}
-
-// Close closes the user's connection with a code, 0 is 1000, and goes on.
-type Close struct{ Code int }
+// Call runs a function, which may set variables.
+type Call struct{ Func func(v *Vars) }
 
 func (Connect) step() {}
 func (Send) step()    {}
 func (Think) step()   {}
 func (Loop) step()    {}
 func (Call) step()    {}
-func (Close) step()   {}
-
-// Recorder takes measures that a script makes by itself. They come together in Report.Custom by name; the number of
-// names is limited.
-type Recorder interface {
-	// Count adds n to a counter.
-	Count(name string, n int64)
-	// Observe adds a value to a histogram. Values below 0 count as 0; the unit is the script's.
-	Observe(name string, value float64)
-}
 
 // Template is text with parts that depend on variables.
 type Template interface {
@@ -206,15 +181,4 @@ func (v *Vars) Set(name string, value any) {
 		}
 	}
 	v.list = append(v.list, variable{name, value})
-}
-
-// All goes through the variables in the order in which they were set first.
-func (v *Vars) All() iter.Seq2[string, any] {
-	return func(yield func(string, any) bool) {
-		for _, x := range v.list {
-			if !yield(x.name, x.value) {
-				return
-			}
-		}
-	}
 }

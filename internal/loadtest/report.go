@@ -38,8 +38,6 @@ type Report struct {
 	Users       *Users            `json:"users,omitempty"`
 	Server      *Server           `json:"server"`
 	Client      Client            `json:"client"`
-	// Custom is what a script has recorded by itself.
-	Custom map[string]Custom `json:"custom,omitempty"`
 	// Failures are conditions of a script that do not hold, and client processes that died.
 	Failures []string `json:"failures,omitempty"`
 	Timeline []Point  `json:"timeline"`
@@ -122,20 +120,6 @@ type Client struct {
 	Processes  int     `json:"processes"`
 	CPUSeconds float64 `json:"cpu_seconds"`
 	RSSBytes   int64   `json:"rss_bytes"`
-}
-
-// Custom is a measure of a script: a counter, or the summary of a histogram in the script's unit.
-type Custom struct {
-	Count int64   `json:"count"`
-	Min   float64 `json:"min,omitempty"`
-	Max   float64 `json:"max,omitempty"`
-	Mean  float64 `json:"mean,omitempty"`
-	P50   float64 `json:"p50,omitempty"`
-	P75   float64 `json:"p75,omitempty"`
-	P90   float64 `json:"p90,omitempty"`
-	P95   float64 `json:"p95,omitempty"`
-	P99   float64 `json:"p99,omitempty"`
-	P999  float64 `json:"p999,omitempty"`
 }
 
 // Point is a moment of the run. Counters are since the beginning, RTT50 and RTT99 since the point before.
@@ -241,17 +225,6 @@ func (r *run) addPlan(p *Report, t *totals) {
 	p.Users = &Users{
 		Arrived: t.Arrived, Completed: t.Completed, Failed: t.UsersFailed, Skipped: t.Skipped,
 		SessionSeconds: quantiles(r.whole.session),
-	}
-	p.Custom = make(map[string]Custom)
-	for name, n := range t.Custom {
-		p.Custom[name] = Custom{Count: n}
-	}
-	for name, h := range r.whole.custom {
-		at := func(q float64) float64 { return float64(h.ValueAtPercentile(q)) / customScale }
-		p.Custom[name] = Custom{
-			Count: h.TotalCount(), Min: float64(h.Min()) / customScale, Max: float64(h.Max()) / customScale,
-			Mean: h.Mean() / customScale, P50: at(50), P75: at(75), P90: at(90), P95: at(95), P99: at(99), P999: at(99.9),
-		}
 	}
 	if r.cfg.Plan.Judge != nil {
 		p.Failures = append(p.Failures, r.cfg.Plan.Judge(p)...)

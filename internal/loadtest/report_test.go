@@ -83,7 +83,6 @@ func sampleReport() *Report {
 		Storms: []Storm{{T: 1, Seconds: 0.2, Open: 1000}}, Failures: []string{"too slow"},
 		Broadcast: &Broadcast{Published: 1, Delivered: 2},
 		Users:     &Users{Arrived: 5, Completed: 4, Failed: 1, SessionSeconds: q},
-		Custom:    map[string]Custom{"mine": {Count: 1}},
 		Timeline:  []Point{{}, {T: 1, Open: 5}, {T: 2, Open: 1000, Sent: 50, RTT50: &v, RTT99: &v}, {T: 3}}, histogram: h,
 	}
 }
@@ -123,7 +122,7 @@ func TestJSON(t *testing.T) {
 		path []string
 		want string
 	}{
-		{nil, "broadcast client connect_seconds connections corrected custom errors failures interrupted late_seconds machine messages mode parameters rtt_seconds seconds server started storms target timeline uncorrected_rtt_seconds users version"},
+		{nil, "broadcast client connect_seconds connections corrected errors failures interrupted late_seconds machine messages mode parameters rtt_seconds seconds server started storms target timeline uncorrected_rtt_seconds users version"},
 		{[]string{"connections"}, "closed failed opened peak wanted"},
 		{[]string{"messages"}, "bytes_received bytes_sent received received_per_second sent sent_per_second unanswered"},
 		{[]string{"connect_seconds"}, times},

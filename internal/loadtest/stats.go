@@ -29,11 +29,9 @@ type totals struct {
 	UsersFailed         uint64
 	Skipped             uint64 // users that did not arrive, because too many were under way
 	Users               int    // under way
-	Custom              map[string]int64
-	CustomLost          uint64 // measures of a script that had too many names
 }
 
-// maxCauses bounds the number of different errors, codes and measures of scripts; what comes later is otherCause.
+// maxCauses bounds the number of different errors and codes; what comes later is otherCause.
 const (
 	maxCauses  = 64
 	otherCause = "other"
@@ -52,7 +50,7 @@ func count(m *map[string]uint64, name string) {
 
 func (t *totals) clone() totals {
 	c := *t
-	c.Closed, c.Errors, c.Custom = maps.Clone(t.Closed), maps.Clone(t.Errors), maps.Clone(t.Custom)
+	c.Closed, c.Errors = maps.Clone(t.Closed), maps.Clone(t.Errors)
 	return c
 }
 
@@ -80,17 +78,15 @@ func (t *totals) add(o *totals) {
 		{&t.Completed, &o.Completed},
 		{&t.UsersFailed, &o.UsersFailed},
 		{&t.Skipped, &o.Skipped},
-		{&t.CustomLost, &o.CustomLost},
 	} {
 		*p[0] += *p[1]
 	}
 	t.Closed, t.Errors = merged(t.Closed, o.Closed), merged(t.Errors, o.Errors)
-	t.Custom = merged(t.Custom, o.Custom)
 }
 
-func merged[N int64 | uint64](to, from map[string]N) map[string]N {
+func merged(to, from map[string]uint64) map[string]uint64 {
 	if to == nil && len(from) > 0 {
-		to = make(map[string]N)
+		to = make(map[string]uint64)
 	}
 	for name, n := range from {
 		to[name] += n
@@ -112,14 +108,6 @@ func record(h *hdrhistogram.Histogram, ns int64) {
 	_ = h.RecordValue(min(max(ns, 0), mostTime)) // cannot fail within the bounds
 }
 
-// Measures of scripts are recorded in thousandths of their unit.
-const (
-	customScale = 1000
-	mostCustom  = int64(1e12)
-)
-
-func newCustom() *hdrhistogram.Histogram { return hdrhistogram.New(1, mostCustom, digitsKept) }
-
 // measures are the times of an interval, or of a whole run.
 type measures struct {
 	connect *hdrhistogram.Histogram // from the first SYN to the 101
@@ -127,7 +115,6 @@ type measures struct {
 	sent    *hdrhistogram.Histogram // from the time at which it was really sent
 	late    *hdrhistogram.Histogram // from due to sent
 	session *hdrhistogram.Histogram // of virtual users, from the first step to the last
-	custom  map[string]*hdrhistogram.Histogram
 }
 
 func newMeasures() *measures {
@@ -144,7 +131,6 @@ func (m *measures) reset() {
 			h.Reset()
 		}
 	}
-	m.custom = nil
 }
 
 // merge adds o.
@@ -155,22 +141,6 @@ func (m *measures) merge(o *measures) {
 			to[i].Merge(h)
 		}
 	}
-	for name, h := range o.custom {
-		m.observed(name).Merge(h)
-	}
-}
-
-// observed is the histogram of a script's measure.
-func (m *measures) observed(name string) *hdrhistogram.Histogram {
-	if m.custom == nil {
-		m.custom = make(map[string]*hdrhistogram.Histogram)
-	}
-	h := m.custom[name]
-	if h == nil {
-		h = newCustom()
-		m.custom[name] = h
-	}
-	return h
 }
 
 // sample is what a client process tells its parent once a second, and when something has come to an end.
@@ -189,12 +159,11 @@ type sample struct {
 // sampleWire is a sample between processes.
 type sampleWire struct {
 	sample
-	Times  [][]byte          // in the order of measures.all; nil is empty
-	Custom map[string][]byte `json:",omitempty"`
+	Times [][]byte // in the order of measures.all; nil is empty
 }
 
 func (s *sample) encode() ([]byte, error) {
-	w := sampleWire{sample: *s, Custom: make(map[string][]byte)}
+	w := sampleWire{sample: *s}
 	for _, h := range s.times.all() {
 		var b []byte
 		if h.TotalCount() > 0 {
@@ -204,13 +173,6 @@ func (s *sample) encode() ([]byte, error) {
 			}
 		}
 		w.Times = append(w.Times, b)
-	}
-	for name, h := range s.times.custom {
-		b, err := h.EncodeV2()
-		if err != nil {
-			return nil, fmt.Errorf("loadtest: %w", err)
-		}
-		w.Custom[name] = b
 	}
 	return json.Marshal(w)
 }
@@ -224,26 +186,14 @@ func decodeSample(b []byte) (*sample, error) {
 	s.times = newMeasures()
 	all := s.times.all()
 	for i, b := range w.Times[:min(len(w.Times), len(all))] {
-		if err := mergeEncoded(all[i], b); err != nil {
-			return nil, err
+		if len(b) == 0 {
+			continue
 		}
-	}
-	for name, b := range w.Custom {
-		if err := mergeEncoded(s.times.observed(name), b); err != nil {
-			return nil, err
+		h, err := hdrhistogram.Decode(b)
+		if err != nil {
+			return nil, fmt.Errorf("loadtest: %w", err)
 		}
+		all[i].Merge(h)
 	}
 	return s, nil
-}
-
-func mergeEncoded(to *hdrhistogram.Histogram, b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	h, err := hdrhistogram.Decode(b)
-	if err != nil {
-		return fmt.Errorf("loadtest: %w", err)
-	}
-	to.Merge(h)
-	return nil
 }

@@ -15,11 +15,7 @@ func (w *users) advance(u *user) {
 	u.running = true
 	defer func() { u.running = false }()
 	for range maxSteps {
-		step, err := u.step()
-		if err != nil {
-			w.leave(u, "script: "+brief(err.Error()))
-			return
-		}
+		step := u.step()
 		if step == nil {
 			w.leave(u, "")
 			return
@@ -35,22 +31,15 @@ func (w *users) advance(u *user) {
 	w.pause(u, waitTime, reactor.Monotonic())
 }
 
-// step is the next step of a user; nil is that there is none.
-func (u *user) step() (Step, error) {
+// step returns the next step of a user, or nil if there is none.
+func (u *user) step() Step {
 	for len(u.stack) > 0 {
 		f := &u.stack[len(u.stack)-1]
 		if f.next < len(f.steps) {
 			f.next++
-			return f.steps[f.next-1], nil
+			return f.steps[f.next-1]
 		}
-		again := false
-		if f.loop != nil {
-			var err error
-			if again, err = f.again(&u.vars); err != nil {
-				return nil, err
-			}
-		}
-		if again {
+		if f.loop != nil && f.again() {
 			f.next = 0
 			f.set(&u.vars)
 			continue
@@ -60,20 +49,16 @@ func (u *user) step() (Step, error) {
 			u.stack[n-1].set(&u.vars) // the inner loop has used the same names
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // again says whether a loop has another turn, and counts it.
-func (f *frame) again(v *Vars) (bool, error) {
+func (f *frame) again() bool {
 	f.turn++
-	l := f.loop
-	switch {
-	case l.Over != nil && f.turn >= len(f.elements), l.Over == nil && l.Count > 0 && f.turn >= l.Count:
-		return false, nil
-	case l.While != nil:
-		return l.While(v)
+	if f.loop.Over != nil {
+		return f.turn < len(f.elements)
 	}
-	return true, nil
+	return f.loop.Count == 0 || f.turn < f.loop.Count
 }
 
 // set tells the steps which turn it is.
@@ -103,16 +88,7 @@ func (w *users) take(u *user, step Step) (why string) {
 	case Loop:
 		return w.takeLoop(u, &s)
 	case Call:
-		if err := s.Func(&u.vars, w); err != nil {
-			return brief(s.Name + ": " + err.Error())
-		}
-	case Close:
-		code := ws.CloseCode(s.Code)
-		if code == 0 {
-			code = ws.CloseNormal
-		}
-		w.hangUp(u, code)
-		u.why = "closed by the script"
+		s.Func(&u.vars)
 	}
 	return ""
 }
@@ -124,7 +100,7 @@ func (w *users) takeConnect(u *user, s *Connect) (why string) {
 	}
 	w.payload = raw
 	address := string(raw)
-	w.hangUp(u, ws.CloseNormal)
+	w.hangUp(u)
 	u.opening = opening{subprotocols: s.Subprotocols}
 	for _, h := range s.Header {
 		value, err := h.Value.Append(w.payload[:0], &u.vars)
@@ -155,14 +131,10 @@ func (w *users) takeSend(u *user, s *Send) (why string) {
 		return "script: " + brief(err.Error())
 	}
 	w.payload = payload
-	op := ws.OpText
-	if s.Binary {
-		op = ws.OpBinary
-	}
 	g := w.g
 	g.totals.Sent++
 	g.totals.BytesSent += uint64(len(payload))
-	g.scratch = ws.AppendMaskedFrame(g.scratch[:0], op, g.mask(), payload)
+	g.scratch = ws.AppendMaskedFrame(g.scratch[:0], ws.OpText, g.mask(), payload)
 	u.sentAt = reactor.Monotonic()
 	g.write(c, g.scratch)
 	if u.key == (reactor.Key{}) {
@@ -272,8 +244,6 @@ func checkSteps(steps []Step, depth int) error {
 			bad = s.Count < 0
 		case Call:
 			bad = s.Func == nil
-		case Close:
-			bad = s.Code != 0 && !ws.CloseCode(s.Code).Valid()
 		default:
 			bad = true
 		}

@@ -129,16 +129,6 @@ func (r *Report) writeTimes(w io.Writer) {
 		row("session", &r.Users.SessionSeconds, "")
 	}
 	_ = t.Flush()
-	if len(r.Custom) == 0 {
-		return
-	}
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "\n\tcount\tp50\tp95\tp99\tmax\t\n")
-	for _, name := range slices.Sorted(maps.Keys(r.Custom)) {
-		c := r.Custom[name]
-		fmt.Fprintf(t, "%s\t%d\t%g\t%g\t%g\t%g\t\n", name, c.Count, c.P50, c.P95, c.P99, c.Max)
-	}
-	_ = t.Flush()
 }
 
 func (r *Report) writeErrors(w io.Writer) {

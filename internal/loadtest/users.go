@@ -184,18 +184,18 @@ func (w *users) leave(u *user, why string) {
 		t.UsersFailed++
 		count(&t.Errors, why)
 	}
-	w.hangUp(u, ws.CloseNormal)
+	w.hangUp(u)
 }
 
 // hangUp closes the connection of a user, if it has one.
-func (w *users) hangUp(u *user, code ws.CloseCode) {
+func (w *users) hangUp(u *user) {
 	c := w.g.conns.get(u.key)
 	u.key = reactor.Key{}
 	if c == nil || c.user != u {
 		return
 	}
 	c.user = nil
-	w.g.end(c, code)
+	w.g.end(c, ws.CloseNormal)
 }
 
 // pause lets a user wait until a time.
@@ -421,34 +421,4 @@ func (w *users) judge(u *user, b []byte) {
 	w.advance(u)
 }
 
-// Count adds to a counter of the script.
-func (w *users) Count(name string, n int64) {
-	t := &w.g.totals
-	if t.Custom == nil {
-		t.Custom = make(map[string]int64)
-	}
-	if _, ok := t.Custom[name]; !ok && len(t.Custom) >= maxCauses {
-		t.CustomLost++
-		return
-	}
-	t.Custom[name] += n
-}
-
-// Observe adds to a histogram of the script.
-func (w *users) Observe(name string, value float64) {
-	m := w.g.times
-	if _, ok := m.custom[name]; !ok && len(m.custom) >= maxCauses {
-		w.g.totals.CustomLost++
-		return
-	}
-	scaled := min(max(value, 0)*customScale, float64(mostCustom))
-	if scaled != scaled {
-		scaled = 0
-	}
-	_ = m.observed(name).RecordValue(int64(scaled)) // cannot fail within the bounds
-}
-
-var (
-	_ behavior = (*users)(nil)
-	_ Recorder = (*users)(nil)
-)
+var _ behavior = (*users)(nil)
