@@ -208,7 +208,7 @@ func TestBenchErrors(t *testing.T) {
 		{"no such path", []string{"ws://" + s.addr + "/nowhere"}, 1, "no connection could be opened"},
 		{"a condition that holds", []string{"ws://" + s.addr + "/echo", "--fail", "opened>1"}, 1, "failed: opened>1: it is 3"},
 		{"a time that was not measured", []string{"ws://" + s.addr + "/echo", "--fail", "rtt.p99>1h"}, 1, "nothing was measured"},
-		{"a condition with an error", []string{"ws://" + s.addr + "/echo", "--fail", "rtt.p99>50"}, 2, "want a time with its unit, like rtt.p99>50ms"},
+		{"a condition with an error", []string{"ws://" + s.addr + "/echo", "--fail", "rtt.p99>50"}, 2, "want a duration with its unit, like rtt.p99>50ms"},
 		{"another machine", []string{"ws://192.0.2.1/"}, 2, "--yes-this-is-my-server"},
 		{"no clients", []string{"ws://" + s.addr + "/", "-c", "0"}, 2, "--connections 0: want 1 or more"},
 		{
@@ -218,7 +218,7 @@ func TestBenchErrors(t *testing.T) {
 			"--html: open",
 		},
 		{"no URL", []string{"127.0.0.1:8080"}, 2, "neither a URL like ws://127.0.0.1:8080/echo nor a script"},
-		{"another scheme", []string{"http://127.0.0.1:8080"}, 2, "neither ws:// nor wss://"},
+		{"another scheme", []string{"http://127.0.0.1:8080"}, 2, "neither ws nor wss"},
 		{"a short message", []string{"ws://" + s.addr + "/", "--size", "3"}, 2, "messages of 3 bytes"},
 		{"a size with an error", []string{"ws://" + s.addr + "/", "--size", "big"}, 2, "--size"},
 		{"a ramp with an error", []string{"ws://" + s.addr + "/", "--ramp", "fast"}, 2, "want a time like 5s, or a rate like 500/s"},

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// settings reads config.
+// settings compiles config.
 func (c *compiler) settings(n *node) error {
 	err := n.known("target", "phases", "environments", "variables", "payload", "ws", "tls", "processor", "plugins",
 		"ensure", "timeout", "defaults", "engine", "engines", "mode", "http", "socketio", "statsInterval", "apdex")
@@ -45,7 +45,7 @@ func (c *compiler) settings(n *node) error {
 	return nil
 }
 
-// target reads where the users connect to.
+// target compiles config.target.
 func (c *compiler) target(n *node) error {
 	t := n.get("target")
 	if t == nil {
@@ -67,7 +67,7 @@ func (c *compiler) target(n *node) error {
 	return nil
 }
 
-// variablesOf finds all that users have. What comes later wins: config.variables over config.payload.
+// variablesOf compiles the variables that all users have. config.variables takes precedence over config.payload.
 func (c *compiler) variablesOf(n *node) (err error) {
 	if c.sources, err = c.payloads(n.get("payload")); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (c *compiler) variablesOf(n *node) (err error) {
 	return nil
 }
 
-// plugins reads config.plugins and config.ensure.
+// plugins compiles config.plugins and config.ensure.
 func (c *compiler) plugins(n *node) error {
 	plugins := n.get("plugins")
 	if plugins != nil && plugins.kind != null {
@@ -92,15 +92,15 @@ func (c *compiler) plugins(n *node) error {
 			return err
 		}
 	}
-	// These report, or are for other engines: without them the load is the same.
+	// These plugins only report, or belong to other engines: they do not change the load.
 	idle := []string{"apdex", "expect", "fake-data", "metrics-by-endpoint", "publish-metrics", "slack"}
 	for _, f := range plugins.fieldsOf() {
 		switch {
 		case f.key == "ensure":
 		case f.key == "fake-data":
-			return f.value.fault("the functions of this plugin are not known here")
+			return f.value.fault("the functions of this plugin are not supported")
 		case slices.Contains(idle, f.key):
-			c.warn(f.value, "this plugin is left out")
+			c.warn(f.value, "this plugin is ignored")
 		default:
 			return plugins.known(append(idle, "ensure")...)
 		}

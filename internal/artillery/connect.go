@@ -12,16 +12,16 @@ import (
 // replyTimeout is how long artillery waits for a reply.
 const replyTimeout = 10 * time.Second
 
-// connection is how users connect.
+// connection holds the connection settings of users.
 type connection struct {
-	header       *node // rendered for each user, so that it is read where the variables are known
+	header       *node // rendered for each user; compiled where the variables are known
 	subprotocols []string
 	reply        time.Duration
 	handshake    time.Duration
 	insecure     bool
 }
 
-// unsupported are options of artillery's client that need something that is not here.
+// unsupported are the options of artillery's client that this package cannot follow, with the reason.
 var unsupported = map[string]string{
 	"proxy": "connections through a proxy are not made here",
 	"agent": "connections through an agent are not made here",
@@ -29,10 +29,10 @@ var unsupported = map[string]string{
 	"cert":  "client certificates are not sent", "key": "client certificates are not sent",
 	"pfx": "client certificates are not sent", "passphrase": "client certificates are not sent",
 	"servername": "the name of the server is that of the URL",
-	"function":   "functions of a processor are not called: nothing of Node.js is here",
+	"function":   "functions of a processor are not supported: Node.js is not available",
 }
 
-// understood are the options that are followed, or make no difference to the load.
+// understood returns the options that are followed, or that make no difference to the load.
 func understood() []string {
 	return []string{
 		"subprotocols", "headers", "timeout", "rejectUnauthorized", "handshakeTimeout", "origin", "perMessageDeflate",
@@ -40,7 +40,7 @@ func understood() []string {
 	}
 }
 
-// connection reads config.ws, config.tls and config.timeout.
+// connection compiles config.ws, config.tls and config.timeout.
 func (c *compiler) connection(config *node) (o connection, err error) {
 	o.reply = replyTimeout
 	for _, key := range []string{"tls", "ws"} {
@@ -56,7 +56,7 @@ func (c *compiler) connection(config *node) (o connection, err error) {
 	return o, err
 }
 
-// options reads an object with options into o.
+// options compiles an object with options into o.
 func (c *compiler) options(n *node, o *connection, more ...string) (err error) {
 	for _, f := range n.fields {
 		if why := unsupported[f.key]; why != "" {
@@ -67,10 +67,10 @@ func (c *compiler) options(n *node, o *connection, more ...string) (err error) {
 		return err
 	}
 	if v := n.get("followRedirects"); v.truthy() {
-		return v.fault("redirects are not followed: name the place itself")
+		return v.fault("redirects are not followed: use the final URL")
 	}
 	if v := n.get("protocolVersion"); v != nil && v.num != 13 {
-		return v.fault("there is version 13 only")
+		return v.fault("only version 13 is supported")
 	}
 	if v := n.get("timeout"); v != nil {
 		if o.reply, err = c.timeout(v, time.Second); err != nil {
@@ -108,7 +108,7 @@ func (c *compiler) options(n *node, o *connection, more ...string) (err error) {
 	return nil
 }
 
-// withField is the header with one more field. The header that was there stays as it is.
+// withField returns a copy of header with one more field.
 func withField(header, where *node, f field) *node {
 	out := node{kind: object, file: where.file, line: where.line, path: where.path}
 	if header != nil {
@@ -131,7 +131,7 @@ func (c *compiler) timeout(n *node, unit time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// connect makes the first step of a scenario. Without a node it is what config says.
+// connect compiles the first step of a scenario. If n is nil, the settings of config apply.
 func (f *flow) connect(n *node) (loadtest.Connect, error) {
 	o := f.c.ws
 	url := &node{kind: text, text: "{{ target }}", file: f.c.file}
@@ -175,7 +175,7 @@ func (f *flow) connect(n *node) (loadtest.Connect, error) {
 	return step, f.header(&step, o.header)
 }
 
-// header reads header fields; one that lists subprotocols joins them.
+// header compiles header fields. A field that lists subprotocols adds to the step's subprotocols.
 func (f *flow) header(step *loadtest.Connect, n *node) error {
 	for _, field := range n.fieldsOf() {
 		v := field.value
@@ -204,10 +204,10 @@ func (f *flow) header(step *loadtest.Connect, n *node) error {
 	return nil
 }
 
-// address is the URL that a template makes.
+// address is the URL that a template renders.
 type address struct{ t *template }
 
-// Append is part of loadtest.Template.
+// Append implements loadtest.Template.
 func (a address) Append(dst []byte, v *loadtest.Vars) ([]byte, error) {
 	b, err := a.t.Append(nil, v)
 	if err != nil {
@@ -219,7 +219,7 @@ func (a address) Append(dst []byte, v *loadtest.Vars) ([]byte, error) {
 
 var _ loadtest.Template = address{}
 
-// scheme makes a URL one of WebSocket.
+// scheme returns the URL with the scheme ws or wss.
 func scheme(url string) (string, error) {
 	name, rest, ok := strings.Cut(url, "://")
 	switch strings.ToLower(name) {

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// maxTime bounds every duration of a script.
+// maxTime limits every duration in a script.
 const maxTime = 366 * 24 * time.Hour
 
-// msForm is what npm's package ms understands, which artillery reads times with.
+// msForm matches the durations that the npm package ms understands. Artillery parses durations with it.
 var msForm = regexp.MustCompile(`(?i)^(-?(?:\d+)?\.?\d+) *(milliseconds?|msecs?|ms|seconds?|secs?|s|minutes?|mins?|m|` +
 	`hours?|hrs?|h|days?|d|weeks?|w|years?|yrs?|y)?$`)
 
-// ms reads a time like "200 ms" or "1.5s". A bare number is one of milliseconds.
+// ms parses a duration like "200 ms" or "1.5s". A bare number means milliseconds.
 func ms(s string) (time.Duration, bool) {
 	if len(s) > 100 {
 		return 0, false
@@ -54,9 +54,9 @@ func fromFloat(ns float64) (time.Duration, bool) {
 	return time.Duration(ns), true
 }
 
-// seconds reads a time as artillery does: whole numbers, also as text, are seconds, and other text is for ms. A number
-// with a fraction is one of milliseconds, which artillery then rounds up to 1 ms for a think, and refuses for a phase;
-// fraction reports it.
+// seconds converts a value to a duration as artillery does. Whole numbers, also as text, are seconds; other text is
+// parsed by ms. A number with a fraction means milliseconds, which artillery rounds up to 1 ms in a think and refuses
+// in a phase; fraction reports such a number.
 func seconds(v any) (d time.Duration, fraction, ok bool) {
 	n, isNumber := toNumber(v)
 	if isNumber && n == math.Trunc(n) {

@@ -10,13 +10,13 @@ import (
 	"github.com/expedite-go/expedite/internal/spelling"
 )
 
-// check is a condition that must hold at the end.
+// check is a condition that has to hold at the end of a run.
 type check struct {
-	words string // as the script has it
+	words string // as written in the script
 	expr  expr
 }
 
-// ensure reads the conditions of artillery's plugin of this name.
+// ensure compiles the conditions of artillery's plugin ensure.
 func (c *compiler) ensure(n *node) (func(*loadtest.Report) []string, error) {
 	err := n.known("thresholds", "conditions", "maxErrorRate", "min", "max", "median", "p95", "p99")
 	if err != nil {
@@ -66,7 +66,7 @@ func (c *compiler) ensure(n *node) (func(*loadtest.Report) []string, error) {
 
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// threshold is one metric that must stay below a value.
+// threshold compiles a metric that has to stay below a value.
 func (c *compiler) threshold(n *node, add func(n *node, words, expression string) error) error {
 	if err := n.is(object); err != nil {
 		return err
@@ -100,13 +100,13 @@ func (c *compiler) condition(n *node, add func(n *node, words, expression string
 		if err != nil {
 			return e.fault("%s: %s", s, err)
 		}
-		c.warn(n, "the condition is not strict: it is left out, as nothing would come of it")
+		c.warn(n, "the condition is ignored: it is not strict, so it could not fail the run")
 		return nil
 	}
 	return add(e, s, s)
 }
 
-// judge finds the checks that do not hold, in the script's words.
+// judge returns the checks that do not hold, as written in the script.
 func judge(checks []check, m map[string]float64) (failures []string) {
 	for _, c := range checks {
 		v, err := c.expr.eval(m)
@@ -120,7 +120,7 @@ func judge(checks []check, m map[string]float64) (failures []string) {
 	return failures
 }
 
-// seen tells the values of the metrics in an expression.
+// seen returns the values of the metrics in an expression.
 func seen(e expr, m map[string]float64) string {
 	var names []string
 	var look func(expr)
@@ -147,8 +147,9 @@ func seen(e expr, m map[string]float64) string {
 	return ": " + strings.Join(names, ", ")
 }
 
-// Times are in milliseconds. Artillery has none of messages, and its http.response_time does not come from WebSockets:
-// here that is the round trip of messages with capture or match, and so are bare names as p99.
+// timesOf returns times by artillery's names, in milliseconds. Artillery does not time messages, and its
+// http.response_time does not come from WebSockets. Here http.response_time is the round-trip time of messages with
+// capture or match, and so are bare names such as p99.
 func timesOf(r *loadtest.Report) map[string]loadtest.Quantiles {
 	t := map[string]loadtest.Quantiles{
 		"": r.RTTSeconds, "http.response_time.": r.RTTSeconds, "rtt.": r.RTTSeconds, "connect.": r.ConnectSeconds,
@@ -165,7 +166,7 @@ func quantiles(q loadtest.Quantiles) map[string]*float64 {
 	}
 }
 
-// measures are the metrics of a run by artillery's names.
+// measures returns the metrics of a run by artillery's names.
 func measures(r *loadtest.Report) map[string]float64 {
 	m := map[string]float64{
 		"websocket.messages_sent":     float64(r.Messages.Sent),
@@ -189,7 +190,7 @@ func measures(r *loadtest.Report) map[string]float64 {
 	return m
 }
 
-// isMetric fails for names that no report has.
+// isMetric returns an error if no report has the metric.
 func isMetric(name string) error {
 	one := 0.0
 	q := loadtest.Quantiles{P50: &one, P90: &one, P95: &one, P99: &one, P999: &one, Max: &one}

@@ -7,7 +7,7 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// TestEnsure: which conditions fail a run, and in which words.
+// TestEnsure checks which conditions fail a run, and the wording of the failures.
 func TestEnsure(t *testing.T) {
 	ms := func(v float64) *float64 { v /= 1000; return &v }
 	report := &loadtest.Report{
@@ -57,7 +57,7 @@ func TestEnsure(t *testing.T) {
 	}
 }
 
-// TestExpressions: what conditions are worth, and which are none.
+// TestExpressions checks the values of expressions, and that malformed ones are refused.
 func TestExpressions(t *testing.T) {
 	m := map[string]float64{"a": 2, "b.c": 3}
 	known := func(string) error { return nil }
@@ -77,9 +77,9 @@ func TestExpressions(t *testing.T) {
 		{"none", 0, "none: not measured"},
 		{"", 0, "the expression ends too early"},
 		{"1 +", 0, "the expression ends too early"},
-		{"(1", 0, "want a closing bracket"},
+		{"(1", 0, "want a closing parenthesis"},
 		{"1 2", 0, `unexpected "2"`},
-		{"1.2.3", 0, `"1.2.3" is no number`},
+		{"1.2.3", 0, `"1.2.3" is not a number`},
 		{"* 1", 0, `unexpected "*"`},
 	} {
 		e, err := parseExpr(tt.expr, known)

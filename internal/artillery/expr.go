@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// Conditions are written in a small language: numbers, names of metrics, + - * / ^ %, comparisons, and, or, not,
-// brackets. What is true is 1, what is false 0.
+// Conditions are written in a small language of numbers, names of metrics, + - * / ^ %, comparisons, and, or, not and
+// parentheses. True is 1 and false is 0.
 
-// maxExpr bounds a condition, in bytes, and with it the nesting.
+// maxExpr limits the length of a condition in bytes, and thereby its nesting.
 const maxExpr = 1000
 
-// expr is a condition that is read.
+// expr is a parsed condition.
 type expr interface {
-	// eval fails if a metric was not measured.
+	// eval returns an error if a metric was not measured.
 	eval(m map[string]float64) (float64, error)
 }
 
@@ -26,7 +26,7 @@ func (c constant) eval(map[string]float64) (float64, error) { return float64(c),
 
 type metric string
 
-// errUnmeasured says that nothing was measured that a condition could look at.
+// errUnmeasured is returned for a metric without a value.
 var errUnmeasured = errors.New("not measured")
 
 func (n metric) eval(m map[string]float64) (float64, error) {
@@ -39,7 +39,7 @@ func (n metric) eval(m map[string]float64) (float64, error) {
 
 type operation struct {
 	op   string
-	a, b expr // a is nil for operators with one side
+	a, b expr // a is nil for unary operators
 }
 
 func (o operation) eval(m map[string]float64) (a float64, err error) {
@@ -48,7 +48,7 @@ func (o operation) eval(m map[string]float64) (a float64, err error) {
 			return 0, err
 		}
 	}
-	switch { // what decides alone
+	switch { // short-circuit evaluation
 	case o.op == "and" && a == 0:
 		return 0, nil
 	case o.op == "or" && a != 0:
@@ -98,14 +98,14 @@ func truth(ok bool) float64 {
 	return 0
 }
 
-// exprReader reads an expression token by token.
+// exprReader parses an expression token by token.
 type exprReader struct {
 	rest  string
 	token string
 	known func(name string) error
 }
 
-// parseExpr reads a condition. known judges the names of metrics.
+// parseExpr parses a condition. known returns an error for unknown names of metrics.
 func parseExpr(s string, known func(string) error) (expr, error) {
 	if len(s) > maxExpr {
 		return nil, fmt.Errorf("the expression is longer than %d bytes", maxExpr)
@@ -126,7 +126,7 @@ const (
 	nameLetter = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_$"
 )
 
-// next reads a token; empty is the end.
+// next reads the next token. An empty token marks the end.
 func (r *exprReader) next() error {
 	s := strings.TrimLeft(r.rest, " \t\r\n")
 	size := 1
@@ -147,7 +147,7 @@ func (r *exprReader) next() error {
 	return nil
 }
 
-// levels are the operators with two sides, those that bind least first.
+// levels returns the binary operators in the order of precedence, lowest first.
 func levels() [][]string {
 	return [][]string{{"or"}, {"and"}, {"==", "!=", "<", "<=", ">", ">="}, {"+", "-"}, {"*", "/", "%"}, {"^"}}
 }
@@ -192,7 +192,7 @@ func (r *exprReader) unary() (expr, error) {
 	}
 	switch {
 	case token == "not":
-		e, err := r.binary(2) // a comparison
+		e, err := r.binary(2) // the level of comparisons
 		return operation{op: "not", b: e}, err
 	case token == "-":
 		e, err := r.unary()
@@ -203,13 +203,13 @@ func (r *exprReader) unary() (expr, error) {
 			return nil, err
 		}
 		if r.token != ")" {
-			return nil, errors.New("want a closing bracket")
+			return nil, errors.New("want a closing parenthesis")
 		}
 		return e, r.next()
 	case strings.ContainsRune(digits, rune(token[0])):
 		v, err := strconv.ParseFloat(token, 64)
 		if err != nil {
-			return nil, fmt.Errorf("%q is no number", token)
+			return nil, fmt.Errorf("%q is not a number", token)
 		}
 		return constant(v), nil
 	case strings.ContainsRune(nameLetter, rune(token[0])):

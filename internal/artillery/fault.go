@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// Error says what a script asks for that cannot be done, and where.
+// Error describes what a script requires that is not possible, and where.
 type Error struct {
 	File string
-	// Line counts from 1. 0 is unknown, as in scripts that are programs.
+	// Line counts from 1. It is 0 if unknown, for example in scripts that are programs.
 	Line int
-	// Key is where in the script: scenarios[0].flow[1].send. Empty is the whole.
+	// Key is the path in the script, such as scenarios[0].flow[1].send. It is empty for the whole script.
 	Key    string
 	Reason string
 }
 
-// Error gives place and reason in one line.
+// Error returns place and reason on one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("artillery: " + e.File)

@@ -11,13 +11,13 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// Bounds of scenarios.
+// Limits of scenarios.
 const (
 	maxScenarios = 1000
 	maxWeight    = 1e6
 )
 
-// scenarios reads what users do.
+// scenarios compiles the list of scenarios.
 func (c *compiler) scenarios(n *node) error {
 	if err := n.is(list); err != nil {
 		return err
@@ -32,7 +32,7 @@ func (c *compiler) scenarios(n *node) error {
 			return err
 		}
 		if s.Name == "" {
-			s.Name = strconv.Itoa(i) // artillery's name for it
+			s.Name = strconv.Itoa(i) // the name that artillery uses
 		}
 		chosen = chosen || s.Weight > 0
 		c.plan.Scenarios = append(c.plan.Scenarios, s)
@@ -46,7 +46,7 @@ func (c *compiler) scenarios(n *node) error {
 func (c *compiler) scenario(n *node) (s loadtest.Scenario, err error) {
 	for _, key := range []string{"beforeScenario", "afterScenario"} {
 		if f := n.get(key); f != nil {
-			return s, f.fault("functions of a processor are not called: nothing of Node.js is here")
+			return s, f.fault("functions of a processor are not supported: Node.js is not available")
 		}
 	}
 	if err := n.known("name", "engine", "weight", "flow"); err != nil {
@@ -82,12 +82,12 @@ func (c *compiler) isWS(n *node) error {
 	case "ws":
 		return nil
 	case "":
-		return where.fault("without an engine it is artillery's http: write engine: ws")
+		return where.fault("the default engine of artillery is http: write engine: ws")
 	}
-	return where.fault("scenarios of engine %q are not run here: only those of ws", engine)
+	return where.fault("engine %q is not supported: want ws", engine)
 }
 
-// weight is a scenario's share. Artillery cuts fractions off.
+// weight compiles the weight of a scenario. Like artillery, it drops fractions.
 func (c *compiler) weight(n *node) (float64, error) {
 	if n == nil {
 		return 1, nil
@@ -100,7 +100,7 @@ func (c *compiler) weight(n *node) (float64, error) {
 		return 0, n.fault("want at most %.0f", maxWeight)
 	}
 	if v != math.Trunc(v) {
-		c.warn(n, "artillery cuts the fraction off")
+		c.warn(n, "artillery drops the fraction")
 	}
 	if v < 1 {
 		return -1, nil
@@ -108,14 +108,15 @@ func (c *compiler) weight(n *node) (float64, error) {
 	return math.Trunc(v), nil
 }
 
-// flow makes the steps of one scenario.
+// flow compiles the steps of one scenario.
 type flow struct {
 	c     *compiler
 	names *names
-	reply time.Duration // how long replies may take
+	reply time.Duration // timeout of replies
 }
 
-// flow begins a scenario. Its variables are those of all users, and those that are captured anywhere in it.
+// flow prepares the compilation of a scenario. Its variables are those of all users and those that any of its steps
+// captures.
 func (c *compiler) flow(steps *node) *flow {
 	users := make(map[string]bool, len(c.users))
 	for name := range c.users {
@@ -129,7 +130,7 @@ func (c *compiler) flow(steps *node) *flow {
 	}
 }
 
-// captures finds the names of captured values.
+// captures collects the names of captured values.
 func captures(n *node, found map[string]bool) {
 	for _, item := range n.items {
 		captures(item, found)
@@ -142,7 +143,7 @@ func captures(n *node, found map[string]bool) {
 	}
 }
 
-// all makes the steps of a flow: first of all it connects, whether it says so or not.
+// all compiles the steps of a flow. It adds a connect step if the flow does not begin with one.
 func (f *flow) all(n *node) ([]loadtest.Step, error) {
 	items, err := flat(n)
 	if err != nil {
@@ -163,7 +164,7 @@ func (f *flow) all(n *node) ([]loadtest.Step, error) {
 	return append([]loadtest.Step{connect}, steps...), err
 }
 
-// flat is a list of steps, with lists in it written out: aliases make some.
+// flat returns a list of steps with nested lists expanded; they come from aliases.
 func flat(n *node) (items []*node, err error) {
 	if err := n.is(list); err != nil {
 		return nil, err
@@ -194,12 +195,12 @@ func (f *flow) steps(items []*node) (steps []loadtest.Step, err error) {
 	return steps, nil
 }
 
-// actions are the keys that make a step one.
+// actions returns the keys of which every step has one.
 func actions() []string { return []string{"connect", "send", "think", "loop", "log"} }
 
-// foreign are steps that are known and not done, and why.
+// foreign lists known steps that are not supported, with the reason.
 var foreign = map[string]string{
-	"function": "functions of a processor are not called: nothing of Node.js is here",
+	"function": "functions of a processor are not supported: Node.js is not available",
 	"wait":     "waiting without sending is not done here: put capture or match into the send before it",
 	"emit":     "this is a step of engine socketio", "namespace": "this is a step of engine socketio",
 	"get": "this is a step of engine http", "post": "this is a step of engine http",
@@ -221,7 +222,7 @@ func (f *flow) step(n *node) ([]loadtest.Step, error) {
 	v := n.get(action)
 	switch action {
 	case "connect":
-		return nil, v.fault("connect stands first in a flow, or nowhere: artillery passes over it elsewhere")
+		return nil, v.fault("connect must be the first step of a flow: artillery ignores it elsewhere")
 	case "send":
 		if err := n.known("send"); err != nil {
 			return nil, err
@@ -241,7 +242,7 @@ func (f *flow) step(n *node) ([]loadtest.Step, error) {
 		if err := v.is(text); err != nil {
 			return nil, err
 		}
-		_, err := f.names.parse(v, v.text) // it prints nothing, and yet must be right
+		_, err := f.names.parse(v, v.text) // logs nothing, but has to be valid
 		return nil, err
 	}
 	if len(n.fields) == 0 {
@@ -250,7 +251,7 @@ func (f *flow) step(n *node) ([]loadtest.Step, error) {
 	return nil, n.known(actions()...)
 }
 
-// think makes a step that waits.
+// think compiles a step that waits.
 func (f *flow) think(n, jitter *node) ([]loadtest.Step, error) {
 	if jitter == nil {
 		jitter = f.c.jitter
@@ -259,8 +260,8 @@ func (f *flow) think(n, jitter *node) ([]loadtest.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	fail := func(v any) error { // what setTimeout makes of anything else is not worth following
-		return n.fault("%s is no time: want whole seconds, or text like 200ms or 1.5s", appendJSON(nil, v))
+	fail := func(v any) error { // setTimeout's treatment of other values is not worth imitating
+		return n.fault("%s is not a duration: want whole seconds, or text like 200ms or 1.5s", appendJSON(nil, v))
 	}
 	t := &template{parts: []part{{lit: n.value()}}, whole: true}
 	if n.kind == text {
@@ -291,7 +292,7 @@ func (f *flow) think(n, jitter *node) ([]loadtest.Step, error) {
 	}
 	if _, fraction, _ := seconds(x); fraction {
 		s := string(appendText(nil, x))
-		f.c.warn(n, "artillery takes %s for milliseconds, and waits 1 ms at least: write %ss if seconds are meant", s, s)
+		f.c.warn(n, "artillery takes %s for milliseconds and waits at least 1 ms: write %ss for seconds", s, s)
 	}
 	if jitter == nil {
 		return []loadtest.Step{loadtest.Think{For: d}}, nil
@@ -300,8 +301,8 @@ func (f *flow) think(n, jitter *node) ([]loadtest.Step, error) {
 	return []loadtest.Step{loadtest.Think{Func: about}}, nil
 }
 
-// pause is how long a think waits. A fraction of a millisecond is one, and so is a number of milliseconds with a
-// fraction: as artillery does, for the timer of Node.js cannot read what it makes of that.
+// pause returns the duration of a think. A fraction of a millisecond waits 1 ms, and so does a fractional number of
+// milliseconds, as artillery does: Node.js cannot parse the delay that artillery computes from it.
 func pause(x any) (time.Duration, bool) {
 	d, fraction, ok := seconds(x)
 	if _, isText := x.(string); ok && fraction && !isText {
@@ -313,7 +314,8 @@ func pause(x any) (time.Duration, bool) {
 	return max(d, 0), ok && x != nil && x != "" && x != true && x != false
 }
 
-// spread is what jitter does to a time: half of it below, half above, as a part of it or in milliseconds.
+// spread returns what jitter does to a duration. Jitter is a percentage or a number of milliseconds, half of it below
+// the duration and half above.
 func (f *flow) spread(n *node) (func(time.Duration) time.Duration, error) {
 	if n == nil {
 		return func(d time.Duration) time.Duration { return d }, nil

@@ -10,8 +10,7 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// FuzzLoad: any bytes are a script or an *Error, and what a script makes of a user neither fails nor ends other than by
-// an error.
+// FuzzLoad checks that any input is a script or an *Error, and that a user of a script ends or fails with an error.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"*.yml", "*.json"} {
 		files, err := filepath.Glob(filepath.Join("testdata", pattern))
@@ -27,7 +26,7 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, isJSON bool) {
-		if strings.Contains(string(b), "path") { // files stay out of this
+		if strings.Contains(string(b), "path") { // avoids reading files
 			return
 		}
 		name := "s.yml"
@@ -51,7 +50,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// FuzzTemplate: any text is a template or an error, and text without braces stays as it is.
+// FuzzTemplate checks that any text is a template or an error, and that text without braces stays unchanged.
 func FuzzTemplate(f *testing.F) {
 	for _, s := range []string{
 		"{{ a }}", "{{a.b[0]}}", "{{{ a }}}", `{"n":{{ a }}}`, "{{ $randomNumber(1,10) }} {{ $randomString(3) }}", "{{ }}", "{{",
@@ -74,7 +73,7 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-// FuzzExpression: any text is an expression or an error.
+// FuzzExpression checks that any text is an expression or an error.
 func FuzzExpression(f *testing.F) {
 	f.Add("vusers.failed == 0 and not (p99 > 2 ^ 3 or -1 < 2)")
 	f.Fuzz(func(t *testing.T, s string) {

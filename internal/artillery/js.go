@@ -15,7 +15,7 @@ import (
 	"github.com/dop251/goja"
 )
 
-// bounds are what a program may use.
+// bounds limit what a program may use.
 type bounds struct {
 	time   time.Duration
 	memory uint64 // bytes
@@ -23,17 +23,17 @@ type bounds struct {
 	look   time.Duration
 }
 
-// defaultBounds are ample for a program that makes a script.
+// defaultBounds returns limits that are ample for a program that creates a script.
 func defaultBounds() bounds {
 	return bounds{time: 5 * time.Second, memory: 256 << 20, stack: 1000, look: 2 * time.Millisecond}
 }
 
-// grace is how long a program may need to notice that its time is over. Within one call of a built-in function it
-// cannot; then it is left alone, and ends with this process.
+// grace is how long an interrupted program may take to stop. A single call of a built-in function cannot be
+// interrupted; then the program's goroutine is abandoned until this process ends.
 const grace = time.Second
 
-// readProgram runs a script that is a program, and reads what it exports. There is nothing of Node.js in it, no file
-// and no network: only the language, and process.env.
+// readProgram executes a script that is a program and reads its exports. The program has the language itself and
+// process.env, but no Node.js, no files and no network.
 func readProgram(file string, b []byte, limit bounds) (*node, error) {
 	code, err := commonJS(file, string(b))
 	if err != nil {
@@ -45,11 +45,11 @@ func readProgram(file string, b []byte, limit bounds) (*node, error) {
 	}
 	vm := goja.New()
 	done := make(chan result, 1)
-	// It ends with the program, which is interrupted when it takes too much.
+	// Ends with the program, which is interrupted when it exceeds a limit.
 	go func() {
 		var r result
 		defer func() {
-			if x := recover(); x != nil { // it was stopped in a getter, or the interpreter has an error
+			if x := recover(); x != nil { // it was interrupted in a getter, or the interpreter has a bug
 				err, ok := x.(error)
 				if !ok {
 					err = fmt.Errorf("the program cannot be run: %v", x)
@@ -69,7 +69,7 @@ func readProgram(file string, b []byte, limit bounds) (*node, error) {
 		case r := <-done:
 			return r.n, r.err
 		case <-end.C:
-			vm.Interrupt("it has run for more than " + limit.time.String())
+			vm.Interrupt("it has run for longer than " + limit.time.String())
 		case <-tick.C:
 			if used := heap(); used < base || used-base < limit.memory {
 				continue
@@ -80,19 +80,19 @@ func readProgram(file string, b []byte, limit bounds) (*node, error) {
 		case r := <-done:
 			return r.n, r.err
 		case <-time.After(grace):
-			return nil, &Error{File: file, Reason: "the program does not come to an end"}
+			return nil, &Error{File: file, Reason: "the program does not stop"}
 		}
 	}
 }
 
-// heap is the memory that Go's heap takes.
+// heap returns the memory that objects on Go's heap use.
 func heap() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)
 	return s[0].Value.Uint64()
 }
 
-// The forms of modules that are rewritten, and those that are not.
+// Forms of import and export: those that are rewritten, and those that are refused.
 var (
 	exportDefault = regexp.MustCompile(`(?m)^([ \t]*)export\s+default\b`)
 	exportName    = regexp.MustCompile(`(?m)^([ \t]*)export\s+(const|let|var)\s+([A-Za-z_$][\w$]*)`)
@@ -102,13 +102,13 @@ var (
 	shebang       = regexp.MustCompile(`^#!.*`)
 )
 
-// commonJS rewrites a module's exports line by line, so that lines keep their numbers. Modules that import are refused.
+// commonJS rewrites a module's exports line by line, so that line numbers stay correct. It refuses modules that import.
 func commonJS(file, code string) (string, error) {
 	code = shebang.ReplaceAllString(code, "")
 	if i := importAny.FindStringIndex(code); i != nil {
 		return "", &Error{
 			File: file, Line: 1 + strings.Count(code[:i[0]], "\n"),
-			Reason: "import is refused: the program must stand alone, without files and modules",
+			Reason: "import is not supported: the program must be self-contained",
 		}
 	}
 	var tail strings.Builder
@@ -133,7 +133,7 @@ func commonJS(file, code string) (string, error) {
 	if i := exportOther.FindStringIndex(code); i != nil {
 		return "", &Error{
 			File: file, Line: 1 + strings.Count(code[:i[0]], "\n"),
-			Reason: "this form of export is not understood: want export default or export const",
+			Reason: "this form of export is not supported: want export default or export const",
 		}
 	}
 	return code + tail.String() + "\n", nil
@@ -141,7 +141,8 @@ func commonJS(file, code string) (string, error) {
 
 const tameName = "(limits)"
 
-// tame takes away what could use much memory or time within a single call, where nothing interrupts it.
+// tame removes or limits functions that could use much memory or time within a single call, which cannot be
+// interrupted.
 const tame = `(function () {
 	const most = 1 << 22, apply = Reflect.apply;
 	const bound = (o, name, size) => {
@@ -166,7 +167,7 @@ const tame = `(function () {
 	}
 })();`
 
-// run runs the program and reads what it exports.
+// run executes the program and reads its exports.
 func run(vm *goja.Runtime, file, code string, stack int) (n *node, err error) {
 	vm.SetMaxCallStackSize(stack)
 	if _, err := vm.RunScript(tameName, tame); err != nil {
@@ -175,7 +176,7 @@ func run(vm *goja.Runtime, file, code string, stack int) (n *node, err error) {
 	module, exports := vm.NewObject(), vm.NewObject()
 	err = errors.Join(module.Set("exports", exports), vm.Set("module", module), vm.Set("exports", exports),
 		vm.Set("require", func(call goja.FunctionCall) goja.Value {
-			panic(vm.NewTypeError("require(%q) is refused: a script has no files, no network and no modules",
+			panic(vm.NewTypeError("require(%q) is not supported: a script has no files, no network and no modules",
 				call.Argument(0).String()))
 		}),
 		vm.Set("console", silent(vm)), vm.Set("process", environ(vm)),
@@ -192,7 +193,7 @@ func run(vm *goja.Runtime, file, code string, stack int) (n *node, err error) {
 	return n, err
 }
 
-// exported reads what a program exports; what it says is the default comes first.
+// exported reads the exports of a program. A default export takes precedence.
 func exported(vm *goja.Runtime, file string, value goja.Value) (*node, error) {
 	if o, ok := value.(*goja.Object); ok {
 		if d := o.Get("default"); d != nil && !goja.IsUndefined(d) {
@@ -206,13 +207,13 @@ func exported(vm *goja.Runtime, file string, value goja.Value) (*node, error) {
 	return r.node(value, "", 0)
 }
 
-// programError tells where a program went wrong.
+// programError converts an error to an *Error with the line at which it occurred.
 func programError(file string, err error) error {
 	if stopped, ok := errors.AsType[*goja.InterruptedError](err); ok {
 		return &Error{File: file, Reason: fmt.Sprintf("the program is stopped: %v", stopped.Value())}
 	}
 	if deep, ok := errors.AsType[*goja.StackOverflowError](err); ok {
-		return &Error{File: file, Line: lineOf(deep.Stack()), Reason: "the program calls itself too deep"}
+		return &Error{File: file, Line: lineOf(deep.Stack()), Reason: "the program's recursion is too deep"}
 	}
 	e := &Error{File: file, Reason: err.Error()}
 	if thrown, ok := errors.AsType[*goja.Exception](err); ok {
@@ -225,10 +226,10 @@ func programError(file string, err error) error {
 	return e
 }
 
-// syntaxForm finds the line in what the interpreter says of a program that is none.
+// syntaxForm matches the interpreter's message for a program with a syntax error, which contains the line.
 var syntaxForm = regexp.MustCompile(`^(?:SyntaxError: )+.*?: Line (\d+):\d+ (.*)$`)
 
-// lineOf is the innermost line of a stack that is of the program, and not of a built-in function.
+// lineOf returns the innermost line of a stack that belongs to the program, and not to a built-in function.
 func lineOf(stack []goja.StackFrame) int {
 	for i := range stack {
 		if line := stack[i].Position().Line; line > 0 && stack[i].SrcName() != tameName {
@@ -238,16 +239,16 @@ func lineOf(stack []goja.StackFrame) int {
 	return 0
 }
 
-// silent is a console that prints nothing.
+// silent returns a console that prints nothing.
 func silent(vm *goja.Runtime) *goja.Object {
 	c := vm.NewObject()
 	for _, name := range []string{"log", "info", "warn", "error", "debug"} {
-		_ = c.Set(name, func() {}) // a new object takes anything
+		_ = c.Set(name, func() {}) // cannot fail on a new object
 	}
 	return c
 }
 
-// environ is process.env, as for templates.
+// environ returns the object process, with the environment variables that templates can use, too.
 func environ(vm *goja.Runtime) *goja.Object {
 	env := vm.NewObject()
 	for _, s := range os.Environ() {
@@ -259,7 +260,7 @@ func environ(vm *goja.Runtime) *goja.Object {
 	return p
 }
 
-// programReader makes nodes of a program's values.
+// programReader converts a program's values to nodes.
 type programReader struct {
 	budget
 	vm *goja.Runtime
@@ -294,7 +295,7 @@ func (r *programReader) node(v goja.Value, path string, depth int) (*node, error
 		for _, key := range o.Keys() {
 			field := field{key: key}
 			value := o.Get(key)
-			if value == nil || goja.IsUndefined(value) { // as if it were not there
+			if value == nil || goja.IsUndefined(value) { // as if the key were missing
 				continue
 			}
 			if field.value, err = r.node(value, join(path, key), depth+1); err != nil {
@@ -307,7 +308,7 @@ func (r *programReader) node(v goja.Value, path string, depth int) (*node, error
 		return n, nil
 	}
 	if o.ClassName() == "Function" {
-		return nil, n.fault("functions are not called: nothing of Node.js is here")
+		return nil, n.fault("functions are not supported: Node.js is not available")
 	}
 	return nil, n.fault("want a plain value, got a %s", strings.ToLower(o.ClassName()))
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestPrograms: a program is run without files, network and modules, and within bounds.
+// TestPrograms checks that a program runs without files, network and modules, and within its limits.
 func TestPrograms(t *testing.T) {
 	for _, tt := range []struct{ name, program, want string }{
 		{"module.exports", "module.exports = { a: 1 }", `{"a":1}`},
@@ -19,22 +19,22 @@ func TestPrograms(t *testing.T) {
 		{"console is silent", "console.log('x'); console.error('y'); exports.a = 1", `{"a":1}`},
 		{"nothing", "1", "a.js: the program exports nothing: want module.exports = { config, scenarios }"},
 		{"a promise", "module.exports = Promise.resolve({})", "a.js: the program exports nothing: want module.exports = { config, scenarios }"},
-		{"a function", "exports.a = { f() {} }", "a.js, a.f: functions are not called: nothing of Node.js is here"},
+		{"a function", "exports.a = { f() {} }", "a.js, a.f: functions are not supported: Node.js is not available"},
 		{"a date", "exports.a = new Date()", "a.js, a: want a plain value, got a date"},
 		{"not a number", "exports.a = 0 / 0", "a.js, a: want a number, got NaN"},
 		{"itself", "exports.a = exports", "a.js, " + strings.Repeat("a.", 64) + "a: the script is nested more than 64 deep"},
-		{"files", "\nconst fs = require('node:fs')", `a.js, line 2: TypeError: require("node:fs") is refused: ` +
+		{"files", "\nconst fs = require('node:fs')", `a.js, line 2: TypeError: require("node:fs") is not supported: ` +
 			"a script has no files, no network and no modules"},
-		{"import", "// x\nimport fs from 'fs'", "a.js, line 2: import is refused: the program must stand alone, without files and modules"},
-		{"export function", "\nexport function f() {}", "a.js, line 2: this form of export is not understood: " +
+		{"import", "// x\nimport fs from 'fs'", "a.js, line 2: import is not supported: the program must be self-contained"},
+		{"export function", "\nexport function f() {}", "a.js, line 2: this form of export is not supported: " +
 			"want export default or export const"},
 		{"no network", "fetch('http://localhost')", "a.js, line 1: ReferenceError: fetch is not defined"},
 		{"syntax", "\n\nlet x = ;", "a.js, line 3: SyntaxError: Unexpected token ;"},
 		{"thrown", "\nthrow new Error('no')", "a.js, line 2: Error: no"},
-		{"no end", "while (true) {}", "a.js: the program is stopped: it has run for more than 200ms"},
+		{"no end", "while (true) {}", "a.js: the program is stopped: it has run for longer than 200ms"},
 		{"no end in a getter", "module.exports = { get a() { while (true) {} } }", "a.js: the program is stopped: " +
-			"it has run for more than 200ms"},
-		{"no end of calls", "\nfunction f() { f() }\nf()", "a.js, line 2: the program calls itself too deep"},
+			"it has run for longer than 200ms"},
+		{"no end of calls", "\nfunction f() { f() }\nf()", "a.js, line 2: the program's recursion is too deep"},
 		{"long text", "'x'.repeat(1e9)", "a.js, line 1: RangeError: repeat: too much for a script"},
 		{"long list", "\nnew Array(1e9).fill(0)", "a.js, line 2: RangeError: fill: too much for a script"},
 		{"no raw memory", "new ArrayBuffer(1e9)", "a.js, line 1: ReferenceError: ArrayBuffer is not defined"},
@@ -61,7 +61,7 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// TestProgramMemory: a program that takes more and more memory is stopped.
+// TestProgramMemory checks that a program that allocates without end is stopped.
 func TestProgramMemory(t *testing.T) {
 	limit := defaultBounds()
 	limit.memory, limit.time = 32<<20, time.Minute

@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// readJSON reads a script in JSON. Though JSON is nearly YAML, a reader of YAML stumbles over tabs and some escapes.
+// readJSON reads a script in JSON. JSON is nearly a subset of YAML, but the YAML parser rejects tabs and some escapes.
 func readJSON(file string, b []byte) (*node, error) {
 	r := jsonReader{budget: budget{file: file}, text: b, line: 1, dec: json.NewDecoder(bytes.NewReader(b))}
 	tok, err := r.token()
@@ -23,7 +23,7 @@ func readJSON(file string, b []byte) (*node, error) {
 		if tok, err = r.token(); errors.Is(err, io.EOF) {
 			return n, nil
 		} else if err == nil {
-			err = fmt.Errorf("want one value, got %v behind it", tok)
+			err = fmt.Errorf("want one value, got %v after it", tok)
 		}
 	}
 	var e *Error
@@ -40,11 +40,11 @@ type jsonReader struct {
 	budget
 	dec  *json.Decoder
 	text []byte
-	seen int // bytes whose lines are counted
+	seen int // bytes whose lines have been counted
 	line int
 }
 
-// token reads the next token, and notes its line.
+// token reads the next token and updates the line.
 func (r *jsonReader) token() (json.Token, error) {
 	tok, err := r.dec.Token()
 	end := min(int(r.dec.InputOffset()), len(r.text))
@@ -79,7 +79,7 @@ func (r *jsonReader) node(tok json.Token, path string, depth int) (*node, error)
 	return n, nil
 }
 
-// inside reads what stands between two brackets.
+// inside reads the contents of a list or an object.
 func (r *jsonReader) inside(n *node, depth int) error {
 	for {
 		tok, err := r.token()
@@ -97,7 +97,7 @@ func (r *jsonReader) inside(n *node, depth int) error {
 			n.items = append(n.items, v)
 			continue
 		}
-		key, line := tok.(string), r.line // the decoder lets nothing else through
+		key, line := tok.(string), r.line // the decoder accepts nothing but strings as keys
 		if tok, err = r.token(); err != nil {
 			return err
 		}

@@ -9,20 +9,20 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// Bounds of loops.
+// Limits of loops.
 const (
 	maxTurns    = 1_000_000_000
-	maxElements = 1_000_000 // turns that are known for each user only
+	maxElements = 1_000_000 // of loops whose number of iterations differs by user
 )
 
-// loopNames are the names that templates within a loop have for where it is, and the variables that they stand for: of
-// its own, so that loops in loops do not disturb each other.
+// loopNames are the names by which templates inside a loop refer to the current iteration, and the variables behind
+// them. Each loop has variables of its own, so that nested loops do not interfere.
 type loopNames struct {
-	index, element       string // names
+	index, element       string // names in templates
 	indexVar, elementVar string
 }
 
-// find is the variable behind a name.
+// find returns the variable behind a name.
 func (l *loopNames) find(name string) string {
 	switch name {
 	case l.index:
@@ -33,18 +33,18 @@ func (l *loopNames) find(name string) string {
 	return ""
 }
 
-// turns is how often a loop goes round, and from which number it counts.
+// turns describes the iterations of a loop.
 type turns struct {
 	from, count int
-	// over gives the elements, or as many as there are turns.
+	// over returns the elements; if list is not set, only their number counts.
 	over func(v *loadtest.Vars) (elements []any, from int, err error)
-	list bool // over gives elements
+	list bool // over returns elements
 }
 
-// loop makes a loop.
+// loop compiles a loop.
 func (f *flow) loop(n *node) ([]loadtest.Step, error) {
 	if w := n.get("whileTrue"); w != nil {
-		return nil, w.fault("functions of a processor are not called: nothing of Node.js is here")
+		return nil, w.fault("functions of a processor are not supported: Node.js is not available")
 	}
 	if err := n.known("loop", "count", "over", "loopValue", "loopElement"); err != nil {
 		return nil, err
@@ -74,11 +74,12 @@ func (f *flow) loop(n *node) ([]loadtest.Step, error) {
 	if err != nil || t.count == 0 && t.over == nil {
 		return nil, err
 	}
-	return f.round(t, l, steps), nil
+	return f.assemble(t, l, steps), nil
 }
 
-// round puts a loop together. If anything asks where it is, each turn begins with saying so.
-func (f *flow) round(t turns, l loopNames, steps []loadtest.Step) []loadtest.Step {
+// assemble creates the steps of a loop. If a template refers to the current iteration, each iteration begins with a step
+// that sets the variables.
+func (f *flow) assemble(t turns, l loopNames, steps []loadtest.Step) []loadtest.Step {
 	nextVar := l.indexVar + "+"
 	element := f.names.used[l.elementVar]
 	told := element || f.names.used[l.indexVar]
@@ -96,7 +97,7 @@ func (f *flow) round(t turns, l loopNames, steps []loadtest.Step) []loadtest.Ste
 			switch {
 			case !element:
 			case t.list:
-				x, _ := v.Get("$loopElement") // which the loop of the plan sets
+				x, _ := v.Get("$loopElement") // set by the loop of the plan
 				v.Set(l.elementVar, x)
 			default:
 				v.Set(l.elementVar, float64(t.from)) // as artillery does
@@ -118,11 +119,11 @@ func (f *flow) round(t turns, l loopNames, steps []loadtest.Step) []loadtest.Ste
 	return []loadtest.Step{loadtest.Call{Func: start}, loop}
 }
 
-// turns reads count or over.
+// turns compiles count or over.
 func (f *flow) turns(n *node) (turns, error) {
 	if over := n.get("over"); over != nil {
 		if c := n.get("count"); c != nil {
-			return turns{}, c.fault("a loop with over has no count")
+			return turns{}, c.fault("a loop with over cannot have count")
 		}
 		return f.over(over)
 	}
@@ -131,7 +132,7 @@ func (f *flow) turns(n *node) (turns, error) {
 		if count == nil {
 			count = n
 		}
-		return turns{}, count.fault("this loop would go on for ever: give it a count above 0")
+		return turns{}, count.fault("this loop would never end: give it a count above 0")
 	}
 	if count.kind != text {
 		return f.count(count, count.value())
@@ -154,7 +155,7 @@ func (f *flow) turns(n *node) (turns, error) {
 		}
 		known, err := f.count(count, x)
 		if err == nil && known.count > maxElements {
-			err = count.fault("want at most %d turns", maxElements)
+			err = count.fault("want at most %d iterations", maxElements)
 		}
 		if err != nil {
 			return nil, 0, err
@@ -163,10 +164,10 @@ func (f *flow) turns(n *node) (turns, error) {
 	}}, nil
 }
 
-// rangeForm is how artillery knows a range: 1-15, of which the end is not reached.
+// rangeForm matches what artillery takes for a range, such as 1-15. The end is exclusive.
 var rangeForm = regexp.MustCompile(`\d-\d`)
 
-// count is a number of turns, or a range.
+// count converts a value to a number of iterations, or a range.
 func (f *flow) count(n *node, v any) (t turns, err error) {
 	to, ok := toNumber(v)
 	from := 0.0
@@ -180,16 +181,16 @@ func (f *flow) count(n *node, v any) (t turns, err error) {
 	}
 	switch {
 	case !ok:
-		return t, n.fault("%s is no number of turns: want one, or a range like 1-10", appendJSON(nil, v))
+		return t, n.fault("%s is not a number of iterations: want one, or a range like 1-10", appendJSON(nil, v))
 	case to == -1:
-		return t, n.fault("this loop would go on for ever: give it a count above 0")
+		return t, n.fault("this loop would never end: give it a count above 0")
 	case to-from > maxTurns || from > maxTurns || from != math.Trunc(from):
-		return t, n.fault("want at most %d turns", maxTurns)
+		return t, n.fault("want at most %d iterations", maxTurns)
 	}
 	return turns{from: int(from), count: int(max(math.Ceil(to-from), 0))}, nil
 }
 
-// over reads elements: a list, or the variable that holds one.
+// over compiles the elements of a loop: a list, or the variable that contains one.
 func (f *flow) over(n *node) (turns, error) {
 	if n.kind == list {
 		elements, err := f.c.config.filled(n)
@@ -203,8 +204,8 @@ func (f *flow) over(n *node) (turns, error) {
 	}
 	for _, c := range f.c.inline.vars {
 		if c.name == n.text && !c.hasList() {
-			return turns{}, n.fault("each user has one of the items of %s, and not the list: "+
-				"write it as a list in a list", n.text)
+			return turns{}, n.fault("each user gets one item of %s, and not the list: "+
+				"nest it in another list", n.text)
 		}
 	}
 	p, err := f.names.name(n.text)
@@ -217,12 +218,12 @@ func (f *flow) over(n *node) (turns, error) {
 func overList(value func(*loadtest.Vars) (any, error)) turns {
 	return turns{list: true, over: func(v *loadtest.Vars) ([]any, int, error) {
 		x, err := value(v)
-		elements, _ := x.([]any) // of anything else artillery makes no turn
+		elements, _ := x.([]any) // artillery makes no iterations over anything else
 		return elements, 0, err
 	}}
 }
 
-// hasList says whether the variable may be a list.
+// hasList reports whether the variable may be a list.
 func (c *choice) hasList() bool {
 	for _, v := range c.from {
 		if _, ok := v.([]any); ok {

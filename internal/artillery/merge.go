@@ -1,7 +1,7 @@
 package artillery
 
-// merge lays over into base, as artillery does with an environment: objects field by field, lists item by item, and
-// anything else takes the place of what was there. Nothing of over is shared with base that either changes later.
+// merge returns base with over applied to it, as artillery does for an environment: objects are merged field by field
+// and lists item by item, and any other value is replaced. Neither base nor over is changed.
 func merge(base, over *node) *node {
 	switch {
 	case base == nil || base.kind != over.kind:

@@ -7,15 +7,15 @@ import (
 	"github.com/expedite-go/expedite/internal/spelling"
 )
 
-// Bounds of a script.
+// Limits of a script.
 const (
 	maxScript = 4 << 20 // bytes
-	maxNodes  = 200_000 // values, with aliases written out
-	maxFields = 2000    // of one object: they are looked through one by one
-	maxDepth  = 64      // of nesting
+	maxNodes  = 200_000 // values, with aliases expanded
+	maxFields = 2000    // of one object, because lookups are linear
+	maxDepth  = 64      // nesting
 )
 
-// kind is what a node is.
+// kind is the type of a node.
 type kind byte
 
 // The kinds of nodes.
@@ -32,17 +32,17 @@ func (k kind) String() string {
 	return [...]string{"nothing", "a boolean", "a number", "text", "a list", "an object"}[k]
 }
 
-// node is a value of a script with its place.
+// node is a value in a script, with its position.
 type node struct {
 	kind   kind
 	truth  bool
 	num    float64
 	text   string
 	items  []*node // of a list
-	fields []field // of an object, in the script's order
+	fields []field // of an object, in the order of the script
 
 	file string
-	line int // 0: unknown
+	line int // 0 if unknown
 	path string
 }
 
@@ -52,12 +52,12 @@ type field struct {
 	value *node
 }
 
-// fault is an error at the node's place.
+// fault returns an error at the position of the node.
 func (n *node) fault(format string, args ...any) error {
 	return &Error{File: n.file, Line: n.line, Key: n.path, Reason: fmt.Sprintf(format, args...)}
 }
 
-// get is the value of a field; nil if there is none.
+// get returns the value of a field, or nil if it is missing.
 func (n *node) get(key string) *node {
 	if n == nil {
 		return nil
@@ -70,7 +70,7 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
-// set puts a field in place of the one with its key, or behind the others.
+// set replaces the field with the same key, or appends the field.
 func (n *node) set(f field) {
 	for i := range n.fields {
 		if n.fields[i].key == f.key {
@@ -81,11 +81,11 @@ func (n *node) set(f field) {
 	n.fields = append(n.fields, f)
 }
 
-// add puts a new field behind the others.
+// add appends a new field.
 func (n *node) add(f field) error {
 	switch {
 	case n.get(f.key) != nil:
-		return &Error{File: n.file, Line: f.line, Key: join(n.path, f.key), Reason: "the key is there twice"}
+		return &Error{File: n.file, Line: f.line, Key: join(n.path, f.key), Reason: "duplicate key"}
 	case len(n.fields) >= maxFields:
 		return n.fault("an object has more than %d keys", maxFields)
 	}
@@ -93,7 +93,7 @@ func (n *node) add(f field) error {
 	return nil
 }
 
-// keys are the names of the fields.
+// keys returns the names of the fields.
 func (n *node) keys() []string {
 	var keys []string
 	if n != nil {
@@ -104,7 +104,7 @@ func (n *node) keys() []string {
 	return keys
 }
 
-// is fails unless the node is of a kind.
+// is returns an error unless the node has the kind.
 func (n *node) is(k kind) error {
 	if n.kind != k {
 		return n.fault("want %s, got %s", k, n.kind)
@@ -112,7 +112,7 @@ func (n *node) is(k kind) error {
 	return nil
 }
 
-// known fails unless the node is an object whose keys are all known.
+// known returns an error unless the node is an object with no other keys.
 func (n *node) known(keys ...string) error {
 	if err := n.is(object); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (n *node) known(keys ...string) error {
 	return nil
 }
 
-// list is the node's items, or the node itself if it is no list: artillery takes one for a list of one.
+// listed returns the items of a list, or else the node itself as the only item, as artillery does.
 func (n *node) listed() []*node {
 	switch {
 	case n == nil:
@@ -139,7 +139,7 @@ func (n *node) listed() []*node {
 	return []*node{n}
 }
 
-// truthy is what JavaScript's conditions make of the node. A missing one is false.
+// truthy reports whether the node is true in a condition of JavaScript. A missing node is not.
 func (n *node) truthy() bool {
 	if n == nil {
 		return false
@@ -157,7 +157,7 @@ func (n *node) truthy() bool {
 	return true
 }
 
-// join is the path of a field.
+// join returns the path of a field.
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -165,7 +165,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// at is the path of an item.
+// at returns the path of an item.
 func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
 
 // budget counts nodes while a script is read.
@@ -174,7 +174,7 @@ type budget struct {
 	nodes int
 }
 
-// node makes a node, if there is room for one more.
+// node creates a node. It fails if the script has too many.
 func (b *budget) node(k kind, line int, path string, depth int) (*node, error) {
 	n := &node{kind: k, file: b.file, line: line, path: path}
 	b.nodes++
@@ -187,7 +187,7 @@ func (b *budget) node(k kind, line int, path string, depth int) (*node, error) {
 	return n, nil
 }
 
-// fieldsOf are the fields; of a missing node, none.
+// fieldsOf returns the fields, or none if the node is missing.
 func (n *node) fieldsOf() []field {
 	if n == nil {
 		return nil

@@ -14,18 +14,18 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// Bounds of a file with values.
+// Limits of a file with values.
 const (
 	maxPayload = 64 << 20  // bytes
 	maxRows    = 1_000_000 // lines
 )
 
-// payload is a file of config.payload: each user gets a row of it.
+// payload is a file of config.payload. Each user gets one row.
 type payload struct {
 	fields   []string
 	rows     [][]any
 	sequence bool
-	// all is the variable that gets the whole file instead.
+	// all is the variable that gets the whole file instead of a row.
 	all   string
 	table []any
 }
@@ -37,8 +37,8 @@ func (p *payload) names() []string {
 	return p.fields
 }
 
-// begin gives a user its row: the next, or any. Artillery has each of its worker processes go through a share of the
-// file; here users go through all of it, in the order of arrival, whatever process they are in.
+// begin sets the variables of one row: the next one, or a random one. In artillery, each worker process iterates over
+// its own share of the file. Here users get all rows in the order of arrival, no matter in which process they run.
 func (p *payload) begin(user int, used map[string]bool, v *loadtest.Vars) {
 	switch {
 	case p.all != "":
@@ -62,7 +62,7 @@ func (p *payload) begin(user int, used map[string]bool, v *loadtest.Vars) {
 
 var _ source = (*payload)(nil)
 
-// payloads reads config.payload: one file or several.
+// payloads compiles config.payload, which is one file or several.
 func (c *compiler) payloads(n *node) (sources []source, err error) {
 	if n == nil || n.kind == null {
 		return nil, nil
@@ -122,7 +122,7 @@ func (c *compiler) payload(n *node) (*payload, error) {
 	return p, nil
 }
 
-// read reads the file as the node says.
+// read reads the file.
 func (p *payload) read(n *node, name string) error {
 	b, err := readFile(name, maxPayload)
 	if err != nil {
@@ -161,7 +161,7 @@ func (p *payload) read(n *node, name string) error {
 	return nil
 }
 
-// castAll makes numbers of what looks like some, as artillery does unless told not to.
+// castAll converts values that look like numbers, which artillery does by default.
 func castAll(record []string, cast bool) []any {
 	row := make([]any, len(record))
 	for i, s := range record {
@@ -175,7 +175,7 @@ func castAll(record []string, cast bool) []any {
 	return row
 }
 
-// tabulate makes of the rows what loadAll gives: objects if the columns have names.
+// tabulate converts the rows to the value of loadAll: objects if the columns have names, lists otherwise.
 func (p *payload) tabulate() {
 	if p.all == "" {
 		return
@@ -196,7 +196,7 @@ func (p *payload) tabulate() {
 	p.rows = nil
 }
 
-// readFile reads a file that is not too long.
+// readFile reads a file and fails if it is too long.
 func readFile(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -6,14 +6,14 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// Bounds of phases.
+// Limits of phases.
 const (
 	maxPhases = 1000
 	maxRate   = 1e6 // users per second
 	maxUsers  = 1e9
 )
 
-// phases reads config.phases. Without any there is one user, as with artillery.
+// phases compiles config.phases. Without phases, one user arrives, as in artillery.
 func (c *compiler) phases(n *node) ([]loadtest.Phase, error) {
 	if n == nil || n.kind == null {
 		return []loadtest.Phase{{Count: 1}}, nil
@@ -72,13 +72,13 @@ func (c *compiler) phase(n *node) (p loadtest.Phase, err error) {
 	}
 	limit, err := c.amount(n.get("maxVusers"), maxUsers)
 	p.MaxUsers = int(limit)
-	if err == nil && p.MaxUsers == 0 { // nobody may come
+	if err == nil && p.MaxUsers == 0 { // maxVusers 0 lets no user arrive
 		p.Rate, p.EndRate, p.Count = 0, 0, 0
 	}
 	return p, err
 }
 
-// count reads a phase with a number of users.
+// count compiles a phase with a number of users.
 func (c *compiler) count(n *node, p *loadtest.Phase) error {
 	if err := alone(n, "arrivalCount", "arrivalRate", "rampTo"); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (c *compiler) count(n *node, p *loadtest.Phase) error {
 	return c.span(n, "duration", p)
 }
 
-// rates reads a phase with a rate, or with one that grows to another.
+// rates compiles a phase with a constant or changing rate.
 func (c *compiler) rates(n *node, p *loadtest.Phase) (err error) {
 	if rate := n.get("arrivalRate"); rate != nil {
 		if p.Rate, err = c.amount(rate, maxRate); err != nil {
@@ -124,7 +124,7 @@ func (c *compiler) amount(n *node, limit float64) (float64, error) {
 	return v, err
 }
 
-// span reads how long a phase is.
+// span compiles the duration of a phase.
 func (c *compiler) span(n *node, key string, p *loadtest.Phase) error {
 	n = n.get(key)
 	v, err := c.config.fixed(n)
@@ -133,26 +133,27 @@ func (c *compiler) span(n *node, key string, p *loadtest.Phase) error {
 	}
 	d, fraction, ok := seconds(v)
 	if !ok || d <= 0 || fraction {
-		return n.fault("%s is no %s: want whole seconds, or text like 500ms or 1.5m", appendJSON(nil, n.value()), key)
+		text := appendJSON(nil, n.value())
+		return n.fault("%s is not a valid %s: want whole seconds, or text like 500ms or 1.5m", text, key)
 	}
 	p.Duration = d
 	return nil
 }
 
-// alone fails if a key that decides stands beside others that do.
+// alone returns an error if the node has both key and one of the others.
 func alone(n *node, key string, others ...string) error {
 	for _, o := range others {
 		if n.get(o) != nil {
-			return n.get(o).fault("a phase with %s has no %s", key, o)
+			return n.get(o).fault("a phase with %s cannot have %s", key, o)
 		}
 	}
 	return nil
 }
 
-// mode reads how arrivals are spread.
+// mode compiles how arrivals are spread.
 func (c *compiler) mode(n *node) error {
 	if n != nil && n.text != "uniform" {
-		return n.fault("arrivals are uniform here: leave mode out")
+		return n.fault("arrivals are always uniform: remove mode")
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write golden files")
 
-// planOf reads a script that must be right.
+// planOf compiles a script that has to be valid.
 func planOf(t testing.TB, name, text string) *loadtest.Plan {
 	t.Helper()
 	s, err := parse(name, []byte(text), "")
@@ -27,7 +27,7 @@ func planOf(t testing.TB, name, text string) *loadtest.Plan {
 	return p
 }
 
-// TestGolden: what scripts of all forms mean.
+// TestGolden checks what scripts of all forms compile to.
 func TestGolden(t *testing.T) {
 	random := regexp.MustCompile(`access_token=[A-Za-z0-9]{10}\b`)
 	for _, tt := range []struct{ file, environment string }{
@@ -71,7 +71,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestUsersDiffer: a list is a choice per user, a file is gone through in their order, and each has a UUID of its own.
+// TestUsersDiffer checks that users get random items of a list, successive rows of a file, and UUIDs of their own.
 func TestUsersDiffer(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "u.csv"), []byte("a\nb\nc\n"), 0o600); err != nil {
@@ -103,7 +103,7 @@ scenarios: [ { engine: ws, flow: [ { send: "{{ name }}/{{ color }}/{{ $uuid }}/{
 	}
 }
 
-// TestRandomTemplates: functions are called for each user, and stay within their bounds.
+// TestRandomTemplates checks that functions are called for each user and return values within their limits.
 func TestRandomTemplates(t *testing.T) {
 	p := planOf(t, "s.yml", `
 config: { target: ws://localhost }
@@ -132,7 +132,7 @@ scenarios:
 	}
 }
 
-// TestJitter: a think with jitter stays within it, and differs.
+// TestJitter checks that a think with jitter varies, within its limits.
 func TestJitter(t *testing.T) {
 	p := planOf(t, "s.yml", `
 config: { target: ws://localhost, defaults: { think: { jitter: "10%" } } }
@@ -153,7 +153,7 @@ scenarios:
 	}
 }
 
-// TestUnsetFails: a variable that nothing has captured yet fails the user, by its name.
+// TestUnsetFails checks that a user that uses an unset variable fails, and that the error names the variable.
 func TestUnsetFails(t *testing.T) {
 	p := planOf(t, "s.yml", `
 config: { target: ws://localhost }
@@ -168,7 +168,7 @@ scenarios:
 	}
 }
 
-// TestDetails: what single steps say.
+// TestDetails checks details of single steps.
 func TestDetails(t *testing.T) {
 	for _, tt := range []struct{ name, step, want string }{
 		{"a key is text", `send: { "{{ n }}": "{{ n }}" }`, "send {\"7\":7}\n"},
@@ -201,7 +201,7 @@ scenarios: [ { engine: ws, flow: [ { `+tt.step+` } ] } ]`)
 	}
 }
 
-// TestConfigOnce: functions in config are called once, and not for each user, as artillery does.
+// TestConfigOnce checks that functions in config are called once and not for each user, as in artillery.
 func TestConfigOnce(t *testing.T) {
 	p := planOf(t, "s.yml", `
 config: { target: ws://localhost, variables: { v: "{{ $randomString(8) }}" } }

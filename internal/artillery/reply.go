@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// answer reads match and capture of a send.
+// answer compiles match and capture of a send.
 func (f *flow) answer(n *node) (*loadtest.Reply, error) {
 	r := &loadtest.Reply{Timeout: f.reply}
 	for _, m := range n.get("match").listed() {
@@ -35,7 +35,7 @@ func (f *flow) match(r *loadtest.Reply, n *node) error {
 		return n.fault("want value: what this part must be")
 	}
 	if value.kind == list || value.kind == object {
-		return value.fault("want a single value: lists and objects are never the same to artillery")
+		return value.fault("want a single value: artillery never considers lists or objects equal")
 	}
 	t := &template{parts: []part{{lit: value.value()}}}
 	if value.kind == text {
@@ -43,7 +43,7 @@ func (f *flow) match(r *loadtest.Reply, n *node) error {
 			return err
 		}
 	}
-	if lenient(n) { // it is looked at, and nothing comes of it
+	if lenient(n) { // checked, but without effect
 		return nil
 	}
 	r.Match = append(r.Match, loadtest.Match{Name: name, Part: asText{where}, Value: t.loadtest()})
@@ -63,17 +63,17 @@ func (f *flow) capture(r *loadtest.Reply, n *node) error {
 	return nil
 }
 
-// lenient says that what does not hold fails nobody.
+// lenient reports whether a failed condition does not fail the user.
 func lenient(n *node) bool {
 	s := n.get("strict")
 	return s != nil && s.kind == boolean && !s.truth
 }
 
-// part reads which part of a message is meant.
+// part compiles the description of a part of a message.
 func (f *flow) part(n *node, more string) (name string, part loadtest.Extractor, err error) {
 	for _, key := range []string{"header", "xpath", "selector"} {
 		if v := n.get(key); v != nil {
-			return "", nil, v.fault("a message has no %s: want json or regexp", key)
+			return "", nil, v.fault("%s is not supported: want json or regexp", key)
 		}
 	}
 	if err := n.known("json", "regexp", "group", "flags", "strict", more); err != nil {
@@ -94,22 +94,22 @@ func (f *flow) part(n *node, more string) (name string, part loadtest.Extractor,
 	return name, part, err
 }
 
-// fixed is a text that is the same for all users.
+// fixed returns a text that has to be the same for all users.
 func (f *flow) fixed(n *node) (string, error) {
 	t, err := f.names.parse(n, n.text)
 	if err != nil {
 		return "", err
 	}
 	if !t.constant() {
-		return "", n.fault("this is the same for all users: no variables of theirs")
+		return "", n.fault("this must be the same for all users: it cannot contain their variables")
 	}
 	return t.prefix(), nil
 }
 
-// jsonPart is a part of a message in JSON by its path.
+// jsonPart is a part of a JSON message, given by its path.
 type jsonPart []string
 
-// parsePath reads the paths of JSONPath that lead to one place.
+// parsePath parses a JSONPath that leads to a single place.
 func parsePath(n *node, s string) (loadtest.Extractor, error) {
 	path := strings.TrimPrefix(s, "$")
 	if strings.ContainsAny(path, "*?,:@^~()") || strings.Contains(path, "..") {
@@ -117,12 +117,12 @@ func parsePath(n *node, s string) (loadtest.Extractor, error) {
 	}
 	p := steps(path)
 	if p == nil && path != "" {
-		return nil, n.fault("%s is no path: want one like $.items[0].name", s)
+		return nil, n.fault("%s is not a path: want one like $.items[0].name", s)
 	}
 	return jsonPart(p), nil
 }
 
-// Extract is part of loadtest.Extractor. As with artillery, a message that is neither object nor list has no parts.
+// Extract implements loadtest.Extractor. As in artillery, a message that is neither an object nor a list has no parts.
 func (p jsonPart) Extract(message []byte) (any, bool) {
 	var v any
 	if json.Unmarshal(message, &v) != nil {
@@ -137,7 +137,7 @@ func (p jsonPart) Extract(message []byte) (any, bool) {
 
 var _ loadtest.Extractor = jsonPart(nil)
 
-// expression is a part of a message by a regular expression: all that it matches, or a group of that.
+// expression is a part of a message that matches a regular expression, or one group of the match.
 type expression struct {
 	re    *regexp.Regexp
 	group int
@@ -150,9 +150,9 @@ func parseExpression(n *node, s string) (loadtest.Extractor, error) {
 			switch r {
 			case 'i', 'm', 's':
 				flags += string(r)
-			case 'g', 'u', 'y', 'd': // these change nothing, once
+			case 'g', 'u', 'y', 'd': // without effect on the first match
 			default:
-				return nil, v.fault("the flag %c is not known", r)
+				return nil, v.fault("unknown flag %c", r)
 			}
 		}
 	}
@@ -161,7 +161,7 @@ func parseExpression(n *node, s string) (loadtest.Extractor, error) {
 	}
 	re, err := regexp.Compile(flags + s)
 	if err != nil {
-		return nil, n.get("regexp").fault("%s: look-around and back-references are not understood", err)
+		return nil, n.get("regexp").fault("%s: look-around and back-references are not supported", err)
 	}
 	e := expression{re: re}
 	g := n.get("group")
@@ -180,7 +180,7 @@ func parseExpression(n *node, s string) (loadtest.Extractor, error) {
 	return e, nil
 }
 
-// Extract is part of loadtest.Extractor.
+// Extract implements loadtest.Extractor.
 func (e expression) Extract(message []byte) (any, bool) {
 	m := e.re.FindSubmatchIndex(message)
 	if m == nil || m[2*e.group] < 0 {
@@ -191,10 +191,10 @@ func (e expression) Extract(message []byte) (any, bool) {
 
 var _ loadtest.Extractor = expression{}
 
-// asText is a part as the text that it is compared as.
+// asText converts a part to the text that it is compared as.
 type asText struct{ part loadtest.Extractor }
 
-// Extract is part of loadtest.Extractor.
+// Extract implements loadtest.Extractor.
 func (p asText) Extract(message []byte) (any, bool) {
 	v, ok := p.part.Extract(message)
 	if !ok {
@@ -205,10 +205,10 @@ func (p asText) Extract(message []byte) (any, bool) {
 
 var _ loadtest.Extractor = asText{}
 
-// notEmpty is a part that counts as missing if it is empty text, as artillery's captures do.
+// notEmpty treats an empty part as missing, as artillery does for captures.
 type notEmpty struct{ part loadtest.Extractor }
 
-// Extract is part of loadtest.Extractor.
+// Extract implements loadtest.Extractor.
 func (p notEmpty) Extract(message []byte) (any, bool) {
 	v, ok := p.part.Extract(message)
 	return v, ok && v != ""

@@ -17,15 +17,15 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
+// patience limits every wait in these tests. A test that reaches it fails; no test depends on being faster.
 const patience = 60 * time.Second
 
-// echo is a server by other hands that writes down what arrives.
+// echo is a server built on another library. It records what arrives.
 type echo struct {
 	*httptest.Server
 	all   sync.WaitGroup
 	mu    sync.Mutex
-	users [][]string // what each has said, its request first
+	users [][]string // what each user sent, its request first
 }
 
 func newEcho(t *testing.T) *echo {
@@ -33,11 +33,11 @@ func newEcho(t *testing.T) *echo {
 	s := &echo{}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(s.Close)
-	t.Setenv("ARTILLERY_TEST_TARGET", s.URL) // http, which a script may name as well
+	t.Setenv("ARTILLERY_TEST_TARGET", s.URL) // with scheme http, which scripts may use as well
 	return s
 }
 
-// heard is what all have said, once they are gone.
+// heard returns what all users sent, once they are gone.
 func (s *echo) heard() [][]string {
 	s.all.Wait()
 	return s.users
@@ -80,7 +80,7 @@ func bench(t *testing.T, text string) (*loadtest.Plan, *loadtest.Report) {
 	return p, r
 }
 
-// TestSeedRuns: artillery's classic form runs as it is, but for the port and the time that it takes.
+// TestSeedRuns checks that a script in artillery's classic form runs unchanged, apart from the port and the duration.
 func TestSeedRuns(t *testing.T) {
 	s := newEcho(t)
 	_, r := bench(t, `
@@ -106,7 +106,7 @@ scenarios:
 	}
 }
 
-// TestRunsAsTraced: the load generator does what the golden files say.
+// TestRunsAsTraced checks that the load generator does what the golden files contain.
 func TestRunsAsTraced(t *testing.T) {
 	s := newEcho(t)
 	p, r := bench(t, `
@@ -158,7 +158,7 @@ scenarios:
 	}
 }
 
-// TestMatchFails: an answer that is not as the script says fails the user, and with ensure the run.
+// TestMatchFails checks that a reply that does not match fails the user, and with ensure also the run.
 func TestMatchFails(t *testing.T) {
 	newEcho(t)
 	_, r := bench(t, `
@@ -176,7 +176,7 @@ scenarios: [ { engine: ws, flow: [ { send: { payload: { a: 1 }, match: { json: $
 	}
 }
 
-// TestExamples: the scripts in examples are plans, and the one that needs Node.js is refused for that.
+// TestExamples checks that the scripts in examples compile, except the one that requires Node.js.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "examples", "load", "*.yml"))
 	if err != nil || len(files) != 3 {
@@ -190,8 +190,8 @@ func TestExamples(t *testing.T) {
 		got := refusal(t, "s.yml", string(b), "")
 		want := "no error"
 		if filepath.Base(file) == "artillery-rtt.yml" {
-			want = "line 14, scenarios[0].flow[0].loop[0].function: functions of a processor are not called: " +
-				"nothing of Node.js is here"
+			want = "line 14, scenarios[0].flow[0].loop[0].function: functions of a processor are not supported: " +
+				"Node.js is not available"
 		}
 		if got != want {
 			t.Errorf("%s: got %s, want %s", file, got, want)

@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/internal/spelling"
 )
 
-// Script is a script as it stands in its file, with an environment chosen. Make one with [Load].
+// Script is a script with one of its environments applied. Use [Load] to create one.
 type Script struct {
 	file        string
 	environment string
@@ -19,8 +19,8 @@ type Script struct {
 	warnings    []string
 }
 
-// Load reads a script of artillery: YAML, JSON, or a program (.js, .cjs, .mjs) that exports one. environment names one
-// of the script's, whose settings lie over the others; empty is none. An error is an *Error.
+// Load reads a script of artillery in YAML or JSON, or a program (.js, .cjs, .mjs) that exports one. If environment is
+// not empty, the settings of that environment in the script override others. Errors are of type *Error.
 func Load(path, environment string) (*Script, error) {
 	b, err := readFile(path, maxScript)
 	if err != nil {
@@ -29,7 +29,7 @@ func Load(path, environment string) (*Script, error) {
 	return parse(path, b, environment)
 }
 
-// parse reads a script whose file holds b.
+// parse parses the script b.
 func parse(path string, b []byte, environment string) (*Script, error) {
 	b = bytes.TrimPrefix(b, []byte("\ufeff"))
 	var root *node
@@ -38,7 +38,7 @@ func parse(path string, b []byte, environment string) (*Script, error) {
 	case ".js", ".cjs", ".mjs":
 		root, err = readProgram(path, b, defaultBounds())
 	case ".ts":
-		return nil, &Error{File: path, Reason: "TypeScript is not understood: want YAML, JSON or JavaScript"}
+		return nil, &Error{File: path, Reason: "TypeScript is not supported: want YAML, JSON or JavaScript"}
 	case ".json":
 		root, err = readJSON(path, b)
 	default:
@@ -49,7 +49,7 @@ func parse(path string, b []byte, environment string) (*Script, error) {
 	}
 	for _, key := range []string{"before", "after"} {
 		if n := root.get(key); n != nil {
-			return nil, n.fault("what runs once before and after the users is not done here")
+			return nil, n.fault("steps before and after all users are not supported")
 		}
 	}
 	if err := root.known("config", "scenarios"); err != nil {
@@ -59,7 +59,7 @@ func parse(path string, b []byte, environment string) (*Script, error) {
 	return s, s.choose()
 }
 
-// choose lays the environment over config.
+// choose applies the environment to config.
 func (s *Script) choose() error {
 	if s.environment == "" {
 		return nil
@@ -81,14 +81,15 @@ func (s *Script) choose() error {
 	return nil
 }
 
-// Environments are the names that Load may be given for this script.
+// Environments returns the environments of the script that Load accepts.
 func (s *Script) Environments() []string { return s.root.get("config").get("environments").keys() }
 
-// Warnings are for the author of the script: what artillery does with it, and this package too, may not be what was
-// meant. They are known after Plan, one line each.
+// Warnings returns hints for the author of the script, one line each: places where artillery, and this package too, may
+// do something unexpected. They are available after Plan.
 func (s *Script) Warnings() []string { return s.warnings }
 
-// Plan makes of the script what the load generator does. Files that it names are read now. An error is an *Error.
+// Plan compiles the script to a plan of the load generator. It reads the files that the script names. Errors are of
+// type *Error.
 func (s *Script) Plan() (*loadtest.Plan, error) {
 	s.warnings = nil
 	c := &compiler{
@@ -106,23 +107,23 @@ func (s *Script) Plan() (*loadtest.Plan, error) {
 	return c.plan, nil
 }
 
-// compiler makes a plan of a script.
+// compiler compiles a script to a plan.
 type compiler struct {
 	script *Script
 	file   string
 	plan   *loadtest.Plan
-	config *names // for what must be known now
-	// users are the variables that all users have; used are those that something speaks of, also in single scenarios.
+	config *names // for values that have to be known at compile time
+	// users are the variables that all users have. used are those that any scenario or setting refers to.
 	users, used map[string]bool
 	sources     []source
 	inline      *inline
 	ws          connection
-	engine      string // of scenarios that name none
-	jitter      *node  // of thinks that have none of their own
+	engine      string // default engine of scenarios
+	jitter      *node  // default jitter of thinks
 	loops       int
 }
 
-// warn tells the author something about a node.
+// warn adds a warning about a node.
 func (c *compiler) warn(n *node, format string, args ...any) {
 	c.script.warnings = append(c.script.warnings, n.fault(format, args...).Error())
 }
@@ -141,7 +142,8 @@ func (c *compiler) compile(root *node) error {
 	if err := c.scenarios(root.get("scenarios")); err != nil {
 		return err
 	}
-	// Behind the scenarios: that a function is refused tells more than that there is no metric of it.
+	// Compiled after the scenarios: the error for a function in a scenario is more helpful than the one for its missing
+	// metric.
 	if err := c.plugins(config); err != nil {
 		return err
 	}
@@ -150,7 +152,8 @@ func (c *compiler) compile(root *node) error {
 	return nil
 }
 
-// beginner sets what users have, as far as something speaks of it: there may be many users.
+// beginner returns the function that sets a user's initial variables. It sets only those that are used, because there
+// may be many users.
 func (c *compiler) beginner() func(int, *loadtest.Vars) error {
 	sources, used := c.sources, maps.Clone(c.used)
 	sources = slices.DeleteFunc(sources, func(s source) bool {
@@ -167,7 +170,7 @@ func (c *compiler) beginner() func(int, *loadtest.Vars) error {
 	}
 }
 
-// processor is a file with functions. None of them is called, or the script had been refused.
+// processor warns that config.processor is not loaded. No step calls its functions: such scripts have been refused.
 func (c *compiler) processor(n *node) {
 	if n != nil {
 		c.warn(n, "no function of the processor is used: it is not loaded")

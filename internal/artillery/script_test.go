@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// TestTimes: whole numbers are seconds, text is for ms, and fractions are milliseconds, as artillery has it.
+// TestTimes checks that whole numbers are seconds, text is parsed by ms, and fractions are milliseconds, as in
+// artillery.
 func TestTimes(t *testing.T) {
 	for _, tt := range []struct {
 		value any
@@ -45,7 +46,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestPhases: what phases mean.
+// TestPhases checks what phases compile to.
 func TestPhases(t *testing.T) {
 	for _, tt := range []struct{ name, phases, want string }{
 		{"none is one user", "~", " 1 users"},
@@ -74,7 +75,7 @@ func TestPhases(t *testing.T) {
 	}
 }
 
-// TestWarnings: what artillery does, and its users do not expect.
+// TestWarnings checks the warnings about surprising behavior of artillery.
 func TestWarnings(t *testing.T) {
 	s, err := parse("s.yml", []byte(`
 config:
@@ -90,10 +91,10 @@ scenarios:
 		t.Fatal(err)
 	}
 	want := []string{
-		"artillery: s.yml, line 7, scenarios[0].weight: artillery cuts the fraction off",
+		"artillery: s.yml, line 7, scenarios[0].weight: artillery drops the fraction",
 		"artillery: s.yml, line 7, scenarios[0].flow[0].send: without capture or match, artillery sends the whole object " +
 			"and not its payload",
-		"artillery: s.yml, line 5, config.plugins.publish-metrics: this plugin is left out",
+		"artillery: s.yml, line 5, config.plugins.publish-metrics: this plugin is ignored",
 		"artillery: s.yml, line 4, config.processor: no function of the processor is used: it is not loaded",
 	}
 	got := s.Warnings()
@@ -107,7 +108,7 @@ scenarios:
 	}
 }
 
-// TestLoadsNothing: a file that is not there, or is too long, is an error with its name.
+// TestLoadsNothing checks that a missing or too long file is an error with its name.
 func TestLoadsNothing(t *testing.T) {
 	_, err := Load("testdata/none.yml", "")
 	if want := "artillery: testdata/none.yml: open testdata/none.yml: no such file or directory"; errorText(err) != want {

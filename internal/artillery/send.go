@@ -4,7 +4,7 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// send makes a step that sends a message and, with capture or match, waits for the next one from the server.
+// send compiles a step that sends a message and, with capture or match, waits for the next message from the server.
 func (f *flow) send(n *node) ([]loadtest.Step, error) {
 	step := loadtest.Send{}
 	payload := n
@@ -13,7 +13,7 @@ func (f *flow) send(n *node) ([]loadtest.Step, error) {
 			return nil, err
 		}
 		if payload = n.get("payload"); payload == nil {
-			return nil, n.fault("waiting without sending is not done here: want payload")
+			return nil, n.fault("waiting without sending is not supported: want payload")
 		}
 		reply, err := f.answer(n)
 		if err != nil {
@@ -28,7 +28,7 @@ func (f *flow) send(n *node) ([]loadtest.Step, error) {
 	return []loadtest.Step{step}, err
 }
 
-// payload makes the template of a message: text as it is, anything else as JSON.
+// payload compiles a message. Text is sent unchanged, anything else as JSON.
 func (f *flow) payload(n *node) (loadtest.Template, error) {
 	if n.kind == text {
 		t, err := f.names.parse(n, n.text)
@@ -47,8 +47,8 @@ func (f *flow) payload(n *node) (loadtest.Template, error) {
 	return j, nil
 }
 
-// jsonTemplate is JSON with what users put into its strings. A string that is one variable and nothing else has its
-// value in its place, which may be no string.
+// jsonTemplate is JSON with templates in its strings. A string that consists of one variable is replaced by the
+// variable's value, which may have any type.
 type jsonTemplate struct{ pieces []piece }
 
 type piece struct {
@@ -56,7 +56,7 @@ type piece struct {
 	t   *template
 }
 
-// Append is part of loadtest.Template.
+// Append implements loadtest.Template.
 func (j *jsonTemplate) Append(dst []byte, v *loadtest.Vars) ([]byte, error) {
 	for _, p := range j.pieces {
 		dst = append(dst, p.lit...)
@@ -74,7 +74,7 @@ func (j *jsonTemplate) Append(dst []byte, v *loadtest.Vars) ([]byte, error) {
 
 var _ loadtest.Template = (*jsonTemplate)(nil)
 
-// literal adds what is the same for everyone.
+// literal appends JSON that is the same for all users.
 func (j *jsonTemplate) literal(b []byte) {
 	if last := len(j.pieces) - 1; last >= 0 && j.pieces[last].t == nil {
 		j.pieces[last].lit = append(j.pieces[last].lit, b...)
@@ -83,7 +83,7 @@ func (j *jsonTemplate) literal(b []byte) {
 	j.pieces = append(j.pieces, piece{lit: b})
 }
 
-// text adds a string, or, unless it is a key, what the variable holds that it stands for.
+// text appends a string. If the string consists of one variable and is not a key, text appends the variable's value.
 func (j *jsonTemplate) text(ns *names, n *node, s string, key bool) error {
 	t, err := ns.parse(n, s)
 	if err != nil {

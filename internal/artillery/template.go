@@ -16,7 +16,7 @@ import (
 	"github.com/expedite-go/expedite/internal/spelling"
 )
 
-// The forms that artillery takes for templates.
+// The forms of templates in artillery.
 var (
 	callForm = regexp.MustCompile(`^\{\{\s*(\$[A-Za-z0-9_]+)\s*\(([A-Za-z0-9_,\s]*)\)\s*\}\}`)
 	nameForm = regexp.MustCompile(`^\{\{\{?([\s$\w.\[\]'"-]+)\}\}`)
@@ -29,29 +29,29 @@ const (
 	letters         = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 )
 
-// names are what templates may speak of.
+// names are the names that templates may refer to.
 type names struct {
-	consts map[string]any  // known when the script is read
-	users  map[string]bool // what a user has, or may get
-	used   map[string]bool // of users: those that something speaks of
-	loops  []loopNames     // the loops around, innermost last
+	consts map[string]any  // known at compile time
+	users  map[string]bool // variables that users have, or may get
+	used   map[string]bool // of users: those that templates refer to
+	loops  []loopNames     // the enclosing loops, innermost last
 }
 
-// template is text of a script with what users put into it.
+// template is text with parts that differ by user.
 type template struct {
 	parts []part
-	// whole says that there is one part and nothing around it, whose value keeps its type.
+	// whole means that the template consists of one part, whose value keeps its type.
 	whole bool
 }
 
-// part is one of the three.
+// part is one of text, a variable or a function.
 type part struct {
 	lit  any
-	path []string      // a variable and the way into it
+	path []string      // a variable, and the path within its value
 	call func() string // a function
 }
 
-// parse reads a template that stands at a node.
+// parse parses a template at a node.
 func (ns *names) parse(n *node, s string) (*template, error) {
 	t := new(template)
 	var lit strings.Builder
@@ -73,13 +73,13 @@ func (ns *names) parse(n *node, s string) (*template, error) {
 		if err != nil {
 			return nil, err
 		}
-		if size == 0 { // braces that are text
+		if size == 0 { // braces that are plain text
 			lit.WriteByte('{')
 			rest = rest[1:]
 			continue
 		}
 		if constant, ok := p.lit.(string); ok && size < len(s) {
-			lit.WriteString(constant) // so that what stands around it is one part with it
+			lit.WriteString(constant) // joins the surrounding text
 		} else {
 			flush()
 			t.parts = append(t.parts, p)
@@ -91,7 +91,7 @@ func (ns *names) parse(n *node, s string) (*template, error) {
 	return t, nil
 }
 
-// part reads the template at the beginning of s. A size of 0 says that there is none.
+// part parses the template at the start of s. It returns a size of 0 if there is none.
 func (ns *names) part(n *node, s string) (p part, size int, err error) {
 	if m := callForm.FindStringSubmatch(s); m != nil {
 		call, err := function(m[1], m[2])
@@ -103,7 +103,7 @@ func (ns *names) part(n *node, s string) (p part, size int, err error) {
 	m := nameForm.FindStringSubmatch(s)
 	if m == nil {
 		if like := likeForm.FindString(s); like != "" {
-			return p, 0, n.fault("the template %s is not understood: want {{ name }} or {{ $function(1, 2) }}", like)
+			return p, 0, n.fault("malformed template %s: want {{ name }} or {{ $function(1, 2) }}", like)
 		}
 		return p, 0, nil
 	}
@@ -118,7 +118,7 @@ func (ns *names) part(n *node, s string) (p part, size int, err error) {
 	return p, size, nil
 }
 
-// name finds what a name stands for: variables of a user come before what is known now.
+// name resolves a name. Variables of users take precedence over values known at compile time.
 func (ns *names) name(name string) (part, error) {
 	path := []string{name}
 	if !ns.users[name] {
@@ -157,15 +157,15 @@ func (ns *names) name(name string) (part, error) {
 			known = append(known, l.index, l.element)
 		}
 		known = slices.AppendSeq(known, maps.Keys(ns.users))
-		return part{}, errors.New("nothing has this name" + spelling.Suggest(path[0], known))
+		return part{}, errors.New("unknown name" + spelling.Suggest(path[0], known))
 	}
 	if v, ok = walk(v, path[1:]); !ok {
-		return part{}, fmt.Errorf("%s has no such part", path[0])
+		return part{}, fmt.Errorf("%s has no such field", path[0])
 	}
 	return part{lit: v}, nil
 }
 
-// steps splits a path like a.b[0]["c"]. It is empty if the path makes no sense.
+// steps splits a path like a.b[0]["c"]. It returns nothing if the path is malformed.
 func steps(s string) (path []string) {
 	for s != "" {
 		var step string
@@ -191,7 +191,7 @@ func steps(s string) (path []string) {
 	return path
 }
 
-// walk goes into a value.
+// walk returns the value at a path.
 func walk(v any, path []string) (any, bool) {
 	for _, step := range path {
 		switch in := v.(type) {
@@ -218,7 +218,7 @@ func walk(v any, path []string) (any, bool) {
 	return v, true
 }
 
-// function finds a function of templates and its arguments.
+// function returns a function of templates with its arguments applied.
 func function(name, list string) (func() string, error) {
 	var args []int
 	for _, s := range strings.Split(list, ",") {
@@ -266,7 +266,7 @@ func randomString(size int) string {
 	return string(b)
 }
 
-// errUnset fails a user whose variable has no value: nothing has captured it yet.
+// errUnset fails a user that uses a variable before it has a value.
 var errUnset = errors.New("artillery: a variable has no value")
 
 func (p *part) value(v *loadtest.Vars) (any, error) {
@@ -284,7 +284,7 @@ func (p *part) value(v *loadtest.Vars) (any, error) {
 	return nil, fmt.Errorf("%w: %s", errUnset, strings.Join(p.path, "."))
 }
 
-// value is what the template says for a user: of any type if it is whole, else text.
+// value renders the template for a user. The result is text, unless the template is whole.
 func (t *template) value(v *loadtest.Vars) (any, error) {
 	if t.whole {
 		return t.parts[0].value(v)
@@ -293,7 +293,7 @@ func (t *template) value(v *loadtest.Vars) (any, error) {
 	return string(b), err
 }
 
-// Append is part of loadtest.Template.
+// Append implements loadtest.Template.
 func (t *template) Append(dst []byte, v *loadtest.Vars) ([]byte, error) {
 	for i := range t.parts {
 		x, err := t.parts[i].value(v)
@@ -307,12 +307,12 @@ func (t *template) Append(dst []byte, v *loadtest.Vars) ([]byte, error) {
 
 var _ loadtest.Template = (*template)(nil)
 
-// constant says whether the template is the same for everyone, and for ever.
+// constant reports whether the template is always the same.
 func (t *template) constant() bool {
 	return !slices.ContainsFunc(t.parts, func(p part) bool { return p.path != nil || p.call != nil })
 }
 
-// prefix is what the text begins with for everyone: all of it if the template is constant.
+// prefix returns the constant text at the start of the template.
 func (t *template) prefix() string {
 	var b []byte
 	for _, p := range t.parts {
@@ -324,7 +324,7 @@ func (t *template) prefix() string {
 	return string(b)
 }
 
-// loadtest is the template for a plan: plain text if it is constant.
+// loadtest returns the template for a plan. A constant template is rendered now.
 func (t *template) loadtest() loadtest.Template {
 	if !t.constant() {
 		return t
@@ -333,7 +333,8 @@ func (t *template) loadtest() loadtest.Template {
 	return loadtest.Text(b)
 }
 
-// fixed is the value of a scalar that must be known now: templates in it may speak of nothing that users have.
+// fixed returns the value of a scalar that has to be known at compile time: its templates must not refer to variables
+// of users.
 func (ns *names) fixed(n *node) (any, error) {
 	if n.kind != text {
 		return n.value(), nil
@@ -345,7 +346,7 @@ func (ns *names) fixed(n *node) (any, error) {
 	return t.value(nil)
 }
 
-// fixedText is fixed for what must be text or a number.
+// fixedText is like fixed, for text and numbers.
 func (ns *names) fixedText(n *node) (string, error) {
 	v, err := ns.fixed(n)
 	if err != nil {
@@ -358,7 +359,7 @@ func (ns *names) fixedText(n *node) (string, error) {
 	return "", n.fault("want text, got %s", n.kind)
 }
 
-// fixedNumber is fixed for numbers, also those that stand there as text.
+// fixedNumber is like fixed, for numbers and numbers written as text.
 func (ns *names) fixedNumber(n *node) (float64, error) {
 	v, err := ns.fixed(n)
 	if err != nil {
@@ -366,12 +367,12 @@ func (ns *names) fixedNumber(n *node) (float64, error) {
 	}
 	f, ok := toNumber(v)
 	if !ok || v == nil || v == "" || f < 0 {
-		return 0, n.fault("want a number, got %s", appendJSON(nil, n.value())) // as written: v may be a secret
+		return 0, n.fault("want a number, got %s", appendJSON(nil, n.value())) // as written, because v may be a secret
 	}
 	return f, nil
 }
 
-// filled is a value with the templates in it filled in, all of which must be known now.
+// filled returns a value with all of its templates rendered, which have to be known at compile time.
 func (ns *names) filled(n *node) (any, error) {
 	switch n.kind {
 	case text:

@@ -10,10 +10,11 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// maxTrace bounds a trace, in lines.
+// maxTrace limits the length of a trace in lines.
 const maxTrace = 5000
 
-// trace does what a plan says for one user of one scenario, in words, beside a server that echoes.
+// trace executes a plan for one user of one scenario against an imaginary server that echoes, and writes down each
+// step.
 type trace struct {
 	t     testing.TB
 	vars  loadtest.Vars
@@ -21,7 +22,7 @@ type trace struct {
 	err   error
 }
 
-// traceOf is the trace of a user.
+// traceOf returns the trace of a user.
 func traceOf(t testing.TB, p *loadtest.Plan, scenario, user int) *trace {
 	t.Helper()
 	tr := &trace{t: t}
@@ -46,7 +47,7 @@ func (tr *trace) line(format string, args ...any) {
 	tr.lines = append(tr.lines, fmt.Sprintf(format, args...))
 }
 
-// text renders a template; a failure ends the user.
+// text renders a template. A failure ends the user.
 func (tr *trace) text(t loadtest.Template) string {
 	b, err := t.Append(nil, &tr.vars)
 	if err != nil && tr.err == nil {
@@ -122,7 +123,7 @@ func (tr *trace) send(s loadtest.Send) {
 	}
 }
 
-// loop goes round as loadtest.Loop promises.
+// loop iterates as loadtest.Loop documents.
 func (tr *trace) loop(s loadtest.Loop) {
 	turns := make([]any, min(s.Count, maxTrace))
 	if s.Over != nil {
@@ -144,7 +145,7 @@ func (tr *trace) loop(s loadtest.Loop) {
 	}
 }
 
-// describe is a plan in words, with a trace of each scenario.
+// describe returns a description of a plan with a trace of each scenario.
 func describe(t testing.TB, p *loadtest.Plan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "target %s\n", p.Target)

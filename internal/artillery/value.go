@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Values are those of JSON: nil, bool, float64, string, []any and map[string]any.
+// Values are nil, bool, float64, string, []any and map[string]any, as in JSON.
 
-// appendText appends a value as JavaScript puts it into text; lists and objects as JSON, as artillery does.
+// appendText appends a value as text, as JavaScript does; lists and objects are appended as JSON, as artillery does.
 func appendText(dst []byte, v any) []byte {
 	if s, ok := v.(string); ok {
 		return append(dst, s...)
@@ -19,7 +19,7 @@ func appendText(dst []byte, v any) []byte {
 	return appendJSON(dst, v)
 }
 
-// appendJSON appends a value as JSON. What is no value of JSON becomes null.
+// appendJSON appends a value as JSON. Values that JSON cannot express become null.
 func appendJSON(dst []byte, v any) []byte {
 	switch v := v.(type) {
 	case string:
@@ -51,11 +51,11 @@ func appendQuoted(dst []byte, s string) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s) // text always can
+	_ = enc.Encode(s) // cannot fail for text
 	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte{'\n'})...)
 }
 
-// value is the node as a value.
+// value returns the value of the node.
 func (n *node) value() any {
 	switch n.kind {
 	case boolean:
@@ -80,8 +80,7 @@ func (n *node) value() any {
 	return nil
 }
 
-// scripted are the fields in the order in which JavaScript goes through them: keys that are indices come first, by
-// size.
+// scripted returns the fields in JavaScript's order: keys that are array indices come first, sorted numerically.
 func (n *node) scripted() []field {
 	fields := slices.Clone(n.fields)
 	slices.SortStableFunc(fields, func(a, b field) int {
@@ -100,13 +99,13 @@ func (n *node) scripted() []field {
 	return fields
 }
 
-// index is a key that is an index, in its only form.
+// index parses a key that is an array index in canonical form.
 func index(key string) (int, bool) {
 	i, err := strconv.Atoi(key)
 	return i, err == nil && i >= 0 && strconv.Itoa(i) == key
 }
 
-// toNumber is a value as JavaScript's Number sees it. ok is false if it is none.
+// toNumber converts a value like JavaScript's Number. It returns false for NaN and infinities.
 func toNumber(v any) (f float64, ok bool) {
 	switch v := v.(type) {
 	case float64:

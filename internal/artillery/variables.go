@@ -8,15 +8,15 @@ import (
 	"github.com/expedite-go/expedite/internal/loadtest"
 )
 
-// source gives a user variables when it begins.
+// source provides variables for users.
 type source interface {
-	// names are the variables that it may set.
+	// names returns the variables that begin may set.
 	names() []string
-	// begin sets those that are used.
+	// begin sets those variables that are used, when a user starts.
 	begin(user int, used map[string]bool, v *loadtest.Vars)
 }
 
-// inline is config.variables: a list is a choice, made for each user.
+// inline is config.variables. Of a list, each user gets a random item.
 type inline struct{ vars []choice }
 
 type choice struct {
@@ -41,7 +41,7 @@ func (s *inline) begin(_ int, used map[string]bool, v *loadtest.Vars) {
 
 var _ source = (*inline)(nil)
 
-// variables reads config.variables. Functions in it are called once, as artillery does.
+// variables compiles config.variables. Functions in it are called once, as artillery does.
 func (c *compiler) variables(n *node) (*inline, error) {
 	s := new(inline)
 	if n == nil || n.kind == null {
@@ -64,7 +64,7 @@ func (c *compiler) variables(n *node) (*inline, error) {
 	return s, nil
 }
 
-// identity is what every user has: $uuid.
+// identity provides $uuid.
 type identity struct{}
 
 func (identity) names() []string { return []string{"$uuid"} }
@@ -77,7 +77,7 @@ func (identity) begin(_ int, used map[string]bool, v *loadtest.Vars) {
 
 var _ source = identity{}
 
-// uuid is a random UUID. RFC 9562 §5.4.
+// uuid returns a random UUID. RFC 9562 §5.4.
 func uuid() string {
 	var b [16]byte
 	_, _ = crand.Read(b[:]) // never fails

@@ -31,7 +31,7 @@ func readYAML(file string, b []byte) (*node, error) {
 	return r.node(doc.Content[0], "", 0)
 }
 
-// yamlError takes the line out of what the library says.
+// yamlError extracts the line from an error of the library.
 func yamlError(file string, err error) error {
 	e := &Error{File: file, Reason: strings.TrimPrefix(err.Error(), "yaml: ")}
 	var line int
@@ -42,7 +42,7 @@ func yamlError(file string, err error) error {
 	return e
 }
 
-// yamlReader makes nodes of those of the library. Aliases are written out, and count each time.
+// yamlReader converts the library's nodes. Aliases are expanded and count each time.
 type yamlReader struct{ budget }
 
 func (r *yamlReader) node(y *yaml.Node, path string, depth int) (*node, error) {
@@ -75,7 +75,7 @@ func (r *yamlReader) node(y *yaml.Node, path string, depth int) (*node, error) {
 	return n, scalar(n, y)
 }
 
-// mapping reads fields. Those that come by a merge key stand behind, and do not replace others.
+// mapping reads the fields of an object. Fields from a merge key come last and do not replace others.
 func (r *yamlReader) mapping(n *node, y *yaml.Node, depth int) error {
 	var merged []*yaml.Node
 	for i := 0; i+1 < len(y.Content); i += 2 {
@@ -130,18 +130,18 @@ func scalar(n *node, y *yaml.Node) error {
 	case "!!int", "!!float":
 		v, err := yamlNumber(y.Value)
 		if err != nil {
-			return n.fault("%q is no number", y.Value)
+			return n.fault("%q is not a number", y.Value)
 		}
 		n.kind, n.num = number, v
-	case "!!str", "!!timestamp": // a date is of no use in a script
+	case "!!str", "!!timestamp": // dates stay text
 		n.kind, n.text = text, y.Value
 	default:
-		return n.fault("the tag %s is not known here", y.Tag)
+		return n.fault("unknown tag %s", y.Tag)
 	}
 	return nil
 }
 
-// yamlNumber is a number: decimal, or an integer with the prefix of another base. There is no infinity in scripts.
+// yamlNumber parses a decimal number, or an integer with a base prefix. Infinities are not allowed.
 func yamlNumber(s string) (float64, error) {
 	s = strings.ReplaceAll(s, "_", "")
 	if i, err := strconv.ParseInt(s, 0, 64); err == nil {

@@ -8,17 +8,19 @@ import (
 )
 
 const (
-	// maxAddrs bounds a list of addresses.
+	// maxAddrs limits the length of a list of addresses.
 	maxAddrs = 1 << 16
-	// perPair is the number of connections from one address to one other. Beyond it connect searches long for a port:
-	// 60,000 clients took 58 s of CPU with 20,000 per pair, and 6 s with 10,000 (bench --local-addrs, range 1024-65535).
+	// perPair is the number of connections between one local and one remote address. With more of them, connect
+	// searches long for a free port: 60,000 clients took 58 s of CPU with 20,000 per pair and 6 s with 10,000 (bench
+	// --local-addrs, range 1024-65535).
 	perPair = 10_000
 )
 
 var errAddrs = fmt.Errorf("loadtest: more than %d addresses", maxAddrs)
 
-// ParseAddrs reads a list of addresses and ranges: 127.0.0.5,127.0.1.0/24. A range is all that is in it, but for its
-// first and, unless it has only two, last address.
+// ParseAddrs parses a comma-separated list of addresses and ranges, such as 127.0.0.5,127.0.1.0/24. A range stands for
+// all of its addresses except the first (the network) and the last (broadcast); a range of two addresses stands for
+// both.
 func ParseAddrs(s string) (list []netip.Prefix, err error) {
 	for word := range strings.SplitSeq(s, ",") {
 		word = strings.TrimSpace(word)
@@ -42,7 +44,7 @@ func ParseAddrs(s string) (list []netip.Prefix, err error) {
 	return list, err
 }
 
-// expand lists the addresses of ranges.
+// expand returns the addresses in a list of ranges.
 func expand(list []netip.Prefix) (all []netip.Addr, err error) {
 	for _, p := range list {
 		bits := p.Addr().BitLen() - p.Bits()
@@ -70,7 +72,7 @@ func expand(list []netip.Prefix) (all []netip.Addr, err error) {
 	return all, nil
 }
 
-// loopbacks are the first n addresses of 127.0.0.0/8 without those that end with 0 or 255.
+// loopbacks returns the first n addresses of 127.0.0.0/8 that do not end with 0 or 255.
 func loopbacks(n int) (list []netip.Addr) {
 	a := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	for ; len(list) < min(n, maxAddrs); a = a.Next() {

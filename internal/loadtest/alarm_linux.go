@@ -9,8 +9,8 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// alarm wakes the loop at a time, to within some microseconds: a timer of the kernel on the loop, which itself waits in
-// milliseconds.
+// alarm wakes the loop at a given time, precise to some microseconds. It is a timerfd on the loop, because the loop
+// itself waits in whole milliseconds.
 type alarm struct {
 	key  reactor.Key
 	sock reactor.Socket
@@ -26,14 +26,14 @@ func newAlarm(l *reactor.Loop) (*alarm, error) {
 	return &alarm{key: k, sock: s}, err
 }
 
-// set asks for a wake at a time on the clock of reactor.Monotonic, instead of the one that was asked for. It need not
-// be read: the loop's events are edges, and each expiry is one.
+// set replaces the time of the wake-up; at is on the clock of reactor.Monotonic. Nothing has to read the timerfd: the
+// poller is edge-triggered, and each expiration is an edge.
 func (a *alarm) set(at int64) {
 	if at == a.at {
 		return
 	}
 	a.at = at
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(at, 1))} // 0 would be never
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(max(at, 1))} // 0 would disarm the timer
 	_ = unix.TimerfdSettime(a.sock.FD(), unix.TFD_TIMER_ABSTIME, &spec, nil)
 }
 

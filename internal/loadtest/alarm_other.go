@@ -8,9 +8,9 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// alarm wakes the loop at a time.
+// alarm wakes the loop at a given time.
 type alarm struct {
-	key   reactor.Key // of none
+	key   reactor.Key // always zero, which is no socket's key
 	timer *time.Timer
 	at    int64
 }
@@ -21,7 +21,7 @@ func newAlarm(l *reactor.Loop) (*alarm, error) {
 	return a, nil
 }
 
-// set asks for a wake at a time on the clock of reactor.Monotonic, instead of the one that was asked for.
+// set replaces the time of the wake-up; at is on the clock of reactor.Monotonic.
 func (a *alarm) set(at int64) {
 	if at == a.at {
 		return

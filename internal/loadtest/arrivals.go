@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// arrivals goes through the arrivals of all phases in the order of time.
+// arrivals iterates over the arrivals of all phases in chronological order.
 type arrivals struct {
 	phases []Phase
 	phase  int
-	begin  time.Duration // of the phase
-	index  int           // of the next one in the phase
-	number int           // of the next one in all
+	begin  time.Duration // when the phase begins
+	index  int           // of the next arrival, within its phase
+	number int           // of the next arrival, over all phases
 }
 
-// arrival is one user who comes.
+// arrival is the arrival of one virtual user.
 type arrival struct {
-	at     time.Duration // since the beginning
+	at     time.Duration // since the start of the run
 	number int
 	phase  *Phase
 }
 
-// peek is the next one; false is that there is none.
+// peek returns the next arrival, and false if none is left.
 func (a *arrivals) peek() (arrival, bool) {
 	for a.phase < len(a.phases) {
 		p := &a.phases[a.phase]
@@ -35,13 +35,13 @@ func (a *arrivals) peek() (arrival, bool) {
 	return arrival{}, false
 }
 
-// pop goes on to the one behind.
+// pop advances to the arrival after the next one.
 func (a *arrivals) pop() {
 	a.index++
 	a.number++
 }
 
-// users is the number of users of all phases.
+// users returns the number of users of all phases.
 func (p *Plan) users() (n int) {
 	for i := range p.Phases {
 		n += p.Phases[i].users()
@@ -49,16 +49,16 @@ func (p *Plan) users() (n int) {
 	return n
 }
 
-// users is the number of users that arrive in a phase.
+// users returns the number of users that arrive in the phase.
 func (p *Phase) users() int {
 	if p.Count > 0 {
 		return p.Count
 	}
-	// The area under the line of the rate; what is lost by rounding is put back.
+	// The area under the rate; the small term makes up for rounding errors.
 	return int((p.Rate+p.EndRate)/2*p.Duration.Seconds() + 1e-6)
 }
 
-// arrival is when user k of a phase arrives, after its beginning.
+// arrival returns when user k of the phase arrives, measured from the start of the phase.
 func (p *Phase) arrival(k int) time.Duration {
 	length := p.Duration.Seconds()
 	var t float64
@@ -68,7 +68,7 @@ func (p *Phase) arrival(k int) time.Duration {
 	case p.Rate == p.EndRate:
 		t = float64(k) / p.Rate
 	default:
-		// The time at which k have arrived: slope/2·t² + rate·t = k.
+		// Solve slope/2·t² + rate·t = k, the time at which k users have arrived.
 		t = (math.Sqrt(max(p.Rate*p.Rate+2*slope*float64(k), 0)) - p.Rate) / slope
 	}
 	return time.Duration(min(max(t, 0), length) * float64(time.Second))

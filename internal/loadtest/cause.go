@@ -17,10 +17,11 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// maxCause is the length of a cause in bytes.
+// maxCause limits the length of a cause, in bytes.
 const maxCause = 100
 
-// cause is an error in a few words that many failures share: the name of the system's error, or what the protocol says.
+// cause describes an error in a few words that are the same for many failures, so that they can be counted together:
+// the name of the system's error, or the reason given by the protocol.
 func cause(err error) string {
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errnoName(errno)
@@ -48,7 +49,7 @@ func cause(err error) string {
 	return brief(err.Error())
 }
 
-// tlsCause is what is wrong with TLS, or nothing.
+// tlsCause describes an error of TLS. It returns "" for all others.
 func tlsCause(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "unknown authority"
@@ -71,7 +72,7 @@ func tlsCause(err error) string {
 	return ""
 }
 
-// brief makes a text short, and one line.
+// brief returns s on one line, cut to maxCause bytes.
 func brief(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > maxCause {
@@ -80,8 +81,8 @@ func brief(s string) string {
 	return s
 }
 
-// refusal is the cause of a handshake that was answered with another status than 101: the status, and the code of the
-// error if the body has one in JSON.
+// refusal returns the cause of a handshake that was answered with a status other than 101: the status, followed by the
+// error code if the body contains one in JSON.
 func refusal(status int, body []byte) string {
 	text := fmt.Sprintf("http %d", status)
 	if code := errorCode(body); code != "" {
@@ -90,10 +91,10 @@ func refusal(status int, body []byte) string {
 	return text
 }
 
-// codeWord is what may stand in a report as an error's code.
+// codeWord matches the error codes that may appear in a report.
 var codeWord = regexp.MustCompile(`^[\w.-]{1,40}$`)
 
-// errorCode finds the code in {"error":{"code":…}}, {"error":{"type":…}}, {"error":…} or {"code":…}.
+// errorCode returns the code in {"error":{"code":…}}, {"error":{"type":…}}, {"error":…} or {"code":…}.
 func errorCode(body []byte) string {
 	var top map[string]any
 	if json.Unmarshal(body, &top) != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
-// Measures of a chart, in the units of its view box.
+// Dimensions of a chart, in the units of its view box.
 const (
 	chartWidth, chartHeight = 520, 210
 	chartLeft, chartRight   = 54, 12
@@ -21,18 +21,18 @@ const (
 	plotHeight              = chartHeight - chartTop - chartBottom
 )
 
-// series is one line of a chart. A value that is not a number is a gap.
+// series is one line of a chart. NaN is a gap.
 type series struct {
 	name   string
-	class  string // which gives it its color
+	class  string // CSS class, which sets the color
 	values []float64
 }
 
-// chart is a figure: a drawing, and what its lines are.
+// chart is a drawing with its title and legend.
 type chart struct {
 	Title  string
 	Legend []legend
-	SVG    template.HTML // made of numbers and of text of this package only
+	SVG    template.HTML // built from numbers and constant or escaped text
 }
 
 type legend struct{ Name, Class string }
@@ -40,7 +40,7 @@ type legend struct{ Name, Class string }
 // canvas draws a chart.
 type canvas struct {
 	b    strings.Builder
-	topY float64 // the value at the upper edge
+	topY float64 // value at the upper edge
 }
 
 func newCanvas(title string, top float64, label func(float64) string) *canvas {
@@ -66,7 +66,7 @@ func (c *canvas) svg() template.HTML {
 	return template.HTML(c.b.String())
 }
 
-// niceStep is a step of 1, 2 or 5 times a power of ten that is not smaller than v.
+// niceStep returns the smallest step of 1, 2 or 5 times a power of ten that is at least v.
 func niceStep(v float64) float64 {
 	if !(v > 0) {
 		return 1
@@ -118,14 +118,14 @@ func (c *canvas) line(s series, times []float64, x func(float64) float64) {
 		}
 		fmt.Fprintf(&c.b, "%c%.1f %.1f", pen, x(times[i]), c.y(v))
 		if pen == 'M' && (i+1 == len(s.values) || math.IsNaN(s.values[i+1])) {
-			c.b.WriteString("h0.1") // a point alone
+			c.b.WriteString("h0.1") // a single point
 		}
 		pen = 'L'
 	}
 	c.b.WriteString(`"/>`)
 }
 
-// seconds is a time on an axis.
+// seconds formats a time for an axis.
 func seconds(t float64) string {
 	if t >= 120 {
 		return time.Duration(t * float64(time.Second)).Round(time.Second).String()
@@ -136,7 +136,7 @@ func seconds(t float64) string {
 // maxBins is the number of bars of a histogram.
 const maxBins = 48
 
-// histogramChart draws how often which time was measured, on a logarithmic axis.
+// histogramChart draws the distribution of h on a logarithmic time axis.
 func histogramChart(title string, h *hdrhistogram.Histogram) chart {
 	low, high := math.Log10(float64(max(h.Min(), 1000))), math.Log10(float64(max(h.Max(), 2000)))
 	low, high = math.Floor(low*4)/4, math.Ceil(high*4)/4+0.01
@@ -165,7 +165,7 @@ func histogramChart(title string, h *hdrhistogram.Histogram) chart {
 	for d := math.Floor(low); d <= high; d++ {
 		for _, f := range []float64{1, 2, 5} {
 			if f > 1 && high-low > 2.5 {
-				continue // no room
+				continue // not enough room for labels
 			}
 			if at := d + math.Log10(f); at >= low && at <= high {
 				c.text(min(x(at), chartWidth-24), chartHeight-8, "middle", human.Seconds(f*math.Pow(10, d)/1e9))
@@ -184,7 +184,7 @@ func histogramChart(title string, h *hdrhistogram.Histogram) chart {
 	return chart{Title: title, SVG: c.svg()}
 }
 
-// amount is a number on an axis.
+// amount formats a number for an axis.
 func amount(v float64) string {
 	switch {
 	case v >= 1e6:

@@ -12,8 +12,8 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
-// Check is a condition that makes a run a failure: a metric, a comparison and a value, as in rtt.p99>50ms. ParseCheck
-// makes one.
+// Check is a condition that fails a run: a metric, a comparison and a value, such as rtt.p99>50ms. Use [ParseCheck] to
+// create one.
 type Check struct {
 	text    string
 	metric  string
@@ -22,16 +22,17 @@ type Check struct {
 	percent bool
 }
 
-// checkForm is a metric, an operator and a value.
+// checkForm matches a metric, an operator and a value.
 var checkForm = regexp.MustCompile(`^\s*([a-zA-Z][\w.]*)\s*(>=|<=|==|!=|>|<)\s*(\S+)\s*$`)
 
-// quantileNames are what stands behind a metric of time.
+// quantileNames lists the suffixes of time metrics.
 var quantileNames = []string{"p50", "p90", "p95", "p99", "p999", "max"}
 
-// timeMetrics are measured in time.
+// timeMetrics lists the metrics that are times.
 var timeMetrics = []string{"connect", "rtt", "uncorrected_rtt", "late", "session"}
 
-// countMetrics are numbers. Those of wholeMetrics may be given as a share of something: failed>1%.
+// countMetrics lists the metrics that are numbers. Those in wholeMetrics may also be compared with a percentage:
+// failed>1%.
 var countMetrics = []string{
 	"opened", "failed", "peak", "closed", "sent", "received", "unanswered", "missing", "duplicates", "errors", "published",
 	"delivered", "sent_per_second", "received_per_second", "users.failed", "users.completed", "users.skipped",
@@ -40,7 +41,7 @@ var countMetrics = []string{
 
 var wholeMetrics = []string{"failed", "closed", "unanswered", "missing", "users.failed"}
 
-// ParseCheck reads a condition. The error says what would be right.
+// ParseCheck parses a condition. The error says what is expected.
 func ParseCheck(s string) (Check, error) {
 	bad := func(why string) (Check, error) {
 		return Check{}, fmt.Errorf("loadtest: condition %q: %s, like rtt.p99>50ms, failed>0 or closed.1006>=1", s, why)
@@ -58,7 +59,7 @@ func ParseCheck(s string) (Check, error) {
 		}
 		d, err := time.ParseDuration(m[3])
 		if err != nil || d < 0 {
-			return bad("want a time with its unit")
+			return bad("want a duration with its unit")
 		}
 		c.value = d.Seconds()
 		return c, nil
@@ -67,11 +68,11 @@ func ParseCheck(s string) (Check, error) {
 			return bad("want a close code")
 		}
 	case !slices.Contains(countMetrics, c.metric):
-		return bad("there is no " + m[1] + "; there are " + strings.Join(slices.Concat(timeMetrics, countMetrics), ", "))
+		return bad("unknown metric " + m[1] + "; known are " + strings.Join(slices.Concat(timeMetrics, countMetrics), ", "))
 	}
 	text, percent := strings.CutSuffix(m[3], "%")
 	if percent && !slices.Contains(wholeMetrics, c.metric) {
-		return bad("a share is possible with " + strings.Join(wholeMetrics, ", "))
+		return bad("want a number; a percentage is possible with " + strings.Join(wholeMetrics, ", "))
 	}
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil || v != v || v < 0 {
@@ -81,11 +82,11 @@ func ParseCheck(s string) (Check, error) {
 	return c, nil
 }
 
-// errNotMeasured says that a metric has no value.
+// errNotMeasured is returned for a metric that has no value.
 var errNotMeasured = errors.New("nothing was measured")
 
-// Failed says in words that the condition holds, and so the run has failed; empty is that it does not. A time that was
-// not measured fails, too.
+// Failed returns why the run has failed by this condition, or "" if it has not. A condition on a time that was not
+// measured fails the run.
 func (c Check) Failed(r *Report) string {
 	got, whole, err := c.measure(r)
 	if err != nil {
@@ -115,7 +116,7 @@ func (c Check) Failed(r *Report) string {
 	}
 }
 
-// measure finds the value of the metric, and the whole that it is a share of.
+// measure returns the value of the metric, and the total that a percentage refers to.
 func (c Check) measure(r *Report) (got, whole float64, err error) {
 	head, tail, _ := strings.Cut(c.metric, ".")
 	if slices.Contains(timeMetrics, head) {

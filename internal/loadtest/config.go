@@ -22,85 +22,87 @@ const (
 	DefaultPause       = time.Second
 )
 
-// MinSize is the shortest message of the modes that measure: it begins with its number and time.
+// MinSize is the minimum length of a message in bytes: every message begins with its number and time.
 const MinSize = tagLen
 
-// MaxSize is the longest message.
+// MaxSize is the maximum length of a message in bytes.
 const MaxSize = 64 << 20
 
-// Mode is what the clients do once they are connected.
+// Mode selects what the clients do once they are connected.
 type Mode string
 
 // The modes.
 const (
-	// ModeIdle holds the connections.
+	// ModeIdle keeps the connections open.
 	ModeIdle Mode = "idle"
-	// ModeEcho sends on every connection and takes the time until the message is back.
+	// ModeEcho sends messages on every connection and measures the time until they come back.
 	ModeEcho Mode = "echo"
-	// ModeBroadcast publishes on one connection and takes the time until the message is at each.
+	// ModeBroadcast publishes on one connection and measures the time until each client has the message.
 	ModeBroadcast Mode = "broadcast"
-	// ModeStorm lets all clients disconnect at once and come back at once, again and again.
+	// ModeStorm makes all clients disconnect and reconnect at once, again and again.
 	ModeStorm Mode = "storm"
 )
 
-// Modes are all modes.
+// Modes returns all modes.
 func Modes() []Mode { return []Mode{ModeIdle, ModeEcho, ModeBroadcast, ModeStorm} }
 
-// Config is a run. Every client process gets the same one.
+// Config describes a run. All client processes get the same Config.
 type Config struct {
-	// URL is where the clients connect to: ws:// or wss://. With a Plan it is not used.
+	// URL is the ws:// or wss:// URL to connect to. It is not used with a Plan.
 	URL string
-	// Plan lets virtual users do what a script says, instead of Connections clients what Mode says. Nil is none.
+	// Plan makes virtual users follow a script instead of running Connections clients in Mode. Nil means no script.
 	Plan *Plan
-	// Connections is the number of clients. 0 is DefaultConnections.
+	// Connections is the number of clients. 0 means DefaultConnections.
 	Connections int
-	// Ramp is the time in which they connect, evenly. 0 is DefaultRamp, negative is all at once.
+	// Ramp is the time over which the clients connect, evenly spread. 0 means DefaultRamp; a negative value connects
+	// all of them at once.
 	Ramp time.Duration
-	// RampRate is the number of clients that connect per second, instead of Ramp. 0 goes by Ramp.
+	// RampRate is the number of clients that connect per second. If it is set, Ramp is ignored.
 	RampRate float64
-	// Mode is what they do then. Empty is ModeIdle.
+	// Mode is what the connected clients do. Empty means ModeIdle.
 	Mode Mode
-	// Rate is the number of messages per second: of each client with ModeEcho, of the one that publishes with
-	// ModeBroadcast. 0 sends the next when the answer to the last has come: then a server that stalls is asked less,
-	// and the figures are not corrected for that.
+	// Rate is the number of messages per second: of each client with ModeEcho, of the publishing client with
+	// ModeBroadcast. With 0, a client sends its next message when the previous one has been answered; then a server
+	// that stalls is asked less, and the times are not corrected for that.
 	Rate float64
-	// Size is the length of a message in bytes, MinSize or more. 0 is DefaultSize.
+	// Size is the length of a message in bytes, at least MinSize. 0 means DefaultSize.
 	Size int
-	// Duration is how long they do it, after the ramp. 0 is until the context ends.
+	// Duration is how long the clients do it, measured from the end of the ramp. 0 means until the context ends.
 	Duration time.Duration
-	// Pause is how long all clients stay connected between two storms. 0 is DefaultPause.
+	// Pause is how long all clients stay connected between two storms. 0 means DefaultPause.
 	Pause time.Duration
-	// Timeout bounds a connect, and at the end the wait for what is under way. 0 is DefaultTimeout.
+	// Timeout limits a connect, and the wait for outstanding answers at the end. 0 means DefaultTimeout.
 	Timeout time.Duration
-	// Header are fields of the opening handshake.
+	// Header holds additional fields of the opening handshake.
 	Header []ws.Field
-	// Subprotocols are what the clients offer.
+	// Subprotocols are the subprotocols that the clients offer.
 	Subprotocols []string
-	// Token makes the access token of a client, from 0, each time that it connects; it is sent as Authorization:
-	// Bearer. Nil sends none. It is called on one goroutine per process and must not block.
+	// Token returns the access token of a client, numbered from 0, each time it connects. The token is sent as
+	// Authorization: Bearer. Nil sends none. Token is called on one goroutine per process and must not block.
 	Token func(client int) string
-	// LocalAddrs are the addresses that clients connect from, in turn. Empty is the system's choice, and with a server
-	// on 127.0.0.1 as many loopback addresses as the number of clients needs: a pair of addresses has some 10,000 ports
-	// that are found quickly.
+	// LocalAddrs are the addresses that clients connect from, in turn. If it is empty, the system chooses; for a server
+	// on 127.0.0.1, the run uses as many loopback addresses as the number of clients requires, because ports between
+	// two addresses are found quickly only up to some 10,000 connections.
 	LocalAddrs []netip.Prefix
-	// TargetAddrs are connected to, in turn, in place of what the name in URL stands for. Empty is the first of those.
+	// TargetAddrs are the addresses to connect to, in turn, instead of the one that the host in URL resolves to.
 	TargetAddrs []netip.Prefix
-	// Processes is the number of client processes. 0 is as many as descriptors and cores ask for.
+	// Processes is the number of client processes. 0 chooses it from the limit of open files and the number of cores.
 	Processes int
-	// Insecure takes any certificate, of servers on loopback addresses only.
+	// Insecure disables the verification of certificates. It is allowed for servers on loopback addresses only.
 	Insecure bool
 	// AllowRemote permits targets that are not on loopback addresses.
 	AllowRemote bool
-	// ServerPID is a process of the server, which is measured together with those it has started. 0 is whoever listens
-	// on the port, if that is on this machine; negative is none.
+	// ServerPID is a process of the server. Its CPU time and memory are measured, together with those of its
+	// descendants. 0 means the process that listens on the target's port, if it runs on this machine; a negative value
+	// measures nothing.
 	ServerPID int
-	// Version and Machine name the program, and what it runs on, in the report. Empty leaves them out.
+	// Version and Machine appear in the report: the version of the program, and a description of the machine.
 	Version, Machine string
-	// Progress is told once a second how far the run is, by the goroutine of Run. Nil is nobody.
+	// Progress is called once a second, on the goroutine of Run. It may be nil.
 	Progress func(Progress)
 }
 
-// maxConnections is the largest number of clients: what a tag can tell apart.
+// maxConnections limits the number of clients to what a tag can tell apart.
 const maxConnections = 1 << 24
 
 func (c Config) withDefaults() Config {
@@ -140,7 +142,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Check says what is wrong with c, or nil. The error is for whoever wrote the command line.
+// Check returns an error if c is invalid. Its text is for the author of the command line.
 func (c Config) Check() error {
 	c = c.withDefaults()
 	switch {
@@ -171,7 +173,7 @@ func (c Config) Check() error {
 	return err
 }
 
-// target finds what the clients connect to; nil if a plan names nothing.
+// target returns the resolved target. It returns nil if a plan has no target that can be resolved.
 func (c *Config) target(ctx context.Context) (*target, error) {
 	raw := c.URL
 	if c.Plan != nil {
@@ -182,22 +184,23 @@ func (c *Config) target(ctx context.Context) (*target, error) {
 		err = t.resolve(ctx, c)
 	}
 	if c.Plan != nil && err != nil && !errors.Is(err, ErrRemote) {
-		return nil, nil // its steps name where they connect to, and fail by themselves
+		return nil, nil // the steps of the plan have URLs of their own, and report their own errors
 	}
 	return t, err
 }
 
 const (
-	// maxProcesses is the largest number of client processes.
+	// maxProcesses limits the number of client processes.
 	maxProcesses = 1000
-	// spareFiles is how many descriptors a client process needs for itself.
+	// spareFiles is the number of descriptors that a client process needs for itself.
 	spareFiles = 64
-	// perCore is the number of clients from which another process pays.
+	// perCore is the number of clients above which another process pays off.
 	perCore = 5000
 )
 
-// processes is the number of client processes that n connections ask for: no more than files open files in each; and
-// while there are cores, half of which are the server's, not too many on one loop.
+// processes returns the number of client processes for n connections. No process may need more than the given number of
+// open files. Up to half of the cores, which leaves the other half to the server, processes are added so that no event
+// loop has more than perCore clients.
 func processes(n, files, cores int) int {
 	p := min((n+perCore-1)/perCore, max(cores/2, 1))
 	if each := files - spareFiles; files > 0 && each > 0 {
@@ -206,7 +209,8 @@ func processes(n, files, cores int) int {
 	return min(max(p, 1), maxProcesses)
 }
 
-// ParseRamp reads a time (5s) or a rate (500/s) of connecting into Ramp or RampRate.
+// ParseRamp parses a ramp that is a duration (5s) or a rate (500/s). It returns values for Config.Ramp and
+// Config.RampRate.
 func ParseRamp(s string) (d time.Duration, rate float64, err error) {
 	bad := fmt.Errorf("loadtest: ramp %q: want a time like 5s, or a rate like 500/s", s)
 	if text, ok := strings.CutSuffix(s, "/s"); ok {

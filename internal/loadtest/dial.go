@@ -9,28 +9,28 @@ import (
 )
 
 const (
-	// maxPending is the number of connects under way in a process: beyond it the ramp waits. It is below the usual
-	// length of a server's accept queue, where SYNs would be dropped and sent again a second later.
+	// maxPending limits the connects that are in progress in a process; the ramp waits while it is reached. It is below
+	// the usual length of a server's accept queue: a full queue drops SYNs, which are sent again a second later.
 	maxPending = 1024
-	// maxAside is the same for those that a goroutine each makes.
-	maxAside = 128
+	// maxBackgroundDials is the same limit for connects that need a goroutine each.
+	maxBackgroundDials = 128
 )
 
-// pendingLimit is the number of connects to t that may be under way.
+// pendingLimit returns how many connects to t may be in progress.
 func pendingLimit(t *target) int {
 	if t.tls || !canDial {
-		return maxAside
+		return maxBackgroundDials
 	}
 	return maxPending
 }
 
-// dial begins to connect a client. If that fails at once it returns the cause, and nobody else is told; else the
-// behavior is told of the outcome later.
+// dial begins to connect a client. If that fails at once, dial returns the cause and does not call the behavior.
+// Otherwise the behavior is called with the outcome later.
 func (g *generator) dial(t *target, id uint32, u *user) (cause string) {
 	began := reactor.Monotonic()
 	g.dials++
 	if t.tls || !canDial {
-		g.dialAside(t, id, u, began)
+		g.dialInBackground(t, id, u, began)
 		return ""
 	}
 	fd, err := dialFD(t.pair(g.dials - 1))
@@ -47,7 +47,7 @@ func (g *generator) dial(t *target, id uint32, u *user) (cause string) {
 	return ""
 }
 
-// unable counts a connect that did not even begin.
+// unable counts a connect that could not begin.
 func (g *generator) unable(err error) (why string) {
 	why = cause(err)
 	g.totals.Failed++
@@ -55,7 +55,7 @@ func (g *generator) unable(err error) (why string) {
 	return why
 }
 
-// adopt makes the record of a socket that was just put on the loop.
+// adopt fills in the record of a socket that was just added to the loop.
 func (g *generator) adopt(k reactor.Key, s reactor.Socket, id uint32, u *user) *conn {
 	c := g.conns.slot(k.Index)
 	*c = conn{key: k, sock: s, id: id, user: u}
@@ -66,8 +66,8 @@ func (g *generator) adopt(k reactor.Key, s reactor.Socket, id uint32, u *user) *
 	return c
 }
 
-// dialAside connects on a goroutine, which ends with the connect, its timeout or the generator.
-func (g *generator) dialAside(t *target, id uint32, u *user, began int64) {
+// dialInBackground connects on a goroutine, which ends with the connect, its timeout or the generator.
+func (g *generator) dialInBackground(t *target, id uint32, u *user, began int64) {
 	g.totals.Pending++
 	local, remote := t.pair(g.dials - 1)
 	d := net.Dialer{Timeout: g.cfg.Timeout}
@@ -75,28 +75,28 @@ func (g *generator) dialAside(t *target, id uint32, u *user, began int64) {
 		d.LocalAddr = &net.TCPAddr{IP: local.AsSlice()}
 	}
 	g.loop.Runnable()
-	g.aside.Go(func() {
+	g.background.Go(func() {
 		ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Timeout)
 		defer cancel()
 		conn, err := d.DialContext(ctx, "tcp", remote.String())
 		if err == nil && t.tls {
 			conn, err = g.secure(ctx, conn, t)
 		}
-		posted := g.loop.Post(func() { g.arrived(conn, err, caller{id, u, began}) })
+		posted := g.loop.Post(func() { g.dialed(conn, err, caller{id, u, began}) })
 		if !posted && conn != nil {
 			_ = conn.Close()
 		}
 	})
 }
 
-// caller is whom a connection is made for.
+// caller identifies the client that a connection is made for.
 type caller struct {
 	id    uint32
 	user  *user
 	began int64
 }
 
-// secure makes the handshake of TLS.
+// secure performs the TLS handshake.
 func (g *generator) secure(ctx context.Context, raw net.Conn, t *target) (net.Conn, error) {
 	c := tls.Client(raw, &tls.Config{
 		ServerName: t.name, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: g.cfg.Insecure,
@@ -108,8 +108,8 @@ func (g *generator) secure(ctx context.Context, raw net.Conn, t *target) (net.Co
 	return c, nil
 }
 
-// arrived takes the outcome of dialAside, on the loop.
-func (g *generator) arrived(raw net.Conn, err error, by caller) {
+// dialed handles the outcome of dialInBackground, on the loop.
+func (g *generator) dialed(raw net.Conn, err error, by caller) {
 	if g.ending {
 		g.totals.Pending--
 		if raw != nil {

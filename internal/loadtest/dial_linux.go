@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canDial says that dialFD works here.
+// canDial reports whether dialFD is supported.
 const canDial = true
 
-// dialFD begins to connect, and returns a socket that is writable when it has.
+// dialFD begins to connect. It returns a socket that becomes writable when the connection is established or has failed.
 func dialFD(local netip.Addr, remote netip.AddrPort) (fd int, err error) {
 	family := unix.AF_INET
 	if !remote.Addr().Is4() {
@@ -27,7 +27,7 @@ func dialFD(local netip.Addr, remote netip.AddrPort) (fd int, err error) {
 	}()
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if local.IsValid() {
-		// The port is chosen when both ends are known: it is taken for this pair of addresses alone.
+		// Choose the port in connect, when both ends are known: then it is taken for this pair of addresses only.
 		_ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(local, 0))); err != nil {
 			return -1, os.NewSyscallError("bind", err)

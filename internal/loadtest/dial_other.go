@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-// canDial says that dialFD does not work here: goroutines connect.
+// canDial reports whether dialFD is supported. If it is not, goroutines connect.
 const canDial = false
 
 func dialFD(netip.Addr, netip.AddrPort) (fd int, err error) { return -1, errors.ErrUnsupported }

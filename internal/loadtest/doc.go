@@ -1,29 +1,30 @@
-// Package loadtest opens many WebSockets to a server, holds them, talks over them and measures: the load generator
-// behind `expedite bench`.
+// Package loadtest is the load generator behind `expedite bench`: it opens many WebSockets to a server, keeps them
+// open, sends messages and measures.
 //
 //	Run (parent) -- order --> generator (one event loop per client process) -- sample, once a second --> Run -> Report
 //
-// Run is the conductor: it starts client processes by package cluster, or one generator in its own process, tells them
-// when to connect, talk, be quiet and close, and adds up what they say. A generator has one reactor loop on which all
-// of its connections live, with package ws in the client's role: a record of conn per connection, and neither
-// goroutine nor timer. What its clients do is a behavior: crowd for the modes, users for the virtual users of a Plan.
+// Run controls a run. It starts client processes by package cluster, or one generator in its own process; it orders
+// them to connect, send, stop and close, and it adds up their samples. A generator has one reactor loop with all of its
+// connections, and uses package ws in the role of a client. A connection costs one record of type conn, but neither a
+// goroutine nor a timer. A behavior decides what the connections do: clients implements the modes, users the virtual
+// users of a Plan.
 //
 // # Times
 //
-// Messages have a schedule that does not wait for the server: message n of a client is due at its first one plus n
-// intervals, and its time is counted from then, whenever it was really sent. So a server that stands still for a second
-// has all those against it that were due in that second, and not one only (coordinated omission). How late messages
-// were sent is reported beside it: if that is much, this side is what is slow. Without a rate there is no schedule, and
-// the report says that times are not corrected.
+// Messages have a schedule that does not wait for the server. Message n of a client is due n intervals after its first
+// one, and its round-trip time counts from then, no matter when it was sent. If the server stalls for a second, all
+// messages that were due in that second are slow, and not only the one that waited (coordinated omission). The report
+// also shows how late messages were sent: if that is much, the load generator is the bottleneck. Without a rate there
+// is no schedule, and the report states that times are not corrected.
 //
-// A message begins with a tag: who sent it, its number, and its time on the clock of reactor.Monotonic, which is the
-// same in all processes of a machine. That is how broadcasts are timed at receivers in other processes, and how what is
-// missing or comes twice is found.
+// A message begins with a tag: its sender, its number, and its time on the clock of reactor.Monotonic, which is the
+// same in all processes of a machine. Tags make it possible to time broadcasts in other processes than that of the
+// publisher, and to find missing and duplicate messages.
 //
 // # Goroutines
 //
-// A run belongs to the goroutine of Run, a generator to its loop; they talk by orders and samples only. What blocks,
-// TLS, names and platforms without a poller, happens on goroutines that end with the generator, and comes to the loop
-// by Post. Config.Token and everything in a Plan is called on the loop, but for Plan.Judge and Config.Progress, which
-// are called by Run.
+// A run belongs to the goroutine that called Run, a generator to its loop. They communicate by orders and samples only.
+// Blocking work (TLS handshakes, name resolution, connects on platforms without a poller) runs on goroutines that end
+// with the generator and return their results to the loop by Post. Config.Token and all functions of a Plan are called
+// on the loop, except Plan.Judge and Config.Progress, which Run calls.
 package loadtest

@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	// closeTimeout is how long a server has to close the socket after the close frames.
+	// closeTimeout is how long a server may take to close the socket after the close frames.
 	closeTimeout = 5 * time.Second
 	sampleTime   = time.Second
-	// earliness is how much before its time a timer may fire: what is due soon leaves with what is due now. A message that
-	// was sent too early is timed from then.
+	// earliness is how early a timer may fire, so that one turn sends all messages that are due at nearly the same
+	// time. A message that was sent too early is timed from when it was sent.
 	earliness = 200 * time.Microsecond
-	// maxTimers is the number of timers that fire in a turn before the sockets have theirs.
+	// maxTimers limits the timers that fire in one turn, so that sockets get their turn.
 	maxTimers = 256
-	// spareMeasures is the number of sets of histograms that go round between the loop and whoever reads them.
+	// spareMeasures is the number of sets of histograms that circulate between the loop and the reader of the samples.
 	spareMeasures = 3
 )
 
-// order is what the parent tells a client process.
+// order is a message from the parent to a client process.
 type order struct {
 	Do orderKind
-	// Of orderBegin: which of how many processes this one is, a number of the run, the time of its beginning on the
-	// clock of reactor.Monotonic, and where to.
+	// Of orderBegin: the index of this process among Of processes, the id of the run, the start of the run on the clock
+	// of reactor.Monotonic, and the addresses to use.
 	Index, Of int
 	Run       uint32
 	At        int64
 	Remotes   []netip.AddrPort
 	Locals    []netip.Addr
-	// Published is, of orderEnd, the number of messages for everyone.
+	// Published is the number of publications of the run, in orderEnd.
 	Published uint64
 }
 
@@ -45,78 +45,79 @@ type orderKind string
 
 const (
 	orderBegin orderKind = "begin" // connect, or let virtual users arrive
-	orderTalk  orderKind = "talk"  // send
-	orderStorm orderKind = "storm" // disconnect and connect again
-	orderHush  orderKind = "hush"  // send no more; no user arrives any more
-	orderEnd   orderKind = "end"   // close everything, and tell the last numbers
+	orderStart orderKind = "talk"  // send messages
+	orderStorm orderKind = "storm" // disconnect and reconnect
+	orderStop  orderKind = "hush"  // send no more messages; no more users arrive
+	orderEnd   orderKind = "end"   // close all connections and send the last sample
 )
 
-// behavior is what the clients of a generator do. Its methods are called on the loop.
+// behavior decides what the connections of a generator do. Its methods are called on the loop.
 type behavior interface {
-	// begin begins.
+	// begin handles orderBegin.
 	begin(o *order)
-	// order is any other order.
+	// order handles all other orders.
 	order(o *order)
-	// opening is what c asks the server for.
+	// opening returns the handshake of c.
 	opening(c *conn) *opening
-	// opened is told of a WebSocket.
+	// opened is called when c has become a WebSocket.
 	opened(c *conn)
-	// refused is told of a connect that failed. Its connection is gone.
+	// refused is called when a connect has failed. The connection no longer exists.
 	refused(u *user, cause string)
-	// message takes a message or a piece of one.
+	// message handles a message or a piece of one.
 	message(c *conn, ev *ws.Event)
-	// writable is told that a socket that was full takes bytes again.
+	// writable is called when a socket that was full accepts bytes again.
 	writable(c *conn)
-	// closed is told that c is not open any more, and why, while its record is still there.
+	// closed is called when c is no longer open, with the reason. The record of c still exists.
 	closed(c *conn, why string)
-	// fire is told that a timer's time has come.
+	// fire is called when a timer is due.
 	fire(t timer, now int64)
-	// progress says whether all have connected, or are through, and whether no message is under way.
+	// progress reports whether all clients have connected or failed, or all users have finished, and whether no message
+	// waits for its answer.
 	progress() (settled, quiet bool)
 }
 
-// refs of timers that belong to no connection or user; their gen is 0, which no key has.
+// Refs of timers that belong to no connection or user. Their gen is 0, which no key has.
 const (
 	refSample uint32 = iota
-	refEnd           // of the time for closing
+	refEnd           // limits the time for closing
 	refRamp
 )
 
-// generator is the clients of one process, on one event loop.
+// generator runs the clients of one process on one event loop.
 type generator struct {
-	cfg      *Config
-	ctx      context.Context // of dials that are made aside
-	cancel   context.CancelFunc
-	aside    sync.WaitGroup
-	loop     *reactor.Loop
-	alarm    *alarm
-	timers   timers
-	conns    table
-	partial  map[uint32][]byte // by index of the key: what has arrived of a head, a refusal or a message
-	unsent   map[uint32][]byte // by index of the key: what the socket did not take
-	reader   ws.ReaderConfig
-	random   *rand.ChaCha8
-	seed     uint64
-	scratch  []byte
-	readAt   int64 // time of the last read
-	dials    uint64
-	behavior behavior
+	cfg        *Config
+	ctx        context.Context // of background dials
+	cancel     context.CancelFunc
+	background sync.WaitGroup
+	loop       *reactor.Loop
+	alarm      *alarm
+	timers     timers
+	conns      table
+	partial    map[uint32][]byte // by index of the key: the part of a response head, refusal or message received so far
+	unsent     map[uint32][]byte // by index of the key: bytes that the socket did not take
+	reader     ws.ReaderConfig
+	random     *rand.ChaCha8
+	seed       uint64
+	scratch    []byte
+	readAt     int64 // when the last read returned
+	dials      uint64
+	behavior   behavior
 
 	totals   totals
 	times    *measures
 	free     chan *measures
 	samples  chan<- *sample
-	settled  bool // as told in the last sample
+	settled  bool // in the last sample, like quiet
 	quiet    bool
-	told     int // orders, likewise
+	told     int // orders handled up to the last sample
 	orders   int
-	sampling bool // begun
+	sampling bool // the run has begun
 	ending   bool
-	ended    bool // the last sample was given
+	ended    bool // the last sample was sent
 }
 
-// newGenerator makes one. Its samples go to samples, which is closed when run ends; what they measured comes back
-// through free.
+// newGenerator creates a generator. It sends its samples to samples, which run closes when it returns. The reader
+// returns their histograms by recycle.
 func newGenerator(cfg *Config, samples chan<- *sample) (*generator, error) {
 	g := &generator{
 		cfg: cfg, samples: samples, times: newMeasures(), free: make(chan *measures, spareMeasures),
@@ -142,19 +143,19 @@ func newGenerator(cfg *Config, samples chan<- *sample) (*generator, error) {
 	return g, nil
 }
 
-// run turns the loop until the last sample is given.
+// run runs the loop until the last sample is sent.
 func (g *generator) run() error {
 	err := g.loop.Run()
 	g.cancel()
-	g.aside.Wait()
+	g.background.Wait()
 	close(g.samples)
 	return err
 }
 
-// tell gives an order. Any goroutine.
-func (g *generator) tell(o order) { g.loop.Post(func() { g.obey(&o) }) }
+// send posts an order to the loop. It is safe for concurrent use.
+func (g *generator) send(o order) { g.loop.Post(func() { g.handleOrder(&o) }) }
 
-// abort ends the loop without a last word. Any goroutine.
+// abort ends the loop without a last sample. It is safe for concurrent use.
 func (g *generator) abort() {
 	g.loop.Post(func() {
 		g.conns.each(g.release)
@@ -164,7 +165,7 @@ func (g *generator) abort() {
 	g.loop.Stop()
 }
 
-func (g *generator) obey(o *order) {
+func (g *generator) handleOrder(o *order) {
 	g.orders++
 	switch o.Do {
 	case orderBegin:
@@ -182,17 +183,17 @@ func (g *generator) obey(o *order) {
 			g.behavior.order(o)
 		}
 	}
-	g.news()
+	g.sampleIfChanged()
 }
 
 func (g *generator) newBehavior(o *order) behavior {
 	if g.cfg.Plan != nil {
 		return newUsers(g, o)
 	}
-	return newCrowd(g, o)
+	return newClients(g, o)
 }
 
-// finish closes all connections and lets the loop end when they are gone, or have had their time.
+// finish closes all connections. The loop ends when they are gone, or after closeTimeout.
 func (g *generator) finish(o *order) {
 	if g.ending {
 		return
@@ -217,10 +218,10 @@ func (g *generator) finish(o *order) {
 	g.timers.add(timer{at: reactor.Monotonic() + int64(closeTimeout), ref: refEnd})
 }
 
-// Ready is of reactor.Handler.
+// Ready implements reactor.Handler.
 func (g *generator) Ready(k reactor.Key, ev reactor.Events) {
 	if k == g.alarm.key {
-		return // Flush looks at the clock
+		return // Flush checks the timers
 	}
 	c := g.conns.get(k)
 	if c == nil {
@@ -236,7 +237,7 @@ func (g *generator) Ready(k reactor.Key, ev reactor.Events) {
 	}
 }
 
-// Timeout is of reactor.Handler: a connect, or a close, takes too long.
+// Timeout implements reactor.Handler: a connect or a close takes too long.
 func (g *generator) Timeout(k reactor.Key) {
 	c := g.conns.get(k)
 	switch {
@@ -250,7 +251,7 @@ func (g *generator) Timeout(k reactor.Key) {
 	}
 }
 
-// Flush is of reactor.Handler: it does what is due.
+// Flush implements reactor.Handler: it fires the timers that are due.
 func (g *generator) Flush() {
 	if g.ended {
 		return
@@ -264,10 +265,10 @@ func (g *generator) Flush() {
 		return
 	}
 	if g.ending && g.loop.Stats().Sockets <= g.ownSockets() {
-		g.last()
+		g.sendLastSample()
 		return
 	}
-	g.news()
+	g.sampleIfChanged()
 	switch {
 	case n == maxTimers:
 		g.loop.Wake()
@@ -276,7 +277,7 @@ func (g *generator) Flush() {
 	}
 }
 
-// ownSockets is the number of sockets on the loop that are no connections.
+// ownSockets returns the number of sockets on the loop that are not connections.
 func (g *generator) ownSockets() int {
 	if g.alarm.key == (reactor.Key{}) {
 		return 0
@@ -291,33 +292,35 @@ func (g *generator) fire(t timer, now int64) {
 	}
 	switch t.ref {
 	case refSample:
-		g.give(false)
+		g.sendSample(false)
 		g.timers.add(timer{at: max(t.at+int64(sampleTime), now), ref: refSample})
 	case refEnd:
 		g.conns.each(g.release)
 	}
 }
 
-// last gives the last sample and ends the loop.
-func (g *generator) last() {
+// sendLastSample sends the last sample and ends the loop.
+func (g *generator) sendLastSample() {
 	g.ended = true
-	g.give(true)
+	g.sendSample(true)
 	g.alarm.close(g.loop)
 	g.loop.Stop()
 }
 
-// news gives a sample early if something has come to an end.
-func (g *generator) news() {
+// sampleIfChanged sends a sample early if all clients have settled, the traffic has come to rest, or an order was
+// handled.
+func (g *generator) sampleIfChanged() {
 	if !g.sampling || g.ending {
 		return
 	}
 	if settled, quiet := g.behavior.progress(); settled != g.settled || quiet != g.quiet || g.told != g.orders {
-		g.give(false)
+		g.sendSample(false)
 	}
 }
 
-// give gives a sample, unless nobody has taken the ones before: then its numbers come with the next.
-func (g *generator) give(last bool) {
+// sendSample sends a sample. If the reader has not returned the previous ones, it skips this one; its numbers are part
+// of the next.
+func (g *generator) sendSample(last bool) {
 	var next *measures
 	if !last {
 		select {
@@ -334,7 +337,7 @@ func (g *generator) give(last bool) {
 	}
 	g.settled, g.quiet, g.told = s.Settled, s.Quiet, s.Orders
 	g.times = next
-	g.samples <- s // has room for all measures there are
+	g.samples <- s // does not block: the channel has room for all sets of histograms
 }
 
 var _ reactor.Handler = (*generator)(nil)

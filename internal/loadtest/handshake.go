@@ -15,18 +15,18 @@ import (
 
 const (
 	maxHead    = 16 << 10
-	maxRefusal = 4 << 10 // bytes of a refusal's body that are looked at
+	maxRefusal = 4 << 10 // bytes of a refusal that are read
 )
 
-// opening is what a client asks the server for.
+// opening describes the opening handshake of a client.
 type opening struct {
 	target       *target
 	header       []ws.Field
 	subprotocols []string
 }
 
-// handshakeKey is the nonce of a connection. It is made of its number and the generator's seed, so that it need not be
-// kept until the answer. RFC 6455 §4.1.
+// handshakeKey returns the nonce of a connection. It is derived from the connection's key and the generator's seed, so
+// that it need not be stored until the response arrives. RFC 6455 §4.1.
 func (g *generator) handshakeKey(c *conn) (key [16]byte) {
 	x := g.seed ^ uint64(c.key.Index)<<32 ^ uint64(c.key.Gen)
 	for i := range 2 {
@@ -54,14 +54,14 @@ func (g *generator) request(c *conn) {
 	g.write(c, b)
 }
 
-// connected is called when the socket has connected, or failed to.
+// connected is called when a TCP connection is established or has failed.
 func (g *generator) connected(c *conn, ev reactor.Events) {
 	if ev&(reactor.Writable|reactor.Hangup) != 0 {
-		g.request(c) // if it failed to connect, so does the write, with the reason
+		g.request(c) // if the connect has failed, the write returns the reason
 	}
 }
 
-// feedHead takes what the server answers to the request.
+// feedHead collects the server's response to the handshake.
 func (g *generator) feedHead(c *conn, b []byte) {
 	known, i := 0, c.key.Index
 	if part, ok := g.partial[i]; ok {
@@ -72,7 +72,7 @@ func (g *generator) feedHead(c *conn, b []byte) {
 	n := ws.HeadEnd(b, known)
 	if n < 0 {
 		if len(b) > maxHead {
-			g.fail(c, "handshake: endless answer")
+			g.fail(c, "handshake: response too long")
 			return
 		}
 		if known == 0 {
@@ -110,14 +110,14 @@ func (g *generator) opened(c *conn) {
 	g.behavior.opened(c)
 }
 
-// feedRefusal collects the answer that refuses, for its body may tell why.
+// feedRefusal collects a response that refuses the handshake: its body may contain an error code.
 func (g *generator) feedRefusal(c *conn, b []byte, end bool) {
 	i := c.key.Index
 	b = append(g.partial[i], b...)
 	g.partial[i] = b
 	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
 	if err != nil {
-		g.fail(c, "handshake: malformed answer")
+		g.fail(c, "handshake: malformed response")
 		return
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRefusal))
@@ -137,7 +137,7 @@ func (g *generator) fail(c *conn, cause string) {
 	g.behavior.refused(u, cause)
 }
 
-// release frees the socket and the record.
+// release closes the socket and frees the record.
 func (g *generator) release(c *conn) {
 	delete(g.partial, c.key.Index)
 	delete(g.unsent, c.key.Index)

@@ -24,10 +24,10 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
+// patience limits every wait in these tests. A test that reaches it fails; no test depends on being faster.
 const patience = 30 * time.Second
 
-// workEnv holds the Config of client processes, which are copies of this test binary.
+// workEnv is the environment variable with the Config of client processes, which execute this test binary.
 const workEnv = "EXPEDITE_TEST_LOADTEST"
 
 func TestMain(m *testing.M) {
@@ -46,16 +46,17 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// site is a server by other hands (github.com/coder/websocket), with an endpoint for each thing that may happen.
+// site is a server built on github.com/coder/websocket, with an endpoint for each behavior of a server that the tests
+// need.
 type site struct {
 	*httptest.Server
 	mu    sync.Mutex
 	room  map[*websocket.Conn]bool
-	count int // messages that came to the room
-	// forget, in the room, says which messages are not passed on.
+	count int // messages received by the room
+	// forget reports whether the room drops message n.
 	forget func(n int) bool
 	header http.Header     // of the last handshake
-	tags   map[string]bool // of messages: their beginning, which names the client
+	tags   map[string]bool // starts of messages, which identify the clients
 }
 
 func newSite(t *testing.T) *site {
@@ -68,7 +69,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// url is that of an endpoint.
+// url returns the URL of an endpoint.
 func (s *site) url(path string) string { return "ws" + strings.TrimPrefix(s.URL, "http") + path }
 
 func (s *site) mux() *http.ServeMux {
@@ -125,7 +126,7 @@ func (s *site) mux() *http.ServeMux {
 	return mux
 }
 
-// prompt greets in the same write that ends the handshake, and sends one message back.
+// prompt sends a greeting in the same write as the end of the handshake, and echoes one message.
 func prompt(w http.ResponseWriter, r *http.Request) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -153,10 +154,10 @@ func prompt(w http.ResponseWriter, r *http.Request) {
 		payload[i] ^= head[2+i%4]
 	}
 	_, _ = conn.Write(ws.AppendFrame(nil, ws.OpText, payload))
-	_, _ = io.Copy(io.Discard, rw) // until the client leaves
+	_, _ = io.Copy(io.Discard, rw) // until the client closes
 }
 
-// socket makes a handler of HTTP.
+// socket returns an HTTP handler that upgrades the connection and calls f.
 func socket(f func(ctx context.Context, c *websocket.Conn)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"demo.v1"}})
@@ -183,7 +184,7 @@ func echo(ctx context.Context, c *websocket.Conn) {
 	}
 }
 
-// enter is a room: it greets, and passes on what comes to everyone.
+// enter is the endpoint of a room: it sends a greeting, and broadcasts each message.
 func (s *site) enter(ctx context.Context, c *websocket.Conn) {
 	_ = c.Write(ctx, websocket.MessageText, []byte(`{"type":"welcome"}`))
 	s.mu.Lock()
@@ -210,7 +211,7 @@ func (s *site) enter(ctx context.Context, c *websocket.Conn) {
 	}
 }
 
-// locked runs f while no handler changes or looks at s.
+// locked calls f while holding the lock of s.
 func (s *site) locked(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +233,7 @@ func bench(t *testing.T, cfg Config) *Report {
 	return r
 }
 
-// quick fills in what makes a run short.
+// quick shortens the defaults of cfg.
 func quick(cfg Config) Config {
 	if cfg.Connections == 0 {
 		cfg.Connections = 20
@@ -252,7 +253,7 @@ func quick(cfg Config) Config {
 	return cfg
 }
 
-// want compares a number.
+// want compares two values.
 func want[N comparable](t *testing.T, what string, got, want N) {
 	t.Helper()
 	if got != want {
@@ -260,7 +261,7 @@ func want[N comparable](t *testing.T, what string, got, want N) {
 	}
 }
 
-// only wants a table to have one entry.
+// only checks that a table has exactly one entry.
 func only(t *testing.T, what string, got map[string]uint64, name string, n uint64) {
 	t.Helper()
 	if len(got) != 1 || got[name] != n {
@@ -268,7 +269,7 @@ func only(t *testing.T, what string, got map[string]uint64, name string, n uint6
 	}
 }
 
-// closedPort is an address where nobody listens.
+// closedPort returns an address at which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,7 +15,7 @@ import (
 //go:embed report.html
 var reportPage string
 
-// page is what the template shows.
+// page is the data of the template.
 type page struct {
 	Title, Subtitle string
 	Failures        []string
@@ -36,7 +36,7 @@ type grid struct {
 	Note  string
 }
 
-// WriteHTML writes the report as one page that needs nothing else.
+// WriteHTML writes the report as a single page without external resources.
 func (r *Report) WriteHTML(w io.Writer) error {
 	t, err := template.New("report").Parse(reportPage)
 	if err != nil {
@@ -121,7 +121,7 @@ func (r *Report) charts() (list []chart) {
 		rate := func(f func(p *Point) uint64) []float64 {
 			return column(func(i int) float64 {
 				if i == 0 || at[i].T-at[i-1].T < sampleTime.Seconds()/2 {
-					return math.NaN() // too short to tell
+					return math.NaN() // the interval is too short for a rate
 				}
 				return float64(f(&at[i])-f(&at[i-1])) / (at[i].T - at[i-1].T)
 			})
@@ -153,7 +153,7 @@ func (r *Report) charts() (list []chart) {
 	return list
 }
 
-// origin tells when, where and with which settings the figures were measured.
+// origin returns when, where and with which settings the figures were measured.
 func (r *Report) origin() grid {
 	g := grid{Title: "This run"}
 	for _, row := range [][]string{

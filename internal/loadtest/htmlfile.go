@@ -6,14 +6,14 @@ import (
 	"os"
 )
 
-// HTMLFile is a file for a report in HTML. It is opened before a run, so that a path that cannot be written fails at
-// once and not after an hour, and its content is replaced at the end. A nil HTMLFile writes nothing.
+// HTMLFile is a file for a report in HTML. It is opened before the run, so that a path that cannot be written fails at
+// once and not after an hour. Its content is replaced at the end of the run. Methods of a nil HTMLFile do nothing.
 type HTMLFile struct {
 	file  *os.File
-	empty bool // created by OpenHTML, and not written yet
+	empty bool // created by OpenHTML, and not yet written
 }
 
-// OpenHTML opens a file for writing, and creates it if necessary. It returns nil for an empty path.
+// OpenHTML opens a file for writing and creates it if necessary. It returns nil for an empty path.
 func OpenHTML(path string) (*HTMLFile, error) {
 	if path == "" {
 		return nil, nil
@@ -27,7 +27,7 @@ func OpenHTML(path string) (*HTMLFile, error) {
 	return &HTMLFile{file: f, empty: empty}, nil
 }
 
-// Write replaces the content of the file by a report, and closes it.
+// Write replaces the content of the file with a report and closes the file.
 func (f *HTMLFile) Write(r *Report) error {
 	if f == nil {
 		return nil
@@ -49,7 +49,7 @@ func (f *HTMLFile) Close() {
 	if f == nil {
 		return
 	}
-	_ = f.file.Close() // an error if Write has closed it
+	_ = f.file.Close() // fails if Write has closed it
 	if f.empty {
 		_ = os.Remove(f.file.Name())
 	}

@@ -2,26 +2,27 @@ package loadtest
 
 import "time"
 
-// usage is what some processes use at a moment.
+// usage is what a set of processes uses.
 type usage struct {
-	cpu time.Duration // of all that were ever seen, as far as it was
+	cpu time.Duration // total of all processes ever seen, up to the last look at each
 	rss int64
 }
 
-// findEvery is the number of looks after which new processes are searched for: that reads all of /proc.
+// findEvery is the number of looks between two searches for new processes, which read all of /proc.
 const findEvery = 5
 
-// observer watches the server's processes, if they are on this machine. A nil observer sees none.
+// observer measures the server's processes, if they run on this machine. A nil observer measures nothing.
 type observer struct {
 	procs processSet
 	first usage
 	last  usage
 	looks int
-	most  int   // connections that were open when rss was taken
-	rss   int64 // of that time
+	most  int   // connections that were open when rss was measured
+	rss   int64 // with most connections open
 }
 
-// observe finds the server of t, or the process pid and those it has started. It returns nil if there is none to see.
+// observe returns an observer of the process pid and its descendants, or of the processes that listen at t if pid is 0.
+// It returns nil if there are none.
 func observe(t *target, pid int) *observer {
 	if pid < 0 || t == nil && pid == 0 {
 		return nil
@@ -45,7 +46,7 @@ func observe(t *target, pid int) *observer {
 	return o
 }
 
-// look takes the present usage, while open connections are there.
+// look measures the current usage, while open connections exist.
 func (o *observer) look(open int) {
 	if o == nil {
 		return

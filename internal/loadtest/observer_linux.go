@@ -17,14 +17,14 @@ import (
 // clockTick is the unit of times in /proc: USER_HZ, which is 100 on all platforms of Go.
 const clockTick = 10 * time.Millisecond
 
-// processSet is some processes and all that they have started.
+// processSet is a set of processes and all of their descendants.
 type processSet struct {
 	roots []int
 	seen  map[processID]time.Duration
 	now   []int
 }
 
-// processID tells processes apart that had the same number one after the other.
+// processID tells processes apart that had the same number at different times.
 type processID struct {
 	pid   int
 	start uint64
@@ -32,7 +32,8 @@ type processID struct {
 
 func (s *processSet) pids() []int { return s.now }
 
-// look looks at all of them, those that are new only with find. What one that has ended had used still counts.
+// look measures all processes. It searches for new ones only if find is set. The CPU time of processes that have ended
+// still counts.
 func (s *processSet) look(find bool) (u usage) {
 	if s.seen == nil {
 		s.seen = make(map[processID]time.Duration)
@@ -59,7 +60,7 @@ func (s *processSet) look(find bool) (u usage) {
 	return u
 }
 
-// descends says whether a process was started by one of the roots.
+// descends reports whether a process is a descendant of one of the roots.
 func (s *processSet) descends(table map[int]process, pid int) bool {
 	for range 64 {
 		p, ok := table[pid]
@@ -79,7 +80,7 @@ type process struct {
 	cpu    time.Duration
 }
 
-// readProcesses reads /proc.
+// readProcesses reads all processes from /proc.
 func readProcesses() map[int]process {
 	table := make(map[int]process)
 	entries, err := os.ReadDir("/proc")
@@ -103,12 +104,12 @@ func readProcess(pid string) (p process, ok bool) {
 	if err != nil {
 		return p, false
 	}
-	// The second field, the name in parentheses, may hold anything.
+	// The second field, the name in parentheses, may contain spaces and parentheses.
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	if len(fields) < 20 {
 		return p, false
 	}
-	number := func(i int) uint64 { // fields of proc(5), counted from 1
+	number := func(i int) uint64 { // fields are numbered from 1, as in proc(5)
 		n, _ := strconv.ParseUint(string(fields[i-3]), 10, 64)
 		return n
 	}
@@ -117,7 +118,7 @@ func readProcess(pid string) (p process, ok bool) {
 	}, true
 }
 
-// listenersOf finds the processes that listen where t is.
+// listenersOf returns the processes that listen at the addresses of t.
 func listenersOf(t *target) (pids []int) {
 	inodes := make(map[string]bool)
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -143,7 +144,7 @@ func listenersOf(t *target) (pids []int) {
 	return pids
 }
 
-// listening adds the sockets of a table that listen at one of the addresses of t, or at all.
+// listening adds to inodes the sockets in a table of /proc/net that listen at an address of t, or at all addresses.
 func listening(file string, t *target, inodes map[string]bool) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -168,7 +169,8 @@ func listening(file string, t *target, inodes map[string]bool) {
 	}
 }
 
-// parseHexAddr reads 0100007F:1F90: words in the machine's order, of which all are little endian that have this.
+// parseHexAddr parses an address like 0100007F:1F90. The address consists of words in the byte order of the machine,
+// which is little endian on all supported platforms.
 func parseHexAddr(s string) (netip.AddrPort, bool) {
 	host, port, ok := strings.Cut(s, ":")
 	b, err := hex.DecodeString(host)

@@ -9,8 +9,8 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
-// parameters are the settings of a run as people wrote them: by flag, without those that were left alone. Tokens and
-// header fields stay out, because both may be secrets.
+// parameters returns the settings of the run by the name of their flag, without those that have their default. Tokens
+// and header fields are left out, because they may be secrets.
 func (c *Config) parameters() map[string]string {
 	list := make(map[string]string)
 	set := func(name, value string, is bool) {

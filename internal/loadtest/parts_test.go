@@ -28,7 +28,7 @@ func mustAddrs(t *testing.T, s string) []netip.Prefix {
 	return list
 }
 
-// TestTag: what is written is read, and other text is none.
+// TestTag checks that tags survive encoding, and that other text is not taken for a tag.
 func TestTag(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := tag{
@@ -53,7 +53,7 @@ func TestTag(t *testing.T) {
 	}
 }
 
-// TestAhead: numbers of 24 bits are compared around their end.
+// TestAhead checks that 24-bit numbers are compared correctly around their overflow.
 func TestAhead(t *testing.T) {
 	for _, tt := range []struct {
 		seq, count uint32
@@ -63,7 +63,7 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestTimers: they come in the order of time.
+// TestTimers checks that timers are taken in the order of time.
 func TestTimers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var list timers
@@ -92,7 +92,7 @@ func TestTimers(t *testing.T) {
 	})
 }
 
-// TestParseAddrs: what a list of addresses stands for.
+// TestParseAddrs checks which addresses a list stands for.
 func TestParseAddrs(t *testing.T) {
 	for _, tt := range []struct {
 		in   string
@@ -127,7 +127,8 @@ func TestParseAddrs(t *testing.T) {
 	}
 }
 
-// TestLocalAddresses: a server on a loopback address gets clients from as many addresses as their number needs.
+// TestLocalAddresses checks that clients of a server on a loopback address use as many local addresses as their number
+// requires.
 func TestLocalAddresses(t *testing.T) {
 	for _, tt := range []struct {
 		cfg  Config
@@ -150,7 +151,7 @@ func TestLocalAddresses(t *testing.T) {
 	}
 }
 
-// TestPairs: all pairs of addresses take turns.
+// TestPairs checks that all pairs of addresses take turns.
 func TestPairs(t *testing.T) {
 	to := &target{locals: loopbacks(3), remotes: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.2:1")}}
 	seen := make(map[string]int)
@@ -191,7 +192,8 @@ func TestParseRamp(t *testing.T) {
 	}
 }
 
-// TestNumberOfProcesses: as many as descriptors ask for, and more only while there are cores.
+// TestNumberOfProcesses checks that there are as many processes as the limit of open files requires, and more only up
+// to half of the cores.
 func TestNumberOfProcesses(t *testing.T) {
 	for _, tt := range []struct{ n, files, cores, want int }{
 		{1, 1024, 2, 1},
@@ -240,13 +242,13 @@ func TestCause(t *testing.T) {
 	}
 }
 
-// TestSample: what one process writes, another reads.
+// TestSample checks that samples survive encoding.
 func TestSample(t *testing.T) {
 	in := &sample{Settled: true, Orders: 3, CPU: time.Second, times: newMeasures()}
 	in.Totals.Opened = 5
 	count(&in.Totals.Errors, "EMFILE")
 	record(in.times.rtt, 12345678)
-	record(in.times.late, int64(time.Hour)) // more than the most
+	record(in.times.late, int64(time.Hour)) // longer than mostTime
 	b, err := in.encode()
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +271,7 @@ func TestSample(t *testing.T) {
 	}
 }
 
-// TestCount: the number of causes is bounded, and nothing is lost beyond it.
+// TestCount checks that the number of causes is limited and that no count is lost beyond the limit.
 func TestCount(t *testing.T) {
 	var m map[string]uint64
 	for i := range 10 * maxCauses {
@@ -280,7 +282,7 @@ func TestCount(t *testing.T) {
 	want(t, "all", sum(m), 20*maxCauses)
 }
 
-// TestTimeline: it stays short, whatever the run's length, and even.
+// TestTimeline checks that a timeline of any run is short and evenly spaced.
 func TestTimeline(t *testing.T) {
 	var l timeline
 	const n = 100_000
@@ -301,7 +303,7 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
-// TestRedacted: no secret of a URL stands in a report.
+// TestRedacted checks that reports contain no secrets of a URL.
 func TestRedacted(t *testing.T) {
 	for in, out := range map[string]string{
 		"ws://h/p?a=1":                         "ws://h/p?a=1",
@@ -313,7 +315,7 @@ func TestRedacted(t *testing.T) {
 	}
 }
 
-// TestVars: variables keep their order and their last value.
+// TestVars checks that variables keep their order and their last value.
 func TestVars(t *testing.T) {
 	var v Vars
 	v.Set("a", 1)
@@ -337,7 +339,7 @@ func TestValueText(t *testing.T) {
 	want(t, "texts", strings.Join(got, " "), `7 7.5 x true null [1] {"a":1}`)
 }
 
-// TestAll: what a process has said before it obeyed its last order counts for nothing.
+// TestAll checks that samples from before a process has handled its last order do not count.
 func TestAll(t *testing.T) {
 	r := &run{members: make([]member, 2)}
 	settled := func(s *sample) bool { return s.Settled }
@@ -347,11 +349,11 @@ func TestAll(t *testing.T) {
 	want(t, "all", r.all(settled), true)
 	r.members[1].last.Orders = 1
 	want(t, "one that lags", r.all(settled), false)
-	r.members[1].gone = io.EOF
+	r.members[1].err = io.EOF
 	want(t, "one that is gone", r.all(settled), true)
 }
 
-// TestPortable: without the kernel's help, goroutines connect: what other platforms do.
+// TestPortable checks that clients connect on goroutines where the poller cannot, as on platforms other than Linux.
 func TestPortable(t *testing.T) {
 	s := newSite(t)
 	cfg := quick(Config{URL: s.url("/echo"), Timeout: time.Second}).withDefaults()
@@ -374,8 +376,8 @@ func TestPortable(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	g.tell(order{Do: orderBegin, Of: 1, Remotes: to.remotes})
-	g.loop.Post(func() { g.dialAside(to, 99, nil, 0) })
+	g.send(order{Do: orderBegin, Of: 1, Remotes: to.remotes})
+	g.loop.Post(func() { g.dialInBackground(to, 99, nil, 0) })
 	for {
 		select {
 		case s := <-samples:

@@ -2,130 +2,132 @@ package loadtest
 
 import "time"
 
-// Plan is what a crowd of virtual users does: when they arrive, and which steps each of them takes. A script is read
-// into one (package internal/artillery does that for artillery's). Every client process loads the script by itself, so
-// a Plan need not travel; it is not changed while it runs.
+// Plan describes virtual users: when they arrive, and which steps each of them takes. Package internal/artillery
+// compiles scripts to plans. Every client process loads the script itself, so a Plan is never sent between processes. A
+// Plan must not be changed while it runs.
 //
-// Templates, Extractors and functions of a Plan are called on one goroutine per process, the event loop's: they need no
-// locks, and must not block.
+// Templates, Extractors and functions of a Plan are called on one goroutine per process, that of the event loop. They
+// need no locks and must not block.
 type Plan struct {
 	// Target is the URL that the script names, for the report. Connect steps have URLs of their own.
 	Target string
-	// Insecure takes any certificate, of servers on loopback addresses only.
+	// Insecure disables the verification of certificates, for servers on loopback addresses only.
 	Insecure bool
-	// Timeout bounds a connect and the wait for a reply. 0 is DefaultTimeout.
+	// Timeout limits a connect and the wait for a reply. 0 means DefaultTimeout.
 	Timeout time.Duration
-	// Phases follow one another. The run ends when the last is over and all users have finished.
+	// Phases run one after the other. The run ends when the last phase is over and all users have finished.
 	Phases []Phase
-	// Scenarios: each user takes one, by weight.
+	// Scenarios are what users do. Each user takes one, chosen at random by weight.
 	Scenarios []Scenario
-	// Init sets the variables that a user begins with; nil sets none. User is unique among all processes, counted from
-	// 0 in the order of arrival.
+	// Init sets a user's initial variables. The user number is unique over all processes and counts arrivals from 0.
+	// Init may be nil.
 	Init func(user int, v *Vars) error
-	// Judge is called once, in the parent process, when the run is over: what it returns are the conditions of the
-	// script that do not hold, each in words. With any, the command fails. Nil is none.
+	// Judge is called once, in the parent process, at the end of the run. It returns a description of each condition of
+	// the script that does not hold; if it returns any, the command fails. Judge may be nil.
 	Judge func(r *Report) []string
 }
 
-// Phase is a time with an even or evenly growing rate of arrivals.
+// Phase is a period with a constant or linearly changing rate of arrivals.
 type Phase struct {
 	Name     string
 	Duration time.Duration
-	// Rate and EndRate are users per second at the beginning and at the end: the same for a constant rate, both 0 for a
-	// pause.
+	// Rate and EndRate are the users per second at the beginning and the end of the phase. They are equal for a
+	// constant rate, and both 0 for a pause.
 	Rate, EndRate float64
-	// Count is the number of users that arrive, spread evenly over Duration; all at once if that is 0. 0 goes by Rate.
+	// Count is the number of users that arrive, spread evenly over Duration, or all at once if Duration is 0. If Count
+	// is 0, Rate applies.
 	Count int
-	// MaxUsers is how many users may be under way, in all processes: who arrives beyond is skipped and counted. 0 is no
-	// limit.
+	// MaxUsers limits the users that are active at the same time, over all processes. Users that arrive beyond the
+	// limit are skipped and counted. 0 means no limit.
 	MaxUsers int
 }
 
-// Scenario is what a user does from the first step to the last. Its connection, if one is open, is closed then (1000).
+// Scenario is the list of steps of a user. At its end, the user's connection is closed (1000) if it is still open.
 type Scenario struct {
 	Name string
-	// Weight is its share in relation to the others. 0 is 1; negative is never.
+	// Weight is the probability of the scenario relative to the others. 0 means 1; a negative weight means never.
 	Weight float64
 	Steps  []Step
 }
 
-// Step is one of Connect, Send, Think, Loop and Call. A step that fails ends its user, who counts as failed by
-// the cause.
+// Step is one of Connect, Send, Think, Loop and Call. A step that fails ends its user, and the user's failure is
+// counted by its cause.
 type Step interface{ step() }
 
-// Connect opens the user's WebSocket, and closes the one that was open. It is over when the server has answered.
+// Connect opens the user's WebSocket. If one is open, it is closed first. The step ends when the server has answered.
 type Connect struct {
-	// URL is absolute: ws:// or wss://. The run refuses what is not a loopback address, unless Config.AllowRemote.
+	// URL is an absolute ws:// or wss:// URL. Hosts other than loopback addresses are refused unless Config.AllowRemote
+	// is set.
 	URL          Template
 	Header       []HeaderTemplate
 	Subprotocols []string
 }
 
-// HeaderTemplate is a header field of the opening handshake.
+// HeaderTemplate is a field of the opening handshake.
 type HeaderTemplate struct {
 	Name  string
 	Value Template
 }
 
-// Send sends a message, and waits for its reply if there is one to wait for.
+// Send sends a text message. If Reply is set, the step ends when the reply has arrived.
 type Send struct {
-	// Payload is the message, rendered anew each time.
+	// Payload is rendered for each message.
 	Payload Template
-	// Reply is what the next message from the server must be. Nil waits for none.
+	// Reply describes the next message from the server. Nil waits for none.
 	Reply *Reply
 }
 
-// Reply judges the first message that arrives after a Send. The time until then counts as round trip.
+// Reply checks the first message that arrives after a Send. The time until then is the round-trip time.
 type Reply struct {
-	// Timeout is how long it may take. 0 is Plan.Timeout.
+	// Timeout limits the wait. 0 means Plan.Timeout.
 	Timeout time.Duration
-	// Match must all hold.
+	// Match holds conditions, all of which have to be met.
 	Match []Match
-	// Capture is set if they do.
+	// Capture sets variables if all conditions are met.
 	Capture []Capture
 }
 
-// Match wants a part of a message to have a value, both compared as text: 7 is "7".
+// Match requires a part of a message to equal a value. Both are compared as text: 7 equals "7".
 type Match struct {
-	// Name stands in the report if it does not hold: the path, as in the script.
+	// Name is the path in the script. The report shows it if the condition is not met.
 	Name  string
 	Part  Extractor
 	Value Template
 }
 
-// Capture sets a variable to a part of a message.
+// Capture stores a part of a message in a variable.
 type Capture struct {
-	Name string // of the part, for the report
+	Name string // the path in the script, for the report
 	Part Extractor
 	As   string // the variable
-	// Optional lets the part be missing: the variable is left as it was.
+	// Optional means that a missing part is no failure; the variable keeps its value.
 	Optional bool
 }
 
-// Extractor finds a part of a message, by a path in its JSON or otherwise. The message is valid until it returns.
+// Extractor finds a part of a message, for example by a JSON path. The message is valid until Extract returns.
 type Extractor interface {
 	Extract(message []byte) (value any, ok bool)
 }
 
 // Think waits. Messages that arrive meanwhile are counted.
 type Think struct {
-	// For is the time; with Func nil.
+	// For is how long to wait if Func is nil.
 	For time.Duration
-	// Func tells the time anew each time: a random one, or one that a variable has.
+	// Func returns how long to wait, for example at random. It is called each time.
 	Func func(v *Vars) (time.Duration, error)
 }
 
-// Loop repeats steps. In them the variable "$loopCount" counts the turns from From, and "$loopElement" is the present
-// element of Over.
+// Loop repeats steps. The variable "$loopCount" is the number of the iteration, counted from From, and "$loopElement"
+// is the current element of Over.
 type Loop struct {
 	From  int
-	Count int // turns; 0 is without end, or as Over says
-	// Over gives the elements to go over, one per turn; Count does not matter then. Nil is none.
+	Count int // iterations; 0 means forever. Over replaces it
+	// Over returns the elements to iterate over. Nil means that Count applies.
 	Over  func(v *Vars) ([]any, error)
 	Steps []Step
 }
 
-// Call runs a function, which may set variables.
+// Call calls a function, which may set variables.
 type Call struct{ Func func(v *Vars) }
 
 func (Connect) step() {}
@@ -134,24 +136,25 @@ func (Think) step()   {}
 func (Loop) step()    {}
 func (Call) step()    {}
 
-// Template is text with parts that depend on variables.
+// Template is text that depends on variables.
 type Template interface {
-	// Append appends the text for a user.
+	// Append appends the text for a user to dst.
 	Append(dst []byte, v *Vars) ([]byte, error)
 }
 
-// Text is a Template that is the same for everyone.
+// Text is a Template without variables.
 type Text string
 
-// Append appends t.
+// Append appends t to dst.
 func (t Text) Append(dst []byte, _ *Vars) ([]byte, error) { return append(dst, t...), nil }
 
 var _ Template = Text("")
 
-// Vars are the variables of one virtual user. The zero value has none. It is for the loop's goroutine.
+// Vars holds the variables of one virtual user. The zero value is empty. Vars may be used on the goroutine of the event
+// loop only.
 type Vars struct {
 	user int
-	list []variable // few, so that looking through is quicker than a table, and smaller
+	list []variable // short, so that a search takes less time and memory than a map
 }
 
 type variable struct {
@@ -159,10 +162,10 @@ type variable struct {
 	value any
 }
 
-// User is the number of the virtual user, unique among all processes.
+// User returns the number of the virtual user, which is unique over all processes.
 func (v *Vars) User() int { return v.user }
 
-// Get is the value of a variable, and whether it is set.
+// Get returns the value of a variable, and whether it is set.
 func (v *Vars) Get(name string) (any, bool) {
 	for i := range v.list {
 		if v.list[i].name == name {
@@ -172,7 +175,7 @@ func (v *Vars) Get(name string) (any, bool) {
 	return nil, false
 }
 
-// Set sets a variable. The value is kept as it is: whoever changes it later changes the variable.
+// Set sets a variable. The value is not copied.
 func (v *Vars) Set(name string, value any) {
 	for i := range v.list {
 		if v.list[i].name == name {

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// forked is a Config for several client processes, which are copies of this test binary.
+// forked returns a Config for several client processes, which execute this test binary.
 func forked(t *testing.T, cfg Config) Config {
 	t.Helper()
 	b, err := json.Marshal(struct {
 		Config
-		Token, Progress, Plan *int // instead of what cannot be written
+		Token, Progress, Plan *int // hide the fields that cannot be encoded
 	}{Config: cfg})
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +26,7 @@ func forked(t *testing.T, cfg Config) Config {
 	return cfg
 }
 
-// TestProcesses: thousands of clients in several processes, whose numbers come together.
+// TestProcesses checks that the counts of thousands of clients in several processes are added up.
 func TestProcesses(t *testing.T) {
 	s := newSite(t)
 	r := bench(t, forked(t, quick(Config{
@@ -44,7 +44,7 @@ func TestProcesses(t *testing.T) {
 	s.locked(func() { want(t, "clients that were heard", len(s.tags), 2000) })
 }
 
-// TestBroadcastProcesses: one process publishes, and none misses anything, from the first message on.
+// TestBroadcastProcesses checks that clients in all processes receive every publication, from the first one on.
 func TestBroadcastProcesses(t *testing.T) {
 	s := newSite(t)
 	r := bench(t, forked(t, quick(Config{
@@ -57,7 +57,7 @@ func TestBroadcastProcesses(t *testing.T) {
 	}
 }
 
-// TestStormProcesses: all processes storm together, as often.
+// TestStormProcesses checks that all processes take part in every storm.
 func TestStormProcesses(t *testing.T) {
 	s := newSite(t)
 	r := bench(t, forked(t, quick(Config{
@@ -69,7 +69,7 @@ func TestStormProcesses(t *testing.T) {
 	want(t, "opened", r.Connections.Opened, 60*uint64(len(r.Storms)+1))
 }
 
-// TestProcessDies: a client process that dies is told of, and the others go on.
+// TestProcessDies checks that the death of a client process is reported and the others continue.
 func TestProcessDies(t *testing.T) {
 	s := newSite(t)
 	cfg := forked(t, quick(Config{URL: s.url("/echo"), Connections: 30, Duration: 3500 * time.Millisecond, Processes: 3}))
@@ -88,7 +88,7 @@ func TestProcessDies(t *testing.T) {
 	}
 }
 
-// child is a process that this one has started; 0 is none.
+// child returns the pid of a child of this process, or 0 if there is none.
 func child(t *testing.T) int {
 	t.Helper()
 	for pid, p := range readProcesses() {
@@ -99,7 +99,7 @@ func child(t *testing.T) int {
 	return 0
 }
 
-// TestObserver: a server in another process is found by its port, and its children count.
+// TestObserver checks that a server in another process is found by its port, and that its children count.
 func TestObserver(t *testing.T) {
 	s := newSite(t)
 	target, err := parseTarget(s.url("/echo"))
@@ -110,7 +110,7 @@ func TestObserver(t *testing.T) {
 	if err := target.resolve(t.Context(), &cfg); err != nil {
 		t.Fatal(err)
 	}
-	// This process is the server, and so would not be looked at: it is not its own server usually.
+	// listenersOf skips this process, which is the server here; look for its socket directly.
 	inodes := make(map[string]bool)
 	listening("/proc/net/tcp", target, inodes)
 	want(t, "listening sockets", len(inodes), 1)

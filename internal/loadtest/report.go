@@ -6,31 +6,31 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Report is what a run has measured.
+// Report holds the results of a run.
 type Report struct {
 	Target string `json:"target"`
-	// Started is when the run began, Version the program that ran it, and Machine what it ran on, for people.
+	// Started is when the run began. Version is the version of the program and Machine a description of the machine.
 	Started time.Time `json:"started"`
 	Version string    `json:"version,omitempty"`
 	Machine string    `json:"machine,omitempty"`
-	// Parameters are the settings of the run, by the name of their flag. No secret is among them.
+	// Parameters are the settings of the run, by the name of their flag, without secrets.
 	Parameters  map[string]string `json:"parameters,omitempty"`
 	Mode        Mode              `json:"mode,omitempty"`
 	Seconds     float64           `json:"seconds"`
-	Interrupted bool              `json:"interrupted"` // it was stopped before its time
-	// Corrected says that the times of round trips begin when a message was due, and not when it was sent: what waits
-	// because the server or this program stood still is not left out (coordinated omission).
+	Interrupted bool              `json:"interrupted"` // stopped before its time
+	// Corrected reports whether round-trip times begin when a message was due, and not when it was sent. Then they
+	// include the time that a message waited because the server or this program stalled (coordinated omission).
 	Corrected   bool        `json:"corrected"`
 	Connections Connections `json:"connections"`
 	Messages    Messages    `json:"messages"`
-	// ConnectSeconds is from the first SYN to the 101.
+	// ConnectSeconds is the time from the first SYN to the 101.
 	ConnectSeconds Quantiles `json:"connect_seconds"`
-	// RTTSeconds is from a message to its reply; of a broadcast, to its arrival at each receiver.
+	// RTTSeconds is the time from a message to its reply; with ModeBroadcast, to its arrival at each receiver.
 	RTTSeconds Quantiles `json:"rtt_seconds"`
-	// SentRTTSeconds is the same, not corrected.
+	// SentRTTSeconds is RTTSeconds without the correction.
 	SentRTTSeconds *Quantiles `json:"uncorrected_rtt_seconds,omitempty"`
-	// LateSeconds is how much later than due messages were sent: if it is not small, this program is the bottleneck, or
-	// the server takes no more.
+	// LateSeconds is how much later than due messages were sent. If it is large, this program is the bottleneck, or the
+	// server accepts no more.
 	LateSeconds *Quantiles        `json:"late_seconds,omitempty"`
 	Errors      map[string]uint64 `json:"errors"`
 	Broadcast   *Broadcast        `json:"broadcast,omitempty"`
@@ -38,36 +38,36 @@ type Report struct {
 	Users       *Users            `json:"users,omitempty"`
 	Server      *Server           `json:"server"`
 	Client      Client            `json:"client"`
-	// Failures are conditions of a script that do not hold, and client processes that died.
+	// Failures lists the conditions of a script that do not hold, and the client processes that died.
 	Failures []string `json:"failures,omitempty"`
 	Timeline []Point  `json:"timeline"`
 
-	histogram *hdrhistogram.Histogram // of round trips, or else of connects
+	histogram *hdrhistogram.Histogram // of round trips; of connects if there were none
 }
 
-// Connections counts them.
+// Connections counts connections.
 type Connections struct {
 	Wanted int               `json:"wanted,omitempty"`
 	Opened uint64            `json:"opened"`
 	Failed uint64            `json:"failed"`
 	Peak   int               `json:"peak"`
-	Closed map[string]uint64 `json:"closed"` // by the server, by close code; 1006 is without one
+	Closed map[string]uint64 `json:"closed"` // by the server, by close code; 1006 means no close frame
 }
 
-// Messages counts them. Bytes are those of payloads.
+// Messages counts messages. Bytes are those of payloads.
 type Messages struct {
 	Sent          uint64 `json:"sent"`
 	Received      uint64 `json:"received"`
 	BytesSent     uint64 `json:"bytes_sent"`
 	BytesReceived uint64 `json:"bytes_received"`
-	// Unanswered is the number of those that had no reply until the end of their connection, or of the run.
+	// Unanswered counts messages that had no reply when their connection or the run ended.
 	Unanswered uint64 `json:"unanswered"`
-	// SentPerSecond and ReceivedPerSecond are over the time in which messages were sent.
+	// SentPerSecond and ReceivedPerSecond are averages over the time in which messages were sent.
 	SentPerSecond     float64 `json:"sent_per_second"`
 	ReceivedPerSecond float64 `json:"received_per_second"`
 }
 
-// Quantiles are of times in seconds. Nil is not measured.
+// Quantiles are times in seconds. Nil means not measured.
 type Quantiles struct {
 	P50  *float64 `json:"p50"`
 	P90  *float64 `json:"p90"`
@@ -77,7 +77,7 @@ type Quantiles struct {
 	Max  *float64 `json:"max"`
 }
 
-// Broadcast counts messages for everyone.
+// Broadcast counts publications.
 type Broadcast struct {
 	Published  uint64 `json:"published"`
 	Delivered  uint64 `json:"delivered"` // to each client
@@ -85,13 +85,13 @@ type Broadcast struct {
 	Duplicates uint64 `json:"duplicates"`
 }
 
-// maxStorms bounds the number of storms of a run.
+// maxStorms limits the storms of a run.
 const maxStorms = 10_000
 
-// Storm is one time that everybody left and came back.
+// Storm is one simultaneous reconnect of all clients.
 type Storm struct {
-	T       float64 `json:"t"`       // seconds since the beginning
-	Seconds float64 `json:"seconds"` // until all were back, or had failed
+	T       float64 `json:"t"`       // seconds since the start of the run
+	Seconds float64 `json:"seconds"` // until all were connected again or had failed
 	Open    int     `json:"open"`
 	Failed  uint64  `json:"failed"`
 }
@@ -105,26 +105,27 @@ type Users struct {
 	SessionSeconds Quantiles `json:"session_seconds"`
 }
 
-// Server is what the server's processes have used during the run.
+// Server is what the server's processes used during the run.
 type Server struct {
 	PIDs       []int   `json:"pids"`
 	CPUSeconds float64 `json:"cpu_seconds"`
-	RSSBytes   int64   `json:"rss_bytes"` // of all, when most connections were open
-	// BytesPerConnection is by how much RSSBytes had grown until then, per connection; 0 if it had not grown. Memory of
-	// the kernel is not in it.
+	RSSBytes   int64   `json:"rss_bytes"` // of all processes, at the peak of open connections
+	// BytesPerConnection is the growth of RSSBytes up to then, divided by the connections; 0 if there was none. It does
+	// not include memory of the kernel.
 	BytesPerConnection float64 `json:"bytes_per_connection"`
 }
 
-// Client is what the run itself has used.
+// Client is what the load generator itself used.
 type Client struct {
 	Processes  int     `json:"processes"`
 	CPUSeconds float64 `json:"cpu_seconds"`
 	RSSBytes   int64   `json:"rss_bytes"`
 }
 
-// Point is a moment of the run. Counters are since the beginning, RTT50 and RTT99 since the point before.
+// Point is a moment of the run. Counters count from the start of the run, RTT50 and RTT99 cover the time since the
+// previous point.
 type Point struct {
-	T        float64  `json:"t"` // seconds since the beginning
+	T        float64  `json:"t"` // seconds since the start of the run
 	Open     int      `json:"open"`
 	Opened   uint64   `json:"opened"`
 	Failed   uint64   `json:"failed"`
@@ -135,13 +136,14 @@ type Point struct {
 	RTT99    *float64 `json:"rtt_p99"`
 }
 
-// maxPoints bounds a timeline: beyond it, every second point is left out, and so on.
+// maxPoints limits the length of a timeline. When it is reached, every other point is removed, and from then on every
+// other new point is skipped.
 const maxPoints = 1200
 
 // timeline collects points.
 type timeline struct {
 	points []Point
-	skip   int // points that are left out between two
+	skip   int // points to skip after each one that is kept
 	left   int
 }
 
@@ -183,7 +185,7 @@ func quantiles(h *hdrhistogram.Histogram) (q Quantiles) {
 	return q
 }
 
-// report sums the run up.
+// report builds the report of the run.
 func (r *run) report() *Report {
 	t, m := r.totals(), r.whole
 	p := &Report{
@@ -219,7 +221,7 @@ func (r *run) report() *Report {
 	return p
 }
 
-// addPlan adds what only a script has.
+// addPlan adds the results that only a plan has.
 func (r *run) addPlan(p *Report, t *totals) {
 	p.Mode, p.Target = "", redacted(r.cfg.Plan.Target)
 	p.Users = &Users{
@@ -235,18 +237,18 @@ func (r *run) messages(t *totals) Messages {
 	m := Messages{
 		Sent: t.Sent, Received: t.Received, BytesSent: t.BytesSent, BytesReceived: t.BytesIn, Unanswered: t.Unanswered,
 	}
-	from := r.talked
+	from := r.runBegan
 	if from.IsZero() {
 		from = r.began
 	}
-	if d := r.hushed.Sub(from).Seconds(); d > 0 {
+	if d := r.drainBegan.Sub(from).Seconds(); d > 0 {
 		m.SentPerSecond, m.ReceivedPerSecond = float64(t.Sent)/d, float64(t.Received)/d
 	}
 	return m
 }
 
 func (r *run) client() Client {
-	c := Client{Processes: r.crew.size}
+	c := Client{Processes: r.group.size}
 	for i := range r.members {
 		c.CPUSeconds += r.members[i].last.CPU.Seconds()
 		c.RSSBytes += r.members[i].last.RSS

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestTextReport: the table for people names what was asked for.
+// TestTextReport checks that the text names the settings and results.
 func TestTextReport(t *testing.T) {
 	var b bytes.Buffer
 	r := sampleReport()
@@ -18,7 +18,7 @@ func TestTextReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		"1,000 opened", "3 failed", "(1006: 2, 4001: 1)", "3  ECONNREFUSED", "nobody listens there", "p99.9", "12.3ms",
+		"1,000 opened", "3 failed", "(1006: 2, 4001: 1)", "3  ECONNREFUSED", "no process listens there", "p99.9", "12.3ms",
 		"corrected for coordinated omission", "FAILED  too slow", "2.0 KiB per connection",
 	} {
 		if !strings.Contains(b.String(), part) {
@@ -27,7 +27,7 @@ func TestTextReport(t *testing.T) {
 	}
 }
 
-// TestMemoryThatDidNotGrow: no figure is shown where none was measured.
+// TestMemoryThatDidNotGrow checks that no figure is shown where none was measured.
 func TestMemoryThatDidNotGrow(t *testing.T) {
 	var text, page bytes.Buffer
 	r := sampleReport()
@@ -42,7 +42,7 @@ func TestMemoryThatDidNotGrow(t *testing.T) {
 	}
 }
 
-// TestHTMLReport: the page needs nothing from elsewhere, and text from outside is text.
+// TestHTMLReport checks that the page has no external resources and that text is escaped.
 func TestHTMLReport(t *testing.T) {
 	var b bytes.Buffer
 	r := sampleReport()
@@ -87,7 +87,7 @@ func sampleReport() *Report {
 	}
 }
 
-// TestJSON: the names in the report are a contract.
+// TestJSON checks the names in the report, which other programs depend on.
 func TestJSON(t *testing.T) {
 	r := sampleReport()
 	b, err := json.Marshal(r)
@@ -147,11 +147,11 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestCheck: when a condition makes a run a failure.
+// TestCheck checks when a condition fails a run.
 func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		in   string
-		want string // the beginning of why; empty is no failure
+		want string // prefix of the reason; empty means that the run has not failed
 	}{
 		{"rtt.p99>50ms", ""},
 		{"rtt.p99 > 12ms", "rtt.p99 > 12ms: it is 12.3ms"},

@@ -10,21 +10,21 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// sampleLag is how long after the samples of a second, which all processes give at the same time, they are looked at.
+// sampleLag is how long after a full second the samples are read, which all processes send at the full second.
 const sampleLag = 100 * time.Millisecond
 
-// stopTime is how long a run that is stopped waits for what is under way.
+// stopTime is how long a run that is stopped waits for outstanding answers.
 const stopTime = time.Second
 
-// phase is how far a run is.
+// phase is the state of a run.
 type phase int
 
 const (
-	phaseRamp  phase = iota // they connect; with a plan, the whole of it
-	phaseTalk               // they do what the mode says
-	phaseStorm              // they come back
-	phaseDrain              // they send no more, and wait for what is under way
-	phaseEnd                // they close
+	phaseRamp  phase = iota // clients connect; with a plan, all of the run
+	phaseRun                // clients do what the mode requires
+	phaseStorm              // clients reconnect
+	phaseDrain              // clients send no more; answers are outstanding
+	phaseEnd                // clients close their connections
 	phaseOver
 )
 
@@ -32,39 +32,40 @@ func (p phase) String() string {
 	return [...]string{"connecting", "running", "storm", "waiting for replies", "closing", "done"}[p]
 }
 
-// Progress is how far a run is.
+// Progress is the state of a run at one moment.
 type Progress struct {
 	Phase   string
-	Seconds float64 // since the beginning
-	Wanted  int     // clients; 0 with a plan
+	Seconds float64 // since the start of the run
+	Wanted  int     // number of clients; 0 with a plan
 	Open    int
 	Opened  uint64
 	Failed  uint64
 	Closed  uint64 // by the server
-	// SentRate and ReceivedRate are messages per second since the last one.
+	// SentRate and ReceivedRate are messages per second since the previous Progress.
 	SentRate, ReceivedRate float64
-	// P50 and P99 are of the round trips since the last one, in seconds; HasRTT says whether there were any.
+	// P50 and P99 are the round-trip times since the previous Progress, in seconds. HasRTT reports whether there were
+	// any.
 	P50, P99 float64
 	HasRTT   bool
 }
 
-// run is a run as the parent process sees it. It belongs to the goroutine of Run.
+// run is the parent's side of a run. It belongs to the goroutine of Run.
 type run struct {
-	cfg     *Config
-	target  *target // nil with a plan that names none
-	crew    *crew
-	members []member
-	phase   phase
-	timer   *time.Timer // of the phase
-	began   time.Time
-	talked  time.Time // when the clients began to talk
-	hushed  time.Time // when they were told to stop
-	stopped bool      // before its time
+	cfg        *Config
+	target     *target // nil with a plan that names none
+	group      *processGroup
+	members    []member
+	phase      phase
+	timer      *time.Timer // of the current phase
+	began      time.Time
+	runBegan   time.Time // when the clients were told to send
+	drainBegan time.Time // when the clients were told to stop
+	stopped    bool      // before its time
 
-	whole, recent *measures // of the run; since the last tick
+	whole, recent *measures // of the whole run; since the last tick
 	last          totals    // at the last tick
 	lastTick      time.Time
-	grew          bool // something was delivered since then
+	grew          bool // publications were delivered since the last tick
 	peak          int
 	storms        []Storm
 	stormAt       time.Time
@@ -72,15 +73,15 @@ type run struct {
 	server        *observer
 }
 
-// member is a client process.
+// member is the state of one client process.
 type member struct {
 	last   sample
-	orders int // given
-	gone   error
+	orders int // orders sent
+	err    error
 }
 
-// Run runs cfg, and returns when it is over, or soon after ctx ends, with what was measured until then. In a process
-// that Run itself has started, call Work instead.
+// Run executes the run that cfg describes and returns its report. If ctx ends, Run stops early and returns what was
+// measured until then. A process that Run has started must call Work instead.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -91,54 +92,54 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if r.target, err = cfg.target(ctx); err != nil {
 		return nil, err
 	}
-	if r.crew, err = hire(ctx, &cfg); err != nil {
+	if r.group, err = startProcesses(ctx, &cfg); err != nil {
 		return nil, err
 	}
-	defer r.crew.close()
-	r.members = make([]member, r.crew.size)
+	defer r.group.close()
+	r.members = make([]member, r.group.size)
 	r.server = observe(r.target, cfg.ServerPID)
 	r.begin()
-	r.drive(ctx)
+	r.loop(ctx)
 	return r.report(), nil
 }
 
-// begin lets the clients come.
+// begin starts the ramp, or the arrivals of the plan.
 func (r *run) begin() {
 	r.began, r.lastTick = time.Now(), time.Now()
-	o := order{Do: orderBegin, Of: r.crew.size, Run: rand.Uint32(), At: reactor.Monotonic()}
+	o := order{Do: orderBegin, Of: r.group.size, Run: rand.Uint32(), At: reactor.Monotonic()}
 	if r.target != nil {
 		o.Remotes, o.Locals = r.target.remotes, r.target.locals
 	}
 	for i := range r.members {
 		o.Index = i
-		r.tell(i, o)
+		r.send(i, o)
 	}
 	r.timer = time.NewTimer(time.Hour)
 	r.timer.Stop()
 	r.timeline.add(Point{})
 }
 
-func (r *run) tell(i int, o order) {
+func (r *run) send(i int, o order) {
 	r.members[i].orders++
-	r.crew.tell(i, o)
+	r.group.send(i, o)
 }
 
-func (r *run) tellAll(o order) {
+func (r *run) sendAll(o order) {
 	for i := range r.members {
-		r.tell(i, o)
+		r.send(i, o)
 	}
 }
 
-// drive is the run.
-func (r *run) drive(ctx context.Context) {
+// loop handles events until the run is over.
+func (r *run) loop(ctx context.Context) {
 	tick := time.NewTimer(sampleTime + sampleLag)
 	defer tick.Stop()
 	defer r.timer.Stop()
 	stop := ctx.Done()
 	for r.phase != phaseOver {
 		select {
-		case n := <-r.crew.news:
-			r.take(n)
+		case e := <-r.group.events:
+			r.handle(e)
 			r.step(false)
 		case <-r.timer.C:
 			r.step(true)
@@ -155,27 +156,27 @@ func (r *run) drive(ctx context.Context) {
 	r.tick()
 }
 
-// take takes what a client process has said.
-func (r *run) take(n news) {
-	m := &r.members[n.member]
-	if n.sample == nil {
-		m.gone = n.err
+// handle handles an event of a client process.
+func (r *run) handle(e processEvent) {
+	m := &r.members[e.member]
+	if e.sample == nil {
+		m.err = e.err
 		m.last.Totals.Open, m.last.Totals.Pending, m.last.Totals.Users = 0, 0, 0
 		return
 	}
-	m.last = *n.sample
-	r.recent.merge(n.sample.times)
-	if n.sample.done != nil {
-		n.sample.done()
+	m.last = *e.sample
+	r.recent.merge(e.sample.times)
+	if e.sample.done != nil {
+		e.sample.done()
 	}
 	t := r.totals()
 	r.peak = max(r.peak, t.Open)
-	if r.crew.size == 1 {
+	if r.group.size == 1 {
 		r.peak = t.Peak
 	}
 }
 
-// totals are those of all processes.
+// totals returns the sum over all processes.
 func (r *run) totals() (t totals) {
 	for i := range r.members {
 		t.add(&r.members[i].last.Totals)
@@ -183,17 +184,18 @@ func (r *run) totals() (t totals) {
 	return t
 }
 
-// all says whether something is true of all processes that live, after they have obeyed what they were told.
+// all reports whether is returns true for the last sample of every live process. A process that has not yet handled all
+// of its orders counts as false.
 func (r *run) all(is func(s *sample) bool) bool {
 	for i := range r.members {
-		if m := &r.members[i]; m.gone == nil && (m.last.Orders != m.orders || !is(&m.last)) {
+		if m := &r.members[i]; m.err == nil && (m.last.Orders != m.orders || !is(&m.last)) {
 			return false
 		}
 	}
 	return true
 }
 
-// step goes on to the next phase if it is time.
+// step enters the next phase if its condition is met.
 func (r *run) step(timeout bool) {
 	settled := func(s *sample) bool { return s.Settled }
 	switch r.phase {
@@ -203,19 +205,19 @@ func (r *run) step(timeout bool) {
 		case r.cfg.Plan != nil || r.totals().Open == 0:
 			r.end()
 		default:
-			r.talk()
+			r.start()
 		}
-	case phaseTalk:
-		over := r.cfg.Duration > 0 && time.Since(r.talked) >= r.cfg.Duration
+	case phaseRun:
+		over := r.cfg.Duration > 0 && time.Since(r.runBegan) >= r.cfg.Duration
 		switch {
 		case over || r.totals().Open == 0 && r.all(settled):
-			r.hush()
+			r.drain()
 		case r.cfg.Mode == ModeStorm && timeout:
 			r.storm()
 		}
 	case phaseStorm:
 		if r.all(settled) {
-			r.calm()
+			r.endStorm()
 		}
 	case phaseDrain:
 		if timeout || r.quiet() {
@@ -228,10 +230,10 @@ func (r *run) step(timeout bool) {
 	}
 }
 
-// talk begins what the mode does.
-func (r *run) talk() {
-	r.phase, r.talked = phaseTalk, time.Now()
-	r.tellAll(order{Do: orderTalk})
+// start begins the traffic of the mode.
+func (r *run) start() {
+	r.phase, r.runBegan = phaseRun, time.Now()
+	r.sendAll(order{Do: orderStart})
 	switch {
 	case r.cfg.Mode == ModeStorm:
 		r.timer.Reset(r.cfg.Pause)
@@ -240,66 +242,66 @@ func (r *run) talk() {
 	}
 }
 
-// storm lets everybody leave and come back.
+// storm makes all clients disconnect and reconnect.
 func (r *run) storm() {
 	r.phase, r.stormAt = phaseStorm, time.Now()
 	r.storms = append(r.storms, Storm{T: r.stormAt.Sub(r.began).Seconds(), Failed: r.totals().Failed})
-	r.tellAll(order{Do: orderStorm})
+	r.sendAll(order{Do: orderStorm})
 }
 
-// calm is after a storm: everybody is back, or failed to come.
-func (r *run) calm() {
+// endStorm records a storm after which all clients have reconnected or failed.
+func (r *run) endStorm() {
 	s := &r.storms[len(r.storms)-1]
 	t := r.totals()
 	s.Seconds, s.Open, s.Failed = time.Since(r.stormAt).Seconds(), t.Open, t.Failed-s.Failed
-	r.phase = phaseTalk
+	r.phase = phaseRun
 	r.timer.Reset(r.cfg.Pause)
 	if len(r.storms) >= maxStorms {
-		r.hush()
+		r.drain()
 	}
 }
 
-// stop ends the run before its time. What is under way has a moment to arrive.
+// stop ends the run before its time. Outstanding answers have up to stopTime to arrive.
 func (r *run) stop() {
-	if r.phase == phaseTalk {
-		r.hush()
+	if r.phase == phaseRun {
+		r.drain()
 		r.timer.Reset(min(stopTime, r.cfg.Timeout))
 	} else if r.phase != phaseDrain {
 		r.end()
 	}
 }
 
-// hush ends the talk, and waits for what is under way.
-func (r *run) hush() {
-	r.phase, r.hushed = phaseDrain, time.Now()
-	r.tellAll(order{Do: orderHush})
+// drain ends the traffic and waits for outstanding answers.
+func (r *run) drain() {
+	r.phase, r.drainBegan = phaseDrain, time.Now()
+	r.sendAll(order{Do: orderStop})
 	r.timer.Reset(r.cfg.Timeout)
 }
 
-// quiet says whether nothing is under way any more. What was published may be, as long as it arrives.
+// quiet reports whether no answers are outstanding. Publications may still be on their way as long as some arrive.
 func (r *run) quiet() bool {
 	if !r.all(func(s *sample) bool { return s.Quiet }) {
 		return false
 	}
 	t := r.totals()
 	return r.cfg.Mode != ModeBroadcast || t.Delivered+t.Missing >= t.Published*uint64(t.Open) ||
-		r.lastTick.Sub(r.hushed) >= sampleTime && !r.grew
+		r.lastTick.Sub(r.drainBegan) >= sampleTime && !r.grew
 }
 
-// end closes everything.
+// end closes all connections.
 func (r *run) end() {
 	if r.phase >= phaseEnd {
 		return
 	}
-	if r.hushed.IsZero() {
-		r.hushed = time.Now()
+	if r.drainBegan.IsZero() {
+		r.drainBegan = time.Now()
 	}
 	r.phase = phaseEnd
-	r.tellAll(order{Do: orderEnd, Published: r.totals().Published})
+	r.sendAll(order{Do: orderEnd, Published: r.totals().Published})
 	r.timer.Reset(2 * closeTimeout)
 }
 
-// tick takes stock once a second.
+// tick updates the timeline and reports progress, once a second.
 func (r *run) tick() {
 	now, t := time.Now(), r.totals()
 	p := Progress{
@@ -309,7 +311,7 @@ func (r *run) tick() {
 	case r.cfg.Plan == nil:
 		p.Wanted = r.cfg.Connections
 	case r.phase == phaseRamp:
-		p.Phase = phaseTalk.String()
+		p.Phase = phaseRun.String()
 	}
 	for _, n := range t.Closed {
 		p.Closed += n
@@ -338,10 +340,10 @@ func (r *run) tick() {
 	}
 }
 
-// failures are the client processes that have died, in words.
+// failures describes the client processes that have died.
 func (r *run) failures() (list []string) {
 	for i := range r.members {
-		if err := r.members[i].gone; err != nil {
+		if err := r.members[i].err; err != nil {
 			list = append(list, fmt.Sprintf("client process %d of %d died: %v", i+1, len(r.members), err))
 		}
 	}

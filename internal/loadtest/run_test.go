@@ -14,7 +14,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// TestIdle: connections are opened and held, and closed at the end by us: that is no closing of the server's.
+// TestIdle checks that connections are opened and held, and that closing them at the end does not count as a close by
+// the server.
 func TestIdle(t *testing.T) {
 	r := bench(t, Config{URL: newSite(t).url("/echo")})
 	want(t, "opened", r.Connections.Opened, 20)
@@ -32,7 +33,7 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// TestEcho: every message comes back, whatever its length, and has a time.
+// TestEcho checks that messages of every length come back and are timed.
 func TestEcho(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -70,8 +71,8 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestCorrected: a server that stands still once is not let off with one slow message. All those count that were due
-// meanwhile, and would have been sent by clients who do not wait for each other.
+// TestCorrected checks that a stalled server makes all messages slow that were due during the stall, and not only the
+// one that was waiting.
 func TestCorrected(t *testing.T) {
 	t.Parallel()
 	const stall = 500 * time.Millisecond
@@ -98,7 +99,7 @@ func TestCorrected(t *testing.T) {
 	if got := *r.RTTSeconds.Max; got < stall.Seconds() {
 		t.Errorf("slowest: got %v s, want %v at least", got, stall)
 	}
-	// Of some 100 messages the 25 that were due in its first half have waited for the other half or longer.
+	// About 100 messages were due. The 25 in the first half of the stall waited for at least the other half.
 	if got := *r.RTTSeconds.P90; got < stall.Seconds()/2 {
 		t.Errorf("p90: got %v s, want %v at least", got, stall/2)
 	}
@@ -110,7 +111,8 @@ func TestCorrected(t *testing.T) {
 	}
 }
 
-// TestBroadcast: what one publishes is counted at each, the publisher included, and the greeting is no delivery.
+// TestBroadcast checks that publications are counted at every client, including the publisher, and that the greeting is
+// not counted.
 func TestBroadcast(t *testing.T) {
 	t.Parallel()
 	r := bench(t, Config{URL: newSite(t).url("/room"), Mode: ModeBroadcast, Rate: 50})
@@ -126,7 +128,7 @@ func TestBroadcast(t *testing.T) {
 	want(t, "times", uint64(r.histogram.TotalCount()), b.Delivered)
 }
 
-// TestMissing: what a server does not deliver is missed, in the middle and at the end.
+// TestMissing checks that undelivered publications are counted, in the middle and at the end.
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	for name, forget := range map[string]func(n int) bool{
@@ -150,7 +152,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestDuplicates: what is delivered twice is counted as that.
+// TestDuplicates checks that publications delivered twice are counted as duplicates.
 func TestDuplicates(t *testing.T) {
 	srv := httptest.NewServer(socket(func(ctx context.Context, c *websocket.Conn) {
 		for {
@@ -170,7 +172,7 @@ func TestDuplicates(t *testing.T) {
 	want(t, "duplicates", r.Broadcast.Duplicates > 0, true)
 }
 
-// TestStorm: everybody leaves and comes back, more than once.
+// TestStorm checks that all clients disconnect and reconnect, more than once.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	r := bench(t, Config{
@@ -189,15 +191,15 @@ func TestStorm(t *testing.T) {
 	want(t, "closed by the server", len(r.Connections.Closed), 0)
 }
 
-// TestFailures: each cause has its name, and a run that opens nothing ends by itself.
+// TestFailures checks the names of causes, and that a run without any open connection ends by itself.
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	secure := httptest.NewTLSServer(s.mux())
 	defer secure.Close()
-	slam := slammer(t, nil)
-	endless := slammer(t, []byte("HTTP/1.1 101 Switching Protocols\r\nX: "+strings.Repeat("x", maxHead)))
-	chatter := slammer(t, []byte("SSH-2.0-OpenSSH\r\n\r\n"))
+	slam := closingServer(t, nil)
+	endless := closingServer(t, []byte("HTTP/1.1 101 Switching Protocols\r\nX: "+strings.Repeat("x", maxHead)))
+	chatter := closingServer(t, []byte("SSH-2.0-OpenSSH\r\n\r\n"))
 	for _, tt := range []struct {
 		name, url, want string
 		cfg             Config
@@ -208,7 +210,7 @@ func TestFailures(t *testing.T) {
 		{"no answer", s.url("/hang"), "timeout", Config{Timeout: 300 * time.Millisecond}},
 		{"wrong accept", s.url("/liar"), "handshake: wrong Sec-WebSocket-Accept", Config{}},
 		{"closed at once", "ws://" + slam + "/", "closed before an answer", Config{}},
-		{"endless answer", "ws://" + endless + "/", "handshake: endless answer", Config{}},
+		{"endless answer", "ws://" + endless + "/", "handshake: response too long", Config{}},
 		{"no HTTP", "ws://" + chatter + "/", "ws: response is not HTTP/1.1", Config{}},
 		{"no TLS there", "wss" + strings.TrimPrefix(s.url("/echo"), "ws"), "tls: the server does not speak TLS", Config{}},
 		{"unknown authority", "wss" + strings.TrimPrefix(secure.URL, "https") + "/echo", "tls: unknown authority", Config{}},
@@ -230,8 +232,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// slammer says something to whoever comes, and closes.
-func slammer(t *testing.T, words []byte) (addr string) {
+// closingServer writes words to every client and closes the connection.
+func closingServer(t *testing.T, words []byte) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -253,7 +255,7 @@ func slammer(t *testing.T, words []byte) (addr string) {
 	return ln.Addr().String()
 }
 
-// TestTLS: a server with a certificate of its own is measured when that is said.
+// TestTLS checks that a server with a self-signed certificate is accepted only with Insecure.
 func TestTLS(t *testing.T) {
 	secure := httptest.NewTLSServer(newSite(t).mux())
 	defer secure.Close()
@@ -267,7 +269,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestServerCloses: closes of the server are told by code, and the run ends when nothing is open.
+// TestServerCloses checks that closes by the server are counted by code, and that the run ends when no connection is
+// open.
 func TestServerCloses(t *testing.T) {
 	s := newSite(t)
 	for _, tt := range []struct{ path, code, cause string }{
@@ -288,7 +291,7 @@ func TestServerCloses(t *testing.T) {
 	}
 }
 
-// TestServerGone: a server that vanishes in the middle ends the run early, and all is told.
+// TestServerGone checks that the run ends early and reports everything if the server vanishes.
 func TestServerGone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -310,7 +313,7 @@ func TestServerGone(t *testing.T) {
 	only(t, "closed", r.Connections.Closed, "1006", 20)
 }
 
-// TestStopped: a run that is stopped reports what it has until then.
+// TestStopped checks that a run that is stopped reports what it has measured until then.
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -339,7 +342,7 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// TestHandshake: what the server is asked for.
+// TestHandshake checks the contents of the opening handshake.
 func TestHandshake(t *testing.T) {
 	s := newSite(t)
 	bench(t, Config{
@@ -353,7 +356,7 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// TestManyAddresses: clients come from many addresses and go to many.
+// TestManyAddresses checks that clients use many local and many remote addresses.
 func TestManyAddresses(t *testing.T) {
 	s := newSite(t)
 	seen := make(map[string]bool)
@@ -389,7 +392,7 @@ func TestManyAddresses(t *testing.T) {
 	_ = s
 }
 
-// TestConfigErrors: what cannot be run is refused before anything is opened.
+// TestConfigErrors checks that invalid configurations are refused before any connection is opened.
 func TestConfigErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -398,7 +401,7 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{"no URL", Config{}, "want one like ws://127.0.0.1:8080/echo"},
 		{"no scheme", Config{URL: "localhost:8080"}, "want one like"},
-		{"another scheme", Config{URL: "http://127.0.0.1/"}, "neither ws:// nor wss://"},
+		{"another scheme", Config{URL: "http://127.0.0.1/"}, "neither ws nor wss"},
 		{"a fragment", Config{URL: "ws://127.0.0.1/#a"}, "fragment"},
 		{"a password", Config{URL: "ws://a:b@127.0.0.1/"}, "password"},
 		{"a short message", Config{URL: "ws://127.0.0.1/", Size: 5}, "messages of 5 bytes"},

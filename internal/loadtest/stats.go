@@ -9,35 +9,35 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// totals is what a client process, or all of them, have counted. They only grow, but for Open and Pending.
+// totals are the counts of one or all client processes. They only grow, except Open, Pending and Users.
 type totals struct {
-	Open                int    // connections
-	Peak                int    // the most that were open
-	Pending             int    // that are being opened
-	Opened, Failed      uint64 // connects
-	Dropped             uint64 // connections that a storm, or the end, has closed
+	Open                int    // connections that are open
+	Peak                int    // most connections that were open
+	Pending             int    // connects in progress
+	Opened, Failed      uint64 // finished connects
+	Dropped             uint64 // connections closed by a storm or at the end
 	Closed              map[string]uint64
 	Errors              map[string]uint64
 	Sent, Received      uint64 // messages
-	BytesSent, BytesIn  uint64 // of their payloads
-	Pings               uint64 // answered
-	Unanswered          uint64 // messages that had no reply, of connections that closed or when the time was over
-	Published           uint64 // messages for everyone
+	BytesSent, BytesIn  uint64 // bytes of payloads
+	Pings               uint64 // pings answered
+	Unanswered          uint64 // messages without a reply when their connection or the run ended
+	Published           uint64 // publications
 	Delivered           uint64
 	Missing, Duplicates uint64
 	Arrived, Completed  uint64 // virtual users
 	UsersFailed         uint64
-	Skipped             uint64 // users that did not arrive, because too many were under way
-	Users               int    // under way
+	Skipped             uint64 // users that did not arrive because MaxUsers were active
+	Users               int    // active users
 }
 
-// maxCauses bounds the number of different errors and codes; what comes later is otherCause.
+// maxCauses limits the number of different errors and close codes. Further ones are counted as otherCause.
 const (
 	maxCauses  = 64
 	otherCause = "other"
 )
 
-// count adds one to a named number.
+// count increments a named counter.
 func count(m *map[string]uint64, name string) {
 	if *m == nil {
 		*m = make(map[string]uint64)
@@ -54,10 +54,10 @@ func (t *totals) clone() totals {
 	return c
 }
 
-// add adds what another process has counted.
+// add adds the counts of another process.
 func (t *totals) add(o *totals) {
 	t.Open += o.Open
-	t.Peak += o.Peak // too much, if they were not at the same time
+	t.Peak += o.Peak // an upper bound: the peaks may not coincide
 	t.Pending += o.Pending
 	t.Users += o.Users
 	for _, p := range [][2]*uint64{
@@ -94,7 +94,7 @@ func merged(to, from map[string]uint64) map[string]uint64 {
 	return to
 }
 
-// Times are recorded in nanoseconds, to within a thousandth, from a microsecond to five minutes.
+// Times are recorded in nanoseconds, with three significant digits, from one microsecond to five minutes.
 const (
 	leastTime  = int64(time.Microsecond)
 	mostTime   = int64(5 * time.Minute)
@@ -103,16 +103,16 @@ const (
 
 func newTimes() *hdrhistogram.Histogram { return hdrhistogram.New(leastTime, mostTime, digitsKept) }
 
-// record adds a time. What is longer than the longest counts as that.
+// record records a time. Longer times count as mostTime.
 func record(h *hdrhistogram.Histogram, ns int64) {
-	_ = h.RecordValue(min(max(ns, 0), mostTime)) // cannot fail within the bounds
+	_ = h.RecordValue(min(max(ns, 0), mostTime)) // cannot fail within the limits
 }
 
-// measures are the times of an interval, or of a whole run.
+// measures are the histograms of an interval or of the whole run.
 type measures struct {
 	connect *hdrhistogram.Histogram // from the first SYN to the 101
-	rtt     *hdrhistogram.Histogram // from the time at which a message was due; of a broadcast, to each receiver
-	sent    *hdrhistogram.Histogram // from the time at which it was really sent
+	rtt     *hdrhistogram.Histogram // from when a message was due; with ModeBroadcast, to its arrival at each receiver
+	sent    *hdrhistogram.Histogram // from when a message was sent
 	late    *hdrhistogram.Histogram // from due to sent
 	session *hdrhistogram.Histogram // of virtual users, from the first step to the last
 }
@@ -133,7 +133,7 @@ func (m *measures) reset() {
 	}
 }
 
-// merge adds o.
+// merge adds the values of o.
 func (m *measures) merge(o *measures) {
 	to := m.all()
 	for i, h := range o.all() {
@@ -143,20 +143,20 @@ func (m *measures) merge(o *measures) {
 	}
 }
 
-// sample is what a client process tells its parent once a second, and when something has come to an end.
+// sample is what a client process sends to its parent once a second, and when its state changes.
 type sample struct {
 	Totals  totals
-	Settled bool // all clients have connected or failed; all users are through
-	Quiet   bool // no message is under way
-	Orders  int  // that were obeyed
-	Ended   bool // the last sample
+	Settled bool // all clients have connected or failed, or all users have finished
+	Quiet   bool // no message waits for its answer
+	Orders  int  // orders handled
+	Ended   bool // this is the last sample
 	CPU     time.Duration
 	RSS     int64     // bytes
-	times   *measures // since the last sample
-	done    func()    // gives times back; nil is nobody who wants them
+	times   *measures // since the previous sample
+	done    func()    // returns times to the generator; may be nil
 }
 
-// sampleWire is a sample between processes.
+// sampleWire is the encoding of a sample between processes.
 type sampleWire struct {
 	sample
 	Times [][]byte // in the order of measures.all; nil is empty

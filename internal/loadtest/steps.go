@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// advance lets a user take steps until it has to wait, or is through.
+// advance takes steps of a user until the user has to wait or has finished.
 func (w *users) advance(u *user) {
 	u.running = true
 	defer func() { u.running = false }()
@@ -46,13 +46,13 @@ func (u *user) step() Step {
 		}
 		u.stack = u.stack[:len(u.stack)-1]
 		if n := len(u.stack); n > 0 && u.stack[n-1].loop != nil {
-			u.stack[n-1].set(&u.vars) // the inner loop has used the same names
+			u.stack[n-1].set(&u.vars) // the inner loop has overwritten the variables
 		}
 	}
 	return nil
 }
 
-// again says whether a loop has another turn, and counts it.
+// again starts the next iteration of a loop. It returns false if there is none.
 func (f *frame) again() bool {
 	f.turn++
 	if f.loop.Over != nil {
@@ -61,7 +61,7 @@ func (f *frame) again() bool {
 	return f.loop.Count == 0 || f.turn < f.loop.Count
 }
 
-// set tells the steps which turn it is.
+// set sets the variables of the current iteration.
 func (f *frame) set(v *Vars) {
 	v.Set("$loopCount", f.loop.From+f.turn)
 	if f.turn < len(f.elements) {
@@ -69,7 +69,7 @@ func (f *frame) set(v *Vars) {
 	}
 }
 
-// take takes one step. It returns why that cannot be; u.wait says whether the user has to wait.
+// take takes one step. It returns why the step has failed, or "". If the user has to wait afterwards, u.wait is set.
 func (w *users) take(u *user, step Step) (why string) {
 	switch s := step.(type) {
 	case Connect:
@@ -100,7 +100,7 @@ func (w *users) takeConnect(u *user, s *Connect) (why string) {
 	}
 	w.payload = raw
 	address := string(raw)
-	w.hangUp(u)
+	w.disconnect(u)
 	u.opening = opening{subprotocols: s.Subprotocols}
 	for _, h := range s.Header {
 		value, err := h.Value.Append(w.payload[:0], &u.vars)
@@ -171,7 +171,7 @@ func (w *users) takeLoop(u *user, l *Loop) (why string) {
 	return ""
 }
 
-// valueText is a part of a message as text, to be compared.
+// valueText returns a part of a message as text, for comparisons.
 func valueText(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -192,7 +192,7 @@ func valueText(v any) string {
 	return string(b)
 }
 
-// check says what is wrong with a plan, or nil.
+// check returns an error if the plan is invalid.
 func (p *Plan) check() error {
 	if len(p.Phases) == 0 || len(p.Phases) > maxPhases {
 		return fmt.Errorf("loadtest: plan: %d phases: want 1 to %d", len(p.Phases), maxPhases)

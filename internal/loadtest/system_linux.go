@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// memory is the resident memory of a process in bytes; 0 is not known.
+// memory returns the resident memory of a process in bytes, or 0 if it is unknown.
 func memory(pid int) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {

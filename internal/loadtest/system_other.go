@@ -9,8 +9,8 @@ import (
 
 func errnoName(e syscall.Errno) string { return e.Error() }
 
-// openFiles is not known here.
+// openFiles returns 0: the limit is unknown on this platform.
 func openFiles() int { return 0 }
 
-// cpuTime is not known here.
+// cpuTime returns 0: it is unknown on this platform.
 func cpuTime() time.Duration { return 0 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errnoName is the name that the system's manual has for an error.
+// errnoName returns the symbolic name of an error, such as ECONNREFUSED.
 func errnoName(e syscall.Errno) string {
 	if name := unix.ErrnoName(e); name != "" {
 		return name
@@ -18,7 +18,7 @@ func errnoName(e syscall.Errno) string {
 	return e.Error()
 }
 
-// openFiles is the number of descriptors that a process here may hold; 0 is not known.
+// openFiles returns how many descriptors this process may have open, or 0 if that is unknown.
 func openFiles() int {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || uint64(lim.Cur) > math.MaxInt32 {
@@ -27,7 +27,7 @@ func openFiles() int {
 	return int(lim.Cur)
 }
 
-// cpuTime is what this process has used of the processors.
+// cpuTime returns the CPU time that this process has used.
 func cpuTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {

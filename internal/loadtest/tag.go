@@ -1,14 +1,14 @@
 package loadtest
 
-// tag is the beginning of every message of the modes that measure: who sent it, which one it is, and when. It is ASCII,
-// so that it may stand in a text message.
+// tag is the start of every message in the modes that measure: the sender, the message's number, and its time. A tag is
+// ASCII, so that it can be part of a text message.
 type tag struct {
 	id  uint32 // 24 bits: the client, or the run that publishes
-	seq uint32 // 24 bits of the message's number
+	seq uint32 // lowest 24 bits of the message's number
 	at  int64  // 60 bits: nanoseconds of reactor.Monotonic
 }
 
-// tagLen is its length: two bytes that mark it, and 4, 4 and 10 digits of 6 bits.
+// tagLen is the length of a tag in bytes: a mark of two bytes, and 4, 4 and 10 digits of 6 bits each.
 const tagLen = 2 + 4 + 4 + 10
 
 const (
@@ -16,10 +16,10 @@ const (
 	mask24             = 1<<24 - 1
 )
 
-// The digits are 64 characters in a row, from '0' to 'o'.
+// digitZero is the first of the 64 consecutive characters that are digits: '0' to 'o'.
 const digitZero = '0'
 
-// put writes t to the start of b, which has room for it.
+// put writes t to the first tagLen bytes of b.
 func (t tag) put(b []byte) {
 	_ = b[tagLen-1]
 	b[0], b[1] = tagMark0, tagMark1
@@ -35,7 +35,7 @@ func putDigits(b []byte, v uint64) {
 	}
 }
 
-// parseTag reads the tag at the start of b.
+// parseTag parses the tag at the start of b.
 func parseTag(b []byte) (t tag, ok bool) {
 	if len(b) < tagLen || b[0] != tagMark0 || b[1] != tagMark1 {
 		return tag{}, false
@@ -56,5 +56,5 @@ func digits(b []byte, bad *byte) (v uint64) {
 	return v
 }
 
-// ahead is how far seq is before a count, both of 24 bits: negative is behind.
+// ahead returns how far seq is ahead of count, modulo 2²⁴. It is negative if seq is behind.
 func ahead(seq, count uint32) int32 { return int32((seq-count)<<8) >> 8 }

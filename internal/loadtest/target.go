@@ -12,29 +12,29 @@ import (
 	"strings"
 )
 
-// ErrRemote says that a target is not on a loopback address, and that nobody has said it may be.
+// ErrRemote is returned for a target that is not on a loopback address if Config.AllowRemote is not set.
 var ErrRemote = errors.New("loadtest: the target is not on this machine")
 
-// target is where clients connect to.
+// target is what clients connect to.
 type target struct {
 	url     string
 	tls     bool
-	host    string // for the Host field: name and, unless it is the usual one, port
-	name    string // of the server, for TLS
+	host    string // for the Host field: the name, and the port unless it is the default
+	name    string // host of the server, for TLS
 	port    uint16
 	request string // path and query
 	remotes []netip.AddrPort
-	locals  []netip.Addr // to connect from; empty is the system's choice
+	locals  []netip.Addr // local addresses to connect from; empty means that the system chooses
 }
 
-// parseTarget reads a URL.
+// parseTarget parses a URL.
 func parseTarget(raw string) (*target, error) {
 	bad := func(why string) (*target, error) {
 		return nil, fmt.Errorf("loadtest: URL %q: %s: want one like ws://127.0.0.1:8080/echo", raw, why)
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" || !strings.Contains(raw, "://") {
-		return bad("cannot be read")
+		return bad("malformed")
 	}
 	t := &target{url: raw, name: u.Hostname(), request: u.RequestURI(), port: 80}
 	switch strings.ToLower(u.Scheme) {
@@ -42,28 +42,28 @@ func parseTarget(raw string) (*target, error) {
 	case "wss":
 		t.tls, t.port = true, 443
 	default:
-		return bad("neither ws:// nor wss://")
+		return bad("the scheme is neither ws nor wss")
 	}
 	switch {
 	case t.name == "":
 		return bad("no host")
 	case u.User != nil:
-		return bad("a user and password do not belong there")
+		return bad("a user and password are not allowed")
 	case u.Fragment != "":
-		return bad("a fragment does not belong there") // RFC 6455 §3
+		return bad("a fragment is not allowed") // RFC 6455 §3
 	}
 	t.host = u.Host
 	if p := u.Port(); p != "" {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {
-			return bad("no such port")
+			return bad("invalid port")
 		}
 		t.port = uint16(n)
 	}
 	return t, nil
 }
 
-// resolve finds the addresses of both ends.
+// resolve determines the remote and local addresses.
 func (t *target) resolve(ctx context.Context, c *Config) error {
 	addrs, err := expand(c.TargetAddrs)
 	if err != nil {
@@ -79,7 +79,7 @@ func (t *target) resolve(ctx context.Context, c *Config) error {
 			return fmt.Errorf("%w: %s is %s", ErrRemote, t.name, a)
 		}
 		if !a.IsLoopback() && c.Insecure {
-			return errors.New("loadtest: a certificate is left unchecked on loopback addresses only")
+			return errors.New("loadtest: certificates can be left unverified on loopback addresses only")
 		}
 		t.remotes = append(t.remotes, netip.AddrPortFrom(a, t.port))
 	}
@@ -101,8 +101,7 @@ func isLoopback4(addrs []netip.Addr) bool {
 	return true
 }
 
-// lookup finds the address to connect to by a name. An address of IPv4 is preferred, as a server that serves both is
-// the same behind either.
+// lookup resolves a host name. It prefers IPv4: a server that listens on both is the same behind either.
 func lookup(ctx context.Context, name string, c *Config) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -120,7 +119,7 @@ func lookup(ctx context.Context, name string, c *Config) ([]netip.Addr, error) {
 	return []netip.Addr{best}, nil
 }
 
-// pair is the way of the n-th connect: from which address, and whereto. All pairs take turns.
+// pair returns the local and remote address of connect n. All pairs take turns.
 func (t *target) pair(n uint64) (local netip.Addr, remote netip.AddrPort) {
 	remote = t.remotes[n%uint64(len(t.remotes))]
 	if len(t.locals) > 0 {
@@ -129,8 +128,8 @@ func (t *target) pair(n uint64) (local netip.Addr, remote netip.AddrPort) {
 	return local, remote
 }
 
-// secretParameter finds the values of query parameters that a report must not show.
+// secretParameter matches query parameters whose values must not appear in a report.
 var secretParameter = regexp.MustCompile(`(?i)([?&](?:access_token|token|ticket|key|auth_signature|session)=)[^&]*`)
 
-// redacted is a URL without its secrets.
+// redacted returns a URL with its secrets replaced by ***.
 func redacted(raw string) string { return secretParameter.ReplaceAllString(raw, "${1}***") }

@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
-// WriteText writes the report for people.
+// WriteText writes the report as text for people.
 func (r *Report) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	title := r.Target
@@ -84,7 +84,7 @@ func (r *Report) writeCounts(row func(name string, cells ...string)) {
 		human.Count(r.Client.Processes, "process"))
 }
 
-// closed are the connections that the server has closed, by code.
+// closed lists the connections that the server has closed, by code.
 func (r *Report) closed() string {
 	var parts []string
 	for _, code := range slices.Sorted(maps.Keys(r.Connections.Closed)) {
@@ -150,15 +150,15 @@ func (r *Report) writeErrors(w io.Writer) {
 	}
 }
 
-// hints say what can be done about some causes.
+// hints suggests remedies for some causes.
 var hints = map[string]string{
-	"EADDRNOTAVAIL": "no ports left: connect from more addresses, --local-addrs 127.0.0.0/24",
-	"EMFILE":        "no descriptors left: raise ulimit -n, or use more --processes",
-	"ENFILE":        "the machine has no descriptors left: raise fs.file-max",
-	"ECONNREFUSED":  "nobody listens there, or its queue is full",
-	"http 401":      "the server wants a token: --token, --token-file or --token-key",
+	"EADDRNOTAVAIL": "no free ports: connect from more addresses, --local-addrs 127.0.0.0/24",
+	"EMFILE":        "too many open files: raise ulimit -n, or use more --processes",
+	"ENFILE":        "too many open files on the machine: raise fs.file-max",
+	"ECONNREFUSED":  "no process listens there, or its accept queue is full",
+	"http 401":      "the server requires a token: --token, --token-file or --token-key",
 	"http 404":      "the server has no such path",
-	"tls: unknown authority": "a certificate that this machine does not trust: --insecure takes it, from loopback " +
+	"tls: unknown authority": "this machine does not trust the certificate: --insecure accepts it, on loopback " +
 		"addresses",
-	"tls: the server does not speak TLS": "try ws:// in place of wss://",
+	"tls: the server does not speak TLS": "try ws:// instead of wss://",
 }

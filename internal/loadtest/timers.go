@@ -1,17 +1,18 @@
 package loadtest
 
-// timer is a time at which something is to be done. Nobody takes one back: whoever has left is told apart by gen.
+// timer is a time at which the loop has something to do. Timers cannot be canceled: gen tells whether a timer still
+// belongs to the connection or user at ref.
 type timer struct {
 	at       int64
 	ref, gen uint32
 }
 
-// timers are the times of a process, soonest first: a heap of four branches. The zero value is empty.
+// timers is a heap of four branches with the earliest timer first. The zero value is empty.
 type timers struct{ heap []timer }
 
 func (t *timers) len() int { return len(t.heap) }
 
-// next is the soonest; there must be one.
+// next returns the earliest time. The heap must not be empty.
 func (t *timers) next() int64 { return t.heap[0].at }
 
 func (t *timers) add(x timer) {
@@ -28,7 +29,7 @@ func (t *timers) add(x timer) {
 	t.heap[i] = x
 }
 
-// take removes the soonest; there must be one.
+// take removes and returns the earliest timer. The heap must not be empty.
 func (t *timers) take() timer {
 	top, last := t.heap[0], len(t.heap)-1
 	x := t.heap[last]

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// maxSteps is the number of steps that a user takes in a turn before others have theirs.
+	// maxSteps limits the steps that a user takes before other users get their turn.
 	maxSteps = 1000
-	// maxDepth bounds loops within loops.
+	// maxDepth limits the nesting of loops.
 	maxDepth = 32
-	// maxCollected is the longest message, in bytes, that is put together of pieces for a Reply.
+	// maxCollected limits the length in bytes of a fragmented message that is collected for a Reply.
 	maxCollected = 16 << 20
-	// maxHosts bounds the servers of a plan.
+	// maxHosts limits the number of different servers in a plan.
 	maxHosts = 1000
 )
 
@@ -26,28 +26,28 @@ type waiting uint8
 const (
 	waitNothing waiting = iota
 	waitTime
-	waitHost // the address of its server
+	waitHost // the address of the server
 	waitOpen
 	waitReply
 )
 
-// user is one virtual user: a place in its scenario, and what it waits for there.
+// user is one virtual user: its position in the scenario and what it waits for.
 type user struct {
 	vars    Vars
 	stack   []frame
-	key     reactor.Key // of its connection; zero is none
+	key     reactor.Key // of its connection, or zero
 	opening opening
 	reply   *Reply
 	began   int64
 	sentAt  int64
-	why     string // why it has no connection any more
+	why     string // why it is no longer connected
 	index   uint32 // in users.list
-	gen     uint32 // grows with each wait, so that timers of others before are told apart; never 0
+	gen     uint32 // incremented by each wait, so that timers of earlier waits are recognized; never 0
 	wait    waiting
-	running bool // in advance
+	running bool // advance is being called
 }
 
-// frame is a list of steps that are being taken: the scenario's, or those of a loop.
+// frame is a list of steps being taken: those of the scenario or of a loop.
 type frame struct {
 	steps    []Step
 	next     int
@@ -56,7 +56,7 @@ type frame struct {
 	elements []any
 }
 
-// users are the virtual users of a plan: those of this process.
+// users is the behavior of a plan: the virtual users in this process.
 type users struct {
 	g        *generator
 	plan     *Plan
@@ -64,7 +64,7 @@ type users struct {
 	index    int
 	of       int
 	start    int64
-	over     bool // nobody arrives any more
+	over     bool // no more users arrive
 	list     []*user
 	free     []uint32
 	hosts    map[string]*host
@@ -92,7 +92,7 @@ func (w *users) begin(o *order) {
 	w.arrive(reactor.Monotonic())
 }
 
-// arrive lets those come whose time it is.
+// arrive starts the users that are due.
 func (w *users) arrive(now int64) {
 	for n := 0; !w.over; {
 		a, ok := w.arrivals.peek()
@@ -118,7 +118,7 @@ func (w *users) arrive(now int64) {
 	}
 }
 
-// enter begins a user.
+// enter starts a user.
 func (w *users) enter(number int) {
 	u := &user{gen: 1, began: reactor.Monotonic()}
 	if n := len(w.free); n > 0 {
@@ -144,7 +144,7 @@ func (w *users) enter(number int) {
 	w.advance(u)
 }
 
-// choose takes a scenario by weight.
+// choose picks a scenario at random, by weight.
 func (w *users) choose() *Scenario {
 	list := w.plan.Scenarios
 	total := 0.0
@@ -167,10 +167,10 @@ func (s *Scenario) weight() float64 {
 	return max(s.Weight, 0)
 }
 
-// leave ends a user: empty is that it has taken all steps.
+// leave ends a user. An empty reason means that it has taken all steps.
 func (w *users) leave(u *user, why string) {
 	if w.list[u.index] != u || u.stack == nil {
-		return // it has left
+		return // it has left already
 	}
 	u.gen++
 	u.wait, u.stack = waitNothing, nil
@@ -184,11 +184,11 @@ func (w *users) leave(u *user, why string) {
 		t.UsersFailed++
 		count(&t.Errors, why)
 	}
-	w.hangUp(u)
+	w.disconnect(u)
 }
 
-// hangUp closes the connection of a user, if it has one.
-func (w *users) hangUp(u *user) {
+// disconnect closes the connection of a user, if it has one.
+func (w *users) disconnect(u *user) {
 	c := w.g.conns.get(u.key)
 	u.key = reactor.Key{}
 	if c == nil || c.user != u {
@@ -198,7 +198,7 @@ func (w *users) hangUp(u *user) {
 	w.g.end(c, ws.CloseNormal)
 }
 
-// pause lets a user wait until a time.
+// pause makes a user wait until the given time.
 func (w *users) pause(u *user, what waiting, until int64) {
 	u.gen++
 	u.wait = what
@@ -225,7 +225,7 @@ func (w *users) fire(t timer, now int64) {
 
 func (w *users) order(o *order) {
 	switch o.Do {
-	case orderHush:
+	case orderStop:
 		w.over = true
 	case orderEnd:
 		w.over = true
@@ -267,7 +267,7 @@ func (w *users) refused(u *user, cause string) {
 	}
 }
 
-// drop ends a user whose failure is counted already.
+// drop removes a user whose failure is already counted.
 func (w *users) drop(u *user) {
 	u.gen++
 	u.wait, u.stack = waitNothing, nil
@@ -289,7 +289,7 @@ func (w *users) closed(c *conn, why string) {
 	}
 }
 
-// connect begins to open a user's WebSocket, when the address of its server is known.
+// connect opens a user's WebSocket once the address of its server is known.
 func (w *users) connect(u *user, raw string) (why string) {
 	t, err := parseTarget(raw)
 	if err != nil {
@@ -314,11 +314,11 @@ func (w *users) connect(u *user, raw string) (why string) {
 	return w.dial(u, h)
 }
 
-// resolve finds the address of a server on a goroutine, which ends with the answer, its timeout or the generator.
+// resolve resolves the host on a goroutine, which ends with the answer, its timeout or the generator.
 func (w *users) resolve(h *host, t target) {
 	cfg := *w.g.cfg
 	w.g.loop.Runnable()
-	w.g.aside.Go(func() {
+	w.g.background.Go(func() {
 		ctx, cancel := context.WithTimeout(w.g.ctx, cfg.Timeout)
 		defer cancel()
 		err := t.resolve(ctx, &cfg)
@@ -353,12 +353,13 @@ func (w *users) dial(u *user, h *host) (why string) {
 	return ""
 }
 
-// message takes a message or a piece of one, for a user who waits for a reply.
+// message handles a message, or a piece of one, for a user that waits for a reply.
 func (w *users) message(c *conn, ev *ws.Event) {
 	u, i := c.user, c.key.Index
 	if ev.First {
-		c.bits &^= bitPieces
-		// What was read before the send is no answer to it: a greeting often comes in one piece with the handshake.
+		c.bits &^= bitPartial
+		// A message that was read before the send is not its reply: servers often send a greeting along with the
+		// handshake.
 		if u == nil || u.wait != waitReply || w.g.readAt < u.sentAt {
 			return
 		}
@@ -366,9 +367,9 @@ func (w *users) message(c *conn, ev *ws.Event) {
 			w.judge(u, ev.Data)
 			return
 		}
-		c.bits |= bitPieces
+		c.bits |= bitPartial
 	}
-	if c.bits&bitPieces == 0 {
+	if c.bits&bitPartial == 0 {
 		return
 	}
 	b := append(w.g.partial[i], ev.Data...)
@@ -376,7 +377,7 @@ func (w *users) message(c *conn, ev *ws.Event) {
 	if !ev.Last && len(b) <= maxCollected {
 		return
 	}
-	c.bits &^= bitPieces
+	c.bits &^= bitPartial
 	delete(w.g.partial, i)
 	switch {
 	case u == nil || u.wait != waitReply:
@@ -387,7 +388,7 @@ func (w *users) message(c *conn, ev *ws.Event) {
 	}
 }
 
-// judge takes the reply that a user has waited for.
+// judge checks the reply that a user has waited for.
 func (w *users) judge(u *user, b []byte) {
 	record(w.g.times.rtt, w.g.readAt-u.sentAt)
 	r := u.reply

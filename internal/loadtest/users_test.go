@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// field is an Extractor of a field of a JSON object.
+// field is an Extractor of one field of a JSON object.
 type field string
 
 func (f field) Extract(message []byte) (any, bool) {
@@ -23,12 +23,12 @@ func (f field) Extract(message []byte) (any, bool) {
 	return v, ok
 }
 
-// whole is an Extractor of the message itself.
+// whole is an Extractor of the whole message.
 type whole struct{}
 
 func (whole) Extract(message []byte) (any, bool) { return string(message), true }
 
-// varText is a Template of one variable.
+// varText is a Template that consists of one variable.
 type varText string
 
 func (t varText) Append(dst []byte, v *Vars) ([]byte, error) {
@@ -39,12 +39,12 @@ func (t varText) Append(dst []byte, v *Vars) ([]byte, error) {
 	return append(dst, valueText(x)...), nil
 }
 
-// plan is one scenario of n users who all come at once.
+// plan returns a plan of one scenario with n users, who all arrive at once.
 func plan(n int, steps ...Step) *Plan {
 	return &Plan{Phases: []Phase{{Count: n}}, Scenarios: []Scenario{{Steps: steps}}, Timeout: 5 * time.Second}
 }
 
-// TestPlan: users do what their scenario says, in its order.
+// TestPlan checks that users take the steps of their scenario in order.
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -63,7 +63,7 @@ func TestPlan(t *testing.T) {
 				Send{Payload: varText("$loopElement"), Reply: &Reply{}},
 			}},
 			Call{Func: func(v *Vars) {
-				n, _ := v.Get("$loopCount") // the outer loop's again
+				n, _ := v.Get("$loopCount") // that of the outer loop again
 				turns.Add(int64(n.(int)))
 			}},
 		}},
@@ -92,7 +92,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestGreetingIsNoReply: what came before a message was sent is no answer to it.
+// TestGreetingIsNoReply checks that a message from before the send is not taken for its reply.
 func TestGreetingIsNoReply(t *testing.T) {
 	s := newSite(t)
 	r := bench(t, Config{Plan: plan(5, Connect{URL: Text(s.url("/prompt"))},
@@ -102,7 +102,7 @@ func TestGreetingIsNoReply(t *testing.T) {
 	want(t, "times", uint64(r.histogram.TotalCount()), 5)
 }
 
-// TestPlanFailures: a user who cannot go on is counted by the cause, and the others go on.
+// TestPlanFailures checks that a failed step ends its user and is counted by its cause.
 func TestPlanFailures(t *testing.T) {
 	s := newSite(t)
 	connect := func(path string) Step { return Connect{URL: Text(s.url(path))} }
@@ -112,7 +112,7 @@ func TestPlanFailures(t *testing.T) {
 		want  string
 	}{
 		{"refused", []Step{connect("/refuse")}, "http 401 token_expired"},
-		{"no URL", []Step{Connect{URL: Text("nothing")}}, `loadtest: URL "nothing": cannot be read: want one like ws://127.0.0.1:8080/echo`},
+		{"no URL", []Step{Connect{URL: Text("nothing")}}, `loadtest: URL "nothing": malformed: want one like ws://127.0.0.1:8080/echo`},
 		{"remote", []Step{Connect{URL: Text("ws://192.0.2.1/")}}, "loadtest: the target is not on this machine: 192.0.2.1 is 192.0.2.1"},
 		{"no such host", []Step{Connect{URL: Text("ws://no-such-host.invalid/")}}, "dns: no such host"},
 		{"nobody there", []Step{Connect{URL: Text("ws://" + closedPort(t))}}, "ECONNREFUSED"},
@@ -135,7 +135,7 @@ func TestPlanFailures(t *testing.T) {
 	}
 }
 
-// TestPlanBounds: what would hold everybody up is cut into turns, and ends with the run.
+// TestPlanBounds checks that endless steps leave time for other users, and end with the run.
 func TestPlanBounds(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -153,7 +153,7 @@ func TestPlanBounds(t *testing.T) {
 	want(t, "completed", r.Users.Completed, 0)
 }
 
-// TestArrivals: when the users of a phase come.
+// TestArrivals checks when the users of a phase arrive.
 func TestArrivals(t *testing.T) {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	for _, tt := range []struct {
@@ -188,7 +188,7 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
-// TestMaxUsers: who comes while too many are under way is skipped.
+// TestMaxUsers checks that users are skipped while the limit of active users is reached.
 func TestMaxUsers(t *testing.T) {
 	s := newSite(t)
 	p := plan(10, Connect{URL: Text(s.url("/echo"))}, Think{For: 200 * time.Millisecond})
@@ -198,7 +198,7 @@ func TestMaxUsers(t *testing.T) {
 	want(t, "skipped", r.Users.Skipped, 6)
 }
 
-// TestPlanErrors: a plan that makes no sense is refused.
+// TestPlanErrors checks that invalid plans are refused.
 func TestPlanErrors(t *testing.T) {
 	deep := Step(Think{})
 	for range maxDepth + 1 {

@@ -15,8 +15,8 @@ const (
 	watchBar    = 8               // columns
 )
 
-// Watch shows the progress of a run: on a terminal one line that is redrawn in place, elsewhere a line now and then.
-// Create one with [NewWatch], and call End.
+// Watch shows the progress of a run. On a terminal it redraws one line in place; otherwise it prints a line from time
+// to time. Create one with [NewWatch], and call End.
 type Watch struct {
 	w     io.Writer
 	live  bool
@@ -30,7 +30,7 @@ func NewWatch(w io.Writer) *Watch {
 	return &Watch{w: w, live: terminal.CanRedraw(w), now: time.Now}
 }
 
-// Show shows a progress. Elsewhere than on a terminal it skips most of one phase.
+// Show shows a progress. If the output is not a terminal, it skips most updates within a phase.
 func (w *Watch) Show(p Progress) {
 	now := w.now()
 	if !w.live && p.Phase == w.phase && now.Sub(w.drawn) < watchRepeat {

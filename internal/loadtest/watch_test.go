@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/internal/terminal"
 )
 
-// TestWatch checks that progress fits into one line on a terminal, and elsewhere is a line now and then.
+// TestWatch checks that progress takes one line on a terminal, and elsewhere is printed from time to time.
 func TestWatch(t *testing.T) {
 	p := Progress{
 		Phase: "waiting for replies", Seconds: 86400, Wanted: 1_000_000, Open: 900_000, Opened: 1_000_000, Failed: 100_000,

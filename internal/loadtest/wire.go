@@ -10,10 +10,10 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// maxUnsent is the number of bytes that may wait for a server that does not read, beside one message.
+// maxUnsent limits the bytes that wait for a server that does not read. The last message may exceed it.
 const maxUnsent = 64 << 10
 
-// read takes bytes from the socket until it is empty, but not more than one buffer in a turn.
+// read reads from the socket until it is empty, but at most one full buffer per turn of the loop.
 func (g *generator) read(c *conn, hangup bool) {
 	k := c.key
 	for {
@@ -31,13 +31,13 @@ func (g *generator) read(c *conn, hangup bool) {
 			g.loop.Again(k, reactor.Readable)
 			return
 		case err == nil && !hangup:
-			return // a short read took the socket empty; the next byte is a new edge
+			return // a short read has emptied the socket; the next byte triggers a new edge
 		case err == nil:
-			continue // up to the end
+			continue // read up to the end
 		case errors.Is(err, reactor.ErrAgain):
 			return
 		default:
-			g.broken(c, err)
+			g.socketFailed(c, err)
 			return
 		}
 	}
@@ -54,14 +54,14 @@ func (g *generator) feed(c *conn, b []byte) {
 	}
 }
 
-// feedFrames turns bytes into messages.
+// feedFrames parses bytes and handles their messages.
 func (g *generator) feedFrames(c *conn, b []byte) {
 	k := c.key
 	for len(b) > 0 {
 		ev, rest, err := c.reader.Next(b, &g.reader)
 		b = rest
 		if err != nil {
-			g.lost(c, cause(err))
+			g.connectionLost(c, cause(err))
 			return
 		}
 		switch ev.Kind {
@@ -84,7 +84,8 @@ func (g *generator) feedFrames(c *conn, b []byte) {
 	}
 }
 
-// pong answers a ping. RFC 6455 §5.5.3. While the server does not read, only the last one would count.
+// pong answers a ping. RFC 6455 §5.5.3. If the socket is full it sends nothing: only the answer to the latest ping
+// matters.
 func (g *generator) pong(c *conn, payload []byte) {
 	if c.state != stateOpen || c.bits&bitFull != 0 {
 		return
@@ -94,20 +95,19 @@ func (g *generator) pong(c *conn, payload []byte) {
 	g.write(c, g.scratch)
 }
 
-// peerClosed answers the server's close frame, or takes note of its answer. RFC 6455 §5.5.1, §7.1.1: it is the server
-// that closes the socket.
+// peerClosed handles the server's close frame. RFC 6455 §5.5.1, §7.1.1: the server closes the socket.
 func (g *generator) peerClosed(c *conn, code ws.CloseCode) {
 	if c.state != stateOpen {
-		return // the answer to ours
+		return // it answers our own
 	}
 	name := strconv.Itoa(int(code))
 	count(&g.totals.Closed, name)
 	g.close(c, code, "closed "+name)
 }
 
-// close sends a close frame; the rest is the server's.
+// close sends a close frame. The server then closes the socket.
 func (g *generator) close(c *conn, code ws.CloseCode, why string) {
-	g.leave(c, why)
+	g.markClosed(c, why)
 	c.state = stateClosing
 	g.loop.SetDeadline(c.key, g.loop.Now()+int64(min(g.cfg.Timeout, closeTimeout)))
 	b, err := ws.AppendMaskedClose(g.scratch[:0], g.mask(), code, "")
@@ -117,13 +117,14 @@ func (g *generator) close(c *conn, code ws.CloseCode, why string) {
 	}
 }
 
-// leave takes a connection out of the numbers of the open ones, and tells the behavior.
-func (g *generator) leave(c *conn, why string) {
+// markClosed counts a connection as closed and notifies the behavior.
+func (g *generator) markClosed(c *conn, why string) {
 	g.totals.Open--
 	g.behavior.closed(c, why)
 }
 
-// end closes a connection from our side: going away, as a browser's page does, is without waiting for an answer.
+// end closes a connection from this side. With CloseGoingAway it does not wait for the server's answer, like a browser
+// whose page is closed.
 func (g *generator) end(c *conn, code ws.CloseCode) {
 	if c.state != stateOpen {
 		return
@@ -136,8 +137,8 @@ func (g *generator) end(c *conn, code ws.CloseCode) {
 	}
 }
 
-// broken is told that the socket has ended.
-func (g *generator) broken(c *conn, err error) {
+// socketFailed handles the end of the socket.
+func (g *generator) socketFailed(c *conn, err error) {
 	switch c.state {
 	case stateConnecting, stateHead:
 		why := cause(err)
@@ -148,23 +149,23 @@ func (g *generator) broken(c *conn, err error) {
 	case stateRefused:
 		g.feedRefusal(c, nil, true)
 	case stateOpen:
-		g.lost(c, "lost: "+cause(err))
+		g.connectionLost(c, "lost: "+cause(err))
 	default:
 		g.release(c)
 	}
 }
 
-// lost ends an open connection that has broken without a close frame.
-func (g *generator) lost(c *conn, why string) {
+// connectionLost ends an open connection that has failed without a close frame.
+func (g *generator) connectionLost(c *conn, why string) {
 	if c.state == stateOpen {
 		count(&g.totals.Closed, strconv.Itoa(int(ws.CloseAbnormal)))
 		count(&g.totals.Errors, why)
-		g.leave(c, why)
+		g.markClosed(c, why)
 	}
 	g.release(c)
 }
 
-// write sends bytes, or keeps what the socket does not take. They are the caller's again when it returns.
+// write sends bytes, and stores what the socket does not take. It does not retain b.
 func (g *generator) write(c *conn, b []byte) {
 	i := c.key.Index
 	if c.bits&bitFull != 0 {
@@ -175,7 +176,7 @@ func (g *generator) write(c *conn, b []byte) {
 	}
 	n, err := c.sock.Write(b)
 	if err != nil && !errors.Is(err, reactor.ErrAgain) {
-		g.broken(c, err)
+		g.socketFailed(c, err)
 		return
 	}
 	if n < len(b) {
@@ -184,12 +185,12 @@ func (g *generator) write(c *conn, b []byte) {
 	}
 }
 
-// writable sends what has waited.
+// writable sends the stored bytes.
 func (g *generator) writable(c *conn) {
 	b := g.unsent[c.key.Index]
 	n, err := c.sock.Write(b)
 	if err != nil && !errors.Is(err, reactor.ErrAgain) {
-		g.broken(c, err)
+		g.socketFailed(c, err)
 		return
 	}
 	if n < len(b) {
@@ -203,5 +204,5 @@ func (g *generator) writable(c *conn) {
 	}
 }
 
-// mask is a masking key. RFC 6455 §5.3.
+// mask returns a masking key. RFC 6455 §5.3.
 func (g *generator) mask() uint32 { return uint32(g.random.Uint64()) }

@@ -14,45 +14,45 @@ import (
 	"github.com/expedite-go/expedite/cluster"
 )
 
-// canFork says whether there can be more than one client process.
+// canFork reports whether a run can have more than one client process.
 const canFork = cluster.Supported
 
-// news is what the parent hears of a client process: a sample, or its end.
-type news struct {
+// processEvent is a sample of a client process, or its end.
+type processEvent struct {
 	member int
-	sample *sample // nil: it has ended
-	err    error   // of its end
+	sample *sample // nil if the process has ended
+	err    error   // why it has ended
 }
 
-// crew are the client processes, or the one generator in this process.
-type crew struct {
-	size  int
-	news  chan news
-	tell  func(member int, o order)
-	close func()
+// processGroup is the client processes, or the one generator in this process.
+type processGroup struct {
+	size   int
+	events chan processEvent
+	send   func(member int, o order)
+	close  func()
 }
 
-// hire starts what cfg asks for.
-func hire(ctx context.Context, cfg *Config) (*crew, error) {
+// startProcesses starts the number of client processes that cfg requires.
+func startProcesses(ctx context.Context, cfg *Config) (*processGroup, error) {
 	if cfg.Processes > 1 {
-		return fork(ctx, cfg)
+		return startChildren(ctx, cfg)
 	}
-	return alone(cfg)
+	return startInProcess(cfg)
 }
 
-// alone runs one generator in this process.
-func alone(cfg *Config) (*crew, error) {
+// startInProcess starts one generator in this process.
+func startInProcess(cfg *Config) (*processGroup, error) {
 	samples := make(chan *sample, spareMeasures+1)
 	g, err := newGenerator(cfg, samples)
 	if err != nil {
 		return nil, err
 	}
-	c := &crew{size: 1, news: make(chan news)}
+	c := &processGroup{size: 1, events: make(chan processEvent)}
 	done := make(chan struct{})
 	over := sync.OnceFunc(func() { close(done) })
-	say := func(n news) {
+	report := func(e processEvent) {
 		select {
-		case c.news <- n:
+		case c.events <- e:
 		case <-done:
 		}
 	}
@@ -62,15 +62,15 @@ func alone(cfg *Config) (*crew, error) {
 			if !s.Ended {
 				s.done = func() { g.recycle(s.times) }
 			}
-			say(news{sample: s})
+			report(processEvent{sample: s})
 		}
 	})
-	all.Go(func() { // ends with close, or the last sample
+	all.Go(func() { // ends with close or the last sample
 		if err := g.run(); err != nil {
-			say(news{err: err})
+			report(processEvent{err: err})
 		}
 	})
-	c.tell = func(_ int, o order) { g.tell(o) }
+	c.send = func(_ int, o order) { g.send(o) }
 	c.close = func() {
 		over()
 		g.abort()
@@ -79,45 +79,46 @@ func alone(cfg *Config) (*crew, error) {
 	return c, nil
 }
 
-// recycle takes measures back that were read.
+// recycle takes back histograms that were read.
 func (g *generator) recycle(m *measures) {
 	m.reset()
-	g.free <- m // has room for all there are
+	g.free <- m // does not block: the channel has room for all sets
 }
 
-// fork runs this program again for each client process.
-func fork(ctx context.Context, cfg *Config) (*crew, error) {
-	c := &crew{size: cfg.Processes, news: make(chan news, cfg.Processes)}
+// startChildren executes this program again for each client process.
+func startChildren(ctx context.Context, cfg *Config) (*processGroup, error) {
+	c := &processGroup{size: cfg.Processes, events: make(chan processEvent, cfg.Processes)}
 	done := make(chan struct{})
-	say := func(n news) {
+	report := func(e processEvent) {
 		select {
-		case c.news <- n:
+		case c.events <- e:
 		case <-done:
 		}
 	}
 	p, err := cluster.Start(ctx, cluster.Config{
 		Workers: cfg.Processes,
-		// A loop, and a processor for what is not on the loop.
+		// One processor for the loop, and one for everything else.
 		Env: []string{"GOMAXPROCS=2"},
-		// One that dies is missed, and told: another in its place would make the figures those of something else.
+		// A process that dies is reported and not replaced: with a new process in its place, the figures would describe
+		// a different run.
 		Restart: cluster.Restart{MaxCrashes: 1, Rest: 1000 * time.Hour},
 		Stdout:  io.Discard,
 		Logger:  slog.New(slog.DiscardHandler),
 		OnMessage: func(w *cluster.Worker, m []byte) {
 			s, err := decodeSample(m)
 			if err != nil {
-				say(news{member: w.Slot() - 1, err: err})
+				report(processEvent{member: w.Slot() - 1, err: err})
 				return
 			}
-			say(news{member: w.Slot() - 1, sample: s})
+			report(processEvent{member: w.Slot() - 1, sample: s})
 		},
 		OnEvent: func(e cluster.Event) {
 			if e.Kind == cluster.EventExit && !e.Wanted {
 				err := e.Err
 				if err == nil {
-					err = errors.New("it ended by itself")
+					err = errors.New("it exited")
 				}
-				go say(news{member: e.Worker.Slot() - 1, err: err}) // ends with the crew
+				go report(processEvent{member: e.Worker.Slot() - 1, err: err}) // ends with the group
 			}
 		},
 	})
@@ -126,22 +127,22 @@ func fork(ctx context.Context, cfg *Config) (*crew, error) {
 		return nil, fmt.Errorf("loadtest: client processes: %w", err)
 	}
 	workers := p.Workers()
-	c.tell = func(member int, o order) {
+	c.send = func(member int, o order) {
 		if b, err := json.Marshal(o); err == nil {
-			_ = workers[member].Send(b) // one that is gone is told of by its end
+			_ = workers[member].Send(b) // if the process has died, its exit event reports it
 		}
 	}
 	c.close = func() {
 		close(done)
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		_ = p.Disconnect(ctx) // who does not end in time is killed
+		_ = p.Disconnect(ctx) // kills processes that do not end in time
 	}
 	return c, nil
 }
 
-// Work is a client process, which Run has started: it does what its parent says, and returns when that has no more use
-// for it. cfg must be the parent's.
+// Work runs a client process that Run has started. It executes the orders of its parent and returns when the parent
+// drains it or is gone. cfg must equal the parent's.
 func Work(cfg Config) error {
 	cfg = cfg.withDefaults()
 	self, err := cluster.Join()
@@ -162,7 +163,7 @@ func Work(cfg Config) error {
 				fmt.Fprintln(os.Stderr, "loadtest:", err)
 				return
 			}
-			g.tell(o)
+			g.send(o)
 		},
 		Drain: func(time.Time) { once() },
 		Lost:  once,
@@ -185,7 +186,7 @@ func Work(cfg Config) error {
 			}
 		}
 	})
-	all.Go(func() { // ends when the parent has no more use for this process
+	all.Go(func() { // ends when the parent drains this process or is gone
 		<-finish
 		g.abort()
 	})

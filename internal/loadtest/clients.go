@@ -8,41 +8,41 @@ import (
 )
 
 const (
-	// maxBehind is the number of messages that a client has under way to a server that does not answer. Those that are
-	// due beyond it are sent later; their times count from when they were due.
+	// maxBehind limits the messages of a client that wait for an answer. Messages that are due beyond the limit are
+	// sent later, but their round-trip times still count from when they were due.
 	maxBehind = 1024
-	// rampBatch is the number of connects that begin in a turn.
+	// rampBatch limits the connects that begin in one turn of the loop.
 	rampBatch = 64
 )
 
-// crowd is Config.Connections clients that all do the same, as Config.Mode says: those of this process.
-type crowd struct {
+// clients is the behavior of the modes: the share of Config.Connections clients that live in this process.
+type clients struct {
 	g     *generator
 	first opening // of a client without a token
 	index int
 	of    int
-	run   uint32 // names the messages that are published
+	run   uint32 // id of this run in the tags of publications
 
-	start int64   // of the ramp
-	gap   float64 // nanoseconds between two clients of all processes
-	next  int     // which client of this process connects next
+	start int64   // when the ramp begins
+	gap   float64 // nanoseconds between two clients, over all processes
+	next  int     // index in this process of the next client to connect
 	total int
-	block int  // clients of a process that connects them in a row; 0 is one that takes turns
+	block int  // clients per process if each process connects a block of them; 0 if processes take turns
 	armed bool // a timer of the ramp is set
 
-	talking  bool
-	interval int64 // nanoseconds between two messages; 0 is as soon as the answer is there
-	payload  []byte
-	underway int64 // messages without an answer
-	speaker  reactor.Key
-	began    int64 // of the publications
+	sending   bool
+	interval  int64 // nanoseconds between two messages; 0 sends the next one when the answer arrives
+	payload   []byte
+	inFlight  int64 // messages without an answer
+	publisher reactor.Key
+	began     int64 // when the first publication was due
 }
 
-func newCrowd(g *generator, o *order) *crowd {
-	w := &crowd{g: g, index: o.Index, of: o.Of, run: o.Run & mask24}
+func newClients(g *generator, o *order) *clients {
+	w := &clients{g: g, index: o.Index, of: o.Of, run: o.Run & mask24}
 	t, err := parseTarget(g.cfg.URL)
 	if err != nil {
-		t = &target{} // cannot be: Check has read it
+		t = &target{} // not reached: Config.Check has parsed the URL
 	}
 	t.remotes, t.locals = o.Remotes, o.Locals
 	w.first = opening{target: t, header: g.cfg.Header, subprotocols: g.cfg.Subprotocols}
@@ -58,7 +58,7 @@ func newCrowd(g *generator, o *order) *crowd {
 	return w
 }
 
-func (w *crowd) begin(o *order) {
+func (w *clients) begin(o *order) {
 	w.start = o.At
 	switch c := w.g.cfg; {
 	case c.RampRate > 0:
@@ -69,20 +69,21 @@ func (w *crowd) begin(o *order) {
 	w.connect(reactor.Monotonic())
 }
 
-// number is the client of a place in this process, among all. Few processes take turns; of many, one connects its
-// clients after the other: a process that connects now and then has to wake for each of them.
-func (w *crowd) number(i int) int {
+// number returns the client number, unique over all processes, of client i of this process. A few processes take turns.
+// Many processes connect one block of clients each, because a process that connects a client now and then has to wake
+// up for every one of them.
+func (w *clients) number(i int) int {
 	if w.block > 0 {
 		return w.index*w.block + i
 	}
 	return w.index + i*w.of
 }
 
-// fewProcesses is how many may connect at the same time.
+// fewProcesses is the largest number of processes that take turns.
 const fewProcesses = 4
 
-// connect begins the connects that are due, while there is room for them.
-func (w *crowd) connect(now int64) {
+// connect begins the connects that are due, up to the limit of pending ones.
+func (w *clients) connect(now int64) {
 	if w.armed || w.g.ending {
 		return
 	}
@@ -99,38 +100,38 @@ func (w *crowd) connect(now int64) {
 	}
 }
 
-func (w *crowd) order(o *order) {
+func (w *clients) order(o *order) {
 	switch o.Do {
-	case orderTalk:
-		w.talk()
+	case orderStart:
+		w.startSending()
 	case orderStorm:
 		w.storm()
-	case orderHush:
-		w.talking = false
+	case orderStop:
+		w.sending = false
 	case orderEnd:
-		w.settle(o.Published)
+		w.countMissing(o.Published)
 	}
 }
 
-// talk lets the clients send: those of ModeEcho spread over the interval.
-func (w *crowd) talk() {
-	w.talking = true
+// startSending starts the traffic of the mode. With ModeEcho, the clients' first messages are spread over the interval.
+func (w *clients) startSending() {
+	w.sending = true
 	w.began = reactor.Monotonic()
 	switch w.g.cfg.Mode {
 	case ModeEcho:
 		w.g.conns.each(func(c *conn) {
 			if c.state == stateOpen {
-				w.echo(c)
+				w.startEcho(c)
 			}
 		})
 	case ModeBroadcast:
-		w.appoint()
+		w.choosePublisher()
 	}
 }
 
-// echo lets one client begin to send.
-func (w *crowd) echo(c *conn) {
-	const golden = 0.6180339887498949 // its multiples are spread evenly
+// startEcho schedules the first message of one client.
+func (w *clients) startEcho(c *conn) {
+	const golden = 0.6180339887498949 // the golden ratio, whose multiples modulo 1 are evenly spread
 	_, share := modf(float64(c.id) * golden)
 	c.began = reactor.Monotonic() + int64(share*float64(w.interval))
 	c.sent, c.got = 0, 0
@@ -142,34 +143,34 @@ func modf(x float64) (whole, share float64) {
 	return whole, x - whole
 }
 
-// appoint makes the first client of all the one that publishes, or another if it is gone.
-func (w *crowd) appoint() {
+// choosePublisher picks the connection that publishes. It is in process 0; if it closes, another one takes over.
+func (w *clients) choosePublisher() {
 	if w.index != 0 {
 		return
 	}
-	w.speaker = reactor.Key{}
+	w.publisher = reactor.Key{}
 	w.g.conns.each(func(c *conn) {
-		if c.state == stateOpen && w.speaker == (reactor.Key{}) {
-			w.speaker = c.key
+		if c.state == stateOpen && w.publisher == (reactor.Key{}) {
+			w.publisher = c.key
 		}
 	})
-	if w.speaker != (reactor.Key{}) {
-		w.g.timers.add(timer{at: w.due(w.g.totals.Published), ref: w.speaker.Index, gen: w.speaker.Gen})
+	if w.publisher != (reactor.Key{}) {
+		w.g.timers.add(timer{at: w.due(w.g.totals.Published), ref: w.publisher.Index, gen: w.publisher.Gen})
 	}
 }
 
-// storm lets all clients leave, as browsers do whose page is closed, and come back at once.
-func (w *crowd) storm() {
+// storm disconnects all clients as browsers do when their page is closed, and reconnects them at once.
+func (w *clients) storm() {
 	w.g.conns.each(func(c *conn) { w.g.end(c, ws.CloseGoingAway) })
 	w.next, w.gap = 0, 0
 	w.connect(reactor.Monotonic())
 }
 
-// settle counts what did not arrive: published is the number of messages for everyone.
-func (w *crowd) settle(published uint64) {
-	w.talking = false
-	w.g.totals.Unanswered += uint64(max(w.underway, 0))
-	w.underway = 0
+// countMissing counts messages that have not arrived; published is the number of publications of the run.
+func (w *clients) countMissing(published uint64) {
+	w.sending = false
+	w.g.totals.Unanswered += uint64(max(w.inFlight, 0))
+	w.inFlight = 0
 	if w.g.cfg.Mode != ModeBroadcast {
 		return
 	}
@@ -180,11 +181,11 @@ func (w *crowd) settle(published uint64) {
 	})
 }
 
-func (w *crowd) progress() (settled, quiet bool) {
-	return w.next == w.total && w.g.totals.Pending == 0, !w.talking && w.underway == 0
+func (w *clients) progress() (settled, quiet bool) {
+	return w.next == w.total && w.g.totals.Pending == 0, !w.sending && w.inFlight == 0
 }
 
-func (w *crowd) opening(c *conn) *opening {
+func (w *clients) opening(c *conn) *opening {
 	if w.g.cfg.Token == nil || c.state != stateHead {
 		return &w.first
 	}
@@ -194,59 +195,60 @@ func (w *crowd) opening(c *conn) *opening {
 	return &o
 }
 
-func (w *crowd) opened(c *conn) {
-	if w.talking && w.g.cfg.Mode == ModeEcho {
-		w.echo(c)
+func (w *clients) opened(c *conn) {
+	if w.sending && w.g.cfg.Mode == ModeEcho {
+		w.startEcho(c)
 	}
 	w.connect(w.g.readAt)
 }
 
-func (w *crowd) refused(*user, string) { w.connect(reactor.Monotonic()) }
+func (w *clients) refused(*user, string) { w.connect(reactor.Monotonic()) }
 
-func (w *crowd) closed(c *conn, _ string) {
+func (w *clients) closed(c *conn, _ string) {
 	if w.g.cfg.Mode == ModeEcho {
 		w.g.totals.Unanswered += uint64(c.sent - c.got)
-		w.underway -= int64(c.sent - c.got)
+		w.inFlight -= int64(c.sent - c.got)
 		return
 	}
-	if c.key == w.speaker && w.talking {
+	if c.key == w.publisher && w.sending {
 		k := c.key
-		c.state = stateClosing // not this one again
-		w.appoint()
-		if w.speaker == k {
-			w.speaker = reactor.Key{}
+		c.state = stateClosing // keeps choosePublisher from picking this one again
+		w.choosePublisher()
+		if w.publisher == k {
+			w.publisher = reactor.Key{}
 		}
 	}
 }
 
-func (w *crowd) writable(c *conn) {
+func (w *clients) writable(c *conn) {
 	if c.bits&bitBehind != 0 {
 		c.bits &^= bitBehind
-		w.speak(c, reactor.Monotonic())
+		w.sendDue(c, reactor.Monotonic())
 	}
 }
 
-func (w *crowd) fire(t timer, now int64) {
+func (w *clients) fire(t timer, now int64) {
 	if t.gen == 0 {
 		w.armed = false
 		w.connect(now)
 		return
 	}
 	if c := w.g.conns.get(reactor.Key{Index: t.ref, Gen: t.gen}); c != nil && c.state == stateOpen {
-		w.speak(c, now)
+		w.sendDue(c, now)
 	}
 }
 
-// due is when the n-th publication is.
-func (w *crowd) due(n uint64) int64 { return w.began + int64(n)*w.interval }
+// due returns when publication n is due.
+func (w *clients) due(n uint64) int64 { return w.began + int64(n)*w.interval }
 
-// speak sends what is due on c, and sets the timer of the next message unless an answer must come first.
-func (w *crowd) speak(c *conn, now int64) {
-	if !w.talking {
+// sendDue sends the messages that are due on c. It then sets a timer for the next one, unless an answer has to arrive
+// first.
+func (w *clients) sendDue(c *conn, now int64) {
+	if !w.sending {
 		return
 	}
 	if w.g.cfg.Mode == ModeBroadcast {
-		w.publish(c, now)
+		w.publishDue(c, now)
 		return
 	}
 	k := c.key
@@ -264,19 +266,19 @@ func (w *crowd) speak(c *conn, now int64) {
 		if w.interval > 0 {
 			record(w.g.times.late, real-at)
 		}
-		w.underway++
+		w.inFlight++
 		seq := c.sent
 		c.sent++
-		w.say(c, tag{id: c.id, seq: seq & mask24, at: real})
+		w.sendMessage(c, tag{id: c.id, seq: seq & mask24, at: real})
 		if w.g.conns.get(k) != c || c.state != stateOpen {
 			return
 		}
 	}
 }
 
-// publish is speak for the one client that publishes.
-func (w *crowd) publish(c *conn, now int64) {
-	if c.key != w.speaker {
+// publishDue is sendDue for the connection that publishes.
+func (w *clients) publishDue(c *conn, now int64) {
+	if c.key != w.publisher {
 		return
 	}
 	k, t := c.key, &w.g.totals
@@ -299,15 +301,15 @@ func (w *crowd) publish(c *conn, now int64) {
 		}
 		seq := uint32(t.Published)
 		t.Published++
-		w.say(c, tag{id: w.run, seq: seq & mask24, at: at})
+		w.sendMessage(c, tag{id: w.run, seq: seq & mask24, at: at})
 		if w.g.conns.get(k) != c || c.state != stateOpen {
 			return
 		}
 	}
 }
 
-// say sends one message.
-func (w *crowd) say(c *conn, t tag) {
+// sendMessage sends one message.
+func (w *clients) sendMessage(c *conn, t tag) {
 	g := w.g
 	t.put(w.payload)
 	g.totals.Sent++
@@ -316,21 +318,21 @@ func (w *crowd) say(c *conn, t tag) {
 	g.write(c, g.scratch)
 }
 
-// message looks at the tag of a message, which may come in pieces.
-func (w *crowd) message(c *conn, ev *ws.Event) {
+// message handles a message, or a piece of one. Only the tag at the start matters.
+func (w *clients) message(c *conn, ev *ws.Event) {
 	if !ev.First {
-		w.piece(c, ev)
+		w.appendPiece(c, ev)
 		return
 	}
 	if len(ev.Data) < tagLen && !ev.Last {
 		w.g.partial[c.key.Index] = bytes.Clone(ev.Data)
 		return
 	}
-	w.heard(c, ev.Data, ev.Last)
+	w.received(c, ev.Data, ev.Last)
 }
 
-// piece completes a tag that was cut, and ends a message that was.
-func (w *crowd) piece(c *conn, ev *ws.Event) {
+// appendPiece completes a tag that was split, and notices the end of a message that was.
+func (w *clients) appendPiece(c *conn, ev *ws.Event) {
 	i := c.key.Index
 	part, cut := w.g.partial[i]
 	if cut {
@@ -339,12 +341,13 @@ func (w *crowd) piece(c *conn, ev *ws.Event) {
 	}
 	if ev.Last && cut {
 		delete(w.g.partial, i)
-		w.heard(c, part, true)
+		w.received(c, part, true)
 	}
 }
 
-// heard takes the beginning of a message. The time of one that is not whole counts when it is.
-func (w *crowd) heard(c *conn, b []byte, whole bool) {
+// received handles the start of a message. An incomplete message is timed when its last piece arrives, so its tag is
+// kept until then.
+func (w *clients) received(c *conn, b []byte, whole bool) {
 	if !whole {
 		w.g.partial[c.key.Index] = bytes.Clone(b[:tagLen])
 		return
@@ -353,14 +356,14 @@ func (w *crowd) heard(c *conn, b []byte, whole bool) {
 	switch {
 	case !ok:
 	case w.g.cfg.Mode == ModeEcho && t.id == c.id:
-		w.answered(c, t)
+		w.handleEcho(c, t)
 	case w.g.cfg.Mode == ModeBroadcast && t.id == w.run:
-		w.delivered(c, t)
+		w.handlePublication(c, t)
 	}
 }
 
-// answered takes a message of ours that has come back.
-func (w *crowd) answered(c *conn, t tag) {
+// handleEcho handles the echo of a message.
+func (w *clients) handleEcho(c *conn, t tag) {
 	d := ahead(t.seq, c.got)
 	if d < 0 || c.got+uint32(d) >= c.sent {
 		w.g.totals.Duplicates++
@@ -376,15 +379,15 @@ func (w *crowd) answered(c *conn, t tag) {
 		record(w.g.times.sent, w.g.readAt-t.at)
 	}
 	c.got += uint32(d) + 1
-	w.underway -= int64(d) + 1
+	w.inFlight -= int64(d) + 1
 	if c.bits&bitBehind != 0 || w.interval == 0 {
 		c.bits &^= bitBehind
-		w.speak(c, w.g.readAt)
+		w.sendDue(c, w.g.readAt)
 	}
 }
 
-// delivered takes a message that was published.
-func (w *crowd) delivered(c *conn, t tag) {
+// handlePublication handles a message that was published.
+func (w *clients) handlePublication(c *conn, t tag) {
 	d := ahead(t.seq, c.got)
 	if d < 0 {
 		w.g.totals.Duplicates++
@@ -394,10 +397,10 @@ func (w *crowd) delivered(c *conn, t tag) {
 	w.g.totals.Delivered++
 	record(w.g.times.rtt, w.g.readAt-t.at)
 	c.got = (t.seq + 1) & mask24
-	if c.key == w.speaker && w.interval == 0 && w.talking {
+	if c.key == w.publisher && w.interval == 0 && w.sending {
 		c.bits &^= bitBehind
-		w.publish(c, w.g.readAt)
+		w.publishDue(c, w.g.readAt)
 	}
 }
 
-var _ behavior = (*crowd)(nil)
+var _ behavior = (*clients)(nil)
