@@ -19,10 +19,12 @@ const exitGrace = 10 * time.Second
 // maxLogs is the number of records that may wait for Config.Logger.
 const maxLogs = 1024
 
-// supervisor keeps the slots filled: it starts workers, watches them, and restarts those that die. What a worker
-// reports and what callers want reaches it through the loop. The parts with locks of their own (roster, launcher,
-// disp, shared) may be used on any goroutine; none of those locks is held while another one is taken, except that the
-// dispatcher's is held while frames are queued in links.
+// supervisor keeps the slots filled: it starts workers, watches them, and restarts those that die. Frames of workers
+// and calls of methods reach it through the loop. Parts that have locks of their own (roster, launcher, disp, shared,
+// rolls) may be used on any goroutine.
+//
+// Lock order: acceptor.busy before dispatcher.mu, and dispatcher.mu and roster.mu before link.mu. No other locks are
+// held together, and no lock is held while a callback of Config runs.
 type supervisor struct {
 	cfg         Config
 	loop        loop

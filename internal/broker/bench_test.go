@@ -7,7 +7,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// BenchmarkPublish is the Hub's and the workers' share of a publication of 100 bytes; links cost a copy.
+// BenchmarkPublish measures a publication of 100 bytes in the Hub and in workers. The links make a copy.
 func BenchmarkPublish(b *testing.B) {
 	for _, workers := range []int{1, 2, 8} {
 		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
@@ -32,7 +32,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// BenchmarkParallelPublish is what the Hub's one lock costs when workers publish at once.
+// BenchmarkParallelPublish measures the cost of the Hub's lock when workers publish concurrently.
 func BenchmarkParallelPublish(b *testing.B) {
 	hub := broker.NewHub(firstSlot)
 	var port *broker.Port

@@ -14,7 +14,7 @@ var (
 	errGone = errors.New("other side gone")
 )
 
-// pipe is a Link through memory. What has queued up arrives as one message.
+// pipe is a Link through memory. All envelopes that are queued arrive as one message.
 type pipe struct {
 	mu      sync.Mutex
 	work    sync.Cond
@@ -30,7 +30,7 @@ func newPipe() *pipe {
 	return p
 }
 
-// start brings what has queued up and what comes to arrive.
+// start starts to deliver what is queued.
 func (p *pipe) start(arrive func(m []byte)) {
 	go func() { // ends with close
 		defer close(p.emptied)
@@ -81,11 +81,11 @@ func (p *pipe) close() {
 	<-p.emptied
 }
 
-// cluster is a Hub with workers in this process.
+// cluster is a Hub with its workers in this process.
 type cluster struct {
 	hub     *broker.Hub
 	deliver brokertest.Deliver
-	direct  bool // workers call the Hub, instead of a pipe to it
+	direct  bool // workers call the Hub instead of using a pipe
 	workers []member
 }
 
@@ -159,7 +159,7 @@ func (c *cluster) Leave(i int) {
 	}
 }
 
-// TestConformance: the ways of joining workers on one machine keep what the package promises.
+// TestConformance: all ways of connecting workers on one machine pass the conformance suite.
 func TestConformance(t *testing.T) {
 	for _, c := range []struct {
 		name   string

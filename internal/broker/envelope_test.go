@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// envelopes are some of each kind.
+// envelopes has examples of each kind.
 func envelopes() []broker.Envelope {
 	return []broker.Envelope{
 		{Kind: broker.Publish, Topic: "t", Payload: []byte{}},
@@ -27,7 +27,7 @@ func envelopes() []broker.Envelope {
 	}
 }
 
-// TestEnvelopeRoundTrip: what is appended comes out again, one after another.
+// TestEnvelopeRoundTrip: parsing returns the envelopes that were appended, in order.
 func TestEnvelopeRoundTrip(t *testing.T) {
 	var b []byte
 	for _, e := range envelopes() {
@@ -45,7 +45,7 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	}
 }
 
-// TestEnvelopeForm: the form is a contract between versions that run side by side.
+// TestEnvelopeForm: the encoding is a contract between versions that run at the same time.
 func TestEnvelopeForm(t *testing.T) {
 	got := broker.AppendEnvelope([]byte("before"), broker.Envelope{
 		Kind: broker.Publish, Opcode: 2, Code: 0x0304, Seq: 5, Conn: 6, Topic: "top", Payload: []byte("pay"),
@@ -57,7 +57,7 @@ func TestEnvelopeForm(t *testing.T) {
 	}
 }
 
-// damaged is a good envelope of the kind given with a byte changed.
+// damaged returns a valid envelope of a kind with one byte changed.
 func damaged(kind broker.Kind, at int, to byte) []byte {
 	e := broker.Envelope{Kind: kind, Payload: []byte("payload")}
 	if kind == broker.Publish {
@@ -68,7 +68,7 @@ func damaged(kind broker.Kind, at int, to byte) []byte {
 	return b
 }
 
-// TestParseEnvelopeRefuses: bytes that are no envelope are refused, and what follows is found where that is possible.
+// TestParseEnvelopeRefuses: invalid envelopes are refused, and the one after them is found if possible.
 func TestParseEnvelopeRefuses(t *testing.T) {
 	good := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "topic", Payload: []byte("payload")})
 	long := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Payload: make([]byte, broker.MaxPayload+1)})
@@ -112,7 +112,8 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParseEnvelope: nothing panics, what is taken has one form only, and a bad envelope never hides what follows.
+// FuzzParseEnvelope: parsing never panics, an envelope has only one encoding, and an invalid one does not hide the
+// next.
 func FuzzParseEnvelope(f *testing.F) {
 	for _, e := range envelopes() {
 		f.Add(broker.AppendEnvelope(nil, e))
@@ -138,7 +139,7 @@ func FuzzParseEnvelope(f *testing.F) {
 	})
 }
 
-// FuzzReceive: whatever comes, Hub and Local survive it, and what is good behind it arrives if its beginning is known.
+// FuzzReceive: Hub and Local survive any bytes, and a valid envelope after them arrives if its beginning can be found.
 func FuzzReceive(f *testing.F) {
 	for _, e := range envelopes() {
 		f.Add(broker.AppendEnvelope(nil, e))
@@ -161,7 +162,7 @@ func FuzzReceive(f *testing.F) {
 		for rest := b; len(rest) > 0; {
 			_, n, err := broker.ParseEnvelope(rest)
 			if err != nil && n == 0 {
-				return // the end cannot be known; a good envelope behind it may be part of it
+				return // the end is unknown: the valid envelope may be part of the invalid one
 			}
 			if e, _, _ := broker.ParseEnvelope(rest); e.Topic == "after" {
 				want++

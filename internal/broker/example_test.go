@@ -6,7 +6,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// One process alone: the way to the Hub is a call, the way back a queue that the event loop empties.
+// A single process: the link to the Hub is a call, and the link back is a queue that the event loop reads.
 func ExampleNewHub() {
 	const slot = 1
 	hub := broker.NewHub(func(uint64) int { return slot })

@@ -8,7 +8,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// listener is a worker that writes down publications, gaps and answers to fences.
+// listener is a worker that records publications, gaps and answers to fences.
 type listener struct {
 	local *broker.Local
 	down  *tray
@@ -46,7 +46,7 @@ func (l *listener) want(t *testing.T, want ...string) {
 
 var errNoRoom = errors.New("no room")
 
-// TestGap: what a worker has missed is told topic by topic, before all that comes later, or as soon as there is room.
+// TestGap: missed publications are reported by topic, before anything later or as soon as there is room.
 func TestGap(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	slow, other := listen(hub, 1), listen(hub, 2)
@@ -58,7 +58,7 @@ func TestGap(t *testing.T) {
 	publish("a")
 	slow.down.err = errNoRoom
 	publish("b", "a", "b")
-	slow.port.Flush() // there is no room yet
+	slow.port.Flush() // it has no room yet
 	slow.down.err = nil
 	publish("c")
 	slow.want(t, "a 1", "gap a: 1 up to 3", "gap b: 2 up to 4", "c 5")
@@ -77,7 +77,7 @@ func TestGap(t *testing.T) {
 	}
 }
 
-// TestGapOfManyTopics: beyond the limit it is not known which topics have missed something.
+// TestGapOfManyTopics: beyond the limit, the topics of missed publications are unknown.
 func TestGapOfManyTopics(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	l := listen(hub, 1)
@@ -91,7 +91,7 @@ func TestGapOfManyTopics(t *testing.T) {
 	l.want(t, "gap : 1026 up to 1026")
 }
 
-// TestGapBeforeFence: an answer to a fence says how far the worker has got, so it must not overtake a gap.
+// TestGapBeforeFence: the answer to a fence has the worker's position, so it must not overtake a gap.
 func TestGapBeforeFence(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	l := listen(hub, 1)
@@ -102,11 +102,11 @@ func TestGapBeforeFence(t *testing.T) {
 	l.want(t, "gap a: 1 up to 1", "fence 1")
 }
 
-// TestGapAcrossHubs: what a Hub could not tell before another took its place, and what was lost without a word, the
-// worker finds by the numbers.
+// TestGapAcrossHubs: gaps that a Hub could not report before it was replaced, and publications that were lost without a
+// report, are detected by their numbers.
 func TestGapAcrossHubs(t *testing.T) {
 	before, after := broker.NewHub(firstSlot), broker.NewHub(firstSlot)
-	must(t, before.Publish("a", 1, nil)) // before the worker, which does not miss it
+	must(t, before.Publish("a", 1, nil)) // before the worker attaches, so it is not missed
 	l := listen(before, 1)
 	l.want(t)
 	l.down.err = errNoRoom
@@ -116,7 +116,7 @@ func TestGapAcrossHubs(t *testing.T) {
 	l.port = after.Attach(1, l.down)
 	l.want(t, "gap : 1 up to 2")
 	must(t, after.Publish("a", 1, nil))
-	l.down.take() // lost on the way
+	l.down.take() // lost in transit
 	must(t, after.Publish("b", 1, nil))
 	l.want(t, "gap : 1 up to 3", "b 4")
 	l.local.Receive(broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "zero"}))

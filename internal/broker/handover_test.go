@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// bySlot is a route: the connections of slot n are those from 100 n.
+// bySlot is a route: the ids of the connections of slot n begin at 100 n.
 func bySlot(conn uint64) int { return int(conn / 100) }
 
 // say sends texts to a connection from the primary.
@@ -22,7 +22,7 @@ func say(t *testing.T, hub *broker.Hub, conn uint64, texts ...string) {
 	}
 }
 
-// must is for what cannot fail here.
+// must fails the test on an error.
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -30,7 +30,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestReplacement: messages go to the worker before, are held, and go on to its successor; publications go to both.
+// TestReplacement: messages go to the old worker, are held, and then go to its successor. Publications go to both.
 func TestReplacement(t *testing.T) {
 	hub := broker.NewHub(bySlot)
 	before := newWorker(hub, 1, 107)
@@ -54,7 +54,7 @@ func TestReplacement(t *testing.T) {
 	wantGot(t, "before", before, "1:a", "0:b", "0:c", "2:d", "3:g")
 	wantGot(t, "after", after, "2:d", "3:g", "0:e", "0:f", "0:h")
 	before.port.Detach()
-	before.port.Hold() // nothing to hold any more
+	before.port.Hold() // has no effect after Detach
 	before.port.Lead()
 	say(t, hub, 107, "i")
 	after.read()
@@ -66,7 +66,7 @@ func TestReplacement(t *testing.T) {
 	}
 }
 
-// TestDetachWhileHeld: what is held outlives a port.
+// TestDetachWhileHeld: messages that are held are not lost with a port.
 func TestDetachWhileHeld(t *testing.T) {
 	for _, c := range []struct {
 		what   string
@@ -107,7 +107,7 @@ func TestDetachWhileHeld(t *testing.T) {
 	}
 }
 
-// TestHeldFull: a slot holds so much and no more; what is dropped is counted, and what fits keeps its order.
+// TestHeldFull: a slot holds messages up to its limit, in order. Others are dropped and counted.
 func TestHeldFull(t *testing.T) {
 	hub := broker.NewHub(bySlot)
 	w := newWorker(hub, 1, 107)
@@ -124,8 +124,8 @@ func TestHeldFull(t *testing.T) {
 	}
 }
 
-// TestMoveKeepsOrder: what comes for a connection after the Hub knows where it lives now does not overtake what is held
-// where it lived, even if the slot there holds as well.
+// TestMoveKeepsOrder: a message that arrives after the Hub knows the new slot of a connection does not overtake
+// messages that are held in its old slot, even if the new slot holds as well.
 func TestMoveKeepsOrder(t *testing.T) {
 	hub := broker.NewHub(bySlot)
 	one, two, three := newWorker(hub, 1, 108), newWorker(hub, 2, 107), newWorker(hub, 3)
@@ -153,12 +153,12 @@ func TestMoveKeepsOrder(t *testing.T) {
 	}
 }
 
-// TestWhereConnectionsLive: the latest worker that says Here is asked first, until it says Gone or is gone itself.
+// TestWhereConnectionsLive: messages go first to the worker that last called Here, until it calls Gone or detaches.
 func TestWhereConnectionsLive(t *testing.T) {
 	for _, c := range []struct {
 		rule string
 		do   func(w []*worker) // of slots 1, 2 and 3
-		want int               // the slot that is asked first
+		want int               // the slot that messages go to first
 	}{
 		{"no word", func([]*worker) {}, 1},
 		{"here", func(w []*worker) { _ = w[1].local.Here(107) }, 2},
@@ -188,14 +188,14 @@ func TestWhereConnectionsLive(t *testing.T) {
 	}
 }
 
-// TestAwayFull: what the Hub cannot note is counted, and messages find it all the same.
+// TestAwayFull: connections that the Hub cannot record are counted, and messages reach them all the same.
 func TestAwayFull(t *testing.T) {
 	hub := broker.NewHub(func(uint64) int { return 1 })
 	one, two := newWorker(hub, 1), newWorker(hub, 2, broker.MaxAway+1)
 	for conn := range uint64(broker.MaxAway + 2) {
 		must(t, two.local.Here(conn))
 	}
-	must(t, two.local.Here(0)) // known: it takes no room
+	must(t, two.local.Here(0)) // recorded before: needs no room
 	two.read()
 	if got := hub.Stats().AwayFull; got != 2 {
 		t.Errorf("got %d not noted, want 2", got)
@@ -212,7 +212,7 @@ func TestAwayFull(t *testing.T) {
 	}
 }
 
-// TestFence: the answer goes to who asked, after all that the Hub had for it, and says how far the Hub is.
+// TestFence: the answer goes to the worker that asked, after everything that the Hub had for it, with the last number.
 func TestFence(t *testing.T) {
 	hub := broker.NewHub(bySlot)
 	up, down := newTray(), newTray()
@@ -243,7 +243,7 @@ func TestFence(t *testing.T) {
 	}
 }
 
-// TestPosition: it only rises.
+// TestPosition: the position never decreases.
 func TestPosition(t *testing.T) {
 	local := broker.NewLocal(newTray(), func(broker.Envelope) bool { return true })
 	for _, c := range []struct {
@@ -268,7 +268,7 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestSent: all messages that the Hub may see are counted, and nothing else.
+// TestSent: all messages that may reach the Hub are counted, and nothing else.
 func TestSent(t *testing.T) {
 	up := newTray()
 	local := broker.NewLocal(up, func(broker.Envelope) bool { return false })
@@ -297,7 +297,7 @@ func TestSent(t *testing.T) {
 	}
 }
 
-// TestRedirect: what a worker passes to its successor arrives there as from the Hub.
+// TestRedirect: messages that a worker passes to its successor arrive as if they came from the Hub.
 func TestRedirect(t *testing.T) {
 	hub := broker.NewHub(bySlot)
 	before := newWorker(hub, 1)

@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// worker is a Local whose way to the Hub and back are trays: nothing moves before a test says so.
+// worker is a Local whose links are trays: nothing moves until the test moves it.
 type worker struct {
 	slot     int
 	local    *broker.Local
@@ -35,7 +35,7 @@ func newWorker(hub *broker.Hub, slot int, conns ...uint64) *worker {
 	return w
 }
 
-// read delivers what the Hub has sent, and passes on what the worker sent.
+// read delivers what the Hub has sent, and passes what the worker has sent to the Hub.
 func (w *worker) read() {
 	w.local.Receive(w.down.take())
 	w.port.Receive(w.up.take())
@@ -51,8 +51,8 @@ func wantGot(t *testing.T, who string, w *worker, want ...string) {
 	}
 }
 
-// TestNextGeneration: a connection that has moved to the next worker of its own slot is found, though the message had
-// gone to the one before.
+// TestNextGeneration: a message reaches a connection that has moved to the next worker of its slot, even if the
+// message was sent to the previous worker.
 func TestNextGeneration(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	before, other := newWorker(hub, 1), newWorker(hub, 2)
@@ -61,7 +61,7 @@ func TestNextGeneration(t *testing.T) {
 	}
 	other.read()
 	after := newWorker(hub, 1, 7)
-	before.read() // it says no
+	before.read() // it bounces the message
 	after.read()
 	other.read()
 	wantGot(t, "the next worker", after, "0:hello")
@@ -77,7 +77,7 @@ func TestNextGeneration(t *testing.T) {
 	}
 }
 
-// TestHubCounts: each thing that a Hub does has its counter.
+// TestHubCounts: a Hub counts everything that it does.
 func TestHubCounts(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	must := func(err error) {
@@ -86,7 +86,7 @@ func TestHubCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(hub.SendTo(7, 1, nil)) // nobody is there: unroutable
+	must(hub.SendTo(7, 1, nil)) // there is no worker: unroutable
 	one, two, three := newWorker(hub, 1), newWorker(hub, 2), newWorker(hub, 3, 7)
 	turn := func() {
 		for _, w := range []*worker{one, two, three, one, two, three} {
@@ -100,10 +100,10 @@ func TestHubCounts(t *testing.T) {
 	must(one.local.SendTo(7, 1, []byte("c"))) // bounced by one, flooded: two misses it
 	turn()
 	one.port.Detach()
-	must(hub.CloseConn(7, 1000, "d")) // flooded: two is owed it
+	must(hub.CloseConn(7, 1000, "d")) // flooded: owed to two
 	three.port.Receive([]byte("garbage"))
 	three.port.Receive(damaged(broker.Send, 6, 2))                                         // only the Hub floods
-	three.port.Receive(broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Position})) // only the Hub knows
+	three.port.Receive(broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Position})) // only the Hub sends it
 	turn()
 	want := broker.HubStats{
 		Published: 2, Directed: 3, Bounced: 1, Flooded: 3, Unroutable: 1,
@@ -119,7 +119,7 @@ func TestHubCounts(t *testing.T) {
 	wantGot(t, "worker 3", three, "1:a", "2:b", "0:c", "0:d")
 }
 
-// TestAnySlotOrder: workers are found in whatever order they come and go.
+// TestAnySlotOrder: workers are found whatever the order in which they attach and detach.
 func TestAnySlotOrder(t *testing.T) {
 	hub := broker.NewHub(func(conn uint64) int { return int(conn) })
 	var workers []*worker
@@ -152,7 +152,7 @@ func TestAnySlotOrder(t *testing.T) {
 	}
 }
 
-// TestFloodIsNotAnswered: a worker is silent when all are asked.
+// TestFloodIsNotAnswered: a worker does not bounce a message that was sent to all.
 func TestFloodIsNotAnswered(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	w := newWorker(hub, 2)
@@ -168,7 +168,7 @@ func TestFloodIsNotAnswered(t *testing.T) {
 	}
 }
 
-// TestSoleWorkerSaysNo: when the only worker does not have the connection, that is the end of it.
+// TestSoleWorkerSaysNo: a message that the only worker has bounced is dropped.
 func TestSoleWorkerSaysNo(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	w := newWorker(hub, 1)
@@ -184,7 +184,7 @@ func TestSoleWorkerSaysNo(t *testing.T) {
 	}
 }
 
-// TestHubRefuses: the primary's own messages have the same limits as the workers'.
+// TestHubRefuses: messages of the primary have the same limits as those of workers.
 func TestHubRefuses(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	long := make([]byte, broker.MaxPayload+1)
@@ -206,7 +206,7 @@ func TestHubRefuses(t *testing.T) {
 	}
 }
 
-// TestSeveralInOne: envelopes that come in one message are passed on one by one, and a bad one among them is left out.
+// TestSeveralInOne: the envelopes of one message are passed on one by one; an invalid one among them is skipped.
 func TestSeveralInOne(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	w, sender := newWorker(hub, 1, 7), newWorker(hub, 2)

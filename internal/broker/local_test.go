@@ -7,7 +7,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// TestOverloadedSays: a publisher learns that its message was not taken, and why.
+// TestOverloadedSays: the error tells a publisher that its message was not sent, and why.
 func TestOverloadedSays(t *testing.T) {
 	full := errors.New("queue full")
 	up := &tray{err: full}
@@ -19,13 +19,13 @@ func TestOverloadedSays(t *testing.T) {
 			t.Errorf("got %v, want ErrOverloaded with %v", err, full)
 		}
 	}
-	local.Receive(broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Conn: 1})) // its answer is not taken
+	local.Receive(broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Conn: 1})) // it cannot be bounced
 	if got := local.Refused(); got != 4 {
 		t.Errorf("got %d refused, want 4", got)
 	}
 }
 
-// TestPublishAllocatesNothing: from the publisher through the Hub to two workers.
+// TestPublishAllocatesNothing: nothing is allocated from the publisher through the Hub to two workers.
 func TestPublishAllocatesNothing(t *testing.T) {
 	if raceEnabled() {
 		t.Skip("the race detector lets pools forget")
@@ -36,7 +36,7 @@ func TestPublishAllocatesNothing(t *testing.T) {
 	toHub := broker.LinkFunc(func(m []byte) error { port.Receive(m); return nil })
 	deliver := func(e broker.Envelope) bool { n += len(e.Topic); return true }
 	local, other := broker.NewLocal(toHub, deliver), broker.NewLocal(toHub, deliver)
-	// Delivered at once, which only a Deliver that calls nobody allows.
+	// Delivered within Link.Send, which works only because this Deliver does not send.
 	port = hub.Attach(1, broker.LinkFunc(func(m []byte) error { local.Receive(m); return nil }))
 	hub.Attach(2, broker.LinkFunc(func(m []byte) error { other.Receive(m); return nil }))
 	payload := make([]byte, 100)

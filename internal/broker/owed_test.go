@@ -8,8 +8,8 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// TestCloseIsOwed: a close that finds its worker's queue full arrives as soon as there is room, before what is sent to
-// the connection later; or where the connection lives when the worker has ended.
+// TestCloseIsOwed: a close for a worker whose queue is full arrives as soon as there is room, before later messages
+// to the connection. If the worker has ended, it goes to where the connection lives.
 func TestCloseIsOwed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		then func(hub *broker.Hub, home *worker)
@@ -49,7 +49,7 @@ func TestCloseIsOwed(t *testing.T) {
 	}
 }
 
-// TestOwedClosesAreBounded: of closes for a worker that takes nothing, those beyond MaxOwed are dropped and counted.
+// TestOwedClosesAreBounded: closes beyond MaxOwed for a worker whose queue is full are dropped and counted.
 func TestOwedClosesAreBounded(t *testing.T) {
 	hub := broker.NewHub(firstSlot)
 	w := newWorker(hub, 1, 7)

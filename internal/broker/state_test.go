@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// busy is a Hub that has something of everything.
+// busy returns a Hub with all kinds of state.
 func busy(t testing.TB) *broker.Hub {
 	hub := broker.NewHub(bySlot)
 	one, two, four := newWorker(hub, 1), newWorker(hub, 2, 207), newWorker(hub, -4)
@@ -34,7 +34,7 @@ func busy(t testing.TB) *broker.Hub {
 	return hub
 }
 
-// TestState: the next Hub goes on where the one before stopped.
+// TestState: a Hub continues with the state of another.
 func TestState(t *testing.T) {
 	before, after := busy(t), broker.NewHub(bySlot)
 	state := before.AppendState([]byte("x"))[1:]
@@ -45,7 +45,7 @@ func TestState(t *testing.T) {
 	if got := after.AppendState(nil); !bytes.Equal(got, state) {
 		t.Errorf("got  %x\nwant %x", got, state)
 	}
-	clear(state) // it is nobody's any more
+	clear(state) // the Hub must not alias it
 	one, two, next := newWorker(after, 1, 108), newWorker(after, 2, 107), newWorker(after, 1, 108)
 	say(t, after, 107, "new")
 	say(t, after, 108, "new")
@@ -65,8 +65,8 @@ func TestState(t *testing.T) {
 	}
 }
 
-// TestStateMarks: a message that comes back after the change of Hubs is passed to all, as nobody of the new ones has
-// said no.
+// TestStateMarks: a message that is bounced after the Hub was replaced is sent to all workers, because no port of the
+// new Hub has bounced it.
 func TestStateMarks(t *testing.T) {
 	before, after := broker.NewHub(bySlot), broker.NewHub(bySlot)
 	w := newWorker(before, 1)
@@ -79,7 +79,7 @@ func TestStateMarks(t *testing.T) {
 	wantGot(t, "found", found, "0:x")
 }
 
-// TestLoadStateRefuses: nonsense is refused, and the Hub stays as it was.
+// TestLoadStateRefuses: an invalid state is refused, and the Hub does not change.
 func TestLoadStateRefuses(t *testing.T) {
 	good := busy(t).AppendState(nil)
 	const totals, slot = 4 + 8*8, 5 * 8 // bytes before the count of slots, and of a slot that holds nothing
@@ -120,7 +120,7 @@ func TestLoadStateRefuses(t *testing.T) {
 	}
 }
 
-// TestStateRefusesHeld: what is held must be what a Hub holds.
+// TestStateRefusesHeld: messages that a Hub would not hold are refused.
 func TestStateRefusesHeld(t *testing.T) {
 	state := func(held ...[]byte) []byte {
 		b := binary.LittleEndian.AppendUint32(nil, 1)
@@ -157,8 +157,8 @@ func TestStateRefusesHeld(t *testing.T) {
 	}
 }
 
-// FuzzLoadState: nothing panics, what is taken has one form only and can be worked with, and what is refused changes
-// nothing.
+// FuzzLoadState: loading never panics; a state that is accepted has only one encoding, and the Hub works with it; one
+// that is refused changes nothing.
 func FuzzLoadState(f *testing.F) {
 	f.Add(broker.NewHub(bySlot).AppendState(nil))
 	f.Add(busy(f).AppendState(nil))

@@ -1,9 +1,9 @@
 package broker_test
 
-// tray is a Link that keeps what it is given until a test takes it. One goroutine.
+// tray is a Link that keeps messages until the test takes them. It is not safe for concurrent use.
 type tray struct {
 	held []byte
-	err  error // what Send says
+	err  error // the result of Send
 }
 
 func newTray() *tray { return &tray{} }

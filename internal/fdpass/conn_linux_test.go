@@ -30,7 +30,7 @@ func pair(t *testing.T) (a, b *Conn) {
 	return conns[0], conns[1]
 }
 
-// openFDs counts the descriptors of this process.
+// openFDs returns the number of open descriptors of this process.
 func openFDs(t *testing.T) int {
 	t.Helper()
 	list, err := os.ReadDir("/proc/self/fd")
@@ -160,7 +160,7 @@ func TestDescriptorsFindTheirFrames(t *testing.T) {
 	}
 }
 
-// inode names what a descriptor stands for.
+// inode identifies the file of a descriptor.
 func inode(fd int) string {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -209,7 +209,7 @@ func TestLostDescriptorsAreCounted(t *testing.T) {
 }
 
 func TestReadRefusesWhatIsNoFrame(t *testing.T) {
-	one := []int{1} // descriptors are sent by their number in this list
+	one := []int{1} // descriptors are given by their index in this list
 	tests := []struct {
 		name string
 		b    []byte

@@ -44,7 +44,7 @@ func TestWhatDoesNotFitFreezesNothing(t *testing.T) {
 			} else if tt.want == errVersion {
 				wantErr(t, o.Err, errVersion)
 			}
-			w.settle() // of no effect
+			w.settle() // has no effect
 			w.owned(10, 0)
 			if !slices.Equal(w.giver.events, []string{"given"}) {
 				t.Errorf("events %v, want given only", w.giver.events)
@@ -67,7 +67,7 @@ func TestBatchesUnderWayThawWhenTheTakerDies(t *testing.T) {
 					t.Fatalf("batch %d, want %d", got, no)
 				}
 			}
-			w.giver.do(t, func() { // for one that dies with the taker or thaws
+			w.giver.do(t, func() { // for a connection that is lost with the taker, or thaws
 				w.giver.Deliver(message(batchSize*window, "held"))
 			})
 			for no := range uint32(acks) {
@@ -210,7 +210,7 @@ func TestAReturnThatIsRefusedEnds(t *testing.T) {
 	w.owned(300-2*batchSize, 2*batchSize)
 }
 
-// stalled brings a giver with n connections and a peer to where batches are under way.
+// stalled returns a giver with n connections, and a peer that has not answered its batches.
 func stalled(t *testing.T, n, count int) (*world, *peer) {
 	t.Helper()
 	w := newWorld(t, n)
@@ -296,7 +296,7 @@ func TestAStalledCountedMoveEndsWhereItIs(t *testing.T) {
 	w, p := stalled(t, 300, 100)
 	w.tick(defaultStall)
 	p.read(kindEnd)
-	p.ack(1) // it wakes up, and hangs again
+	p.ack(1) // it answers once, and hangs again
 	w.giver.await(t, "ack", func() bool { return w.giver.end.out.Moved == batchSize })
 	w.tick(defaultStall)
 	w.tick(defaultStall)
@@ -317,13 +317,13 @@ func TestAMoveThatStallsAtItsEndReturns(t *testing.T) {
 	w.start()
 	w.giver.await(t, "depart", func() bool { return len(w.giver.events) > 0 })
 	w.taker.await(t, "batches", func() bool { return len(w.taker.live) == 100 })
-	_ = w.taker.Post(func() { close(held); <-hold }) // END, if not answered yet, waits behind this
+	_ = w.taker.Post(func() { close(held); <-hold }) // delays the answer to END, unless that was sent already
 	<-held
 	w.giver.await(t, "end", func() bool { return w.giver.end.role >= roleEnding })
 	w.tick(defaultStall)
 	close(hold)
 	o := w.given()
-	if o.Err == nil { // the answer was faster
+	if o.Err == nil { // END was answered before
 		w.settle()
 		w.taken()
 		w.owned(0, 100)
@@ -344,7 +344,7 @@ func TestTheEndOfAMoveMayCrossARevert(t *testing.T) {
 		p.read(kindEnd)
 		w.tick(defaultStall)
 		p.read(kindRevert)
-		p.write(kindGot, nil) // it was on its way
+		p.write(kindGot, nil) // it was sent before REVERT arrived
 		p.send(w, 1, 7)
 		p.read(kindAck)
 		p.write(kindEnd, nil)
@@ -434,7 +434,7 @@ func TestAnUnsentBatchThawsAtOnceAfterAFailure(t *testing.T) {
 		if len(w.giver.live) != 2*batchSize {
 			t.Errorf("%d connections are live, want those of two batches", len(w.giver.live))
 		}
-		w.giver.fences[1]() // too late: must not send what has thawed
+		w.giver.fences[1]() // too late: it must not send a batch that has thawed
 		w.giver.fences[2]()
 	})
 	p.nack(1, "no")

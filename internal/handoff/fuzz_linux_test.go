@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// script is frames as a fuzzer writes them: kind, descriptors and loss, length, payload.
+// script is a list of frames in the encoding of the fuzzer: kind, descriptors and loss, length, payload.
 func script(b []byte) (list []fdpass.Frame, fds []int) {
 	for len(b) >= 3 && len(list) < 64 {
 		fr := fdpass.Frame{Kind: b[0] % (kindLast + 2), Lost: int(b[1] >> 7)}
@@ -50,7 +50,7 @@ func seeds(f *testing.F) {
 	}
 }
 
-// FuzzHandle lets a peer say anything: no panic, no leak, one owner, one outcome.
+// FuzzHandle: whatever a peer sends, there is no panic, no leak, one owner and one outcome.
 func FuzzHandle(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, gave, stall bool, b []byte) {
@@ -69,7 +69,7 @@ func FuzzHandle(f *testing.F) {
 			w.take(ours)
 		}
 		drained := make(chan struct{})
-		go func() { // ends with the channel: nobody answers but the script
+		go func() { // ends with the channel: only the script answers
 			defer close(drained)
 			for {
 				fr, err := p.conn.Read()
@@ -94,7 +94,7 @@ func FuzzHandle(f *testing.F) {
 				h.do(t, h.end.Tick)
 			}
 		}
-		h.do(t, h.end.Settle) // if it is time
+		h.do(t, h.end.Settle) // has an effect in one state only
 		h.do(t, func() {
 			if h.end.role == roleDone && len(h.end.flight) > 0 {
 				t.Errorf("%d batches are under way after the end", len(h.end.flight))

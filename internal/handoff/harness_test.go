@@ -13,12 +13,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience bounds every wait in these tests. Reaching it is a failure; nothing depends on being faster.
+// patience limits every wait in these tests. Reaching it is a failure; no test depends on being faster.
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// ledger knows who reads each connection, and finds two that do.
+// ledger records which host reads each connection, and reports a connection that two hosts read.
 type ledger struct {
 	mu    sync.Mutex
 	owner map[uint64]string
@@ -49,7 +49,7 @@ func (l *ledger) violations() []string {
 	return slices.Clone(l.wrong)
 }
 
-// host is a worker without WebSockets. All but the loop belongs to the loop; hooks are set before the move.
+// host is a worker without WebSockets. Its state belongs to its loop; hooks are set before the move.
 type host struct {
 	name   string
 	ledger *ledger
@@ -63,16 +63,16 @@ type host struct {
 
 	end       *End
 	live      map[uint64]int // descriptors
-	order     []uint64       // of those that are live
+	order     []uint64       // of the keys of live
 	busy      map[uint64]bool
 	events    []string
 	said      map[uint64][]string
 	astray    []string
 	expecting int
 	position  uint64
-	slow      bool // syncs are answered by the test
+	slow      bool // the test answers syncs
 	free      int
-	fences    []func() // those that wait, if fenced
+	fences    []func() // pending, if fenced is set
 	fenced    bool
 	syncs     []func()
 
@@ -84,7 +84,7 @@ type host struct {
 	stuck   int
 }
 
-// group is connections on their way.
+// group is a Batch, or Arrivals.
 type group struct {
 	ids []uint64
 	fds []int
@@ -128,7 +128,7 @@ func (h *host) run() {
 	}
 }
 
-// stop ends the loop after what was posted.
+// stop ends the loop after everything that was posted.
 func (h *host) stop() {
 	h.mu.Lock()
 	h.stopped = true
@@ -158,7 +158,7 @@ func (h *host) do(t *testing.T, f func()) {
 	<-done
 }
 
-// await waits until cond holds, which is called on the loop.
+// await waits until cond, which is called on the loop, returns true.
 func (h *host) await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	late := time.NewTimer(patience)
@@ -187,7 +187,7 @@ func (h *host) Load() int        { return len(h.order) }
 func (h *host) FreeFDs() int     { return h.free }
 func (h *host) Depart(all bool)  { h.note("depart %v", all) }
 func (h *host) Record()          { h.expecting++ }
-func (h *host) StopRecording()        { h.expecting-- }
+func (h *host) StopRecording()   { h.expecting-- }
 
 func (h *host) Freeze(n int) (b Batch, c BatchData, left int) {
 	g := &group{}
@@ -311,12 +311,12 @@ func (h *host) Deliver(m []byte) {
 	}
 }
 
-// message is one for a connection.
+// message returns a message for a connection.
 func message(id uint64, text string) []byte {
 	return append(binary.LittleEndian.AppendUint64(nil, id), text...)
 }
 
-// parcels are the batches under way.
+// parcels returns the batches in transit.
 func (h *host) parcels() (list []parcel) {
 	done := make(chan struct{})
 	h.Post(func() { list = slices.Clone(h.end.flight); close(done) })
@@ -324,7 +324,7 @@ func (h *host) parcels() (list []parcel) {
 	return list
 }
 
-// waiting is the kinds of the frames that wait.
+// waiting returns the kinds of the frames that wait.
 func (c *channel) waiting() (kinds []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -31,7 +31,7 @@ func TestACompleteMoveTakesAll(t *testing.T) {
 	}
 }
 
-// order looks at the events of a giver: Depart, batches, Stay, Given.
+// order checks the order of a giver's events: Depart, batches, Stay, Given.
 func order(t *testing.T, events []string, n int) {
 	t.Helper()
 	frozen, released := 0, 0
@@ -97,7 +97,7 @@ func TestMessagesFindTheirConnection(t *testing.T) {
 		for i := range 5 {
 			m := message(1, fmt.Sprint(i))
 			w.giver.end.Forward(1, m)
-			clear(m) // it is the caller's again
+			clear(m) // the caller may reuse it
 		}
 		w.giver.fenced = false
 		w.giver.fences[0]()
@@ -137,7 +137,7 @@ func TestForwardedMessagesNeverOvertake(t *testing.T) {
 	w := newWorld(t, n)
 	stop, ended := make(chan struct{}), make(chan int)
 	w.start()
-	go func() { // ends with stop; messages as they come from a primary while connections leave
+	go func() { // ends with stop; sends messages, as a primary does while connections leave
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -238,7 +238,7 @@ func TestStragglersMoveWhenTheyAreReady(t *testing.T) {
 	}
 	w.start()
 	w.giver.await(t, "release", func() bool { return w.giver.end.out.Moved == 90 })
-	w.tick(100 * defaultStall) // nothing is under way: no reason to call the other one stuck
+	w.tick(100 * defaultStall) // nothing is in transit, so the other side is not stuck
 	w.giver.do(t, func() {
 		if moved, left := w.giver.end.Moved(); moved != 90 || left != 10 {
 			t.Errorf("moved %d, left %d, want 90, 10", moved, left)
@@ -285,7 +285,7 @@ func TestTheAckIsWrittenBeforeAnythingIsRead(t *testing.T) {
 	w := newWorld(t, 0)
 	a, b := pair(t)
 	p := newPeer(t, a)
-	w.taker.onStart = func() { // if the ACK were not there yet, this would wait in vain
+	w.taker.onStart = func() { // without the ACK this would block
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		f, err := p.conn.Read()

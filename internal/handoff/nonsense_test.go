@@ -15,7 +15,7 @@ import (
 
 func numbered(no uint32) []byte { return binary.LittleEndian.AppendUint32(nil, no) }
 
-// nonsense is frames that no side may send in the state named. fds says that a descriptor travels beside it.
+// nonsense are frames that neither side may send in the given state. fds is set if a descriptor is sent with the frame.
 type nonsense struct {
 	name    string
 	kind    byte
@@ -37,7 +37,7 @@ var always = []nonsense{
 	{"the last word", kindLast, nil, false},
 }
 
-// utter sends one.
+// utter sends such a frame.
 func (p *peer) utter(n nonsense) {
 	p.t.Helper()
 	if !n.fds {
@@ -114,12 +114,12 @@ func TestNonsenseEndsAGiver(t *testing.T) {
 			w, p := stalled(t, 4*batchSize, -1)
 			p.utter(tt)
 			w.giver.await(t, "stuck", func() bool { return w.giver.stuck == 1 })
-			w.giver.do(t, func() { // they may be the other one's
+			w.giver.do(t, func() { // the other side may own them
 				if len(w.giver.live) != batchSize || len(w.giver.given) > 0 {
 					t.Errorf("%d connections are live, want %d: thawed while the other one lives", len(w.giver.live), batchSize)
 				}
 			})
-			p.close() // by force
+			p.close() // as if the other side was killed
 			wantErr(t, w.given().Err, errFrame)
 			w.owned(4*batchSize, 0)
 		})
@@ -149,7 +149,7 @@ func TestNonsenseWhileConnectionsReturn(t *testing.T) {
 			w.tick(defaultStall)
 			p.read(kindRevert)
 			p.ack(1)
-			p.write(kindGot, nil) // one may be on its way
+			p.write(kindGot, nil) // it may be in transit
 			p.write(kind, numbered(1))
 			o := w.given()
 			wantErr(t, o.Err, errStalled)
@@ -166,7 +166,7 @@ func TestTheAnswerToAReturnWaitsForWhatWasForwarded(t *testing.T) {
 	w.tick(defaultStall)
 	p.read(kindRevert)
 	const n = 20
-	w.giver.do(t, func() { // more than the socket holds: the queue is long when END comes
+	w.giver.do(t, func() { // more than the socket's buffer: the queue is long when END is sent
 		for range n {
 			w.giver.Deliver(message(1, string(make([]byte, 1<<20))))
 		}
@@ -182,7 +182,7 @@ func TestTheAnswerToAReturnWaitsForWhatWasForwarded(t *testing.T) {
 	w.owned(0, 0)
 }
 
-// The ledger must find those that break the rule, or the tests above show nothing.
+// The ledger must detect hosts that break the rule; otherwise the tests above prove nothing.
 func TestTheLedgerFindsTwoOwners(t *testing.T) {
 	tests := []struct {
 		name  string

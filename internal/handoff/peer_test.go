@@ -14,10 +14,10 @@ import (
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
 
-// peer is a worker played by hand.
+// peer is a worker whose frames the test writes and reads.
 type peer struct {
 	t    *testing.T
-	mu   sync.Mutex // a host may read in its place
+	mu   sync.Mutex // a host may read instead of the test
 	conn *fdpass.Conn
 }
 
@@ -80,7 +80,7 @@ func (p *peer) nack(no uint32, why string) {
 
 func (p *peer) close() { _ = p.conn.Close() }
 
-// eof expects the end.
+// eof expects the end of the channel.
 func (p *peer) eof() {
 	p.t.Helper()
 	if f, err := p.conn.Read(); err == nil {
@@ -88,7 +88,7 @@ func (p *peer) eof() {
 	}
 }
 
-// send gives connections as a giver would, and keeps nothing.
+// send sends a batch as a giver would, and closes its descriptors.
 func (p *peer) send(w *world, no uint32, ids ...uint64) {
 	p.t.Helper()
 	c := BatchData{}

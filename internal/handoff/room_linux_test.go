@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFiles lets n more descriptors be opened, until the function that it returns is called.
+// openFiles limits this process to n more descriptors until the returned function is called.
 func openFiles(t *testing.T, n int) (restore func()) {
 	t.Helper()
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	top, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0) // the lowest that is free
+	top, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0) // the lowest free one
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func openFiles(t *testing.T, n int) (restore func()) {
 			t.Error(err)
 		}
 	}
-	t.Cleanup(restore) // a test that fails must not take the others with it
+	t.Cleanup(restore) // even if the test fails, so that the others do not
 	return restore
 }
 
@@ -40,7 +40,7 @@ func TestDescriptorsThatTheKernelDropsAreRefused(t *testing.T) {
 	w.taker.await(t, "the first batch", func() bool { return len(w.taker.live) == batchSize })
 	// Its descriptors must be closed before the room is counted.
 	w.giver.await(t, "its release", func() bool { return w.giver.end.out.Moved == batchSize })
-	// Both are one process here: the limit must be back before anything returns, which is after the thaw.
+	// Both sides are in one process: the limit must be restored before anything comes back, which is after the thaw.
 	w.giver.onThaw = openFiles(t, 10)
 	w.giver.do(t, func() { w.giver.fences[1]() })
 	o := w.given()

@@ -41,7 +41,7 @@ func newWorld(t *testing.T, n int) *world {
 	return w
 }
 
-// connect adds a client to the giver. Before the move.
+// connect adds a connection with a client to the giver. Call it before the move.
 func (w *world) connect(id uint64) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -53,7 +53,7 @@ func (w *world) connect(id uint64) {
 	w.ledger.enter(id, "giver")
 }
 
-// options are those of a side, which record what it tells.
+// options returns options of one side that record its outcome.
 func (w *world) options(h *host) Options {
 	opt := w.opt
 	opt.Given = func(o Outcome) { h.note("given"); h.given = append(h.given, o) }
@@ -82,7 +82,7 @@ func (w *world) take(f *os.File) {
 	}
 }
 
-// start begins a move between the two.
+// start starts a move between the two.
 func (w *world) start() {
 	w.t.Helper()
 	a, b := pair(w.t)
@@ -99,7 +99,7 @@ func pair(t *testing.T) (a, b *os.File) {
 	return a, b
 }
 
-// given waits for the outcome at the giver, taken for that at the taker.
+// given waits for the outcome at the giver, and taken for the one at the taker.
 func (w *world) given() (o Outcome) {
 	w.t.Helper()
 	w.giver.await(w.t, "given", func() bool { return len(w.giver.given) > 0 })
@@ -116,13 +116,13 @@ func (w *world) taken() (o Outcome) {
 
 func (w *world) settle() { w.giver.do(w.t, w.giver.end.Settle) }
 
-// tick lets time pass at the giver.
+// tick advances the clock of the giver.
 func (w *world) tick(d time.Duration) {
 	w.clock.Add(int64(d))
 	w.giver.do(w.t, w.giver.end.Tick)
 }
 
-// wait waits until both channels have ended, so that no goroutine posts any more.
+// wait waits until both channels have ended, so that no goroutine posts to a loop any more.
 func (w *world) wait() {
 	for _, h := range []*host{w.giver, w.taker} {
 		if h.end != nil {
@@ -132,7 +132,7 @@ func (w *world) wait() {
 	}
 }
 
-// end looks at all that must hold after any move, and cleans up.
+// end checks everything that must hold after any move, and cleans up.
 func (w *world) end() {
 	if !w.t.Failed() {
 		w.wait()
@@ -168,7 +168,7 @@ func (w *world) end() {
 	w.leaks()
 }
 
-// leaks compares the descriptors. A channel closes its own a moment after it has told of its end.
+// leaks compares the numbers of descriptors. A channel closes its own just after it has reported its end.
 func (w *world) leaks() {
 	for late := time.Now().Add(patience); openFDs() != w.before; {
 		if time.Now().After(late) {
@@ -178,7 +178,7 @@ func (w *world) leaks() {
 	}
 }
 
-// talk sees to it that each connection that is live leads to its client.
+// talk checks that each live connection reaches its client.
 func (w *world) talk() {
 	for _, h := range []*host{w.giver, w.taker} {
 		for id, fd := range h.live {
@@ -197,7 +197,7 @@ func (w *world) talk() {
 	}
 }
 
-// owned looks at the numbers of connections on both sides.
+// owned checks the numbers of connections on both sides.
 func (w *world) owned(giver, taker int) {
 	w.t.Helper()
 	for h, want := range map[*host]int{w.giver: giver, w.taker: taker} {
@@ -223,7 +223,7 @@ func count(list []string, s string) (n int) {
 	return n
 }
 
-// openFDs counts the descriptors of this process, where that can be known.
+// openFDs returns the number of open descriptors of this process, or -1 if it is unknown.
 func openFDs() int {
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -232,7 +232,7 @@ func openFDs() int {
 	return len(list)
 }
 
-// wantErr compares an error with the one that must be in it.
+// wantErr checks that an error wraps another.
 func wantErr(t *testing.T, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {

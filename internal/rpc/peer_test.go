@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair joins two peers without anything between them.
+// pair connects two peers directly.
 func pair(a, b Serve) (*Peer, *Peer) {
 	var left, right *Peer
 	left = NewPeer(func(m []byte) error { right.Receive(slices.Clone(m)); return nil }, a)
@@ -23,7 +23,7 @@ func pair(a, b Serve) (*Peer, *Peer) {
 
 func nothing(byte, []byte, func([]byte, error)) {}
 
-// echo answers with the operation in front, and refuses operation 9.
+// echo answers with the operation and the payload, and refuses operation 9.
 func echo(op byte, payload []byte, reply func([]byte, error)) {
 	if op == 9 {
 		reply(nil, errors.New("not nine"))
@@ -32,7 +32,7 @@ func echo(op byte, payload []byte, reply func([]byte, error)) {
 	reply(append([]byte{op}, payload...), nil)
 }
 
-// TestCall: each request gets its own answer, those of many goroutines included.
+// TestCall: each request gets its own answer, also with many goroutines.
 func TestCall(t *testing.T) {
 	left, _ := pair(nothing, echo)
 	var wg sync.WaitGroup
@@ -53,7 +53,7 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// TestLateAnswer: an answer may come later and from anywhere; one that comes too late is nothing.
+// TestLateAnswer: an answer may come later, from any goroutine. An answer that comes too late is ignored.
 func TestLateAnswer(t *testing.T) {
 	replies := make(chan func([]byte, error), 2)
 	left, _ := pair(nothing, func(_ byte, _ []byte, reply func([]byte, error)) { replies <- reply })
@@ -82,7 +82,7 @@ func TestLateAnswer(t *testing.T) {
 	}
 }
 
-// TestClose: whoever waits is let go.
+// TestClose: calls that wait return.
 func TestClose(t *testing.T) {
 	asked := make(chan struct{}, 1)
 	left, _ := pair(nothing, func(byte, []byte, func([]byte, error)) { asked <- struct{}{} })
@@ -101,7 +101,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestFullLink: what the link does not take is an error for the one who asks, and counted for the one who answers.
+// TestFullLink: if the link refuses a message, a request returns an error and an answer is counted.
 func TestFullLink(t *testing.T) {
 	full := errors.New("full")
 	p := NewPeer(func([]byte) error { return full }, echo)
@@ -117,7 +117,7 @@ func TestFullLink(t *testing.T) {
 	}
 }
 
-// TestTell: a notice arrives, and nothing comes back.
+// TestTell: a notice arrives and causes no answer.
 func TestTell(t *testing.T) {
 	var got []byte
 	left, _ := pair(func(byte, []byte, func([]byte, error)) { t.Error("an answer to a notice") },
@@ -130,7 +130,7 @@ func TestTell(t *testing.T) {
 	}
 }
 
-// FuzzReceive: nothing that comes does harm.
+// FuzzReceive: a Peer survives any message.
 func FuzzReceive(f *testing.F) {
 	f.Add(header(kindRequest, 1, 7, 0))
 	f.Add(header(kindAnswer, 1, 7, 0))

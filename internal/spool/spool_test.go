@@ -12,7 +12,7 @@ import (
 	"testing/slogtest"
 )
 
-// gate is a writer that takes nothing while it is shut.
+// gate is a writer that blocks while it is shut.
 type gate struct {
 	open chan struct{}
 	b    bytes.Buffer
@@ -154,7 +154,7 @@ func TestValuesAreThoseOfTheCall(t *testing.T) {
 	}
 }
 
-// behind is what stands behind the first name.
+// behind returns the text after the first name.
 func behind(s, name string) string {
 	_, s, _ = strings.Cut(s, name)
 	return s

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Default creates the folder for a server that was given none, and returns its path: the one that systemd made, or one
-// in the user's state folder that is named after the path of the control socket. It fails if the folder is not
-// writable.
+// Default returns the path of the default state directory, and creates it if necessary. It is the directory that
+// systemd has created, or one in the user's state directory that is named after the path of the control socket.
+// Default returns an error if the directory is not writable.
 func Default(control string) (string, error) {
 	dir, err := defaultPath(control)
 	if err != nil {
@@ -36,11 +36,11 @@ func defaultPath(control string) (string, error) {
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
-	sum := sha256.Sum256([]byte(control)) // sockets in different folders may have the same name
+	sum := sha256.Sum256([]byte(control)) // sockets in different directories may have the same name
 	return filepath.Join(base, "expedite", filepath.Base(control)+"-"+hex.EncodeToString(sum[:4])), nil
 }
 
-// writable creates a folder and checks that files can be created in it.
+// writable creates a directory and checks that files can be created in it.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

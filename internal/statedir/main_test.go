@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestMain: with holdEnv this process takes a folder and holds it until its standard input ends.
+// TestMain: with holdEnv this process locks a directory and holds it until its standard input ends.
 func TestMain(m *testing.M) {
 	path := os.Getenv(holdEnv)
 	if path == "" {

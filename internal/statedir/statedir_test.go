@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// openTest opens a log in a folder of the test.
+// openTest opens a log in a temporary directory of the test.
 func openTest(t *testing.T, path string) (*Log, Content) {
 	t.Helper()
 	l, c, err := openLog(path)
@@ -25,7 +25,7 @@ func openTest(t *testing.T, path string) (*Log, Content) {
 
 func texts(c Content) string { return string(bytes.Join(c.Records, []byte(" "))) }
 
-// TestLog: what was appended is there after the next opening, and Rewrite leaves only what it is given.
+// TestLog: opening returns the records that were appended, and Rewrite replaces them.
 func TestLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l, c := openTest(t, path)
@@ -66,8 +66,7 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestLogDamage: wherever a file ends, only the last record is lost; whatever byte changes, at most that record is, and
-// it is noticed.
+// TestLogDamage: a truncated file loses its last record only. A changed byte loses one record at most, and is detected.
 func TestLogDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	l, _ := openTest(t, path)
@@ -120,7 +119,7 @@ func TestLogDamage(t *testing.T) {
 	}
 }
 
-// TestGoldenLog: what the first version has written stays readable.
+// TestGoldenLog: logs of the first version stay readable.
 func TestGoldenLog(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("testdata", "log.v1"))
 	if err != nil {
@@ -131,7 +130,7 @@ func TestGoldenLog(t *testing.T) {
 	}
 }
 
-// TestDir: a folder has one owner, the next one hears who that is, and descriptors that are inherited hold it.
+// TestDir: a directory has one owner, the error names it, and inherited descriptors hold the lock.
 func TestDir(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no locks there")
@@ -179,7 +178,7 @@ func TestDir(t *testing.T) {
 	}
 }
 
-// FuzzParseLog: no bytes make it panic, and what was read before the damage is read.
+// FuzzParseLog: parsing never panics, and the records before the damage are read.
 func FuzzParseLog(f *testing.F) {
 	good := []byte(logHeader)
 	for _, p := range []string{"one", "two", "three"} {

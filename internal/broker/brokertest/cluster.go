@@ -6,34 +6,34 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// Cluster is a number of workers, joined by what is tested. Workers are numbered from 0.
+// Cluster is a number of workers that are connected by the transport under test. Workers are numbered from 0.
 type Cluster interface {
-	// Worker is the sending side of a worker that is there. It stays the same until the worker leaves.
+	// Worker returns the sending side of a worker. It stays the same until the worker leaves.
 	Worker(i int) Worker
-	// Conn is the id of the n-th connection that begins in a worker.
+	// Conn returns the id of the n-th connection that begins in a worker.
 	Conn(i, n int) uint64
-	// Overload makes the way to a worker refuse what comes, as a full queue does, until recover is called. What comes
-	// from the worker still gets through.
+	// Overload makes the link to a worker refuse messages, as a full queue does, until recover is called. Messages from
+	// the worker are not affected.
 	Overload(i int) (recover func())
-	// Leave ends a worker. When it returns, the worker delivers nothing more.
+	// Leave ends a worker. After it has returned, the worker delivers nothing more.
 	Leave(i int)
-	// Join brings a new worker in the place of one that has left. When it returns, it misses nothing more.
+	// Join starts a new worker in place of one that has left. After it has returned, the worker misses nothing.
 	Join(i int)
 	Handover
 }
 
-// Handover is what a cluster does when connections go from one worker to another: see the methods of broker.Port.
+// Handover has the operations of a cluster that moves connections between workers: see the methods of broker.Port.
 type Handover interface {
-	// Succeed brings a second worker in the slot of worker i and returns its number, which is the next one: the first
-	// of them has that of the workers at the start. When it returns, the new worker misses nothing more.
+	// Succeed starts a second worker in the slot of worker i and returns its number. Numbers continue after those of
+	// the first workers. After it has returned, the new worker misses nothing.
 	Succeed(i int) (next int)
 	// Hold makes the Hub hold messages to the connections of worker i's slot.
 	Hold(i int)
-	// Lead makes worker i the one of its slot that they go to.
+	// Lead makes worker i the leader of its slot, which those messages go to.
 	Lead(i int)
 }
 
-// Worker is what a worker sends by. *broker.Local is one.
+// Worker is the sending side of a worker. *broker.Local implements it.
 type Worker interface {
 	Publish(topic string, opcode byte, payload []byte) error
 	SendTo(conn uint64, opcode byte, payload []byte) error
@@ -41,8 +41,7 @@ type Worker interface {
 	Mover
 }
 
-// Mover is what a worker says and knows when connections go from one worker to another: see the methods of
-// broker.Local.
+// Mover has the methods of a worker for connections that move between workers: see broker.Local.
 type Mover interface {
 	Here(conn uint64) error
 	Gone(conn uint64) error
@@ -52,10 +51,10 @@ type Mover interface {
 
 var _ Worker = (*broker.Local)(nil)
 
-// Deliver takes what comes to a worker, as a broker.Deliver does.
+// Deliver receives the messages for a worker, as a broker.Deliver does.
 type Deliver func(worker int, e broker.Envelope) (found bool)
 
-// Run tests clusters that start makes. start ends them when its test ends, and may skip a test.
+// Run tests clusters that start makes. start must end a cluster when its test ends, and may skip the test.
 func Run(t *testing.T, start func(t *testing.T, workers int, deliver Deliver) Cluster) {
 	t.Helper()
 	for _, c := range []struct {

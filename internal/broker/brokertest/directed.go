@@ -2,7 +2,7 @@ package brokertest
 
 import "fmt"
 
-// letters is a stream of messages from worker i to a connection.
+// letters returns a stream of messages from worker i to a connection.
 func (b *bench) letters(i int, conn uint64, n int) stream {
 	w := b.Worker(i)
 	return stream{name: fmt.Sprintf("to%x.from%d", conn, i), n: n, send: func(p []byte) error {
@@ -10,7 +10,7 @@ func (b *bench) letters(i int, conn uint64, n int) stream {
 	}}
 }
 
-// wantOnly says that worker at got n envelopes and the others none.
+// wantOnly checks that worker at received n envelopes and the others none.
 func (b *bench) wantOnly(at, n int) {
 	b.Helper()
 	for i, r := range b.recorders {
@@ -27,7 +27,7 @@ func (b *bench) wantOnly(at, n int) {
 func testAtHome(b *bench) {
 	conn := b.Conn(1, 7)
 	b.recorders[1].live(conn)
-	for from := range b.recorders { // worker 1 itself among them
+	for from := range b.recorders { // including worker 1 itself
 		b.must(b.Worker(from).SendTo(conn, 2, []byte("hello")))
 	}
 	b.settle(b.all())
@@ -47,7 +47,7 @@ func testAtHome(b *bench) {
 func testMoved(b *bench) {
 	conn := b.Conn(1, 7)
 	b.recorders[2].live(conn)
-	for from := range b.recorders { // the first worker and the present one among them
+	for from := range b.recorders { // including the first worker and the current one
 		b.must(b.Worker(from).SendTo(conn, 2, fmt.Append(nil, from)))
 	}
 	b.settle(b.all())

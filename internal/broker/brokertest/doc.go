@@ -1,9 +1,10 @@
-// Package brokertest is the conformance suite of what joins workers by package broker: Run holds a way of joining them,
-// with whatever transport, to the promises of that package.
+// Package brokertest is the conformance suite for ways of connecting workers with package broker, over any transport.
+// Run checks that a way of connecting them keeps the guarantees of that package.
 //
-//	test ── Worker.Publish, SendTo, CloseConn ──► Cluster under test ── deliver ──► what each worker got ──► compare
+//	test ── Worker.Publish, SendTo, CloseConn ──► Cluster under test ── deliver ──► what each worker received ──► compare
 //
-// Nothing in it is timed: it waits for what must come, and where nothing may come, for publications sent afterwards.
+// No test depends on time: it waits for what must arrive and, where nothing may arrive, for publications that were sent
+// afterwards.
 //
-// Methods of a Cluster are called by one goroutine, those of a Worker and deliver by several.
+// One goroutine calls the methods of a Cluster. Several call those of a Worker, and deliver.
 package brokertest

@@ -7,23 +7,23 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// traffic is publications and letters to a connection that go on while something else happens. Each stream sends both.
+// traffic sends publications, and letters to a connection, while something else happens. Each stream sends both.
 type traffic struct {
 	b       *bench
 	conn    uint64
 	streams []stream
-	sent    chan struct{} // closed when all is
-	gate    chan struct{} // closed by finish: the second half of each stream waits for it
+	sent    chan struct{} // closed when everything is sent
+	gate    chan struct{} // closed by finish, which the second half of each stream waits for
 	once    sync.Once
 }
 
-// letter is the beginning of a letter's payload.
+// letter is the prefix of a letter's payload.
 const letter = "letter."
 
-// beforeGate is how much each stream may send before finish: so that something is left for what comes last.
+// beforeGate is how much each stream may send before finish, so that something is left for the last step.
 const beforeGate = 500
 
-// start lets workers 0 and 3 send.
+// start makes workers 0 and 3 send.
 func (b *bench) start(conn uint64) *traffic {
 	t := &traffic{b: b, conn: conn, sent: make(chan struct{}), gate: make(chan struct{})}
 	for _, i := range []int{0, 3} {
@@ -40,14 +40,14 @@ func (b *bench) start(conn uint64) *traffic {
 		})
 		t.streams = append(t.streams, s)
 	}
-	go func() { // ends when all is sent; a test waits for it
+	go func() { // ends when everything is sent, which the test waits for
 		defer close(t.sent)
 		b.run(t.streams...)
 	}()
 	return t
 }
 
-// finish lets the streams send the rest, and waits for that.
+// finish makes the streams send the rest, and waits for that.
 func (t *traffic) finish() {
 	t.once.Do(func() { close(t.gate) })
 	<-t.sent
@@ -60,18 +60,18 @@ func (t *traffic) until(n int) {
 	t.b.must(r.await("publications", func() bool { return len(r.list) >= n }))
 }
 
-// letters are those that worker i got.
+// letters returns the letters that worker i received.
 func (t *traffic) letters(i int) []broker.Envelope {
 	return slices.DeleteFunc(t.b.recorder(i).got(), func(e broker.Envelope) bool { return e.Kind != broker.Send })
 }
 
-// news are the publications that worker i got.
+// news returns the publications that worker i received.
 func (t *traffic) news(i int) []broker.Envelope {
 	return slices.DeleteFunc(t.b.recorder(i).got(), func(e broker.Envelope) bool { return e.Kind != broker.Publish })
 }
 
-// wantAll says that all has been published, and that all letters came: first to worker before, then to worker after, if
-// that is another.
+// wantAll checks that everything was published, and that all letters arrived: first at worker before and then, if it is
+// another one, at worker after.
 func (t *traffic) wantAll(before, after int) {
 	t.b.Helper()
 	news := t.news(0)
@@ -159,7 +159,7 @@ func testReplace(b *bench) {
 	start := b.fence(next)
 	t.until(500)
 	b.Hold(1)
-	b.fence(1) // so it has all that went to it
+	b.fence(1) // so it has received everything
 	b.recorders[1].leave(conn)
 	t.until(700)
 	b.next.live(conn)

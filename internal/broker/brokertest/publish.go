@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// publisher is a stream of publications of worker i.
+// publisher returns a stream of publications of worker i.
 func (b *bench) publisher(i, number, n int) stream {
 	w := b.Worker(i)
 	return stream{name: fmt.Sprintf("worker%d.%d", i, number), n: n, send: func(p []byte) error {
@@ -18,7 +18,7 @@ func (b *bench) publisher(i, number, n int) stream {
 	}}
 }
 
-// wantNumbered says that the publications of a list are in the order of their numbers.
+// wantNumbered checks that the publications of a list are in the order of their numbers.
 func (b *bench) wantNumbered(list []broker.Envelope) {
 	b.Helper()
 	for k, e := range list {

@@ -11,19 +11,19 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// patience is how long something may take that must come: far longer than it does, so that a test ends.
+// patience limits every wait. It is far longer than any of them takes.
 const patience = 20 * time.Second
 
-// fence is the topic of publications that say that all before has come.
+// fence is the topic of publications that show that everything before has arrived.
 const fence = "fence"
 
-// gap is what a worker was told that it has missed, and how much of recorder.list had come by then.
+// gap is a Gap that a worker received, with the length of recorder.list at that time.
 type gap struct {
 	broker.Envelope
 	at int
 }
 
-// recorder is what a worker got.
+// recorder records what a worker receives.
 type recorder struct {
 	mu     sync.Mutex
 	more   sync.Cond
@@ -31,9 +31,9 @@ type recorder struct {
 	list   []broker.Envelope
 	gaps   []gap
 	fences []string
-	last   uint64            // number of the latest publication, fences included
-	tokens map[uint64]uint64 // numbers that answers to Worker.Fence came with
-	asked  map[uint64]int    // how often for a connection, here or not
+	last   uint64            // number of the last publication, including fences
+	tokens map[uint64]uint64 // numbers in the answers to Worker.Fence, by token
+	asked  map[uint64]int    // number of messages by connection, whether it lives here or not
 	within func(broker.Envelope)
 }
 
@@ -62,7 +62,7 @@ func (r *recorder) deliver(e broker.Envelope) (found bool) {
 		if r.within != nil {
 			r.within(e)
 		}
-		return false // it means nothing
+		return false // it is ignored
 	case broker.Gap:
 		r.gaps = append(r.gaps, gap{e, len(r.list)})
 		return false
@@ -85,28 +85,28 @@ func (r *recorder) live(conn uint64) {
 	r.conns[conn] = true
 }
 
-// leave makes a connection live here no more.
+// leave makes a connection no longer live here.
 func (r *recorder) leave(conn uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, conn)
 }
 
-// latest is the number of the latest publication.
+// latest returns the number of the last publication.
 func (r *recorder) latest() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
 }
 
-// missed is a copy of what was told of gaps.
+// missed returns a copy of the gaps.
 func (r *recorder) missed() []gap {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.gaps)
 }
 
-// got is a copy of what has come but fences.
+// got returns a copy of what was received, except fences.
 func (r *recorder) got() []broker.Envelope {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,7 +119,7 @@ func (r *recorder) timesAsked(conn uint64) int {
 	return r.asked[conn]
 }
 
-// await waits until done says so; that is called with r.mu held. It fails when patience ends.
+// await waits until done, which is called with r.mu held, returns true. It fails the test after patience.
 func (r *recorder) await(what string, done func() bool) error {
 	late := false
 	timer := time.AfterFunc(patience, func() {
@@ -144,8 +144,8 @@ func (r *recorder) await(what string, done func() bool) error {
 type bench struct {
 	*testing.T
 	Cluster
-	recorders []*recorder // of the workers that are there at the start
-	next      *recorder   // of the first that Succeed brings
+	recorders []*recorder // of the first workers
+	next      *recorder   // of the first worker that Succeed starts
 	fenced    int
 }
 
@@ -156,7 +156,7 @@ func (b *bench) recorder(i int) *recorder {
 	return b.recorders[i]
 }
 
-// all are the workers.
+// all returns the numbers of the workers.
 func (b *bench) all() []int {
 	var list []int
 	for i := range b.recorders {
@@ -165,14 +165,15 @@ func (b *bench) all() []int {
 	return list
 }
 
-// settle waits until everything that was sent has come to the workers who, who must be there.
+// settle waits until everything that was sent has arrived at the workers who, none of which may have left.
 func (b *bench) settle(who []int) {
 	b.Helper()
 	b.settleFrom(who, who)
 }
 
-// settleFrom waits until everything that the workers senders sent has come to the workers who. Directed messages go
-// there and back again: so each sender publishes after the one before has been heard, twice.
+// settleFrom waits until everything that the workers senders sent has arrived at the workers who. Directed messages
+// may be bounced, so each sender publishes twice, each time after the publication of the sender before it has
+// arrived.
 func (b *bench) settleFrom(senders, who []int) {
 	b.Helper()
 	for range 2 {
@@ -188,7 +189,7 @@ func (b *bench) settleFrom(senders, who []int) {
 	}
 }
 
-// fence waits until worker i has an answer to a fence, and returns the number that it came with.
+// fence waits until worker i has received the answer to a fence, and returns the number in it.
 func (b *bench) fence(i int) (seq uint64) {
 	b.Helper()
 	b.fenced++
@@ -220,7 +221,7 @@ type stream struct {
 	send func(payload []byte) error
 }
 
-// run sends streams all at once and waits until they are sent.
+// run sends streams concurrently and waits until they are sent.
 func (b *bench) run(streams ...stream) {
 	b.Helper()
 	var wg sync.WaitGroup
@@ -237,7 +238,7 @@ func (b *bench) run(streams ...stream) {
 	wg.Wait()
 }
 
-// wantStream says that list holds a whole stream in order, each message once.
+// wantStream checks that list has all messages of a stream once, in order.
 func (b *bench) wantStream(list []broker.Envelope, s stream) {
 	b.Helper()
 	next := 0

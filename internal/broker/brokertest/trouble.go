@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// paced makes one of n streams wait for what seen gets, so that they last while something else happens.
+// paced makes one of n streams wait for what seen receives, so that the streams last while something else happens.
 func paced(seen *recorder, n int, send func([]byte) error) func([]byte) error {
 	const ahead = 32
 	sent := 0
@@ -18,7 +18,7 @@ func paced(seen *recorder, n int, send func([]byte) error) func([]byte) error {
 	}
 }
 
-// held makes a stream wait for a moment before its message k.
+// held makes a stream wait for a channel before its message k.
 func held(moment <-chan struct{}, k int, send func([]byte) error) func([]byte) error {
 	sent := 0
 	return func(p []byte) error {
@@ -38,8 +38,8 @@ func testOverload(b *bench) {
 	b.run(before)
 	b.settle(b.all())
 	recovered := b.Overload(2)
-	b.run(during, mine, letters)          // what comes from the overloaded worker gets through
-	b.settleFrom(b.all(), []int{0, 1, 3}) // or its own might come back to it after it has recovered
+	b.run(during, mine, letters)          // messages of the overloaded worker get through
+	b.settleFrom(b.all(), []int{0, 1, 3}) // otherwise its own messages might come back after it has recovered
 	recovered()
 	b.run(after)
 	b.settle(b.all())
@@ -65,7 +65,7 @@ func testOverload(b *bench) {
 	}
 }
 
-// wantGap says that a worker was told, after it had got n messages, that it has missed publications to a topic.
+// wantGap checks that a worker received a gap for a topic after n messages.
 func (b *bench) wantGap(worker int, topic string, n, missed int) {
 	b.Helper()
 	told := 0
@@ -92,7 +92,7 @@ func testLeaveJoin(b *bench) {
 	join := sync.OnceFunc(func() { close(joined) })
 	streams[1].send = held(joined, 500, streams[1].send) // so that something is left for the new worker
 	sent := make(chan struct{})
-	go func() { // ends when all is sent
+	go func() { // ends when everything is sent
 		defer close(sent)
 		b.run(streams...)
 	}()
