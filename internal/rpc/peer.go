@@ -25,14 +25,14 @@ const (
 	headerLen = noticeLen + 8
 )
 
-// MaxWaiting is the number of requests of one side that may wait for an answer.
-const MaxWaiting = 64 << 10
+// maxWaiting is the number of requests of one side that may wait for an answer.
+const maxWaiting = 64 << 10
 
 // Errors of Call.
 var (
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("rpc: closed")
-	// ErrBusy is returned if MaxWaiting requests are waiting.
+	// ErrBusy is returned if maxWaiting requests are waiting.
 	ErrBusy = errors.New("rpc: too many requests wait")
 	// ErrFailed is returned if the other side has answered with an error. It is wrapped with the text of that error.
 	ErrFailed = errors.New("rpc: refused")
@@ -86,7 +86,7 @@ func (p *Peer) Call(ctx context.Context, op byte, payload []byte) ([]byte, error
 	case p.closed:
 		p.mu.Unlock()
 		return nil, ErrClosed
-	case len(p.waiting) >= MaxWaiting:
+	case len(p.waiting) >= maxWaiting:
 		p.mu.Unlock()
 		return nil, ErrBusy
 	}

@@ -125,11 +125,11 @@ func (q *Queue) Lost() uint64 {
 	return q.lost
 }
 
-// ErrStuck is returned if a write has been running for more than a second.
-var ErrStuck = errors.New("spool: the output is stuck")
+// errStuck is returned if a write has been running for more than a second.
+var errStuck = errors.New("spool: the output is stuck")
 
 // Flush blocks until the Queue is empty. If ctx ends first, it returns the cause. If a write is stuck, it returns
-// ErrStuck at once.
+// errStuck at once.
 func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.running {
@@ -138,7 +138,7 @@ func (q *Queue) Flush(ctx context.Context) error {
 	}
 	if !q.began.IsZero() && time.Since(q.began) > time.Second {
 		q.mu.Unlock()
-		return ErrStuck
+		return errStuck
 	}
 	if q.idle == nil {
 		q.idle = make(chan struct{})
