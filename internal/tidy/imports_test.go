@@ -65,6 +65,7 @@ var policy = map[string]string{
 	"internal/lobby":             ". ws session internal/telemetry",
 	"cmd/expedite":               ". ws auth session cluster internal/artillery internal/configfile internal/control internal/doctor internal/human internal/inspect internal/loadtest internal/lobby internal/redisconn internal/spool internal/statedir internal/telemetry internal/terminal internal/verifier internal/view github.com/alecthomas/kong",
 	"examples/chat":              ". auth",
+	"examples/store":             ". session",
 	"scripts/exports":            "internal/tidy",
 	"benchmarks":                 ". ws github.com/lxzan/gws golang.org/x/sys",
 }
