@@ -78,14 +78,14 @@ func (r *claimRules) identity(claims map[string]any, size int, token string) (*I
 		return nil, err
 	}
 	id.Issuer, _ = claims["iss"].(string)
-	if id.User, _ = claims[r.userClaim].(string); !isName(id.User, MaxUser) {
+	if id.User, _ = claims[r.userClaim].(string); !isName(id.User, maxUser) {
 		return nil, malformed("the access token does not have a valid user", nil)
 	}
 	var err error
 	if id.Scopes, err = r.scopes(claims); err != nil {
 		return nil, err
 	}
-	if id.TokenID, _ = claims["jti"].(string); !isName(id.TokenID, MaxTokenID) || id.TokenID == token {
+	if id.TokenID, _ = claims["jti"].(string); !isName(id.TokenID, maxTokenID) || id.TokenID == token {
 		id.TokenID = HashToken(token)
 	}
 	id.Claims, id.Partial = r.rest(claims, size)
@@ -179,7 +179,7 @@ func (r *claimRules) scopes(claims map[string]any) ([]string, error) {
 		if s, isText := claim.(string); isText {
 			list = strings.Fields(s)
 		}
-		if !ok || len(list) > MaxScopes {
+		if !ok || len(list) > maxScopes {
 			return nil, malformed("the access token's scopes are malformed", nil)
 		}
 		var unique []string

@@ -12,12 +12,12 @@ import (
 
 // Limits of an Identity that a Verifier of this package returns.
 const (
-	// MaxUser is the maximum length of a user in bytes. OpenID Connect allows 255.
-	MaxUser = 256
-	// MaxTokenID is the maximum length of a jti in bytes. A longer one is ignored.
-	MaxTokenID = 128
-	// MaxScopes is the maximum number of scopes.
-	MaxScopes = 256
+	// maxUser is the maximum length of a user in bytes. OpenID Connect allows 255.
+	maxUser = 256
+	// maxTokenID is the maximum length of a jti in bytes. A longer one is ignored.
+	maxTokenID = 128
+	// maxScopes is the maximum number of scopes.
+	maxScopes = 256
 	// MaxClaims is the maximum size of all Claims together, in bytes of compact JSON. Larger claims are left out as a
 	// whole: see Identity.Partial.
 	MaxClaims = 4 << 10

@@ -16,11 +16,11 @@ import (
 
 // Limits of keys.
 const (
-	// MinSecret is the minimum length of a secret in bytes. RFC 7518 §3.2 requires the length of the hash: 32 for
+	// minSecret is the minimum length of a secret in bytes. RFC 7518 §3.2 requires the length of the hash: 32 for
 	// HS256, 48 for HS384 and 64 for HS512.
-	MinSecret = 32
-	// MaxKeys is the maximum number of keys in a set.
-	MaxKeys    = 64
+	minSecret = 32
+	// maxKeys is the maximum number of keys in a set.
+	maxKeys    = 64
 	minRSABits = 2048 // RFC 7518 §3.3
 	maxRSABits = 8192 // beyond that, a check takes milliseconds
 )
@@ -82,8 +82,8 @@ func (s KeySet) check() error {
 	if len(s) == 0 {
 		return errors.New("no key")
 	}
-	if len(s) > MaxKeys {
-		return fmt.Errorf("%d keys: the limit is %d", len(s), MaxKeys)
+	if len(s) > maxKeys {
+		return fmt.Errorf("%d keys: the limit is %d", len(s), maxKeys)
 	}
 	for _, k := range s {
 		if err := checkPublic(k.Public); err != nil {
@@ -181,7 +181,7 @@ func goodFor(public any) []string {
 	}
 	switch k := public.(type) {
 	case []byte:
-		return secretAlgorithms[:min(1+(len(k)-MinSecret)/16, len(secretAlgorithms))]
+		return secretAlgorithms[:min(1+(len(k)-minSecret)/16, len(secretAlgorithms))]
 	case *rsa.PublicKey:
 		return rsaAlgorithms
 	case *ecdsa.PublicKey:
@@ -202,8 +202,8 @@ func goodFor(public any) []string {
 func checkPublic(public any) error {
 	switch k := public.(type) {
 	case []byte:
-		if len(k) < MinSecret {
-			return fmt.Errorf("a secret of %d bytes: want at least %d", len(k), MinSecret)
+		if len(k) < minSecret {
+			return fmt.Errorf("a secret of %d bytes: want at least %d", len(k), minSecret)
 		}
 		if bytes.Contains(k, []byte("-----BEGIN ")) { // everybody may know it
 			return errors.New("a PEM file as a secret: read it with KeyFile or ParseKeys")

@@ -127,7 +127,7 @@ func TestParseKeys(t *testing.T) {
 		{name: "JWK of more than two primes", in: change(t, rsaPrivate, "oth", []any{map[string]string{"r": "AQ", "d": "AQ", "t": "AQ"}}), want: "two primes", bad: true},
 		{name: "JWK of Ed25519 whose halves do not match", in: change(t, edPrivate, "x", b64(k.ed[32:])), want: "halves", bad: true},
 		{name: "JWK of a short secret", in: `{"kty":"oct","k":"` + b64("short") + `"}`, want: "5 bytes", bad: true},
-		{name: "too many", in: `{"keys":[` + strings.Repeat(ecPublic+",", auth.MaxKeys) + ecPublic + "]}", want: "65 keys", bad: true},
+		{name: "too many", in: `{"keys":[` + strings.Repeat(ecPublic+",", 64) + ecPublic + "]}", want: "65 keys", bad: true},
 		{name: "too large", in: `{"keys":[` + strings.Repeat(" ", 1<<20) + "]}", want: "bytes", bad: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -364,7 +364,7 @@ func TestGenerateKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := strings.Replace(alg, "Ed25519", "EdDSA", 1); key.Algorithm() != want || key.ID() == "" {
+			if want := strings.Replace(alg, "Ed25519", "EdDSA", 1); !strings.HasPrefix(key.String(), want+" ") || key.ID() == "" {
 				t.Errorf("got %v, want one for %s with a kid", key, want)
 			}
 			set := key.KeySet()
@@ -414,7 +414,7 @@ func TestPrivatePEM(t *testing.T) {
 		"EdDSA": block(t, "PRIVATE KEY")(x509.MarshalPKCS8PrivateKey(k.ed)),
 	} {
 		key, err := auth.ParsePrivateKey([]byte("text\n" + in))
-		if err != nil || key.Algorithm() != name {
+		if err != nil || !strings.HasPrefix(key.String(), name+" ") {
 			t.Errorf("%s: got %v, %v", name, key, err)
 			continue
 		}

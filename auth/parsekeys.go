@@ -136,8 +136,8 @@ func splitJWKs(b []byte) ([]json.RawMessage, error) {
 		return nil, errors.New("JSON that is neither a JWK set nor a JWK")
 	case set.Keys == nil:
 		return []json.RawMessage{b}, nil
-	case len(set.Keys) > MaxKeys:
-		return nil, fmt.Errorf("%d keys: the limit is %d", len(set.Keys), MaxKeys)
+	case len(set.Keys) > maxKeys:
+		return nil, fmt.Errorf("%d keys: the limit is %d", len(set.Keys), maxKeys)
 	}
 	return set.Keys, nil
 }

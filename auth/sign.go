@@ -33,7 +33,7 @@ func GenerateKey(alg string) (private, public []byte, err error) {
 	var key any
 	switch alg {
 	case "HS256", "HS384", "HS512":
-		secret := make([]byte, MinSecret+16*slices.Index(secretAlgorithms, alg))
+		secret := make([]byte, minSecret+16*slices.Index(secretAlgorithms, alg))
 		_, _ = rand.Read(secret) // never fails
 		key = secret
 	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512":
@@ -146,16 +146,14 @@ func ParsePrivateKey(b []byte) (SigningKey, error) {
 	return SigningKey{}, errors.New("auth: private key: there are only public keys")
 }
 
-// Algorithm returns the algorithm that the key signs with: that of its JWK, or else the first that it is suitable for.
-func (k SigningKey) Algorithm() string { return k.alg }
-
 // ID returns the kid of the key, or "".
 func (k SigningKey) ID() string { return k.id }
 
 // KeySet returns the set that verifies the key's signatures.
 func (k SigningKey) KeySet() KeySet { return KeySet{rawKey{k.id, k.alg, k.key}.public()} }
 
-// String returns the algorithm and the kid.
+// String returns the algorithm and the kid. The algorithm is that of the key's JWK, or else the first that the key is
+// suitable for.
 func (k SigningKey) String() string { return fmt.Sprintf("%s key %q", k.alg, k.id) }
 
 // GoString returns the same as String, for %#v.

@@ -126,25 +126,11 @@ func TestDetachGivesTheConnectionBack(t *testing.T) {
 	})
 }
 
-func TestScatterAndGather(t *testing.T) {
+func TestWritev(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kd kind) {
-		var r *rig
-		heard := make(chan string, 1)
-		r = newRig(t, kd, &script{ready: func(k reactor.Key, ev reactor.Events) {
-			if ev&reactor.Readable == 0 {
-				return
-			}
-			a, b := make([]byte, 3), make([]byte, 100)
-			if n, err := r.find(k).sock.Readv(a, b); err == nil {
-				heard <- string(a) + "|" + string(b[:n-len(a)])
-			}
-		}})
+		r := newRig(t, kd, &script{})
 		r.start()
 		end := r.connect()
-		_, _ = end.client.Write([]byte("abcdef"))
-		if got := await(t, heard, "bytes"); got != "abc|def" {
-			t.Errorf("scattered to %q, want abc|def", got)
-		}
 		var bufs [][]byte
 		var want []byte
 		for i := range reactor.MaxBuffers + 5 {
@@ -156,7 +142,7 @@ func TestScatterAndGather(t *testing.T) {
 		}
 		r.do(func() {
 			if n, err := end.sock.Writev(bufs); n != len(want) || err != nil {
-				t.Errorf("gathered %d, %v, want %d", n, err, len(want))
+				t.Errorf("wrote %d, %v, want %d", n, err, len(want))
 			}
 			if n, err := end.sock.Writev(nil); n != 0 || err != nil {
 				t.Errorf("nothing: %d, %v", n, err)

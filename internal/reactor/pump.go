@@ -116,11 +116,11 @@ func (p *pump) arrived(b []byte, err error) bool {
 	return err == nil
 }
 
-// readTo implements Socket.Readv.
-func (p *pump) readTo(a, b []byte) (int, error) {
+// readTo implements Socket.Read.
+func (p *pump) readTo(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(a)+len(b) == 0 {
+	if len(b) == 0 {
 		return 0, nil
 	}
 	if len(p.in) == 0 {
@@ -133,8 +133,7 @@ func (p *pump) readTo(a, b []byte) (int, error) {
 			return 0, ErrAgain
 		}
 	}
-	n := copy(a, p.in)
-	n += copy(b, p.in[n:])
+	n := copy(b, p.in)
 	p.in = p.in[n:]
 	if len(p.in) == 0 {
 		p.resume()

@@ -23,19 +23,6 @@ func rawWrite(fd int, p []byte) (int, unix.Errno) {
 	return int(n), errno
 }
 
-// rawReadv requires that both buffers are not empty.
-func rawReadv(fd int, a, b []byte) (int, unix.Errno) {
-	var iov [2]unix.Iovec
-	iov[0].Base, iov[1].Base = &a[0], &b[0]
-	iov[0].SetLen(len(a))
-	iov[1].SetLen(len(b))
-	var msg unix.Msghdr
-	msg.Iov = &iov[0]
-	msg.SetIovlen(len(iov))
-	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT)
-	return int(n), errno
-}
-
 // rawWritev accepts at most MaxBuffers buffers.
 func rawWritev(fd int, bufs [][]byte) (int, unix.Errno) {
 	var iov [MaxBuffers]unix.Iovec

@@ -15,8 +15,6 @@ func rawRead(fd int, p []byte) (int, unix.Errno) { return visible(unix.Read(fd, 
 
 func rawWrite(fd int, p []byte) (int, unix.Errno) { return visible(unix.Write(fd, p)) }
 
-func rawReadv(fd int, a, b []byte) (int, unix.Errno) { return visible(unix.Readv(fd, [][]byte{a, b})) }
-
 func rawWritev(fd int, bufs [][]byte) (int, unix.Errno) { return visible(unix.Writev(fd, bufs)) }
 
 func visible(n int, err error) (int, unix.Errno) {

@@ -9,7 +9,7 @@ import (
 const MaxBuffers = 64
 
 // Socket is a byte stream that never blocks. It is a value of two words; the zero Socket is not valid. One goroutine at
-// a time may call Read and Readv, and one goroutine at a time Write, Writev and CloseWrite. No method may be called
+// a time may call Read, and one goroutine at a time Write, Writev and CloseWrite. No method may be called
 // after Close, because the number of a closed descriptor may soon be reused.
 type Socket struct {
 	num  int32 // 1 + the descriptor; 0 means none
@@ -26,17 +26,9 @@ func (s Socket) FD() int { return int(s.num) - 1 }
 // and ErrAgain if there is nothing to read.
 func (s Socket) Read(p []byte) (int, error) {
 	if s.pump != nil {
-		return s.pump.readTo(p, nil)
+		return s.pump.readTo(p)
 	}
 	return fdRead(s.FD(), p)
-}
-
-// Readv reads into a, and then into b.
-func (s Socket) Readv(a, b []byte) (int, error) {
-	if s.pump != nil {
-		return s.pump.readTo(a, b)
-	}
-	return fdReadv(s.FD(), a, b)
 }
 
 // Write writes p or a part of it. A count below len(p) means that the socket is full, and so does ErrAgain, which comes

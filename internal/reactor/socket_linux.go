@@ -97,20 +97,6 @@ func fdRead(fd int, p []byte) (int, error) {
 	}
 }
 
-func fdReadv(fd int, a, b []byte) (int, error) {
-	if len(a) == 0 {
-		return fdRead(fd, b)
-	}
-	if len(b) == 0 {
-		return fdRead(fd, a)
-	}
-	for {
-		if n, errno := rawReadv(fd, a, b); errno != unix.EINTR {
-			return received(n, errno)
-		}
-	}
-}
-
 func fdWrite(fd int, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil

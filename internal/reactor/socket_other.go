@@ -22,10 +22,9 @@ func (l *Loop) Attach(fd int) (Key, Socket, error) {
 func (l *Loop) Reattach(*net.TCPConn) (Key, Socket, bool) { return Key{}, Socket{}, false }
 
 // No Socket has a descriptor here.
-func fdRead(int, []byte) (int, error)          { return 0, errNoPoller }
-func fdReadv(int, []byte, []byte) (int, error) { return 0, errNoPoller }
-func fdWrite(int, []byte) (int, error)         { return 0, errNoPoller }
-func fdWritev(int, [][]byte) (int, error)      { return 0, errNoPoller }
-func fdCloseWrite(int) error                   { return errNoPoller }
-func fdClose(int) error                        { return errNoPoller }
-func fdConn(int) (net.Conn, error)             { return nil, errNoPoller }
+func fdRead(int, []byte) (int, error)     { return 0, errNoPoller }
+func fdWrite(int, []byte) (int, error)    { return 0, errNoPoller }
+func fdWritev(int, [][]byte) (int, error) { return 0, errNoPoller }
+func fdCloseWrite(int) error              { return errNoPoller }
+func fdClose(int) error                   { return errNoPoller }
+func fdConn(int) (net.Conn, error)        { return nil, errNoPoller }

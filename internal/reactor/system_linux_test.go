@@ -124,12 +124,11 @@ func TestSocketCallsAllocateNothing(t *testing.T) {
 	end := r.connect()
 	r.do(func() {
 		bufs := [][]byte{[]byte("abc"), []byte("def")}
-		buf, reply := make([]byte, 100), make([]byte, 100)
+		buf := make([]byte, 100)
 		got := testing.AllocsPerRun(100, func() {
 			_, _ = end.sock.Write(bufs[0])
 			_, _ = end.sock.Writev(bufs)
 			_, _ = end.sock.Read(buf)
-			_, _ = end.sock.Readv(buf[:1], reply)
 		})
 		if got != 0 {
 			t.Errorf("%v allocations, want 0", got)
