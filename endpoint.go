@@ -102,7 +102,7 @@ func (e *endpoint) Open(ec *engine.Conn) {
 
 // Message implements engine.Handler: a whole message has come.
 func (e *endpoint) Message(ec *engine.Conn, op ws.Opcode, payload []byte) {
-	e.worker.Stir()
+	e.worker.Wake()
 	c := connOf(ec)
 	c.client.Spoke()
 	if e.handler.Message != nil {
@@ -128,7 +128,7 @@ func (e *endpoint) Close(ec *engine.Conn, code ws.CloseCode, reason string) {
 
 // Gap implements engine.Handler: the connection has missed publications.
 func (e *endpoint) Gap(ec *engine.Conn, topic string, missed uint64) {
-	e.worker.Stir()
+	e.worker.Wake()
 	if topic != "" && topic[0] == 0 { // it is not the application's
 		topic = ""
 	}

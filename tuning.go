@@ -9,53 +9,55 @@ import (
 	"github.com/expedite-go/expedite/internal/resource"
 )
 
-// Tuning limits what an App takes of the machine. The zero value is right for a machine, or a container, that runs
-// nothing else. docs/tuning.md has figures.
+// Tuning is what an App may use of the machine. The zero value suits a machine, or a container, that serves nothing
+// else. docs/tuning.md has figures.
 type Tuning struct {
-	// Memory is what the Go heaps of all workers may hold together, in bytes. Each worker gets its share as GOMEMLIMIT,
-	// near which it collects more often. 0 is 80 % of the memory of the machine or the container, unless GOMEMLIMIT is set
-	// in the environment: then each worker has that. Negative is no limit.
+	// Memory is how many bytes the Go heaps of all workers may use together. Each worker gets an equal share as its
+	// GOMEMLIMIT; the closer its heap is to that limit, the more often it is collected. 0 is 80 % of the memory of the
+	// machine or container; but if GOMEMLIMIT is set in the environment, that is the limit of each worker. A negative
+	// value is no limit.
 	Memory int64
-	// MemoryReserve is how much memory must be left on the machine or in the container, in bytes. While less is left,
-	// handshakes get 503 with Retry-After; open connections stay. 0 is 5 % of the memory, at least 64 MiB and at most
-	// 1 GiB. Negative is none: connections are accepted until the system kills a process.
+	// MemoryReserve is how many bytes of memory must remain available on the machine or in the container. While less is
+	// available, handshakes are answered with 503 and a Retry-After, and open connections stay, except those that hold
+	// the most memory. 0 is 5 % of the memory, but at least 64 MiB and at most 1 GiB. A negative value disables the
+	// check: connections are accepted until the kernel kills a process.
 	MemoryReserve int64
-	// GOGC is how much a worker's heap may grow before it is collected, in percent. 0 does not set it (100, or GOGC in the
-	// environment); negative collects only near the limit of Memory.
+	// GOGC is how much the heap of a worker may grow before it is collected, in percent. 0 is GOGC in the environment,
+	// or else 100. With a negative value, the heap is collected only close to its limit, see Memory.
 	GOGC int
-	// Procs is the number of processors that the Go code of each worker uses at once (GOMAXPROCS). 0 is, unless it is set
-	// in the environment, one more than the worker's share of the cores, and at least 2: the event loop needs one of its
-	// own.
+	// Procs is the number of processors that the Go code of each worker uses at once (GOMAXPROCS). 0 is GOMAXPROCS in
+	// the environment, or else one more than the worker's share of the cores, but at least 2: the event loop keeps one
+	// processor busy.
 	Procs int
-	// ConnRate limits each connection, in bytes per second, and Rate all connections of all workers together: each worker
-	// gets an equal share. Beyond it a client is not read, or what is sent to it is queued, see Handler.QueueLimit. A
-	// burst of a quarter of a second, and of 64 KiB in any case, passes at once. The lowest rate is 4 KiB per second. HTTP
-	// requests do not count.
+	// ConnRate limits each connection, and Rate all connections of all workers together, of which each worker gets an
+	// equal share. Above the limit, the server stops reading from the client, and messages to it wait in its queue, see
+	// Handler.QueueLimit. Bursts of up to a quarter of a second, and of at least 64 KiB, are not delayed. A limit of less
+	// than 4 KiB per second counts as 4 KiB. HTTP requests that are not upgrades are not limited.
 	ConnRate, Rate Rate
 }
 
-// Rate is bytes per second in each direction: In is from clients, Out is to them. 0 is no limit.
+// Rate is a number of bytes per second in each direction. In is from clients, Out is to clients. 0 is no limit.
 type Rate struct {
 	In, Out int64
 }
 
 // Tuned is what each worker of an App runs with: the result of Tuning, the environment and the machine.
 type Tuned struct {
-	// MemoryLimit is the memory of the machine, or of the container if that is less, in bytes; 0 if it is not known.
+	// MemoryLimit is the memory of the machine, or of the container if that is less, in bytes. 0 is unknown.
 	MemoryLimit int64
-	// HeapLimit is GOMEMLIMIT in bytes; 0 is none.
+	// HeapLimit is the worker's GOMEMLIMIT in bytes. 0 is no limit.
 	HeapLimit int64
-	// MemoryReserve is the memory left below which new connections are refused, in bytes; 0 is none.
+	// MemoryReserve is the available memory in bytes below which new connections are refused. 0 is no reserve.
 	MemoryReserve int64
-	// GOGC is in percent; negative is off.
+	// GOGC is in percent. A negative value is off.
 	GOGC int
-	// Procs is GOMAXPROCS; 0 is the default of Go.
+	// Procs is the worker's GOMAXPROCS. 0 is the default of Go.
 	Procs int
-	// ConnRate limits a connection, and Rate a worker.
+	// ConnRate limits each connection, and Rate all connections of one worker together.
 	ConnRate, Rate Rate
 }
 
-// settings returns t in the form of package resource.
+// settings converts t to the type of package resource.
 func (t Tuning) settings() resource.Settings {
 	return resource.Settings{
 		Memory: t.Memory, MemoryReserve: t.MemoryReserve, GOGC: t.GOGC, Procs: t.Procs,
@@ -63,7 +65,7 @@ func (t Tuning) settings() resource.Settings {
 	}
 }
 
-// check reports what is wrong with the settings.
+// check returns an error for the first setting that is out of range.
 func (t Tuning) check() error {
 	for _, f := range []struct {
 		name  string
@@ -82,8 +84,8 @@ func (t Tuning) check() error {
 	return nil
 }
 
-// Tuned returns what this process runs with; in the primary, what its workers run with. In a worker in which nothing
-// happens, HeapLimit is a little more than it uses. It is safe for concurrent use.
+// Tuned returns what this process runs with. In the primary, it returns what the workers run with. While a worker is
+// idle, its HeapLimit is temporarily a little more than the memory that it uses. Tuned is safe for concurrent use.
 func (a *App) Tuned() Tuned {
 	settings, host := a.cfg.Tuning.settings(), resource.ThisHost()
 	if n := a.Slots(); n > 0 {
@@ -92,6 +94,7 @@ func (a *App) Tuned() Tuned {
 	return tuned(settings.Resolve(host, a.cfg.workers(), os.Environ()))
 }
 
+// tuned converts l to the public type.
 func tuned(l resource.Limits) Tuned {
 	return Tuned{
 		MemoryLimit: l.MemoryLimit, HeapLimit: l.HeapLimit, MemoryReserve: l.MemoryReserve, GOGC: l.GOGC, Procs: l.Procs,
@@ -99,7 +102,7 @@ func tuned(l resource.Limits) Tuned {
 	}
 }
 
-// LogValue returns the values by name.
+// LogValue implements slog.LogValuer. It leaves out rates that are not limited.
 func (d Tuned) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.Int64("memory_limit_bytes", d.MemoryLimit), slog.Int64("heap_limit_bytes", d.HeapLimit),
@@ -123,6 +126,11 @@ func logTuned(log *slog.Logger, d Tuned) {
 	log.Log(context.Background(), slog.LevelDebug, "tuning", "tuned", d)
 }
 
-// ParseMemory reads an amount of memory in the form of GOMEMLIMIT: bytes, or a number with one of B, KiB, MiB, GiB and
-// TiB.
-func ParseMemory(s string) (int64, error) { return resource.ParseMemory(s) }
+// ParseMemory parses an amount of memory in the syntax of GOMEMLIMIT, such as "512MiB": a whole number of bytes, or a
+// whole number with the unit B, KiB, MiB, GiB or TiB.
+func ParseMemory(s string) (bytes int64, err error) {
+	if bytes, err = resource.ParseMemory(s); err != nil {
+		return 0, fmt.Errorf("expedite: %w", err)
+	}
+	return bytes, nil
+}

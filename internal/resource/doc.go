@@ -1,9 +1,10 @@
-// Package resource is what a process may take of its machine: memory, processors and descriptors.
+// Package resource determines and enforces what a process may use of its machine: memory, processors and descriptors.
 //
-// [ReadMemory] and [ReadProcessors] tell what there is: what the machine has, and what the groups that bound the
-// process (cgroups, versions 1 and 2) leave of it. They read files and keep nothing; a tree that was recorded elsewhere
-// can be read in the same way. [Settings] work out what each of several workers runs with.
+// [ReadMemory] and [ReadProcessors] read what the machine has, and what the cgroups of the process (versions 1 and 2)
+// allow it to use. They cache nothing, and they can also read a recorded copy of /proc and /sys. [Settings] computes
+// from these facts the [Limits] of each worker, and [Budgets] divides the heap of a worker.
 //
-// Three things keep a running process within its limits: a [MemoryGuard] refuses new connections while memory is short,
-// a [HeapTrimmer] gives memory back to the system, and an [IdleTicker] lets a process sleep while nothing happens.
+// Three types keep a running process within its limits. A [MemoryGuard] refuses new connections while memory is short,
+// a [HeapTrimmer] returns unused memory to the operating system, and an [IdleTicker] reduces how often an idle process
+// wakes up.
 package resource

@@ -7,56 +7,63 @@ import (
 )
 
 const (
-	// guardEvery is how often a MemoryGuard reads how much memory is left, and guardSoon how often while it is less than
-	// guardNear reserves: ten thousand clients that come back within a second, at 15 KiB each, take twice the smallest
-	// reserve.
+	// guardEvery is the interval between two checks of a MemoryGuard.
 	guardEvery = time.Second
-	guardSoon  = 100 * time.Millisecond
-	guardNear  = 4
+	// guardSoon is the interval while less than guardNear reserves are available. Ten thousand clients that reconnect
+	// within one second need 15 KiB each, which is more than twice the smallest default reserve.
+	guardSoon = 100 * time.Millisecond
+	guardNear = 4
 )
 
-// GuardConfig configures a MemoryGuard.
+// GuardConfig configures a MemoryGuard. Run calls its functions on its own goroutine.
 type GuardConfig struct {
-	// Reserve is the memory that must be left, in bytes. 0 is none: there is no guard.
+	// Reserve is how many bytes of memory must remain available. If it is 0, there is no guard.
 	Reserve int64
-	// SetShort is told when memory becomes short, and when it no longer is.
+	// SetShort is called with true when memory becomes short, and with false when it no longer is.
 	SetShort func(short bool)
-	// Shed closes connections that hold the most, until they have freed need bytes, and tells how many they did. It
-	// reports false if it does not. Nil closes none.
+	// Shed closes the connections that hold the most memory until they have freed need bytes. It reports whether it
+	// does so; if it does, it calls done once, on any goroutine, with the number of bytes freed. If it is nil, no
+	// connection is closed.
 	Shed func(need int64, done func(freed int64)) bool
-	// Workers is the number of processes that share the memory. Each has a guard.
+	// Workers is the number of processes that share the memory. Each of them must have a guard, which frees its share of
+	// the missing memory. 0 is 1.
 	Workers int
-	// Idle reports that nothing happens in this process: the guard rests until Wake. Nil is never.
+	// Idle reports whether the process is idle. The guard of an idle process checks only when Wake is called. If it is
+	// nil, the process is never idle.
 	Idle func() bool
 	Log  *slog.Logger
 }
 
-// MemoryGuard refuses new connections while memory is short, so that nothing is killed that is connected, and closes
-// connections that hold much. A nil MemoryGuard does nothing.
+// MemoryGuard protects the open connections of a process from the kernel's out-of-memory killer. While less memory is
+// available than the reserve, it refuses new connections and closes those that hold the most memory. A nil MemoryGuard
+// does nothing. Wake is safe for concurrent use.
 type MemoryGuard struct {
-	GuardConfig
-	read  func() (Memory, error)
-	short bool
-	wake  chan struct{}
-	quit  chan struct{}
-	ended chan struct{}
+	config GuardConfig
+	read   func() (Memory, error)
+	short  bool
+	wake   chan struct{}
+	quit   chan struct{}
+	ended  chan struct{}
 }
 
-// NewMemoryGuard returns a MemoryGuard; nil if there is no reserve, or if this system does not tell how much memory is
-// left.
+// NewMemoryGuard returns a MemoryGuard. It returns nil if there is no reserve, or if the available memory cannot be
+// read on this system.
 func NewMemoryGuard(c GuardConfig) *MemoryGuard {
+	if c.Reserve == 0 {
+		return nil
+	}
 	read := func() (Memory, error) { return ReadMemory("") }
-	if _, err := read(); err != nil || c.Reserve == 0 {
+	if _, err := read(); err != nil {
 		return nil
 	}
 	c.Workers = max(c.Workers, 1)
 	return &MemoryGuard{
-		GuardConfig: c, read: read,
+		config: c, read: read,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
 
-// Run guards the memory until Stop. It is called once.
+// Run checks the memory at once and then regularly, until Stop. It must be called once, before Stop.
 func (g *MemoryGuard) Run() {
 	if g == nil {
 		return
@@ -72,7 +79,7 @@ func (g *MemoryGuard) Run() {
 			return
 		}
 		next := g.check()
-		if !g.short && g.Idle != nil && g.Idle() {
+		if !g.short && g.config.Idle != nil && g.config.Idle() {
 			timer.Stop() // until Wake
 			continue
 		}
@@ -80,7 +87,8 @@ func (g *MemoryGuard) Run() {
 	}
 }
 
-// Wake makes the guard check at once: something happens again, or the process is awake anyway.
+// Wake makes the guard check at once. It is called when an idle process becomes active, and now and then while it is
+// idle: other processes may use up the memory.
 func (g *MemoryGuard) Wake() {
 	if g == nil {
 		return
@@ -91,7 +99,7 @@ func (g *MemoryGuard) Wake() {
 	}
 }
 
-// Stop ends Run, which must have been called, and waits for it.
+// Stop ends Run and blocks until it has returned.
 func (g *MemoryGuard) Stop() {
 	if g == nil {
 		return
@@ -100,32 +108,34 @@ func (g *MemoryGuard) Stop() {
 	<-g.ended
 }
 
-// check compares what is left with the reserve, and returns when to check again. Memory is short until a quarter more
-// than the reserve is left: the connections that come then would make it short again at once otherwise.
+// check compares the available memory with the reserve and returns the time until the next check. Memory that is short
+// remains so until the reserve and a quarter of it are available. Otherwise, the first connections that are admitted
+// would make it short again.
 func (g *MemoryGuard) check() (next time.Duration) {
-	u, err := g.read()
+	reserve := g.config.Reserve
+	m, err := g.read()
 	if err != nil {
-		return guardEvery // it could be read before: what was found then still counts
+		return guardEvery // reading has worked before, so the previous result is kept
 	}
 	next = guardEvery
-	if u.Available < guardNear*g.Reserve {
+	if m.Available < guardNear*reserve {
 		next = guardSoon
 	}
-	enough := g.Reserve + g.Reserve/4
-	short := u.Available < g.Reserve
+	enough := reserve + reserve/4
+	short := m.Available < reserve
 	if g.short {
-		short = u.Available < enough
+		short = m.Available < enough
 	}
 	if short {
-		g.relieve(enough - u.Available)
+		g.relieve(enough - m.Available)
 	}
 	if short == g.short {
 		return next
 	}
 	g.short = short
-	g.SetShort(short)
-	log := g.Log.With(
-		"available_bytes", u.Available, "of", u.AvailableOf, "reserve_bytes", g.Reserve, "limit_bytes", u.Limit,
+	g.config.SetShort(short)
+	log := g.config.Log.With(
+		"available_bytes", m.Available, "of", m.AvailableOf, "reserve_bytes", reserve, "limit_bytes", m.Limit,
 	)
 	if short {
 		log.Warn("memory is short: new connections are refused")
@@ -135,14 +145,14 @@ func (g *MemoryGuard) check() (next time.Duration) {
 	return next
 }
 
-// relieve closes connections that hold much until this worker's share of what is missing is free, and gives that back
-// to the system. The guards of the other workers see at their next check what is still missing.
+// relieve sheds connections until this process has freed its share of the missing bytes, and returns that memory to the
+// operating system. If the other processes free less than their share, the next check finds what is still missing.
 func (g *MemoryGuard) relieve(missing int64) {
-	if g.Shed == nil {
+	if g.config.Shed == nil {
 		return
 	}
-	freed := make(chan int64, 1)
-	if !g.Shed(missing/int64(g.Workers)+1, func(n int64) { freed <- n }) {
+	freed := make(chan int64, 1) // done must not block if Stop ends the wait
+	if !g.config.Shed(missing/int64(g.config.Workers)+1, func(n int64) { freed <- n }) {
 		return
 	}
 	select {
@@ -150,9 +160,9 @@ func (g *MemoryGuard) relieve(missing int64) {
 		if n == 0 {
 			return
 		}
-		g.Log.Warn("memory is short: connections that hold the most are closed", "freed_bytes", n)
+		g.config.Log.Warn("memory is short: connections that hold the most are closed", "freed_bytes", n)
 		if n >= trimLeast {
-			debug.FreeOSMemory() // the next check would not see it otherwise
+			debug.FreeOSMemory() // the next check does not see freed memory that the runtime keeps
 		}
 	case <-g.quit:
 	}

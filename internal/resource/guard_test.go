@@ -9,17 +9,17 @@ import (
 	"testing"
 )
 
-// TestMemoryGuard: memory is short below the reserve, and there again from a quarter above it; each change is told
-// once.
+// TestMemoryGuard: memory becomes short below the reserve and no longer is from a quarter above it, and each change is
+// reported once.
 func TestMemoryGuard(t *testing.T) {
 	var now Memory
 	var fault error
-	var told []bool
+	var changes []bool
 	var log bytes.Buffer
-	a := &MemoryGuard{
+	g := &MemoryGuard{
 		read: func() (Memory, error) { return now, fault },
-		GuardConfig: GuardConfig{
-			SetShort: func(short bool) { told = append(told, short) },
+		config: GuardConfig{
+			SetShort: func(short bool) { changes = append(changes, short) },
 			Log:      slog.New(slog.NewTextHandler(&log, nil)), Reserve: 100,
 		},
 	}
@@ -30,67 +30,67 @@ func TestMemoryGuard(t *testing.T) {
 		short     bool
 	}{
 		{"plenty", 1000, nil, false},
-		{"it comes near", 399, nil, false},
-		{"exactly the reserve is enough", 100, nil, false},
+		{"less than four reserves", 399, nil, false},
+		{"exactly the reserve", 100, nil, false},
 		{"below", 99, nil, true},
 		{"still below", 10, nil, true},
-		{"above, but not by a quarter", 120, nil, true},
-		{"what cannot be read changes nothing", 1000, errors.New("gone"), true},
+		{"above, but by less than a quarter", 120, nil, true},
+		{"an error changes nothing", 1000, errors.New("gone"), true},
 		{"by a quarter above", 125, nil, false},
-		{"not so far above any more", 110, nil, false},
+		{"above, after it was enough", 110, nil, false},
 		{"below again", 0, nil, true},
 	}
 	for _, s := range steps {
 		now, fault = Memory{Limit: 2000, Available: s.available, AvailableOf: "/app"}, s.fault
-		next := a.check()
-		if a.short != s.short {
-			t.Errorf("%s: got short %t, want %t", s.name, a.short, s.short)
+		next := g.check()
+		if g.short != s.short {
+			t.Errorf("%s: got short %t, want %t", s.name, g.short, s.short)
 		}
 		if soon := s.available < 400; (next == guardSoon) != soon || (next == guardEvery) == soon {
-			t.Errorf("%s: looks again after %v", s.name, next)
+			t.Errorf("%s: the next check is after %v", s.name, next)
 		}
 	}
-	if got := len(told); got != 3 {
-		t.Errorf("the engine was told %d times (%v), want 3", got, told)
+	if got := len(changes); got != 3 {
+		t.Errorf("got %d changes (%v), want 3", got, changes)
 	}
 	if got := strings.Count(log.String(), "\n"); got != 3 {
-		t.Errorf("%d lines were logged, want 3:\n%s", got, &log)
+		t.Errorf("got %d log lines, want 3:\n%s", got, &log)
 	}
 	if want := "available_bytes=99 of=/app reserve_bytes=100 limit_bytes=2000"; !strings.Contains(log.String(), want) {
-		t.Errorf("the log has no %q:\n%s", want, &log)
+		t.Errorf("the log does not contain %q:\n%s", want, &log)
 	}
 }
 
-// TestMemoryGuardRuns: it looks at once, again after its time, and ends when it is told to.
+// TestMemoryGuardRuns: Run checks at once and ends with Stop, and a nil guard does nothing.
 func TestMemoryGuardRuns(t *testing.T) {
-	told := make(chan bool, 1)
+	changes := make(chan bool, 1)
 	reserve := int64(1) << 60 // more than any machine has
-	a := NewMemoryGuard(GuardConfig{
-		Reserve: reserve, SetShort: func(short bool) { told <- short }, Log: slog.New(slog.DiscardHandler),
+	g := NewMemoryGuard(GuardConfig{
+		Reserve: reserve, SetShort: func(short bool) { changes <- short }, Log: slog.New(slog.DiscardHandler),
 	})
-	if a == nil {
-		t.Skip("this system does not tell how much memory there is")
+	if g == nil {
+		t.Skip("the available memory is unknown")
 	}
-	go a.Run() // ends with Stop
-	if !<-told {
-		t.Error("memory is not short of a reserve that nobody has")
+	go g.Run() // ends with Stop
+	if !<-changes {
+		t.Error("memory is not short with a reserve that no machine has")
 	}
-	a.Stop()
+	g.Stop()
 
 	off := NewMemoryGuard(GuardConfig{})
 	if off != nil {
-		t.Error("a reserve of none is looked after")
+		t.Error("got a guard without a reserve")
 	}
 	off.Run()
 	off.Stop()
 }
 
-// TestMemoryGuardRelieves: while memory is short, this worker's part of what is missing is asked of its connections.
+// TestMemoryGuardRelieves: while memory is short, a worker sheds its share of the missing memory.
 func TestMemoryGuardRelieves(t *testing.T) {
 	available, needs := int64(1000), []int64(nil)
-	a := &MemoryGuard{
+	g := &MemoryGuard{
 		read: func() (Memory, error) { return Memory{Limit: 2000, Available: available}, nil },
-		GuardConfig: GuardConfig{
+		config: GuardConfig{
 			SetShort: func(bool) {}, Log: slog.New(slog.DiscardHandler), Reserve: 100, Workers: 2,
 			Shed: func(need int64, done func(int64)) bool {
 				needs = append(needs, need)
@@ -100,9 +100,9 @@ func TestMemoryGuardRelieves(t *testing.T) {
 		},
 	}
 	for _, available = range []int64{1000, 100, 99, 45, 124, 125, 124} {
-		a.check()
+		g.check()
 	}
 	if want := []int64{14, 41, 1}; !slices.Equal(needs, want) {
-		t.Errorf("asked for %v, want %v", needs, want)
+		t.Errorf("got requests for %v bytes, want %v", needs, want)
 	}
 }

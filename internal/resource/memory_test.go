@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// unpack writes a recorded tree: "-- name --" and the lines of that file.
+// unpack writes the files of a recorded tree to a temporary directory, and returns that directory. In the record, a line
+// "-- name --" precedes the lines of each file.
 func unpack(t *testing.T, file string) (root string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -20,7 +21,7 @@ func unpack(t *testing.T, file string) (root string) {
 	for part := range strings.SplitSeq(rest, "\n-- ") {
 		name, content, ok := strings.Cut(part, " --\n")
 		if !ok {
-			t.Fatalf("%s: %q begins no file", file, part)
+			t.Fatalf("%s: %q does not begin with the name of a file", file, part)
 		}
 		path := filepath.Join(root, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -33,10 +34,10 @@ func unpack(t *testing.T, file string) (root string) {
 	return root
 }
 
-func TestRead(t *testing.T) {
+func TestReadMemory(t *testing.T) {
 	const mib = 1 << 20
 	tests := []struct {
-		file string // its first line says what it is
+		file string // in testdata; its first line describes the machine
 		want Memory
 	}{
 		{"bare", Memory{16384 * mib, "machine", 12288 * mib, "machine"}},
@@ -59,8 +60,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestReadNothing: a system that tells nothing is an error, and garbage is no limit.
-func TestReadNothing(t *testing.T) {
+// TestReadMemoryUnknown: a system without /proc/meminfo is an error, and a limit that is not a number is ignored.
+func TestReadMemoryUnknown(t *testing.T) {
 	if _, err := ReadMemory(t.TempDir()); !errors.Is(err, ErrUnknown) {
 		t.Errorf("got %v, want ErrUnknown", err)
 	}
@@ -70,21 +71,21 @@ func TestReadNothing(t *testing.T) {
 	}
 }
 
-// TestReadThisMachine: where there is /proc/meminfo, the figures are plausible.
-func TestReadThisMachine(t *testing.T) {
+// TestReadMemoryOfThisMachine: the figures of this machine are plausible.
+func TestReadMemoryOfThisMachine(t *testing.T) {
 	got, err := ReadMemory("")
 	if errors.Is(err, ErrUnknown) {
-		t.Skip("this system does not tell: ", err)
+		t.Skip("the available memory is unknown: ", err)
 	}
 	if err != nil || got.Limit <= 0 || got.Available <= 0 || got.LimitOf == "" || got.AvailableOf == "" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
-// BenchmarkRead is what an admission check costs each second.
+// BenchmarkReadMemory measures what a check of a MemoryGuard costs, mostly once per second.
 //
-//	go test -run '^$' -bench Read ./internal/memory
-func BenchmarkRead(b *testing.B) {
+//	go test -run '^$' -bench ReadMemory ./internal/resource
+func BenchmarkReadMemory(b *testing.B) {
 	for b.Loop() {
 		if _, err := ReadMemory(""); err != nil {
 			b.Skip(err)

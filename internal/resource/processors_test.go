@@ -7,39 +7,40 @@ import (
 	"testing"
 )
 
-// TestReadProcessors: the tightest quota of all groups counts, of version 1 and 2, and what is no quota is none.
+// TestReadProcessors: the lowest quota of all cgroups of both versions counts, and a value that is not a quota is
+// ignored.
 func TestReadProcessors(t *testing.T) {
 	const v2 = "30 22 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n"
 	const old = "31 22 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n" +
 		"32 22 0:29 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
 	for _, tt := range []struct {
-		name   string
-		groups string // of /proc/self/cgroup
-		mounts string
-		files  map[string]string
-		quota  float64
-		of     string
+		name    string
+		cgroups string // of /proc/self/cgroup
+		mounts  string // of /proc/self/mountinfo
+		files   map[string]string
+		quota   float64
+		of      string
 	}{
-		{"none", "0::/app\n", v2, map[string]string{"app/cpu.max": "max 100000\n"}, 0, ""},
+		{"no quota", "0::/app\n", v2, map[string]string{"app/cpu.max": "max 100000\n"}, 0, ""},
 		{"version 2", "0::/app\n", v2, map[string]string{"app/cpu.max": "150000 100000\n"}, 1.5, "/app"},
-		{"the group around", "0::/a/b\n", v2, map[string]string{
+		{"the outer cgroup", "0::/a/b\n", v2, map[string]string{
 			"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "400000 100000\n",
 		}, 1, "/a"},
 		{"version 1", "4:cpu,cpuacct:/x\n3:cpuset:/y\n", old, map[string]string{
 			"cpu,cpuacct/x/cpu.cfs_quota_us": "50000\n", "cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
 			"cpuset/y/cpu.cfs_quota_us": "1\n", "cpuset/y/cpu.cfs_period_us": "100000\n",
 		}, 0.5, "/x"},
-		{"none of version 1", "4:cpu,cpuacct:/x\n", old, map[string]string{
+		{"no quota in version 1", "4:cpu,cpuacct:/x\n", old, map[string]string{
 			"cpu,cpuacct/x/cpu.cfs_quota_us": "-1\n", "cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
 		}, 0, ""},
-		{"both", "4:cpu,cpuacct:/x\n0::/app\n", old + v2, map[string]string{
+		{"both versions", "4:cpu,cpuacct:/x\n0::/app\n", old + v2, map[string]string{
 			"cpu,cpuacct/x/cpu.cfs_quota_us": "300000\n", "cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
 			"app/cpu.max": "250000 100000\n",
 		}, 2.5, "/app"},
 		{"nonsense", "0::/app\n", v2, map[string]string{"app/cpu.max": "NaN Inf\n"}, 0, ""},
 	} {
 		root := t.TempDir()
-		files := map[string]string{"proc/self/cgroup": tt.groups, "proc/self/mountinfo": tt.mounts}
+		files := map[string]string{"proc/self/cgroup": tt.cgroups, "proc/self/mountinfo": tt.mounts}
 		for name, text := range tt.files {
 			files["sys/fs/cgroup/"+name] = text
 		}
@@ -53,12 +54,12 @@ func TestReadProcessors(t *testing.T) {
 			}
 		}
 		if got := ReadProcessors(root); got.Quota != tt.quota || got.QuotaOf != tt.of || got.Cores != runtime.NumCPU() {
-			t.Errorf("%s: got %+v, want %g of %q", tt.name, got, tt.quota, tt.of)
+			t.Errorf("%s: got %+v, want a quota of %g of %q", tt.name, got, tt.quota, tt.of)
 		}
 	}
 }
 
-// TestBusy: a part of a core counts as one, and there is at least one.
+// TestBusy: a fraction of a core counts as one core, and there is at least one.
 func TestBusy(t *testing.T) {
 	for _, tt := range []struct {
 		p    Processors

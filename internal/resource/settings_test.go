@@ -23,7 +23,7 @@ func TestWorkerEnv(t *testing.T) {
 		want     []string
 	}{
 		{
-			"80 % of the memory is shared, and each has one processor more than its core",
+			"the workers share 80 % of the memory, and each has one processor more than its core",
 			Settings{},
 			hostOf(10*gib, 4), 4, nil,
 			[]string{"GOMEMLIMIT=2147483640", "GOMAXPROCS=2"},
@@ -41,27 +41,27 @@ func TestWorkerEnv(t *testing.T) {
 			[]string{"GOMEMLIMIT=286331146", "GOMAXPROCS=4"},
 		},
 		{
-			"a core for one worker is two processors",
+			"a single core still gives two processors",
 			Settings{},
 			hostOf(gib, 1), 1, nil,
 			[]string{"GOMEMLIMIT=858993440", "GOMAXPROCS=2"},
 		},
 		{
-			"the environment is left alone",
+			"variables that are set stay as they are",
 			Settings{},
 			hostOf(gib, 4), 4,
 			[]string{"GOMEMLIMIT=100MiB", "GOGC=50", "GOMAXPROCS=3"},
 			nil,
 		},
 		{
-			"what is empty is not in the environment",
+			"an empty variable is not set",
 			Settings{},
 			hostOf(gib, 4), 4,
 			[]string{"GOMEMLIMIT=", "GOMAXPROCS="},
 			[]string{"GOMEMLIMIT=214748360", "GOMAXPROCS=2"},
 		},
 		{
-			"settings come before the environment",
+			"settings override the environment",
 			Settings{Memory: gib, GOGC: 200, Procs: 5},
 			hostOf(64*gib, 4), 4,
 			[]string{"GOMEMLIMIT=100MiB", "GOGC=50", "GOMAXPROCS=3"},
@@ -74,12 +74,12 @@ func TestWorkerEnv(t *testing.T) {
 			[]string{"GOMEMLIMIT=off", "GOGC=off", "GOMAXPROCS=2"},
 		},
 		{
-			"no heap is too small to work",
+			"a heap limit is at least 32 MiB",
 			Settings{Memory: 64 * mib},
 			hostOf(gib, 2), 8, nil,
 			[]string{"GOMEMLIMIT=33554432", "GOMAXPROCS=2"},
 		},
-		{"no limit where the memory is not known", Settings{}, Host{Cores: 2}, 2, nil, []string{"GOMAXPROCS=2"}},
+		{"no limit if the memory is unknown", Settings{}, Host{Cores: 2}, 2, nil, []string{"GOMAXPROCS=2"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestWorkerEnv(t *testing.T) {
 	}
 }
 
-// TestResolve: what is shown is what the workers get.
+// TestResolve: the limits take the environment into account, and each worker gets a share of the total rate.
 func TestResolve(t *testing.T) {
 	settings := Settings{ConnRate: Rate{In: 100, Out: 200}, Rate: Rate{In: 1000, Out: 3}}
 	got := settings.Resolve(hostOf(10*gib, 4), 4, []string{"GOMEMLIMIT=100MiB", "GOGC=off", "GOMAXPROCS=7"})
@@ -112,7 +112,7 @@ func TestReserve(t *testing.T) {
 		{"5 %", 0, 10000 * mib, 500 * mib},
 		{"at least 64 MiB", 0, 512 * mib, 64 * mib},
 		{"at most 1 GiB", 0, 256 * gib, gib},
-		{"as it is set", 10 * mib, 256 * gib, 10 * mib},
+		{"as set", 10 * mib, 256 * gib, 10 * mib},
 		{"negative is none", -1, gib, 0},
 	}
 	for _, tt := range tests {
@@ -125,7 +125,7 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// TestApply: a process that serves alone limits itself, unless its environment has done so.
+// TestApply: a process that serves alone limits its own heap, unless its environment does.
 func TestApply(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	percent := debug.SetGCPercent(100)
@@ -137,8 +137,8 @@ func TestApply(t *testing.T) {
 		limit    int64
 	}{
 		{"80 %", Settings{}, nil, 8 * gib},
-		{"the environment's", Settings{}, []string{"GOMEMLIMIT=1GiB"}, before},
-		{"none", Settings{Memory: -1, GOGC: 300}, nil, math.MaxInt64},
+		{"GOMEMLIMIT is set", Settings{}, []string{"GOMEMLIMIT=1GiB"}, before},
+		{"no limit", Settings{Memory: -1, GOGC: 300}, nil, math.MaxInt64},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,17 +154,5 @@ func TestApply(t *testing.T) {
 	}
 	if got := (Settings{}).Running(hostOf(gib, 2), 1, nil); got.HeapLimit != 0 || got.Procs < 1 {
 		t.Errorf("running: got %+v, want no limit", got)
-	}
-}
-
-func TestParseMemory(t *testing.T) {
-	for s, want := range map[string]int64{
-		"0": 0, "1024": 1024, "10B": 10, "4KiB": 4096, "512MiB": 512 * mib, "4GiB": 4 * gib, "1TiB": 1024 * gib,
-		"": -1, "GiB": -1, "4GB": -1, "4 GiB": -1, "-1MiB": -1, "4gib": -1, "off": -1, "9999999TiB": -1, "4iB": -1,
-	} {
-		got, err := ParseMemory(s)
-		if (err == nil) != (want >= 0) || (err == nil && got != want) {
-			t.Errorf("%q: got %d, %v, want %d", s, got, err, want)
-		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// IdleTicker tells how often a process does its regular work: every second while something happens, and rarely while
-// nothing does, because each time wakes a process, of which there may be many. It is safe for concurrent use.
+// IdleTicker chooses the interval of a worker's regular work: one second while the worker is active, and longer while
+// it is idle. Every tick wakes the process, and a machine may run many idle workers. It is safe for concurrent use.
 type IdleTicker struct {
 	idle   time.Duration
 	asleep atomic.Bool
@@ -14,14 +14,14 @@ type IdleTicker struct {
 }
 
 const (
-	// tickBusy is the interval while something happens.
+	// tickBusy is the interval of an active worker.
 	tickBusy = time.Second
-	// tickIdle is the interval while nothing happens.
+	// tickIdle is the interval of an idle worker, unless the hang timeout requires a shorter one.
 	tickIdle = 10 * time.Second
 )
 
-// NewIdleTicker returns an IdleTicker for a process that must not be silent for longer than hang; 0 or less is for
-// ever.
+// NewIdleTicker returns an IdleTicker for a worker that is killed if it does not report within the hang timeout. The
+// idle interval is at most a third of that timeout. If hang is 0 or less, there is no timeout.
 func NewIdleTicker(hang time.Duration) *IdleTicker {
 	t := &IdleTicker{idle: tickIdle, woken: make(chan struct{}, 1)}
 	if hang > 0 {
@@ -30,8 +30,9 @@ func NewIdleTicker(hang time.Duration) *IdleTicker {
 	return t
 }
 
-// Stir notes that something happens. While the process is awake it costs one load.
-func (t *IdleTicker) Stir() {
+// Wake reports activity and ends the sleep of an idle worker. If the worker is awake, Wake costs one atomic load, so
+// that it can be called for every message.
+func (t *IdleTicker) Wake() {
 	if t.asleep.Load() && t.asleep.CompareAndSwap(true, false) {
 		select {
 		case t.woken <- struct{}{}:
@@ -40,13 +41,14 @@ func (t *IdleTicker) Stir() {
 	}
 }
 
-// Asleep reports whether nothing happens.
+// Asleep reports whether the worker is idle.
 func (t *IdleTicker) Asleep() bool { return t.asleep.Load() }
 
-// Woken receives after Stir has ended a sleep.
+// Woken returns a channel that receives a value after Wake has ended a sleep.
 func (t *IdleTicker) Woken() <-chan struct{} { return t.woken }
 
-// Next returns the next interval. Busy tells whether something has happened in the last one.
+// Next returns the interval until the next tick. If busy is false, nothing has happened since the last tick, and the
+// worker is asleep until Wake.
 func (t *IdleTicker) Next(busy bool) time.Duration {
 	t.asleep.Store(!busy)
 	if busy {
@@ -55,5 +57,5 @@ func (t *IdleTicker) Next(busy bool) time.Duration {
 	return t.idle
 }
 
-// Busy returns the interval while something happens.
+// Busy returns the interval of an active worker.
 func (t *IdleTicker) Busy() time.Duration { return min(tickBusy, t.idle) }

@@ -7,39 +7,45 @@ import (
 	"time"
 )
 
-// HeapTrimmer gives memory back to the system that a storm of connects or a reload has left free. The runtime would
-// keep as much as is live, for the next storm: with a million idle connections, that is a gigabyte.
+// HeapTrimmer returns memory to the operating system that a burst of connections or a reload has left unused. Without
+// it, the Go runtime keeps about as much free memory as there is live data, which is a gigabyte with a million idle
+// connections.
 //
-// It also stops the collector while nothing happens. The runtime would scan all that is live every two minutes: with a
-// million idle connections, that was most of what the processors did. It is not safe for concurrent use.
+// While the process sleeps, the HeapTrimmer also stops the garbage collector. The Go runtime forces a collection every
+// two minutes, which scans all live data. With a million idle connections, that scan was most of the CPU time of the
+// process.
+//
+// Collector and memory limit belong to the whole process, so a process must have at most one HeapTrimmer. It is not
+// safe for concurrent use.
 type HeapTrimmer struct {
 	last   time.Time // of the last trim
-	before uint64    // bytes allocated until the last call of Trim
-	stays  uint64    // bytes that looked free after the last trim: a trim does not free them
+	before uint64    // bytes allocated up to the last call of Trim
+	stays  uint64    // part of the estimated gain that the last trim did not free, in bytes
 
-	resting   bool
-	gogc      int           // of the process, while the collector is stopped
-	limit     int64         // its GOMEMLIMIT, likewise
-	collected chan struct{} // receives after a collection while it is stopped
+	resting   bool          // the collector is stopped
+	gogc      int           // GOGC to restore when it is started
+	limit     int64         // GOMEMLIMIT to restore when it is started
+	collected chan struct{} // receives a value after a collection while it is stopped
 }
 
 // NewHeapTrimmer returns a HeapTrimmer.
 func NewHeapTrimmer() *HeapTrimmer { return &HeapTrimmer{collected: make(chan struct{}, 1)} }
 
 const (
-	// trimEvery is the shortest time between two trims: each is a full collection.
+	// trimEvery is the shortest time between two trims, because each is a full collection.
 	trimEvery = 30 * time.Second
-	// trimQuiet is how many bytes a quiet process may allocate between two calls of Trim.
+	// trimQuiet is how many bytes a quiet process allocates at most between two calls of Trim. Only a quiet process is
+	// trimmed.
 	trimQuiet = 1 << 20
-	// trimLeast is the smallest gain that is worth a trim, in bytes, and trimPart its smallest part of what is live.
+	// A trim must be expected to gain trimLeast bytes, and the live data divided by trimPart.
 	trimLeast, trimPart = 4 << 20, 4
-	// restRoom is how many more bytes a process may take while its collector is stopped, and restPart the smallest part
-	// of what it has: beyond that there is a collection, which starts the collector again.
+	// While the collector is stopped, the process may take restRoom more bytes, or what it has taken divided by restPart
+	// if that is more. Beyond that the runtime collects, and the collector is started again.
 	restRoom, restPart = 16 << 20, 8
 )
 
-// Trim trims the heap if that is worth it, and stops the collector if the process is asleep. It may block for as long
-// as a collection takes.
+// Trim trims the heap if that is worth a collection, and reports whether it did. If the process is asleep and quiet,
+// Trim also stops the collector; otherwise, it starts the collector. It blocks during a collection.
 func (t *HeapTrimmer) Trim(now time.Time, asleep bool) (trimmed bool) {
 	h := readHeap()
 	quiet := h.allocs-t.before < trimQuiet
@@ -47,7 +53,7 @@ func (t *HeapTrimmer) Trim(now time.Time, asleep bool) (trimmed bool) {
 	t.stays = min(t.stays, h.gain)
 	if quiet && now.Sub(t.last) >= trimEvery && h.gain-t.stays >= max(trimLeast, h.live/trimPart) {
 		t.last = now
-		runtime.GC() // pools are emptied by the second collection
+		runtime.GC() // a sync.Pool is emptied by the second of two collections; FreeOSMemory runs that one
 		debug.FreeOSMemory()
 		h = readHeap()
 		t.stays, trimmed = h.gain, true
@@ -60,10 +66,12 @@ func (t *HeapTrimmer) Trim(now time.Time, asleep bool) (trimmed bool) {
 	return trimmed
 }
 
-// Collected receives after a collection while the collector was stopped: Wake must be called then.
+// Collected returns a channel that receives a value if the runtime has collected while the collector was stopped: the
+// process has used the memory that it may take meanwhile. The receiver must call Wake.
 func (t *HeapTrimmer) Collected() <-chan struct{} { return t.collected }
 
-// Run trims the heap of a process that never sleeps every second, until done is closed.
+// Run calls Trim every second until done is closed. It never stops the collector. It is for a process without an
+// IdleTicker.
 func (t *HeapTrimmer) Run(done <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -77,13 +85,15 @@ func (t *HeapTrimmer) Run(done <-chan struct{}) {
 	}
 }
 
-// heapUse is the state of the heap, in bytes.
+// heapUse describes the heap, in bytes.
 type heapUse struct {
-	allocs, live uint64
-	gain         uint64 // what a collection may free, and gaps between objects, which it cannot
-	taken        int64  // from the system, as GOMEMLIMIT counts it
+	allocs uint64 // allocated since the process started
+	live   uint64 // found live by the last collection
+	gain   uint64 // upper bound of what a trim frees; it includes gaps between objects, which a trim cannot free
+	taken  int64  // taken from the operating system, as GOMEMLIMIT counts it
 }
 
+// readHeap reads the state of the heap. It does not stop the world, as runtime.ReadMemStats does.
 func readHeap() heapUse {
 	s := [...]metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"},
@@ -97,7 +107,7 @@ func readHeap() heapUse {
 	metrics.Read(s[:])
 	value := func(i int) uint64 {
 		if s[i].Value.Kind() != metrics.KindUint64 {
-			return 0
+			return 0 // this version of Go lacks the metric
 		}
 		return s[i].Value.Uint64()
 	}
@@ -108,21 +118,22 @@ func readHeap() heapUse {
 	return h
 }
 
-// rest stops the collector, and bounds what the process may take beyond what it has. Trim still collects when that is
-// worth it.
+// rest stops the collector of a process that has taken that many bytes. A temporary memory limit bounds what the
+// process can take until the collector is started again.
 func (t *HeapTrimmer) rest(taken int64) {
 	if t.resting {
 		return
 	}
 	t.resting = true
 	select {
-	case <-t.collected: // after an earlier rest
+	case <-t.collected: // a collection during an earlier rest
 	default:
 	}
 	t.gogc = debug.SetGCPercent(-1)
 	if t.limit = debug.SetMemoryLimit(-1); taken+max(restRoom, taken/restPart) < t.limit {
 		debug.SetMemoryLimit(taken + max(restRoom, taken/restPart))
 	}
+	// The runtime has no callback for collections. The next one frees this object, and thereby runs the function.
 	runtime.AddCleanup(&garbage{}, func(collected chan<- struct{}) {
 		select {
 		case collected <- struct{}{}:
@@ -131,10 +142,11 @@ func (t *HeapTrimmer) rest(taken int64) {
 	}, t.collected)
 }
 
-// garbage is freed by the next collection. It has a pointer, so that the allocator does not combine it with others.
+// garbage is an object that the next collection frees. It contains a pointer, because the allocator combines small
+// objects without pointers: then the others would keep it alive.
 type garbage struct{ _ *garbage }
 
-// Wake starts the collector again: something happens.
+// Wake starts the collector again and restores the memory limit. If the collector is not stopped, Wake does nothing.
 func (t *HeapTrimmer) Wake() {
 	if !t.resting {
 		return

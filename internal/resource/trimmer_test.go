@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestTrim: garbage goes back to the system when nothing happens any more, and not too often.
+// TestTrim: a quiet process returns garbage to the operating system, and not twice within a short time.
 func TestTrim(t *testing.T) {
 	tr := NewHeapTrimmer()
 	start := time.Now()
@@ -23,17 +23,17 @@ func TestTrim(t *testing.T) {
 	}
 	runtime.KeepAlive(garbage)
 	garbage = nil
-	runtime.GC() // what is live is known from here on
+	runtime.GC() // from here on, the runtime knows what is live
 	if !tr.Trim(start.Add(2*time.Hour), false) {
-		t.Error("64 MiB of garbage are kept")
+		t.Error("64 MiB of garbage were not trimmed")
 	}
 	if tr.Trim(start.Add(2*time.Hour+time.Second), false) {
 		t.Error("trimmed twice within a second")
 	}
 }
 
-// TestTrimRests: while nothing happens the runtime does not collect, but for what a runaway would take; then it works
-// as before.
+// TestTrimRests: while the process sleeps, the collector is stopped, unless the process takes much more memory. Then the
+// collector works as before.
 func TestTrimRests(t *testing.T) {
 	const gogc, limit = 150, 1 << 40
 	defer debug.SetGCPercent(debug.SetGCPercent(gogc))
@@ -41,7 +41,7 @@ func TestTrimRests(t *testing.T) {
 	tr := NewHeapTrimmer()
 	defer tr.Wake()
 	now := time.Now()
-	tr.Trim(now, true) // it may not be quiet yet
+	tr.Trim(now, true) // allocations before this call may count as activity
 	tr.Trim(now.Add(time.Second), true)
 	if got := collectorSettings(); got[0] != math.MaxUint64 || got[1] >= limit {
 		t.Errorf("asleep: GOGC %d, GOMEMLIMIT %d, want off, and less than %d", got[0], got[1], limit)
@@ -54,16 +54,16 @@ func TestTrimRests(t *testing.T) {
 	}
 	runtime.KeepAlive(kept)
 	if collections() == before {
-		t.Error("256 MiB of garbage, and no collection")
+		t.Error("no collection despite 256 MiB of garbage")
 	}
 	select {
 	case <-tr.collected:
 	case <-time.After(30 * time.Second):
-		t.Error("the collection does not end the rest")
+		t.Error("the collection was not reported")
 	}
 	tr.Trim(now.Add(2*time.Second), true)
 	if got := collectorSettings(); got != [2]uint64{gogc, limit} {
-		t.Errorf("something allocates: GOGC %d, GOMEMLIMIT %d, want %d and %d", got[0], got[1], gogc, limit)
+		t.Errorf("allocating: GOGC %d, GOMEMLIMIT %d, want %d and %d", got[0], got[1], gogc, limit)
 	}
 	tr.Trim(now.Add(3*time.Second), true)
 	tr.Wake()
@@ -72,14 +72,14 @@ func TestTrimRests(t *testing.T) {
 	}
 }
 
-// collectorSettings are GOGC and GOMEMLIMIT.
+// collectorSettings returns GOGC and GOMEMLIMIT.
 func collectorSettings() [2]uint64 {
 	s := [...]metrics.Sample{{Name: "/gc/gogc:percent"}, {Name: "/gc/gomemlimit:bytes"}}
 	metrics.Read(s[:])
 	return [2]uint64{s[0].Value.Uint64(), s[1].Value.Uint64()}
 }
 
-// collections is how many there were.
+// collections returns the number of collections since the process started.
 func collections() uint32 {
 	var st runtime.MemStats
 	runtime.ReadMemStats(&st)

@@ -26,7 +26,7 @@ func (w *Worker) Admit(ctx context.Context, e *access.Endpoint, u *engine.Upgrad
 
 // Opened takes note of a connection that has opened. On the loop, or on a goroutine of the connection.
 func (w *Worker) Opened(e *access.Endpoint, c *access.Client) {
-	w.ticker.Stir()
+	w.ticker.Wake()
 	if user := c.User(); user != "" {
 		_, _ = c.Conn.Subscribe(access.UserTopic(user)) // fails only if c is closed already
 	}
@@ -36,12 +36,12 @@ func (w *Worker) Opened(e *access.Endpoint, c *access.Client) {
 	}
 }
 
-// Stir notes that something happens: the worker's regular work is done more often.
-func (w *Worker) Stir() { w.ticker.Stir() }
+// Wake notes that something happens: the worker's regular work is done more often.
+func (w *Worker) Wake() { w.ticker.Wake() }
 
 // Closed takes note of a connection that has ended. On the loop, or on a goroutine of the connection.
 func (w *Worker) Closed(e *access.Endpoint, c *access.Client, code ws.CloseCode, reason string) {
-	w.ticker.Stir()
+	w.ticker.Wake()
 	w.host.closed(c.ID())
 	w.tracker.Ended(c)
 	if w.Journal.Clients.Allow() {

@@ -7,7 +7,7 @@ import (
 
 // deliver brings a message to its connections here. It reports false if the connection is not here. On the loop.
 func (w *Worker) deliver(e broker.Envelope) (found bool) {
-	w.ticker.Stir()
+	w.ticker.Wake()
 	switch e.Kind {
 	case broker.Publish:
 		w.engine.Publish(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload)

@@ -64,7 +64,7 @@ func (w *Worker) Serve(ctx context.Context, self *cluster.Self, started func(), 
 func (w *Worker) hooks(self *cluster.Self, depart func(departure)) cluster.Hooks {
 	return cluster.Hooks{
 		Conns: func(fds []int) int {
-			w.ticker.Stir()
+			w.ticker.Wake()
 			if w.draining.Load() || w.host.full.Load() || !w.engine.AddFDs(fds) {
 				return 0
 			}

@@ -126,7 +126,7 @@ func New(c Config) (*Worker, error) {
 
 // newEngine makes the event loop.
 func (w *Worker) newEngine() (err error) {
-	files := resource.OpenFiles()
+	files := resource.MaxFDs()
 	e := w.Config.Engine
 	e.Route = func(path string) *engine.Route { return w.routes[path] }
 	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
