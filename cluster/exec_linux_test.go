@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// led is a chief under test.
-type led struct {
+// primaryProcess is an execPrimary that a test controls through its standard input and output.
+type primaryProcess struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -28,10 +28,10 @@ type led struct {
 	veto   string // the file that makes trials fail while it exists
 }
 
-// startChief starts a primary in a process of its own.
-func startChief(t *testing.T, play string, env ...string) *led {
+// startPrimaryProcess starts a primary in a process of its own.
+func startPrimaryProcess(t *testing.T, play string, env ...string) *primaryProcess {
 	t.Helper()
-	l := &led{
+	l := &primaryProcess{
 		t: t, lines: make(chan string, 10000),
 		stderr: filepath.Join(t.TempDir(), "stderr"), veto: filepath.Join(t.TempDir(), "veto"),
 	}
@@ -40,7 +40,7 @@ func startChief(t *testing.T, play string, env ...string) *led {
 		t.Fatal(err)
 	}
 	l.cmd = exec.Command(exe)
-	l.cmd.Env = append(append(os.Environ(), chiefEnv+"="+play, stderrEnv+"="+l.stderr, vetoEnv+"="+l.veto,
+	l.cmd.Env = append(append(os.Environ(), execPrimaryEnv+"="+play, stderrEnv+"="+l.stderr, vetoEnv+"="+l.veto,
 		"GORACE=atexit_sleep_ms=0"), env...)
 	words := new(tail)
 	words.to = io.Discard
@@ -56,7 +56,7 @@ func startChief(t *testing.T, play string, env ...string) *led {
 		t.Fatal(err)
 	}
 	read := make(chan struct{})
-	go func() { // ends with the chief
+	go func() { // ends with the process
 		defer close(read)
 		s := bufio.NewScanner(out)
 		s.Buffer(nil, 1<<20)
@@ -71,7 +71,7 @@ func startChief(t *testing.T, play string, env ...string) *led {
 		defer late.Stop()
 		<-read
 		if err := l.cmd.Wait(); err != nil {
-			t.Errorf("the chief ends with %v: %s", err, words)
+			t.Errorf("the primary ended with %v: %s", err, words)
 		}
 	})
 	l.await("started 1 ")
@@ -79,7 +79,7 @@ func startChief(t *testing.T, play string, env ...string) *led {
 }
 
 // await returns the rest of the next line that begins with the given words.
-func (l *led) await(begin string) string {
+func (l *primaryProcess) await(begin string) string {
 	l.t.Helper()
 	limit := time.After(patience)
 	var seen []string
@@ -91,7 +91,7 @@ func (l *led) await(begin string) string {
 			}
 			seen = append(seen, s)
 			if !ok {
-				l.t.Fatalf("the chief has ended; no %q among %q", begin, seen)
+				l.t.Fatalf("the primary has ended; no %q among %q", begin, seen)
 			}
 		case <-limit:
 			l.t.Fatalf("no %q among %q", begin, seen)
@@ -99,16 +99,16 @@ func (l *led) await(begin string) string {
 	}
 }
 
-// order sends an order to the chief.
-func (l *led) order(format string, args ...any) {
+// order sends an order to the primary.
+func (l *primaryProcess) order(format string, args ...any) {
 	l.t.Helper()
 	if _, err := fmt.Fprintf(l.in, format+"\n", args...); err != nil {
 		l.t.Fatal(err)
 	}
 }
 
-// exec makes the chief replace its program.
-func (l *led) exec(generation int) {
+// exec makes the primary replace its program.
+func (l *primaryProcess) exec(generation int) {
 	l.t.Helper()
 	l.order("exec")
 	if got := l.await(fmt.Sprintf("started %d ", generation)); got != `"hello"` {
@@ -116,8 +116,8 @@ func (l *led) exec(generation int) {
 	}
 }
 
-// status asks the chief for its status.
-func (l *led) status() (s status) {
+// status asks the primary for its status.
+func (l *primaryProcess) status() (s status) {
 	l.t.Helper()
 	l.order("status")
 	if err := json.Unmarshal([]byte(l.await("status ")), &s); err != nil {
@@ -126,8 +126,8 @@ func (l *led) status() (s status) {
 	return s
 }
 
-// dial connects to the chief's workers.
-func (l *led) dial(addr string) client {
+// dial connects to its workers.
+func (l *primaryProcess) dial(addr string) client {
 	l.t.Helper()
 	c, err := dialAt(l.t, "tcp", addr)
 	if err != nil {
@@ -139,9 +139,9 @@ func (l *led) dial(addr string) client {
 func TestExecKeepsWorkersAndCounters(t *testing.T) {
 	for _, policy := range []Policy{RoundRobin, LeastConnections, None} {
 		t.Run(policy.String(), func(t *testing.T) {
-			l := startChief(t, "move", policyEnv+"="+policy.String())
+			l := startPrimaryProcess(t, "move", policyEnv+"="+policy.String())
 			if policy == None {
-				l = startChief(t, "serve", policyEnv+"="+policy.String())
+				l = startPrimaryProcess(t, "serve", policyEnv+"="+policy.String())
 			}
 			before := l.status()
 			for range 10 {
@@ -199,7 +199,7 @@ func TestExecKeepsWorkersAndCounters(t *testing.T) {
 // Under load in both directions, with fragmented messages and with handles, nothing is lost, repeated or reordered,
 // and no line of the workers' output is missing.
 func TestExecUnderLoadLosesNothing(t *testing.T) {
-	l := startChief(t, "number")
+	l := startPrimaryProcess(t, "number")
 	pids := []int{l.status().Workers[0].PID, l.status().Workers[1].PID}
 	l.order("talk")
 	l.await("done")
@@ -215,7 +215,7 @@ func TestExecUnderLoadLosesNothing(t *testing.T) {
 	}
 	s := l.status()
 	if len(s.Ledger.Errors) > 0 {
-		t.Errorf("the primary hears: %q", s.Ledger.Errors[:min(len(s.Ledger.Errors), 10)])
+		t.Errorf("the primary reports: %q", s.Ledger.Errors[:min(len(s.Ledger.Errors), 10)])
 	}
 	for i, w := range s.Workers {
 		if w.PID != pids[i] || w.Generation != 1 {
@@ -266,7 +266,7 @@ func judgeLines(t *testing.T, name string) {
 }
 
 func TestHandlesAndSharedSocketsAfterExec(t *testing.T) {
-	l := startChief(t, "ask")
+	l := startPrimaryProcess(t, "ask")
 	l.order("say 1 listen tcp %s", anyPort)
 	addr := strings.Trim(l.await("message 1 "), `"`)
 	for generation := 2; generation <= 3; generation++ {
@@ -310,7 +310,7 @@ func TestHandlesAndSharedSocketsAfterExec(t *testing.T) {
 }
 
 func TestWorkersThatDieAroundAnExec(t *testing.T) {
-	l := startChief(t, "serve")
+	l := startPrimaryProcess(t, "serve")
 	l.exec(2)
 	_ = syscall.Kill(l.status().Workers[0].PID, syscall.SIGKILL)
 	l.await("event exit 1.1")
@@ -339,7 +339,7 @@ func TestSignalsDuringExec(t *testing.T) {
 }
 
 func judgeSignals(t *testing.T, sig syscall.Signal) {
-	l := startChief(t, "serve")
+	l := startPrimaryProcess(t, "serve")
 	var sent atomic.Int64
 	quit, ended := make(chan struct{}), make(chan int, 1)
 	stop := sync.OnceFunc(func() { close(quit) })
@@ -372,7 +372,7 @@ func judgeSignals(t *testing.T, sig syscall.Signal) {
 	s := l.status()
 	t.Logf("%d of %d signals were handled", s.Ledger.Signals, n) // pending signals of one kind are merged
 	if n < 100 || s.Ledger.Signals == 0 {
-		t.Errorf("%d of %d signals were heard", s.Ledger.Signals, n)
+		t.Errorf("%d of %d signals were handled", s.Ledger.Signals, n)
 	}
 	for _, w := range s.Workers {
 		if w.Generation != 1 {

@@ -14,7 +14,7 @@ import (
 )
 
 func TestTrialThatFails(t *testing.T) {
-	l := startChief(t, "serve")
+	l := startPrimaryProcess(t, "serve")
 	if err := os.WriteFile(l.veto, []byte("version 7 is too old\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

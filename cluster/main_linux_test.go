@@ -30,15 +30,15 @@ func TestMain(m *testing.M) {
 	case IsWorker():
 		os.Exit(work())
 	case os.Getenv(primaryEnv) != "":
-		os.Exit(lead())
-	case os.Getenv(chiefEnv) != "":
-		os.Exit(chief())
+		os.Exit(runKilledPrimary())
+	case os.Getenv(execPrimaryEnv) != "":
+		os.Exit(runExecPrimary())
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// lead is a primary that a test kills.
-func lead() int {
+// runKilledPrimary is the main function of a primary that a test kills.
+func runKilledPrimary() int {
 	p, err := Start(context.Background(), Config{Args: []string{}, Env: []string{playEnv + "=tell"}, Workers: 2})
 	if err != nil {
 		fmt.Println(err)
@@ -49,8 +49,8 @@ func lead() int {
 	return 0
 }
 
-// player is a worker in the tests.
-type player struct {
+// testWorker is a worker in the tests.
+type testWorker struct {
 	self *Self
 	open atomic.Int64
 	quit chan int
@@ -84,7 +84,7 @@ func work() int {
 	if play == "eager" && self.Generation() > 1 {
 		_ = self.Send([]byte("early"))
 	}
-	w := &player{self: self, quit: make(chan int, 8)}
+	w := &testWorker{self: self, quit: make(chan int, 8)}
 	self.Serve(w.hooks(play))
 	if ln := self.Listener(); ln != nil {
 		go w.accept(ln) // ends with the process
@@ -99,7 +99,7 @@ func work() int {
 	return code
 }
 
-func (w *player) hooks(play string) Hooks {
+func (w *testWorker) hooks(play string) Hooks {
 	h := Hooks{
 		Conns: func(fds []int) int {
 			for _, fd := range fds {
@@ -180,7 +180,7 @@ func (w *player) hooks(play string) Hooks {
 	return h
 }
 
-func (w *player) accept(ln net.Listener) {
+func (w *testWorker) accept(ln net.Listener) {
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -191,7 +191,7 @@ func (w *player) accept(ln net.Listener) {
 }
 
 // serve sends the worker's name and waits for the end of the connection.
-func (w *player) serve(c io.ReadWriteCloser) {
+func (w *testWorker) serve(c io.ReadWriteCloser) {
 	defer c.Close()
 	w.report(1, nil)
 	_, _ = fmt.Fprintln(c, w.self.Slot(), w.self.Generation())
@@ -204,7 +204,7 @@ func (w *player) serve(c io.ReadWriteCloser) {
 }
 
 // report reports the number of clients. A later report never has an older number.
-func (w *player) report(more int64, words []byte) {
+func (w *testWorker) report(more int64, words []byte) {
 	w.reports.Lock()
 	defer w.reports.Unlock()
 	_ = w.self.Report(int(w.open.Add(more)), words)

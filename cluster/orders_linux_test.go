@@ -18,7 +18,7 @@ import (
 )
 
 // listenToOrders makes a worker execute messages as orders, and answer each of them.
-func (w *player) listenToOrders(h *Hooks) {
+func (w *testWorker) listenToOrders(h *Hooks) {
 	var mu sync.Mutex
 	var open []io.Closer
 	h.Message = func(m []byte) {
@@ -46,16 +46,16 @@ func (w *player) listenToOrders(h *Hooks) {
 		case "flood":
 			go func() { w.say(w.flood()) }() // ends with the answer
 		default:
-			w.say(w.obey(words[0], arg))
+			w.say(w.execute(words[0], arg))
 		}
 	}
 	h.Handle = func(m []byte, h Handle) { w.use(string(m), h) }
 }
 
-func (w *player) say(s string) { _ = w.self.Send([]byte(s)) }
+func (w *testWorker) say(s string) { _ = w.self.Send([]byte(s)) }
 
-// obey executes an order that does not block.
-func (w *player) obey(order string, arg []string) string {
+// execute executes an order that does not block.
+func (w *testWorker) execute(order string, arg []string) string {
 	switch order {
 	case "cwd":
 		dir, _ := os.Getwd()
@@ -109,7 +109,7 @@ func limitFDs(n int) error {
 }
 
 // listen opens a shared socket and serves its clients.
-func (w *player) listen(order, network, address string) (io.Closer, string) {
+func (w *testWorker) listen(order, network, address string) (io.Closer, string) {
 	if order == "packet" {
 		pc, err := w.self.ListenPacket(network, address)
 		if err != nil {
@@ -126,7 +126,7 @@ func (w *player) listen(order, network, address string) (io.Closer, string) {
 	return ln, ln.Addr().String()
 }
 
-func (w *player) echoPackets(pc net.PacketConn) {
+func (w *testWorker) echoPackets(pc net.PacketConn) {
 	b := make([]byte, 100)
 	for {
 		_, from, err := pc.ReadFrom(b)
@@ -138,7 +138,7 @@ func (w *player) echoPackets(pc net.PacketConn) {
 }
 
 // flood sends until the queue is full, and waits for room.
-func (w *player) flood() string {
+func (w *testWorker) flood() string {
 	m := make([]byte, 1<<20)
 	var err error
 	for err == nil {
@@ -156,7 +156,7 @@ func (w *player) flood() string {
 }
 
 // use uses a handle, to show that it works.
-func (w *player) use(m string, h Handle) {
+func (w *testWorker) use(m string, h Handle) {
 	switch h := h.(type) {
 	case *net.TCPListener:
 		go w.accept(h) // ends with the process
@@ -176,7 +176,7 @@ func (w *player) use(m string, h Handle) {
 }
 
 // sendHandle makes a handle and sends it to the primary.
-func (w *player) sendHandle(what string) string {
+func (w *testWorker) sendHandle(what string) string {
 	var h Handle
 	switch what {
 	case "listener":
@@ -204,7 +204,7 @@ func isClosed(h Handle) bool {
 }
 
 // takeAsFiles takes sockets without duplicating their descriptors.
-func (w *player) takeAsFiles(fds []int) int {
+func (w *testWorker) takeAsFiles(fds []int) int {
 	for _, fd := range fds {
 		go w.serve(os.NewFile(uintptr(fd), "conn")) // ends with the connection
 	}

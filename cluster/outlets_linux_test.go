@@ -127,7 +127,7 @@ func TestExecWhileNobodyTakesTheOutput(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	l := startChief(t, "number", stderrEnv+"="+path)
+	l := startPrimaryProcess(t, "number", stderrEnv+"="+path)
 	for generation := 2; generation < 5; generation++ {
 		l.exec(generation)
 	}

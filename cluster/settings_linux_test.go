@@ -105,7 +105,7 @@ func TestCredential(t *testing.T) {
 // who returns the report of a worker of the same user.
 func who(t *testing.T) string {
 	t.Helper()
-	return (&player{}).obey("who", nil)
+	return (&testWorker{}).execute("who", nil)
 }
 
 // publicCopy copies this test binary to a file that all users may execute.

@@ -27,9 +27,9 @@ const (
 // stuckAfter is how long a giver waits for the taker.
 const stuckAfter = 300 * time.Millisecond
 
-// mover is a worker that moves its connections. It answers each byte of a client with a line: the worker's name.
-type mover struct {
-	*player
+// movingWorker is a worker that moves its connections. It answers each byte of a client with a line: the worker's name.
+type movingWorker struct {
+	*testWorker
 	play string
 
 	mu      sync.Mutex
@@ -37,8 +37,8 @@ type mover struct {
 	pretend int                        // number of connections that do not exist
 }
 
-func (w *player) moves(h *Hooks, play string) {
-	m := &mover{player: w, play: play, open: make(map[net.Conn]chan struct{})}
+func (w *testWorker) moves(h *Hooks, play string) {
+	m := &movingWorker{testWorker: w, play: play, open: make(map[net.Conn]chan struct{})}
 	h.Conns = func(fds []int) int {
 		for _, fd := range fds {
 			if c, err := Conn(fd); err == nil {
@@ -64,7 +64,7 @@ func (w *player) moves(h *Hooks, play string) {
 // loadEnv is the number of connections that workers pretend to have, by slot.
 const loadEnv = "EXPEDITE_TEST_LOAD"
 
-func (m *mover) reportOften(pretend bool) {
+func (m *movingWorker) reportOften(pretend bool) {
 	for range time.Tick(10 * time.Millisecond) {
 		m.mu.Lock()
 		n := len(m.open)
@@ -77,7 +77,7 @@ func (m *mover) reportOften(pretend bool) {
 }
 
 // hold serves a connection until its client disconnects or it moves away.
-func (m *mover) hold(c net.Conn) {
+func (m *movingWorker) hold(c net.Conn) {
 	end := make(chan struct{})
 	m.mu.Lock()
 	m.open[c] = end
@@ -105,7 +105,7 @@ func (m *mover) hold(c net.Conn) {
 }
 
 // freeze takes up to n connections out of service; negative is all.
-func (m *mover) freeze(n int) (list []net.Conn) {
+func (m *movingWorker) freeze(n int) (list []net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for c, end := range m.open {
@@ -126,7 +126,7 @@ func (m *mover) freeze(n int) (list []net.Conn) {
 }
 
 // give moves connections away. They stay open here until the taker has confirmed all of them.
-func (m *mover) give(o Move, f *os.File) {
+func (m *movingWorker) give(o Move, f *os.File) {
 	conn, err := fdpass.NewConn(f, maxFrame)
 	if err != nil {
 		_ = m.self.Given(o, MoveResult{Error: err.Error()})
@@ -173,7 +173,7 @@ func (m *mover) give(o Move, f *os.File) {
 }
 
 // awaitTaker waits for the taker's confirmation.
-func (m *mover) awaitTaker(o Move, conn *fdpass.Conn) error {
+func (m *movingWorker) awaitTaker(o Move, conn *fdpass.Conn) error {
 	stuck := time.AfterFunc(stuckAfter, func() {
 		if m.play == "stuck-taker" {
 			_ = m.self.Stuck(o)
@@ -187,7 +187,7 @@ func (m *mover) awaitTaker(o Move, conn *fdpass.Conn) error {
 }
 
 // givePretended moves connections that do not exist.
-func (m *mover) givePretended(o Move, conn *fdpass.Conn) {
+func (m *movingWorker) givePretended(o Move, conn *fdpass.Conn) {
 	m.mu.Lock()
 	n := m.pretend
 	if o.Count >= 0 {
@@ -204,7 +204,7 @@ func (m *mover) givePretended(o Move, conn *fdpass.Conn) {
 }
 
 // take accepts connections.
-func (m *mover) take(o Move, f *os.File) {
+func (m *movingWorker) take(o Move, f *os.File) {
 	conn, err := fdpass.NewConn(f, maxFrame)
 	if err != nil {
 		_ = m.self.Taken(o, MoveResult{Error: err.Error()})

@@ -18,17 +18,18 @@ import (
 	"time"
 )
 
-// chiefEnv makes a copy of this test binary a primary that replaces its program, and holds the roles of its workers. It
-// reads orders from standard input, one per line, and reports on standard output: a word, and the rest in quotes.
-const chiefEnv = "EXPEDITE_TEST_CHIEF"
+// execPrimaryEnv makes a copy of this test binary a primary that replaces its program, and holds the roles of its
+// workers. It reads orders from standard input, one per line, and reports on standard output: a word, and the rest in
+// quotes.
+const execPrimaryEnv = "EXPEDITE_TEST_EXEC_PRIMARY"
 
-// Files of a chief: the standard error of its workers and, if it exists, the reason for which trials fail.
+// Files of an execPrimary: the standard error of its workers and, if it exists, the reason for which trials fail.
 const (
 	stderrEnv = "EXPEDITE_TEST_STDERR"
 	vetoEnv   = "EXPEDITE_TEST_VETO"
 )
 
-// ledger records what a chief has sent and received. The next program inherits it.
+// ledger records what an execPrimary has sent and received. The next program inherits it.
 type ledger struct {
 	Up, Down map[uint64]int // the last number of each worker
 	Errors   []string
@@ -36,8 +37,8 @@ type ledger struct {
 	Text     string
 }
 
-// boss is the state of a chief.
-type boss struct {
+// execPrimary is a primary that replaces its program, in a process of its own.
+type execPrimary struct {
 	p *Primary
 
 	mu  sync.Mutex
@@ -46,9 +47,9 @@ type boss struct {
 
 func tellf(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
-// chief is the main function of the primary.
-func chief() int {
-	b := &boss{log: ledger{Up: make(map[uint64]int), Down: make(map[uint64]int)}}
+// runExecPrimary is the main function of an execPrimary. It returns the exit code.
+func runExecPrimary() int {
+	b := &execPrimary{log: ledger{Up: make(map[uint64]int), Down: make(map[uint64]int)}}
 	signals := make(chan os.Signal, 10000)
 	left, err := Inherit()
 	if err == nil && left != nil {
@@ -82,7 +83,7 @@ func chief() int {
 		}
 	}
 	b.p, err = Start(context.Background(), Config{
-		Args: []string{}, Env: []string{playEnv + "=" + os.Getenv(chiefEnv), chiefEnv + "=", "GORACE=atexit_sleep_ms=0"},
+		Args: []string{}, Env: []string{playEnv + "=" + os.Getenv(execPrimaryEnv), execPrimaryEnv + "=", "GORACE=atexit_sleep_ms=0"},
 		Workers: 2, Listen: anyPort, Inherit: left, Logger: slog.New(slog.DiscardHandler), Scheduling: policy,
 		Stdout: io.Discard, Stderr: struct{ io.Writer }{errFile}, Restart: Restart{MaxCrashes: -1},
 		OnEvent: func(e Event) {
@@ -90,7 +91,7 @@ func chief() int {
 				tellf("event %v %d.%d", e.Kind, e.Worker.Slot(), e.Worker.Generation())
 			}
 		},
-		OnMessage: b.hear, OnHandle: b.receive,
+		OnMessage: b.receiveMessage, OnHandle: b.receive,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -99,7 +100,7 @@ func chief() int {
 	tellf("started %d %q", b.p.Generation(), file)
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		if !b.obey(strings.Fields(lines.Text())) {
+		if !b.execute(strings.Fields(lines.Text())) {
 			return 0
 		}
 	}
@@ -107,10 +108,10 @@ func chief() int {
 	return 0
 }
 
-// policyEnv is the scheduling policy of a chief.
+// policyEnv is the scheduling policy of an execPrimary.
 const policyEnv = "EXPEDITE_TEST_POLICY"
 
-func (b *boss) count(signals <-chan os.Signal) {
+func (b *execPrimary) count(signals <-chan os.Signal) {
 	for range signals {
 		b.mu.Lock()
 		b.log.Signals++
@@ -118,8 +119,8 @@ func (b *boss) count(signals <-chan os.Signal) {
 	}
 }
 
-// hear checks the numbers that workers send, and reports other messages.
-func (b *boss) hear(w *Worker, m []byte) {
+// receiveMessage checks the numbers that workers send, and reports other messages.
+func (b *execPrimary) receiveMessage(w *Worker, m []byte) {
 	n, ok := bytes.CutPrefix(m, []byte("up "))
 	if !ok {
 		tellf("message %d %q", w.Slot(), m)
@@ -129,7 +130,7 @@ func (b *boss) hear(w *Worker, m []byte) {
 }
 
 // up records a number, which must be the next one.
-func (b *boss) up(w *Worker, m []byte) {
+func (b *execPrimary) up(w *Worker, m []byte) {
 	number, _, _ := bytes.Cut(m, []byte(" "))
 	n, err := strconv.Atoi(string(number))
 	b.mu.Lock()
@@ -140,7 +141,7 @@ func (b *boss) up(w *Worker, m []byte) {
 	b.log.Up[w.ID()] = n
 }
 
-func (b *boss) receive(w *Worker, m []byte, h Handle) {
+func (b *execPrimary) receive(w *Worker, m []byte, h Handle) {
 	n, ok := bytes.CutPrefix(m, []byte("up "))
 	if h == nil {
 		tellf("handle %d nil", w.Slot())
@@ -156,7 +157,7 @@ func (b *boss) receive(w *Worker, m []byte, h Handle) {
 }
 
 // talk sends numbers to all workers until the process ends.
-func (b *boss) talk() {
+func (b *execPrimary) talk() {
 	big := strings.Repeat("x", 100_000)
 	for range time.Tick(200 * time.Microsecond) {
 		for _, w := range b.p.Workers() {
@@ -175,14 +176,14 @@ func (b *boss) talk() {
 }
 
 // state returns the state for the next program.
-func (b *boss) state() ([]byte, error) {
+func (b *execPrimary) state() ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return json.Marshal(b.log)
 }
 
 // exec replaces the program. die is done just before the exec.
-func (b *boss) exec(arg []string) {
+func (b *execPrimary) exec(arg []string) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		tellf("failed %q", err)
@@ -204,8 +205,8 @@ func (b *boss) exec(arg []string) {
 	tellf("failed %q", b.p.Exec(context.Background(), o).Error())
 }
 
-// obey executes an order. It returns false to end the program.
-func (b *boss) obey(words []string) bool {
+// execute executes an order. It returns false to end the program.
+func (b *execPrimary) execute(words []string) bool {
 	switch arg := words[1:]; words[0] {
 	case "exec":
 		b.exec(arg)
@@ -245,7 +246,7 @@ func (b *boss) obey(words []string) bool {
 	return true
 }
 
-// status describes a chief.
+// status describes an execPrimary.
 type status struct {
 	Generation int
 	Addr       string
@@ -264,7 +265,7 @@ type workerStatus struct {
 	Passed, Crashes, Overloads uint64
 }
 
-func (b *boss) status() {
+func (b *execPrimary) status() {
 	s := status{Generation: b.p.Generation(), Stats: b.p.Stats(), Rolled: b.p.RollTotals(), Addr: b.p.Addr().String()}
 	list, _ := os.ReadDir("/proc/self/fd")
 	s.FDs = len(list)
@@ -283,7 +284,7 @@ func (b *boss) status() {
 
 // numbers makes a worker send numbers to its primary, some with much data and some with a handle, and check those
 // that it receives. It also writes numbers to standard error.
-func (w *player) numbers(h *Hooks) {
+func (w *testWorker) numbers(h *Hooks) {
 	var mu sync.Mutex
 	last, sent, faults := 0, 0, ""
 	h.Message = func(m []byte) {
