@@ -77,8 +77,8 @@ func (f *flow) loop(n *node) ([]loadtest.Step, error) {
 	return f.assemble(t, l, steps), nil
 }
 
-// assemble creates the steps of a loop. If a template refers to the current iteration, each iteration begins with a step
-// that sets the variables.
+// assemble creates the steps of a loop. If a template refers to the current iteration, each iteration begins with a
+// step that sets the variables.
 func (f *flow) assemble(t turns, l loopNames, steps []loadtest.Step) []loadtest.Step {
 	nextVar := l.indexVar + "+"
 	element := f.names.used[l.elementVar]
