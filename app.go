@@ -14,6 +14,7 @@ import (
 	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/internal/worker"
 	"github.com/expedite-go/expedite/ws"
@@ -35,15 +36,15 @@ type App struct {
 
 // role is the part of an App that runs in this process. It is never changed.
 type role struct {
-	worker *worker.Worker // nil in a primary
-	desk   *desk          // nil in a worker
-	bus    publisher      // nil in a primary whose workers do not serve yet
+	worker  *worker.Worker         // nil in a primary
+	control *primary.ControlServer // nil in a worker
+	bus     publisher              // nil in a primary whose workers do not serve yet
 }
 
 // alone reports whether this process serves without a primary.
 func (a *App) alone() bool {
 	r := a.role.Load()
-	return r != nil && r.worker != nil && r.desk != nil
+	return r != nil && r.worker != nil && r.control != nil
 }
 
 type publisher interface {
@@ -89,6 +90,9 @@ func (a *App) HTTP(h http.Handler) { a.http = h }
 // In the process that was started by hand Run is the primary, which starts the same program again for each worker. In a
 // worker it serves connections. What stands before Run in main therefore runs in every process.
 //
+// Before a reload replaces anything, it starts the program on disk to find out whether it could take over. Run returns
+// ErrTrial there, if it could: main should then return without a message.
+//
 // An App runs once, and a worker process runs one App: a later Run fails with ErrRan.
 func (a *App) Run(ctx context.Context) error {
 	if a.ran.Swap(true) || cluster.Joined() {
@@ -112,7 +116,7 @@ func (a *App) Run(ctx context.Context) error {
 // Publish sends a message to all subscribers of a topic, in every worker, the sender included. Messages of one
 // publisher arrive in order. It never blocks: ErrOverloaded says that the message was given up. Any goroutine.
 func (a *App) Publish(topic string, m Message) error {
-	if !validTopic(topic) {
+	if broker.CheckTopic(topic) != nil {
 		return ErrTopic
 	}
 	return a.publish(topic, m)
@@ -167,10 +171,6 @@ func (a *App) publisher() publisher {
 		return r.bus
 	}
 	return nil
-}
-
-func validTopic(topic string) bool {
-	return topic != "" && topic[0] != 0 && len(topic) <= broker.MaxTopic
 }
 
 // publicError gives errors of the inner packages their public names.

@@ -57,7 +57,7 @@ func TestDataMovesWithState(t *testing.T) {
 	plain.ask("a", "[a] 0")
 	inline.ask("a", "[a] 0")
 	for range 2 {
-		res, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
+		res, err := app.role.Load().control.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
 		if err != nil || res.Moved != 2 || res.Drained != 0 {
 			t.Fatalf("reload: %+v, %v; want 2 moved", res, err)
 		}
@@ -81,13 +81,13 @@ func TestDataThatCannotMove(t *testing.T) {
 	}
 	var warned bytes.Buffer
 	want := control.LogsRequest{Recent: true, Level: "warn"}
-	if err := app.role.Load().desk.Logs(t.Context(), want, func(b []byte) error { warned.Write(b); return nil }); err != nil {
+	if err := app.role.Load().control.Logs(t.Context(), want, func(b []byte) error { warned.Write(b); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Count(warned.String(), "cannot move"); got != 2 { // one for each handler
 		t.Errorf("%d warnings, want 2:\n%s", got, &warned)
 	}
-	res, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
+	res, err := app.role.Load().control.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
 	if err != nil || res.Moved != 2 || res.Drained != 3 || len(res.DrainedWhy) != 1 || res.DrainedWhy["data"] != 3 {
 		t.Errorf("reload: %+v, %v; want 2 moved, 3 drained because of their data", res, err)
 	}

@@ -74,13 +74,3 @@ func TestPingsFitTheIdleTimeout(t *testing.T) {
 		}
 	}
 }
-
-// TestAdminHosts: the host of Config.Admin is a name of the admin listener, beside those of Config.AdminHosts.
-func TestAdminHosts(t *testing.T) {
-	for addr, want := range map[string]string{"admin.example:9600": "proxy.example admin.example", ":9600": "proxy.example"} {
-		cfg := Config{Admin: addr, AdminHosts: []string{"proxy.example"}}
-		if got := strings.Join(cfg.adminHosts(), " "); got != want {
-			t.Errorf("%s: got %s, want %s", addr, got, want)
-		}
-	}
-}

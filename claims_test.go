@@ -239,7 +239,7 @@ func TestOrdersReachOpeningConnections(t *testing.T) {
 // session for a while, and one that has stored a value as long as anybody.
 func TestAnonymousSessionsDoNotPileUp(t *testing.T) {
 	d := openDoor(t, Config{Sessions: Sessions{EmptyTTL: 500 * time.Millisecond}})
-	stats := d.app.role.Load().desk.registry.Stats
+	stats := d.app.role.Load().control.Registry().Stats
 	for range 100 {
 		_ = d.enter("/").conn.CloseNow()
 	}

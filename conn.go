@@ -7,6 +7,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/access"
+	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -73,7 +74,7 @@ func (c *Conn) Buffered() int { return c.client.Conn.Buffered() }
 // ErrTopic, ErrForbidden, ErrClosed, ErrMoved or ErrTooManySubscriptions. A second subscription to the same topic
 // changes nothing.
 func (c *Conn) Subscribe(topic string) error {
-	if !validTopic(topic) {
+	if broker.CheckTopic(topic) != nil {
 		return ErrTopic
 	}
 	if !c.permits(auth.ActionSubscribe, topic) {
@@ -85,7 +86,7 @@ func (c *Conn) Subscribe(topic string) error {
 
 // Unsubscribe takes the connection out of a topic and reports whether it was in it.
 func (c *Conn) Unsubscribe(topic string) bool {
-	return validTopic(topic) && c.client.Conn.Unsubscribe(topic)
+	return broker.CheckTopic(topic) == nil && c.client.Conn.Unsubscribe(topic)
 }
 
 // Publish is App.Publish in the client's name: it fails with ErrForbidden if Auth.Permit does not permit it.

@@ -3,7 +3,6 @@ package expedite
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 
 	"github.com/expedite-go/expedite/internal/access"
@@ -18,6 +17,10 @@ var (
 	ErrTooManySubscriptions = errors.New("expedite: too many subscriptions")
 	// ErrRan says that Run was called before: of this App, or in this worker process.
 	ErrRan = errors.New("expedite: Run was called before")
+	// ErrTrial is the result of Run in a process that a reload started only to find out whether the program on disk could
+	// replace the one that runs. It could, and has told the server. The process should exit with status 0 and without a
+	// message.
+	ErrTrial = errors.New("expedite: the trial of a reload has succeeded")
 	// ErrNotRunning says that the App is not running: before Run, or after its end.
 	ErrNotRunning = errors.New("expedite: the app is not running")
 	// ErrOverloaded says that a message was given up because the way to the other workers is full.
@@ -58,12 +61,4 @@ func Refuse(status int, reason string) error {
 		he.Header = append(he.Header, ws.Field{Name: "WWW-Authenticate", Value: "Bearer"})
 	}
 	return he
-}
-
-// startError names the field of Config behind an error of the beginning, if it is one of the public address.
-func startError(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "listen" {
-		return fmt.Errorf("expedite: Config.Addr: %w", err)
-	}
-	return fmt.Errorf("expedite: %w", err)
 }

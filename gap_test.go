@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
 )
 
@@ -43,18 +44,12 @@ func TestStoppedWorker(t *testing.T) {
 	news, deaf := subscriber(t, addr, "/gap/news", "2"), subscriber(t, addr, "/deaf/news", "2")
 	weather, deafWeather := subscriber(t, addr, "/gap/weather", "2"), subscriber(t, addr, "/deaf/weather", "2")
 	elsewhere := subscriber(t, addr, "/deaf/news", "1")
-	wantStatus(t, app, 5)
-	crew := app.role.Load().desk.crew.(*primary)
-	pid := 0
-	for _, w := range crew.cluster().Workers() {
-		if w.Slot() == 2 {
-			pid = w.PID()
-		}
-	}
+	st := wantStatus(t, app, 5)
+	pid := st.Workers[1].PID
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	st := wantStatus(t, app, 5)
+	st = wantStatus(t, app, 5)
 	for deadline := time.Now().Add(patience); !st.Workers[1].Stale && time.Now().Before(deadline); {
 		st = wantStatus(t, app, 5) // it may have answered once more before it stood still
 	}
@@ -64,7 +59,7 @@ func TestStoppedWorker(t *testing.T) {
 	goOn := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
 	t.Cleanup(goOn)
 	padding := strings.Repeat("x", 64<<10)
-	published, missed := 0, func() uint64 { return crew.hub.Stats().Dropped[2] }
+	published, missed := 0, func() uint64 { return app.role.Load().bus.(*broker.Hub).Stats().Dropped[2] }
 	publish := func() {
 		published++
 		if err := app.Publish("news", Text(fmt.Sprint(published, " ", padding))); err != nil {
@@ -99,7 +94,7 @@ func TestStoppedWorker(t *testing.T) {
 	weather.want("rain")
 	deafWeather.want("rain")
 	for range 2 { // a count of the slot is not one of each of its processes
-		if _, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{}); err != nil {
+		if _, err := app.role.Load().control.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{}); err != nil {
 			t.Fatal(err)
 		}
 		st = wantStatus(t, app, 4)

@@ -77,7 +77,7 @@ func TestListingOfMany(t *testing.T) {
 // TestFullStoreShows: sessions that find the primary's store full are counted in status.
 func TestFullStoreShows(t *testing.T) {
 	_, app := runApp(t, Config{Workers: -1, Sessions: Sessions{MaxSessions: 1}})
-	d := app.role.Load().desk
+	d := app.role.Load().control
 	store := app.role.Load().worker.Tracker().Store
 	for _, user := range []string{"alice", "bob"} {
 		_, err := store.Attach(t.Context(), session.Attach{User: user, Policy: session.Policy{TTL: time.Hour}})
@@ -120,7 +120,7 @@ func TestOwnStore(t *testing.T) {
 	if values, err := store.Load(t.Context(), g.Session); err != nil || string(values["k"]) != "v" {
 		t.Errorf("the store has %q, %v", values, err)
 	}
-	op := d.app.role.Load().desk
+	op := d.app.role.Load().control
 	st, err := op.Status(t.Context())
 	if err != nil || st.Sessions.Store != "custom" {
 		t.Errorf("status: %+v, %v, want a custom store", st.Sessions, err)
@@ -151,7 +151,7 @@ func TestLiveInPages(t *testing.T) {
 	for i := range clients {
 		d.enter(fmt.Sprintf("/?access_token=%s%d/1/99", strings.Repeat("u", 3000), i))
 	}
-	r := d.app.role.Load().desk.registry
+	r := d.app.role.Load().control.Registry()
 	list, err := r.Live(t.Context(), "", page)
 	if err == nil {
 		var rest []session.Session

@@ -2,18 +2,22 @@ package expedite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
-// openJournal opens the log of a slot; 0 is the primary's.
-func (a *App) openJournal(slot int) error {
-	j, err := telemetry.OpenJournal(telemetry.JournalConfig{
+// journalConfig returns the configuration of the log of a slot; 0 is the primary.
+func (a *App) journalConfig(slot int) telemetry.JournalConfig {
+	return telemetry.JournalConfig{
 		Handler: a.cfg.Logger.Handler(), Dir: a.cfg.LogDir, Slot: slot, Queue: a.cfg.LogQueue, PerSecond: a.cfg.LogSample,
-	})
+	}
+}
+
+// openJournal opens the log of a slot.
+func (a *App) openJournal(slot int) error {
+	j, err := telemetry.OpenJournal(a.journalConfig(slot))
 	if err != nil {
 		return fmt.Errorf("expedite: Config.LogDir: %w", err)
 	}
@@ -21,15 +25,15 @@ func (a *App) openJournal(slot int) error {
 	return nil
 }
 
-// flushLogs waits a while for the lines of this process to be written.
+// flushLogs closes the log, which takes a moment in which lines that wait are written.
 func (a *App) flushLogs() {
 	if j := a.journal.Load(); j != nil {
 		j.Close()
 	}
 }
 
-// Logger is where this process logs: its lines are shown by `expedite logs`, and tokens are left out of them. Nothing
-// waits for them to be written: see Config.Logger. Before Run it is Config.Logger.
+// Logger returns the logger of this process: `expedite logs` shows its lines, and tokens are left out of them. Logging
+// never blocks, see Config.Logger. Before Run it is Config.Logger.
 func (a *App) Logger() *slog.Logger {
 	if j := a.journal.Load(); j != nil {
 		return j.Logger
@@ -37,15 +41,14 @@ func (a *App) Logger() *slog.Logger {
 	return a.cfg.Logger
 }
 
-// ReopenLogs makes all processes go on in new files in Config.LogDir, after the old ones were renamed, or else by
-// renaming them. In a worker it is this process alone. Any goroutine.
+// ReopenLogs has all processes continue in new files in Config.LogDir: it opens the files again if they were renamed,
+// else it renames them. In a worker it does so for this process only. It is safe for concurrent use.
 func (a *App) ReopenLogs(ctx context.Context) error {
 	var err error
-	if j := a.journal.Load(); j != nil {
+	if r := a.role.Load(); r != nil && r.control != nil {
+		err = r.control.ReopenLogs(ctx)
+	} else if j := a.journal.Load(); j != nil {
 		err = j.Reopen()
-	}
-	if r := a.role.Load(); r != nil && r.worker == nil {
-		err = errors.Join(err, r.desk.registry.ReopenLogs(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("expedite: logs not reopened: %w", err)

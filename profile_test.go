@@ -3,8 +3,8 @@
 package expedite
 
 import (
+	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -12,9 +12,16 @@ import (
 // adminGet asks the admin listener of an app.
 func adminGet(t *testing.T, app *App, path string) (status int, body string) {
 	t.Helper()
-	w := httptest.NewRecorder()
-	app.role.Load().desk.web.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
-	return w.Code, w.Body.String()
+	resp, err := http.Get("http://" + app.role.Load().control.AdminAddr() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
 }
 
 // TestProfilesOfWorkers: the admin listener has the profiles of the primary and of each worker.

@@ -21,7 +21,7 @@ func TestWhatCannotMoveIsDrained(t *testing.T) {
 		_, _, err := bob.conn.Read(t.Context())
 		closed <- err
 	}()
-	res, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
+	res, err := app.role.Load().control.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
 	if err != nil || res.Moved != 1 || res.Drained != 1 || res.Failed != 0 {
 		t.Errorf("reload: %+v, %v; want 1 moved, 1 drained", res, err)
 	}
@@ -31,7 +31,7 @@ func TestWhatCannotMoveIsDrained(t *testing.T) {
 	}
 	alice.say(wish{Send: alice.ID, Text: "still here"})
 	alice.want("still here")
-	st, err := app.role.Load().desk.Status(t.Context())
+	st, err := app.role.Load().control.Status(t.Context())
 	if err != nil || st.Handoff.Moved != 1 || st.Handoff.Failed != 1 {
 		t.Errorf("status: %+v, %v", st.Handoff, err)
 	}
@@ -53,7 +53,7 @@ func TestReloadWithoutBody(t *testing.T) {
 	addr, app := runApp(t, Config{Workers: 1})
 	c := (&site{t: t, addr: addr}).call(stuck)
 	visit(t, addr, "user=a") // the request, which was there before, has begun
-	if _, err := app.role.Load().desk.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{}); err != nil {
+	if _, err := app.role.Load().control.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{}); err != nil {
 		t.Fatal(err)
 	}
 	c.want(http.StatusNotFound, "")

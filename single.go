@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/rpc"
@@ -27,20 +27,22 @@ type single struct {
 func (a *App) runSingle(ctx context.Context) error {
 	ln, err := net.Listen("tcp", a.cfg.Addr)
 	if err != nil {
-		return startError(err)
+		return fmt.Errorf("expedite: Config.Addr: %w", err)
 	}
 	defer ln.Close()
 	const slot = 1
 	if err := a.openJournal(slot); err != nil {
 		return err
 	}
-	reg, err := a.newRegistry(ctx, func() bool { return false })
+	cfg := a.registryConfig()
+	cfg.Moving = func() bool { return false }
+	reg, err := registry.NewServer(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer reg.Close()
-	if err := a.openState(reg, nil); err != nil {
-		return err
+	if err := reg.OpenStateDir(a.cfg.StateDir, nil); err != nil {
+		return fmt.Errorf("expedite: Config.StateDir: %w", err)
 	}
 	hub := broker.NewHub(func(uint64) int { return slot })
 	var port *broker.Port
@@ -65,40 +67,43 @@ func (a *App) runSingle(ctx context.Context) error {
 	peer = reg.Join(slot, func(m []byte) error { w.Registry().Receive(m); return nil })
 	defer reg.Leave(slot)
 	reg.Start()
-	defer trimHeap()()
+	done := make(chan struct{})
+	defer close(done)
+	go resource.NewHeapTrimmer().Run(done) // ends with runSingle
 	if err := w.Listen(ln); err != nil {
 		return err
 	}
 	a.warnLimits()
-	d, err := a.openDesk(&single{w, hub}, reg, nil)
+	operators := a.controlConfig()
+	operators.Alone = true
+	c, err := primary.OpenControl(operators, &single{w, hub}, hub, reg)
 	if err != nil {
 		return err
 	}
-	defer d.close()
+	defer c.Close()
+	defer a.role.Store(nil)
 	w.Start()
-	a.serves(w, d)
-	d.open(ln.Addr().String())
-	if a.cfg.OnStart != nil {
-		a.cfg.OnStart(Started{
-			Addresses: []string{ln.Addr().String()}, Admin: d.adminAddr(), Scheduling: a.cfg.Scheduling,
-			Auth: a.cfg.Auth.mode(),
-		})
-	}
-	drain, cancel := context.WithDeadline(context.Background(), d.awaitStop(ctx))
+	a.serves(w, c)
+	c.SetServing(ln.Addr().String())
+	a.started(primary.Serving{Addr: ln.Addr().String(), Admin: c.AdminAddr()})
+	drain, cancel := context.WithDeadline(context.Background(), c.AwaitStop(ctx))
 	defer cancel()
-	defer context.AfterFunc(d.hurry, cancel)() // a later, faster stop wins
+	defer context.AfterFunc(c.StopNow(), cancel)() // a later, faster stop wins
 	return w.Stop(drain)
 }
 
-func (s *single) samples(context.Context) []telemetry.SlotReport {
+// Reports implements primary.WorkerGroup.
+func (s *single) Reports(context.Context) []telemetry.SlotReport { return s.LastReports() }
+
+// LastReports implements primary.WorkerGroup. The report is a fresh one.
+func (s *single) LastReports() []telemetry.SlotReport {
 	return []telemetry.SlotReport{{
 		Slot: 1, Generation: 1, PID: os.Getpid(), State: "ready", Report: s.worker.Report(),
 	}}
 }
 
-func (s *single) reported() []telemetry.SlotReport { return s.samples(context.Background()) }
-
-func (s *single) profile(w http.ResponseWriter, r *http.Request, slot int) {
+// Profile implements primary.WorkerGroup.
+func (s *single) Profile(w http.ResponseWriter, r *http.Request, slot int) {
 	if slot != 1 {
 		http.Error(w, fmt.Sprintf("there is no worker %d", slot), http.StatusNotFound)
 		return
@@ -106,10 +111,9 @@ func (s *single) profile(w http.ResponseWriter, r *http.Request, slot int) {
 	admin.ServeProfile(w, r)
 }
 
-func (s *single) dropped() map[int]uint64 { return s.hub.Stats().Dropped }
+// Stats implements primary.WorkerGroup.
+func (s *single) Stats() primary.GroupStats {
+	return primary.GroupStats{Scheduling: "none", Generation: 1, Dropped: s.hub.Stats().Dropped}
+}
 
-func (s *single) cluster() *cluster.Primary { return nil }
-
-func (s *single) scheduling() string { return "none" }
-
-func (s *single) restarts() map[int]uint64 { return nil }
+var _ primary.WorkerGroup = (*single)(nil)

@@ -3,8 +3,6 @@
 package expedite
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,7 +13,7 @@ import (
 // wantStatus asks for the status, once, and compares the connections.
 func wantStatus(t *testing.T, app *App, connections int64) control.Status {
 	t.Helper()
-	st, err := app.role.Load().desk.Status(t.Context())
+	st, err := app.role.Load().control.Status(t.Context())
 	if err != nil || st.Totals.Connections != connections {
 		t.Errorf("status: %d connections, %v; want %d", st.Totals.Connections, err, connections)
 	}
@@ -34,10 +32,9 @@ func TestStatusAsksTheWorkers(t *testing.T) {
 	if st.Totals.MessagesIn != clients || st.Totals.MessagesOut != clients {
 		t.Errorf("got %d messages in and %d out, want %d", st.Totals.MessagesIn, st.Totals.MessagesOut, clients)
 	}
-	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil)
-	app.role.Load().desk.web.Handler.ServeHTTP(w, r)
+	_, metrics := adminGet(t, app, "/metrics")
 	inMetrics := 0
-	for line := range strings.Lines(w.Body.String()) {
+	for line := range strings.Lines(metrics) {
 		if value, ok := strings.CutPrefix(line, "expedite_connections{"); ok {
 			_, value, _ = strings.Cut(strings.TrimSpace(value), " ")
 			n, err := strconv.Atoi(value)
@@ -48,6 +45,6 @@ func TestStatusAsksTheWorkers(t *testing.T) {
 		}
 	}
 	if inMetrics != clients {
-		t.Errorf("%d connections in the metrics, want %d:\n%s", inMetrics, clients, w.Body)
+		t.Errorf("%d connections in the metrics, want %d:\n%s", inMetrics, clients, metrics)
 	}
 }

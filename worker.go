@@ -12,6 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/worker"
 	"github.com/expedite-go/expedite/session"
@@ -76,8 +77,8 @@ func (a *App) newWorker(slot, slots int, link broker.Link, addr net.Addr) (*work
 }
 
 // serves makes the App's methods work in a process that serves connections.
-func (a *App) serves(w *worker.Worker, d *desk) {
-	a.role.Store(&role{worker: w, desk: d, bus: w.Broker()})
+func (a *App) serves(w *worker.Worker, c *primary.ControlServer) {
+	a.role.Store(&role{worker: w, control: c, bus: w.Broker()})
 	logTuned(a.Logger(), a.Tuned())
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -46,5 +47,8 @@ func serveHandoff(args []string) error {
 	app.Handle("/publish", expedite.Handler{
 		Message: func(_ *expedite.Conn, m expedite.Message) { _ = app.Publish(idleTopic, m) },
 	})
-	return app.Run(ctx)
+	if err := app.Run(ctx); !errors.Is(err, expedite.ErrTrial) {
+		return err
+	}
+	return nil
 }

@@ -116,16 +116,16 @@ func (x *execution) try(ctx context.Context) error {
 	cmd.ExtraFiles = append(cmd.ExtraFiles, answer)
 	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", answerEnv, linkFD+len(cmd.ExtraFiles)-1))
 	cmd.WaitDelay = outputDelay
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return &TrialError{Program: next.path, Err: err, Output: string(out[max(len(out)-tailSize, 0):])}
-	}
-	if x.o.Answered == nil {
-		return nil
-	}
+	out, failed := cmd.CombinedOutput()
 	b, err := io.ReadAll(io.NewSectionReader(answer, 0, maxAnswer))
 	if err != nil {
 		return err
+	}
+	if failed != nil && len(b) == 0 { // after its answer the program is free to end as it likes
+		return &TrialError{Program: next.path, Err: failed, Output: string(out[max(len(out)-tailSize, 0):])}
+	}
+	if x.o.Answered == nil {
+		return nil
 	}
 	next.env, next.workerEnv, err = x.o.Answered(b)
 	return err

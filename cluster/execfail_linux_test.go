@@ -47,6 +47,7 @@ func script(t *testing.T, text string, mode os.FileMode) string {
 
 func TestExecThatFailsLeavesEverythingWorking(t *testing.T) {
 	gone := script(t, "exit 0", 0o700)
+	answers := script(t, `printf yes >&"$EXPEDITE_ANSWER"; exit 1`, 0o700)
 	for _, tt := range []struct {
 		name, program, want string
 		before              func()
@@ -60,6 +61,10 @@ func TestExecThatFailsLeavesEverythingWorking(t *testing.T) {
 		{
 			"a program that goes away after its trial", gone, "exec " + gone + ": no such file or directory",
 			func() { _ = os.Remove(gone) }, nil,
+		},
+		{
+			"a trial that answers and then fails", answers, "exec " + answers + ": no such file or directory",
+			func() { _ = os.Remove(answers) }, nil,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

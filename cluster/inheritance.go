@@ -118,7 +118,8 @@ func parseInheritance(b []byte) (h *inheritance, app []byte, err error) {
 type Inheritance struct {
 	// State is the result of ExecOptions.State.
 	State []byte
-	// Trial is set if the program must only tell, by its exit code, whether it could continue with State.
+	// Trial is set if the program must only tell whether it could continue with State: by Answer, or else by its exit
+	// code.
 	Trial bool
 
 	h      *inheritance
@@ -128,7 +129,8 @@ type Inheritance struct {
 // answerEnv tells a program on trial which descriptor its answer goes to.
 const answerEnv = "EXPEDITE_ANSWER"
 
-// Answer sends b from a program on trial to the running one, which receives it with ExecOptions.Answered.
+// Answer sends b from a program on trial to the running one, which receives it with ExecOptions.Answered. If b is not
+// empty, it means that the program could continue, whatever its exit code.
 func (i *Inheritance) Answer(b []byte) error {
 	if i.answer == nil {
 		return nil

@@ -102,7 +102,10 @@ func (s *serveCmd) Run(stdout io.Writer) error {
 	app := expedite.New(cfg)
 	lobby.Register(app, orNever(s.PingInterval), orNever(s.IdleTimeout))
 	defer onSignals(ctx, app)()
-	return app.Run(ctx)
+	if err := app.Run(ctx); !errors.Is(err, expedite.ErrTrial) {
+		return err
+	}
+	return nil
 }
 
 // config returns the settings that the flags stand for.

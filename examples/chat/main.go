@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -40,7 +41,7 @@ func main() {
 			say(c, fmt.Sprintf(" left; messages: %d", c.Data().(*guest).Said))
 		},
 	})
-	if err := app.Run(ctx); err != nil {
+	if err := app.Run(ctx); err != nil && !errors.Is(err, expedite.ErrTrial) {
 		log.Fatal(err)
 	}
 }

@@ -140,6 +140,15 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	return e, b[headerLen : headerLen+name], n, nil
 }
 
+// CheckTopic returns ErrTopic if an application may not use the name: if it is empty, longer than MaxTopic, or begins
+// with a zero byte. Names that begin with a zero byte are reserved for the server.
+func CheckTopic(topic string) error {
+	if topic == "" || topic[0] == 0 || len(topic) > MaxTopic {
+		return ErrTopic
+	}
+	return nil
+}
+
 // check validates what an application wants to send.
 func (e *Envelope) check() error {
 	switch {

@@ -49,6 +49,8 @@ func (f *Fault) set(err error) {
 const (
 	degradedStore = "redis"
 	degradedFeed  = "revocations"
+	// DegradedKeys stands for a token provider whose keys were never received.
+	DegradedKeys = "keys"
 )
 
 // Degraded names what does not work.

@@ -3,7 +3,6 @@ package registry
 import (
 	"errors"
 	"time"
-	"unicode/utf8"
 
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/denylist"
@@ -40,14 +39,6 @@ type Order struct {
 	Reason string    `json:"reason"`
 	Node   string    `json:"node,omitempty"` // the machine that published it
 	Said   int64     `json:"said,omitempty"` // when, in ns: two equal orders differ in it
-}
-
-// Check reports a reason that cannot be sent.
-func (o *Order) Check() error {
-	if len(o.Reason) > maxReason || !utf8.ValidString(o.Reason) {
-		return ErrReason
-	}
-	return nil
 }
 
 // Denial returns the entry of the deny list that the order asks for, if it does.

@@ -27,14 +27,13 @@ type PrimaryReport struct {
 }
 
 // Metrics serves the metrics of all workers in the text format of Prometheus. Create one with [NewMetrics].
-type Metrics struct {
-	registry *prometheus.Registry
-	totals   Totals
-}
+type Metrics struct{ registry *prometheus.Registry }
 
-// NewMetrics returns the metrics of a server. At each scrape it calls source, which returns one report for each process
-// of a worker, and primary. Both may be nil. Several Metrics can exist in one process.
-func NewMetrics(source func() []SlotReport, primary func() PrimaryReport) *Metrics {
+// NewMetrics returns the metrics of a server. Its counters are those of totals: the caller adds each report of a worker
+// to them as it arrives. At each scrape, it calls source, which returns one report for each process of a worker, and
+// primary. Both may be nil. A scrape adds the reports of source to totals, too, but these alone would miss what a
+// process did after the last scrape of its life. Several Metrics can exist in one process.
+func NewMetrics(totals *Totals, source func() []SlotReport, primary func() PrimaryReport) *Metrics {
 	if source == nil {
 		source = func() []SlotReport { return nil }
 	}
@@ -45,14 +44,10 @@ func NewMetrics(source func() []SlotReport, primary func() PrimaryReport) *Metri
 	m.registry.MustRegister( // cannot fail: the registry is empty and the names are ours
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(source, primary, &m.totals),
+		newCollector(source, primary, totals),
 	)
 	return m
 }
-
-// Totals returns the totals behind the counters. Add each report of a worker to them as it arrives. A scrape adds the
-// reports of source, too, but these alone would miss what a process did after the last scrape of its life.
-func (m *Metrics) Totals() *Totals { return &m.totals }
 
 // ServeHTTP answers a scrape.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -42,7 +42,7 @@ func wantLines(t *testing.T, m *Metrics, lines ...string) {
 // TestMetricsGolden checks names and labels, which are a contract with users' dashboards.
 func TestMetricsGolden(t *testing.T) {
 	w := full(t)
-	m := NewMetrics(
+	m := NewMetrics(new(Totals),
 		func() []SlotReport { return []SlotReport{{Slot: 1, Generation: 2, PID: 77, State: "ready", Report: w}} },
 		func() PrimaryReport {
 			return PrimaryReport{
@@ -112,7 +112,7 @@ func TestCountersOutliveWorkers(t *testing.T) {
 	samples := []SlotReport{{Slot: 1, Generation: 1, State: "ready", Report: Report{
 		Connections: 3, TextIn: 10, Closed: map[string]uint64{"1001": 2},
 	}}}
-	m := NewMetrics(func() []SlotReport { return samples }, nil)
+	m := NewMetrics(new(Totals), func() []SlotReport { return samples }, nil)
 	in := func(n int) string {
 		return fmt.Sprintf(`expedite_messages_total{dir="in",type="text",worker="1"} %d`, n)
 	}
@@ -127,7 +127,7 @@ func TestCountersOutliveWorkers(t *testing.T) {
 }
 
 func TestHandoffShowsBothProcessesAsOneWorker(t *testing.T) {
-	m := NewMetrics(func() []SlotReport {
+	m := NewMetrics(new(Totals), func() []SlotReport {
 		return []SlotReport{
 			{Slot: 1, Generation: 1, State: "moving", Report: Report{Connections: 3, LoopLagSeconds: 0.5}},
 			{Slot: 1, Generation: 2, State: "ready", Report: Report{Connections: 4, LoopLagSeconds: 0.25}},
@@ -139,7 +139,7 @@ func TestHandoffShowsBothProcessesAsOneWorker(t *testing.T) {
 
 // TestStaleWorkersShow checks that a worker that does not answer is marked.
 func TestStaleWorkersShow(t *testing.T) {
-	m := NewMetrics(func() []SlotReport {
+	m := NewMetrics(new(Totals), func() []SlotReport {
 		return []SlotReport{{Slot: 1, State: "ready"}, {Slot: 2, State: "ready", Stale: true}}
 	}, nil)
 	wantLines(t, m, `expedite_worker_stale{worker="1"} 0`, `expedite_worker_stale{worker="2"} 1`)
@@ -147,9 +147,10 @@ func TestStaleWorkersShow(t *testing.T) {
 
 // TestReportsBetweenScrapesCount checks that reports after the last scrape of a worker's life count.
 func TestReportsBetweenScrapesCount(t *testing.T) {
-	m := NewMetrics(nil, nil)
-	m.Totals().Add(SlotReport{Slot: 2, Generation: 1, Report: Report{BytesOut: 8}})
-	m.Totals().Add(SlotReport{Slot: 2, Generation: 2, Report: Report{BytesOut: 1}})
+	totals := new(Totals)
+	m := NewMetrics(totals, nil, nil)
+	totals.Add(SlotReport{Slot: 2, Generation: 1, Report: Report{BytesOut: 8}})
+	totals.Add(SlotReport{Slot: 2, Generation: 2, Report: Report{BytesOut: 1}})
 	wantLines(t, m, `expedite_bytes_total{dir="out",worker="2"} 9`)
 }
 
@@ -161,7 +162,7 @@ func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
 		first[fmt.Sprint(4000+i)] = 1
 	}
 	samples := []SlotReport{{Slot: 1, Generation: 1, Report: Report{Closed: first}}}
-	m := NewMetrics(func() []SlotReport { return samples }, nil)
+	m := NewMetrics(new(Totals), func() []SlotReport { return samples }, nil)
 	if got := len(scrape(t, m, "expedite_disconnects_total")); got != maxLabels {
 		t.Errorf("got %d labels, want %d", got, maxLabels)
 	}
@@ -179,7 +180,7 @@ func TestClientsCannotMakeMetricsWithoutEnd(t *testing.T) {
 // not down.
 func TestSessionMetrics(t *testing.T) {
 	var primary PrimaryReport
-	m := NewMetrics(func() []SlotReport {
+	m := NewMetrics(new(Totals), func() []SlotReport {
 		return []SlotReport{{Slot: 1, Report: Report{
 			Session: map[string]uint64{"deferred": 2, "refused": 3, "restored": 4}, LogsLeftOut: 5,
 			Refused: map[string]uint64{"401": 6}, AuthRefused: map[string]uint64{"expired": 7},
@@ -208,8 +209,8 @@ func TestSessionMetrics(t *testing.T) {
 }
 
 func TestTwoMetricsInOneProcess(t *testing.T) {
-	a := NewMetrics(func() []SlotReport { return []SlotReport{{Slot: 1, Report: Report{Connections: 1}}} }, nil)
-	b := NewMetrics(func() []SlotReport { return []SlotReport{{Slot: 1, Report: Report{Connections: 2}}} }, nil)
+	a := NewMetrics(new(Totals), func() []SlotReport { return []SlotReport{{Slot: 1, Report: Report{Connections: 1}}} }, nil)
+	b := NewMetrics(new(Totals), func() []SlotReport { return []SlotReport{{Slot: 1, Report: Report{Connections: 2}}} }, nil)
 	wantLines(t, a, `expedite_connections{worker="1"} 1`)
 	wantLines(t, b, `expedite_connections{worker="1"} 2`)
 }

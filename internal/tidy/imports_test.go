@@ -24,6 +24,7 @@ var policy = map[string]string{
 	"session/sessiontest":        "session",
 	"internal/rpc":               "",
 	"internal/connid":            "",
+	"internal/primary":           "session cluster internal/admin internal/broker internal/connid internal/control internal/registry internal/resource internal/rpc internal/statedir internal/telemetry golang.org/x/sys",
 	"internal/registry":          "auth session session/memstore session/redisstore internal/denylist internal/remotestore internal/storeguard internal/redisfeed internal/connid internal/rpc internal/statedir internal/telemetry",
 	"internal/broker":            "internal/record",
 	"internal/broker/brokertest": "internal/broker",
@@ -54,7 +55,7 @@ var policy = map[string]string{
 	"internal/telemetry":         "internal/spool internal/terminal github.com/prometheus/client_golang github.com/lmittmann/tint golang.org/x/sys",
 	"internal/spool":             "",
 	"cluster":                    "internal/fdpass internal/spool golang.org/x/sys",
-	".":                          "ws auth session cluster internal/access internal/admin internal/broker internal/connid internal/control internal/denylist internal/engine internal/identity internal/registry internal/resource internal/rpc internal/statedir internal/telemetry internal/urlquery internal/worker golang.org/x/sys",
+	".":                          "ws auth session cluster internal/access internal/admin internal/broker internal/connid internal/control internal/engine internal/primary internal/registry internal/resource internal/rpc internal/telemetry internal/worker",
 	"internal/human":             "github.com/dustin/go-humanize",
 	"internal/terminal":          "internal/human golang.org/x/sys",
 	"internal/spelling":          "",
@@ -78,6 +79,48 @@ var pure = map[string]string{
 	"internal/record": "net/... os/... time syscall",
 	"internal/wheel":  "net/... os/... syscall",
 	"internal/topic":  "net/... os/... time syscall",
+}
+
+// apart packages must not depend on some others, not even through what they import.
+var apart = map[string]string{
+	"internal/primary": ". ws internal/access internal/engine internal/reactor internal/worker", // it runs no code of the application
+}
+
+// TestApart: no chain of imports that the policy allows leads where a package must not go.
+func TestApart(t *testing.T) {
+	for pkg, refused := range apart {
+		for _, to := range strings.Fields(refused) {
+			if chain := importChain(pkg, to); chain != nil {
+				t.Errorf("the policy lets %s", strings.Join(chain, " import "))
+			}
+		}
+	}
+	if got := importChain("internal/worker", "ws"); len(got) < 2 {
+		t.Errorf("got no chain from internal/worker to ws: %q", got)
+	}
+}
+
+// importChain returns packages from one to another, each of which may import the next; nil if there is no such chain.
+func importChain(from, to string) []string {
+	before := map[string]string{from: ""}
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if at == to {
+			var chain []string
+			for ; at != ""; at = before[at] {
+				chain = append(chain, at)
+			}
+			slices.Reverse(chain)
+			return chain
+		}
+		for _, next := range strings.Fields(policy[at]) {
+			if _, seen := before[next]; !seen {
+				before[next] = at
+				queue = append(queue, next)
+			}
+		}
+	}
+	return nil
 }
 
 // importFaults finds imports that the policy does not know.

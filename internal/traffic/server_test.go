@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -52,7 +53,7 @@ func runServer() int {
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})
 	Routes(app)
-	if err := app.Run(ctx); err != nil {
+	if err := app.Run(ctx); err != nil && !errors.Is(err, expedite.ErrTrial) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

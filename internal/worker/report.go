@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/expedite-go/expedite/internal/access"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -101,16 +102,13 @@ type Readiness struct {
 	Degraded []string `json:"degraded,omitempty"`
 }
 
-// DegradedKeys is what /readyz and status call a provider that has not sent its keys.
-const DegradedKeys = "keys"
-
 // Readiness reports whether the worker takes new clients.
 func (w *Worker) Readiness() Readiness {
 	h := w.tracker.Health()
 	r := Readiness{Ready: !w.draining.Load(), Worker: w.Slot, Degraded: h.Degraded()}
 	r.Ready = r.Ready && (!w.Sessions.Require || h.Current && !h.Store.IsSet())
 	if w.admission.KeysMissing() {
-		r.Degraded = append(r.Degraded, DegradedKeys)
+		r.Degraded = append(r.Degraded, registry.DegradedKeys)
 		r.Ready = r.Ready && w.Admission().Mode != access.Required
 	}
 	return r

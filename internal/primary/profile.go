@@ -1,4 +1,4 @@
-package expedite
+package primary
 
 import (
 	"bytes"
@@ -10,15 +10,15 @@ import (
 	"github.com/expedite-go/expedite/internal/registry"
 )
 
-// profile serves a profile of a worker.
-func (p *primary) profile(w http.ResponseWriter, r *http.Request, slot int) {
-	peer := p.peerIn(slot)
-	if peer == nil {
+// Profile answers a request for a profile of the worker in a slot.
+func (s *supervisor) Profile(w http.ResponseWriter, r *http.Request, slot int) {
+	from := s.serving(slot)
+	if from == nil {
 		http.Error(w, fmt.Sprintf("there is no worker %d", slot), http.StatusNotFound)
 		return
 	}
 	began := false
-	err := peer.Profile(r, func(head registry.ProfileHead) {
+	err := from.peer.Profile(r, func(head registry.ProfileHead) {
 		began = true
 		if head.Status == http.StatusServiceUnavailable && head.Size == 0 {
 			http.Error(w, fmt.Sprintf("worker %d makes %d profiles already", slot, registry.MaxProfiles), head.Status)
@@ -28,7 +28,7 @@ func (p *primary) profile(w http.ResponseWriter, r *http.Request, slot int) {
 		w.Header().Del("Content-Length")
 		w.WriteHeader(head.Status)
 	}, func(part []byte) error {
-		if r.URL.Path == "/debug/pprof/" { // its links lead to the same worker
+		if r.URL.Path == "/debug/pprof/" { // its links have to lead to the same worker
 			part = bytes.ReplaceAll(part, []byte("?debug="), fmt.Appendf(nil, "?worker=%d&debug=", slot))
 		}
 		_, err := w.Write(part)
@@ -37,28 +37,19 @@ func (p *primary) profile(w http.ResponseWriter, r *http.Request, slot int) {
 	switch {
 	case err == nil:
 	case began:
-		panic(http.ErrAbortHandler) // so that nobody takes what has come for all
+		panic(http.ErrAbortHandler) // net/http cuts the response off, so that the client notices that it is not complete
 	default:
 		http.Error(w, fmt.Sprintf("worker %d: %v", slot, err), http.StatusBadGateway)
 	}
 }
 
-// peerIn is the way to the latest worker of a slot that serves; nil if there is none.
-func (p *primary) peerIn(slot int) *registry.Worker {
-	group := p.group.Load()
-	if group == nil {
-		return nil
-	}
-	var latest *cluster.Worker
-	for _, w := range group.Workers() {
+// serving returns the latest worker of a slot that serves, or nil.
+func (s *supervisor) serving(slot int) *worker {
+	var latest *worker
+	for _, w := range s.list() {
 		if w.Slot() == slot && w.State() != cluster.StateStarting && w.State() != cluster.StateDead {
-			latest = w
+			latest = s.worker(w.ID())
 		}
 	}
-	if latest == nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.peers[latest.ID()]
+	return latest
 }

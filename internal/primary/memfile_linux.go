@@ -1,4 +1,4 @@
-package expedite
+package primary
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryFile is a file that is nowhere on disk.
+// memoryFile creates a file that exists in memory only.
 func memoryFile(name string) (*os.File, error) {
 	fd, err := unix.MemfdCreate("expedite-"+name, unix.MFD_CLOEXEC)
 	if err != nil {

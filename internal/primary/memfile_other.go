@@ -1,11 +1,11 @@
 //go:build !linux
 
-package expedite
+package primary
 
 import (
 	"errors"
 	"os"
 )
 
-// memoryFile is for primaries that replace themselves, which there are on Linux only.
+// memoryFile fails: primaries replace themselves on Linux only.
 func memoryFile(string) (*os.File, error) { return nil, errors.ErrUnsupported }

@@ -1,5 +1,0 @@
-//go:build !damage
-
-package expedite
-
-func damaged(string) bool { return false }

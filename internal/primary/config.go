@@ -1,0 +1,98 @@
+package primary
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// Config configures a Primary. It does not change after Open.
+type Config struct {
+	ControlConfig
+
+	// Addr is the TCP address that clients connect to.
+	Addr string
+	// Workers is the number of worker processes, at least 1.
+	Workers    int
+	Scheduling cluster.Policy
+	// Origins are the origins whose pages may connect. A reload warns of new ones.
+	Origins []string
+	// StateDir is the folder of what survives the process. Empty is none.
+	StateDir string
+	// HangTimeout is the time without a sign of life after which a worker is killed. 0 or less is none.
+	HangTimeout time.Duration
+	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced. 0 or less is no limit.
+	MaxWorkerMemory int64
+	// Registry configures the registry; Open sets Moving.
+	Registry registry.Config
+	// Env has the entries (NAME=value) that all processes of this program need in their environment, and WorkerEnv those
+	// of its workers.
+	Env, WorkerEnv []string
+	// WorkerOutput receives what workers write to their standard output and error. Nil is that of this process.
+	WorkerOutput io.Writer
+	// Inheritance is what the program before this one left; nil if this process is new.
+	Inheritance *cluster.Inheritance
+}
+
+// Serving describes a Primary whose workers are ready.
+type Serving struct {
+	// Addr is the address that clients connect to, and Admin that of the admin listener; empty is none.
+	Addr, Admin string
+	// Workers is the number of workers.
+	Workers int
+	// Inherited reports that the workers were started by the program before this one.
+	Inherited bool
+}
+
+// ControlConfig configures a ControlServer.
+type ControlConfig struct {
+	// Socket is the path of the control socket. Empty is none.
+	Socket string
+	// Admin is the address of the admin listener; empty is none. AdminHosts are the host names, beside localhost, IP
+	// addresses and that of Admin, that requests to it may be for.
+	Admin      string
+	AdminHosts []string
+	// BodyTimeout bounds the time in which the body of a request makes no progress.
+	BodyTimeout time.Duration
+	// DrainTimeout bounds a graceful stop.
+	DrainTimeout time.Duration
+	// StopNow is the cause of a context that ends without a drain.
+	StopNow error
+	// Version is the name of this build, and Auth the mode of authentication: off, optional or required.
+	Version, Auth string
+	Journal       *telemetry.Journal
+	// Secrets hides the secrets of clients in lists of sessions.
+	Secrets *telemetry.Secrets
+	// Alone reports that this process serves the connections itself. Its journal is then that of its only worker.
+	Alone bool
+}
+
+// logger returns the logger of this process.
+func (c *ControlConfig) logger() *slog.Logger { return c.Journal.Logger }
+
+// workerEnv returns what workers need in their environment, beside what this process has there.
+func (c *Config) workerEnv() []string {
+	return append(slices.Clone(c.WorkerEnv), registry.EnvVariable+"=1")
+}
+
+// OpenJournal opens the log of a primary. If this process already runs workers for the program before, a log file that
+// cannot be opened does not stop it: its lines go to the handler of c instead. left is nil in a new process.
+func OpenJournal(c telemetry.JournalConfig, left *cluster.Inheritance) (*telemetry.Journal, error) {
+	j, err := telemetry.OpenJournal(c)
+	if err == nil || left == nil || left.Trial {
+		return j, err
+	}
+	c.Dir = ""
+	j, again := telemetry.OpenJournal(c)
+	if again != nil {
+		return nil, errors.Join(err, again)
+	}
+	j.Logger.Error("log file not opened: lines go to the logger", "error", err)
+	return j, nil
+}

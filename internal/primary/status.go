@@ -1,0 +1,152 @@
+package primary
+
+import (
+	"context"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// limitWorkerQueue names the limit on messages that wait for a worker. The hub counts those beyond it.
+const limitWorkerQueue = "worker_queue"
+
+// reports asks all workers for their reports, and brings the totals up to date with what the hub has counted.
+func (s *ControlServer) reports(ctx context.Context) []telemetry.SlotReport {
+	for slot, n := range s.workers.Stats().Dropped {
+		if n > 0 {
+			s.totals.SetOwn(slot, telemetry.Report{Limits: map[string]uint64{limitWorkerQueue: n}})
+		}
+	}
+	return s.workers.Reports(ctx)
+}
+
+// Status returns the state of the server and of its workers.
+func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
+	reports, stats := s.reports(ctx), s.workers.Stats()
+	st := control.Status{
+		Version: s.cfg.Version, PID: os.Getpid(), UptimeSeconds: time.Since(s.began).Seconds(),
+		Scheduling: stats.Scheduling, Generation: stats.Generation, Handoff: stats.Handoff, Auth: s.cfg.Auth,
+	}
+	if addr := s.addr.Load(); addr != nil {
+		st.Addresses = []string{*addr}
+	}
+	if s.roller != nil {
+		st.Rolling = s.roller.progress.Load()
+	}
+	s.addHealth(ctx, &st, reports)
+	for i, r := range reports {
+		s.totals.Add(r)
+		latest := i == len(reports)-1 || reports[i+1].Slot != r.Slot // of its slot
+		if n := stats.Dropped[r.Slot]; n > 0 && latest {
+			limits := map[string]uint64{limitWorkerQueue: n}
+			maps.Copy(limits, r.Limits)
+			r.Limits = limits
+		}
+		addWorker(&st, r, stats.Restarts[r.Slot])
+	}
+	sum := s.totals.Sum()
+	st.Totals.MessagesIn, st.Totals.MessagesOut = sum.MessagesIn(), sum.MessagesOut()
+	st.Totals.BytesIn, st.Totals.BytesOut, st.Totals.Limits = sum.BytesIn, sum.BytesOut, sum.Limits
+	for name, n := range s.limits() {
+		if st.Totals.Limits == nil {
+			st.Totals.Limits = make(map[string]uint64)
+		}
+		st.Totals.Limits[name] += n
+	}
+	return st, nil
+}
+
+// addWorker adds a worker to the status, and its gauges to the totals.
+func addWorker(st *control.Status, r telemetry.SlotReport, restarts uint64) {
+	st.Workers = append(st.Workers, control.WorkerStatus{
+		Slot: r.Slot, Generation: r.Generation, PID: r.PID, State: control.State(r.State), Stale: r.Stale,
+		Connections: r.Connections, HTTPConnections: r.HTTPConnections, RSSBytes: r.RSSBytes, HeapBytes: r.HeapBytes,
+		MessagesIn: r.MessagesIn(), MessagesOut: r.MessagesOut(), BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		LoopLagSeconds: r.LoopLagSeconds, Restarts: restarts, Limits: r.Limits,
+	})
+	st.Totals.Connections += r.Connections
+	st.Totals.HTTPConnections += r.HTTPConnections
+	st.Totals.RSSBytes += r.RSSBytes
+	st.Totals.HeapBytes += r.HeapBytes
+	st.Totals.Restarts += restarts
+}
+
+// addHealth adds what status tells of sessions, revocations and keys.
+func (s *ControlServer) addHealth(ctx context.Context, st *control.Status, reports []telemetry.SlotReport) {
+	h, stats := s.registry.Health(reports), s.registry.Stats()
+	st.Degraded = h.Degraded()
+	if keysMissing(reports) {
+		st.Degraded = append(st.Degraded, registry.DegradedKeys)
+	}
+	st.Sessions = &control.SessionStatus{Store: s.registry.StoreName()}
+	if !stats.External {
+		st.Sessions.Sessions, st.Sessions.Connected = new(int64(stats.Sessions)), new(int64(stats.Connected))
+	} else {
+		st.Sessions.Connected = s.registry.Connected(ctx)
+	}
+	if h.Store.IsSet() {
+		st.Sessions.Degraded, st.Sessions.Since, st.Sessions.Cause = true, h.Store.Since.Format(time.RFC3339), h.Store.Cause
+	}
+	st.Revocations = &control.RevocationStatus{Revocations: int64(stats.Revocations), Current: h.Current}
+	if h.Feed.IsSet() {
+		st.Revocations.Degraded, st.Revocations.Cause = true, h.Feed.Cause
+		st.Revocations.Since = h.Feed.Since.Format(time.RFC3339)
+	}
+}
+
+// keysMissing reports whether there are workers that serve and none of them can verify a token.
+func keysMissing(reports []telemetry.SlotReport) (missing bool) {
+	for _, r := range reports {
+		switch control.State(r.State) {
+		case control.StateStarting, control.StateDead:
+			continue
+		}
+		if !r.KeysMissing {
+			return false
+		}
+		missing = true
+	}
+	return missing
+}
+
+// primaryReport returns what the metrics tell of the primary.
+func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
+	group, stats := s.workers.Stats(), s.registry.Stats()
+	h := s.registry.Health(s.workers.LastReports())
+	sessions, connected := int64(stats.Sessions), int64(stats.Connected)
+	if stats.External { // other machines have sessions there, too
+		sessions, connected = -1, -1
+	}
+	return telemetry.PrimaryReport{
+		Version: s.cfg.Version, Restarts: group.Restarts,
+		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed, HandoffSeconds: group.Handoff.LastSeconds,
+		Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
+		HasStore: stats.External, StoreUp: !h.Store.IsSet(), FeedUp: h.Current && !h.Feed.IsSet(), Limits: s.limits(),
+	}
+}
+
+// limits counts hits of the primary's own limits: requests that the control socket refused, sessions that found the
+// store full or were ended early, log lines and bytes of workers' output that were dropped.
+func (s *ControlServer) limits() map[string]uint64 {
+	hits := make(map[string]uint64)
+	count := func(name string, n uint64) {
+		if n > 0 {
+			hits[name] = n
+		}
+	}
+	if s.listeners.control != nil {
+		count("control", s.listeners.control.Refused())
+	}
+	sessions := s.registry.Stats()
+	count("sessions", sessions.Full)
+	count("sessions_discarded", sessions.Discarded)
+	count("worker_output", s.workers.Stats().OutputLost)
+	if !s.cfg.Alone { // else the report of the only worker has it
+		count("log_queue", s.cfg.Journal.Lost())
+	}
+	return hits
+}
