@@ -114,16 +114,6 @@ func first(results []rueidis.RedisResult, err error) rueidis.RedisResult {
 	return results[0]
 }
 
-// FirstError returns the first error in results. A missing key is not an error.
-func FirstError(results []rueidis.RedisResult) error {
-	for _, res := range results {
-		if err := res.Error(); err != nil && !rueidis.IsRedisNil(err) {
-			return Error(err)
-		}
-	}
-	return nil
-}
-
 // explain adds to an error of the script which of its commands has failed, if the error contains the line.
 func (s Script) explain(err error) error {
 	if err == nil {

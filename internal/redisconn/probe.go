@@ -13,15 +13,15 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Probe asks the Redis that [Open] would use how it is set up, once and for people.
+// Probe asks a Redis how it is configured, with connections of its own. Its errors are short, for people.
 type Probe struct {
-	// Address is where it is, without secrets: hosts with ports, or a path.
+	// Address is the address without secrets: hosts with ports, or a path.
 	Address string
 
 	option rueidis.ClientOption
 }
 
-// NewProbe makes sense of an URL; see [Open]. Its errors do not repeat it.
+// NewProbe returns a Probe of the Redis at a URL; see [Open]. Its errors do not contain the URL.
 func NewProbe(rawURL string) (*Probe, error) {
 	o, err := parseURL(rawURL)
 	if err != nil {
@@ -39,22 +39,22 @@ func NewProbe(rawURL string) (*Probe, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &probeConn{Conn: conn}, nil
+		return &checkedConn{Conn: conn}, nil
 	}
 	return &Probe{Address: strings.Join(o.InitAddress, ","), option: o}, nil
 }
 
-// Memory connects and returns what INFO memory says; of a Cluster, what one of its servers does. It is empty if Redis
-// answers and does not tell this user. Errors are in few words.
+// Memory connects and returns the fields of INFO memory; of a Cluster, those of one of its servers. It returns no
+// fields if the user is not permitted to read them.
 func (p *Probe) Memory(ctx context.Context) (map[string]string, error) {
 	o := p.option
 	if deadline, ok := ctx.Deadline(); ok {
 		left := max(time.Until(deadline), time.Millisecond)
 		o.Dialer.Timeout, o.ConnWriteTimeout, o.Sentinel.Dialer.Timeout = left, left, left
 	}
-	client, err := dialRedis(ctx, o)
+	client, err := newClient(ctx, o)
 	if err != nil {
-		return nil, inFewWords(err)
+		return nil, briefly(err)
 	}
 	defer client.Close()
 	text, err := client.Do(ctx, client.B().Arbitrary("INFO", "memory").ReadOnly()).ToString()
@@ -62,7 +62,7 @@ func (p *Probe) Memory(ctx context.Context) (map[string]string, error) {
 		return map[string]string{}, nil
 	}
 	if err != nil {
-		return nil, inFewWords(err)
+		return nil, briefly(err)
 	}
 	info := make(map[string]string)
 	for line := range strings.Lines(text) {
@@ -80,17 +80,17 @@ func dialTCP(ctx context.Context, to string, d *net.Dialer, secure *tls.Config) 
 	return d.DialContext(ctx, "tcp", to)
 }
 
-// dialRedis connects until ctx ends, of which the library knows nothing: Sentinels have their time one after the other.
-func dialRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+// newClient connects until ctx ends. The library has no such limit: it applies its timeout to each Sentinel in turn.
+func newClient(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 	type result struct {
 		client rueidis.Client
 		err    error
 	}
-	dialed := make(chan result)
-	go func() { // ends with the attempt, which has its time
+	connected := make(chan result)
+	go func() { // ends with the attempt, which has a timeout
 		client, err := rueidis.NewClient(o)
 		select {
-		case dialed <- result{client, err}:
+		case connected <- result{client, err}:
 		case <-ctx.Done():
 			if err == nil {
 				client.Close()
@@ -98,17 +98,17 @@ func dialRedis(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, err
 		}
 	}()
 	select {
-	case r := <-dialed:
+	case r := <-connected:
 		return r.client, r.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// inFewWords is what kept a probe from its answer.
-func inFewWords(err error) error {
-	if said, ok := rueidis.IsRedisErr(err); ok {
-		switch text := said.Error(); {
+// briefly returns an error of a probe in a few words.
+func briefly(err error) error {
+	if reply, ok := rueidis.IsRedisErr(err); ok {
+		switch text := reply.Error(); {
 		case strings.HasPrefix(text, "WRONGPASS"):
 			return errors.New("refuses the password")
 		case strings.HasPrefix(text, "NOAUTH"):

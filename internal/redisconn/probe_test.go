@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestProbeOfOthers: what answers otherwise than a Redis, or not at all, is an error in few words.
+// TestProbeOfOthers: a server that is no Redis, or does not answer, is a short error.
 func TestProbeOfOthers(t *testing.T) {
 	for _, tt := range []struct{ name, answer, says string }{
 		{"a web server", "HTTP/1.1 400 Bad Request\r\n\r\n", "no Redis"},
@@ -68,7 +68,7 @@ func TestProbeOfOthers(t *testing.T) {
 	}
 }
 
-// TestProbeOfSilence: who does not answer is waited for as long as the context says.
+// TestProbeOfSilence: a probe waits for a silent server until its context ends.
 func TestProbeOfSilence(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -86,7 +86,7 @@ func TestProbeOfSilence(t *testing.T) {
 	}
 }
 
-// FuzzRESP: a stream is judged alike however it is cut, and nothing makes the checker panic.
+// FuzzRESP: the result does not depend on how a stream is divided, and no stream makes the checker panic.
 func FuzzRESP(f *testing.F) {
 	for _, s := range []string{
 		"\r\n", "%1\r\n+a\r\n:1\r\n", "*2\r\n$3\r\nabc\r\n_\r\n", "-ERR\r\n", "*-1\r\n", "+OK\r\n$-5\r\n", "%99999999999999999999\r\n",

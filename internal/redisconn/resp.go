@@ -9,21 +9,22 @@ import (
 	"strings"
 )
 
-// Limits of what a probe accepts from a server that may be no Redis.
+// Limits of what a Probe accepts from a server, which may not be a Redis.
 const (
-	maxProbeBytes    = 1 << 20 // of all answers of a connection; INFO memory has some 3 KiB
+	maxProbeBytes    = 1 << 20 // of all answers on a connection; INFO memory has about 3 KiB
 	maxProbeElements = 10_000  // of all lists and maps; HELLO has 7
 )
 
-// probeConn is a connection to a server that may be no Redis. The client library allocates whatever length an answer
-// announces, in goroutines that nobody can recover: every length is checked before the library sees it.
-type probeConn struct {
+// checkedConn is a connection to a server that may not be a Redis. The client library allocates as much memory as an
+// answer announces, and panics on negative lengths in goroutines of its own. checkedConn therefore checks every length
+// before the library reads it.
+type checkedConn struct {
 	net.Conn
 	check respChecker
 }
 
-// Read is part of net.Conn.
-func (c *probeConn) Read(b []byte) (int, error) {
+// Read reads from the connection and fails at the first byte that is not valid RESP.
+func (c *checkedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if bad := c.check.next(b[:n]); bad != nil {
 		return 0, bad
@@ -31,13 +32,13 @@ func (c *probeConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-var errNotRedis = errors.New("its answer is none of Redis")
+var errNotRedis = errors.New("not an answer of Redis")
 
-// respChecker checks a stream of RESP, in pieces of any size.
+// respChecker checks a stream of RESP (the protocol of Redis) that comes in pieces of any size.
 type respChecker struct {
 	line     []byte // an incomplete line
-	skip     int    // bytes of a bulk string that are still to come, with its line end
-	answered bool   // the first line is known to be one of Redis
+	skip     int    // bytes of a bulk string that have not come yet, including its line end
+	answered bool   // the first line was valid
 	bytes    int
 	elements int
 }
@@ -67,14 +68,14 @@ func (c *respChecker) next(b []byte) error {
 	return nil
 }
 
-// header checks the line that begins a value.
+// header checks the first line of a value.
 func (c *respChecker) header(line string) error {
 	text, ok := strings.CutSuffix(line, "\r\n")
 	if !ok || text == "" {
 		return errNotRedis
 	}
 	kind, rest := text[:1], text[1:]
-	if !c.answered && !strings.Contains("+-*%", kind) { // HELLO is answered with a map, a list, or an error
+	if !c.answered && !strings.Contains("+-*%", kind) { // the answer to HELLO is a map, a list, or an error
 		return errNotRedis
 	}
 	c.answered = true
@@ -93,7 +94,7 @@ func (c *respChecker) header(line string) error {
 	case "*", "~", ">", "%", "|":
 		n, err := strconv.Atoi(rest)
 		least := -1
-		if kind == "%" || kind == "|" { // there is no map that is none
+		if kind == "%" || kind == "|" { // a map cannot be null
 			least = 0
 		}
 		if ok = err == nil && n >= least && n <= maxProbeElements-c.elements; ok {

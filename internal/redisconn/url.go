@@ -1,6 +1,7 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,7 +17,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// redisURL is an URL in parts. No error about one holds anything that may be its password.
+// redisURL is a URL in parts. No error contains a part of the URL, as it may be a part of the password.
 type redisURL struct {
 	scheme     string // redis, unix
 	kind       string // sentinel, cluster, or empty
@@ -27,13 +28,13 @@ type redisURL struct {
 	query      url.Values
 }
 
-// redisSchemes are those of URLs, as they are listed in errors.
+// redisSchemes lists the valid schemes, for errors.
 const redisSchemes = "redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster"
 
-// redisOptions are the options that URLs may have.
+// redisOptions returns the names of valid options.
 func redisOptions() []string { return []string{"db", "ca", "sentinel_user", "sentinel_password"} }
 
-// parseURL says how to connect to what an URL names.
+// parseURL returns the options of the client library for a URL.
 func parseURL(raw string) (rueidis.ClientOption, error) {
 	u, err := splitRedisURL(raw)
 	if err != nil {
@@ -45,7 +46,7 @@ func parseURL(raw string) (rueidis.ClientOption, error) {
 			return o, err
 		}
 	} else if u.query.Has("ca") {
-		return o, errors.New("ca is an option of rediss only")
+		return o, errors.New("the option ca is for rediss only")
 	}
 	if u.scheme == "unix" {
 		o.InitAddress, o.ForceSingleClient = []string{u.path}, true
@@ -75,37 +76,30 @@ func parseURL(raw string) (rueidis.ClientOption, error) {
 		if o.ForceSingleClient = true; len(o.InitAddress) > 1 {
 			return o, errors.New("several hosts: want redis+sentinel:// or redis+cluster://")
 		}
-		o.SelectDB, err = redisDB(firstOf(path, u.query.Get("db")))
+		o.SelectDB, err = redisDB(cmp.Or(path, u.query.Get("db")))
 	}
 	return o, err
 }
 
-// sentinel reads what only Sentinel's URLs have.
+// sentinel sets the options that only URLs of Sentinels have.
 func (u *redisURL) sentinel(o *rueidis.ClientOption, path string) (err error) {
 	name, db, _ := strings.Cut(path, "/")
 	if name == "" {
-		return errors.New("the primary's name is missing: want …/mymaster")
+		return errors.New("the name of the primary is missing: want …/mymaster")
 	}
 	o.Sentinel = rueidis.SentinelOption{
 		MasterSet: name, TLSConfig: o.TLSConfig,
 		Username: u.query.Get("sentinel_user"), Password: u.query.Get("sentinel_password"),
 	}
-	// A server that wants no password takes any of the default user: what is Redis' is tried at the sentinels, too.
+	// Sentinels often have the password of their Redis. Those that need none accept any password of the default user.
 	if o.Sentinel.Username == "" && o.Sentinel.Password == "" && o.Username == "" {
 		o.Sentinel.Password = o.Password
 	}
-	o.SelectDB, err = redisDB(firstOf(db, u.query.Get("db")))
+	o.SelectDB, err = redisDB(cmp.Or(db, u.query.Get("db")))
 	return err
 }
 
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-// splitRedisURL takes an URL apart. That of net/url knows one host only, and its errors tell the password.
+// splitRedisURL splits a URL. net/url accepts only one host, and its errors contain the password.
 func splitRedisURL(raw string) (u redisURL, err error) {
 	name, rest, ok := strings.Cut(raw, "://")
 	if !ok {
@@ -127,7 +121,7 @@ func splitRedisURL(raw string) (u redisURL, err error) {
 	}
 	authority, rest := rest[:end], rest[end:]
 	if strings.Contains(rest, "@") {
-		return u, errors.New("an @ behind the host: write / ? # @ as %2F %3F %23 %40 in a user, a password or a path")
+		return u, errors.New("an @ after the host: write / ? # @ as %2F %3F %23 %40 in a user, a password or a path")
 	}
 	hosts := authority
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
@@ -138,17 +132,17 @@ func splitRedisURL(raw string) (u redisURL, err error) {
 	}
 	path, query, _ := strings.Cut(rest, "?")
 	if strings.Contains(rest, "#") {
-		return u, errors.New("a # behind the host")
+		return u, errors.New("a # after the host")
 	}
 	if u.path, err = url.PathUnescape(path); err != nil {
-		return u, errors.New("a bad % in the path")
+		return u, errors.New("an invalid % in the path")
 	}
 	if u.query, err = url.ParseQuery(query); err != nil {
-		return u, errors.New("bad options behind ?")
+		return u, errors.New("invalid options after ?")
 	}
 	for k := range u.query {
 		if !slices.Contains(redisOptions(), k) {
-			return u, fmt.Errorf("an unknown option: there are %s", strings.Join(redisOptions(), ", "))
+			return u, fmt.Errorf("an unknown option: want one of %s", strings.Join(redisOptions(), ", "))
 		}
 	}
 	if u.scheme == "unix" {
@@ -161,7 +155,7 @@ func splitRedisURL(raw string) (u redisURL, err error) {
 	return u, nil
 }
 
-// redisUser reads what is before the @.
+// redisUser parses the part before the @.
 func redisUser(s string) (user, password string, err error) {
 	user, password, ok := strings.Cut(s, ":")
 	if !ok && user != "" {
@@ -171,7 +165,7 @@ func redisUser(s string) (user, password string, err error) {
 		password, err = url.PathUnescape(password)
 	}
 	if err != nil {
-		return "", "", errors.New("a bad % in the user or the password: write % as %25")
+		return "", "", errors.New("an invalid % in the user or the password: write % as %25")
 	}
 	if user != "" && password == "" {
 		return "", "", errors.New("a user without a password: want user:password@ or :password@")
@@ -179,7 +173,7 @@ func redisUser(s string) (user, password string, err error) {
 	return user, password, nil
 }
 
-// redisHosts completes addresses. What stands there may be a part of a password, and is not told.
+// redisHosts adds the default port to addresses. Its errors do not contain them: a host may be a part of a password.
 func redisHosts(hosts []string, port string) ([]string, error) {
 	list := make([]string, 0, len(hosts))
 	for _, h := range hosts {
@@ -188,14 +182,14 @@ func redisHosts(hosts []string, port string) ([]string, error) {
 			name, p = h[:i], h[i+1:]
 		}
 		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return nil, errors.New("a port that is none: want host:port")
+			return nil, errors.New("an invalid port: want host:port")
 		}
 		inner := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 		switch {
 		case inner == "":
 			return nil, errors.New("a host is missing: want redis://host:port")
 		case strings.ContainsAny(inner, " []%") || strings.Contains(inner, ":") && inner == name:
-			return nil, errors.New("a host that is none: want host:port or [IPv6]:port")
+			return nil, errors.New("an invalid host: want host:port or [IPv6]:port")
 		}
 		list = append(list, net.JoinHostPort(inner, p))
 	}
@@ -208,12 +202,12 @@ func redisDB(s string) (int, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil {
-		return 0, errors.New("a database that is no number: want …/0")
+		return 0, errors.New("an invalid database: want a number, as in …/0")
 	}
 	return int(n), nil
 }
 
-// redisTLS trusts the certificates in a file, or the system's.
+// redisTLS returns a configuration that trusts the certificates in a file, or those of the system if ca is empty.
 func redisTLS(ca string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca == "" {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestRedisURL: each kind of URL names what it says.
-func TestRedisURL(t *testing.T) {
+// TestURL: each kind of URL is parsed.
+func TestURL(t *testing.T) {
 	for _, tt := range []struct {
 		name, url             string
 		hosts                 string
@@ -60,8 +60,8 @@ func TestRedisURL(t *testing.T) {
 	}
 }
 
-// TestRedisURLFaults: an URL that makes no sense is refused at once, with a word on why, and never with its password.
-func TestRedisURLFaults(t *testing.T) {
+// TestURLFaults: an invalid URL is refused at once, with the reason and without its password.
+func TestURLFaults(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(empty, []byte("none"), 0o600); err != nil {
 		t.Fatal(err)
@@ -77,29 +77,29 @@ func TestRedisURLFaults(t *testing.T) {
 		{"redis://", "a host is missing"},
 		{"redis://u:hunter2@", "a host is missing"},
 		{"redis://u:hunter2@:6379", "a host is missing"},
-		{"redis://u:hunter2@h:port", "a port that is none"},
-		{"redis://u:hunter2@h:0", "a port that is none"},
-		{"redis://u:hunter2@h:66666", "a port that is none"},
-		{"redis://h:hunter2", "a port that is none"},
+		{"redis://u:hunter2@h:port", "an invalid port"},
+		{"redis://u:hunter2@h:0", "an invalid port"},
+		{"redis://u:hunter2@h:66666", "an invalid port"},
+		{"redis://h:hunter2", "an invalid port"},
 		{"redis://u:hunter2@::1", "want host:port or [IPv6]:port"},
-		{"redis://u:hun/ter2@h", "an @ behind the host"},
-		{"redis://u:hun?ter2@h", "an @ behind the host"},
-		{"redis://u:hun#ter2@h", "an @ behind the host"},
-		{"redis://u:hunter2%zz@h", "a bad %"},
+		{"redis://u:hun/ter2@h", "an @ after the host"},
+		{"redis://u:hun?ter2@h", "an @ after the host"},
+		{"redis://u:hun#ter2@h", "an @ after the host"},
+		{"redis://u:hunter2%zz@h", "an invalid %"},
 		{"redis://hunter2@h", "a user without a password"},
 		{"redis://hunter2:@h", "a user without a password"},
-		{"redis://u:hunter2@h/hunter2", "a database that is no number"},
-		{"redis://u:hunter2@h/-1", "a database that is no number"},
+		{"redis://u:hunter2@h/hunter2", "an invalid database"},
+		{"redis://u:hunter2@h/-1", "an invalid database"},
 		{"redis://u:hunter2@h#hunter2", "a #"},
 		{"redis://u:hunter2@h?hunter2=1", "an unknown option"},
-		{"redis://u:hunter2@h?db=%zz", "bad options"},
+		{"redis://u:hunter2@h?db=%zz", "invalid options"},
 		{"redis://u:hunter2@a,b", "several hosts"},
 		{"redis://h?ca=" + empty, "rediss only"},
 		{"rediss://u:hunter2@h?ca=" + empty, "no certificates"},
 		{"rediss://u:hunter2@h?ca=" + empty + ".not", "no such file"},
 		{"redis+cluster://u:hunter2@a/1", "no databases"},
-		{"redis+sentinel://u:hunter2@a", "name is missing"},
-		{"redis+sentinel://u:hunter2@a/main/x", "a database that is no number"},
+		{"redis+sentinel://u:hunter2@a", "the name of the primary is missing"},
+		{"redis+sentinel://u:hunter2@a/main/x", "an invalid database"},
 		{"unix://u:hunter2@host/path", "want unix:///path"},
 		{"unix://", "want unix:///path"},
 	} {

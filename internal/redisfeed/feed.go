@@ -15,32 +15,34 @@ import (
 )
 
 const (
-	// MaxEntries is how many entries a Feed keeps; those that are over first make room.
+	// MaxEntries is the largest number of entries in a Feed. Those that expire first are removed to make room.
 	MaxEntries = 100_000
-	// MaxEntry is how long an entry may be, in bytes.
+	// MaxEntry is the largest size of an entry in bytes.
 	MaxEntry = 16 << 10
-	// feedBatch bounds what one script writes, in bytes.
-	feedBatch = 256 << 10
+	// batchBytes is the size of a batch from which on it gets no further entries.
+	batchBytes = 256 << 10
 )
 
-// ErrUnannounced says that an entry is stored and was not announced: those who follow find it when they read next.
+// ErrUnannounced means that an entry is stored but was not announced: subscribers will find it at their next check.
 var ErrUnannounced = errors.New("session: stored, but not announced")
 
-// errFeedFull says that more entries are in force than a feed keeps.
-var errFeedFull = fmt.Errorf("session: more than %d entries: those that are over first are not kept", MaxEntries)
+// errFull means that more entries must be retained than a feed can store.
+var errFull = fmt.Errorf("session: more than %d entries: those that expire first are not stored", MaxEntries)
 
-// Feed is what the machines that share a Redis tell each other: entries that all who listen hear, and those who come
-// later, too, until their time is over. Any goroutine. The channel is a plain one, not a shard's: any node of a
-// cluster serves who listens, whichever moves or fails, and entries are few.
+// Feed is a list of entries that machines that share a Redis publish to each other. A subscriber receives entries at
+// once, and, if it comes later, until they expire. It is safe for concurrent use.
+//
+// The channel is not sharded: in a cluster, every server passes on its messages, whichever fails. This costs little, as
+// entries are few.
 type Feed struct {
 	conn *redisconn.Conn
-	key  string // of the entries that are kept, and of the channel
-	mark string // of what tells one state of them from another
+	key  string // of the stored entries, and of the channel
+	mark string // of a random mark that changes with them
 	keep redisconn.Script
 
 	mu   sync.Mutex
-	owes bool          // an entry could not be stored
-	wake chan struct{} // told when the follower is to look at once
+	owes bool          // an entry could not be stored: the subscriber stores it
+	wake chan struct{} // receives when the subscriber must check at once
 }
 
 // Open returns the feed of a name in the Redis of a URL, see [redisconn.Open], with a connection of its own. It fails
@@ -56,13 +58,13 @@ func Open(rawURL, name string, timeout time.Duration) (*Feed, error) {
 	}, nil
 }
 
-// Close lets the connection go.
+// Close closes the connection.
 func (f *Feed) Close() error { return f.conn.Close() }
 
-// scriptKeep: KEYS the entries, the mark; ARGV most, a new mark, then until (ms) and entry of each. Entries whose time
-// is over go first, which needs no memory: then Redis takes the rest even if it is full. The mark comes before the
-// entries: where it may not be written, nothing is. Without entries the script changes nothing, and fails wherever
-// one with entries would.
+// scriptKeep stores entries. It has KEYS: entries, mark. ARGV: MaxEntries, a new mark, then expiry (ms) and entry for
+// each. It removes expired entries first, which needs no memory: Redis then allows the other writes even if it is full.
+// It writes the mark before the entries: without the permission for that, it writes nothing. Without entries it changes
+// nothing, and fails if it would fail with entries.
 const scriptKeep = `
 local time = redis.call('TIME')
 local ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -85,15 +87,15 @@ redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[1]) - 1)
 return 1
 `
 
-// kept is an entry and until when it is kept.
+// kept is an entry to be stored.
 type kept struct {
 	entry string
 	until int64 // ms
 }
 
-// Publish tells an entry to all who follow, and to those who will before until, which may be zero. An entry with an
-// until is stored first, and then announced. It fails with ErrTooLarge; ErrUnavailable; and ErrUnannounced if the entry
-// is stored all the same.
+// Publish sends an entry to all subscribers, including those that come before until. If until is zero, the entry is
+// only announced; otherwise it is stored first. Publish fails with session.ErrTooLarge, with session.ErrUnavailable, or
+// with ErrUnannounced if the entry is stored nevertheless.
 func (f *Feed) Publish(ctx context.Context, entry []byte, until time.Time) error {
 	if len(entry) > MaxEntry {
 		return fmt.Errorf("%w: an entry of %d bytes, the limit is %d", session.ErrTooLarge, len(entry), MaxEntry)
@@ -114,12 +116,12 @@ func (f *Feed) Publish(ctx context.Context, entry []byte, until time.Time) error
 	return nil
 }
 
-// announce tells those who listen now. What has no colon is no entry.
+// announce sends a message to the subscribers of the channel. A message without a colon is not an entry.
 func (f *Feed) announce(ctx context.Context, message string) error {
 	return f.conn.Publish(ctx, f.key, message)
 }
 
-// store keeps entries. Without any it says whether it could.
+// store stores entries. Without entries, it tests whether it could.
 func (f *Feed) store(ctx context.Context, list ...kept) error {
 	args := []string{strconv.Itoa(MaxEntries), strconv.FormatUint(rand.Uint64(), 36)}
 	for _, one := range list {
@@ -129,11 +131,11 @@ func (f *Feed) store(ctx context.Context, list ...kept) error {
 	return err
 }
 
-// storeAll keeps any number of entries.
+// storeAll stores any number of entries, in batches.
 func (f *Feed) storeAll(ctx context.Context, list []kept) error {
 	for len(list) > 0 {
 		n, size := 0, 0
-		for n < len(list) && n < session.MaxBatch && size < feedBatch {
+		for n < len(list) && n < session.MaxBatch && size < batchBytes {
 			size += len(list[n].entry)
 			n++
 		}
@@ -145,15 +147,15 @@ func (f *Feed) storeAll(ctx context.Context, list []kept) error {
 	return nil
 }
 
-// Look makes the follower read what is kept now: something may have been missed.
-func (f *Feed) Look() {
+// Check makes the subscriber check the feed at once, as entries may have been missed.
+func (f *Feed) Check() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
 }
 
-// settle says whether an entry could not be stored since the last time.
+// settle reports whether an entry could not be stored since the last call.
 func (f *Feed) settle() (owed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +163,7 @@ func (f *Feed) settle() (owed bool) {
 	return owed
 }
 
-// owe notes that what settle has told of is not done.
+// owe makes the next settle report true.
 func (f *Feed) owe() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// machine is one that follows a feed and must keep some entries.
+// machine subscribes to a feed and retains some entries.
 type machine struct {
 	feed  *redisfeed.Feed
 	heard <-chan string
@@ -25,7 +25,7 @@ type machine struct {
 	told  int
 }
 
-// newMachine makes a machine that follows the feed of a Redis.
+// newMachine returns a machine that has subscribed to a feed.
 func newMachine(t *testing.T, f *redisfeed.Feed) *machine {
 	t.Helper()
 	m := &machine{feed: f, kept: make(map[string]time.Time)}
@@ -33,13 +33,13 @@ func newMachine(t *testing.T, f *redisfeed.Feed) *machine {
 	m.heard = heard
 	go func() { // ends with the test
 		defer close(ended)
-		m.feed.Follow(stop, redisfeed.Follower{
-			Heard: func(list [][]byte) {
+		m.feed.Subscribe(stop, redisfeed.Subscriber{
+			Receive: func(list [][]byte) {
 				for _, e := range list {
 					heard <- string(e)
 				}
 			},
-			Kept: m.all,
+			Retained: m.all,
 			State: func(s redisfeed.State) {
 				m.mu.Lock()
 				defer m.mu.Unlock()
@@ -67,7 +67,7 @@ func (m *machine) all() iter.Seq2[[]byte, time.Time] {
 	}
 }
 
-// know makes the machine keep an entry.
+// know makes the machine retain an entry.
 func (m *machine) know(entry string, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -100,7 +100,7 @@ func openNamed(t *testing.T, url, name string, timeout time.Duration) *redisfeed
 	return f
 }
 
-// TestFeedPermissions: whichever permission is missing, the state says so and names it; what can be heard is.
+// TestFeedPermissions: the state names each missing permission, and the feed does what the others allow.
 func TestFeedPermissions(t *testing.T) {
 	server := redistest.Start(t)
 	other := open(t, server.URL())
@@ -170,7 +170,7 @@ func TestFeedPermissions(t *testing.T) {
 	}
 }
 
-// TestFeedEmptied: what a machine must keep is stored again when Redis has lost it, and others hear of it.
+// TestFeedEmptied: entries that a machine retains are stored again when Redis has lost them, and others receive them.
 func TestFeedEmptied(t *testing.T) {
 	hour := time.Now().Add(time.Hour)
 	for _, tt := range []struct {
@@ -193,7 +193,7 @@ func TestFeedEmptied(t *testing.T) {
 			m.know("over", time.Now().Add(-time.Second))
 			redistest.Until(t, "it is stored", func() bool { return server.Do("ZCARD", "expedite:{feed:orders}") == "1" })
 			tt.lose(server)
-			m.feed.Look()
+			m.feed.Check()
 			redistest.Until(t, "it is stored again", func() bool { return server.Do("ZRANGE", "expedite:{feed:orders}", "0", "-1") == "revoked" })
 			hear(t, follow(t, openPatient(t, server.URL())), "revoked")
 			redistest.Until(t, "all is well", func() bool { return m.now().Current && m.now().Err() == nil })
@@ -201,7 +201,7 @@ func TestFeedEmptied(t *testing.T) {
 	}
 }
 
-// TestFeedOwes: what could not be stored is, as soon as it can be.
+// TestFeedOwes: an entry that could not be stored is stored as soon as that is possible.
 func TestFeedOwes(t *testing.T) {
 	server := redistest.Start(t)
 	m := newMachine(t, open(t, server.User("poor", "-zadd")))
@@ -214,7 +214,7 @@ func TestFeedOwes(t *testing.T) {
 	redistest.Until(t, "all is well", func() bool { return m.now().Err() == nil })
 }
 
-// TestFeedOfFullRedis: a server that takes nothing more takes entries all the same, and those that are over go first.
+// TestFeedOfFullRedis: a server without memory still stores entries, and expired ones are removed first.
 func TestFeedOfFullRedis(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "noeviction")
 	m := newMachine(t, open(t, server.URL()))
@@ -227,11 +227,12 @@ func TestFeedOfFullRedis(t *testing.T) {
 	if got := server.Do("ZRANGE", "expedite:{feed:orders}", "0", "-1"); got != "revoked" {
 		t.Errorf("got %q", got)
 	}
-	m.feed.Look()
+	m.feed.Check()
 	redistest.Until(t, "all is well", func() bool { return m.now().Current && m.now().Err() == nil })
 }
 
-// TestFeedReadOnly: a replica takes nothing, and says so; what its primary has is heard.
+// TestFeedReadOnly: on a replica, the state shows that nothing can be stored, and the entries of its primary are
+// received.
 func TestFeedReadOnly(t *testing.T) {
 	primary := redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	_, port, _ := strings.Cut(primary.Addr(), ":")
@@ -247,7 +248,7 @@ func TestFeedReadOnly(t *testing.T) {
 	wantErr(t, "Publish", m.feed.Publish(t.Context(), []byte("another"), hour), session.ErrUnavailable)
 }
 
-// TestFeedNotCurrent: from the loss of Redis until what is kept was read again, the state says so.
+// TestFeedNotCurrent: the state is not current from the loss of Redis until the entries were read again.
 func TestFeedNotCurrent(t *testing.T) {
 	server := redistest.Start(t)
 	m := newMachine(t, open(t, server.URL()))

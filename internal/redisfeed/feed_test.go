@@ -12,13 +12,13 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// follow begins to follow a feed, and returns what is heard.
+// follow subscribes to a feed, and returns the entries that it receives.
 func follow(t *testing.T, f *redisfeed.Feed) <-chan string {
 	t.Helper()
 	stop, ended, heard := make(chan struct{}), make(chan struct{}), make(chan string, 1000)
 	go func() { // ends with the test
 		defer close(ended)
-		f.Follow(stop, redisfeed.Follower{Heard: func(list [][]byte) {
+		f.Subscribe(stop, redisfeed.Subscriber{Receive: func(list [][]byte) {
 			for _, e := range list {
 				heard <- string(e)
 			}
@@ -44,7 +44,7 @@ func hear(t *testing.T, heard <-chan string, want string) {
 	}
 }
 
-// TestFeedRepeats: an order that is given twice is heard twice, and one that is kept is heard once.
+// TestFeedRepeats: an entry that is announced twice is received twice.
 func TestFeedRepeats(t *testing.T) {
 	server := redistest.Start(t)
 	ctx, f := t.Context(), open(t, server.URL())
@@ -60,7 +60,8 @@ func TestFeedRepeats(t *testing.T) {
 	}
 }
 
-// TestFeedKept: who comes later hears what is kept, once, until its time is over; what is kept longer is heard anew.
+// TestFeedRetained: who comes later hears what is kept, once, until its time is over; what is kept longer is heard
+// anew.
 func TestFeedKept(t *testing.T) {
 	server := redistest.Start(t)
 	ctx, f := t.Context(), open(t, server.URL())
@@ -87,8 +88,7 @@ func TestFeedKept(t *testing.T) {
 	}
 }
 
-// TestFeedTrouble: after a server was lost, what was published meanwhile and is kept is heard, and what was heard is
-// not.
+// TestFeedTrouble: after the loss of a server, a subscriber receives what was stored meanwhile, and nothing twice.
 func TestFeedTrouble(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	ctx, hour := t.Context(), time.Now().Add(time.Hour)
@@ -109,7 +109,7 @@ func TestFeedTrouble(t *testing.T) {
 	hear(t, heard, "meanwhile")
 }
 
-// TestFeedMany: what is kept is read in parts, all of it, once.
+// TestFeedMany: many stored entries are received once each.
 func TestFeedMany(t *testing.T) {
 	const entries = 3000
 	f := openPatient(t, redistest.Start(t).URL())
@@ -128,7 +128,7 @@ func TestFeedMany(t *testing.T) {
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() { // ends with stop
 		defer close(ended)
-		f.Follow(stop, redisfeed.Follower{Heard: func(list [][]byte) {
+		f.Subscribe(stop, redisfeed.Subscriber{Receive: func(list [][]byte) {
 			for _, e := range list {
 				heard <- string(e)
 			}
@@ -150,14 +150,14 @@ func TestFeedMany(t *testing.T) {
 	}
 }
 
-// TestFeedSlow: who listens slowly holds up nobody.
+// TestFeedSlow: a slow subscriber does not delay publishers.
 func TestFeedSlow(t *testing.T) {
 	server := redistest.Start(t)
 	f := open(t, server.URL())
 	stop, ended, in, out := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1), make(chan struct{})
 	go func() { // ends with stop
 		defer close(ended)
-		f.Follow(stop, redisfeed.Follower{Heard: func([][]byte) {
+		f.Subscribe(stop, redisfeed.Subscriber{Receive: func([][]byte) {
 			select {
 			case in <- struct{}{}:
 			default:
@@ -180,7 +180,7 @@ func TestFeedSlow(t *testing.T) {
 	<-ended
 }
 
-// TestFeedOfCluster: the feed of a cluster has what is kept and what comes.
+// TestFeedOfCluster: a feed in a cluster passes on stored and announced entries.
 func TestFeedOfCluster(t *testing.T) {
 	redistest.CheckClusterClients(t)
 	cluster := redistest.StartCluster(t)
@@ -196,7 +196,7 @@ func TestFeedOfCluster(t *testing.T) {
 	hear(t, heard, "live")
 }
 
-// TestFeedAfterFailover: after a failover the feed goes on with the new primary.
+// TestFeedAfterFailover: a feed continues with the new primary after a failover.
 func TestFeedAfterFailover(t *testing.T) {
 	s := redistest.StartSentinel(t)
 	f := open(t, s.URL())
@@ -209,7 +209,7 @@ func TestFeedAfterFailover(t *testing.T) {
 	hear(t, heard, "kept")
 }
 
-// TestFeedExpires: every key has an end.
+// TestFeedExpires: every key expires.
 func TestFeedExpires(t *testing.T) {
 	server := redistest.Start(t)
 	f := open(t, server.URL())

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// Cluster is a Redis Cluster of a test's own.
+// Cluster is a Redis Cluster for one test.
 type Cluster struct {
-	// Nodes are its three servers. Each has a third of the slots.
+	// Nodes are the three servers, each with a third of the slots.
 	Nodes []*Server
 }
 
-// StartCluster starts three servers that are a cluster, and waits until it works.
+// StartCluster starts a cluster of three servers and waits until it works.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
 	const slots = 16384
@@ -52,7 +52,7 @@ func CheckClusterClients(t testing.TB) {
 	})
 }
 
-// URL is that of the cluster.
+// URL returns the URL of the cluster.
 func (c *Cluster) URL() string {
 	var hosts []string
 	for _, n := range c.Nodes {
@@ -61,15 +61,15 @@ func (c *Cluster) URL() string {
 	return "redis+cluster://" + strings.Join(hosts, ",")
 }
 
-// Sentinel is a server, its replica, and three Sentinels that watch them.
+// Sentinel is a server, its replica, and three Sentinels that monitor them.
 type Sentinel struct {
-	// Primary is the server that is the primary at first.
+	// Primary is the server that is the primary before a failover.
 	Primary, Replica *Server
-	// Sentinels decide by two.
+	// Sentinels need a majority of two for a failover.
 	Sentinels []*Server
 }
 
-// StartSentinel starts them all, and waits until a failover can happen.
+// StartSentinel starts all of them and waits until a failover is possible.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	quick := []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}
@@ -108,7 +108,7 @@ func startSentinel(t testing.TB, port int) *Server {
 	return s
 }
 
-// URL names the Sentinels.
+// URL returns the URL of the Sentinels.
 func (s *Sentinel) URL() string {
 	var hosts []string
 	for _, one := range s.Sentinels {
@@ -117,7 +117,7 @@ func (s *Sentinel) URL() string {
 	return "redis+sentinel://" + strings.Join(hosts, ",") + "/main/0"
 }
 
-// Until waits until ok.
+// Until waits until ok returns true.
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(Patience); !ok(); {

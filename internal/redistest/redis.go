@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// Patience bounds every wait. Reaching it is a failure.
+// Patience limits every wait. A test that reaches it has failed.
 const Patience = 30 * time.Second
 
-// Server is a Redis server of a test's own.
+// Server is a Redis server for one test.
 type Server struct {
 	t    testing.TB
 	dir  string
@@ -28,8 +28,8 @@ type Server struct {
 	log  bytes.Buffer
 }
 
-// Start starts redis-server on a Unix socket in a folder of its own, and on a free port of 127.0.0.1. Arguments
-// are added to its own, which save nothing. It ends with the test, which is skipped if there is no redis-server.
+// Start starts redis-server on a Unix socket in a folder of its own, and on a free port of 127.0.0.1. By default, it
+// saves nothing; args are added. The server ends with the test. Start skips the test if there is no redis-server.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -48,7 +48,7 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// begin starts a server that ends with the test.
+// begin starts the server, and ends it with the test.
 func (s *Server) begin() {
 	s.t.Helper()
 	s.t.Cleanup(func() {
@@ -58,7 +58,7 @@ func (s *Server) begin() {
 	s.Restart()
 }
 
-// freePort is a port that nobody has now.
+// freePort returns a port that is free at present.
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -69,7 +69,7 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// Restart starts the server that was killed, on the same socket and port, and waits until it answers.
+// Restart starts a killed server on the same socket and port, and waits until it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.log.Reset()
@@ -91,7 +91,7 @@ func (s *Server) Restart() {
 	}
 }
 
-// Kill ends the server at once, by SIGKILL.
+// Kill ends the server with SIGKILL.
 func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
@@ -101,10 +101,10 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// URL is that of the Unix socket.
+// URL returns the URL of the Unix socket.
 func (s *Server) URL() string { return "unix://" + s.socket() }
 
-// Addr is the address of the port.
+// Addr returns the address of the TCP port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 func (s *Server) socket() string { return filepath.Join(s.dir, "s") }
@@ -119,8 +119,8 @@ func (s *Server) User(name string, rules ...string) string {
 	return fmt.Sprintf("redis://%s:pw@%s", name, s.Addr())
 }
 
-// Do sends a command and returns the answer as text: a string, a number, an error, or the lines of a list. It ends
-// the test if there is none.
+// Do sends a command and returns the answer as text: a string, a number, an error, or the items of a list as lines. It
+// ends the test if there is no answer.
 func (s *Server) Do(command ...string) string {
 	s.t.Helper()
 	answer, err := s.try(command...)

@@ -75,7 +75,7 @@ const (
 func (s *Server) watchRedis() {
 	s.noteStore(storeguard.Check(context.Background(), s.store)) // before the feed: one line reports that Redis is away
 	s.tasks.Go(func() {
-		s.feed.Follow(s.done, redisfeed.Follower{Heard: s.received, Kept: s.inForce, State: s.noteFeed})
+		s.feed.Subscribe(s.done, redisfeed.Subscriber{Receive: s.received, Retained: s.inForce, State: s.noteFeed})
 	})
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
@@ -130,7 +130,7 @@ func (s *Server) noteStore(err error) {
 	default:
 		s.log.Info("Redis can be used again", "away_seconds", time.Since(was.Since).Seconds())
 	}
-	s.feed.Look() // it may have missed what was published meanwhile
+	s.feed.Check() // it may have missed what was published meanwhile
 }
 
 // noteFeed records the state of the feed.

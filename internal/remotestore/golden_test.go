@@ -43,7 +43,9 @@ func (fixed) Claim(context.Context, session.Attach) (session.Attached, error) {
 func (fixed) Detach(context.Context, []session.Ref) error  { return nil }
 func (fixed) Discard(context.Context, []session.Ref) error { return session.ErrUnavailable }
 
-func (fixed) Touch(_ context.Context, refs []session.Ref) ([]session.Ref, error) { return refs[1:], nil }
+func (fixed) Touch(_ context.Context, refs []session.Ref) ([]session.Ref, error) {
+	return refs[1:], nil
+}
 
 func (fixed) Restore(context.Context, []session.Saved) ([]session.ID, error) {
 	return []session.ID{otherID}, nil

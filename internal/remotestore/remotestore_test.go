@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/fakeclock"
 	"github.com/expedite-go/expedite/internal/remotestore"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/session/memstore"
@@ -16,7 +17,7 @@ const emptyTTL = 150 * time.Millisecond
 // conform runs the conformance suite over memory stores at the other end of a link, which may be of an earlier release.
 func conform(t *testing.T, serve func(ctx context.Context, m *memstore.Store, request []byte) []byte) {
 	sessiontest.Run(t, func(*testing.T) sessiontest.Subject {
-		c := sessiontest.NewClock()
+		c := fakeclock.New()
 		m := memstore.New(memstore.Config{Now: c.Now, EmptyTTL: emptyTTL})
 		s := remotestore.New(func(ctx context.Context, request []byte) ([]byte, error) {
 			return serve(ctx, m, request), nil

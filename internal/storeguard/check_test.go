@@ -13,7 +13,7 @@ import (
 )
 
 // openRedis opens a store, which may be of no use, and closes it with the test.
-func openRedis(t *testing.T, url string) *redisstore.Store {
+func openRedis(t *testing.T, url string) session.Store {
 	t.Helper()
 	r, err := redisstore.New(t.Context(), url, redisstore.Config{Timeout: redistest.Patience})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/fakeclock"
 	"github.com/expedite-go/expedite/internal/redistest"
 	"github.com/expedite-go/expedite/internal/storeguard"
 	"github.com/expedite-go/expedite/session"
@@ -45,7 +46,7 @@ func findOne(ctx context.Context, s session.Store, id session.ID) (session.Sessi
 func TestGuardStore(t *testing.T) {
 	const emptyTTL = 150 * time.Millisecond
 	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
-		clock := sessiontest.NewClock()
+		clock := fakeclock.New()
 		main := memstore.New(memstore.Config{Now: clock.Now, EmptyTTL: emptyTTL})
 		g := storeguard.New(storeguard.Config{Main: main, Spare: memstore.New(memstore.Config{})})
 		t.Cleanup(func() { _ = g.Close() })

@@ -21,6 +21,7 @@ var policy = map[string]string{
 	"internal/redisconn":         "session github.com/redis/rueidis",
 	"internal/redisfeed":         "session internal/redisconn github.com/redis/rueidis",
 	"internal/redistest":         "",
+	"internal/fakeclock":         "",
 	"session/sessiontest":        "session",
 	"internal/rpc":               "",
 	"internal/connid":            "",

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/fakeclock"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/session/memstore"
 	"github.com/expedite-go/expedite/session/sessiontest"
@@ -15,7 +16,7 @@ import (
 func TestStore(t *testing.T) {
 	const emptyTTL = 150 * time.Millisecond
 	sessiontest.Run(t, func(*testing.T) sessiontest.Subject {
-		c := sessiontest.NewClock()
+		c := fakeclock.New()
 		return sessiontest.Subject{
 			Store: memstore.New(memstore.Config{Now: c.Now, EmptyTTL: emptyTTL}), Advance: c.Advance, EmptyTTL: emptyTTL,
 		}
@@ -41,7 +42,7 @@ func written(m *memstore.Store) []byte {
 
 // TestState: a store that reads the state of another one holds the same; a state that is cut off anywhere is an error.
 func TestState(t *testing.T) {
-	ctx, c := t.Context(), sessiontest.NewClock()
+	ctx, c := t.Context(), fakeclock.New()
 	config := memstore.Config{Now: c.Now}
 	m := memstore.New(config)
 	var made []session.Session
@@ -95,7 +96,7 @@ func TestState(t *testing.T) {
 
 // TestLimits: a full store fails with ErrFull until something has expired.
 func TestLimits(t *testing.T) {
-	ctx, c := t.Context(), sessiontest.NewClock()
+	ctx, c := t.Context(), fakeclock.New()
 	m := memstore.New(memstore.Config{MaxSessions: 2, MaxTickets: 1, Now: c.Now})
 	attach := func(user string) error {
 		_, err := m.Attach(ctx, session.Attach{User: user, Policy: session.Policy{TTL: time.Minute}})

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/fakeclock"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/session/memstore"
-	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
 // heap returns the number of bytes in use on the heap.
@@ -52,7 +52,7 @@ func TestBudget(t *testing.T) {
 
 // TestReuse: the memory of removed sessions is used again, and the counters return to zero.
 func TestReuse(t *testing.T) {
-	c := sessiontest.NewClock()
+	c := fakeclock.New()
 	m := memstore.New(memstore.Config{Now: c.Now})
 	var grown []int
 	for round := range 6 {
@@ -99,7 +99,7 @@ func idOf(user string, b byte) session.ID {
 // golden returns the sessions in testdata/state-v1.bin. Every release must be able to read what any release with this
 // version of the state has written.
 func golden() []session.Saved {
-	at := sessiontest.NewClock().Now()
+	at := fakeclock.New().Now()
 	return []session.Saved{
 		{Session: session.Session{
 			ID: idOf("alice", 1), User: "alice", Params: map[string]string{"app": "1.2", "device": "phone"},
@@ -118,7 +118,7 @@ func golden() []session.Saved {
 // TestStateGolden: the state of version 1 is read as ever, and written in the same way.
 func TestStateGolden(t *testing.T) {
 	const path = "testdata/state-v1.bin"
-	c := sessiontest.NewClock()
+	c := fakeclock.New()
 	m := memstore.New(memstore.Config{Now: c.Now})
 	if _, err := m.Restore(t.Context(), golden()); err != nil {
 		t.Fatal(err)

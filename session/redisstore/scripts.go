@@ -2,17 +2,17 @@ package redisstore
 
 import "github.com/expedite-go/expedite/internal/redisconn"
 
-// The scripts of the Redis store. A session is a hash: u user, p parameters, c created, s seen, t TTL in ms, n node,
-// k connection ("0" is none), and the values under v and their keys. A user's sessions are a sorted set of their ids
-// by the time of their making. The keys of a user share a hash tag, so that scripts may name keys that they find in
-// the set: those lie in the same slot. Times are microseconds of Redis's own clock, so that all machines agree.
+// A session is a hash with the fields u (user), p (parameters), c (created), s (seen), t (TTL in ms), n (node),
+// k (connection, "0" means none), and the values, whose names have the prefix v. The list of a user's sessions is a
+// sorted set of their ids by the time of their creation. All keys of a user share a hash tag: scripts may therefore use
+// keys that they have found in the list. Times are microseconds of the clock of Redis, so that all machines agree.
+//
+// A server that has no memory left refuses the first write of a script if it needs memory, and allows all writes of the
+// script otherwise. Scripts that create a session therefore begin with a write that needs memory: they do everything or
+// nothing. Scripts that keep a session call keep first, whose first write needs none. keep also adds the session to the
+// list again, which may have been evicted, and makes the list live longer than all sessions in it.
 
-// A server that is full refuses the first write of a script if that needs memory, and takes all if it does not. So
-// what makes a session begins with what may be refused: all of it or nothing happens. What keeps one begins with
-// keep, whose first write needs none. keep puts it into the list again, too, in case that was evicted, and makes the
-// list live longer than all in it.
-
-// scripts are those of the store.
+// scripts are the scripts of a store.
 type scripts struct{ attach, claim, detach, touch, restore, save, list, drop redisconn.Script }
 
 func newScripts() scripts {
@@ -23,7 +23,7 @@ func newScripts() scripts {
 	}
 }
 
-// scriptCommon is in front of each script. KEYS[1] is a session.
+// scriptCommon begins each script. KEYS[1] is a session.
 const scriptCommon = `
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -61,8 +61,9 @@ local function change(key, first)
 end
 `
 
-// scriptLimit is behind scriptCommon in scripts that hold a user to a number of sessions. victims returns the live
-// sessions but for the one that stays, those first that go first, how many have to go, and what the list names in vain.
+// scriptLimit follows scriptCommon in scripts that limit the sessions of a user. victims returns the other live
+// sessions of the user, in the order in which they are deleted; how many of them must be deleted; and the ids in the
+// list whose sessions do not exist.
 const scriptLimit = `
 local function victims(prefix, list, stays, most, refuse, stale)
   local live, gone = {}, {}
@@ -83,10 +84,10 @@ local function victims(prefix, list, stays, most, refuse, stale)
 end
 `
 
-// scriptAttach: KEYS session wanted, session to be, list (or the session to be, for nobody); ARGV prefix of sessions,
-// user, id wanted (or empty), id to be (or empty: resume only), parameters, whether there are some, node, connection,
-// ttl (ms), most, refuse, stale (µs). It returns 0 (not there), 1 (too many), or the session, whether it was there, and
-// whether it is to be claimed.
+// scriptAttach has KEYS: session to resume, session to create, list. ARGV: prefix of sessions, user, id to resume (or
+// empty), id to create (or empty), parameters, whether they are set, node, connection, TTL (ms), MaxPerUser, Refuse,
+// Stale (µs). It returns 0 (not found), 1 (too many sessions), or: id, whether it is resumed, session, whether it is
+// pending.
 const scriptAttach = scriptLimit + `
 local prefix, user, wanted, fresh = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local list = user ~= '' and KEYS[3] or ''
@@ -111,7 +112,7 @@ if list ~= '' and most > 0 then
     pending = '1'
   end
 elseif list ~= '' then
-  -- Any of them, so that no part of a long list is never looked at.
+  -- A random sample, so that every part of a long list is cleaned up at some time.
   for _, id in ipairs(redis.call('ZRANDMEMBER', list, 3)) do
     if redis.call('EXISTS', prefix .. id) == 0 then gone[#gone + 1] = id end
   end
@@ -122,9 +123,9 @@ for _, id in ipairs(gone) do redis.call('ZREM', list, id) end
 return {fresh, '0', fields(KEYS[2]), pending}
 `
 
-// scriptClaim: KEYS session, list (or the session, for nobody); ARGV prefix of sessions, user, id, parameters, whether
-// there are some, node, connection, ttl (ms), most, refuse, stale (µs), how many go at once. It returns 0 (not there),
-// or the session, whether more are to go, what it replaces, and those that went.
+// scriptClaim has KEYS: session, list. ARGV: prefix of sessions, user, id, parameters, whether they are set, node,
+// connection, TTL (ms), MaxPerUser, Refuse, Stale (µs), MaxBatch. It returns 0 (not found), or: id, session, whether
+// more sessions must be deleted, the node and the connection that it replaces, deleted sessions.
 const scriptClaim = scriptLimit + `
 local prefix, list, ttl, most = ARGV[1], ARGV[2] ~= '' and KEYS[2] or '', ARGV[8], tonumber(ARGV[9])
 local f = fields(KEYS[1])
@@ -148,8 +149,8 @@ end
 return {ARGV[3], fields(KEYS[1]), more, f[6], f[7], evicted}
 `
 
-// scriptDetach: ARGV connection, prefix of lists, id, ttl of an anonymous session without values (ms, 0: like any), and
-// whether one without values goes at once.
+// scriptDetach has KEYS: session. ARGV: connection, prefix of lists, id, EmptyTTL (ms), whether a session without
+// values is deleted.
 const scriptDetach = `
 local f = fields(KEYS[1])
 if not f or f[7] ~= ARGV[1] or ARGV[1] == '0' then return 0 end
@@ -166,7 +167,7 @@ if bare and list == '' and ttl > 0 and ttl < tonumber(f[5]) then redis.call('PEX
 return 0
 `
 
-// scriptTouch: ARGV prefix of lists, id. It returns 1 if the session is there.
+// scriptTouch has KEYS: session. ARGV: prefix of lists, id. It returns 1, or 0 (not found).
 const scriptTouch = `
 local f = fields(KEYS[1])
 if not f then return 0 end
@@ -175,9 +176,8 @@ redis.call('HSET', KEYS[1], 's', str(now))
 return 1
 `
 
-// scriptRestore: KEYS session, list (or the session, for nobody); ARGV id, user, parameters, created, ttl, node,
-// connection, most values, most bytes, then values. It returns 1, 0 if the session is another's, 2 if it is too
-// large.
+// scriptRestore has KEYS: session, list. ARGV: id, user, parameters, created, TTL, node, connection, MaxValues,
+// MaxValueBytes, values. It returns 1, 0 (superseded), or 2 (too large).
 const scriptRestore = `
 local f = fields(KEYS[1])
 if f and (f[1] ~= ARGV[2] or (f[7] ~= '0' and (f[7] ~= ARGV[7] or f[6] ~= ARGV[6]))) then return 0 end
@@ -192,8 +192,7 @@ keep(KEYS[1], list, ARGV[1], created, ARGV[5])
 return 1
 `
 
-// scriptSave: ARGV most values, most bytes, then values. It returns 1, 0 if there is no session, 2 if it is too
-// large.
+// scriptSave has KEYS: session. ARGV: MaxValues, MaxValueBytes, values. It returns 1, 0 (not found), or 2 (too large).
 const scriptSave = `
 local f = fields(KEYS[1])
 if not f then return 0 end
@@ -204,8 +203,8 @@ if f[1] == '' and f[7] == '0' and not empty(KEYS[1]) then redis.call('PEXPIRE', 
 return 1
 `
 
-// scriptList: KEYS list; ARGV prefix of sessions, most, whether from the newest on, else the time and the id of the one
-// before. It returns ids and sessions, the newest first.
+// scriptList has KEYS: list. ARGV: prefix of sessions, limit, whether it is the first page, the time of creation and
+// the id of the last session of the previous page. It returns pairs of ids and sessions, the newest first.
 const scriptList = `
 local found, all = {}, ARGV[3] == '1'
 for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[1], all and '+inf' or ARGV[4], '-inf')) do
@@ -217,7 +216,7 @@ end
 return found
 `
 
-// scriptDrop: ARGV id, prefix of lists. It returns the session that was there, or 0.
+// scriptDrop has KEYS: session. ARGV: id, prefix of lists. It returns the deleted session, or 0 (not found).
 const scriptDrop = `
 local f = fields(KEYS[1])
 if not f then return 0 end

@@ -15,7 +15,7 @@ import (
 const emptyTTL = 150 * time.Millisecond
 
 // openRedis makes a store that has a connection, and closes it with the test.
-func openRedis(t *testing.T, url string, c redisstore.Config) *redisstore.Store {
+func openRedis(t *testing.T, url string, c redisstore.Config) session.Store {
 	t.Helper()
 	r, err := redisstore.New(t.Context(), url, c)
 	if err != nil {

@@ -109,7 +109,7 @@ func testExpiry(b *bench) {
 
 // testSliding: touches, attaches and detaches make a session live on.
 func testSliding(b *bench) {
-	p := session.Policy{TTL: 400 * time.Millisecond}
+	p := session.Policy{TTL: time.Second}
 	a := b.attach(session.ID{}, "alice", p)
 	alive := func(what string) {
 		b.t.Helper()
@@ -118,21 +118,21 @@ func testSliding(b *bench) {
 		}
 	}
 	for range 4 { // more than its time in all
-		b.pass(150 * time.Millisecond)
+		b.pass(350 * time.Millisecond)
 		lost, err := b.Touch(b.ctx, []session.Ref{ref(a.Session)})
 		if err != nil || len(lost) > 0 {
 			b.t.Fatalf("Touch: %v, %v", lost, err)
 		}
 	}
 	alive("touches")
-	b.pass(150 * time.Millisecond)
+	b.pass(350 * time.Millisecond)
 	b.detach(a.Session)
-	b.pass(300 * time.Millisecond)
+	b.pass(600 * time.Millisecond)
 	alive("the end of its connection")
 	if again := b.attach(a.Session.ID, "alice", p); !again.Resumed {
 		b.t.Error("not resumed")
 	}
-	b.pass(300 * time.Millisecond)
+	b.pass(600 * time.Millisecond)
 	alive("another connection")
 }
 
