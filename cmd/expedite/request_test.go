@@ -249,7 +249,7 @@ func TestPublishStandardInput(t *testing.T) {
 	if err := p.publish(strings.NewReader(strings.Repeat("x", maxInput+1))); err == nil || !strings.Contains(err.Error(), "1 MiB") {
 		t.Errorf("too much: got %v, want an error", err)
 	}
-	if err := p.publish(strings.NewReader("\xff")); err == nil || !strings.Contains(err.Error(), "no UTF-8") {
+	if err := p.publish(strings.NewReader("\xff")); err == nil || !strings.Contains(err.Error(), "not UTF-8") {
 		t.Errorf("no text: got %v, want an error", err)
 	}
 }
