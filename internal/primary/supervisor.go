@@ -48,9 +48,12 @@ func (s *supervisor) worker(id uint64) *worker {
 	return w.(*worker)
 }
 
-// add connects a worker before its first message, so that it misses nothing of what its predecessor receives. It runs
-// on the cluster's goroutine.
+// add connects a worker before its first message, so that it misses nothing of what its predecessor receives. A worker
+// that was inherited while it started is connected already when it comes online. It runs on the cluster's goroutine.
 func (s *supervisor) add(w *cluster.Worker) *worker {
+	if known := s.worker(w.ID()); known != nil {
+		return known
+	}
 	l := &link{Worker: w, attached: make(chan struct{})}
 	l.port = s.hub.Attach(w.Slot(), l)
 	close(l.attached)
