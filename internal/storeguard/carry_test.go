@@ -9,7 +9,7 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// second makes a Guard of another worker over the same stores. It does not close the main one.
+// second returns the Guard of another worker with the same stores, and closes it with the test.
 func second(t *testing.T, main, spare *stub) *storeguard.Guard {
 	t.Helper()
 	g := storeguard.New(storeguard.Config{Main: main, Spare: spare, Log: slog.New(slog.DiscardHandler)})
@@ -17,8 +17,8 @@ func second(t *testing.T, main, spare *stub) *storeguard.Guard {
 	return g
 }
 
-// TestGuardCarry: what a worker leaves behind in an outage when its connections move is in the main store at its end,
-// in order, and once.
+// TestGuardCarry: if connections move during an outage, the main store has all their writes at its end, in order and
+// once.
 func TestGuardCarry(t *testing.T) {
 	ctx := t.Context()
 	g, main, spare := guarded(t, storeguard.Config{})
@@ -81,7 +81,7 @@ func TestGuardCarry(t *testing.T) {
 	}
 }
 
-// TestGuardLeftBehind: a session that a worker has left in the spare store when it died is resumed by whoever is asked.
+// TestGuardLeftBehind: any worker resumes a session that another one has left in the spare store when it died.
 func TestGuardLeftBehind(t *testing.T) {
 	ctx := t.Context()
 	g, main, spare := guarded(t, storeguard.Config{})
@@ -115,7 +115,7 @@ func TestGuardLeftBehind(t *testing.T) {
 	}
 }
 
-// TestGuardSettle: it returns when the main store has all writes, or when its time is over.
+// TestGuardSettle: Settle returns when the main store has all writes, or when its context ends.
 func TestGuardSettle(t *testing.T) {
 	g, main, _ := guarded(t, storeguard.Config{})
 	s := attach(t, g, "alice", 1)

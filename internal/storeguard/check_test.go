@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/session/redisstore"
 )
 
-// openRedis opens a store, which may be of no use, and closes it with the test.
+// openRedis opens a store, which may lack permissions, and closes it with the test.
 func openRedis(t *testing.T, url string) session.Store {
 	t.Helper()
 	r, err := redisstore.New(t.Context(), url, redisstore.Config{Timeout: redistest.Patience})
@@ -23,8 +23,7 @@ func openRedis(t *testing.T, url string) session.Store {
 	return r
 }
 
-// TestCheck: a store that does all that sessions need passes, and leaves nothing; otherwise the error names what is
-// missing.
+// TestCheck: a store that works passes and holds nothing afterwards; otherwise the error names the missing permission.
 func TestCheck(t *testing.T) {
 	if err := storeguard.Check(t.Context(), memstore.New(memstore.Config{})); err != nil {
 		t.Errorf("memory: %v", err)

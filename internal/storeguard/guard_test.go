@@ -42,7 +42,7 @@ func findOne(ctx context.Context, s session.Store, id session.ID) (session.Sessi
 	return list[0], nil
 }
 
-// TestGuardStore: a guard keeps to the contract while nothing is wrong.
+// TestGuardStore: a guard fulfills the contract while there is no outage.
 func TestGuardStore(t *testing.T) {
 	const emptyTTL = 150 * time.Millisecond
 	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
@@ -54,7 +54,7 @@ func TestGuardStore(t *testing.T) {
 	})
 }
 
-// TestGuardImpatientCaller: a client that goes away while its session is made is no outage.
+// TestGuardImpatientCaller: a caller that cancels its call causes no outage.
 func TestGuardImpatientCaller(t *testing.T) {
 	g, main, _ := guarded(t, storeguard.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -71,7 +71,8 @@ func TestGuardImpatientCaller(t *testing.T) {
 	}
 }
 
-// TestGuardOutage: what is done while the main store is away is in it when it is back, in order, and nowhere else.
+// TestGuardOutage: after an outage, the main store has everything that was done meanwhile, in order, and the spare
+// store has nothing.
 func TestGuardOutage(t *testing.T) {
 	ctx := t.Context()
 	g, main, spare := guarded(t, storeguard.Config{})
@@ -142,7 +143,7 @@ func TestGuardOutage(t *testing.T) {
 	}
 }
 
-// TestGuardRequire: who requires the main store has no session without it, and does not wait for one.
+// TestGuardRequire: with Require, there are no sessions during an outage, and no waiting for them.
 func TestGuardRequire(t *testing.T) {
 	g, main, spare := guarded(t, storeguard.Config{Require: true})
 	main.down()
@@ -159,7 +160,7 @@ func TestGuardRequire(t *testing.T) {
 	attach(t, g, "alice", 1)
 }
 
-// TestGuardQueueLimit: what the queue has no room for fails, is counted, and is not half done.
+// TestGuardQueueLimit: a write for which the queue has no room fails as a whole, and is counted.
 func TestGuardQueueLimit(t *testing.T) {
 	g, main, _ := guarded(t, storeguard.Config{QueueLimit: 1000})
 	s := attach(t, g, "alice", 1)
@@ -180,7 +181,7 @@ func TestGuardQueueLimit(t *testing.T) {
 	}
 }
 
-// TestGuardRefusedLater: what the main store refuses when it is back is counted, and holds nothing else up.
+// TestGuardRefusedLater: a request that the main store refuses after an outage is counted, and delays nothing else.
 func TestGuardRefusedLater(t *testing.T) {
 	ctx := t.Context()
 	g, main, spare := guarded(t, storeguard.Config{})
@@ -212,7 +213,7 @@ func TestGuardRefusedLater(t *testing.T) {
 	}
 }
 
-// TestGuardWhileMoving: whatever happens to a session while it moves happens to it in the main store.
+// TestGuardWhileMoving: a call for a session that is moving takes effect in the main store.
 func TestGuardWhileMoving(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -306,7 +307,7 @@ func TestGuardWhileMoving(t *testing.T) {
 	}
 }
 
-// TestGuardTicketOnce: a ticket that the main store got while it failed is not in both.
+// TestGuardTicketOnce: a ticket that the main store may have received before it failed is not in the spare store.
 func TestGuardTicketOnce(t *testing.T) {
 	g, main, spare := guarded(t, storeguard.Config{})
 	main.hook(func(ctx context.Context, op string) error {
@@ -321,8 +322,8 @@ func TestGuardTicketOnce(t *testing.T) {
 	wantErr(t, "the spare store", err, session.ErrNotFound)
 }
 
-// TestGuardOtherWorkersTicket: a ticket that another worker put into the spare store is taken, though this one was
-// never without the main store.
+// TestGuardOtherWorkersTicket: a ticket that another worker has stored in the spare store is taken, even if this worker
+// has had no outage.
 func TestGuardOtherWorkersTicket(t *testing.T) {
 	g, _, spare := guarded(t, storeguard.Config{})
 	if err := spare.PutTicket(t.Context(), [32]byte{1}, []byte("t"), time.Minute); err != nil {
@@ -335,7 +336,7 @@ func TestGuardOtherWorkersTicket(t *testing.T) {
 	wantErr(t, "the second time", err, session.ErrNotFound)
 }
 
-// TestGuardBounds: the main store never has all of a call's time.
+// TestGuardBounds: the main store gets half of the time of a call.
 func TestGuardBounds(t *testing.T) {
 	g, main, _ := guarded(t, storeguard.Config{Timeout: time.Hour})
 	main.hook(func(ctx context.Context, op string) error {
@@ -347,7 +348,7 @@ func TestGuardBounds(t *testing.T) {
 	attach(t, g, "alice", 1)
 }
 
-// TestGuardOrder: whatever comes and goes, the last save of a session is the one that stays.
+// TestGuardOrder: whatever outages there are, the last write of a session is the one that remains.
 func TestGuardOrder(t *testing.T) {
 	g, main, _ := guarded(t, storeguard.Config{})
 	s := attach(t, g, "alice", 1)
@@ -376,7 +377,7 @@ func TestGuardOrder(t *testing.T) {
 	}
 }
 
-// TestGuardNoOvertaking: a save that comes while an earlier one is replayed is behind it.
+// TestGuardNoOvertaking: a write that comes while an earlier one is being replayed takes effect after it.
 func TestGuardNoOvertaking(t *testing.T) {
 	g, main, _ := guarded(t, storeguard.Config{Timeout: redistest.Patience})
 	s := attach(t, g, "alice", 1)
@@ -397,8 +398,8 @@ func TestGuardNoOvertaking(t *testing.T) {
 	}
 }
 
-// TestGuardRedis: clients are served while a real server is killed and started again, and nothing that was said to be
-// done is lost.
+// TestGuardRedis: clients are served while a real server is killed and restarted, and nothing that has succeeded is
+// lost.
 func TestGuardRedis(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	main := openRedis(t, server.URL())

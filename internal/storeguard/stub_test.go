@@ -15,7 +15,7 @@ import (
 	"github.com/expedite-go/expedite/session/memstore"
 )
 
-// stub is a store in memory that tests interfere with.
+// stub is a memory store whose calls a test can intercept.
 type stub struct {
 	session.Store
 	mu     sync.Mutex
@@ -24,14 +24,14 @@ type stub struct {
 
 func newStub() *stub { return &stub{Store: memstore.New(memstore.Config{})} }
 
-// hook sets what is called before each operation.
+// hook sets a function that is called before each operation.
 func (s *stub) hook(f func(ctx context.Context, op string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before = f
 }
 
-// down makes everything fail until up.
+// down makes all calls fail until up is called.
 func (s *stub) down() {
 	s.hook(func(context.Context, string) error { return fmt.Errorf("%w: pulled", session.ErrUnavailable) })
 }
@@ -132,7 +132,7 @@ func (s *stub) TakeTicket(ctx context.Context, key [32]byte) ([]byte, error) {
 	return s.Store.TakeTicket(ctx, key)
 }
 
-// guarded makes a guard over two stubs, and closes it with the test.
+// guarded returns a guard with two stubs, and closes it with the test.
 func guarded(t *testing.T, c storeguard.Config) (g *storeguard.Guard, main, spare *stub) {
 	t.Helper()
 	main, spare = newStub(), newStub()
@@ -142,7 +142,7 @@ func guarded(t *testing.T, c storeguard.Config) (g *storeguard.Guard, main, spar
 	return g, main, spare
 }
 
-// untilUp waits until a guard has brought everything back.
+// untilUp waits until the outage is over.
 func untilUp(t *testing.T, g *storeguard.Guard) {
 	t.Helper()
 	redistest.Until(t, "the outage is over", func() bool { down, _, _ := g.State(); return !down })

@@ -11,8 +11,8 @@ import (
 	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
-// TestRedisCluster: a cluster keeps to the contract, with sessions and batches in all slots.
-func TestRedisCluster(t *testing.T) {
+// TestCluster: a store in a cluster fulfills the contract, and batches may concern all of its servers.
+func TestCluster(t *testing.T) {
 	redistest.CheckClusterClients(t)
 	cluster, prefix := redistest.StartCluster(t), numbered("c")
 	t.Run("contract", func(t *testing.T) {
@@ -40,8 +40,8 @@ func TestRedisCluster(t *testing.T) {
 	}
 }
 
-// TestRedisSentinel: after a failover the store goes on with the new primary.
-func TestRedisSentinel(t *testing.T) {
+// TestSentinel: the store continues with the new primary after a failover.
+func TestSentinel(t *testing.T) {
 	s := redistest.StartSentinel(t)
 	ctx, r := t.Context(), openRedis(t, s.URL(), redisstore.Config{})
 	one := attach(t, r, "alice", 1)

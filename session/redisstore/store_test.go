@@ -14,7 +14,7 @@ import (
 
 const emptyTTL = 150 * time.Millisecond
 
-// openRedis makes a store that has a connection, and closes it with the test.
+// openRedis returns a store that is connected, and closes it with the test.
 func openRedis(t *testing.T, url string, c redisstore.Config) session.Store {
 	t.Helper()
 	r, err := redisstore.New(t.Context(), url, c)
@@ -35,14 +35,14 @@ func untilAnswers(t *testing.T, s session.Store) {
 	})
 }
 
-// numbered makes prefixes that differ.
+// numbered returns a function that returns a new prefix each time.
 func numbered(name string) func() string {
 	var n atomic.Int64
 	return func() string { return fmt.Sprint(name, n.Add(1), ":") }
 }
 
-// TestRedisStore: the Redis store keeps to the contract.
-func TestRedisStore(t *testing.T) {
+// TestStore: the store fulfills the contract.
+func TestStore(t *testing.T) {
 	server, prefix := redistest.Start(t), numbered("t")
 	sessiontest.Run(t, func(t *testing.T) sessiontest.Subject {
 		c := redisstore.Config{Prefix: prefix(), EmptyTTL: emptyTTL}
@@ -50,8 +50,8 @@ func TestRedisStore(t *testing.T) {
 	})
 }
 
-// TestRedisForeignField: a field that somebody else has put into a session's hash, with or without a name, is no value.
-func TestRedisForeignField(t *testing.T) {
+// TestForeignField: a field of a session's hash that another program has set is not a value.
+func TestForeignField(t *testing.T) {
 	server := redistest.Start(t)
 	r := openRedis(t, server.URL(), redisstore.Config{Prefix: "odd:"})
 	a, err := r.Attach(t.Context(), session.Attach{User: "alice", Place: session.Place{Node: "n", Conn: 1}})

@@ -22,8 +22,8 @@ func attach(t *testing.T, s session.Store, user string, conn uint64) session.Ses
 	return a.Session
 }
 
-// TestRedisAtOnce: a server that is there is connected to when NewRedis returns.
-func TestRedisAtOnce(t *testing.T) {
+// TestConnected: if the server is running, the store is connected when New returns.
+func TestConnected(t *testing.T) {
 	r, err := redisstore.New(t.Context(), redistest.Start(t).URL(), redisstore.Config{Timeout: redistest.Patience})
 	if err != nil {
 		t.Fatal(err)
@@ -32,8 +32,8 @@ func TestRedisAtOnce(t *testing.T) {
 	attach(t, r, "alice", 1)
 }
 
-// TestRedisComesLater: without a server nothing waits, everything fails with ErrUnavailable, and then it works.
-func TestRedisComesLater(t *testing.T) {
+// TestServerComesLater: without a server, everything fails with ErrUnavailable at once, until the server is running.
+func TestServerComesLater(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
 	r, err := redisstore.New(t.Context(), server.URL(), redisstore.Config{})
@@ -47,8 +47,8 @@ func TestRedisComesLater(t *testing.T) {
 	untilAnswers(t, r)
 }
 
-// TestRedisRestart: after kill -9, what was not saved is lost, and what was is there; idle connections are no trouble.
-func TestRedisRestart(t *testing.T) {
+// TestRestart: after kill -9, the store has what the server has saved, and reconnects.
+func TestRestart(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -81,8 +81,8 @@ func TestRedisRestart(t *testing.T) {
 	}
 }
 
-// TestRedisPaused: no call waits longer than its time, however many there are.
-func TestRedisPaused(t *testing.T) {
+// TestPaused: no call waits longer than its timeout, however many there are.
+func TestPaused(t *testing.T) {
 	server := redistest.Start(t)
 	r := openRedis(t, server.URL(), redisstore.Config{Timeout: 200 * time.Millisecond})
 	server.Do("CLIENT", "PAUSE", "3000", "ALL")
@@ -106,8 +106,8 @@ func TestRedisPaused(t *testing.T) {
 	untilAnswers(t, r)
 }
 
-// TestRedisFull: a server that takes nothing more makes no new session, and keeps the ones that it has.
-func TestRedisFull(t *testing.T) {
+// TestFull: a server without memory creates no sessions, and keeps those that exist.
+func TestFull(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "noeviction")
 	r := openRedis(t, server.URL(), redisstore.Config{})
 	s := attach(t, r, "alice", 1)
@@ -130,8 +130,8 @@ func TestRedisFull(t *testing.T) {
 	}
 }
 
-// TestRedisListLivesOn: a user's list does not end before the sessions in it, even if it was lost.
-func TestRedisListLivesOn(t *testing.T) {
+// TestListLivesOn: the list of a user does not expire before the sessions in it, and is restored if it was lost.
+func TestListLivesOn(t *testing.T) {
 	server := redistest.Start(t)
 	r := openRedis(t, server.URL(), redisstore.Config{Prefix: "p:"})
 	s := attach(t, r, "alice", 1)
@@ -153,8 +153,8 @@ func TestRedisListLivesOn(t *testing.T) {
 	}
 }
 
-// TestRedisWrongPassword: it is an outage, and no error tells a password.
-func TestRedisWrongPassword(t *testing.T) {
+// TestWrongPassword: a wrong password is an outage, and no error contains it.
+func TestWrongPassword(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "rightsecret")
 	r, err := redisstore.New(t.Context(), "redis://:wrongsecret@"+server.Addr(), redisstore.Config{})
 	if err != nil {
@@ -171,8 +171,8 @@ func TestRedisWrongPassword(t *testing.T) {
 	}
 }
 
-// TestRedisEvicts: a server that throws keys away loses sessions, and those that were lost are told and come back.
-func TestRedisEvicts(t *testing.T) {
+// TestEviction: Touch reports sessions that the server has evicted, and Restore brings them back.
+func TestEviction(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	r := openRedis(t, server.URL(), redisstore.Config{Timeout: redistest.Patience})
 	var all []session.Saved
@@ -210,8 +210,8 @@ func TestRedisEvicts(t *testing.T) {
 	}
 }
 
-// TestRedisExpires: every key has an end.
-func TestRedisExpires(t *testing.T) {
+// TestExpires: every key expires.
+func TestExpires(t *testing.T) {
 	server := redistest.Start(t)
 	r := openRedis(t, server.URL(), redisstore.Config{})
 	s := attach(t, r, "alice", 1)

@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// testResume: a session is resumed by its id and its user only.
+// testResume: a session is resumed only by its id together with its user.
 func testResume(b *bench) {
 	s := b.open("alice")
 	anonymous := b.open("")
@@ -43,7 +43,7 @@ func testResume(b *bench) {
 	}
 }
 
-// testReplace: the new connection has the session, the old one's end changes nothing.
+// testReplace: a new connection takes over the session, and the end of the old one changes nothing.
 func testReplace(b *bench) {
 	first := b.attach(session.ID{}, "alice", session.Policy{})
 	if !first.Replaced.IsZero() {
@@ -67,7 +67,7 @@ func testReplace(b *bench) {
 	}
 }
 
-// testParams: parameters are those of the latest connection that brought some.
+// testParams: a session has the parameters of the latest connection that had some.
 func testParams(b *bench) {
 	params := map[string]string{"device": "phone", "ünï": "\x00{}"}
 	a, err := b.Attach(b.ctx, session.Attach{User: "alice", Params: params, Place: b.place()})
@@ -87,7 +87,7 @@ func testParams(b *bench) {
 	}
 }
 
-// testOddUsers: any text is a user.
+// testOddUsers: any string can be the name of a user.
 func testOddUsers(b *bench) {
 	long := strings.Repeat("x", session.MaxUserBytes)
 	for _, user := range []string{"{}", "a}b{c", "ünïcödé", "nul\x00nul", "a:b:c", " ", "*", long} {
@@ -102,7 +102,8 @@ func testOddUsers(b *bench) {
 	}
 }
 
-// testEvictDisconnectedFirst: to make room, sessions without a connection go first, the longest unseen one first.
+// testEvictDisconnectedFirst: to make room, disconnected sessions are deleted first, those with the earliest Seen
+// before the others.
 func testEvictDisconnectedFirst(b *bench) {
 	p := session.Policy{MaxPerUser: 3}
 	oldest := b.attach(session.ID{}, "alice", p).Session
@@ -128,7 +129,7 @@ func testEvictDisconnectedFirst(b *bench) {
 	}
 }
 
-// testEvictOldest: without disconnected ones the first made goes, other users keep theirs.
+// testEvictOldest: if all sessions are connected, the oldest is deleted. Other users keep theirs.
 func testEvictOldest(b *bench) {
 	p := session.Policy{MaxPerUser: 2}
 	other := b.open("bob")
@@ -152,7 +153,7 @@ func testEvictOldest(b *bench) {
 	}
 }
 
-// testRefuse: with Refuse, a connected session stays, unless it was not touched for too long.
+// testRefuse: with Refuse, connected sessions are kept, unless they were not touched for Stale.
 func testRefuse(b *bench) {
 	p := session.Policy{MaxPerUser: 1, Refuse: true}
 	s := b.attach(session.ID{}, "alice", p).Session
@@ -171,7 +172,7 @@ func testRefuse(b *bench) {
 	})
 }
 
-// testConcurrentAttach: however many come at once, as many stay as may.
+// testConcurrentAttach: the limit of sessions holds for connections that come at the same time.
 func testConcurrentAttach(b *bench) {
 	const clients, most = 32, 5
 	p := session.Policy{MaxPerUser: most}
@@ -238,7 +239,7 @@ func testFind(b *bench) {
 	}
 }
 
-// testListAndDrop: a user's sessions are listed, the newest first, and go when they are dropped.
+// testListAndDrop: the sessions of a user are listed, the newest first, and are gone after Drop.
 func testListAndDrop(b *bench) {
 	var made []session.Session
 	for range 3 {
@@ -274,7 +275,8 @@ func testListAndDrop(b *bench) {
 	}
 }
 
-// testListPages: the pages of a list have each session once, in its order, also those that were made at once.
+// testListPages: the pages of a list contain each session once, in order, even if several were created at the same
+// time.
 func testListPages(b *bench) {
 	made := make(map[session.ID]bool)
 	for i := range 23 {

@@ -7,8 +7,8 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// testConcurrentResume: of many connections that resume one session at once, one has it in the end, and all others
-// were replaced once.
+// testConcurrentResume: if many connections resume a session at the same time, one of them has it in the end, and each
+// of the others was replaced once.
 func testConcurrentResume(b *bench) {
 	const clients = 30
 	s := b.open("alice")
@@ -41,7 +41,7 @@ func testConcurrentResume(b *bench) {
 	}
 }
 
-// testPending: a connection that does not open after all has taken nothing; one that opens claims the session.
+// testPending: a connection that does not open takes nothing from others; one that opens claims the session.
 func testPending(b *bench) {
 	s := b.open("alice")
 	a := session.Attach{
@@ -82,7 +82,7 @@ func testPending(b *bench) {
 	b.want("a claim of what is gone", err, session.ErrNotFound)
 }
 
-// testPendingLimit: sessions go when the new one is claimed, and not before.
+// testPendingLimit: sessions are deleted to make room when the new one is claimed, and not before.
 func testPendingLimit(b *bench) {
 	p := session.Policy{MaxPerUser: 2}
 	first := b.attach(session.ID{}, "alice", p).Session
@@ -120,7 +120,7 @@ func testPendingLimit(b *bench) {
 	}
 }
 
-// testClaimMany: when the limit has become much lower, claims go on until it holds.
+// testClaimMany: if many sessions exceed the limit, repeated claims delete all of them.
 func testClaimMany(b *bench) {
 	const made = session.MaxBatch + 10
 	for range made {
@@ -138,7 +138,7 @@ func testClaimMany(b *bench) {
 	}
 }
 
-// testDiscard: what hardly began leaves nothing, unless it holds values or has another connection.
+// testDiscard: Discard deletes a session, unless it has values or another connection.
 func testDiscard(b *bench) {
 	for _, user := range []string{"", "alice"} {
 		bare, full, moved := b.open(user), b.open(user), b.open(user)
@@ -158,7 +158,7 @@ func testDiscard(b *bench) {
 	}
 }
 
-// testEmpty: an anonymous session without values is soon gone when its connection is.
+// testEmpty: an anonymous session without values expires soon after its connection has ended.
 func testEmpty(b *bench) {
 	if b.EmptyTTL == 0 {
 		b.t.Skip("the store does not shorten the life of empty sessions")

@@ -1,2 +1,2 @@
-// Package sessiontest is what every session.Store must keep to, as tests: [Run] them over yours.
+// Package sessiontest is the conformance suite for implementations of session.Store: see [Run].
 package sessiontest

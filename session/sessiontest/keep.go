@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// testValues: values are set, changed, deleted and kept, whatever is in them.
+// testValues: values with any content are set, changed, deleted and kept.
 func testValues(b *bench) {
 	s := b.open("alice")
 	load := func(want map[string][]byte) {
@@ -47,7 +47,7 @@ func testValues(b *bench) {
 	b.want("Save to none", b.Save(b.ctx, session.NewID("alice"), session.Changes{"a": {1}}), session.ErrNotFound)
 }
 
-// testValueLimits: what would pass a limit changes nothing.
+// testValueLimits: a Save that exceeds a limit changes nothing.
 func testValueLimits(b *bench) {
 	s := b.open("alice")
 	b.must(b.Save(b.ctx, s.ID, session.Changes{"a": []byte("1")}))
@@ -69,7 +69,7 @@ func testValueLimits(b *bench) {
 	}
 }
 
-// testTooLarge: what is too large is refused and leaves nothing.
+// testTooLarge: a request that is too large fails and leaves nothing behind.
 func testTooLarge(b *bench) {
 	for name, a := range map[string]session.Attach{
 		"user":       {User: strings.Repeat("x", session.MaxUserBytes+1)},
@@ -86,7 +86,7 @@ func testTooLarge(b *bench) {
 	b.want("ticket", err, session.ErrTooLarge)
 }
 
-// testExpiry: a session ends when nobody has touched it for its time, with its values, and its place in the list.
+// testExpiry: a session that is not touched expires, with its values and its entry in the list.
 func testExpiry(b *bench) {
 	p := session.Policy{TTL: 200 * time.Millisecond}
 	s := b.attach(session.ID{}, "alice", p).Session
@@ -107,7 +107,7 @@ func testExpiry(b *bench) {
 	}
 }
 
-// testSliding: touches, attaches and detaches make a session live on.
+// testSliding: Touch, Attach and Detach extend the life of a session.
 func testSliding(b *bench) {
 	p := session.Policy{TTL: time.Second}
 	a := b.attach(session.ID{}, "alice", p)
@@ -136,7 +136,7 @@ func testSliding(b *bench) {
 	alive("another connection")
 }
 
-// testTouchAndRestore: what the store has lost is told, and can be put back.
+// testTouchAndRestore: Touch reports lost sessions, and Restore brings them back.
 func testTouchAndRestore(b *bench) {
 	known := b.open("alice")
 	lost := session.Saved{
@@ -170,7 +170,7 @@ func testTouchAndRestore(b *bench) {
 	}
 }
 
-// testRestoreLoses: what comes back does not take a session away from a newer connection, nor from another user.
+// testRestoreLoses: Restore takes no session from a newer connection or another user.
 func testRestoreLoses(b *bench) {
 	s := b.open("alice")
 	b.must(b.Save(b.ctx, s.ID, session.Changes{"k": []byte("new")}))
@@ -193,7 +193,7 @@ func testRestoreLoses(b *bench) {
 	}
 }
 
-// testTickets: a ticket is good once, and for its time.
+// testTickets: a ticket can be taken once, until it expires.
 func testTickets(b *bench) {
 	key := [32]byte{1, 2, 3}
 	b.must(b.PutTicket(b.ctx, key, []byte("value\x00"), time.Minute))
@@ -210,7 +210,7 @@ func testTickets(b *bench) {
 	b.want("after its time", err, session.ErrNotFound)
 }
 
-// testTicketRace: of many that try at once, one gets it.
+// testTicketRace: if many callers take a ticket at the same time, one of them gets it.
 func testTicketRace(b *bench) {
 	key := [32]byte{4}
 	b.must(b.PutTicket(b.ctx, key, []byte("one"), time.Minute))

@@ -13,17 +13,18 @@ import (
 // Subject is a store under test.
 type Subject struct {
 	session.Store
-	// Advance moves the store's clock forward. Nil: it is the real one, and the tests wait.
+	// Advance moves the clock of the store forward. If it is nil, the store uses the real clock, and the tests wait.
 	Advance func(d time.Duration)
 	// EmptyTTL is how long the store keeps an anonymous session without values after its connection has ended, if that
 	// is shorter than the session's TTL. It should be a fraction of a second. 0 skips the test of this.
 	EmptyTTL time.Duration
 }
 
-// patience bounds every wait. Reaching it is a failure.
+// patience limits every wait. A test that reaches it has failed.
 const patience = 30 * time.Second
 
-// Run runs all tests. open makes an empty store, or one with a name space of its own, and closes it with the test.
+// Run runs all tests, each with a store that open returns. The store must be empty, or have a namespace of its own.
+// open closes it with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) Subject) {
 	for _, tt := range []struct {
 		name string
@@ -60,15 +61,15 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	}
 }
 
-// bench is a test of one rule.
+// bench is the store and the context of one test.
 type bench struct {
 	Subject
 	t    *testing.T
 	ctx  context.Context
-	next uint64 // number of the latest connection
+	next uint64 // the number of the latest connection
 }
 
-// place is that of a new connection.
+// place returns the place of a new connection.
 func (b *bench) place() session.Place {
 	b.next++
 	return session.Place{Node: "node", Conn: b.next}
@@ -97,7 +98,7 @@ func (b *bench) reserve(a session.Attach) session.Attached {
 	return done
 }
 
-// settle attaches a connection and claims what it has to.
+// settle attaches a connection, and claims its session if necessary.
 func (b *bench) settle(a session.Attach) (session.Attached, error) {
 	done, err := b.Attach(b.ctx, a)
 	a.ID = done.Session.ID
@@ -114,13 +115,13 @@ func (b *bench) settle(a session.Attach) (session.Attached, error) {
 	return done, err
 }
 
-// open is attach for a new session.
+// open attaches a new connection to a new session.
 func (b *bench) open(user string) session.Session {
 	b.t.Helper()
 	return b.attach(session.ID{}, user, session.Policy{}).Session
 }
 
-// detach ends a session's connection.
+// detach records that the connection of a session has ended.
 func (b *bench) detach(s session.Session) {
 	b.t.Helper()
 	b.must(b.Detach(b.ctx, []session.Ref{ref(s)}))
@@ -170,10 +171,10 @@ func (b *bench) find(id session.ID) session.Session {
 	return list[0]
 }
 
-// tick lets a little of the store's time pass, so that what comes next is later.
+// tick lets the time of the store pass a little, so that what follows is later.
 func (b *bench) tick() { b.pass(2 * time.Millisecond) }
 
-// pass lets time pass.
+// pass lets the time of the store pass.
 func (b *bench) pass(d time.Duration) {
 	if b.Advance != nil {
 		b.Advance(d)
@@ -182,19 +183,19 @@ func (b *bench) pass(d time.Duration) {
 	<-time.After(d)
 }
 
-// until waits until ok, which it asks for as the store's time passes.
+// until calls ok until it returns true, and lets the time of the store pass between calls.
 func (b *bench) until(what string, step time.Duration, ok func() bool) {
 	b.t.Helper()
 	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("waited in vain until %s", what)
+			b.t.Fatalf("gave up waiting until %s", what)
 		}
 		b.pass(step)
 	}
 }
 
-// ids are those of sessions, sorted.
+// ids returns the ids of sessions, sorted.
 func ids(list []session.Session) []string {
 	var names []string
 	for _, s := range list {
