@@ -30,7 +30,7 @@ func main() {
 				log.Print(err)
 				return
 			}
-			say(c, " came in")
+			say(c, " joined")
 		},
 		State: expedite.Carry[guest](),
 		Message: func(c *expedite.Conn, m expedite.Message) {
@@ -46,15 +46,15 @@ func main() {
 	}
 }
 
-// say tells everyone in the room of c.
+// say publishes a message from c to its room.
 func say(c *expedite.Conn, what string) {
 	if err := c.Publish(room(c), expedite.Text(c.User()+what)); err != nil {
 		log.Print(err)
 	}
 }
 
-// guest is what the chat keeps of a connection: Handler.State moves it along when the worker is replaced.
+// guest is the state of a connection. Handler.State moves it to the new worker when a worker is replaced.
 type guest struct{ Said int }
 
-// room is the topic that c hears. The query moves with the connection, too.
+// room returns the topic of c. The query moves with the connection, too.
 func room(c *expedite.Conn) string { return "room:" + c.Query().Get("room") }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// packageDocFaults finds packages that nobody introduces, and comments that do not begin as go doc wants it.
+// packageDocFaults finds packages without a package comment, and package comments that do not begin as go doc expects.
 func packageDocFaults(files []*file) (faults []fault) {
 	documented, first := false, (*file)(nil)
 	for _, f := range files {
@@ -35,8 +35,8 @@ func packageDocFaults(files []*file) (faults []fault) {
 	return faults
 }
 
-// docFaults finds exported names without a comment that begins with the name. Methods of unexported types are what
-// some interface asks for, and documented there.
+// docFaults finds exported names without a comment that begins with the name. Methods of unexported types are exempt:
+// they implement interfaces, which document them.
 func docFaults(f *file) (faults []fault) {
 	if f.isTest() || f.ast.Name.Name == "main" {
 		return nil
@@ -59,7 +59,7 @@ func docFaults(f *file) (faults []fault) {
 					check(s.Name, either(s.Doc, d))
 				case *ast.ValueSpec:
 					if s.Doc == nil && d.Lparen.IsValid() && (d.Doc != nil || s.Comment != nil) {
-						continue // one comment for a group of values, or one behind each
+						continue // one comment for a group of values, or one after each
 					}
 					check(s.Names[0], either(s.Doc, d))
 				}
@@ -69,7 +69,7 @@ func docFaults(f *file) (faults []fault) {
 	return faults
 }
 
-// either is the comment of a spec, or that of its declaration if there is nothing else in it.
+// either returns the comment of a spec, or that of its declaration if the declaration is not a group.
 func either(doc *ast.CommentGroup, d *ast.GenDecl) *ast.CommentGroup {
 	if doc == nil && !d.Lparen.IsValid() {
 		return d.Doc
@@ -81,7 +81,7 @@ func beginsWith(doc *ast.CommentGroup, name string) bool {
 	return doc != nil && regexp.MustCompile(`^`+name+`\b`).MatchString(doc.Text())
 }
 
-// receiver is the name of a method's type, be it a pointer or generic.
+// receiver returns the type name of a method's receiver, without pointer and type parameters.
 func receiver(e ast.Expr) string {
 	switch x := e.(type) {
 	case *ast.StarExpr:
@@ -97,7 +97,7 @@ func receiver(e ast.Expr) string {
 	}
 }
 
-// TestDocRules: the rules notice what they are there for.
+// TestDocRules checks that the rules about comments find violations.
 func TestDocRules(t *testing.T) {
 	for text, want := range map[string]string{
 		"// F does.\nfunc F() {}":                               "",

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// fault is a place where the tree breaks a rule of the house.
+// fault is a violation of a rule.
 type fault struct {
 	path   string
 	line   int
@@ -15,25 +15,25 @@ type fault struct {
 
 func (f fault) String() string { return fmt.Sprintf("%s:%d: %s: %s", f.path, f.line, f.rule, f.detail) }
 
-// exception lets one file break one rule.
+// exception allows one file to break one rule.
 type exception struct {
 	path, rule string
 	reason     string
 }
 
-// exceptions is the whole list. One that nothing needs any more is an error.
+// exceptions lists all exceptions. An exception that is not needed is an error.
 var exceptions = []exception{
 	{"internal/reactor/clock_linux.go", "state", "epoch is read once at the start and never changed"},
 	{"internal/reactor/clock_other.go", "state", "epoch is read once at the start and never changed"},
 }
 
-// fileRules look at one Go file at a time.
+// fileRules check one Go file at a time.
 var fileRules = []func(*file) []fault{importFaults, shapeFaults, initFaults, sleepFaults, docFaults}
 
-// packageRules look at the files of one folder together.
+// packageRules check all files of a folder together.
 var packageRules = []func([]*file) []fault{stateFaults, packageDocFaults}
 
-// judge applies the exceptions: what is left is broken, or an exception that is not needed.
+// judge applies the exceptions. It returns the remaining faults, and exceptions that are not needed or have no reason.
 func judge(faults []fault, exceptions []exception) (left []string) {
 	needed := make([]bool, len(exceptions))
 	for _, f := range faults {
@@ -55,7 +55,7 @@ func judge(faults []fault, exceptions []exception) (left []string) {
 	return left
 }
 
-// TestGoFiles holds all Go files of the tree, for whatever platform, against the rules.
+// TestGoFiles checks all Go files of the repository, for every platform.
 func TestGoFiles(t *testing.T) {
 	var faults []fault
 	packages := make(map[string][]*file)
@@ -75,7 +75,7 @@ func TestGoFiles(t *testing.T) {
 	}
 }
 
-// TestExceptions: an exception covers its own file and rule, has a reason, and goes when it is not needed.
+// TestExceptions checks that an exception applies to one rule in one file, has a reason, and is needed.
 func TestExceptions(t *testing.T) {
 	long := []fault{{path: "a.go", line: 1, rule: "lines"}}
 	for _, tt := range []struct {

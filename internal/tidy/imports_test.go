@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// policy says what each package may import beside the standard library: own packages by folder, others by module path.
-// What is not listed is an error, and so is a package that is not listed. Tests may import more.
+// policy lists what each package may import besides the standard library: packages of this module by folder, others by
+// module path. Other imports are errors, and so are packages without an entry. Tests may import more.
 var policy = map[string]string{
 	"ws":                         "", // nor internal/record: the lengths in the state of a Reader are single bytes up to 131, not uvarints
 	"auth":                       "internal/record internal/strictjson internal/urlquery github.com/golang-jwt/jwt/v5 github.com/MicahParks/jwkset",
@@ -72,8 +72,8 @@ var policy = map[string]string{
 	"benchmarks":                 ". ws github.com/lxzan/gws golang.org/x/sys",
 }
 
-// pure packages do without these parts of the standard library, so that they can be tested and used anywhere.
-// A name with /... stands for what is below it as well.
+// pure lists the parts of the standard library that a package must not import, so that it can be tested and used
+// anywhere. A name with /... includes everything below it.
 var pure = map[string]string{
 	"ws":              "net net/http/... os/... time math/rand/... crypto/rand sync/... syscall",
 	"internal/broker": "net/... os/... time syscall",
@@ -82,12 +82,12 @@ var pure = map[string]string{
 	"internal/topic":  "net/... os/... time syscall",
 }
 
-// apart packages must not depend on some others, not even through what they import.
+// apart lists packages that a package must not depend on, not even indirectly.
 var apart = map[string]string{
 	"internal/primary": ". ws internal/access internal/engine internal/reactor internal/worker", // it runs no code of the application
 }
 
-// TestApart: no chain of imports that the policy allows leads where a package must not go.
+// TestApart checks that the policy allows no chain of imports to a package listed in apart.
 func TestApart(t *testing.T) {
 	for pkg, refused := range apart {
 		for _, to := range strings.Fields(refused) {
@@ -101,7 +101,7 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// importChain returns packages from one to another, each of which may import the next; nil if there is no such chain.
+// importChain returns a chain of packages from one to another, each of which may import the next, or nil if there is none.
 func importChain(from, to string) []string {
 	before := map[string]string{from: ""}
 	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
@@ -124,7 +124,7 @@ func importChain(from, to string) []string {
 	return nil
 }
 
-// importFaults finds imports that the policy does not know.
+// importFaults finds imports that the policy does not allow.
 func importFaults(f *file) (faults []fault) {
 	allowed, ok := policy[f.pkg()]
 	if !ok {
@@ -159,7 +159,7 @@ func mayImport(path string, allowed, refused []string) bool {
 	})
 }
 
-// TestPolicy: the policy has no packages that do not exist.
+// TestPolicy checks that all packages of the policy exist.
 func TestPolicy(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, f := range goFiles(t) {
@@ -177,7 +177,7 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// TestImportRule: the rule notices what it is there for.
+// TestImportRule checks that the rule finds violations.
 func TestImportRule(t *testing.T) {
 	const own = "github.com/expedite-go/expedite"
 	for _, tt := range []struct{ path, imports, want string }{

@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// link is a link of Markdown that leads to a file; one with a scheme, or to a heading of the same page, is none.
+// link matches a Markdown link to a file. Links with a scheme, and links to a heading of the same page, do not match.
 var link = regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
 
-// code is what Markdown does not read: blocks between fences, and text between backticks.
+// code matches text that Markdown does not interpret: fenced blocks and code spans.
 var code = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
 
-// linkFaults finds links of a page under dir that lead nowhere.
+// linkFaults finds links of a page under dir to files that do not exist.
 func linkFaults(dir, path, text string) (faults []fault) {
 	text = code.ReplaceAllStringFunc(text, func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
 	for i, line := range strings.Split(text, "\n") {
@@ -27,7 +27,7 @@ func linkFaults(dir, path, text string) (faults []fault) {
 	return faults
 }
 
-// TestLinks: links within the repository lead somewhere.
+// TestLinks checks that links within the repository lead to existing files.
 func TestLinks(t *testing.T) {
 	found := 0
 	walk(t, func(path, text string) {
@@ -44,7 +44,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestLinkRule: the rule notices what it is there for.
+// TestLinkRule checks that the rule finds violations.
 func TestLinkRule(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "docs"), 0o700); err != nil {

@@ -45,7 +45,7 @@ func firsts(re *regexp.Regexp, text string) (list []string) {
 	return list
 }
 
-// TestDependencies: each module that the code imports has its row in docs/dependencies.md, and the other way round.
+// TestDependencies checks that docs/dependencies.md has a row for each imported module, and no others.
 // The module in benchmarks has its own list.
 func TestDependencies(t *testing.T) {
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
@@ -67,7 +67,7 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// TestDependencyRule: the rule notices what it is there for.
+// TestDependencyRule checks that the rule finds violations.
 func TestDependencyRule(t *testing.T) {
 	const block = "module m\n\nrequire (\n\ta.org/x v1.0.0 // indirect\n\ta.org/x/sub v1.0.0\n\ta.org/deep v1.0.0\n)\n"
 	for _, tt := range []struct {

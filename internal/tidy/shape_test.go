@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// Trip-wires: beyond them, look whether a thing should be two. Tests keep to the length of files only: their tables
-// are long and wide.
+// Limits that prompt a second look: should a thing be two? Test files have to observe the length of files only, because
+// their tables are long and wide.
 const (
 	maxFileLines     = 500
 	maxFunctionLines = 70
-	maxLineColumns   = 120 // a tab is one
+	maxLineColumns   = 120 // a tab counts as one
 	maxParameters    = 5
 )
 
@@ -50,12 +50,12 @@ func shapeFaults(f *file) (faults []fault) {
 	return faults
 }
 
-// TestShapeRules: the trip-wires trip, and not one too early.
+// TestShapeRules checks that each limit applies, and not too early.
 func TestShapeRules(t *testing.T) {
 	function := func(lines int) string { return "func f() {\n" + strings.Repeat("\t_ = 1\n", lines-2) + "}\n" }
 	for _, tt := range []struct {
 		name, path, text string
-		want             string // the rule, or nothing
+		want             string // the rule, or empty
 	}{
 		{"file of 500 lines", "a.go", strings.Repeat("\n", 499), ""},
 		{"file of 501 lines", "a.go", strings.Repeat("\n", 500), "lines"},

@@ -17,9 +17,9 @@ const root = "../.."
 
 const module = "github.com/expedite-go/expedite"
 
-// file is a Go file of the tree.
+// file is a Go file of the repository.
 type file struct {
-	path string // from the root, with slashes
+	path string // relative to the root, with slashes
 	text string
 	ast  *ast.File
 	fset *token.FileSet
@@ -27,7 +27,7 @@ type file struct {
 
 func (f *file) isTest() bool { return strings.HasSuffix(f.path, "_test.go") }
 
-// pkg is the folder; the root is ".".
+// pkg returns the folder of the file. The root is ".".
 func (f *file) pkg() string { return filepath.ToSlash(filepath.Dir(f.path)) }
 
 func (f *file) line(p token.Pos) int { return f.fset.Position(p).Line }
@@ -36,16 +36,16 @@ func (f *file) fault(p token.Pos, rule, detail string) fault {
 	return fault{f.path, f.line(p), rule, detail}
 }
 
-// imports are the paths that the file imports, in the order of f.ast.Imports.
+// imports returns the paths that the file imports, in the order of f.ast.Imports.
 func (f *file) imports() []string {
 	list := make([]string, len(f.ast.Imports))
 	for i, spec := range f.ast.Imports {
-		list[i], _ = strconv.Unquote(spec.Path.Value) // the parser has looked at it
+		list[i], _ = strconv.Unquote(spec.Path.Value) // the parser has validated it
 	}
 	return list
 }
 
-// parse reads one file's text.
+// parse parses a file with the given text.
 func parse(t *testing.T, path, text string) *file {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -56,8 +56,8 @@ func parse(t *testing.T, path, text string) *file {
 	return &file{path: path, text: text, ast: tree, fset: fset}
 }
 
-// walk calls visit with the path and text of every file of the tree that people write. Binaries, sums, caches and what
-// git keeps are none.
+// walk calls visit with the path and text of every file of the repository that people write. It skips binaries,
+// checksums, caches and git's own files.
 func walk(t *testing.T, visit func(path, text string)) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -68,7 +68,7 @@ func walk(t *testing.T, visit func(path, text string)) {
 		switch {
 		case d.IsDir() && (name == ".git" || name == ".cache" || name == "node_modules"):
 			return filepath.SkipDir
-		case !d.Type().IsRegular() || name == "go.sum" || name == ".git": // a file in a linked worktree
+		case !d.Type().IsRegular() || name == "go.sum" || name == ".git": // .git is a file in a linked worktree
 			return nil
 		}
 		b, err := os.ReadFile(path)
@@ -89,7 +89,7 @@ func walk(t *testing.T, visit func(path, text string)) {
 	}
 }
 
-// goFiles are all Go files of the tree, for whatever platform, but those in testdata.
+// goFiles returns all Go files of the repository, for every platform, except those in testdata.
 func goFiles(t *testing.T) []*file {
 	t.Helper()
 	var list []*file
@@ -104,7 +104,7 @@ func goFiles(t *testing.T) []*file {
 	return list
 }
 
-// wantRule checks that exactly one fault is found, of that rule, or none if there is no rule.
+// wantRule checks that exactly one fault of the given rule is found, or none if the rule is empty.
 func wantRule(t *testing.T, name string, got []fault, want string) {
 	t.Helper()
 	switch {

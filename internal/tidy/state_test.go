@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// initFaults finds init functions: what runs before main cannot be asked not to.
+// initFaults finds init functions: programs cannot prevent code that runs before main.
 func initFaults(f *file) (faults []fault) {
 	for _, d := range f.ast.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Name.Name == "init" && fn.Recv == nil {
@@ -20,7 +20,7 @@ func initFaults(f *file) (faults []fault) {
 	return faults
 }
 
-// sleepFaults finds tests that sleep, be it by a call or by passing the function on.
+// sleepFaults finds tests that sleep, whether they call the function or pass it on.
 func sleepFaults(f *file) (faults []fault) {
 	if !f.isTest() {
 		return nil
@@ -34,8 +34,7 @@ func sleepFaults(f *file) (faults []fault) {
 	return faults
 }
 
-// stateFaults finds state that a package keeps for itself: two servers in one process would share it.
-// Tests may keep some.
+// stateFaults finds mutable package variables, which two servers in one process would share. Tests may have them.
 func stateFaults(files []*file) (faults []fault) {
 	names := make(map[string]bool)
 	files = slices.DeleteFunc(slices.Clone(files), (*file).isTest)
@@ -74,10 +73,11 @@ func isEmbed(doc *ast.CommentGroup) bool {
 	})
 }
 
-// errorName is how a variable is called whose value is an error.
+// errorName matches the names of variables that hold errors.
 var errorName = regexp.MustCompile(`^(err|Err)[A-Z]`)
 
-// isReadOnly says whether an initial value is of those that nobody changes: errors, expressions, tables.
+// isReadOnly reports whether an initial value is of a kind that is never modified: an error, a regular expression, or a
+// table.
 func isReadOnly(name string, e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.CompositeLit: // slices, arrays and maps; a struct may be a lock or a pool
@@ -85,7 +85,7 @@ func isReadOnly(name string, e ast.Expr) bool {
 		case *ast.ArrayType, *ast.MapType:
 			return true
 		}
-	case *ast.UnaryExpr: // an error of the package's own type
+	case *ast.UnaryExpr: // an error of a type of this module
 		_, ok := e.X.(*ast.CompositeLit)
 		return ok && e.Op == token.AND && errorName.MatchString(name)
 	case *ast.CallExpr:
@@ -95,7 +95,7 @@ func isReadOnly(name string, e ast.Expr) bool {
 	return false
 }
 
-// selects says whether an expression is pkg.name.
+// selects reports whether an expression is pkg.name.
 func selects(e ast.Expr, pkg, name string) bool {
 	s, ok := e.(*ast.SelectorExpr)
 	if !ok || s.Sel.Name != name {
@@ -105,8 +105,8 @@ func selects(e ast.Expr, pkg, name string) bool {
 	return ok && x.Name == pkg
 }
 
-// written are the variables that a file assigns to, or to a part of, or whose address it takes. It knows names only:
-// a local variable that has the name of a package-level one counts as well.
+// written returns the variables that a file assigns to, in whole or in part, or takes the address of. It compares names
+// only: a local variable with the name of a package variable counts as well.
 func written(tree *ast.File) (list []*ast.Ident) {
 	add := func(targets ...ast.Expr) {
 		for _, e := range targets {
@@ -142,7 +142,7 @@ func written(tree *ast.File) (list []*ast.Ident) {
 	return list
 }
 
-// base is the variable that an expression reaches into, or nil.
+// base returns the variable that an expression refers into, or nil.
 func base(e ast.Expr) *ast.Ident {
 	for {
 		switch x := e.(type) {
@@ -164,11 +164,11 @@ func base(e ast.Expr) *ast.Ident {
 	}
 }
 
-// TestStateRules: the rules about state, init and sleeping notice what they are there for.
+// TestStateRules checks that the rules about state, init and sleeping find violations.
 func TestStateRules(t *testing.T) {
 	for _, tt := range []struct {
 		path, text string
-		want       string // the rule, or nothing
+		want       string // the rule, or empty
 	}{
 		{"a.go", `var ErrGone = errors.New("a: gone")`, ""},
 		{"a.go", `var errGone = &goneError{1}`, ""},

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// machinePath is a path that only some machine has. The path of a URL is none.
+// machinePath matches paths that exist on particular machines only. Paths of URLs do not match.
 var machinePath = regexp.MustCompile(`(^|[^\w./-]|file://)/(work|home|root)/`)
 
-// later is how work is left for later. In pieces, so that this file does not find itself.
+// later matches words that defer work. It is composed of pieces, so that it does not match in this file.
 var later = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`)
 
 func textFaults(path, text string) (faults []fault) {
@@ -24,7 +24,7 @@ func textFaults(path, text string) (faults []fault) {
 	return faults
 }
 
-// TestText: no file names a path of some machine, or leaves work for later.
+// TestText checks that no file contains a path of a particular machine or defers work.
 func TestText(t *testing.T) {
 	walk(t, func(path, text string) {
 		for _, fault := range textFaults(path, text) {
@@ -33,7 +33,7 @@ func TestText(t *testing.T) {
 	})
 }
 
-// TestTextRules: the rules notice what they are there for.
+// TestTextRules checks that the rules find violations.
 func TestTextRules(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"see /ho" + "me/alice/x", "machine"},
