@@ -95,7 +95,7 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 			_ = feed.Close()
 			return nil, fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 		}
-		s.store, s.feed = redis, feed
+		s.store, s.feed, s.kind = redis, feed, "redis"
 	}
 	return s, nil
 }
