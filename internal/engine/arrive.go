@@ -71,7 +71,7 @@ func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
 		if s.id != 0 && e.Lookup(s.id) != nil {
 			return errPlace
 		}
-		if max(a.position, s.heard) < e.forgotten {
+		if max(a.position, s.seen) < e.forgotten {
 			return errBehind
 		}
 		parsed, states = append(parsed, s), states[end:]
@@ -138,7 +138,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 	}
 	e.settleIn(c, s.topics)
 	if orphaned {
-		e.catchUp(c, s.topics, max(position, s.heard))
+		e.catchUp(c, s.topics, max(position, s.seen))
 		const why = "this endpoint no longer exists"
 		c.beginClose(ending{code: ws.CloseServiceRestart, reason: why}, why)
 		return
@@ -152,7 +152,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		}
 		c.dispatch(ev)
 	}
-	e.catchUp(c, s.topics, max(position, s.heard)) // after a Gap that waits
+	e.catchUp(c, s.topics, max(position, s.seen)) // after a Gap that waits
 }
 
 // restoreOutput queues the output that waited.

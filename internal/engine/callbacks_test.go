@@ -225,7 +225,7 @@ func TestNoMessageAfterOwnClose(t *testing.T) {
 func TestEachQueuedIsFollowedByDrain(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		drained := make(chan struct{}, 1)
-		_, p, c := deafPeer(t, pump, &Route{
+		_, p, c := stalledPeer(t, pump, &Route{
 			Handler: funcs{drain: func(*Conn) { once(drained) }}, QueueLimit: 256 << 20, LowMark: 128 << 20,
 		})
 		fill(t, c, Queued)

@@ -61,7 +61,7 @@ type frozen struct {
 	phase   uint32
 	topics  []string
 	carried []byte
-	heard   uint64 // number of the last publication that the connection has had
+	seen    uint64 // number of the last publication that the connection has had
 }
 
 // departures is the state of a departure. On the loop.
@@ -110,8 +110,9 @@ func (e *Engine) Stay() (staying int) {
 	return staying
 }
 
-// Freeze takes up to n connections off the loop. left says of an empty batch how many will be ready later: they wait
-// for a callback or for Authorize; after any other batch it is not 0, as there may be more. On the loop, after Depart.
+// Freeze takes up to n connections off the loop. If the batch is empty, left is the number of connections that will be
+// ready later, because they wait for a callback or for Authorize. Otherwise left is not 0, because there may be more.
+// On the loop, after Depart.
 func (e *Engine) Freeze(n int) (b *Batch, left int) {
 	b = &Batch{position: e.position}
 	for len(e.dep.paused) > 0 && b.room(n) {
@@ -348,11 +349,11 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 		b.States = record.Append(b.States, tagTopic, topic)
 	}
 	e.topics.Drop(c.key.Index)
-	z.heard = max(b.position, e.ahead[c.key.Index])
+	z.seen = max(b.position, e.ahead[c.key.Index])
 	delete(e.ahead, c.key.Index)
 	e.topicsMu.Unlock()
-	if z.heard > b.position {
-		b.States = record.AppendUint64(b.States, tagHeard, z.heard)
+	if z.seen > b.position {
+		b.States = record.AppendUint64(b.States, tagSeen, z.seen)
 	}
 	binary.LittleEndian.PutUint32(b.States[at:], uint32(len(b.States)-at-4))
 	b.FDs = append(b.FDs, c.sock.FD())
@@ -417,7 +418,7 @@ func (e *Engine) Thaw(b *Batch) {
 		if !parked && z.carried != nil {
 			c.dispatch(event{kind: eventResume, data: z.carried})
 		}
-		e.catchUp(c, z.topics, z.heard)
+		e.catchUp(c, z.topics, z.seen)
 		if parked {
 			e.unpark(c, z.carried)
 		}

@@ -70,8 +70,8 @@ func (e *Engine) holdBack(c *Conn) {
 	e.gapped[c] = struct{}{}
 }
 
-// hear sends a publication to c. On the loop.
-func (e *Engine) hear(c *Conn, op ws.Opcode, frame []byte, pub *publication) {
+// sendPublication sends a publication to c. On the loop.
+func (e *Engine) sendPublication(c *Conn, op ws.Opcode, frame []byte, pub *publication) {
 	if len(e.gapped) > 0 {
 		if _, held := e.gapped[c]; held && e.behindGap(c, op, frame) {
 			return

@@ -27,14 +27,14 @@ func gapRoutes(release <-chan struct{}) map[string]*Route {
 		}
 	}
 	for _, topic := range []string{"a", "b", ""} {
-		routes["/told/"+topic] = &Route{Handler: handler(topic), Gaps: true}
-		routes["/nopHandler/"+topic] = &Route{Handler: handler(topic)}
+		routes["/gap/"+topic] = &Route{Handler: handler(topic), Gaps: true}
+		routes["/closed/"+topic] = &Route{Handler: handler(topic)}
 	}
 	return routes
 }
 
-// hears opens a connection, which may be subscribed to a topic.
-func hears(t *testing.T, f *fixture, path string) *peer {
+// subscriber opens a connection, which may be subscribed to a topic.
+func subscriber(t *testing.T, f *fixture, path string) *peer {
 	t.Helper()
 	p := f.dial(t, path)
 	p.want(ws.OpText, []byte("open"))
@@ -63,22 +63,22 @@ func (f *fixture) publish(t *testing.T, topic string, from, to uint64) {
 func TestGap(t *testing.T) {
 	release := make(chan struct{})
 	f := start(t, Config{}, gapRoutes(release))
-	told, other, nopHandler, otherDeaf := hears(t, f, "/told/a"), hears(t, f, "/told/b"), hears(t, f, "/nopHandler/a"), hears(t, f, "/nopHandler/b")
+	informed, other, closed, otherClosed := subscriber(t, f, "/gap/a"), subscriber(t, f, "/gap/b"), subscriber(t, f, "/closed/a"), subscriber(t, f, "/closed/b")
 	f.publish(t, "a", 1, 1)
 	on(t, f, func() { f.Engine.Gap(3, "a", 2) })
 	f.publish(t, "a", 4, 5) // the callback still waits
 	f.publish(t, "b", 6, 6)
-	told.wantTexts("1")
+	informed.wantTexts("1")
 	other.wantTexts("6")
-	otherDeaf.wantTexts("6")
-	nopHandler.wantTexts("1")
-	if reason := nopHandler.wantClose(ws.CloseTryAgainLater); reason != gapReason {
+	otherClosed.wantTexts("6")
+	closed.wantTexts("1")
+	if reason := closed.wantClose(ws.CloseTryAgainLater); reason != gapReason {
 		t.Errorf("got reason %q", reason)
 	}
 	release <- struct{}{}
-	told.wantTexts("gap a 2", "4", "5")
+	informed.wantTexts("gap a 2", "4", "5")
 	f.publish(t, "a", 7, 7)
-	told.wantTexts("7")
+	informed.wantTexts("7")
 	if got := f.Stats().Limits["gap"]; got != 2 {
 		t.Errorf("%d gaps are counted, want 2", got)
 	}
@@ -92,11 +92,11 @@ func TestGapOfAnyTopic(t *testing.T) {
 	release := make(chan struct{})
 	close(release)
 	f := start(t, Config{}, gapRoutes(release))
-	a, b, none, nopHandler := hears(t, f, "/told/a"), hears(t, f, "/told/b"), hears(t, f, "/told/"), hears(t, f, "/nopHandler/")
+	a, b, none, closed := subscriber(t, f, "/gap/a"), subscriber(t, f, "/gap/b"), subscriber(t, f, "/gap/"), subscriber(t, f, "/closed/")
 	on(t, f, func() { f.Engine.Gap(9, "", 0) })
 	a.wantTexts("gap  0")
 	b.wantTexts("gap  0")
-	for _, p := range []*peer{none, nopHandler} {
+	for _, p := range []*peer{none, closed} {
 		p.send(ws.OpPing, nil) // nothing arrives before the answer
 		if ev, err := p.next(); err != nil || ev.Kind != ws.KindPong {
 			t.Errorf("without subscriptions: got %+v, %v", ev, err)
@@ -108,10 +108,10 @@ func TestGapOfAnyTopic(t *testing.T) {
 func TestGapBehindGap(t *testing.T) {
 	release := make(chan struct{})
 	routes := gapRoutes(release)
-	routes["/told/a"].QueueLimit = 1 << 10
-	routes["/told/b"].QueueLimit, routes["/told/b"].Policy = 1<<10, PolicyDropNewest
+	routes["/gap/a"].QueueLimit = 1 << 10
+	routes["/gap/b"].QueueLimit, routes["/gap/b"].Policy = 1<<10, PolicyDropNewest
 	f := start(t, Config{}, routes)
-	closes, drops := hears(t, f, "/told/a"), hears(t, f, "/told/b")
+	closes, drops := subscriber(t, f, "/gap/a"), subscriber(t, f, "/gap/b")
 	on(t, f, func() { f.Engine.Gap(1, "a", 1); f.Engine.Gap(2, "b", 1) })
 	f.publish(t, "a", 3, 100)
 	f.publish(t, "b", 101, 200)
@@ -128,8 +128,8 @@ func TestGapBehindGap(t *testing.T) {
 func TestGapWhileMoving(t *testing.T) {
 	release := make(chan struct{})
 	p := startPair(t, func() map[string]*Route { return gapRoutes(release) })
-	c := hears(t, p.here, "/told/a")
-	behind := hears(t, p.here, "/nopHandler/b")
+	c := subscriber(t, p.here, "/gap/a")
+	behind := subscriber(t, p.here, "/closed/b")
 	p.here.publish(t, "a", 1, 1)
 	on(t, p.there, func() {
 		p.there.Record()
@@ -181,7 +181,7 @@ func TestGapOfReplay(t *testing.T) {
 	release := make(chan struct{})
 	close(release)
 	f := start(t, Config{}, gapRoutes(release))
-	c, none := hears(t, f, "/told/a"), hears(t, f, "/nopHandler/")
+	c, none := subscriber(t, f, "/gap/a"), subscriber(t, f, "/closed/")
 	f.publish(t, "a", 1, 1)
 	c.wantTexts("1")
 	on(t, f, func() {

@@ -8,8 +8,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// deafPeer opens a connection whose peer does not read, and sends to it until a message is queued.
-func deafPeer(t *testing.T, pump bool, r *Route) (*fixture, *peer, *Conn) {
+// stalledPeer opens a connection whose peer does not read, and sends to it until a message is queued.
+func stalledPeer(t *testing.T, pump bool, r *Route) (*fixture, *peer, *Conn) {
 	t.Helper()
 	opened := make(chan *Conn, 1)
 	h := r.Handler.(funcs)
@@ -47,7 +47,7 @@ func number(m []byte) int { return int(m[0]) | int(m[1])<<8 | int(m[2])<<16 }
 // TestPolicyClose: a client that is too slow is closed with 1013, after the frame that had begun.
 func TestPolicyClose(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
-		f, p, c := deafPeer(t, pump, &Route{Handler: funcs{}, QueueLimit: 256 << 10, CloseTimeout: patience})
+		f, p, c := stalledPeer(t, pump, &Route{Handler: funcs{}, QueueLimit: 256 << 10, CloseTimeout: patience})
 		fill(t, c, Closed)
 		p.wantClose(ws.CloseTryAgainLater)
 		if got := f.Stats().Limits["queue_close"]; got != 1 {
@@ -64,7 +64,7 @@ func TestPolicyClose(t *testing.T) {
 func TestPolicyDropNewest(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		drained := make(chan struct{}, 1)
-		f, p, c := deafPeer(t, pump, &Route{
+		f, p, c := stalledPeer(t, pump, &Route{
 			Handler:    funcs{drain: func(*Conn) { once(drained) }},
 			QueueLimit: 256 << 10, Policy: PolicyDropNewest,
 		})
@@ -89,7 +89,7 @@ func TestPolicyDropNewest(t *testing.T) {
 // TestPolicyDropOldest: whole messages are dropped, oldest first. The newest arrive, complete and in order.
 func TestPolicyDropOldest(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
-		f, p, c := deafPeer(t, pump, &Route{Handler: funcs{}, QueueLimit: 256 << 10, Policy: PolicyDropOldest})
+		f, p, c := stalledPeer(t, pump, &Route{Handler: funcs{}, QueueLimit: 256 << 10, Policy: PolicyDropOldest})
 		final := fill(t, c, Queued)
 		for f.Stats().Limits["queue_drop_oldest"] < 50 {
 			final++
@@ -119,7 +119,7 @@ func TestPolicyDropOldest(t *testing.T) {
 
 // TestCloseTimeout: a peer that does not answer the close frame is disconnected.
 func TestCloseTimeout(t *testing.T) {
-	f, p, c := deafPeer(t, false, &Route{Handler: funcs{}, CloseTimeout: 30 * time.Millisecond})
+	f, p, c := stalledPeer(t, false, &Route{Handler: funcs{}, CloseTimeout: 30 * time.Millisecond})
 	if err := c.Close(ws.CloseNormal, "bye"); err != nil {
 		t.Fatal(err)
 	}

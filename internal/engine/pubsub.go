@@ -55,7 +55,7 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 			continue
 		}
 		if c := e.conns[i]; c != nil {
-			e.hear(c, op, frame, pub)
+			e.sendPublication(c, op, frame, pub)
 		}
 	}
 	if len(e.ahead) > 0 && seq >= e.farthest {

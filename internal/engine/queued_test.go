@@ -181,7 +181,7 @@ func TestPublicationsCountOnce(t *testing.T) {
 
 // TestShedQueues: when memory is short, long queues are emptied after incomplete messages.
 func TestShedQueues(t *testing.T) {
-	_, p, c := deafPeer(t, false, &Route{Handler: funcs{}, QueueLimit: 1 << 30, CloseTimeout: patience})
+	_, p, c := stalledPeer(t, false, &Route{Handler: funcs{}, QueueLimit: 1 << 30, CloseTimeout: patience})
 	sent := fill(t, c, Queued)
 	for range 20 {
 		c.Send(ws.OpBinary, bytes.Repeat([]byte{1}, 8<<10))

@@ -89,7 +89,7 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 		case p.gap:
 			e.tellGap(c, p.topic, p.missed)
 		default:
-			e.hear(c, p.op, p.frame, p.pub)
+			e.sendPublication(c, p.op, p.frame, p.pub)
 		}
 	}
 }

@@ -40,7 +40,7 @@ const (
 	tagEnding   = 0x0e // close code (2), reason
 	tagEvent    = 0x0f // repeated: a callback that is due: kind, opcode, data
 	tagCarried  = 0x10 // of Handler.Suspend
-	tagHeard    = 0x11 // 8: number of the last publication that it has had, if larger than the batch's position
+	tagSeen     = 0x11 // 8: number of the last publication that it has had, if larger than the batch's position
 	tagExpiry   = 0x81 // 8: Conn.expires
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes received in it, 8 each
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
@@ -72,7 +72,7 @@ type state struct {
 	end         *ending
 	events      []event
 	carried     []byte
-	heard       uint64
+	seen        uint64
 	wantsResume bool
 }
 
@@ -209,7 +209,7 @@ func (s *state) load(tag byte, v []byte) bool {
 			s.phase = uint32(v[0])
 		}
 		return len(v) == 1
-	case tagID, tagHeard, tagExpiry, tagTimes, tagProgress:
+	case tagID, tagSeen, tagExpiry, tagTimes, tagProgress:
 		return s.loadNumbers(tag, v)
 	case tagRemote:
 		return s.remote.UnmarshalBinary(v) == nil
@@ -270,8 +270,8 @@ func (s *state) loadNumbers(tag byte, v []byte) bool {
 	switch tag {
 	case tagID:
 		s.id = first
-	case tagHeard:
-		s.heard = first
+	case tagSeen:
+		s.seen = first
 	case tagExpiry:
 		s.expires = int64(first)
 	case tagTimes:

@@ -83,7 +83,7 @@ func (c *Conn) keepAlive() {
 		c.beginClose(ending{code: CloseExpired, reason: "token expired"}, "token expired")
 		return
 	}
-	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.heard() >= idle && c.loopBits&(bitPaused|bitHeld) == 0 {
+	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.silentSince() >= idle && c.loopBits&(bitPaused|bitHeld) == 0 {
 		c.eng.count.limit(limitIdle)
 		c.beginClose(ending{code: ws.CloseGoingAway, reason: "idle timeout"}, "idle timeout")
 		return
@@ -99,9 +99,9 @@ func (c *Conn) keepAlive() {
 	c.schedule()
 }
 
-// heard returns the time of the last byte of the peer, or the time from which its silence counts. While this loop stood
-// still, it could not receive anything and sent no ping.
-func (c *Conn) heard() int64 { return max(c.lastRead, c.eng.loop.Woke()) }
+// silentSince returns the time of the last byte of the peer, or the time from which its silence counts. While this loop
+// stood still, it could not receive anything and sent no ping.
+func (c *Conn) silentSince() int64 { return max(c.lastRead, c.eng.loop.Woke()) }
 
 // schedule sets the deadline to the next event that may be due.
 func (c *Conn) schedule() {
@@ -111,7 +111,7 @@ func (c *Conn) schedule() {
 		due = max(c.lastRead, c.lastPing) + every
 	}
 	if idle := int64(c.route.IdleTimeout); idle > 0 {
-		at := c.heard() + idle
+		at := c.silentSince() + idle
 		if at <= now {
 			at = now + idle // paused: we do not read
 		}

@@ -11,7 +11,7 @@ import (
 // module path. Other imports are errors, and so are packages without an entry. Tests may import more.
 var policy = map[string]string{
 	"ws":                         "", // nor internal/record: the lengths in the state of a Reader are single bytes up to 131, not uvarints
-	"auth":                       "internal/record internal/strictjson internal/urlquery github.com/golang-jwt/jwt/v5 github.com/MicahParks/jwkset",
+	"auth":                       "internal/strictjson internal/urlquery github.com/golang-jwt/jwt/v5 github.com/MicahParks/jwkset",
 	"session":                    "",
 	"session/memstore":           "session internal/sessionwire",
 	"session/redisstore":         "session internal/redisconn internal/sessionwire github.com/redis/rueidis",
