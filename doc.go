@@ -5,7 +5,7 @@
 //		Open:    func(c *expedite.Conn) { c.Subscribe("room") },
 //		Message: func(c *expedite.Conn, m expedite.Message) { app.Publish("room", m) },
 //	})
-//	if err := app.Run(ctx); err != nil {
+//	if err := app.Run(ctx); err != nil && !errors.Is(err, expedite.ErrTrial) {
 //		log.Fatal(err)
 //	}
 //

@@ -18,7 +18,7 @@ const (
 )
 
 // errSlow means that a call has used up its own time, not that of its caller.
-var errSlow = fmt.Errorf("Redis does not answer in time: %w", context.DeadlineExceeded)
+var errSlow = fmt.Errorf("no answer of Redis in time: %w", context.DeadlineExceeded)
 
 // call is a list of commands that are sent together.
 type call struct {

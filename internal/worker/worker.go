@@ -105,7 +105,7 @@ func New(c Config) (*Worker, error) {
 	w.registry = registry.NewClient(registry.ClientConfig{
 		Send: c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
 		OwnStore: c.Sessions.Store,
-		Report: w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
+		Report:   w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
 	})
 	w.tracker = access.NewTracker(w.trackerConfig(store))
 	c.Admission.Params, c.Admission.Deny = &w.Params, deny
