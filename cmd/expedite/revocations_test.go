@@ -216,7 +216,7 @@ func TestRevokeWithoutChannels(t *testing.T) {
 	two := serveSecret(t, "--workers", "1", "--redis", url)
 	alice := two.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", time.Hour, nil))
 	out, err := one.expedite("revoke", "--user", "alice")
-	if err == nil || !strings.Contains(out, "warning: other machines hear of it within 10 s") || !strings.Contains(out, "permission") {
+	if err == nil || !strings.Contains(out, "warning: other machines learn of it within 10 s") || !strings.Contains(out, "permission") {
 		t.Errorf("revoke: got %v, %s; want a failure that says what is missing", err, out)
 	}
 	alice.wantClose(ctx, t, "revoked on the other machine", expedite.CloseUnauthorized)
