@@ -10,9 +10,9 @@ type ProtocolError struct {
 // Error returns the reason.
 func (e *ProtocolError) Error() string { return "ws: " + e.Reason }
 
-// The rules that a peer can break once the connection is open.
+// The rules of RFC 6455 that a peer can break once the connection is open.
 var (
-	errReservedBits   = &ProtocolError{CloseProtocolError, "reserved bit is set"}                            // RFC 6455 §5.2
+	errReservedBits   = &ProtocolError{CloseProtocolError, "reserved bit is set"}                            // §5.2
 	errReservedOpcode = &ProtocolError{CloseProtocolError, "reserved opcode"}                                // §5.2
 	errLengthForm     = &ProtocolError{CloseProtocolError, "payload length is not in its shortest form"}     // §5.2
 	errLengthBit      = &ProtocolError{CloseProtocolError, "payload length has its top bit set"}             // §5.2
