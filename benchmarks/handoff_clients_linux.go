@@ -11,21 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// perSource is the number of connections from one address: a machine has some 28,000 ports for each pair of them.
+// perSource is the number of connections per source address. A machine has some 28,000 ports for each pair of
+// addresses.
 const perSource = 5000
 
-// clients is a process that holds idle connections and watches them.
+// clients holds idle connections and watches them. It is the state of a client process.
 type clients struct {
 	epoll int
-	got   []int // bytes received, by connection; -1: lost
+	got   []int // bytes received per connection; -1 means lost
 	buf   []byte
 }
 
-// clientCount is what such a process says when it is asked.
-type clientCount struct{ got, lost int } // connections that had exactly one message; that ended, or had something else
+// clientCount is a client process's answer: got counts the connections that received exactly one message, lost those
+// that ended or received anything else.
+type clientCount struct{ got, lost int } // see clientCount
 
-// runClients opens connections: args is the server's address, their number, and the number of the first one, which
-// says what address they come from. A line on standard input asks for the count.
+// runClients opens idle connections. args holds the server's address, the number of connections and the number of the
+// first one, which determines the source addresses. Each line on standard input requests the count.
 func runClients(args []string) error {
 	if len(args) != 3 {
 		return fmt.Errorf("handoff-clients %q: want an address and two numbers", args)
@@ -64,7 +66,7 @@ func (c *clients) watch(fd, number int) error {
 	return unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(number)})
 }
 
-// run counts what comes, until standard input ends.
+// run counts received bytes until standard input ends.
 func (c *clients) run(fds []int) error {
 	events := make([]unix.EpollEvent, 1024)
 	for {
@@ -111,7 +113,7 @@ func (c *clients) count() (n clientCount) {
 	return n
 }
 
-// ask asks such a process.
+// ask requests the count of a client process.
 func (c *child) ask() (n clientCount, err error) {
 	if _, err := c.in.Write([]byte("count\n")); err != nil {
 		return n, err

@@ -13,29 +13,29 @@ import (
 )
 
 const (
-	echoEvery = 10 * time.Millisecond // per connection
-	echoAnd   = 5 * time.Second       // how long the last replies may take
+	echoEvery = 10 * time.Millisecond // interval between messages per connection
+	echoAnd   = 5 * time.Second       // how long stop waits for the last replies
 )
 
-// echoer lets connections talk at a steady pace, whether they are answered or not, and takes the time of each reply.
+// echoer sends on its connections at a steady rate, without waiting for replies, and measures the round-trip times.
 type echoer struct {
 	*load
 	timer int
-	sent  [][]time.Time // messages on their way, by connection
-	next  int           // connection that is the next to send
+	sent  [][]time.Time // send times of messages in flight, by connection
+	next  int           // the connection that sends next
 	times []roundTrip
 
 	stopping atomic.Bool
 	done     chan error
 }
 
-// roundTrip is the time that a message took.
+// roundTrip is the round-trip time of one message.
 type roundTrip struct {
-	at   time.Time // when it was sent
+	at   time.Time // send time
 	took time.Duration
 }
 
-// newEchoer makes it begin. The connections of l are its own from here on.
+// newEchoer starts an echoer. It takes over the connections of l.
 func newEchoer(l *load) (*echoer, error) {
 	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
@@ -50,11 +50,11 @@ func newEchoer(l *load) (*echoer, error) {
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, timer, &ev); err != nil {
 		return nil, err
 	}
-	go func() { e.done <- e.loop() }() // until stop
+	go func() { e.done <- e.loop() }() // ends with stop
 	return e, nil
 }
 
-// stop waits for the replies that are missing. After it the times may be read.
+// stop waits for the outstanding replies. The times may be read after it returns.
 func (e *echoer) stop() error {
 	e.stopping.Store(true)
 	err := <-e.done
@@ -89,12 +89,12 @@ func (e *echoer) loop() error {
 		case end.IsZero():
 			end = now.Add(echoAnd)
 		case now.After(end):
-			return fmt.Errorf("%d echoes are missing after %v", missing, echoAnd)
+			return fmt.Errorf("%d echoes still missing after %v", missing, echoAnd)
 		}
 	}
 }
 
-// tick sends what is due.
+// tick sends the messages that are due.
 func (e *echoer) tick() error {
 	var b [8]byte
 	if _, err := unix.Read(e.timer, b[:]); err != nil {
@@ -129,7 +129,7 @@ func (e *echoer) receive(number int, now time.Time) error {
 	whole := (c.part + n) / replyLen
 	c.part = (c.part + n) % replyLen
 	if whole > len(e.sent[number]) {
-		return fmt.Errorf("echo connection %d: a reply too many", number)
+		return fmt.Errorf("echo connection %d: more replies than messages", number)
 	}
 	for _, at := range e.sent[number][:whole] {
 		e.times = append(e.times, roundTrip{at, now.Sub(at)})
@@ -145,12 +145,12 @@ func (e *echoer) missing() (n int) {
 	return n
 }
 
-// span is a time in which round trips are looked at.
+// span is a period of time.
 type span struct{ from, to time.Time }
 
 func (s span) length() time.Duration { return s.to.Sub(s.from) }
 
-// latency is that of the messages which were sent, or under way, in any of the spans.
+// latency summarizes the messages that were in flight during any of the spans.
 func (e *echoer) latency(spans ...span) latency {
 	var list []time.Duration
 	for _, t := range e.times {
@@ -170,7 +170,7 @@ type latency struct {
 	p50, p99, max time.Duration
 }
 
-// String is the three figures.
+// String returns the three figures.
 func (l latency) String() string {
 	return fmt.Sprintf("p50 %8.3f ms  p99 %8.3f ms  max %8.3f ms  (%d echoes)", ms(l.p50), ms(l.p99), ms(l.max), l.count)
 }

@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	perProcess = 10000                  // idle connections of one process of clients
-	spareFDs   = 100                    // of a worker, beside its connections
-	calmBefore = 3 * time.Second        // how long the echoes are measured before the first reload
-	calmAfter  = 500 * time.Millisecond // between reloads
-	checkTime  = 10 * time.Second       // for one message to all idle connections
+	perProcess = 10000                  // idle connections per client process
+	spareFDs   = 100                    // descriptors of a worker beyond its connections
+	calmBefore = 3 * time.Second        // how long to measure echoes before the first reload
+	calmAfter  = 500 * time.Millisecond // pause between reloads
+	checkTime  = 10 * time.Second       // time limit for one message to all idle connections
 )
 
-// handoff is a run of that benchmark.
+// handoff is a run of the handoff benchmark.
 type handoff struct {
 	idle, rolls, echoes int
 
@@ -38,28 +38,28 @@ type handoff struct {
 	control *http.Client
 	clients []*child
 	echoer  *echoer
-	calm    span          // before the first reload
-	calmCPU time.Duration // of the server in it
+	calm    span          // the time before the first reload
+	calmCPU time.Duration // the server's CPU time in calm
 	done    []roll
 }
 
-// roll is one reload.
+// roll holds the measurements of one reload.
 type roll struct {
 	whole, move       span
 	wholeCPU, moveCPU time.Duration // of all processes of the server
 	result            rollResult
 }
 
-// rollResult is the server's word; see control.RollResult.
+// rollResult is the result that the server reports; see control.RollResult.
 type rollResult struct {
 	Moved      int     `json:"moved"`
 	Drained    int     `json:"drained"`
 	Failed     int     `json:"failed"`
 	Seconds    float64 `json:"seconds"`
-	StateBytes int     `json:"state_bytes"` // 0: it does not say
+	StateBytes int     `json:"state_bytes"` // 0 if not reported
 }
 
-// rollLine is one line of the answer to a reload.
+// rollLine is one line of the response to a reload request.
 type rollLine struct {
 	Progress *struct {
 		Step string `json:"step"`
@@ -68,7 +68,7 @@ type rollLine struct {
 	Error  json.RawMessage `json:"error"`
 }
 
-// runHandoff replaces a worker that holds idle connections, again and again, while others echo.
+// runHandoff repeatedly replaces a worker with idle connections while other connections echo.
 func runHandoff(args []string) error {
 	h := &handoff{}
 	flags := flag.NewFlagSet("handoff", flag.ExitOnError)
@@ -146,9 +146,9 @@ func (h *handoff) close() {
 	}
 }
 
-// measure does the reloads.
+// measure performs the reloads.
 func (h *handoff) measure() error {
-	time.Sleep(time.Second) // the handshakes' garbage is collected meanwhile
+	time.Sleep(time.Second) // time to collect the garbage of the handshakes
 	before := h.cpu()
 	h.calm.from = time.Now()
 	time.Sleep(calmBefore)
@@ -165,7 +165,7 @@ func (h *handoff) measure() error {
 	return h.echoer.stop()
 }
 
-// reload replaces the worker. The move's time is that between the lines which say that it begins and that it has ended.
+// reload replaces the worker. The move lasts from the line that reports its start to the line that reports its end.
 func (h *handoff) reload() (r roll, err error) {
 	cpu := h.cpu()
 	r.whole.from = time.Now()
@@ -185,11 +185,11 @@ func (h *handoff) reload() (r roll, err error) {
 		now := time.Now()
 		switch {
 		case l.Error != nil:
-			return r, fmt.Errorf("the server says %s", l.Error)
+			return r, fmt.Errorf("the server reports %s", l.Error)
 		case l.Result != nil:
 			r.whole.to, r.wholeCPU, r.result = now, h.cpu()-cpu, *l.Result
 			if r.move.from.IsZero() || r.move.to.IsZero() {
-				return r, errors.New("no word of when the connections moved")
+				return r, errors.New("the server did not report when the connections moved")
 			}
 			return r, nil
 		case l.Progress == nil:
@@ -207,7 +207,7 @@ func (h *handoff) print() {
 	var moves, wholes []span
 	var moved, state int
 	var moveCPU, wholeCPU time.Duration
-	echoes := func(s span) time.Duration { // what they use is no work of the handoff
+	echoes := func(s span) time.Duration { // CPU time of the echoes, which is not part of the handoff
 		return time.Duration(float64(h.calmCPU) * float64(s.length()) / float64(h.calm.length()))
 	}
 	for _, r := range h.done {
@@ -236,7 +236,8 @@ func (h *handoff) print() {
 	fmt.Printf("            in moves     %v  p99 %+.3f ms\n", during, ms(during.p99-before.p99))
 }
 
-// check makes sure that nothing was lost: each idle connection gets one message, and has had no other.
+// check returns an error if a connection was lost. It publishes one message, which must be the first that each idle
+// connection receives.
 func (h *handoff) check() error {
 	publisher, err := newLoad(h.addr, "/publish", 1)
 	if err != nil {
@@ -270,23 +271,23 @@ func (h *handoff) check() error {
 	return nil
 }
 
-// cpu is the processor time of all processes of the server so far, of those included that have ended.
+// cpu returns the CPU time of all processes of the server so far, ended ones included.
 func (h *handoff) cpu() time.Duration {
 	primary := h.server.cmd.Process.Pid
 	for {
 		ended := endedCPU(primary)
-		// One that ends meanwhile would be missing in both sums.
+		// Retry if a process ends meanwhile: neither sum would include it.
 		if sum, ok := familyCPU(primary); ok && ended == endedCPU(primary) {
 			return ended + sum
 		}
 	}
 }
 
-// familyCPU is that of a process and its children. It is not ok if one of them is gone.
+// familyCPU returns the CPU time of a process and its children. It reports false if a child has ended.
 func familyCPU(pid int) (sum time.Duration, ok bool) {
 	sum, ok = processCPU(pid)
 	if !ok {
-		return 0, true // the server itself has ended, which others notice
+		return 0, true // the server itself has ended, which the caller's next request detects
 	}
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, file := range lists {
@@ -303,15 +304,15 @@ func familyCPU(pid int) (sum time.Duration, ok bool) {
 	return sum, true
 }
 
-// processCPU is that of a process which has not been waited for.
+// processCPU returns the CPU time of a process that has not been waited for.
 func processCPU(pid int) (used time.Duration, ok bool) {
 	var ts unix.Timespec
-	// clock_getcpuclockid(3): the scheduler's clock of the process.
+	// clock_getcpuclockid(3) builds this id of the process's CPU clock.
 	err := unix.ClockGettime(int32(^pid<<3|2), &ts)
 	return time.Duration(ts.Nano()), err == nil
 }
 
-// endedCPU is that of the children of a process that have ended and been waited for, to 10 ms.
+// endedCPU returns the CPU time of those children of a process that have ended and been waited for, to 10 ms.
 func endedCPU(pid int) time.Duration {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])

@@ -12,10 +12,10 @@ import (
 	"github.com/expedite-go/expedite"
 )
 
-// idleTopic is what each idle connection has subscribed to.
+// idleTopic is the topic to which every idle connection subscribes.
 const idleTopic = "news"
 
-// serveHandoff is the server whose worker is replaced: the primary, and the worker that the primary makes of the same
+// serveHandoff runs the server whose worker is replaced: the primary, and the worker that it starts from the same
 // program. args is the path of the control socket.
 func serveHandoff(args []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -23,12 +23,12 @@ func serveHandoff(args []string) error {
 	app := expedite.New(expedite.Config{
 		Addr: "127.0.0.1:0", Workers: 1, Control: strings.Join(args, " "),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		// In the primary only, so that the workers, which have no standard input, do not end.
+		// OnStart runs only in the primary. Workers have no standard input and would end at once if they read it.
 		OnStart: func(st expedite.Started) {
 			fmt.Println(st.Addresses[0])
-			go func() { // until standard input ends, and with it the process
+			go func() { // ends with standard input, as does the process
 				_, _ = io.Copy(io.Discard, os.Stdin)
-				cancel() // the clients are gone: there is nothing to drain
+				cancel() // the clients are gone, so there is nothing to drain
 			}()
 		},
 	})

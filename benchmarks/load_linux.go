@@ -14,23 +14,24 @@ import (
 
 const (
 	payloadLen = 20
-	replyLen   = 2 + payloadLen // a server's frame of that length
+	replyLen   = 2 + payloadLen // length of the server's frame with such a payload
 	maxDepth   = 64
 )
 
-// load is the clients' side: one event loop that knows how long each reply is and no more, so that it costs little.
+// load is the client side: one event loop. To cost little, it relies on the known length of each reply and does not
+// parse it.
 type load struct {
 	epoll  int
 	conns  []loadConn
 	events []unix.EpollEvent
 	buf    []byte
 	batch  []byte // maxDepth masked frames in a row
-	frame  int    // length of one of them
+	frame  int    // length of one frame of batch
 }
 
 type loadConn struct {
 	fd    int
-	part  int  // bytes of an incomplete reply
+	part  int  // bytes received of an incomplete reply
 	talks bool // answers each reply with the next message
 }
 
@@ -62,12 +63,12 @@ func newLoad(addr netip.AddrPort, path string, n int) (*load, error) {
 	return l, nil
 }
 
-// dial makes a connection and its opening handshake.
+// dial opens a connection and performs the opening handshake.
 func dial(addr netip.AddrPort, path string) (fd int, err error) {
 	return dialFrom(netip.IPv4Unspecified(), addr, path)
 }
 
-// dialFrom makes a connection from an address of this machine.
+// dialFrom is like dial with a given source address.
 func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -78,7 +79,8 @@ func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err 
 			_ = unix.Close(fd)
 		}
 	}()
-	// The port is chosen when both ends are known: it is taken for this pair of addresses alone.
+	// With this option the kernel picks the port at connect, when both addresses are known, so ports are unique only
+	// per pair of addresses.
 	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 		return -1, err
 	}
@@ -108,7 +110,7 @@ func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err 
 	return fd, unix.SetNonblock(fd, true)
 }
 
-// begin lets the first n connections talk, with depth messages in flight each.
+// begin sends the first depth messages on each of the first n connections.
 func (l *load) begin(n, depth int) error {
 	for i := range n {
 		l.conns[i].talks = true
@@ -130,7 +132,7 @@ func (l *load) send(c *loadConn, n int) error {
 	return nil
 }
 
-// run answers each reply with the next message, for some time, and returns the number of replies.
+// run answers each reply with the next message for the given time, and returns the number of replies.
 func (l *load) run(length time.Duration) (replies int, err error) {
 	for end := time.Now().Add(length); time.Now().Before(end); {
 		n, err := unix.EpollWait(l.epoll, l.events, 1000)

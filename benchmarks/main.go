@@ -15,14 +15,15 @@ import (
 type scenario struct {
 	name  string
 	conns int
-	depth int // messages in flight per connection; of a broadcast, in all
+	depth int // messages in flight per connection; in total for broadcasts
 }
 
 var echoes = []scenario{{"echo 20 B", 100, 1}, {"echo 20 B", 500, 1}, {"echo 20 B", 100, 16}}
 
 var broadcasts = []scenario{{"broadcast 20 B", 1000, 1}, {"broadcast 20 B", 1000, 16}}
 
-// roles are what this program is beside a benchmark, as a process of one, and what has flags of its own.
+// roles maps a first argument to a function with flags of its own: benchmarks that compare nothing, and the processes
+// that benchmarks start.
 var roles = map[string]func(args []string) error{
 	"server": runServer, "handoff": runHandoff, "handoff-server": serveHandoff, "handoff-clients": runClients,
 	"million": runMillion, "tuning": runTuning, "tuning-server": serveTuning,
@@ -64,7 +65,7 @@ func exit(err error) {
 	}
 }
 
-// compare measures the scenarios with every server in turn.
+// compare measures the scenarios with each server in turn.
 func compare(list []scenario, path string, rounds int, length time.Duration) error {
 	runtime.LockOSThread()
 	for _, sc := range list {
@@ -92,7 +93,7 @@ func compare(list []scenario, path string, rounds int, length time.Duration) err
 
 type result struct{ cpuPerMessage, perSecond float64 }
 
-// measure runs one round against a fresh server.
+// measure runs one round against a new server.
 func measure(name, path string, sc scenario, length time.Duration) (result, error) {
 	s, err := startServer(name)
 	if err != nil {
@@ -111,7 +112,7 @@ func measure(name, path string, sc scenario, length time.Duration) (result, erro
 	if err := l.begin(talkers, sc.depth); err != nil {
 		return result{}, err
 	}
-	if _, err := l.run(length / 4); err != nil { // warm up
+	if _, err := l.run(length / 4); err != nil { // warm-up
 		return result{}, err
 	}
 	before, start := s.cpu(), time.Now()
@@ -126,7 +127,7 @@ func measure(name, path string, sc scenario, length time.Duration) (result, erro
 	}, nil
 }
 
-// idleMemory opens n connections that do nothing and asks the servers what they cost.
+// idleMemory opens n idle connections and reports each server's memory.
 func idleMemory(n int) error {
 	runtime.LockOSThread()
 	fmt.Printf("idle, %d connections\n", n)

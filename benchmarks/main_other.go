@@ -8,6 +8,6 @@ import (
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "benchmarks: they need Linux")
+	fmt.Fprintln(os.Stderr, "benchmarks: Linux is required")
 	os.Exit(1)
 }

@@ -12,19 +12,20 @@ import (
 	"time"
 )
 
-// memoryGroup is a cgroup, of version 1 or 2, below the one of this process. It takes the right to make one.
+// memoryGroup is a memory cgroup, version 1 or 2, below the cgroup of this process. Creating one requires permission,
+// usually root.
 type memoryGroup struct {
 	dir              string
-	events, mostUsed string // files
+	events, mostUsed string // file names
 }
 
-// newMemoryGroup makes a group that may use limit bytes.
+// newMemoryGroup creates a group with a limit in bytes.
 func newMemoryGroup(limit int64) (*memoryGroup, error) {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(b)) { // "4:memory:/a/b", "0::/a/b"
+	for line := range strings.Lines(string(b)) { // for example "4:memory:/a/b" or "0::/a/b"
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(f) != 3 {
 			continue
@@ -43,7 +44,7 @@ func newMemoryGroup(limit int64) (*memoryGroup, error) {
 		if os.Mkdir(g.dir, 0o755) != nil {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(g.dir, "cgroup.procs")); err != nil { // a plain folder
+		if _, err := os.Stat(filepath.Join(g.dir, "cgroup.procs")); err != nil { // not a cgroup file system
 			_ = os.Remove(g.dir)
 			continue
 		}
@@ -52,16 +53,16 @@ func newMemoryGroup(limit int64) (*memoryGroup, error) {
 		}
 		_ = os.Remove(g.dir)
 	}
-	return nil, errors.New("no memory cgroup can be made below that of this process: run as root, or leave this out")
+	return nil, errors.New("cannot create a memory cgroup below that of this process: run as root, or skip this factor")
 }
 
-// command starts in the group.
+// command returns a command that starts args in the group.
 func (g *memoryGroup) command(args []string) *exec.Cmd {
 	script := `echo $$ > "$0" && exec "$@"`
 	return exec.Command("sh", append([]string{"-c", script, filepath.Join(g.dir, "cgroup.procs")}, args...)...)
 }
 
-// killed is the number of processes that the kernel has killed for want of memory.
+// killed returns the number of processes that the kernel killed because the group ran out of memory.
 func (g *memoryGroup) killed() (n float64) {
 	f, err := os.Open(filepath.Join(g.dir, g.events))
 	if err != nil {
@@ -74,7 +75,7 @@ func (g *memoryGroup) killed() (n float64) {
 	return n
 }
 
-// most is the most bytes that the group has used.
+// most returns the peak memory use of the group in bytes.
 func (g *memoryGroup) most() float64 {
 	b, err := os.ReadFile(filepath.Join(g.dir, g.mostUsed))
 	if err != nil {
@@ -84,7 +85,7 @@ func (g *memoryGroup) most() float64 {
 	return n
 }
 
-// remove waits until the group is empty.
+// remove waits until the group is empty and removes it.
 func (g *memoryGroup) remove() {
 	for range 100 {
 		if os.Remove(g.dir) == nil {

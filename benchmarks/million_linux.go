@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// million is a run of that benchmark: one machine, both ends.
+// million is a run of the million benchmark, with server and clients on one machine.
 type million struct {
 	connections, perProcess int
 	rate                    int
@@ -34,30 +34,30 @@ type million struct {
 	res                         millionResult
 }
 
-// millionResult is what the benchmark finds.
+// millionResult holds the figures that the benchmark measures.
 type millionResult struct {
 	Connections, Workers     int
-	Opened                   int // of the connections: less if some failed
+	Opened                   int // of Connections; less if some failed
 	Open                     time.Duration
-	OpenCPU, OpenClientCPU   time.Duration // of the server, and of the clients
-	BasePerWorker            float64       // bytes of private memory, before the first client
-	UserPerConnection        float64       // bytes of private memory beyond that: workers and primary
-	PrimaryPerConnection     float64       // of these: the primary's
-	KernelPerSocket          float64       // bytes of slab
-	Idle                     float64       // cores of the server
+	OpenCPU, OpenClientCPU   time.Duration // of the server and of the clients
+	BasePerWorker            float64       // bytes of private memory before the first client
+	UserPerConnection        float64       // bytes of private memory beyond the base, of workers and primary
+	PrimaryPerConnection     float64       // the primary's part of it
+	KernelPerSocket          float64       // bytes of slab memory
+	Idle                     float64       // cores used by the server
 	IdleTime                 time.Duration
 	Publish                  time.Duration
 	Reload                   time.Duration
 	Moved, Failed, Drained   int
-	AfterReload              float64 // UserPerConnection again
+	AfterReload              float64 // UserPerConnection after the reload
 	Lost                     int
 	Received                 int
 	ClientCPU                time.Duration
 	ClientFailed, ClientPeak int
-	Free                     float64 // least MemAvailable seen, GiB
+	Free                     float64 // lowest MemAvailable seen, in GiB
 }
 
-// status is what `expedite status --json` says, as far as it matters here.
+// status is the part of `expedite status --json` that the benchmark uses.
 type status struct {
 	PID       int      `json:"pid"`
 	Addresses []string `json:"addresses"`
@@ -74,15 +74,15 @@ type status struct {
 
 const (
 	millionPatience = 20 * time.Minute
-	stuckTime       = time.Minute     // without one more connection: the rest has failed
-	idleTime        = 2 * time.Minute // in which the runtime collects garbage once, even if there is none
-	// settleTime is until the workers have seen that nothing happens any more, and have given memory back.
+	stuckTime       = time.Minute     // after this time without a new connection, the rest counts as failed
+	idleTime        = 2 * time.Minute // the runtime forces a garbage collection at least once in this time
+	// settleTime is how long the workers need to detect that they are idle and to release memory.
 	settleTime   = time.Minute
 	millionTopic = "lobby"
 )
 
-// runMillion opens as many connections as are wanted, identified, with sessions and subscribed to a topic; publishes to
-// all of them; moves all of them; closes them.
+// runMillion opens the connections, each with an identity, a session and a subscription. It then publishes to all of
+// them, moves all of them and closes them.
 func runMillion(args []string) error {
 	m := &million{clientOut: new(bytes.Buffer), began: time.Now()}
 	flags := flag.NewFlagSet("million", flag.ExitOnError)
@@ -130,12 +130,12 @@ func runMillion(args []string) error {
 	return m.res.verdict()
 }
 
-// say tells a person how far it is.
+// say prints progress to standard error.
 func (m *million) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(m.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// watch tells when the machine gives this process, which does nothing, no time. It ends with the process.
+// watch reports when the machine did not schedule this process for a second or more. It ends with the process.
 func (m *million) watch() {
 	const period, late = 100 * time.Millisecond, time.Second
 	for last := time.Now(); ; {
@@ -149,12 +149,12 @@ func (m *million) watch() {
 }
 
 func (m *million) build() error {
-	build := exec.Command("go", "build", "-C", "..", "-o", m.command, "./cmd/expedite") // of its own module
+	build := exec.Command("go", "build", "-C", "..", "-o", m.command, "./cmd/expedite") // separate module
 	build.Stderr = os.Stderr
 	return build.Run()
 }
 
-// serve starts the server, and looks what it needs for itself.
+// serve starts the server and measures its memory before the first client.
 func (m *million) serve() error {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails: crypto/rand ends the process instead
@@ -188,7 +188,7 @@ func (m *million) serve() error {
 	return nil
 }
 
-// open starts the clients, and waits until all are connected.
+// open starts the clients and waits until all are connected.
 func (m *million) open() error {
 	m.clients.Args = append(m.clients.Args, "bench", "ws://"+m.addr+"/", "--connections", strconv.Itoa(m.connections),
 		"--ramp", fmt.Sprint(m.rate, "/s"), "--mode", "idle", "--duration", "0s", "--timeout", "60s",
@@ -226,7 +226,7 @@ func (m *million) open() error {
 	}
 	m.res.Opened, m.res.Open = open, grown.Sub(start)
 	if open < m.connections {
-		m.say("no more than %d have come: on with these", open)
+		m.say("only %d connected: continuing with these", open)
 	}
 	if m.res.OpenCPU, err = m.cpu(); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (m *million) open() error {
 	return err
 }
 
-// measure looks at memory and at the processors while nothing happens.
+// measure measures memory and CPU time while the server is idle.
 func (m *million) measure() error {
 	time.Sleep(settleTime)
 	u, err := m.usage()
@@ -256,7 +256,7 @@ func (m *million) measure() error {
 	return err
 }
 
-// publish says one thing to all.
+// publish publishes one message to all connections.
 func (m *million) publish() error {
 	st, err := m.status()
 	if err != nil {
@@ -267,12 +267,12 @@ func (m *million) publish() error {
 	if err := m.run("publish", millionTopic, "one message to all"); err != nil {
 		return err
 	}
-	_, err = m.await("all have got the message", func(st status) bool { return st.Totals.MessagesOut >= want })
+	_, err = m.await("all have received the message", func(st status) bool { return st.Totals.MessagesOut >= want })
 	m.res.Publish = time.Since(start)
 	return err
 }
 
-// reload moves all of them.
+// reload moves all connections to new workers.
 func (m *million) reload() error {
 	start := time.Now()
 	out, err := exec.Command(m.command, "reload", "--json", "--control", m.control).Output()
@@ -294,7 +294,7 @@ func (m *million) reload() error {
 	return err
 }
 
-// close ends the clients, and asks them what they have seen.
+// close stops the clients and reads their report.
 func (m *million) close() error {
 	if err := m.clients.Process.Signal(os.Interrupt); err != nil {
 		return err
@@ -327,7 +327,7 @@ func (m *million) close() error {
 	return nil
 }
 
-// end ends what was started.
+// end stops the processes that were started.
 func (m *million) end() {
 	for _, c := range []*exec.Cmd{m.clients, m.server} {
 		if c == nil || c.Process == nil || c.ProcessState != nil {
@@ -356,7 +356,7 @@ func (m *million) status() (st status, err error) {
 	return st, json.Unmarshal(out, &st)
 }
 
-// await asks for the status until it is as it should be.
+// await polls the status until ok accepts it.
 func (m *million) await(what string, ok func(status) bool) (st status, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), millionPatience)
 	defer cancel()
@@ -370,12 +370,13 @@ func (m *million) await(what string, ok func(status) bool) (st status, err error
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return st, errors.Join(fmt.Errorf("waited in vain until %s; %d are connected", what, st.Totals.Connections), err)
+			return st, errors.Join(fmt.Errorf("timed out waiting until %s; %d connected", what, st.Totals.Connections), err)
 		}
 	}
 }
 
-// patience is the time between two questions, each of which is a process: with a million on two cores that shows.
+// patience returns the polling interval. Each poll starts a process, which is noticeable with a million connections on
+// two cores.
 func (m *million) patience() time.Duration {
 	if m.connections > 100_000 {
 		return 2 * time.Second
@@ -383,10 +384,10 @@ func (m *million) patience() time.Duration {
 	return 250 * time.Millisecond
 }
 
-// available is the memory that is left, in GiB.
+// available returns the available memory in GiB.
 func available() float64 { return memoryInfo("MemAvailable") / (1 << 30) }
 
-// memoryInfo is a line of /proc/meminfo in bytes; 0 if there is none.
+// memoryInfo returns a value of /proc/meminfo in bytes, or 0 if there is none.
 func memoryInfo(name string) float64 {
 	b, err := os.ReadFile("/proc/meminfo")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usage is memory in bytes: what belongs to the processes alone, and the kernel's slab.
+// usage is memory in bytes: the private memory of the processes, and the kernel's slab.
 type usage struct{ workers, primary, slab float64 }
 
 // usage measures the server.
@@ -36,7 +36,7 @@ func (m *million) usage() (u usage, err error) {
 	return u, nil
 }
 
-// privateMemory is what a process does not share with others.
+// privateMemory returns the memory that a process does not share with others.
 func privateMemory(pid int) (bytes float64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
@@ -55,7 +55,8 @@ func privateMemory(pid int) (bytes float64, err error) {
 	return bytes, nil
 }
 
-// cpu is what the server's processes have used since their start. Those that a reload has ended do not count any more.
+// cpu returns the CPU time of the server's current processes since their start. It excludes processes that a reload has
+// ended.
 func (m *million) cpu() (time.Duration, error) {
 	st, err := m.status()
 	if err != nil {
@@ -68,7 +69,7 @@ func (m *million) cpu() (time.Duration, error) {
 	return processorTime(pids)
 }
 
-// clientCPU is what the processes of the clients have used since their start.
+// clientCPU returns the CPU time of the client processes since their start.
 func (m *million) clientCPU() (time.Duration, error) {
 	parent := m.clients.Process.Pid
 	pids := []int{parent}
@@ -81,14 +82,14 @@ func (m *million) clientCPU() (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if f, err := processStat(pid); err == nil && f[1] == strconv.Itoa(parent) { // others end meanwhile
+		if f, err := processStat(pid); err == nil && f[1] == strconv.Itoa(parent) { // processes may end meanwhile
 			pids = append(pids, pid)
 		}
 	}
 	return processorTime(pids)
 }
 
-// processStat is /proc/PID/stat behind the name: state, parent, and so on.
+// processStat returns the fields of /proc/PID/stat after the name: state, parent and so on.
 func processStat(pid int) ([]string, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -97,7 +98,7 @@ func processStat(pid int) ([]string, error) {
 	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])), nil
 }
 
-// processorTime is what processes have used since their start.
+// processorTime returns the CPU time of processes since their start.
 func processorTime(pids []int) (sum time.Duration, err error) {
 	for _, pid := range pids {
 		f, err := processStat(pid)
@@ -115,7 +116,7 @@ func processorTime(pids []int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// The figures that are wanted.
+// Targets; verdict warns if a figure exceeds its target.
 const (
 	wantUser    = 1229 // bytes: 1.2 KiB
 	wantBase    = 12 << 20
@@ -123,11 +124,11 @@ const (
 	wantPublish = 15 * time.Second
 )
 
-// text is the result for people.
+// text returns the report in Markdown.
 func (r *millionResult) text() string {
 	var b strings.Builder
 	var name unix.Utsname
-	_ = unix.Uname(&name) // the report goes without, else
+	_ = unix.Uname(&name) // on failure, the report omits the kernel version
 	fmt.Fprintf(&b, "# %d connections on one machine, both ends\n\n", r.Connections)
 	fmt.Fprintf(&b, "`N=%d make million` on %s, Linux %s, %d cores, %.0f GiB.\nEach client "+
 		"has a token of its own (HS256), a session in the primary, and a subscription to the topic of the lobby.\n"+
@@ -156,7 +157,8 @@ func (r *millionResult) text() string {
 	return b.String()
 }
 
-// verdict is an error if something was lost. Memory and times are for people to judge.
+// verdict returns an error if a connection or message was lost. Memory and times beyond their targets only cause a
+// warning.
 func (r *millionResult) verdict() error {
 	switch {
 	case r.Opened < r.Connections:
@@ -166,9 +168,9 @@ func (r *millionResult) verdict() error {
 	case r.Moved < r.Opened:
 		return fmt.Errorf("million: %d of %d connections moved", r.Moved, r.Opened)
 	case r.Received < 2*r.Opened:
-		return fmt.Errorf("million: the clients have got %d messages, want %d", r.Received, 2*r.Opened)
+		return fmt.Errorf("million: the clients received %d messages, want %d", r.Received, 2*r.Opened)
 	case r.UserPerConnection > wantUser || r.BasePerWorker > wantBase || r.Idle > wantIdle || r.Publish > wantPublish:
-		fmt.Fprintln(os.Stderr, "million: some figure is beyond what is wanted, see the table")
+		fmt.Fprintln(os.Stderr, "million: a figure exceeds its target, see the table")
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite"
 )
 
-// startExpedite serves by one event loop in this process.
+// startExpedite starts an Expedite server with one event loop in this process.
 func startExpedite() (string, error) {
 	started := make(chan expedite.Started, 1)
 	app := expedite.New(expedite.Config{
@@ -37,14 +37,14 @@ func startExpedite() (string, error) {
 	}
 }
 
-// gwsHandler echoes, or sends to all.
+// gwsHandler echoes messages, or broadcasts those of /broadcast.
 type gwsHandler struct {
 	gws.BuiltinEventHandler
 	mu  sync.Mutex
-	all []*gws.Conn // those of /broadcast
+	all []*gws.Conn // connections of /broadcast
 }
 
-// OnOpen is part of gws.Event.
+// OnOpen implements gws.Event.
 func (h *gwsHandler) OnOpen(c *gws.Conn) {
 	if path, _ := c.Session().Load("path"); path == "/broadcast" {
 		h.mu.Lock()
@@ -53,7 +53,7 @@ func (h *gwsHandler) OnOpen(c *gws.Conn) {
 	}
 }
 
-// OnMessage is part of gws.Event.
+// OnMessage implements gws.Event.
 func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer m.Close()
 	if path, _ := c.Session().Load("path"); path != "/broadcast" {
@@ -69,7 +69,7 @@ func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 	}
 }
 
-// startGWS serves by gws, a goroutine per connection, with its own server (no net/http).
+// startGWS starts a gws server, which uses its own listener instead of net/http and one goroutine per connection.
 func startGWS() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serverNames in the order of the report: ours first.
+// serverNames lists the servers in report order, Expedite first.
 var serverNames = []string{"expedite", "gws"}
 
 const (
@@ -26,14 +26,14 @@ const (
 	clientCore = 1
 )
 
-// child is a process of this program in another role. It ends when its standard input does.
+// child is a process that runs this program in another role. It ends when its standard input ends.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// startChild starts this program with other arguments and more environment.
+// startChild starts this program with the given arguments and additional environment.
 func startChild(env []string, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -53,7 +53,7 @@ func startChild(env []string, args ...string) (*child, error) {
 	return c, c.cmd.Start()
 }
 
-// address is the first line of a server.
+// address reads the first line of a server's output, its address.
 func (c *child) address() (netip.AddrPort, error) {
 	line, err := c.out.ReadString('\n')
 	if err != nil {
@@ -62,19 +62,19 @@ func (c *child) address() (netip.AddrPort, error) {
 	return netip.ParseAddrPort(strings.TrimSpace(line))
 }
 
-// stop ends the process.
+// stop stops the process.
 func (c *child) stop() {
 	_ = c.in.Close()
 	_ = c.cmd.Wait()
 }
 
-// server is a process under test. It is asked for its memory over its standard input.
+// server is a process under test. It reports its memory when asked on its standard input.
 type server struct {
 	*child
 	addr netip.AddrPort
 }
 
-// startServer starts a server on its core. The caller's goroutine must be locked to its thread.
+// startServer starts a server on its core. The calling goroutine must be locked to its thread.
 func startServer(name string) (*server, error) {
 	pin(serverCore) // the child inherits it
 	c, err := startChild([]string{"GOMAXPROCS=1"}, "server", name)
@@ -86,17 +86,17 @@ func startServer(name string) (*server, error) {
 	return &server{child: c, addr: addr}, err
 }
 
-// pin keeps the calling thread on a core, if the machine has it.
+// pin binds the calling thread to a core, if the machine has that core.
 func pin(core int) {
 	if core >= runtime.NumCPU() {
 		return
 	}
 	var set unix.CPUSet
 	set.Set(core)
-	_ = unix.SchedSetaffinity(0, &set) // without it the figures are noisier, not wrong
+	_ = unix.SchedSetaffinity(0, &set) // on failure, the figures are noisier but still valid
 }
 
-// cpu is the processor time that all threads of the server have used.
+// cpu returns the CPU time of all threads of the server.
 func (s *server) cpu() time.Duration {
 	var sum time.Duration
 	dir := fmt.Sprintf("/proc/%d/task/", s.cmd.Process.Pid)
@@ -113,7 +113,7 @@ func (s *server) cpu() time.Duration {
 	return sum
 }
 
-// memory is what a server uses.
+// memory is the memory use of a server.
 type memory struct {
 	InUse    int64 // bytes of heap objects and stacks
 	Resident int64 // bytes
@@ -130,7 +130,7 @@ func (s *server) memory() (m memory, err error) {
 	return m, json.Unmarshal(line, &m)
 }
 
-// runServer is the other side: it serves until its standard input ends.
+// runServer runs the server process until its standard input ends.
 func runServer(args []string) error {
 	name := strings.Join(args, " ")
 	start := map[string]func() (string, error){"expedite": startExpedite, "gws": startGWS}[name]

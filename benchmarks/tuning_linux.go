@@ -15,30 +15,30 @@ import (
 	"time"
 )
 
-// factor is one of the four things that decide what a machine holds, and what its settings do.
+// factor is one of the four factors that limit what a machine can serve, with the settings to compare.
 type factor struct {
 	name    string
-	load    []string // of `expedite bench`, behind the address
+	load    []string // arguments of `expedite bench` after the address
 	path    string
 	trials  []trial
 	columns []string
-	limit   int64 // bytes that a group of the server's own may use; 0: it has none
+	limit   int64 // memory limit in bytes for a cgroup of the server; 0 means no cgroup
 }
 
 // trial is a server with one setting.
 type trial struct {
 	name   string
-	server []string // arguments: of `expedite serve`, or of the role tuning-server
-	own    bool     // it is the role
+	server []string // arguments of `expedite serve`, or of the role tuning-server
+	own    bool     // runs the role tuning-server
 }
 
-// column is a figure of a run.
+// column formats one figure of a run.
 type column struct {
 	format string
 	value  func(*benchReport) float64
 }
 
-// benchReport is what `expedite bench --json` says, as far as it matters here, and what the group of the server says.
+// benchReport is the part of `expedite bench --json` that the benchmark uses, and the figures of the server's cgroup.
 type benchReport struct {
 	Connections struct {
 		Opened, Failed, Peak float64
@@ -54,11 +54,11 @@ type benchReport struct {
 		CPU      float64 `json:"cpu_seconds"`
 		Resident float64 `json:"rss_bytes"`
 	}
-	killed float64 // server processes, by the kernel
-	group  float64 // most bytes that the group used
+	killed float64 // server processes killed by the kernel
+	group  float64 // peak memory of the group in bytes
 }
 
-// refused is the number of clients that were told to come back later.
+// refused returns the number of clients that were refused with status 503.
 func (r *benchReport) refused() (sum float64) {
 	for cause, n := range r.Errors {
 		if strings.HasPrefix(cause, "http 503") {
@@ -68,7 +68,7 @@ func (r *benchReport) refused() (sum float64) {
 	return sum
 }
 
-// columns are the figures of a run by their names in the tables.
+// columns maps the column names of the tables to figures of a run.
 var columns = map[string]column{
 	"server CPU per message": {"%.1f µs", func(r *benchReport) float64 {
 		return 1e6 * r.Server.CPU / r.Messages.Received
@@ -91,7 +91,7 @@ var columns = map[string]column{
 	"most that the group used": {"%.0f MiB", func(r *benchReport) float64 { return r.group / (1 << 20) }},
 }
 
-// factors are the sections of docs/tuning.md.
+// factors lists the sections of docs/tuning.md.
 var factors = []factor{
 	{
 		name: "heap", path: "/", columns: []string{"server CPU per message", "messages/s", "resident"},
@@ -135,7 +135,7 @@ var factors = []factor{
 	},
 }
 
-// runTuning shows by `expedite bench` what the settings do, each beside the others in the same minutes.
+// runTuning compares the settings with `expedite bench`, each within minutes of the others.
 func runTuning(args []string) error {
 	flags := flag.NewFlagSet("tuning", flag.ExitOnError)
 	rounds := flags.Int("rounds", 3, "rounds of each setting")
@@ -149,7 +149,7 @@ func runTuning(args []string) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &tuningBench{dir: dir, command: filepath.Join(dir, "expedite"), length: *length}
-	build := exec.Command("go", "build", "-C", "..", "-o", b.command, "./cmd/expedite") // of its own module
+	build := exec.Command("go", "build", "-C", "..", "-o", b.command, "./cmd/expedite") // separate module
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return err
@@ -166,13 +166,13 @@ func runTuning(args []string) error {
 	return nil
 }
 
-// tuningBench is a run of that benchmark.
+// tuningBench is a run of the tuning benchmark.
 type tuningBench struct {
 	dir, command string
 	length       time.Duration
 }
 
-// compare prints the table of a factor: medians of rounds in which the settings take turns.
+// compare prints the table of a factor: medians over rounds in which the settings alternate.
 func (b *tuningBench) compare(f factor, rounds int) error {
 	reports := make([][]*benchReport, len(f.trials))
 	for round := range rounds {
@@ -206,7 +206,7 @@ func (b *tuningBench) compare(f factor, rounds int) error {
 	return nil
 }
 
-// try runs the load against a server with a setting.
+// try runs the load against a server with one setting.
 func (b *tuningBench) try(f factor, t trial) (*benchReport, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -254,7 +254,7 @@ func (b *tuningBench) try(f factor, t trial) (*benchReport, error) {
 	bench.Stderr = &progress
 	out, err := bench.Output()
 	r := &benchReport{}
-	if jsonErr := json.Unmarshal(out, r); jsonErr != nil { // what failed is in the report, if there is one
+	if jsonErr := json.Unmarshal(out, r); jsonErr != nil { // if there is a report, it contains the failures
 		return nil, fmt.Errorf("%w: %v: %s", jsonErr, err, progress.String())
 	}
 	if g != nil {
@@ -263,7 +263,7 @@ func (b *tuningBench) try(f factor, t trial) (*benchReport, error) {
 	return r, nil
 }
 
-// address waits until the server is there.
+// address waits until the server runs and returns its address.
 func (b *tuningBench) address(control string, ended <-chan struct{}) (string, error) {
 	for range 300 {
 		out, err := exec.Command(b.command, "status", "--json", "--control", control).Output()
@@ -277,5 +277,5 @@ func (b *tuningBench) address(control string, ended <-chan struct{}) (string, er
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return "", fmt.Errorf("the server does not come")
+	return "", fmt.Errorf("the server did not start in time")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite"
 )
 
-// object is a piece of what the application keeps: it has a pointer that the collector must follow.
+// object is an element of the application's heap. It has a pointer, so the garbage collector must scan it.
 type object struct {
 	next  *object
 	value [7]uint64
@@ -19,8 +19,8 @@ type object struct {
 
 const objectSize = 64
 
-// serveTuning is a server whose application has a heap: it keeps something for each connection, and each message leaves
-// garbage of its length behind.
+// serveTuning runs a server whose application has a heap: it keeps objects for each connection, and each message leaves
+// garbage of its own length.
 func serveTuning(args []string) error {
 	flags := flag.NewFlagSet("tuning-server", flag.ExitOnError)
 	control := flags.String("control", "", "control socket")
@@ -51,7 +51,7 @@ func serveTuning(args []string) error {
 		Addr: "127.0.0.1:0", Workers: 1, Control: *control, Tuning: tuning, DrainTimeout: 1,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
-	var last atomic.Pointer[[]byte] // keeps the compiler from leaving the garbage out
+	var last atomic.Pointer[[]byte] // prevents the compiler from optimizing the garbage away
 	app.Handle("/", expedite.Handler{
 		Inline: true, PingInterval: -1, IdleTimeout: -1,
 		Open: func(c *expedite.Conn) {

@@ -25,21 +25,23 @@ const (
 	pathNote  = "/note"
 )
 
-// failure begins what the application answers when it could not do what it was asked. No client expects that.
+// failure is the prefix of an answer that reports an error of the application. Every client treats it as a bad message.
 const failure = "error: "
 
 // Routes registers the application:
 //
-//   - /echo answers a message with itself, on the event loop; /work does so on a goroutine;
-//   - /topic?topic=T subscribes to T, and publishes to T what the client sends;
-//   - /user tells the client its id first, and sends on each message to the connection named in its field "to";
-//   - /count answers a message with "<number> opens=<Open callbacks> <message>". Both numbers are the application's own
-//     state of the connection, which it carries from one process to the next by Suspend and Resume. The client's token,
-//     see Verify, must still name the user of its query, and its session must hold what Open has written.
-//   - /note sets the value "note" of the session to each message, and says what became of that; an empty message
-//     is answered with the value.
+//   - /echo echoes each message on the event loop; /work does the same on a goroutine;
+//   - /topic?topic=T subscribes the client to T and publishes its messages to T;
+//   - /user sends the client its connection id first, then forwards each message to the connection named in the
+//     message's field "to";
+//   - /count answers a message with "<number> opens=<Open callbacks> <message>". Suspend and Resume carry both numbers,
+//     the application's own state of the connection, from one process to the next. For a client with a user, the
+//     identity (see Verify) must still match the user in the query, and the session must still hold the value written
+//     by Open;
+//   - /note stores each message as the value "note" of the session and answers with the outcome; an empty message is
+//     answered with the stored value.
 //
-// It must be called in each process before Run. Open and Close callbacks are noted as AuditVariable says.
+// Routes must be called in each process before Run. It records Open and Close callbacks as described at AuditVariable.
 func Routes(app *expedite.App) {
 	a := openAudit()
 	echo := func(c *expedite.Conn, m expedite.Message) { c.Send(m) }
@@ -48,7 +50,7 @@ func Routes(app *expedite.App) {
 	app.Handle(pathTopic, a.handler(expedite.Handler{
 		Inline: true,
 		Open:   func(c *expedite.Conn) { complain(c, c.Subscribe(topicOf(c))) },
-		// The topic is read anew from the query: Data does not follow a connection into another process by itself.
+		// The topic comes from the query, because Data does not move to another process by itself.
 		Message: func(c *expedite.Conn, m expedite.Message) { complain(c, c.Publish(topicOf(c), m)) },
 	}))
 	app.Handle(pathUser, a.handler(expedite.Handler{
@@ -59,7 +61,7 @@ func Routes(app *expedite.App) {
 	app.Handle(pathNote, a.handler(expedite.Handler{Session: true, Message: note}))
 }
 
-// handler makes h note its Open and Close.
+// handler returns h, extended to record its Open and Close callbacks.
 func (a *audit) handler(h expedite.Handler) expedite.Handler {
 	open := h.Open
 	h.Open = func(c *expedite.Conn) {
@@ -74,14 +76,14 @@ func (a *audit) handler(h expedite.Handler) expedite.Handler {
 
 func topicOf(c *expedite.Conn) string { return c.Query().Get("topic") }
 
-// complain tells the client what went wrong, which makes it a bad message in the client's report.
+// complain reports err to the client, which counts it as a bad message.
 func complain(c *expedite.Conn, err error) {
 	if err != nil {
 		c.Send(expedite.Text(failure + err.Error()))
 	}
 }
 
-// pass sends a message to the connection that it names.
+// pass forwards m to the connection that it names.
 func pass(app *expedite.App, m expedite.Message) error {
 	var to struct{ To expedite.ID }
 	if err := json.Unmarshal(m.Bytes(), &to); err != nil {
@@ -93,8 +95,8 @@ func pass(app *expedite.App, m expedite.Message) error {
 // count is the application's own state of a connection on /count.
 type count struct{ opens, messages uint64 }
 
-// Verify knows the tokens of the clients of /count: "token-" and the user, or "brief-" and the user for a token that
-// expires soon. Config.Auth.Verifier.
+// Verify accepts the tokens of the clients of /count: "token-" followed by the user, or "brief-" followed by the user
+// for a token that expires after briefLife. It is for use as Config.Auth.Verifier.
 func Verify(_ context.Context, token string) (*auth.Identity, error) {
 	kind, user, _ := strings.Cut(token, "-")
 	switch kind {
@@ -107,16 +109,16 @@ func Verify(_ context.Context, token string) (*auth.Identity, error) {
 	}
 }
 
-// briefLife is that of a brief token: longer than a reload.
+// briefLife is the lifetime of a brief token. It is longer than a reload takes.
 const briefLife = 3 * time.Second
 
-// sessionTimeout bounds what a session is asked for, and sessionShare is how many messages there are to each question.
+// sessionTimeout bounds each session operation. One in sessionShare messages checks the session.
 const (
 	sessionTimeout = 10 * time.Second
 	sessionShare   = 8
 )
 
-// greet writes into the session of a connection who it is.
+// greet stores the connection's id in its session.
 func greet(c *expedite.Conn) error {
 	if c.Query().Get("user") == "" {
 		return nil
@@ -126,8 +128,8 @@ func greet(c *expedite.Conn) error {
 	return c.Session().Set(ctx, "conn", []byte(c.ID().String()))
 }
 
-// recognize says whether a connection is still whose it was. A client without a user has nothing to lose, and one that
-// the build before has let in is not known.
+// recognize returns an error if the connection's identity or session has changed. It skips clients without a user. It
+// also skips connections that an earlier build without Verify accepted: their query still holds the access_token.
 func recognize(c *expedite.Conn, messages uint64) error {
 	q := c.Query()
 	if q.Get("user") == "" || q.Has("access_token") {
@@ -177,7 +179,7 @@ func countHandler() expedite.Handler {
 	}
 }
 
-// append appends the state that goes with the connection into another process.
+// append appends the encoded state, which moves with the connection to another process.
 func (n *count) append(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, n.opens), n.messages)
 }
@@ -189,7 +191,8 @@ func parseCount(b []byte) (n count, err error) {
 	return count{opens: binary.LittleEndian.Uint64(b), messages: binary.LittleEndian.Uint64(b[8:])}, nil
 }
 
-// countOf is the state of a connection; a fresh one if it has none, in which a wrong number of opens will show.
+// countOf returns the state of a connection, or a new one if it has none; the wrong number of opens then reveals the
+// loss.
 func countOf(c *expedite.Conn) *count {
 	n, ok := c.Data().(*count)
 	if !ok {
@@ -201,7 +204,7 @@ func countOf(c *expedite.Conn) *count {
 
 const opensField = " opens="
 
-// note is the Message callback of /note.
+// note implements the Message callback of /note.
 func note(c *expedite.Conn, m expedite.Message) {
 	ctx, cancel := context.WithTimeout(context.Background(), sessionTimeout)
 	defer cancel()
@@ -221,13 +224,13 @@ func note(c *expedite.Conn, m expedite.Message) {
 	}
 }
 
-// What becomes of a note.
+// Answers of /note to a message that it was asked to store.
 const (
 	noteStored   = "stored"
 	noteDeferred = "deferred"
 )
 
-// appendCount appends what stands before the message in an answer of /count.
+// appendCount appends the prefix that /count puts before the message in its answer.
 func appendCount(dst []byte, messages, opens uint64) []byte {
 	dst = strconv.AppendUint(dst, messages, 10)
 	dst = append(dst, opensField...)

@@ -12,12 +12,12 @@ import (
 	"github.com/expedite-go/expedite"
 )
 
-// AuditVariable is the environment variable that names the file to which each process of the application appends a line
-// per Open and Close callback. Unset is none.
+// AuditVariable is the environment variable that names the audit file. Each process of the application appends one line
+// to this file per Open and Close callback. If the variable is unset, nothing is recorded.
 const AuditVariable = "TRAFFIC_AUDIT"
 
-// audit writes the callbacks down. Each line is one write to a file opened for appending, so that the processes need no
-// other agreement. Any goroutine.
+// audit records callbacks in a file. Each line is a single write to a file opened for appending, so processes need no
+// further coordination. It is safe for concurrent use.
 type audit struct{ file *os.File }
 
 func openAudit() *audit {
@@ -27,7 +27,7 @@ func openAudit() *audit {
 	}
 	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		slog.Error("traffic: no audit", "error", err) // CheckAudit will miss every line of this process
+		slog.Error("traffic: no audit", "error", err) // CheckAudit will report this process's lines as missing
 	}
 	return &audit{f}
 }
@@ -41,11 +41,11 @@ func (a *audit) note(what string, id expedite.ID) {
 	}
 }
 
-// maxAuditFaults bounds what CheckAudit tells.
+// maxAuditFaults limits the number of faults in the error of CheckAudit.
 const maxAuditFaults = 20
 
-// CheckAudit reads what the application noted and counts its lines. It fails unless each connection was opened exactly
-// once, and closed exactly once after that.
+// CheckAudit reads an audit file and returns the numbers of Open and Close callbacks. It returns an error unless each
+// connection was opened exactly once and then closed exactly once.
 func CheckAudit(file string) (opens, closes int, err error) {
 	f, err := os.Open(file)
 	if err != nil {

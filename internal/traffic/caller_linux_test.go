@@ -20,18 +20,19 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// caller is a plain client that says nothing by itself: what becomes of it shows by whether it is answered.
+// caller is a plain client that sends nothing on its own. A test finds out whether its connection still works by
+// sending a message and waiting for the answer.
 type caller struct {
 	link
-	heard chan string  // messages; nobody may owe more than it holds
-	told  ws.CloseCode // of the server's close frame; 0 is none. After gone
-	end   error        // after gone
+	heard chan string  // received messages; a test must not leave more than heardRoom unread
+	told  ws.CloseCode // code of the server's close frame, or 0 if none came; valid after gone is closed
+	end   error        // why the connection ended; valid after gone is closed
 }
 
-// heardRoom is how many messages a caller may leave unheard.
+// heardRoom is the number of received messages that a caller buffers.
 const heardRoom = 64
 
-// callers are plain clients. They end with the test.
+// callers are plain clients. They are closed when the test ends.
 type callers struct {
 	t    *testing.T
 	list []*caller
@@ -39,7 +40,7 @@ type callers struct {
 	work sync.WaitGroup
 }
 
-// call opens plain clients of a target.
+// call opens n plain clients; target returns the path and query of client i.
 func (s *server) call(n int, target func(i int) string) *callers {
 	s.t.Helper()
 	f := &callers{t: s.t, stop: make(chan struct{}), list: make([]*caller, n)}
@@ -70,7 +71,7 @@ func (s *server) call(n int, target func(i int) string) *callers {
 	return f
 }
 
-// echoers open plain clients of /echo.
+// echoers opens n plain clients of /echo.
 func (s *server) echoers(n int) *callers { return s.call(n, func(int) string { return pathEcho }) }
 
 func (c *caller) listenOn() {
@@ -95,7 +96,7 @@ func (c *caller) listenOn() {
 	_ = c.nc.Close()
 }
 
-// hangUp ends those that are left, without a word.
+// hangUp closes the remaining connections without a close frame.
 func (f *callers) hangUp() {
 	select {
 	case <-f.stop:
@@ -110,7 +111,7 @@ func (f *callers) hangUp() {
 	f.work.Wait()
 }
 
-// hear is the next message.
+// hear returns the next message.
 func (c *caller) hear() (string, error) {
 	late := time.NewTimer(forever)
 	defer late.Stop()
@@ -122,7 +123,7 @@ func (c *caller) hear() (string, error) {
 	case <-c.gone:
 	}
 	select {
-	case m := <-c.heard: // it came before the end
+	case m := <-c.heard: // it arrived before the end
 		return m, nil
 	default:
 		return "", fmt.Errorf("the connection ended: %d, %w", c.told, c.end)
@@ -131,7 +132,7 @@ func (c *caller) hear() (string, error) {
 
 func (c *caller) say(text string) error { return c.send(ws.OpText, []byte(text), cut{}) }
 
-// exchange says something and wants an answer.
+// exchange sends text and returns an error unless the answer is want.
 func (c *caller) exchange(text, want string) error {
 	if err := c.say(text); err != nil {
 		return err
@@ -142,18 +143,18 @@ func (c *caller) exchange(text, want string) error {
 	return nil
 }
 
-// alive is how many of the callers of /echo are answered. Those that are not must have ended without a close frame.
+// alive returns how many callers of /echo get an answer. It fails the test if one of the others received a close frame.
 func (f *callers) alive() (n int) {
 	f.t.Helper()
 	for _, c := range f.list {
-		_ = c.say("still there?") // the answer tells
+		_ = c.say("still there?") // the answer shows whether this worked
 	}
 	for i, c := range f.list {
 		switch m, err := c.hear(); {
 		case err == nil && m == "still there?":
 			n++
 		case err == nil:
-			f.t.Errorf("caller %d: got %.60q, want its own words", i, m)
+			f.t.Errorf("caller %d: got %.60q, want its own message", i, m)
 		case c.told != 0:
 			f.t.Errorf("caller %d: closed by %d, want the end of the connection or an answer", i, c.told)
 		}
@@ -161,31 +162,31 @@ func (f *callers) alive() (n int) {
 	return n
 }
 
-// all wants each caller to be answered.
+// all fails the test unless each caller gets an answer.
 func (f *callers) all() {
 	f.t.Helper()
 	if n := f.alive(); n != len(f.list) {
-		f.t.Errorf("%d of %d connections live, want all", n, len(f.list))
+		f.t.Errorf("%d of %d connections are alive, want all", n, len(f.list))
 	}
 }
 
-// rolled is how a reload or the like has ended.
+// rolled is the outcome of a reload, scale or rebalance.
 type rolled struct {
 	control.Result
 	err error
 }
 
-// reloading reloads in the background.
+// reloading starts a reload in the background and returns a channel that receives its outcome.
 func (s *server) reloading(req control.ReloadRequest) <-chan rolled {
 	end := make(chan rolled, 1)
-	go func() { // ends with the reload, or forever
+	go func() { // ends with the reload, at the latest after forever
 		res, err := s.reload(req)
 		end <- rolled{res, err}
 	}()
 	return end
 }
 
-// spin looks without a pause until ok: moves are over in some milliseconds.
+// spin polls ok without sleeping, because a move takes only a few milliseconds.
 func spin(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); runtime.Gosched() {
@@ -195,7 +196,7 @@ func spin(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// pair waits until slot 1 has two workers.
+// pair waits until slot 1 has two workers, and returns their process ids.
 func (s *server) pair() (old, next int) {
 	s.t.Helper()
 	spin(s.t, "a successor", func() bool {
@@ -215,7 +216,7 @@ func (s *server) pair() (old, next int) {
 	return old, next
 }
 
-// descriptors is how many a process has; -1 if there is no such process.
+// descriptors returns the number of open descriptors of a process, or -1 if there is no such process.
 func descriptors(pid int) int {
 	d, err := os.Open("/proc/" + strconv.Itoa(pid) + "/fd")
 	if err != nil {
@@ -229,7 +230,7 @@ func descriptors(pid int) int {
 	return len(names)
 }
 
-// under waits until at least n connections have moved to a process. It reports false if that has ended.
+// under waits until more than n connections have moved to process next. It reports false if that process has ended.
 func (s *server) under(next, n int) bool {
 	s.t.Helper()
 	got := 0
@@ -240,10 +241,10 @@ func (s *server) under(next, n int) bool {
 	return got >= 0
 }
 
-// spareFDs is more than a worker without connections has open.
+// spareFDs is more than the number of descriptors that a worker without connections has open.
 const spareFDs = 40
 
-// settled waits until the workers' reports say that there are n connections.
+// settled waits until the workers' reports add up to n connections, and returns that status.
 func (s *server) settled(n int) (st control.Status) {
 	s.t.Helper()
 	until(s.t, fmt.Sprintf("a status with %d connections", n), func() bool {
@@ -255,8 +256,8 @@ func (s *server) settled(n int) (st control.Status) {
 
 var movedField = regexp.MustCompile(`roll failed.* moved=(\d+)`)
 
-// movedBeforeFailure is how many connections had moved when the first roll failed: its answer does not tell, the log
-// does.
+// movedBeforeFailure returns the number of connections that had moved when the first reload failed. It reads the log,
+// because the error does not contain the number.
 func (s *server) movedBeforeFailure() (n int) {
 	s.t.Helper()
 	until(s.t, "a roll that failed in the log", func() bool {
@@ -273,17 +274,17 @@ func (s *server) movedBeforeFailure() (n int) {
 	return n
 }
 
-// gonePIDs wants no process of the list to be there.
+// gonePIDs fails the test if any of the processes still exists.
 func (s *server) gonePIDs(list []int) {
 	s.t.Helper()
 	for _, pid := range list {
 		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-			s.t.Errorf("process %d is still there: %v", pid, err)
+			s.t.Errorf("process %d still exists: %v", pid, err)
 		}
 	}
 }
 
-// code is the code of a roll's error, or its text.
+// code returns the code of a control error, or the text of any other error.
 func code(err error) string {
 	if e, ok := errors.AsType[*control.Error](err); ok {
 		return e.Code
@@ -291,7 +292,7 @@ func code(err error) string {
 	return fmt.Sprint(err)
 }
 
-// audited ends the server and wants each connection to have been opened and closed once.
+// audited stops the server and fails the test unless each connection was opened and closed exactly once.
 func (s *server) audited() {
 	s.t.Helper()
 	s.end()
@@ -300,7 +301,7 @@ func (s *server) audited() {
 	}
 }
 
-// reset ends a connection by RST.
+// reset closes a connection with a TCP RST.
 func reset(nc net.Conn) {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

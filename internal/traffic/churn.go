@@ -10,14 +10,14 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// churnEchoes is the number of messages of a short connection.
+// churnEchoes is the number of messages per churn connection.
 const churnEchoes = 2
 
-// churn opens one short connection after the other, until Stop.
+// churn opens one short connection after another until Stop.
 func (r *Run) churn(number uint32) {
 	defer r.work.Done()
 	rng := rand.New(rand.NewPCG(r.cfg.Seed, uint64(number)<<8))
-	pacer := &link{stop: r.stopping, gone: make(chan struct{})} // only for its pause
+	pacer := &link{stop: r.stopping, gone: make(chan struct{})} // used only for its pause method
 	for turn := 1; pacer.pause(rng, r.cfg.interval()/2); turn++ {
 		if err := r.visit(rng, number, turn); err != nil {
 			r.tally.fault(&r.tally.churnFailed, 1, fmt.Sprintf("churn %d, connection %d: %v", number, turn, err))
@@ -28,7 +28,7 @@ func (r *Run) churn(number uint32) {
 	}
 }
 
-// visit is one short connection: a request in small pieces, two echoes, the closing handshake.
+// visit runs one short connection: a handshake request in small pieces, two echoes and the closing handshake.
 func (r *Run) visit(rng *rand.Rand, number uint32, turn int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.Patience)
 	defer cancel()
@@ -57,7 +57,7 @@ func (r *Run) visit(rng *rand.Rand, number uint32, turn int) error {
 	}
 }
 
-// visitor is a short connection.
+// visitor is one short connection.
 type visitor struct {
 	run     *Run
 	link    *link
@@ -68,7 +68,7 @@ type visitor struct {
 	err     error
 }
 
-// say sends the next message, or the close frame.
+// say sends the next message or, after the last echo, the close frame.
 func (v *visitor) say() error {
 	if v.heard == churnEchoes {
 		return v.link.close(ws.CloseNormal)
@@ -82,14 +82,14 @@ func (v *visitor) say() error {
 func (v *visitor) on(ev ws.Event) {
 	if err := v.take(ev); err != nil && v.err == nil {
 		v.err = err
-		_ = v.link.nc.SetReadDeadline(time.Unix(1, 0)) // nothing that comes now makes it better
+		_ = v.link.nc.SetReadDeadline(time.Unix(1, 0)) // further input cannot undo the failure
 	}
 }
 
 func (v *visitor) take(ev ws.Event) error {
 	switch ev.Kind {
 	case ws.KindPong:
-		return errors.New("pong that was not asked for")
+		return errors.New("unsolicited pong")
 	case ws.KindClose:
 		if v.heard != churnEchoes || ev.Code != ws.CloseNormal {
 			return fmt.Errorf("closed by %d %q after %d echoes", ev.Code, ev.Data, v.heard)

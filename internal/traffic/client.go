@@ -12,45 +12,46 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// player is what makes a client one of its kind.
+// player implements the behavior of one kind of client.
 type player interface {
-	// target is the path and query to open.
+	// target returns the path and query to open.
 	target() string
-	// play writes, until c.pause says that it is enough.
+	// play sends messages until c.pause reports false.
 	play(c *client) error
-	// hear judges a message. On the reader.
+	// hear checks a message. The reader goroutine calls it.
 	hear(c *client, a *arrival)
-	// owed is how many messages and pongs are still to come, and nil if nothing that was found missing is.
+	// owed returns the number of messages and pongs still to come. complete is true if there are none and no gap in the
+	// numbers is left.
 	owed() (n uint64, complete bool)
 }
 
-// Players that can do more.
+// Optional interfaces of players.
 type (
-	// ponged judges pongs. The others expect none.
+	// ponged is implemented by players that send pings; pong checks a pong. Other players treat every pong as an error.
 	ponged interface {
 		pong(c *client, payload []byte)
 	}
-	// paced says how the connection is read, see link.listen.
+	// paced is implemented by players that limit how fast the connection is read; see link.listen.
 	paced interface{ pace(c *client) int }
 )
 
-// client is one connection and what it checks.
+// client is one connection and the state of its checks.
 type client struct {
 	link
 	run     *Run
 	kind    string
 	sender  uint32
 	player  player
-	rng     *rand.Rand // of the writer
-	slowly  *rand.Rand // of the reader
-	dribble cut        // of the handshake
+	rng     *rand.Rand // used by the writer
+	slowly  *rand.Rand // used by the reader
+	dribble cut        // for the handshake
 
-	ready    chan struct{} // closed at the first message that came as it should
+	ready    chan struct{} // closed when the first correct message arrives
 	once     sync.Once
 	quiet    chan struct{} // closed when the writer has ended
 	arrival  arrival
-	closing  atomic.Bool // the close frame is on its way
-	answered atomic.Bool // by the server's
+	closing  atomic.Bool // the close frame is being sent
+	answered atomic.Bool // the server has replied to the close frame
 }
 
 func (r *Run) newClient(kind string, p player) *client {
@@ -65,7 +66,7 @@ func (r *Run) newClient(kind string, p player) *client {
 	return c
 }
 
-// start connects, and begins to write and to read.
+// start connects, then starts the reader and the writer.
 func (c *client) start(ctx context.Context) error {
 	if err := c.link.open(ctx, c.run.cfg.Addr, c.player.target(), c.dribble); err != nil {
 		return fmt.Errorf("traffic: %s %d: %w", c.kind, c.sender, err)
@@ -81,7 +82,7 @@ func (c *client) write() {
 	defer c.run.work.Done()
 	defer close(c.quiet)
 	if err := c.player.play(c); err != nil {
-		// The reader tells the reason: it sees what the server said before, and then the end.
+		// The reader reports the reason: it reads what the server sent before the connection ended.
 		_ = c.nc.SetReadDeadline(time.Now().Add(c.run.cfg.Patience))
 	}
 }
@@ -107,7 +108,7 @@ func (c *client) read() {
 	}
 }
 
-// on takes what has arrived.
+// on handles a received event.
 func (c *client) on(ev ws.Event) {
 	c.run.arrivals.Add(1)
 	switch ev.Kind {
@@ -115,14 +116,14 @@ func (c *client) on(ev ws.Event) {
 		if p, ok := c.player.(ponged); ok {
 			p.pong(c, ev.Data)
 		} else {
-			c.bad("pong that was not asked for")
+			c.bad("unsolicited pong")
 		}
 	case ws.KindClose:
 		switch {
 		case !c.closing.Load():
 			c.fault(&c.run.tally.disconnected, 1, "closed by the server: %d %q", ev.Code, ev.Data)
 		case ev.Code != ws.CloseNormal:
-			c.fault(&c.run.tally.closeFailed, 1, "close frame answered by %d %q", ev.Code, ev.Data)
+			c.fault(&c.run.tally.closeFailed, 1, "close frame answered with %d %q", ev.Code, ev.Data)
 		}
 		c.answered.Store(true)
 	case ws.KindData:
@@ -135,7 +136,7 @@ func (c *client) on(ev ws.Event) {
 	}
 }
 
-// take judges a number, and reports whether the message is to be counted as one that came as it should.
+// take checks a message number and reports whether to count the message as correct.
 func (c *client) take(s *sequence, n uint64) bool {
 	t := &c.run.tally
 	switch v, missing := s.take(n); v {
@@ -143,11 +144,11 @@ func (c *client) take(s *sequence, n uint64) bool {
 		c.bad("number %d, want %d", n, s.next)
 		return false
 	case doubled:
-		c.fault(&t.doubled, 1, "number %d came again", n)
+		c.fault(&t.doubled, 1, "duplicate number %d", n)
 		return false
 	case late:
-		t.lost.Add(^uint64(0)) // it was counted when it was missed
-		c.fault(&t.reordered, 1, "number %d came late", n)
+		t.lost.Add(^uint64(0)) // it was counted when the gap was found
+		c.fault(&t.reordered, 1, "number %d arrived late", n)
 	case jumped:
 		c.fault(&t.lost, missing, "%d missing before number %d", missing, n)
 	}
@@ -161,10 +162,10 @@ func (c *client) fault(count *atomic.Uint64, n uint64, format string, args ...an
 	c.run.tally.fault(count, n, fmt.Sprintf("%s %d: %s", c.kind, c.sender, fmt.Sprintf(format, args...)))
 }
 
-// rest waits about as long as a client does between two messages.
+// rest pauses for about the configured interval between two messages.
 func (c *client) rest() bool { return c.pause(c.rng, c.run.cfg.interval()) }
 
-// over says whether there is nobody to write to any more.
+// over reports whether the writer should stop: the run is stopping or the connection has ended.
 func (c *client) over() bool {
 	select {
 	case <-c.stop:

@@ -2,37 +2,39 @@ package traffic
 
 import "time"
 
-// Config is a crowd: how many clients of each kind there are, and how they behave. Zero clients of a kind are none.
+// Config describes the load: how many clients of each kind to run, and how they behave. A count of zero runs no client
+// of that kind.
 type Config struct {
 	// Addr is the server's host and port.
 	Addr string
-	// Seed makes sizes, cuts and pauses. The same seed makes the same ones, but not the same interleaving.
+	// Seed determines sizes, cuts and pauses. The same seed repeats these, but not the interleaving of clients.
 	Seed uint64
 
-	// Small is the number of clients with short echoes.
+	// Small is the number of clients that send short echoes.
 	Small int
-	// Fragmented is the number of clients with long text in fragments.
+	// Fragmented is the number of clients that send long texts in fragments.
 	Fragmented int
 	// Dribbling is the number of clients that write a few bytes at a time.
 	Dribbling int
 	// Slow is the number of clients that read a little at a time.
 	Slow int
-	// Topics is the number of topics. Each has one publisher, a client of its own that hears the topic as well.
+	// Topics is the number of topics. Each has one publisher, a separate client that also subscribes to the topic.
 	Topics int
 	// SubscribersPerTopic is the number of further clients on each topic.
 	SubscribersPerTopic int
-	// Directed is the number of clients that write to each other in pairs. One without a partner writes to itself.
+	// Directed is the number of clients that send messages to each other in pairs. A client without a partner sends to
+	// itself.
 	Directed int
 	// Counting is the number of clients whose messages the server counts.
 	Counting int
-	// Churn is the number of clients that open, echo, close and begin again. They are no part of Clients.
+	// Churn is the number of clients that repeatedly open a connection, echo and close it. Clients does not count them.
 	Churn int
 
-	// Rate is the number of messages per second that a client sends, if the server keeps up. Slow clients send as
-	// fast as they read. 0 is 2.
+	// Rate is the number of messages per second that each client sends if the server keeps up. Slow clients ignore it
+	// and send as fast as they read. If zero, it is 2.
 	Rate float64
-	// Patience is how long Stop waits while nothing at all arrives before it calls what is missing lost, and how long
-	// a closing handshake or a connection of a churn client may take. 0 is 10 s.
+	// Patience is how long Stop waits without any message arriving before it counts missing messages as lost. It also
+	// bounds each closing handshake and each churn connection. If zero, it is 10 s.
 	Patience time.Duration
 }
 
@@ -42,8 +44,8 @@ const (
 	defaultPatience = 10 * time.Second
 )
 
-// Mix is a crowd of n clients in the proportions that stand for a busy server, with churn beside them: 60 % small,
-// 10 % on topics, 10 % directed, and 5 % of each other kind.
+// Mix returns the Config of n clients in the proportions of a busy server: 60 % small, 10 % on topics, 10 % directed,
+// and 5 % of each other kind. It adds churn clients on top of n.
 func Mix(addr string, n int) Config {
 	twentieth := (n + 10) / 20
 	cfg := Config{
@@ -58,7 +60,7 @@ func Mix(addr string, n int) Config {
 	return cfg
 }
 
-// Clients is the number of clients, without churn.
+// Clients returns the number of clients, churn excluded.
 func (c Config) Clients() int {
 	return c.Small + c.Fragmented + c.Dribbling + c.Slow + c.Topics*(1+c.SubscribersPerTopic) + c.Directed + c.Counting
 }
@@ -73,5 +75,5 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// interval is the mean time between two messages of a client.
+// interval returns the mean time between two messages of a client.
 func (c Config) interval() time.Duration { return time.Duration(float64(time.Second) / c.Rate) }

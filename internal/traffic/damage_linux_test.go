@@ -17,26 +17,26 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// sabotage is what a server leaves out of a handoff on purpose, and what shows it.
+// sabotage names a part of a handoff that the server leaves out on purpose, and the test that detects it.
 type sabotage struct {
-	name, variable string // variable is EXPEDITE_DAMAGE; a number is a record of a connection's state
+	name, variable string // variable is the value of EXPEDITE_DAMAGE; a number names a record of a connection's state
 	cfg            Config
-	fails          bool // the reload: without the record the state makes no sense, and nobody notices but who reloads
-	idle           int  // clients that say nothing, and move first: they give the time to do something
+	fails          bool // the reload must fail: without the record the state is invalid, and clients notice nothing
+	idle           int  // silent clients that move first, which leaves time to interfere with the move
 	scene          func(s *server, run *Run) error
 }
 
-// noSabotage is the control of the controls: the same build and the same scene, undamaged.
+// noSabotage runs the same build and scene without damage, as a control.
 const noSabotage = "nothing"
 
-// Of the state's records these are not here, as no client can see them: the address of the peer (0x03), that a Drain
-// callback is owed (0x0b).
+// Two records of the state are not tested because no client can observe them: the peer's address (0x03) and a pending
+// Drain callback (0x0b).
 var sabotages = []sabotage{
 	{name: "nothing", variable: noSabotage, cfg: everybody(), scene: reloads},
 	{name: "phase", variable: "0x02", cfg: Config{Small: 20}, fails: true, scene: reloads},
 	{name: "id", variable: "0x01", cfg: Config{Small: 20}, fails: true, scene: reloads},
 	{name: "path", variable: "0x05", cfg: Config{Small: 20}, fails: true, scene: reloads},
-	// Without it the last sign of life is of the machine's start, longer ago than IdleTimeout.
+	// Without this record, the connection's last activity dates from the machine's start, longer ago than IdleTimeout.
 	{name: "times", variable: "0x04", cfg: Config{Small: 20}, scene: reloads},
 	{name: "owner", variable: "0x06", cfg: Config{Topics: 5, SubscribersPerTopic: 1}, scene: reloads},
 	{name: "nothing, expiry", variable: noSabotage, cfg: Config{Small: 1}, scene: expires},
@@ -60,7 +60,7 @@ var sabotages = []sabotage{
 	{name: "ending", variable: "0x0e", cfg: Config{Small: 1}, fails: true, scene: lastWords},
 }
 
-// everybody is a crowd of all kinds.
+// everybody returns the Config of a mix of all kinds of clients.
 func everybody() Config {
 	cfg := Mix("", 200)
 	cfg.Rate = 20
@@ -71,8 +71,8 @@ func pairs() Config { return Config{Directed: 100, Rate: 100} }
 
 func publishers() Config { return Config{Topics: 40, SubscribersPerTopic: 1, Rate: 100} }
 
-// TestDamagedHandoff: a server that leaves out any part of a handoff is found out. This is the proof that clean reports
-// of other tests mean something.
+// TestDamagedHandoff checks that the clients notice whatever part of a handoff a server leaves out. It shows that clean
+// reports in other tests are meaningful.
 func TestDamagedHandoff(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "damaged")
 	if out, err := exec.Command("go", "test", "-c", "-tags", "damage", "-o", binary, ".").CombinedOutput(); err != nil {
@@ -107,21 +107,21 @@ func TestDamagedHandoff(t *testing.T) {
 			switch {
 			case tt.variable == noSabotage:
 				if err != nil || r.Err() != nil {
-					t.Error("undamaged, and somebody complains")
+					t.Error("got a fault without damage, want a clean report")
 				}
 			case failed != tt.fails:
-				t.Errorf("got %v, want a reload that fails: %v", err, tt.fails)
+				t.Errorf("got %v, want a failed reload: %v", err, tt.fails)
 			case err == nil && r.Err() == nil:
-				t.Errorf("nobody complains: %+v", r)
+				t.Errorf("got a clean report in spite of the damage: %+v", r)
 			}
 		})
 	}
 }
 
-// seen is quiet with the time to find the successor.
+// seen is like quiet, with a canary phase that leaves time to find the successor.
 var seen = control.ReloadRequest{KeepPrimary: true, CanarySeconds: 0.2}
 
-// monotonic is the clock of the states, in ns.
+// monotonic returns the time of the clock used in states, in ns.
 func monotonic(t *testing.T) int64 {
 	t.Helper()
 	var ts unix.Timespec
@@ -131,10 +131,10 @@ func monotonic(t *testing.T) int64 {
 	return ts.Nano()
 }
 
-// quiet is a reload that lets the primary be.
+// quiet requests a reload that keeps the primary.
 var quiet = control.ReloadRequest{KeepPrimary: true}
 
-// reloads replaces workers until somebody complains, or enough is enough.
+// reloads replaces workers five times, or until a client reports a fault or the traffic stops.
 func reloads(s *server, run *Run) error {
 	for range 5 {
 		if _, err := s.reload(quiet); err != nil {
@@ -142,17 +142,17 @@ func reloads(s *server, run *Run) error {
 		}
 		heard := run.arrivals.Load()
 		late := time.Now().Add(time.Second)
-		until(s.t, "clients hear something", func() bool {
+		until(s.t, "messages to the clients", func() bool {
 			return run.arrivals.Load() > heard+50 || run.Snapshot().Err() != nil || time.Now().After(late)
 		})
-		if run.Snapshot().Err() != nil || time.Now().After(late) { // it may be that nobody hears anything any more
+		if run.Snapshot().Err() != nil || time.Now().After(late) { // the damage may have silenced all clients
 			break
 		}
 	}
 	return nil
 }
 
-// expires moves clients whose token expires soon, and wants them closed for it.
+// expires moves clients whose token expires soon. It returns an error unless all of them are closed for that reason.
 func expires(s *server, _ *Run) error {
 	brief := s.call(5, func(i int) string { return fmt.Sprintf("%s?access_token=brief-%d", pathCount, i) })
 	if _, err := s.reload(quiet); err != nil {
@@ -172,7 +172,7 @@ func expires(s *server, _ *Run) error {
 	return nil
 }
 
-// said is how many broadcasts and directed messages the clients have sent.
+// said returns the number of broadcasts and directed messages that the clients have sent.
 func (r *Run) said() (n uint64) {
 	for _, c := range r.clients {
 		switch p := c.player.(type) {
@@ -189,9 +189,9 @@ func (r *Run) said() (n uint64) {
 	return n
 }
 
-// latePrimary makes publications wait in the old worker, while the connections that they came from move and publish
-// more: the primary does nothing from early in a move, until more has been published than fits between the two. Then
-// the old worker does nothing, and the primary hears what the new one has to say.
+// latePrimary delays publications in the old worker while their publishers move and publish more. It stops the primary
+// early in a move, until more has been published than the sockets between the primary and the old worker hold. Then it
+// stops the old worker instead, so that the primary first receives the publications of the new one.
 func latePrimary(s *server, run *Run) error {
 	flood := s.call(20, func(i int) string { return fmt.Sprintf("%s?topic=flood-%d", pathTopic, i) })
 	for range 3 {
@@ -199,16 +199,16 @@ func latePrimary(s *server, run *Run) error {
 		old, next := s.pair()
 		s.under(next, 1)
 		strike(s.t, s.cmd.Process.Pid, syscall.SIGSTOP)
-		// Or it would not end after a failure.
+		// Otherwise the primary would stay stopped after a failure.
 		s.t.Cleanup(func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) })
-		// By others: it may be read only when the primary goes on.
+		// Separate goroutines write, because the messages may not be read before the primary continues.
 		for _, c := range flood.list {
 			flood.work.Go(func() { _ = c.send(ws.OpBinary, make([]byte, 100<<10), cut{}) })
 		}
-		s.later(func() bool { return descriptors(old) < spareFDs }) // not if it waits for the primary, as it should
-		_ = syscall.Kill(old, syscall.SIGSTOP)                      // if the move was over too soon, it has ended
+		s.later(func() bool { return descriptors(old) < spareFDs }) // a correct worker waits for the primary
+		_ = syscall.Kill(old, syscall.SIGSTOP)                      // fails if the worker has already ended
 		said := run.said()
-		until(s.t, "clients say something", func() bool { return run.said() > said+500 })
+		until(s.t, "messages from the clients", func() bool { return run.said() > said+500 })
 		heard := run.arrivals.Load()
 		strike(s.t, s.cmd.Process.Pid, syscall.SIGCONT)
 		s.later(func() bool { return run.arrivals.Load() > heard+500 })
@@ -223,30 +223,30 @@ func latePrimary(s *server, run *Run) error {
 	return nil
 }
 
-// later waits until ok, if that comes to be soon.
+// later waits until ok, for at most 200 ms.
 func (s *server) later(ok func() bool) {
 	late := time.Now().Add(200 * time.Millisecond)
 	until(s.t, "some time", func() bool { return ok() || time.Now().After(late) })
 }
 
-// latePredecessor lets the old worker do nothing at the end of a move until a lot of directed messages wait for it: it
-// has to pass them on when the new one could have its own already.
+// latePredecessor stops the old worker at the end of a move until many directed messages are waiting for it. The old
+// worker must forward these, while the new one may already receive newer messages directly.
 func latePredecessor(s *server, run *Run) error {
 	for range 3 {
 		end := s.reloading(seen)
 		old, next := s.pair()
 		s.under(next, 300)
 		spin(s.t, "the last connections to leave", func() bool { return descriptors(old) < spareFDs })
-		if syscall.Kill(old, syscall.SIGSTOP) == nil { // it may have ended
+		if syscall.Kill(old, syscall.SIGSTOP) == nil { // the worker may have ended
 			said := run.said()
-			until(s.t, "clients say something", func() bool { return run.said() > said+2000 })
+			until(s.t, "messages from the clients", func() bool { return run.said() > said+2000 })
 			_ = syscall.Kill(old, syscall.SIGCONT)
 		}
 		if r := <-end; r.err != nil {
 			return r.err
 		}
 		heard := run.arrivals.Load()
-		until(s.t, "clients hear something", func() bool { return run.arrivals.Load() > heard+3000 })
+		until(s.t, "messages to the clients", func() bool { return run.arrivals.Load() > heard+3000 })
 		if run.Snapshot().Err() != nil {
 			break
 		}

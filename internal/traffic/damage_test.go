@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestDamage: nothing that can go wrong on the way, in either direction and for any kind of client, leaves a report
-// clean. This is the proof that a clean one means something.
+// TestDamage checks that every kind of damage in transit, in either direction and for every kind of client, shows in
+// the report. It shows that a clean report is meaningful.
 func TestDamage(t *testing.T) {
 	addr, end := serve(t)
 	t.Cleanup(end)
@@ -56,10 +56,10 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// noDamage is a proxy that does no damage: without it, a dirty report might have another reason.
+// noDamage is the control of TestDamage: a proxy without damage must give a clean report.
 var noDamage = damage{"nothing", func(b []byte, _ int) ([]byte, bool, bool) { return b, false, false }}
 
-// damaged runs a crowd through a proxy until the damage is done and seen, or should have been.
+// damaged runs clients through a proxy until the damage is done and detected, or time is up.
 func damaged(ctx context.Context, p *proxy, cfg Config) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -70,13 +70,13 @@ func damaged(ctx context.Context, p *proxy, cfg Config) error {
 	r, err := Start(ctx, cfg)
 	if err != nil {
 		if p.done.Load() && !harmless {
-			return nil // seen at once
+			return nil // detected during the start
 		}
 		return err
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	// What shows only by its absence shows in Stop.
+	// Missing messages show only in Stop.
 	var seen <-chan time.Time
 	for waiting := true; waiting && r.Snapshot().Err() == nil; {
 		if seen == nil && p.done.Load() {
@@ -94,7 +94,7 @@ func damaged(ctx context.Context, p *proxy, cfg Config) error {
 	report := r.Stop(ctx)
 	switch err := report.Err(); {
 	case !done:
-		return fmt.Errorf("no damage was done: %w", errors.Join(ctx.Err(), err))
+		return fmt.Errorf("the proxy did no damage: %w", errors.Join(ctx.Err(), err))
 	case harmless:
 		return err
 	case err == nil || len(report.Problems) == 0:
@@ -103,7 +103,7 @@ func damaged(ctx context.Context, p *proxy, cfg Config) error {
 	return nil
 }
 
-// TestChurnDamage: a short connection that is damaged is a failed one.
+// TestChurnDamage checks that a damaged short connection counts as failed.
 func TestChurnDamage(t *testing.T) {
 	addr, end := serve(t)
 	t.Cleanup(end)
@@ -120,7 +120,8 @@ func TestChurnDamage(t *testing.T) {
 	}
 }
 
-// TestServerGone: a server that stops shows in every client, and Stop ends. A slow one may notice late.
+// TestServerGone checks that every client notices when the server stops, and that Stop returns. Slow clients may notice
+// only in Stop.
 func TestServerGone(t *testing.T) {
 	addr, end := serve(t)
 	cfg := Mix(addr, 40)
@@ -132,23 +133,23 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
-// TestStartFails: a server that cannot be reached, or is none of ours, fails the start and leaves nothing behind.
+// TestStartFails checks that Start returns an error if the server is unreachable.
 func TestStartFails(t *testing.T) {
 	addr, end := serve(t)
 	end()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := Start(ctx, Mix(addr, 40)); err == nil {
-		t.Error("got no error, want one")
+		t.Error("got no error")
 	}
 }
 
-// TestCheckAudit: each connection is opened once, and then closed once.
+// TestCheckAudit checks that each connection must be opened exactly once and then closed exactly once.
 func TestCheckAudit(t *testing.T) {
 	for _, tt := range []struct {
 		text          string
 		opens, closes int
-		want          string // in the error; empty is none
+		want          string // part of the error; empty means no error
 	}{
 		{"", 0, 0, ""},
 		{"open a\nopen b\nclose b\nclose a\n", 2, 2, ""},

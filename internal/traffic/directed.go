@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// directed is a client that writes to its peer's id, and hears what the peer writes.
+// directed is a client that sends messages to its peer's connection id and receives the peer's messages.
 type directed struct {
 	name  string
 	peer  *directed
@@ -30,7 +30,7 @@ func newDirected(name string) *directed {
 	return d
 }
 
-// maxDirected is the longest text of a directed message; escapes may make six bytes of one.
+// maxDirected is the longest text of a directed message in bytes. JSON escapes may expand a byte to six.
 const maxDirected = 100
 
 // letterJSON is a directed message.
@@ -42,7 +42,7 @@ type letterJSON struct {
 	CRC  uint32 `json:"crc"`
 }
 
-// sum is the CRC of all but itself.
+// sum returns the CRC of all other fields.
 func (l *letterJSON) sum() uint32 {
 	return crc32.ChecksumIEEE(fmt.Appendf(nil, "%s %d %d %s", l.To, l.N, l.From, l.Text))
 }
@@ -50,7 +50,7 @@ func (l *letterJSON) sum() uint32 {
 func (d *directed) target() string { return pathUser + "?" + url.Values{"name": {d.name}}.Encode() }
 
 func (d *directed) play(c *client) error {
-	for _, one := range [...]*directed{d, d.peer} { // who is not known yet is not believed to have sent anything
+	for _, one := range [...]*directed{d, d.peer} { // a message from a peer without a known id would be rejected
 		select {
 		case <-one.known:
 		case <-c.stop:
@@ -96,7 +96,7 @@ func (d *directed) hear(c *client, a *arrival) {
 	}
 	var l letterJSON
 	if err := json.Unmarshal(b, &l); err != nil || !whole || a.op != ws.OpText || l.sum() != l.CRC {
-		c.bad("directed message: %s, %v", describe(b), err)
+		c.bad("invalid directed message: %s, %v", describe(b), err)
 		return
 	}
 	sent := d.peer.progress(l.From)
@@ -104,15 +104,15 @@ func (d *directed) hear(c *client, a *arrival) {
 	defer d.mu.Unlock()
 	switch {
 	case l.To != id:
-		c.bad("message for %s, this is %s", l.To, id)
+		c.bad("message for %s arrived at %s", l.To, id)
 	case l.N > sent:
-		c.bad("message %d of client %d, sent by the peer are %d", l.N, l.From, sent)
+		c.bad("message %d of client %d, but the peer has sent %d", l.N, l.From, sent)
 	case c.take(&d.seq, l.N):
 		c.run.tally.directed.Add(1)
 	}
 }
 
-// progress is how many messages d has sent, 0 if it is not the one who is asked for.
+// progress returns the number of messages that d has sent, or 0 if sender is another client.
 func (d *directed) progress(sender uint32) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,17 +10,17 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// echoes is what all kinds have in common that hear their own messages again. Any goroutine.
+// echoes is the common part of all clients whose messages are echoed. It is safe for concurrent use.
 type echoes struct {
 	path   string
-	window int // messages that may be on their way
-	bytes  int // bytes that may be on their way; 0 is no limit
+	window int // limit of messages in flight
+	bytes  int // limit of bytes in flight; 0 means no limit
 	wake   chan struct{}
 
 	mu     sync.Mutex
 	seq    sequence
 	sent   uint64
-	flying int // bytes
+	flying int // bytes in flight
 }
 
 func newEchoes(sender int, window, limit int) echoes {
@@ -33,7 +33,8 @@ func newEchoes(sender int, window, limit int) echoes {
 
 func (e *echoes) target() string { return e.path }
 
-// room waits until a message of n bytes may be sent, and gives it its number. It reports false when none is to be.
+// room blocks until a message of n bytes may be sent, and returns its number. It reports false if the client should
+// stop sending.
 func (e *echoes) room(c *client, n int) (number uint64, ok bool) {
 	for !c.over() {
 		e.mu.Lock()
@@ -53,14 +54,14 @@ func (e *echoes) room(c *client, n int) (number uint64, ok bool) {
 	return 0, false
 }
 
-// hear takes an echo.
+// hear checks an echo.
 func (e *echoes) hear(c *client, a *arrival) {
 	if _, ok := e.accept(c, a); ok {
 		c.run.tally.echoes.Add(1)
 	}
 }
 
-// accept takes one of the client's own messages, and returns its number.
+// accept checks an echo of the client's own message and returns its number.
 func (e *echoes) accept(c *client, a *arrival) (n uint64, ok bool) {
 	sender, n, err := a.open()
 	e.mu.Lock()
@@ -71,7 +72,7 @@ func (e *echoes) accept(c *client, a *arrival) (n uint64, ok bool) {
 	case sender != c.sender:
 		c.bad("echo of a message of client %d", sender)
 	case n > e.sent:
-		c.bad("echo of number %d, sent are %d", n, e.sent)
+		c.bad("echo of number %d, but only %d were sent", n, e.sent)
 	case c.take(&e.seq, n):
 		e.flying -= a.size
 		select {
@@ -89,15 +90,15 @@ func (e *echoes) owed() (uint64, bool) {
 	return e.seq.owed(e.sent), e.seq.complete(e.sent)
 }
 
-// smallWindow is the number of short echoes in flight.
+// smallWindow is the limit of short echoes in flight.
 const smallWindow = 8
 
-// small sends short messages and measures.
+// small sends short messages and measures their round-trip times.
 type small struct {
 	echoes
 	times struct {
 		sync.Mutex
-		sent [2 * smallWindow]time.Time // by number; twice as many, as a number may be late
+		sent [2 * smallWindow]time.Time // by number modulo its length; twice the window, because a number may be late
 	}
 }
 
@@ -133,7 +134,7 @@ func (s *small) hear(c *client, a *arrival) {
 	c.run.tally.echoes.Add(1)
 }
 
-// maxShort is the longest body of a short message.
+// maxShort is the longest body of a short message, in bytes.
 const maxShort = 200
 
 func (c *client) shortBody() (ws.Opcode, []byte) {
@@ -141,10 +142,10 @@ func (c *client) shortBody() (ws.Opcode, []byte) {
 	return op, c.run.corpus.body(c.rng, op, c.rng.IntN(maxShort+1))
 }
 
-// dribbling sends short messages over all the time between two of them.
+// dribbling spreads each short message over the whole interval between two messages.
 type dribbling struct{ echoes }
 
-// dribbleLeast and dribbleMost are the lengths of a dribbler's writes.
+// dribbleLeast and dribbleMost are the bounds of the size of a dribbling client's writes, in bytes.
 const dribbleLeast, dribbleMost = 1, 7
 
 func (d *dribbling) play(c *client) error {
@@ -165,16 +166,16 @@ func (d *dribbling) play(c *client) error {
 	return nil
 }
 
-// Slow clients: how long their messages are, how much they ask for, and how they read.
+// Parameters of slow clients: message sizes, bytes in flight and read sizes.
 const (
 	slowLeast, slowMost = 16 << 10, 64 << 10
 	slowFlying          = 256 << 10
 	slowPause           = 10 * time.Millisecond
-	slowReceive         = 4 << 10 // of the socket's receive buffer
-	slowSegment         = 1400    // of TCP
+	slowReceive         = 4 << 10 // size of the socket's receive buffer
+	slowSegment         = 1400    // TCP maximum segment size
 )
 
-// slow sends as much as is allowed to be on its way, and reads it slowly.
+// slow keeps as many bytes in flight as allowed and reads them slowly.
 type slow struct{ echoes }
 
 func (s *slow) play(c *client) error {
@@ -193,7 +194,7 @@ func (s *slow) play(c *client) error {
 	return nil
 }
 
-// quickly is the cut of long messages without pauses.
+// quickly returns the cut for long messages without pauses.
 func quickly() cut { return cut{least: 1 << 10, most: 8 << 10} }
 
 func (s *slow) pace(c *client) int {
@@ -203,7 +204,7 @@ func (s *slow) pace(c *client) int {
 	return 1 + c.slowly.IntN(readRoom)
 }
 
-// counting sends short messages, which the server numbers, in the name of a user.
+// counting sends short messages on behalf of a user; the server numbers them.
 type counting struct {
 	echoes
 	user string
@@ -233,7 +234,7 @@ func (k *counting) hear(c *client, a *arrival) {
 	first, rest, found := bytes.Cut(b, []byte(opensField))
 	opens, text, spaced := bytes.Cut(rest, []byte(" "))
 	if !whole || !found || !spaced {
-		c.bad("no count: %.60q", b)
+		c.bad("answer without a count: %.60q", b)
 		return
 	}
 	var inner arrival
@@ -244,7 +245,7 @@ func (k *counting) hear(c *client, a *arrival) {
 		return
 	}
 	if string(opens) != "1" || string(first) != strconv.FormatUint(n, 10) {
-		c.bad("message %d was counted as %.20q, with %.20q opens", n, first, opens)
+		c.bad("message %d has count %.20q and %.20q opens", n, first, opens)
 		return
 	}
 	c.run.tally.counted.Add(1)
@@ -258,5 +259,5 @@ var (
 	_ player = (*counting)(nil)
 )
 
-// describe is for problems with payloads.
+// describe returns the length and the start of a payload for problem texts.
 func describe(b []byte) string { return fmt.Sprintf("%d bytes, %.60q", len(b), b) }

@@ -11,7 +11,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// lives are the workers by process and generation.
+// lives describes each worker: slot, process id, generation and state.
 func lives(st control.Status) (list []string) {
 	for _, w := range st.Workers {
 		list = append(list, fmt.Sprintf("slot %d: pid %d, generation %d, %s", w.Slot, w.PID, w.Generation, w.State))
@@ -19,7 +19,7 @@ func lives(st control.Status) (list []string) {
 	return list
 }
 
-// TestReloadOfBadBinary: what cannot take over changes nothing, and the next reload is a reload like any other.
+// TestReloadOfBadBinary checks that a binary that cannot take over changes nothing, and that the next reload works.
 func TestReloadOfBadBinary(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
@@ -28,7 +28,7 @@ func TestReloadOfBadBinary(t *testing.T) {
 		name, code string
 		binary     string
 		mode       os.FileMode
-		says       []string // in the error and what goes with it
+		says       []string // parts of the error or its output
 	}{
 		{
 			"ends at once", control.CodeStart, "#!/bin/sh\necho first words >&2\necho last words >&2\nexit 3\n", 0o755,
@@ -75,7 +75,8 @@ func TestReloadOfBadBinary(t *testing.T) {
 	s.audited()
 }
 
-// TestSuccessorGivesItsClientsBack: those that came to a worker before it turned out that it cannot take over.
+// TestSuccessorGivesItsClientsBack checks that clients accepted by a new worker survive if that worker turns out to be
+// unable to take over.
 func TestSuccessorGivesItsClientsBack(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
@@ -102,7 +103,7 @@ func TestSuccessorGivesItsClientsBack(t *testing.T) {
 	s.audited()
 }
 
-// TestOneRollAtATime: a second operation is refused while one is under way, and not after it.
+// TestOneRollAtATime checks that a second command is refused during a reload, and accepted right after it.
 func TestOneRollAtATime(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
@@ -114,7 +115,7 @@ func TestOneRollAtATime(t *testing.T) {
 	_, rebalance := s.rebalance()
 	for name, err := range map[string]error{"reload": reload, "scale": scale, "rebalance": rebalance} {
 		if code(err) != control.CodeBusy || !strings.Contains(err.Error(), "a reload is under way") {
-			t.Errorf("%s during a reload: got %v, want that it is busy", name, err)
+			t.Errorf("%s during a reload: got %v, want code busy", name, err)
 		}
 	}
 	if r := <-first; r.err != nil || r.Moved != 20 {
@@ -126,8 +127,8 @@ func TestOneRollAtATime(t *testing.T) {
 	f.all()
 }
 
-// TestReloadsLeaveNothing: clients that come and go in any way, while workers come and go, leave no process, no
-// descriptor and no connection behind.
+// TestReloadsLeaveNothing checks that clients that come and go in every way during reloads leave no process, descriptor
+// or connection behind.
 func TestReloadsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
@@ -152,7 +153,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	for _, w := range st.Workers {
 		until(t, "sockets closed", func() bool { return descriptors(w.PID) <= 100+spareFDs })
 	}
-	// One that asks has a descriptor for a moment after it has its answer.
+	// A control connection's descriptor may stay open for a moment after the answer.
 	until(t, fmt.Sprintf("the primary has %d descriptors, as after the first reload", before),
 		func() bool { return descriptors(s.cmd.Process.Pid) <= before })
 	stay.hangUp()
@@ -160,7 +161,7 @@ func TestReloadsLeaveNothing(t *testing.T) {
 	s.audited()
 }
 
-// TestResetsInTransit: of connections that are reset while they move, each has its Close callback, once.
+// TestResetsInTransit checks that each connection reset during its move gets exactly one Close callback.
 func TestResetsInTransit(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})

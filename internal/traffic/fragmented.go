@@ -7,7 +7,7 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Fragmented messages: their length, into how many frames they are cut, and how these are written.
+// Parameters of fragmented messages: their size, the number of frames and how these are written.
 const (
 	longLeast, longMost           = 20 << 10, 260 << 10
 	fragmentsLeast, fragmentsMost = 2, 12
@@ -15,10 +15,10 @@ const (
 	maxPing                       = 125
 )
 
-// fragmented sends long text over all the time between two messages, and pings in the middle of it.
+// fragmented spreads each long text over the interval between two messages, with pings between the frames.
 type fragmented struct {
 	echoes
-	ping  []byte // under mu; the ping that has no pong yet. There is one at most: a server need not answer all.
+	ping  []byte // guarded by mu; the one unanswered ping: RFC 6455 §5.5.3 lets a server skip the pongs of older pings
 	pings int
 }
 
@@ -45,7 +45,7 @@ func (f *fragmented) write(c *client, m *message) error {
 	h := ws.Header{Opcode: ws.OpText}
 	for off := 0; ; count-- {
 		left := m.len() - off
-		n := c.rng.IntN(min(left, 2*left/count) + 1) // may be empty
+		n := c.rng.IntN(min(left, 2*left/count) + 1) // may be 0: an empty fragment
 		if count == 1 {
 			n, h.Fin = left, true
 		}
@@ -56,7 +56,7 @@ func (f *fragmented) write(c *client, m *message) error {
 		h.Opcode = ws.OpContinuation
 		off += n
 		if h.Fin {
-			return nil // behind the last fragment the echo may be queued, and a server need not queue a pong behind that
+			return nil // a pong queued behind the echo may be dropped, so send no ping after the last fragment
 		}
 		if err := f.sendPing(c); err != nil {
 			return err
@@ -64,7 +64,7 @@ func (f *fragmented) write(c *client, m *message) error {
 	}
 }
 
-// sendPing sends a ping, if none is under way.
+// sendPing sends a ping unless another one is unanswered.
 func (f *fragmented) sendPing(c *client) error {
 	f.mu.Lock()
 	if f.ping != nil {
@@ -84,7 +84,7 @@ func (f *fragmented) pong(c *client, payload []byte) {
 	defer f.mu.Unlock()
 	switch {
 	case f.ping == nil:
-		c.fault(&c.run.tally.doubled, 1, "pong without a ping: %s", describe(payload))
+		c.fault(&c.run.tally.doubled, 1, "pong without an unanswered ping: %s", describe(payload))
 	case !bytes.Equal(f.ping, payload):
 		c.bad("pong with %s, want %s", describe(payload), describe(f.ping))
 	default:

@@ -7,25 +7,26 @@ import (
 	"time"
 )
 
-// Percentiles are of round-trip times: from before the write of a small message until its echo was read.
+// Percentiles summarizes round-trip times. Each is measured from just before the write of a small message until its
+// echo has been read.
 type Percentiles struct {
 	Count         uint64
 	P50, P99, Max time.Duration // P50 and P99 are exact to 7 %
 }
 
-// String is the percentiles in one line.
+// String returns the percentiles on one line.
 func (p Percentiles) String() string {
 	return fmt.Sprintf("p50 %v, p99 %v, max %v of %d", p.P50, p.P99, p.Max, p.Count)
 }
 
-// A histogram has 16 buckets for each power of two of nanoseconds.
+// A histogram has 16 buckets per power of two nanoseconds.
 const (
 	subBits    = 4
 	subBuckets = 1 << subBits
 	buckets    = (64 - subBits + 1) * subBuckets
 )
 
-// histogram counts durations. Any goroutine.
+// histogram counts durations. It is safe for concurrent use.
 type histogram struct {
 	count [buckets]atomic.Uint64
 	max   atomic.Int64
@@ -49,7 +50,7 @@ func bucket(ns uint64) int {
 	return shift*subBuckets + int(ns>>shift)
 }
 
-// highest is the largest value of a bucket.
+// highest returns the largest value that falls into bucket.
 func highest(bucket int) uint64 {
 	if bucket < 2*subBuckets {
 		return uint64(bucket)

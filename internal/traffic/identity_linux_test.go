@@ -7,13 +7,15 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestMovedConnectionIsTheSame: id, query, subscriptions and the application's own state are the same before and after.
+// TestMovedConnectionIsTheSame checks that a move preserves id, query, subscriptions and the application's state of a
+// connection.
 func TestMovedConnectionIsTheSame(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
 	users := s.call(10, func(int) string { return pathUser })
 	counters := s.call(10, func(int) string { return pathCount })
-	// Two on each of five topics: they publish to the topic of their query, and hear it by their subscription.
+	// Two clients on each of five topics. They publish to the topic of their query and receive through their
+	// subscription.
 	topical := s.call(10, func(i int) string { return fmt.Sprintf("%s?topic=t%d", pathTopic, i/2) })
 	ids := make([]string, len(users.list))
 	for i, c := range users.list {
@@ -27,7 +29,7 @@ func TestMovedConnectionIsTheSame(t *testing.T) {
 		t.Helper()
 		number++
 		for i, c := range users.list {
-			// To itself, and to another one.
+			// Send to itself and to another client.
 			for to := i; to <= i+1; to++ {
 				to := to % len(ids)
 				m := fmt.Sprintf(`{"to":%q,"text":"%d from %d"}`, ids[to], number, i)

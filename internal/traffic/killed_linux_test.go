@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// many connections take so long to move that something can be done meanwhile.
+	// many connections take long enough to move for a test to interfere.
 	many = 3000
-	// some of them have moved when it is done.
+	// some of the connections have moved when the test interferes.
 	some = 200
-	// tries bounds how often a move is begun anew that was over too soon to be disturbed.
+	// tries limits how often the test repeats a move that ended too soon.
 	tries = 5
 )
 
-// strike sends a signal to a worker of this test's server.
+// strike sends a signal to a process of the server under test.
 func strike(t *testing.T, pid int, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, sig); err != nil {
@@ -28,8 +28,8 @@ func strike(t *testing.T, pid int, sig syscall.Signal) {
 	}
 }
 
-// disturbed reloads until f, which is called when some connections have moved, has made a reload different: failed, or
-// with losses. It returns the processes of that time.
+// disturbed calls f during a reload, once some connections have moved. It retries until the reload fails or loses
+// connections, and returns its outcome and the two worker processes.
 func (s *server) disturbed(f func(old, next int)) (end rolled, old, next int) {
 	s.t.Helper()
 	for range tries {
@@ -43,36 +43,38 @@ func (s *server) disturbed(f func(old, next int)) (end rolled, old, next int) {
 			return end, old, next
 		}
 	}
-	s.t.Fatalf("%d moves were over before they could be disturbed", tries)
+	s.t.Fatalf("%d moves ended before the test could interfere", tries)
 	return end, old, next
 }
 
-// served wants n connections to live, all in the one worker pid (0 is any), and the next reload to move them all.
+// served fails the test unless n connections are alive, all in the only worker, pid (0 means any), and the next reload
+// moves all of them.
 func (s *server) served(f *callers, n, pid int) {
 	s.t.Helper()
 	if got := f.alive(); got != n {
-		s.t.Errorf("%d connections live, want %d", got, n)
+		s.t.Errorf("%d connections are alive, want %d", got, n)
 	}
 	st := s.settled(n)
 	if len(st.Workers) != 1 || (pid != 0 && st.Workers[0].PID != pid) || st.Workers[0].State != control.StateReady {
-		s.t.Errorf("got %v, want process %d only, ready", lives(st), pid)
+		s.t.Errorf("got %v, want only process %d, ready", lives(st), pid)
 	}
 	if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Moved != uint64(n) || res.Failed+res.Drained != 0 {
 		s.t.Errorf("the next reload: got %+v, %v, want %d moved", res, err, n)
 	}
 	if got := f.alive(); got != n {
-		s.t.Errorf("%d connections live after the next reload, want %d", got, n)
+		s.t.Errorf("%d connections are alive after the next reload, want %d", got, n)
 	}
 }
 
-// TestSuccessorKilled: a successor that dies takes along what it had acknowledged; the rest stays where it was.
+// TestSuccessorKilled checks that a dying successor loses only the connections that it had acknowledged. The others
+// stay in the old worker.
 func TestSuccessorKilled(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
 	f := s.echoers(many)
 	end, old, next := s.disturbed(func(_, next int) { strike(t, next, syscall.SIGKILL) })
 	if code(end.err) != control.CodeFailed || !strings.Contains(end.err.Error(), "move failed") {
-		t.Errorf("got %v, want that the move failed", end.err)
+		t.Errorf("got %v, want a failed move", end.err)
 	}
 	moved := s.movedBeforeFailure()
 	if moved == 0 || moved == many {
@@ -82,7 +84,7 @@ func TestSuccessorKilled(t *testing.T) {
 	s.served(f, many-moved, old)
 }
 
-// TestPredecessorKilled: if the old worker dies, the new one goes on with what had been sent to it, and has the slot.
+// TestPredecessorKilled checks that if the old worker dies, the new one keeps what it has received and takes the slot.
 func TestPredecessorKilled(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
@@ -95,15 +97,15 @@ func TestPredecessorKilled(t *testing.T) {
 	s.served(f, int(end.Moved), next)
 }
 
-// TestSuccessorStopped: a successor that answers nothing, not even that all shall come back, is killed. Nothing is lost
-// but what it had acknowledged.
+// TestSuccessorStopped checks that a successor that stops responding, even to a request to return its connections, is
+// killed. Only the connections that it had acknowledged are lost.
 func TestSuccessorStopped(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1, Stall: 500 * time.Millisecond})
 	f := s.echoers(many)
 	end, old, next := s.disturbed(func(_, next int) { strike(t, next, syscall.SIGSTOP) })
 	if code(end.err) != control.CodeFailed || !strings.Contains(end.err.Error(), "no progress") {
-		t.Errorf("got %v, want that there was no progress", end.err)
+		t.Errorf("got %v, want no progress", end.err)
 	}
 	moved := s.movedBeforeFailure()
 	if moved == 0 || moved == many {
@@ -113,28 +115,28 @@ func TestSuccessorStopped(t *testing.T) {
 	s.served(f, many-moved, old)
 }
 
-// TestSuccessorStoppedAtFirst: a successor that never takes part loses nobody.
+// TestSuccessorStoppedAtFirst checks that a successor that stops before the move loses no connection.
 func TestSuccessorStoppedAtFirst(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1, Stall: 500 * time.Millisecond})
 	cfg := Mix(s.addr, 100)
-	cfg.Churn = 0 // whoever comes meanwhile may come to the successor, and dies with it
+	cfg.Churn = 0 // a new client might connect to the successor and be lost with it
 	run := s.crowd(cfg)
-	// With a canary there is time to stop it between its start and the move.
+	// The canary phase leaves time to stop the successor between its start and the move.
 	reload := s.reloading(control.ReloadRequest{CanarySeconds: 1})
 	old, next := s.pair()
-	until(t, "the successor serves", func() bool { return s.stateOf(next) == control.StateReady })
+	until(t, "a successor that serves", func() bool { return s.stateOf(next) == control.StateReady })
 	strike(t, next, syscall.SIGSTOP)
 	end := <-reload
 	if code(end.err) != control.CodeFailed || !strings.Contains(end.err.Error(), "no progress") {
-		t.Errorf("got %v, want that there was no progress", end.err)
+		t.Errorf("got %v, want no progress", end.err)
 	}
 	if moved := s.movedBeforeFailure(); moved != 0 {
 		t.Errorf("%d had moved, want none", moved)
 	}
 	s.gonePIDs([]int{next})
 	if st := s.status(); len(st.Workers) != 1 || st.Workers[0].PID != old {
-		t.Errorf("got %v, want process %d only", lives(st), old)
+		t.Errorf("got %v, want only process %d", lives(st), old)
 	}
 	if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Moved < 100 || res.Failed+res.Drained != 0 {
 		t.Errorf("the next reload: got %+v, %v, want at least 100 moved", res, err)
@@ -143,7 +145,7 @@ func TestSuccessorStoppedAtFirst(t *testing.T) {
 	s.audited()
 }
 
-// stateOf is the state of the worker with a process, or empty.
+// stateOf returns the state of the worker with process id pid, or "" if there is none.
 func (s *server) stateOf(pid int) control.State {
 	for _, w := range s.status().Workers {
 		if w.PID == pid {
@@ -153,7 +155,8 @@ func (s *server) stateOf(pid int) control.State {
 	return ""
 }
 
-// TestSuccessorRefuses: a successor that runs out of descriptors half-way gives back what it has: nobody notices.
+// TestSuccessorRefuses checks that a successor that runs out of descriptors during the move returns its connections,
+// and no client notices.
 func TestSuccessorRefuses(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
@@ -171,7 +174,7 @@ func TestSuccessorRefuses(t *testing.T) {
 		t.Errorf("got %v, want too many open files", end.err)
 	}
 	if moved := s.movedBeforeFailure(); moved != 0 {
-		t.Errorf("%d had moved and did not return, want none", moved)
+		t.Errorf("%d moved and were not returned, want none", moved)
 	}
 	s.gonePIDs([]int{next})
 	f.all()

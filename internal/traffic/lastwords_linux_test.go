@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// lastWordsSize is more than the sockets hold: the rest waits in the server's queue, and the close frame behind it.
+	// lastWordsSize exceeds the socket buffers: the rest waits in the server's queue, with the close frame behind it.
 	lastWordsSize = 256 << 10
-	// lastWordsDelay is how long the end may come after the close frame: the server ends by itself after its
-	// CloseTimeout of 5 s in any case.
+	// lastWordsDelay bounds the time from the close frame to the end of the connection. It is below the server's
+	// CloseTimeout of 5 s, which ends the connection in any case.
 	lastWordsDelay = 2500 * time.Millisecond
 )
 
-// lastWords moves connections in the middle of the closing handshake: the client has sent its close frame, the server's
-// waits behind an echo that the client has not read.
+// lastWords moves connections in the middle of the closing handshake: the client has sent its close frame, and the
+// server's is queued behind an echo that the client has not read.
 func lastWords(s *server, _ *Run) error {
 	links := make([]*link, 10)
 	for i := range links {
@@ -40,7 +40,7 @@ func lastWords(s *server, _ *Run) error {
 		}
 		links[i] = l
 	}
-	until(s.t, "all has been read", func() bool {
+	until(s.t, "end of reading", func() bool {
 		return s.status().Totals.BytesIn >= uint64(len(links))*lastWordsSize
 	})
 	if _, err := s.reload(quiet); err != nil {
@@ -55,7 +55,7 @@ func lastWords(s *server, _ *Run) error {
 	return err
 }
 
-// hearOut reads an echo, the close frame and the end.
+// hearOut reads an echo, the close frame and the end of the connection.
 func (l *link) hearOut() error {
 	_ = l.nc.(*net.TCPConn).SetReadBuffer(1 << 20)
 	_ = l.nc.SetReadDeadline(time.Now().Add(forever))
@@ -71,7 +71,7 @@ func (l *link) hearOut() error {
 	case size != lastWordsSize || closed.IsZero():
 		return fmt.Errorf("%d bytes, close frame: %v, then %w", size, !closed.IsZero(), end)
 	case took > lastWordsDelay:
-		return fmt.Errorf("the end came %v after the close frame", took)
+		return fmt.Errorf("the connection ended %v after the close frame", took)
 	}
 	return nil
 }

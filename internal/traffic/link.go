@@ -14,27 +14,28 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// cut says how bytes are written: in pieces of least to most bytes, with pauses of twice the mean at most. Most of 0
-// is all at once.
+// cut describes how bytes are written: in pieces of least to most bytes, with random pauses between them of at most
+// twice the mean. If most is 0, everything is written at once.
 type cut struct {
 	least, most int
 	mean        time.Duration
 }
 
-// link is a client's connection. Its methods may be called by any goroutine, but listen by one only.
+// link is a client's connection. Its methods are safe for concurrent use, except that only one goroutine may call
+// listen.
 type link struct {
 	nc      net.Conn
-	control func(network, address string, c syscall.RawConn) error // of the socket before it connects; nil is none
-	stop    <-chan struct{}                                        // closed: no more pauses
-	gone    chan struct{}                                          // closed by the reader: the connection has ended
+	control func(network, address string, c syscall.RawConn) error // called before connecting; may be nil
+	stop    <-chan struct{}                                        // when closed, pauses end early
+	gone    chan struct{}                                          // closed by the reader when the connection has ended
 
-	mu  sync.Mutex // held for a whole frame
+	mu  sync.Mutex // held while a whole frame is written
 	rng *rand.Rand
 	out []byte
 
 	reader ws.Reader
-	in     []byte // room for what is read
-	ahead  []byte // came with the answer to the handshake
+	in     []byte // read buffer
+	ahead  []byte // bytes read past the handshake response
 }
 
 const (
@@ -42,7 +43,7 @@ const (
 	responseRoom = 1 << 10
 )
 
-// open connects and does the handshake, which it writes as c says.
+// open connects and performs the handshake, writing the request as c describes.
 func (l *link) open(ctx context.Context, addr, target string, c cut) error {
 	dialer := net.Dialer{Control: l.control}
 	nc, err := dialer.DialContext(ctx, "tcp", addr)
@@ -85,15 +86,15 @@ func (l *link) handshake(addr, target string, c cut) error {
 			return err
 		}
 		if err != nil {
-			return fmt.Errorf("answer to the handshake: %w", err)
+			return fmt.Errorf("handshake response: %w", err)
 		}
 		if len(head) > responseRoom {
-			return fmt.Errorf("answer to the handshake: %.60q", head)
+			return fmt.Errorf("handshake response: %.60q", head)
 		}
 	}
 }
 
-// write writes b in pieces. The caller holds mu, or is alone.
+// write writes b in pieces. The caller must hold mu or be the only user of l.
 func (l *link) write(b []byte, c cut) error {
 	for len(b) > 0 {
 		n := len(b)
@@ -110,8 +111,8 @@ func (l *link) write(b []byte, c cut) error {
 	return nil
 }
 
-// pause waits for a random time of twice the mean at most. It ends early, and reports false, when there is no more to
-// wait for.
+// pause waits for a random time of at most twice the mean. If stop or gone is closed, it returns early and reports
+// false.
 func (l *link) pause(rng *rand.Rand, mean time.Duration) bool {
 	if mean <= 0 {
 		return true
@@ -132,7 +133,7 @@ func randomTo(rng *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(rng.Int64N(int64(most) + 1))
 }
 
-// send writes a message, or a control frame, as one frame.
+// send writes a message or a control frame as a single frame.
 func (l *link) send(op ws.Opcode, payload []byte, c cut) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +141,7 @@ func (l *link) send(op ws.Opcode, payload []byte, c cut) error {
 	return l.write(l.out, c)
 }
 
-// fragment writes a frame of h.Length bytes of a message, from off on. It needs room for one piece only.
+// fragment writes a frame that contains h.Length bytes of m, starting at off. It buffers one piece at a time.
 func (l *link) fragment(h ws.Header, m *message, off int, c cut) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,7 +154,7 @@ func (l *link) fragment(h ws.Header, m *message, off int, c cut) error {
 		m.copyTo(l.out[at:], off+done)
 		ws.Mask(l.out[at:], h.Key, done)
 		b := l.out
-		if first { // a cut in or near the header
+		if first { // cuts in or near the header
 			k := l.rng.IntN(min(len(b), ws.MaxHeader+2))
 			if _, err := l.nc.Write(b[:k]); err != nil {
 				return err
@@ -182,8 +183,8 @@ func (l *link) close(code ws.CloseCode) (err error) {
 	return err
 }
 
-// listen reads until the connection ends, and answers pings. pace, if there is one, is called before each read and
-// returns how many bytes that may be at most.
+// listen reads and answers pings until the connection ends. If pace is not nil, listen calls it before each read to get
+// the maximum number of bytes to read.
 func (l *link) listen(pace func() int, on func(ws.Event)) error {
 	cfg := ws.ReaderConfig{Role: ws.Client}
 	in := l.ahead

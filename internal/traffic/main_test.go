@@ -7,7 +7,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain is the tests and, where the environment says so, a server for them with its workers.
+// TestMain runs the tests. If serverVariable is set, it runs a server for the tests, or one of its workers, instead.
 func TestMain(m *testing.M) {
 	if os.Getenv(serverVariable) != "" {
 		os.Exit(runServer())

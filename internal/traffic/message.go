@@ -14,14 +14,15 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// A message is a stamp and a body. The stamp is "<t or b><sender>.<number>.<crc> ", each of eight hexadecimal digits.
-// The letter is that of the opcode. The CRC-32 is of the body and then of the stamp before it.
+// A message consists of a stamp and a body. The stamp is "<t or b><sender>.<number>.<crc> ", where each value has eight
+// hexadecimal digits. The letter encodes the opcode. The CRC-32 covers the body followed by the preceding part of the
+// stamp.
 const (
 	stampLen    = 28
 	stampSigned = 18 // letter, sender, dot, number
 )
 
-// message is what a client sends: two pieces, as the body is a part of the corpus.
+// message is a message that a client sends. Stamp and body are separate because the body is a slice of the corpus.
 type message struct {
 	stamp [stampLen]byte
 	body  []byte
@@ -51,7 +52,7 @@ func appendHex(dst []byte, v uint32) []byte {
 
 func (m *message) len() int { return stampLen + len(m.body) }
 
-// copyTo fills dst with what stands from off on.
+// copyTo fills dst with the bytes of the message from offset off.
 func (m *message) copyTo(dst []byte, off int) {
 	if off < stampLen {
 		n := copy(dst, m.stamp[off:])
@@ -62,18 +63,18 @@ func (m *message) copyTo(dst []byte, off int) {
 	}
 }
 
-// whole appends the message.
+// whole appends the whole message to dst.
 func (m *message) whole(dst []byte) []byte { return append(append(dst, m.stamp[:]...), m.body...) }
 
-// headLimit is the number of bytes of a message that are kept as they arrive: more than any message but an echo has.
+// headLimit is the number of bytes that are kept of each received message. Only echoes may be longer.
 const headLimit = 1 << 10
 
-// arrival is a message from the server as far as it has come. Of a long one only the CRC is kept.
+// arrival is a message that is being received. Beyond headLimit only its CRC is kept.
 type arrival struct {
 	op   ws.Opcode
 	head []byte // the first headLimit bytes
 	size int
-	crc  uint32 // of all behind the stamp
+	crc  uint32 // over everything after the stamp
 }
 
 func (a *arrival) begin(op ws.Opcode) { *a = arrival{op: op, head: a.head[:0]} }
@@ -88,7 +89,7 @@ func (a *arrival) add(b []byte) {
 	a.size += len(b)
 }
 
-// all is the message, if it is so short that all of it was kept.
+// all returns the received message. It reports false if the message is longer than headLimit.
 func (a *arrival) all() ([]byte, bool) { return a.head, a.size == len(a.head) }
 
 var (
@@ -97,7 +98,7 @@ var (
 	errCRC    = errors.New("wrong CRC")
 )
 
-// open checks the stamp.
+// open verifies the stamp and returns its sender and number.
 func (a *arrival) open() (sender uint32, n uint64, err error) {
 	if a.size < stampLen || a.head[9] != '.' || a.head[18] != '.' || a.head[27] != ' ' {
 		return 0, 0, a.fault(errStamp)
@@ -124,15 +125,15 @@ func (a *arrival) fault(err error) error {
 	return fmt.Errorf("%w: %s of %d bytes: %.60q", err, a.op, a.size, a.head)
 }
 
-// corpus is what bodies are cut from. It is not changed.
+// corpus holds the bytes from which bodies are sliced. It is immutable.
 type corpus struct{ text, binary []byte }
 
-// corpusLen is more than the longest body.
+// corpusLen is larger than the longest body, in bytes.
 const corpusLen = 400 << 10
 
 func newCorpus(rng *rand.Rand) corpus {
 	c := corpus{text: make([]byte, 0, corpusLen), binary: make([]byte, 0, corpusLen)}
-	limits := [...]rune{0x80, 0x800, 0xd800, 0x110000} // below the surrogates; the last are of four bytes, or private
+	limits := [...]rune{0x80, 0x800, 0xd800, 0x110000} // without surrogates; the last range is mostly four-byte runes
 	for len(c.text) < corpusLen-utf8.UTFMax {
 		r := rng.Int32N(limits[rng.IntN(len(limits))])
 		if !utf8.ValidRune(r) {
@@ -146,7 +147,7 @@ func newCorpus(rng *rand.Rand) corpus {
 	return c
 }
 
-// body is a random piece of about size bytes.
+// body returns a random slice of about size bytes, cut at rune boundaries if op is text.
 func (c *corpus) body(rng *rand.Rand, op ws.Opcode, size int) []byte {
 	from := c.binary
 	if op == ws.OpText {

@@ -8,8 +8,8 @@ import (
 	"github.com/expedite-go/expedite/internal/redistest"
 )
 
-// TestReloadWhileRedisIsAway: what a session was given in an outage is there after it, though the worker that took it
-// has been replaced meanwhile; so are sessions that began in the outage.
+// TestReloadWhileRedisIsAway checks that session values written during a Redis outage are stored after it, even if the
+// worker that accepted them has been replaced meanwhile. The same applies to sessions created during the outage.
 func TestReloadWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -26,7 +26,7 @@ func TestReloadWhileRedisIsAway(t *testing.T) {
 		}
 	}
 	write(before, "first", noteDeferred)
-	write(meanwhile, "first", noteStored) // in the primary
+	write(meanwhile, "first", noteStored) // stored in the primary
 	write(before, "second", noteDeferred)
 	for range 2 {
 		if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Moved != 12 || res.Failed+res.Drained != 0 {
@@ -35,9 +35,9 @@ func TestReloadWhileRedisIsAway(t *testing.T) {
 	}
 	write(meanwhile, "last", noteStored)
 	redis.Restart()
-	until(t, "Redis is back", func() bool { return !s.status().Sessions.Degraded })
+	until(t, "the end of the outage", func() bool { return !s.status().Sessions.Degraded })
 	for i, c := range before.list {
-		until(t, "the note is stored", func() bool {
+		until(t, "the stored note", func() bool {
 			if err := c.say(""); err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +47,7 @@ func TestReloadWhileRedisIsAway(t *testing.T) {
 	}
 	for i, c := range meanwhile.list {
 		if err := c.exchange("", fmt.Sprintf("last of %d", i)); err != nil {
-			t.Errorf("the session %d that began meanwhile: %v", i, err)
+			t.Errorf("session %d, created during the outage: %v", i, err)
 		}
 	}
 	if keys := redis.Do("KEYS", "*:s:*"); keys == "" {

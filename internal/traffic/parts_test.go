@@ -20,7 +20,7 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// TestSequence: every kind of disorder has its verdict.
+// TestSequence checks the verdict for every kind of disorder.
 func TestSequence(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -53,7 +53,7 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// TestMessage: a message is the same however it is cut, and one changed bit anywhere shows.
+// TestMessage checks that a message survives any split, and that every flipped bit is detected.
 func TestMessage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	c := newCorpus(rng)
@@ -62,7 +62,7 @@ func TestMessage(t *testing.T) {
 			m := newMessage(op, 0xabc, 0xdef, c.body(rng, op, size))
 			all := m.whole(nil)
 			if op == ws.OpText && !utf8.Valid(all) {
-				t.Fatalf("no valid text: %q", all)
+				t.Fatalf("invalid UTF-8: %q", all)
 			}
 			cut := rng.IntN(len(all) + 1)
 			pieces := make([]byte, len(all))
@@ -90,7 +90,7 @@ func arrive(op ws.Opcode, b []byte, cut int) (sender uint32, n uint64, err error
 	return a.open()
 }
 
-// TestHistogram: percentiles are as exact as their doc says.
+// TestHistogram checks the documented precision of percentiles.
 func TestHistogram(t *testing.T) {
 	for i := range buckets - 1 {
 		if got := bucket(highest(i)); got != i {
@@ -113,7 +113,7 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// TestCountState: the state of a connection on /count reads back, and anything else is refused.
+// TestCountState checks that the state of a connection on /count can be decoded, and that other data is rejected.
 func TestCountState(t *testing.T) {
 	want := count{opens: 1, messages: 1 << 40}
 	if got, err := parseCount(want.append(nil)); err != nil || got != want {
@@ -126,14 +126,14 @@ func TestCountState(t *testing.T) {
 	}
 }
 
-// idle is a client that has no connection, for what no damage on the way can bring about.
+// idle returns a client without a connection, for faults that damage in transit cannot cause.
 func idle(p player) *client {
 	r := &Run{stopping: make(chan struct{})}
 	r.window.Store(new(histogram))
 	return r.newClient("idle", p)
 }
 
-// TestCount: a state that did not come along into the next process shows.
+// TestCount checks that a client notices if its state was not carried to the next process.
 func TestCount(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -165,7 +165,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestPongs: each ping has one pong, with its payload.
+// TestPongs checks that each ping requires exactly one pong with the same payload.
 func TestPongs(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -196,7 +196,8 @@ func TestPongs(t *testing.T) {
 	}
 }
 
-// TestDirectedID: an id that comes again, as from a second Open, shows, and so does a message for somebody else.
+// TestDirectedID checks that a repeated id, as from a second Open callback, counts as bad, and so does a message for
+// another client.
 func TestDirectedID(t *testing.T) {
 	id := []byte("0123456789abcdef")
 	foreign := letterJSON{To: "somebody", N: 1, From: 1}

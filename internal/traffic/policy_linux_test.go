@@ -7,17 +7,17 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestReloadUnderPolicies: whoever connects while workers are replaced, come and go finds one, however connections are
-// given out.
+// TestReloadUnderPolicies checks that new clients can always connect while workers are replaced, added and removed,
+// under every policy for distributing connections.
 func TestReloadUnderPolicies(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []cluster.Policy{cluster.RoundRobin, cluster.LeastConnections, cluster.None} {
 		t.Run(policy.String(), func(t *testing.T) {
 			t.Parallel()
 			s := launch(t, "", serverConfig{Workers: 2, Scheduling: policy})
-			// The rate makes short connections follow each other closely.
+			// At this rate, short connections follow each other closely.
 			run := s.crowd(Config{Small: 40, Churn: 24, Seed: 4, Rate: 50})
-			for _, workers := range []int{0, 0, 3, 0, 1, 0, 2, 0} { // 0 is a reload
+			for _, workers := range []int{0, 0, 3, 0, 1, 0, 2, 0} { // 0 means a reload
 				came := run.Snapshot().Churned
 				if workers > 0 {
 					s.scaled(workers)

@@ -13,19 +13,19 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// damage is what the proxy does to a data frame. It returns what to pass on; hold keeps the frame until behind the
+// damage is what the proxy does to a data frame. do returns the bytes to pass on; hold delays the frame until after the
 // next one.
 type damage struct {
 	name string
 	do   func(frame []byte, header int) (out []byte, hold, reset bool)
 }
 
-// damages is one of each kind of bug that a handoff can have.
+// damages has one entry for each kind of bug that a handoff can have.
 var damages = []damage{
 	{"drop a byte", func(b []byte, head int) ([]byte, bool, bool) { return b[: len(b)-1 : len(b)-1], false, false }},
 	{"flip a bit in front of the payload", func(b []byte, head int) ([]byte, bool, bool) {
 		b = bytes.Clone(b)
-		b[head-1] ^= 0x10 // of the masking key if there is one, else of the length
+		b[head-1] ^= 0x10 // in the masking key, if there is one, else in the length
 		return b, false, false
 	}},
 	{"flip a bit of the payload", func(b []byte, head int) ([]byte, bool, bool) {
@@ -41,19 +41,19 @@ var damages = []damage{
 	{"reset", func([]byte, int) ([]byte, bool, bool) { return nil, false, true }},
 }
 
-// proxy stands between clients and server, and damages one frame of one connection.
+// proxy sits between clients and server, and damages one frame of one connection.
 type proxy struct {
-	target string // of the connection: where its request begins
-	up     bool   // the client's frame, else the server's
+	target string // prefix of the target of the connection to damage
+	up     bool   // damage the client's frames, not the server's
 	damage damage
-	spare  int // the data frames that pass before; the crowd must have started
+	spare  int // data frames to pass undamaged first, so that all clients can start
 	server string
-	done   atomic.Bool // the damage
-	taken  atomic.Bool // the connection
+	done   atomic.Bool // the damage is done
+	taken  atomic.Bool // a connection has been chosen
 	work   sync.WaitGroup
 }
 
-// listen starts the proxy and returns its address. It ends when the clients have.
+// listen starts the proxy and returns its address. The proxy ends when the clients' connections have ended.
 func (p *proxy) listen(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -108,10 +108,10 @@ func (p *proxy) serve(client *net.TCPConn) {
 	}
 	p.pass(server, from, mine && p.up)
 	_ = server.CloseWrite()
-	// The other direction ends by itself: the server closes what its client has closed.
+	// The other direction ends on its own: the server closes its side once the client's is closed.
 }
 
-// passHead passes the HTTP head on, and returns its first line.
+// passHead forwards the HTTP head and returns its first line.
 func passHead(to io.Writer, from *bufio.Reader) (first string, err error) {
 	for {
 		line, err := from.ReadString('\n')
@@ -130,7 +130,7 @@ func passHead(to io.Writer, from *bufio.Reader) (first string, err error) {
 	}
 }
 
-// pass passes frames on, and damages one if it shall.
+// pass forwards frames. If damaging is true, it damages one of them.
 func (p *proxy) pass(to *net.TCPConn, from *bufio.Reader, damaging bool) {
 	if !damaging {
 		_, _ = io.Copy(to, from)

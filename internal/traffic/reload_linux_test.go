@@ -6,7 +6,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// TestReloadUnderTraffic: workers are replaced again and again while clients of all kinds check every byte.
+// TestReloadUnderTraffic replaces workers repeatedly while clients of all kinds verify every byte.
 func TestReloadUnderTraffic(t *testing.T) {
 	s := launch(t, "", serverConfig{Workers: 2})
 	run := s.crowd(Mix(s.addr, 1000))

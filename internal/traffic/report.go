@@ -7,36 +7,36 @@ import (
 	"sync/atomic"
 )
 
-// Report is what the crowd has seen up to now.
+// Report is the result of a run so far.
 type Report struct {
-	// Connected is the number of clients that connected, without churn.
+	// Connected is the number of clients that connected, churn excluded.
 	Connected uint64
 	// Disconnected is the number of clients whose connection ended before they closed it.
 	Disconnected uint64
-	// Bad is the number of messages that were damaged or meant for somebody else, and of broken rules of the protocol.
+	// Bad is the number of damaged or misdelivered messages and of protocol violations.
 	Bad uint64
-	// Lost is the number of messages and pongs that did not come. Before Stop it has only those behind which a later
-	// one came.
+	// Lost is the number of missing messages and pongs. Before Stop it counts only those that a later one has
+	// overtaken.
 	Lost uint64
-	// Doubled is the number of messages that came again.
+	// Doubled is the number of duplicate messages.
 	Doubled uint64
-	// Reordered is the number of messages that came behind a later one.
+	// Reordered is the number of messages that arrived after a later one.
 	Reordered uint64
-	// CloseFailed is the number of clients whose close frame was not answered in kind at the end.
+	// CloseFailed is the number of clients whose final close frame the server did not answer with the same code.
 	CloseFailed uint64
-	// Churned and ChurnFailed are the numbers of short connections that went well, and that did not.
+	// Churned and ChurnFailed are the numbers of short connections that succeeded and failed.
 	Churned, ChurnFailed uint64
 
-	// Echoes, Broadcasts, Directed, Counted and Pongs are the numbers of what came as it should.
+	// Echoes, Broadcasts, Directed, Counted and Pongs are the numbers of correct messages of each kind.
 	Echoes, Broadcasts, Directed, Counted, Pongs uint64
 
-	// RTT is of all small echoes.
+	// RTT summarizes the round-trip times of all small echoes.
 	RTT Percentiles
-	// Problems are the first ones that were found, each with the client's kind and number.
+	// Problems describes the first problems found, each with the client's kind and number.
 	Problems []string
 }
 
-// Err is nil if clients connected and none of them, nor any short connection, had anything to complain about.
+// Err returns nil if at least one connection succeeded and no client or short connection found a fault.
 func (r Report) Err() error {
 	faults := r.Disconnected + r.Bad + r.Lost + r.Doubled + r.Reordered + r.CloseFailed + r.ChurnFailed
 	switch {
@@ -45,19 +45,19 @@ func (r Report) Err() error {
 			"%d of %d churn failed:\n%s", r.Disconnected, r.Bad, r.Lost, r.Doubled, r.Reordered, r.CloseFailed,
 			r.ChurnFailed, r.Churned+r.ChurnFailed, strings.Join(r.Problems, "\n"))
 	case r.Connected+r.Churned == 0:
-		return fmt.Errorf("traffic: nobody connected")
+		return fmt.Errorf("traffic: no client connected")
 	default:
 		return nil
 	}
 }
 
-// Messages is the number of messages of all kinds that came as they should.
+// Messages returns the total number of correct messages.
 func (r Report) Messages() uint64 { return r.Echoes + r.Broadcasts + r.Directed + r.Counted + r.Pongs }
 
-// maxProblems bounds Report.Problems.
+// maxProblems limits Report.Problems.
 const maxProblems = 20
 
-// tally is a Report in the making. Any goroutine.
+// tally accumulates a Report. It is safe for concurrent use.
 type tally struct {
 	connected, disconnected, bad, lost, doubled, reordered, closeFailed, churned, churnFailed atomic.Uint64
 
@@ -67,7 +67,7 @@ type tally struct {
 	problems []string
 }
 
-// fault counts n of what a client has found wrong, and says what.
+// fault adds n to count and records the problem.
 func (t *tally) fault(count *atomic.Uint64, n uint64, problem string) {
 	count.Add(n)
 	t.mu.Lock()

@@ -12,9 +12,9 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// restless starts clients that come and go: by a reset, without a word, with a close frame whose answer they do not
-// wait for, in the middle of a frame, of a request, or before it. The returned function ends them, and tells how many
-// connections there were.
+// restless starts n clients that repeatedly connect and leave: with a reset, without a close frame, with a close frame
+// whose answer they do not await, or in the middle of a frame or a request, or before it. The returned function stops
+// them and returns the number of connections that they made.
 func (s *server) restless(n int) (stop func() int) {
 	stopping := make(chan struct{})
 	var work sync.WaitGroup
@@ -43,7 +43,7 @@ func (s *server) restless(n int) (stop func() int) {
 	}
 }
 
-// visit is one connection of a restless client.
+// visit runs one connection of a restless client.
 func (s *server) visit(rng *rand.Rand, turn int, stop <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.Background(), forever)
 	defer cancel()
@@ -67,7 +67,7 @@ func (s *server) visit(rng *rand.Rand, turn int, stop <-chan struct{}) error {
 	for range rng.IntN(4) {
 		_ = l.send(ws.OpText, []byte("going soon"), cut{})
 	}
-	if path == pathEcho { // the answers fill the queue
+	if path == pathEcho { // unread answers fill the queue
 		_ = l.send(ws.OpBinary, make([]byte, 1<<17), cut{})
 	}
 	l.pause(rng, 10*time.Millisecond)

@@ -11,21 +11,21 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Run is a crowd at work. See Start.
+// Run is a running load of clients. Start creates it.
 type Run struct {
 	cfg      Config
 	corpus   corpus
 	clients  []*client
 	tally    tally
 	rtt      histogram
-	window   atomic.Pointer[histogram] // since Mark
-	arrivals atomic.Uint64             // whatever came, to see that something does
+	window   atomic.Pointer[histogram] // round-trip times since Mark
+	arrivals atomic.Uint64             // counts everything received, so that await can detect silence
 	stopping chan struct{}
 	work     sync.WaitGroup
 }
 
-// Start opens all clients and returns when each has had its first message. The context bounds that and nothing later.
-// If it fails, nothing goes on.
+// Start opens all clients and returns when each has received its first message. The context bounds Start only, not the
+// run. If Start fails, it leaves no connection or goroutine behind.
 func Start(ctx context.Context, cfg Config) (*Run, error) {
 	r := &Run{cfg: cfg.withDefaults(), stopping: make(chan struct{})}
 	r.corpus = newCorpus(rand.New(rand.NewPCG(cfg.Seed, 0)))
@@ -46,7 +46,7 @@ func Start(ctx context.Context, cfg Config) (*Run, error) {
 	return r, nil
 }
 
-// invite makes the clients.
+// invite creates the clients.
 func (r *Run) invite() {
 	cfg := r.cfg
 	for i := range cfg.Small {
@@ -63,7 +63,7 @@ func (r *Run) invite() {
 		c := r.newClient("slow", &slow{newEchoes(i, slowFlying/slowLeast, slowFlying)})
 		c.control = narrow
 	}
-	tag := rand.Uint64() // another crowd may have the same seed and the same server
+	tag := rand.Uint64() // another run may use the same seed and the same server
 	for i := range cfg.Counting {
 		user := fmt.Sprintf("counting-%x-%d", tag, i)
 		r.newClient("counting", &counting{newEchoes(0, smallWindow, 0), user})
@@ -86,7 +86,7 @@ func (r *Run) invite() {
 	}
 }
 
-// maxOpening is the number of handshakes at a time.
+// maxOpening limits concurrent handshakes.
 const maxOpening = 64
 
 // open connects the clients.
@@ -122,7 +122,7 @@ func (r *Run) awaitFirst(ctx context.Context) error {
 	return nil
 }
 
-// abandon ends all at once.
+// abandon closes all connections at once.
 func (r *Run) abandon() {
 	close(r.stopping)
 	for _, c := range r.clients {
@@ -133,24 +133,25 @@ func (r *Run) abandon() {
 	r.work.Wait()
 }
 
-// Snapshot is the report up to now.
+// Snapshot returns the report so far.
 func (r *Run) Snapshot() Report {
 	report := r.tally.report()
 	report.RTT = r.rtt.percentiles()
 	return report
 }
 
-// Mark returns the round-trip times since the previous call, or since Start, and begins anew.
+// Mark returns the round-trip times since the previous call, or since Start, and starts a new measurement.
 func (r *Run) Mark() Percentiles { return r.window.Swap(new(histogram)).percentiles() }
 
-// Stop lets every client send to the end what it has begun and hear what it is owed, closes all of them with 1000 and
-// returns the final report. What has not come when ctx ends, or when nothing came for Config.Patience, is lost.
+// Stop lets every client finish the message that it is sending and waits for all outstanding messages. It then closes
+// the clients with code 1000 and returns the final report. Messages still missing when ctx ends, or after
+// Config.Patience without any arrival, are counted as lost.
 func (r *Run) Stop(ctx context.Context) Report {
 	close(r.stopping)
 	r.await(ctx, (*client).isQuiet)
 	for _, c := range r.clients {
 		if !c.isQuiet() {
-			_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // the server has stopped to read: a disconnection
+			_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // the server has stopped reading: counts as a disconnection
 		}
 	}
 	for _, c := range r.clients {
@@ -167,10 +168,11 @@ func (r *Run) Stop(ctx context.Context) Report {
 	return r.Snapshot()
 }
 
-// checkTime is how often await looks.
+// checkTime is the interval at which await checks the clients.
 const checkTime = 5 * time.Millisecond
 
-// await waits until all clients are as they should be, as long as anything arrives.
+// await blocks until is reports true for all clients. It gives up when ctx ends or when nothing arrives for
+// Config.Patience.
 func (r *Run) await(ctx context.Context, is func(*client) bool) {
 	ticker := time.NewTicker(checkTime)
 	defer ticker.Stop()
@@ -195,14 +197,14 @@ func (r *Run) await(ctx context.Context, is func(*client) bool) {
 	}
 }
 
-// close begins the closing handshakes. The readers end with them.
+// close begins the closing handshakes, which end the readers.
 func (r *Run) close() {
 	deadline := time.Now().Add(r.cfg.Patience)
 	for _, c := range r.clients {
 		c.closing.Store(true)
 		_ = c.nc.SetDeadline(deadline)
 		if err := c.link.close(ws.CloseNormal); err != nil {
-			// The connection has ended, or is about to: the reader says so.
+			// The connection has ended or is about to end; the reader reports it.
 			_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 		}
 	}
@@ -217,7 +219,7 @@ func (c *client) isQuiet() bool {
 	}
 }
 
-// isComplete says whether nothing more is to come.
+// isComplete reports whether no further message is expected.
 func (c *client) isComplete() bool {
 	if _, complete := c.player.owed(); complete {
 		return true

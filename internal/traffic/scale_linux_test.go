@@ -10,8 +10,8 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// evenly wants n connections on the given number of workers, each with 5 % more or less than the mean; slack is further
-// connections that may come and go meanwhile. Reports are up to a second old, so it looks until one shows it.
+// evenly waits until n connections are spread over the given number of workers, each within 5 % of the mean. slack
+// allows for further connections that come and go meanwhile. It polls because reports are up to a second old.
 func (s *server) evenly(workers, n, slack int) {
 	s.t.Helper()
 	mean := float64(n) / float64(workers)
@@ -30,7 +30,7 @@ func (s *server) evenly(workers, n, slack int) {
 	})
 }
 
-// scaled scales and wants everything to have gone well.
+// scaled scales to the given number of workers. It fails the test if any connection fails or is drained.
 func (s *server) scaled(workers int) control.Result {
 	s.t.Helper()
 	res, err := s.scale(workers)
@@ -40,7 +40,8 @@ func (s *server) scaled(workers int) control.Result {
 	return res
 }
 
-// TestScaleUnderTraffic: workers come and go, and with them their connections, and no client notices.
+// TestScaleUnderTraffic checks that no client notices when workers are added or removed and connections move between
+// them.
 func TestScaleUnderTraffic(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2})
@@ -48,7 +49,7 @@ func TestScaleUnderTraffic(t *testing.T) {
 	run := s.crowd(cfg)
 	for _, tt := range []struct {
 		workers int
-		least   uint64 // connections that must move, give or take some of churn
+		least   uint64 // expected number of moves, except for churn
 	}{
 		{5, 300 * 3 / 5}, {1, 300 * 4 / 5}, {3, 300 * 2 / 3},
 	} {
@@ -61,7 +62,7 @@ func TestScaleUnderTraffic(t *testing.T) {
 	s.audited()
 }
 
-// TestScaleOfUnevenCluster: one worker with everything shares it with the new ones.
+// TestScaleOfUnevenCluster checks that a worker with all connections shares them with new workers.
 func TestScaleOfUnevenCluster(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 1})
@@ -73,7 +74,7 @@ func TestScaleOfUnevenCluster(t *testing.T) {
 	f.all()
 }
 
-// bornIn is the slot in which a connection began, by its id: the first word of /user.
+// bornIn returns the slot in which a connection was opened, according to its id, the first message of /user.
 func (c *caller) bornIn(t *testing.T) int {
 	t.Helper()
 	m, err := c.hear()
@@ -87,7 +88,7 @@ func (c *caller) bornIn(t *testing.T) int {
 	return int(id >> 54)
 }
 
-// TestRebalance: a worker that has nine tenths of all connections ends with half of them.
+// TestRebalance checks that of two workers, one with nine tenths of all connections ends up with half of them.
 func TestRebalance(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 2, Scheduling: cluster.RoundRobin})
@@ -114,8 +115,8 @@ func TestRebalance(t *testing.T) {
 	}
 }
 
-// TestDirectedFollow: messages find a connection, in order, that has left the slot in which it began, also when that
-// slot is gone, and when another worker has it.
+// TestDirectedFollow checks that messages reach a connection, in order, after it has left the slot in which it was
+// opened. This includes the cases that the slot is gone or belongs to another worker.
 func TestDirectedFollow(t *testing.T) {
 	t.Parallel()
 	s := launch(t, "", serverConfig{Workers: 3})

@@ -1,26 +1,26 @@
 package traffic
 
-// maxJump bounds the numbers that may be missing at one time.
+// maxJump limits how many numbers may be missing at once.
 const maxJump = 1 << 16
 
-// verdict is what a number says about the order.
+// verdict classifies a received number.
 type verdict uint8
 
 const (
 	inOrder verdict = iota
 	jumped          // numbers before it are missing
-	late            // it was missing
-	doubled         // it has come before
-	wild            // it cannot be right
+	late            // it was missing before
+	doubled         // it was received before
+	wild            // it is invalid
 )
 
-// sequence is numbers that shall come one by one.
+// sequence checks that numbers arrive one by one in ascending order.
 type sequence struct {
 	next    uint64 // the first number is 1; 0 accepts any first number
 	missing map[uint64]struct{}
 }
 
-// take judges the next number that came, and returns how many are newly missing.
+// take classifies the received number n and returns how many numbers it shows to be missing.
 func (s *sequence) take(n uint64) (v verdict, missing uint64) {
 	if s.next == 0 {
 		s.next = n
@@ -52,7 +52,7 @@ func (s *sequence) take(n uint64) (v verdict, missing uint64) {
 	return doubled, 0
 }
 
-// owed is how many numbers up to sent have neither come nor been reported missing.
+// owed returns how many numbers up to sent have been neither received nor reported missing.
 func (s *sequence) owed(sent uint64) uint64 {
 	if s.next > sent {
 		return 0
@@ -60,5 +60,5 @@ func (s *sequence) owed(sent uint64) uint64 {
 	return sent + 1 - max(s.next, 1)
 }
 
-// complete says whether all numbers up to sent have come.
+// complete reports whether all numbers up to sent have been received.
 func (s *sequence) complete(sent uint64) bool { return s.owed(sent) == 0 && len(s.missing) == 0 }

@@ -22,10 +22,10 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// serverVariable tells a process that it is a server for tests, and which one.
+// serverVariable holds the configuration of a test server; if it is set, the process runs as that server.
 const serverVariable = "TRAFFIC_SERVER"
 
-// serverConfig is what a test's server is told.
+// serverConfig is the configuration of a test server.
 type serverConfig struct {
 	Workers    int
 	Scheduling cluster.Policy
@@ -36,7 +36,7 @@ type serverConfig struct {
 	Redis      string
 }
 
-// runServer is main of a server for tests.
+// runServer is the main function of a test server.
 func runServer() int {
 	var c serverConfig
 	if err := json.Unmarshal([]byte(os.Getenv(serverVariable)), &c); err != nil {
@@ -60,7 +60,7 @@ func runServer() int {
 	return 0
 }
 
-// server is a running server: a primary of its own, with workers.
+// server is a running test server: a primary with its workers.
 type server struct {
 	t       *testing.T
 	cmd     *exec.Cmd
@@ -77,7 +77,7 @@ type lockedBuffer struct {
 	b  strings.Builder
 }
 
-// Write is part of io.Writer.
+// Write implements io.Writer.
 func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,17 +90,17 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// forever bounds waits in these tests; nothing depends on being faster.
+// forever bounds waits in these tests. No test depends on a shorter time.
 const forever = 60 * time.Second
 
-// launch starts a server from a copy of binary, so that the copy can be replaced, and ends it with the test. An empty
-// binary is this test's own.
+// launch starts a server from a copy of binary, so that the test can replace the copy. It stops the server when the
+// test ends. If binary is empty, launch uses the test binary.
 func launch(t *testing.T, binary string, c serverConfig, env ...string) *server {
 	t.Helper()
 	if binary == "" {
 		binary = self(t)
 	}
-	// Not t.TempDir: the name of a socket must be short.
+	// t.TempDir's path may be too long for a Unix socket.
 	dir, err := os.MkdirTemp("", "traffic")
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func self(t *testing.T) string {
 	return exe
 }
 
-// install puts a binary where the server's is, by a rename as a package manager does it.
+// install replaces the server's binary by renaming a new file over it, as a package manager does.
 func (s *server) install(binary string) {
 	s.t.Helper()
 	b, err := os.ReadFile(binary)
@@ -153,7 +153,7 @@ func (s *server) install(binary string) {
 
 func (s *server) installBytes(b []byte) {
 	s.t.Helper()
-	syscall.ForkLock.RLock() // a child that was just forked would hold the file open for writing: text file busy
+	syscall.ForkLock.RLock() // a child forked now would inherit the open file and cause "text file busy"
 	defer syscall.ForkLock.RUnlock()
 	draft := s.binary + ".new"
 	if err := os.WriteFile(draft, b, 0o755); err != nil {
@@ -164,7 +164,7 @@ func (s *server) installBytes(b []byte) {
 	}
 }
 
-// end stops the server gracefully, and waits until it and its workers are gone.
+// end stops the server gracefully and waits until it and its workers have ended.
 func (s *server) end() {
 	s.stop.Do(func() {
 		workers := s.pids()
@@ -177,7 +177,7 @@ func (s *server) end() {
 				s.t.Errorf("the server ended with %v", err)
 			}
 		case <-time.After(forever):
-			s.t.Error("the server does not end")
+			s.t.Error("the server did not end in time")
 			_ = s.cmd.Process.Kill()
 		}
 		for _, pid := range workers {
@@ -192,7 +192,7 @@ func (s *server) end() {
 	})
 }
 
-// ask calls the server's control socket.
+// ask calls f with a client of the server's control socket.
 func (s *server) ask(f func(ctx context.Context, c *control.Client) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), forever)
 	defer cancel()
@@ -216,7 +216,7 @@ func (s *server) status() (st control.Status) {
 	return st
 }
 
-// pids are the workers' processes.
+// pids returns the process ids of the workers.
 func (s *server) pids() (list []int) {
 	err := s.ask(func(ctx context.Context, c *control.Client) error {
 		st, err := c.Status(ctx)
@@ -226,7 +226,7 @@ func (s *server) pids() (list []int) {
 		return err
 	})
 	if err != nil {
-		return nil // it has ended already
+		return nil // it has already ended
 	}
 	return list
 }
@@ -255,7 +255,7 @@ func (s *server) rebalance() (res control.Result, err error) {
 	return res, err
 }
 
-// crowd starts mixed clients.
+// crowd starts the clients of cfg.
 func (s *server) crowd(cfg Config) *Run {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), forever)
@@ -268,7 +268,7 @@ func (s *server) crowd(cfg Config) *Run {
 	return run
 }
 
-// finish ends a crowd and wants everything to have been right.
+// finish stops the clients and fails the test unless the report is clean.
 func (s *server) finish(run *Run) Report {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*forever)

@@ -2,8 +2,9 @@ package traffic
 
 import "syscall"
 
-// narrow makes a socket that is to connect like one far away: short segments and a small receive buffer. On loopback,
-// segments of 64 KiB make the server's send buffer take 2.5 MB at once, and nothing would ever wait in its queue.
+// narrow configures a socket before it connects to behave like a distant client: short segments and a small receive
+// buffer. On loopback, segments of 64 KiB would let the server's send buffer take 2.5 MB at once, and the server would
+// never queue anything itself.
 func narrow(_, _ string, c syscall.RawConn) error {
 	var err error
 	if fault := c.Control(func(fd uintptr) {

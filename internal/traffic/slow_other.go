@@ -4,5 +4,5 @@ package traffic
 
 import "syscall"
 
-// narrow does nothing here: the server's send buffer may take all that a slow client asks for.
+// narrow does nothing on this platform: the server's send buffer may take everything that a slow client requests.
 func narrow(_, _ string, _ syscall.RawConn) error { return nil }

@@ -10,14 +10,15 @@ import (
 )
 
 var (
-	soak     = flag.Duration("soak", 0, "how long TestSoak takes")
-	soakSize = flag.Int("soak-clients", 2000, "the number of clients of TestSoak")
+	soak     = flag.Duration("soak", 0, "duration of TestSoak")
+	soakSize = flag.Int("soak-clients", 2000, "number of clients in TestSoak")
 )
 
-// TestSoak: reloads, scales and rebalances in any order for as long as it is told, with a crowd that checks every byte.
+// TestSoak runs reloads, scales and rebalances in random order for the given duration, with clients that verify every
+// byte.
 func TestSoak(t *testing.T) {
 	if *soak == 0 {
-		t.Skip("make soak runs it")
+		t.Skip("run it with make soak")
 	}
 	s := launch(t, "", serverConfig{Workers: 2})
 	run := s.crowd(Mix(s.addr, *soakSize))

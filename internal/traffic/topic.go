@@ -8,20 +8,20 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// topic is what its publisher and its subscribers know.
+// topic is the state shared by a publisher and its subscribers.
 type topic struct {
 	name      string
 	publisher uint32
 	sent      atomic.Uint64
 }
 
-// listener is a client on a topic: the publisher, or a subscriber.
+// listener is a client on a topic, either its publisher or a subscriber.
 type listener struct {
 	topic *topic
-	as    string // what the server sees of it
+	as    string // role, sent in the query so that the server and the proxy can tell clients apart
 
 	mu  sync.Mutex
-	seq sequence // of a subscriber it begins with the first number heard
+	seq sequence // a subscriber's sequence begins with the first number received
 }
 
 func (l *listener) target() string {

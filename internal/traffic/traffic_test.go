@@ -14,7 +14,7 @@ import (
 // patience bounds every wait in these tests.
 const patience = 30 * time.Second
 
-// serve runs the application in this process until the returned function is called, which waits for its end.
+// serve runs the application in this process. The returned function stops it and waits until it has ended.
 func serve(t *testing.T) (addr string, stop func()) {
 	t.Helper()
 	started := make(chan expedite.Started, 1)
@@ -39,12 +39,12 @@ func serve(t *testing.T) (addr string, stop func()) {
 		t.Fatal(err)
 	case <-time.After(patience):
 		cancel(nil)
-		t.Fatal("the app does not start")
+		t.Fatal("the application did not start in time")
 	}
 	return "", nil
 }
 
-// start starts a crowd.
+// start starts clients and stops the test if that fails.
 func start(t *testing.T, cfg Config) *Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -56,7 +56,7 @@ func start(t *testing.T, cfg Config) *Run {
 	return r
 }
 
-// stop stops a crowd.
+// stop stops the clients and returns the final report.
 func stop(t *testing.T, r *Run) Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -64,7 +64,7 @@ func stop(t *testing.T, r *Run) Report {
 	return r.Stop(ctx)
 }
 
-// until looks every few milliseconds until ok.
+// until polls ok every few milliseconds.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -79,7 +79,8 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// TestCleanRun: a server that does its work gets a clean report, and the audit knows every connection once.
+// TestCleanRun checks that a correct server gets a clean report, and that the audit contains each connection exactly
+// once.
 func TestCleanRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "audit")
 	t.Setenv(AuditVariable, file)
@@ -111,7 +112,7 @@ func TestCleanRun(t *testing.T) {
 	t.Logf("%d messages, %v", report.Messages(), report.RTT)
 }
 
-// TestMix: the numbers of clients add up for any size of the crowd.
+// TestMix checks that Mix returns exactly n clients for any n.
 func TestMix(t *testing.T) {
 	for n := range 3000 {
 		if got := Mix("", n).Clients(); got != n {

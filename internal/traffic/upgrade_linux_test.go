@@ -12,8 +12,8 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// previous builds this test as it was in the release before: that of the latest tag or, as long as there is none, of
-// the commit before.
+// previous builds this test binary from the previous release. That is the latest tag or, if there are no tags, the
+// previous commit.
 func previous(t *testing.T) (binary, revision string) {
 	t.Helper()
 	git := func(args ...string) (string, error) {
@@ -22,14 +22,14 @@ func previous(t *testing.T) (binary, revision string) {
 	}
 	root, err := git("rev-parse", "--show-toplevel")
 	if err != nil {
-		t.Skip("this is no checkout of git: there is no release before")
+		t.Skip("not a Git checkout: there is no previous release")
 	}
 	revision, err = git("describe", "--tags", "--abbrev=0", "HEAD^")
 	if err != nil {
 		revision, err = git("rev-parse", "HEAD^")
 	}
 	if err != nil {
-		t.Skip("the history of this checkout ends here: there is no release before")
+		t.Skip("the history of this checkout ends here: there is no previous release")
 	}
 	dir := t.TempDir()
 	archive, err := exec.Command("git", "-C", root, "archive", revision).Output()
@@ -50,10 +50,10 @@ func previous(t *testing.T) (binary, revision string) {
 	return binary, revision
 }
 
-// TestUpgradeFromThePreviousRelease: to this build and back, with all clients.
+// TestUpgradeFromThePreviousRelease upgrades to this build and back, and checks that all connections move.
 func TestUpgradeFromThePreviousRelease(t *testing.T) {
 	old, revision := previous(t)
-	t.Log("the release before is", revision)
+	t.Log("the previous release is", revision)
 	s := launch(t, old, serverConfig{Workers: 2})
 	run := s.crowd(Mix(s.addr, 300))
 	for i := range 2 {
@@ -74,7 +74,7 @@ func TestUpgradeFromThePreviousRelease(t *testing.T) {
 	s.finish(run)
 }
 
-// runs wants a process to run a binary.
+// runs fails the test unless process pid runs binary.
 func (s *server) runs(pid int, binary string) {
 	s.t.Helper()
 	got, err := os.ReadFile(fmt.Sprintf("/proc/%d/exe", pid))

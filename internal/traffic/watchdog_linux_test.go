@@ -8,7 +8,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 )
 
-// awaitStatus asks until the status is as it should be.
+// awaitStatus polls the status until ok accepts it, and returns that status.
 func (s *server) awaitStatus(what string, ok func(control.Status) bool) (st control.Status) {
 	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -21,12 +21,13 @@ func (s *server) awaitStatus(what string, ok func(control.Status) bool) (st cont
 		select {
 		case <-tick.C:
 		case <-limit:
-			s.t.Fatalf("waited in vain until %s: %+v", what, st)
+			s.t.Fatalf("timed out waiting until %s: %+v", what, st)
 		}
 	}
 }
 
-// TestWorkerThatOutgrowsItsMemoryIsReplaced: its connections move, and do not notice.
+// TestWorkerThatOutgrowsItsMemoryIsReplaced checks that the connections of a worker that exceeds its memory limit move
+// unnoticed to a new worker.
 func TestWorkerThatOutgrowsItsMemoryIsReplaced(t *testing.T) {
 	s := launch(t, "", serverConfig{Workers: 1, Memory: 1 << 20})
 	run := s.crowd(Mix(s.addr, 100))
@@ -39,7 +40,7 @@ func TestWorkerThatOutgrowsItsMemoryIsReplaced(t *testing.T) {
 	s.finish(run)
 }
 
-// TestWorkerThatHangsIsReplaced: a worker whose process stands still is killed, and another one serves.
+// TestWorkerThatHangsIsReplaced checks that a stopped worker is killed and replaced.
 func TestWorkerThatHangsIsReplaced(t *testing.T) {
 	s := launch(t, "", serverConfig{Workers: 2, Hang: 2 * time.Second})
 	st := s.awaitStatus("both have reported", func(st control.Status) bool {
