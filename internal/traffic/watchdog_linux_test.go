@@ -31,10 +31,11 @@ func (s *server) awaitStatus(what string, ok func(control.Status) bool) (st cont
 func TestWorkerThatOutgrowsItsMemoryIsReplaced(t *testing.T) {
 	s := launch(t, "", serverConfig{Workers: 1, Memory: 1 << 20})
 	run := s.crowd(Mix(s.addr, 100))
+	// The first replacement may come before all clients have connected; the next one follows after a pause.
 	st := s.awaitStatus("the worker was replaced", func(st control.Status) bool {
-		return len(st.Workers) == 1 && st.Workers[0].Generation > 1 && st.Handoff.Moved > 0
+		return len(st.Workers) == 1 && st.Workers[0].Generation > 1 && st.Handoff.Moved >= 100
 	})
-	if st.Handoff.Moved < 100 || st.Handoff.Failed != 0 || st.Totals.Restarts != 0 {
+	if st.Handoff.Failed != 0 || st.Totals.Restarts != 0 {
 		t.Errorf("%+v, %d restarts", st.Handoff, st.Totals.Restarts)
 	}
 	s.finish(run)
