@@ -20,8 +20,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// App is a server: its endpoints, and, while it runs, the part of it that lives in this process. Two Apps in one
-// process do not know of each other.
+// App is a server: its endpoints and, while it runs, its role in this process. Several Apps in one process are
+// independent of each other.
 type App struct {
 	cfg      Config
 	hide     *telemetry.Secrets // redacts what clients send
@@ -58,7 +58,7 @@ var (
 	_ publisher = (*broker.Hub)(nil)
 )
 
-// New makes an App. It serves nothing before Run.
+// New returns an App. It serves nothing before Run.
 func New(cfg Config) *App {
 	return &App{
 		cfg: cfg.withDefaults(), handlers: make(map[string]*Handler), http: http.NotFoundHandler(),
@@ -66,7 +66,8 @@ func New(cfg Config) *App {
 	}
 }
 
-// Handle serves WebSockets on a path, which is matched exactly. Before Run; Run reports a path that is wrong or taken.
+// Handle registers the handler for WebSockets on a path, which must match exactly. Call it before Run, which reports an
+// invalid path, and one that is registered twice.
 func (a *App) Handle(path string, h Handler) {
 	switch {
 	case !strings.HasPrefix(path, "/"):
@@ -79,21 +80,21 @@ func (a *App) Handle(path string, h Handler) {
 	}
 }
 
-// HTTP gives every request that is no upgrade to an endpoint to h. Before Run; the default answers 404.
+// HTTP registers the handler for every request that does not open a WebSocket on an endpoint. Call it before Run. The
+// default handler answers 404.
 func (a *App) HTTP(h http.Handler) { a.http = h }
 
 // Run serves until ctx ends, and then drains: it closes all connections with 1012 (service restart), spread over
-// Config.DrainTimeout. It returns nil after a drain, also one that had to cut connections off at the end.
+// Config.DrainTimeout. After a drain it returns nil, even if connections had to be cut off at its end.
 //
-// From Run on the process ignores SIGPIPE: it goes on when the reader of its standard output or error ends.
+// In the process that was started by hand, Run is the primary, which starts the same program again for each worker. In
+// a worker, Run serves connections. Code before Run in main therefore runs in every process.
 //
-// In the process that was started by hand Run is the primary, which starts the same program again for each worker. In a
-// worker it serves connections. What stands before Run in main therefore runs in every process.
+// A reload first starts the program on disk to find out whether it could take over. If it could, Run returns ErrTrial
+// in that process, and main should return without a message and exit with status 0.
 //
-// Before a reload replaces anything, it starts the program on disk to find out whether it could take over. Run returns
-// ErrTrial there, if it could: main should then return without a message.
-//
-// An App runs once, and a worker process runs one App: a later Run fails with ErrRan.
+// An App runs once, and a worker process runs one App: a later Run fails with ErrRan. Run makes the process ignore
+// SIGPIPE, so that it survives the reader of its standard output or error.
 func (a *App) Run(ctx context.Context) error {
 	if a.ran.Swap(true) || cluster.Joined() {
 		return ErrRan
@@ -113,8 +114,9 @@ func (a *App) Run(ctx context.Context) error {
 	}
 }
 
-// Publish sends a message to all subscribers of a topic, in every worker, the sender included. Messages of one
-// publisher arrive in order. It never blocks: ErrOverloaded says that the message was given up. Any goroutine.
+// Publish sends a message to all subscribers of a topic in all workers, including the publisher if it is subscribed.
+// Messages of one publisher arrive in order. Publish never blocks: if the queue to the other workers is full, it drops
+// the message and returns ErrOverloaded. It is safe for concurrent use.
 func (a *App) Publish(topic string, m Message) error {
 	if broker.CheckTopic(topic) != nil {
 		return ErrTopic
@@ -122,7 +124,7 @@ func (a *App) Publish(topic string, m Message) error {
 	return a.publish(topic, m)
 }
 
-// SendUser sends a message to all connections of a user, in every worker. Any goroutine.
+// SendUser sends a message to all connections of a user in all workers. It never blocks and is safe for concurrent use.
 func (a *App) SendUser(user string, m Message) error {
 	if user == "" {
 		return ErrTopic
@@ -130,7 +132,8 @@ func (a *App) SendUser(user string, m Message) error {
 	return a.publish(access.UserTopic(user), m)
 }
 
-// Send sends a message to one connection, wherever it lives. That it is gone is no error. Any goroutine.
+// Send sends a message to one connection, in whichever worker it is. It returns nil if the connection has ended. Send
+// never blocks and is safe for concurrent use.
 func (a *App) Send(id ID, m Message) error {
 	b := a.publisher()
 	if b == nil {
@@ -142,7 +145,8 @@ func (a *App) Send(id ID, m Message) error {
 	return publicError(b.SendTo(uint64(id), byte(m.opcode()), m.data))
 }
 
-// CloseConn closes one connection, wherever it lives, as Conn.Close does. That it is gone is no error. Any goroutine.
+// CloseConn closes one connection, in whichever worker it is, as Conn.Close does. It returns nil if the connection has
+// ended. CloseConn never blocks and is safe for concurrent use.
 func (a *App) CloseConn(id ID, code ws.CloseCode, reason string) error {
 	b := a.publisher()
 	if b == nil {
@@ -173,7 +177,7 @@ func (a *App) publisher() publisher {
 	return nil
 }
 
-// publicError gives errors of the inner packages their public names.
+// publicError returns the public error for an error of an internal package.
 func publicError(err error) error {
 	switch {
 	case err == nil:

@@ -12,8 +12,8 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// Conn is a client's connection. It may be kept after the callback that brought it; what is sent to a connection that
-// has ended is reported as Closed. Methods are safe for any goroutine unless they say otherwise.
+// Conn is the connection of a client. It may be kept after the callback that received it. Sending to a connection that
+// has ended returns Closed. Methods are safe for concurrent use unless their documentation says otherwise.
 type Conn struct {
 	client access.Client
 	end    *endpoint
@@ -21,29 +21,29 @@ type Conn struct {
 	state  *[]byte // Data as Handler.State has written it while the connection moves; else nil
 }
 
-// ID names the connection for App.Send and App.CloseConn, in every worker.
+// ID returns the id of the connection, for App.Send and App.CloseConn in any worker.
 func (c *Conn) ID() ID { return ID(c.client.Conn.ID()) }
 
-// Path is the path of the endpoint.
+// Path returns the path of the endpoint.
 func (c *Conn) Path() string { return c.end.Path }
 
-// Query is the query of the address that the client opened, but for its token and session. A part that cannot be parsed
-// is left out.
+// Query returns the query of the URL that the client opened, without token and session. Parts that cannot be parsed are
+// left out.
 func (c *Conn) Query() url.Values {
 	v, _ := url.ParseQuery(c.client.Query)
 	return v
 }
 
-// Remote is the client's address as the socket knows it.
+// Remote returns the address of the client.
 func (c *Conn) Remote() netip.AddrPort { return c.client.Conn.Remote() }
 
-// Data is the application's own record of this connection: what SetData left or, with Handler.State, a value that moves
-// with the connection. In callbacks only.
+// Data returns the value stored by SetData or, with Handler.State, the value that moves with the connection. Call it in
+// callbacks only.
 func (c *Conn) Data() any { return c.data }
 
-// SetData keeps the application's own record with the connection; with Handler.State, a pointer of that type. If the
-// handler has none of State, Suspend and Resume, a connection that holds a record cannot move: when its worker is
-// replaced, it is closed with 1012 instead. In callbacks only.
+// SetData stores a value with the connection; with Handler.State it must be a pointer of that type. If the handler has
+// none of State, Suspend and Resume, a connection with a value cannot move: it is closed with 1012 when its worker is
+// replaced. Call SetData in callbacks only.
 func (c *Conn) SetData(v any) {
 	c.data = v
 	if v != nil && !c.end.handler.carries() {
@@ -51,8 +51,8 @@ func (c *Conn) SetData(v any) {
 	}
 }
 
-// Send sends a message. It never blocks; the message's bytes may be reused when it returns. A Conn that was kept in the
-// worker which its connection has left still works: the message is sent to where the connection is now.
+// Send sends a message. It never blocks, and the message's bytes may be reused when it returns. If the connection has
+// moved to another worker, a Conn that was kept still works: the message is sent to the new worker.
 func (c *Conn) Send(m Message) SendResult {
 	if m.kind == kindNoText {
 		return Invalid
@@ -67,12 +67,11 @@ func (c *Conn) Send(m Message) SendResult {
 	return Sent
 }
 
-// Buffered is the number of bytes that wait for the client.
+// Buffered returns the number of bytes that are queued for the client.
 func (c *Conn) Buffered() int { return c.client.Conn.Buffered() }
 
-// Subscribe adds the connection to a topic, on which it hears what is published in any worker. It fails with
-// ErrTopic, ErrForbidden, ErrClosed, ErrMoved or ErrTooManySubscriptions. A second subscription to the same topic
-// changes nothing.
+// Subscribe subscribes the connection to a topic: it receives what any worker publishes there. Subscribe fails with
+// ErrTopic, ErrForbidden, ErrClosed, ErrMoved or ErrTooManySubscriptions. Subscribing twice has no further effect.
 func (c *Conn) Subscribe(topic string) error {
 	if broker.CheckTopic(topic) != nil {
 		return ErrTopic
@@ -84,12 +83,12 @@ func (c *Conn) Subscribe(topic string) error {
 	return publicError(err)
 }
 
-// Unsubscribe takes the connection out of a topic and reports whether it was in it.
+// Unsubscribe ends a subscription, and reports whether there was one.
 func (c *Conn) Unsubscribe(topic string) bool {
 	return broker.CheckTopic(topic) == nil && c.client.Conn.Unsubscribe(topic)
 }
 
-// Publish is App.Publish in the client's name: it fails with ErrForbidden if Auth.Permit does not permit it.
+// Publish is like App.Publish, on behalf of the client: it fails with ErrForbidden if Auth.Permit denies it.
 func (c *Conn) Publish(topic string, m Message) error {
 	if !c.permits(auth.ActionPublish, topic) {
 		return ErrForbidden

@@ -11,38 +11,37 @@ import (
 
 // Errors that callers branch on.
 var (
-	// ErrClosed says that the connection is closed or closing.
+	// ErrClosed reports that the connection is closed or closing.
 	ErrClosed = errors.New("expedite: connection closed")
-	// ErrTooManySubscriptions says that the connection holds Config.MaxSubscriptions topics already.
+	// ErrTooManySubscriptions reports that the connection is subscribed to Config.MaxSubscriptions topics.
 	ErrTooManySubscriptions = errors.New("expedite: too many subscriptions")
-	// ErrRan says that Run was called before: of this App, or in this worker process.
+	// ErrRan reports that Run was called before, of this App or in this worker process.
 	ErrRan = errors.New("expedite: Run was called before")
-	// ErrTrial is the result of Run in a process that a reload started only to find out whether the program on disk could
-	// replace the one that runs. It could, and has told the server. The process should exit with status 0 and without a
-	// message.
+	// ErrTrial reports that this process was started only to find out whether its program could replace the running one,
+	// and that it could. The process should exit with status 0 and without a message.
 	ErrTrial = errors.New("expedite: the trial of a reload has succeeded")
-	// ErrNotRunning says that the App is not running: before Run, or after its end.
+	// ErrNotRunning reports that the App is not running: Run was not called, or has returned.
 	ErrNotRunning = errors.New("expedite: the app is not running")
-	// ErrOverloaded says that a message was given up because the way to the other workers is full.
+	// ErrOverloaded reports that a message was dropped because the queue to the other workers is full.
 	ErrOverloaded = errors.New("expedite: overloaded")
-	// ErrMoved says that the connection lives in another worker now: subscribe there, in a callback.
+	// ErrMoved reports that the connection is in another worker now: subscribe there, in a callback.
 	ErrMoved = errors.New("expedite: connection has moved")
-	// ErrTopic says that a topic's name is empty, too long, or begins with a zero byte.
+	// ErrTopic reports that a topic's name is empty, too long, or begins with a zero byte.
 	ErrTopic = errors.New("expedite: bad topic name")
-	// ErrText says that a text message is not valid UTF-8, and was not sent.
+	// ErrText reports that a text message was not sent because it is not valid UTF-8.
 	ErrText = errors.New("expedite: the text is not valid UTF-8")
 )
 
-// CloseError is how a connection ended: the first close frame, whoever sent it.
+// CloseError tells how a connection ended: it holds the first close frame of either side.
 type CloseError struct {
-	// Code is ws.CloseAbnormal (1006) if the connection ended without a close frame, ws.CloseNoStatus (1005) if the
-	// frame had no code.
+	// Code is the code of the frame; ws.CloseAbnormal (1006) if there was no frame, and ws.CloseNoStatus (1005) if it had
+	// no code.
 	Code ws.CloseCode
-	// Reason is the frame's text. It may come from the peer: it is no safe input.
+	// Reason is the text of the frame. It may come from the client: do not trust it.
 	Reason string
 }
 
-// Error describes the end.
+// Error returns the code and the reason as text.
 func (e *CloseError) Error() string {
 	if e.Reason == "" {
 		return fmt.Sprintf("expedite: connection closed with %d", e.Code)
@@ -50,8 +49,8 @@ func (e *CloseError) Error() string {
 	return fmt.Sprintf("expedite: connection closed with %d: %s", e.Code, e.Reason)
 }
 
-// Refuse makes an error for Authorize: the client's handshake is answered with an HTTP status (400 to 599) and reason.
-// With 401 goes the challenge that RFC 9110 §11.6.1 wants.
+// Refuse returns an error for Authorize that answers the client's handshake with an HTTP status (400 to 599) and a
+// reason. A 401 has the challenge that RFC 9110 §11.6.1 requires. Any other status becomes 403.
 func Refuse(status int, reason string) error {
 	if status < http.StatusBadRequest || status > 599 {
 		status = http.StatusForbidden

@@ -10,44 +10,44 @@ import (
 	"github.com/expedite-go/expedite/internal/engine"
 )
 
-// AuthMode says whether clients have to say who they are.
+// AuthMode tells whether clients have to identify themselves.
 type AuthMode uint8
 
-// The modes. A token that is not good is refused in all but AuthOff.
+// The modes. All but AuthOff refuse a client whose token is not valid.
 const (
-	// AuthDefault is, in a Handler, that of Config; there AuthOptional if there is a verifier, and AuthOff if not.
+	// AuthDefault is the mode of Config in a Handler. In Config it is AuthOptional with a verifier, and AuthOff without.
 	AuthDefault AuthMode = iota
-	// AuthOff looks at no token.
+	// AuthOff ignores tokens.
 	AuthOff
-	// AuthOptional lets clients in that bring no token: they are anonymous.
+	// AuthOptional admits clients without a token: they are anonymous.
 	AuthOptional
-	// AuthRequired refuses clients that bring no token.
+	// AuthRequired refuses clients without a token.
 	AuthRequired
 )
 
-// String is the mode in one word.
+// String returns the mode in one word.
 func (m AuthMode) String() string { return [...]string{"default", "off", "optional", "required"}[m&3] }
 
-// Auth is how clients identify themselves. Every field may be zero.
+// Auth tells how clients identify themselves. The zero value works.
 type Auth struct {
-	// Mode says whether they have to.
+	// Mode tells whether they have to.
 	Mode AuthMode
-	// Verifier tells whose a token is. It is called on goroutines and may block. Nil knows no token.
+	// Verifier verifies tokens. It is called on goroutines and may block. Nil accepts no token.
 	Verifier auth.Verifier
-	// Extractor says where a token is looked for.
+	// Extractor tells where the token is in a request.
 	Extractor auth.Extractor
-	// Origins are the origins of pages that may connect, beside those of the same host. Clients that are no browsers
-	// send none, and may. It holds in every mode.
+	// Origins are the origins whose pages may connect, in addition to pages of the same host. Clients other than browsers
+	// send no origin, and may connect. Origins apply in every mode.
 	Origins auth.Origins
-	// Permit decides about Conn.Subscribe and Conn.Publish. Nil permits all.
+	// Permit allows or denies Conn.Subscribe and Conn.Publish. Nil allows all.
 	Permit auth.Permit
-	// TicketTTL is how long a ticket is good. 0 is 30 s.
+	// TicketTTL is how long a ticket is valid. 0 is 30 s.
 	TicketTTL time.Duration
 	// MaxDenials is the number of revocations that are in force at once. 0 is 100,000.
 	MaxDenials int
 }
 
-// mode is the one in force.
+// mode returns the mode in force.
 func (a *Auth) mode() AuthMode {
 	switch {
 	case a.Mode != AuthDefault:
@@ -59,10 +59,10 @@ func (a *Auth) mode() AuthMode {
 	}
 }
 
-// Identity returns a copy of the client's identity, as its token and Authorize have told it; nil if it is anonymous.
+// Identity returns a copy of the client's identity, from its token and Authorize; nil if the client is anonymous.
 func (c *Conn) Identity() *auth.Identity { return c.client.Identity() }
 
-// User returns the user of the client's identity; empty if it is anonymous.
+// User returns the user of the client's identity; empty if the client is anonymous.
 func (c *Conn) User() string { return c.client.User() }
 
 // ErrSubject reports a token of another user.
@@ -73,9 +73,10 @@ var ErrForbidden = errors.New("expedite: not permitted")
 
 // Refresh extends the connection with a new token of the same user. The connection takes on the new token's identity,
 // unless the handler has an Authorize: then it keeps the identity that Authorize accepted, and only expiry, token id
-// and issuer change. A user whom Authorize has renamed is not that of the token. Refresh fails with an *auth.Error if
-// the token is not valid, with ErrSubject, ErrClosed or ErrMoved. It may block as Auth.Verifier does: an Inline handler
-// calls it on a goroutine, and nil means for it that the extension was requested.
+// and issuer change. If Authorize changed the user, the token must name the new user. Refresh fails with an *auth.Error
+// if the token is not valid, and with ErrSubject if it names another user; ErrClosed and ErrMoved tell that the
+// connection is no longer here. Refresh blocks for as long as Auth.Verifier does, so an Inline handler calls it on a
+// goroutine; there, nil means only that the extension was requested.
 func (c *Conn) Refresh(token string) error {
 	if c.end.app.cfg.Auth.Verifier == nil {
 		return ErrNotRunning
@@ -93,7 +94,7 @@ func (c *Conn) Refresh(token string) error {
 	return err
 }
 
-// permits says whether the client may.
+// permits reports whether Auth.Permit allows an action.
 func (c *Conn) permits(a auth.Action, topic string) bool {
 	p := c.end.app.cfg.Auth.Permit
 	return p == nil || p(c.Identity(), a, topic)

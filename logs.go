@@ -25,7 +25,7 @@ func (a *App) openJournal(slot int) error {
 	return nil
 }
 
-// flushLogs closes the log, which takes a moment in which lines that wait are written.
+// flushLogs waits up to a second for the queued lines to be written.
 func (a *App) flushLogs() {
 	if j := a.journal.Load(); j != nil {
 		j.Close()

@@ -17,13 +17,13 @@ import (
 	"github.com/expedite-go/expedite/internal/worker"
 )
 
-// single is this process as the only one.
+// single is the worker group of a process that serves alone: one worker.
 type single struct {
 	worker *worker.Worker
 	hub    *broker.Hub
 }
 
-// runSingle serves in this process. What is published takes the same way as among workers, but for the processes.
+// runSingle serves in this process. Publications pass the hub and the worker's inbox as they do between processes.
 func (a *App) runSingle(ctx context.Context) error {
 	ln, err := net.Listen("tcp", a.cfg.Addr)
 	if err != nil {

@@ -4,7 +4,7 @@
 //
 //	Origins.Allows       may the page that made the request connect at all?
 //	Extractor.Extract    the credential: ?ticket=, Authorization, subprotocol, ?access_token=, cookie
-//	Verifier.Verify      the Identity that the token stands for, or an *Error
+//	Verifier.Verify      the Identity that the token names, or an *Error
 //	the deny list        was it revoked?
 //	Extractor.Strip      the request without the credential, for the application
 //	Error.Status, .Challenge, .Body, .RetryAfter    the answer if one of the steps refuses

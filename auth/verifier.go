@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Verifier verifies tokens. Verify returns the Identity that a token stands for, which the caller then owns, or an
+// Verifier verifies tokens. Verify returns the Identity that a token names, which the caller then owns, or an
 // *Error; any other error counts as ReasonUnavailable. It must be safe for concurrent use and may block until ctx ends.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (*Identity, error)

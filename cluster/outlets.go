@@ -21,7 +21,7 @@ type outlets struct {
 
 // outlet is the queue of a writer.
 type outlet struct {
-	to io.Writer // nil stands for all writers of types that cannot be compared
+	to io.Writer // nil: the queue is shared by all writers whose types cannot be compared
 	q  *spool.Queue
 }
 

@@ -110,7 +110,7 @@ func TestDoctorJSON(t *testing.T) {
 func TestDoctorAsksRedis(t *testing.T) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("no redis-server here")
+		t.Skip("redis-server is not installed: scripts/test-tools installs it")
 	}
 	socket := filepath.Join(t.TempDir(), "redis")
 	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--maxmemory", "100mb",

@@ -190,7 +190,7 @@ func TestKilledPrimary(t *testing.T) {
 // TestKilledPrimaryOfStartingWorkers checks that workers exit even if they are still starting.
 func TestKilledPrimaryOfStartingWorkers(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("children are looked up in /proc")
+		t.Skip("needs /proc to find child processes")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

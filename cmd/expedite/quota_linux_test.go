@@ -15,7 +15,7 @@ import (
 func TestWorkersOfAQuota(t *testing.T) {
 	t.Parallel()
 	if runtime.NumCPU() < 2 {
-		t.Skip("with one processor there is one worker with any quota")
+		t.Skip("needs two processors: with one, no quota changes the number of workers")
 	}
 	group := quotaGroup(t)
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
@@ -75,6 +75,6 @@ func quotaGroup(t *testing.T) string {
 			return group
 		}
 	}
-	t.Skip("no cgroup with a CPU quota can be made here")
+	t.Skip("no right to create a cgroup with a CPU quota")
 	return ""
 }

@@ -42,7 +42,7 @@ func warned(warning string) error {
 	return errors.New("warning: " + warning)
 }
 
-// controlPath returns the socket that a --control flag stands for.
+// controlPath returns the socket that a --control flag names.
 func controlPath(s string) string {
 	switch s {
 	case "":

@@ -28,7 +28,7 @@ func TestOverloadedSays(t *testing.T) {
 // TestPublishAllocatesNothing: nothing is allocated from the publisher through the Hub to two workers.
 func TestPublishAllocatesNothing(t *testing.T) {
 	if raceEnabled() {
-		t.Skip("the race detector lets pools forget")
+		t.Skip("with the race detector, pools drop values at random")
 	}
 	hub := broker.NewHub(firstSlot)
 	n := 0

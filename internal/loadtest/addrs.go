@@ -18,8 +18,8 @@ const (
 
 var errAddrs = fmt.Errorf("loadtest: more than %d addresses", maxAddrs)
 
-// ParseAddrs parses a comma-separated list of addresses and ranges, such as 127.0.0.5,127.0.1.0/24. A range stands for
-// all of its addresses except the first (the network) and the last (broadcast); a range of two addresses stands for
+// ParseAddrs parses a comma-separated list of addresses and ranges, such as 127.0.0.5,127.0.1.0/24. A range means
+// all of its addresses except the first (the network) and the last (broadcast); a range of two addresses means
 // both.
 func ParseAddrs(s string) (list []netip.Prefix, err error) {
 	for word := range strings.SplitSeq(s, ",") {

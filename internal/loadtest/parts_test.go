@@ -92,7 +92,7 @@ func TestTimers(t *testing.T) {
 	})
 }
 
-// TestParseAddrs checks which addresses a list stands for.
+// TestParseAddrs checks which addresses a list means.
 func TestParseAddrs(t *testing.T) {
 	for _, tt := range []struct {
 		in   string

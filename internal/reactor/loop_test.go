@@ -135,7 +135,7 @@ func TestCollectionsEndWhileTheLoopRuns(t *testing.T) {
 		for _, busy := range []bool{false, true} {
 			forEachKind(t, func(t *testing.T, kd kind) {
 				if procs == 1 && kd.opt.Wait == reactor.WaitRaw {
-					t.Skip("WaitRaw wants a processor to spare")
+					t.Skip("WaitRaw requires a second processor")
 				}
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 				r, _ := newEchoRig(t, kd)

@@ -117,7 +117,7 @@ func TestMonotonicIsTheKernelsClock(t *testing.T) {
 
 func TestSocketCallsAllocateNothing(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector has its own calls")
+		t.Skip("the race detector allocates")
 	}
 	r := newRig(t, kind{add: addFD}, &script{})
 	r.start()

@@ -33,7 +33,7 @@ type Server struct {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("there is no redis-server")
+		t.Skip("redis-server is not installed: scripts/test-tools installs it")
 	}
 	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long a path for a socket
 	if err != nil {

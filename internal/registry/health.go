@@ -49,7 +49,7 @@ func (f *Fault) set(err error) {
 const (
 	degradedStore = "redis"
 	degradedFeed  = "revocations"
-	// DegradedKeys stands for a token provider whose keys were never received.
+	// DegradedKeys means that a token provider has not sent its keys yet.
 	DegradedKeys = "keys"
 )
 

@@ -133,7 +133,7 @@ func TestGoldenLog(t *testing.T) {
 // TestDir: a directory has one owner, the error names it, and inherited descriptors hold the lock.
 func TestDir(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no locks there")
+		t.Skip("directories are not locked on Windows")
 	}
 	path := filepath.Join(t.TempDir(), "a", "b")
 	cmd := holder(path)

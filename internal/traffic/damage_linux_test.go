@@ -82,7 +82,7 @@ func TestDamagedHandoff(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			if tt.name == "times" && time.Duration(monotonic(t)) < 3*time.Minute {
-				t.Skip("the machine has just started")
+				t.Skip("needs a machine that has been up for three minutes")
 			}
 			s := launch(t, binary, serverConfig{Workers: 1}, "EXPEDITE_DAMAGE="+tt.variable)
 			idle := s.echoers(tt.idle)
