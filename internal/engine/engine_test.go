@@ -235,6 +235,25 @@ func TestIdle(t *testing.T) {
 	})
 }
 
+// TestAPauseInATurnIsNoSilence: a loop that stood still in the middle of a turn pings silent peers before it gives up on
+// them.
+func TestAPauseInATurnIsNoSilence(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, pump bool) {
+		f := start(t, portable(pump), map[string]*Route{"/": {
+			Handler: echo, PingInterval: 300 * time.Millisecond, IdleTimeout: 1100 * time.Millisecond,
+		}})
+		p := f.dial(t, "/")
+		f.Post(func() { time.Sleep(1300 * time.Millisecond) })
+		for range 2 {
+			ev, err := p.next()
+			if err != nil || ev.Kind != ws.KindPing {
+				t.Fatalf("got %+v, %v; want a ping", ev, err)
+			}
+			p.send(ws.OpPong, ev.Data)
+		}
+	})
+}
+
 // TestStop: Stop closes the connections and calls Close for each.
 func TestStop(t *testing.T) {
 	var closed atomic.Int32

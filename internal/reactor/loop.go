@@ -18,7 +18,7 @@ type Loop struct {
 	poller  poller
 	buffer  []byte
 	now     int64
-	planned int64 // latest time at which the turn should begin; 0 means any time
+	planned int64 // latest time of the next note; 0 means any time
 	woke    int64 // see Woke
 	full    int64 // since when each batch of events has been full; 0 if it is not
 
@@ -223,7 +223,8 @@ func (l *Loop) turn() error {
 			l.countProcs()
 		}
 	}
-	l.note(Monotonic())
+	l.now = Monotonic()
+	l.note(l.now, l.now)
 	for l.handled < l.events {
 		l.handled++
 		l.dispatch(l.poller.event(l.handled - 1))
@@ -242,7 +243,7 @@ func (l *Loop) turn() error {
 	l.handler.Flush()
 	l.inTurn = false
 	end := Monotonic()
-	l.planned = end
+	l.note(end, end)
 	l.count.turned(end - l.now)
 	return nil
 }

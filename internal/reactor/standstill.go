@@ -7,12 +7,14 @@ const standstill = 1e9
 // timersWait is how long full batches of events may delay timers, in nanoseconds.
 const timersWait = 1e9
 
-// note records the time of a turn, which should have begun at planned or earlier.
-func (l *Loop) note(now int64) {
+// note records the time, which should not be later than was said before, and until when it should be noted again;
+// 0 means any time. Each turn notes its beginning and its end, and each sleep its beginning: a process can be stopped
+// anywhere, also in the middle of a turn.
+func (l *Loop) note(now, due int64) {
 	if l.planned != 0 && now-l.planned > standstill {
 		l.woke = now
 	}
-	l.now = now
+	l.planned = due
 }
 
 // Woke returns the time, on the clock of Now, at which the loop continued after it had stood still, or 0 if it never

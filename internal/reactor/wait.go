@@ -47,8 +47,10 @@ func (l *Loop) wait() (n int, err error) {
 	l.count.sleeps.Add(1)
 	began := Monotonic()
 	left := l.timeLeft()
-	if l.planned = began + left; left < 0 {
-		l.planned = 0
+	if left < 0 {
+		l.note(began, 0)
+	} else {
+		l.note(began, began+left)
 	}
 	n, _, err = l.poller.wait(mode, left)
 	l.hot = n > 0 && Monotonic()-began < coldAfter
