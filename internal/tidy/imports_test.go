@@ -43,7 +43,9 @@ var policy = map[string]string{
 	"internal/statedir":          "",
 	"internal/fdpass":            "golang.org/x/sys",
 	"internal/reactor":           "internal/wheel golang.org/x/sys",
-	"internal/engine":            "ws internal/reactor internal/record internal/topic",
+	"internal/engine":            "ws internal/forwarded internal/proxyproto internal/reactor internal/record internal/topic",
+	"internal/forwarded":         "",
+	"internal/proxyproto":        "",
 	"internal/handoff":           "internal/fdpass",
 	"internal/admin":             "",
 	"internal/control":           "internal/unixsocket golang.org/x/sys",
@@ -80,6 +82,9 @@ var pure = map[string]string{
 	"internal/record": "net/... os/... time syscall",
 	"internal/wheel":  "net/... os/... syscall",
 	"internal/topic":  "net/... os/... time syscall",
+
+	"internal/forwarded":  "net net/http/... os/... time sync/... syscall",
+	"internal/proxyproto": "net net/http/... os/... time sync/... syscall",
 }
 
 // apart lists packages that a package must not depend on, not even indirectly.
