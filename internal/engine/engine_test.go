@@ -243,7 +243,7 @@ func TestAPauseInATurnIsNoSilence(t *testing.T) {
 			Handler: echo, PingInterval: 300 * time.Millisecond, IdleTimeout: 1100 * time.Millisecond,
 		}})
 		p := f.dial(t, "/")
-		f.Post(func() { time.Sleep(1300 * time.Millisecond) })
+		f.Post(func() { <-time.After(1300 * time.Millisecond) }) // the turn takes this long
 		for range 2 {
 			ev, err := p.next()
 			if err != nil || ev.Kind != ws.KindPing {
