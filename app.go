@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os/signal"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/primary"
+	"github.com/expedite-go/expedite/internal/route"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/internal/worker"
 	"github.com/expedite-go/expedite/ws"
@@ -26,6 +26,7 @@ type App struct {
 	cfg      Config
 	hide     *telemetry.Secrets // redacts what clients send
 	handlers map[string]*Handler
+	patterns map[string]*route.Pattern // of handlers
 	http     http.Handler
 	faults   []error // found before Run
 	ran      atomic.Bool
@@ -61,22 +62,33 @@ var (
 // New returns an App. It serves nothing before Run.
 func New(cfg Config) *App {
 	return &App{
-		cfg: cfg.withDefaults(), handlers: make(map[string]*Handler), http: http.NotFoundHandler(),
+		cfg: cfg.withDefaults(), handlers: make(map[string]*Handler), patterns: make(map[string]*route.Pattern),
+		http: http.NotFoundHandler(),
 		hide: telemetry.NewSecrets(cfg.Auth.Extractor.QueryParameter, cfg.Auth.Extractor.Cookie, cfg.Sessions.Cookie),
 	}
 }
 
-// Handle registers the handler for WebSockets on a path, which must match exactly. Call it before Run, which reports an
-// invalid path, and one that is registered twice.
-func (a *App) Handle(path string, h Handler) {
+// Handle registers the handler for WebSockets on the paths that match a pattern, in the syntax of http.ServeMux without
+// methods and hosts: see Conn.PathValue.
+//
+//	/chat              /chat
+//	/room/{id}         /room/7: a wildcard matches one segment that is not empty
+//	/files/{rest...}   /files/, /files/a, /files/a/b: all that is left
+//
+// A slash at the end of a pattern matches only itself. Paths are not cleaned: one with an empty segment before its end,
+// or with a segment . or .., matches nothing. If several patterns match, the most specific one wins. Call Handle before
+// Run, which reports invalid patterns, and two that match the same path of which neither is more specific. Requests for
+// paths that match nothing are those of App.HTTP.
+func (a *App) Handle(pattern string, h Handler) {
+	p, err := route.Parse(pattern)
 	switch {
-	case !strings.HasPrefix(path, "/"):
-		a.faults = append(a.faults, fmt.Errorf("expedite: path %q does not begin with /", path))
-	case a.handlers[path] != nil:
-		a.faults = append(a.faults, fmt.Errorf("expedite: path %q has a handler already", path))
+	case err != nil:
+		a.faults = append(a.faults, fmt.Errorf("expedite: path %q: %w", pattern, err))
+	case a.handlers[pattern] != nil:
+		a.faults = append(a.faults, fmt.Errorf("expedite: path %q has a handler already", pattern))
 	default:
 		a.faults = append(a.faults, checkState(h.State))
-		a.handlers[path] = &h
+		a.handlers[pattern], a.patterns[pattern] = &h, p
 	}
 }
 

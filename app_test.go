@@ -95,6 +95,7 @@ func obedient(cfg Config) *App {
 	})
 	handleData(app)
 	handleGaps(app)
+	handlePaths(app)
 	return app
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/route"
 )
 
 // check reports everything in the configuration and the endpoints that would panic, or refuse every client, once
@@ -27,6 +28,7 @@ func (a *App) check() error {
 	if isNil(a.http) {
 		faults = append(faults, errors.New("expedite: App.HTTP was given no handler"))
 	}
+	faults = append(faults, a.checkPatterns())
 	for _, path := range slices.Sorted(maps.Keys(a.handlers)) {
 		h := a.handlers[path]
 		faults = append(faults, h.checkLimits(path))
@@ -35,6 +37,18 @@ func (a *App) check() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// checkPatterns reports patterns of which it is not clear which one wins.
+func (a *App) checkPatterns() error {
+	var list []*route.Pattern
+	for _, text := range slices.Sorted(maps.Keys(a.patterns)) {
+		list = append(list, a.patterns[text])
+	}
+	if _, err := route.NewSet(list); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	return nil
 }
 
 // errNoVerifier reports that tokens are required and none can be verified.

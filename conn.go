@@ -24,8 +24,16 @@ type Conn struct {
 // ID returns the id of the connection, for App.Send and App.CloseConn in any worker.
 func (c *Conn) ID() ID { return ID(c.client.Conn.ID()) }
 
-// Path returns the path of the endpoint.
+// Path returns the path of the endpoint, as it was passed to App.Handle: with wildcards it is a pattern.
 func (c *Conn) Path() string { return c.end.Path }
+
+// PathValue returns the value of a wildcard in the path of the endpoint, or an empty string if it has none of that
+// name. Values are decoded, and come from the client: they may contain slashes (%2F) and any other byte. They move with
+// the connection. In Authorize, use the PathValue of the request.
+func (c *Conn) PathValue(name string) string { return c.client.PathValue(&c.end.Endpoint, name) }
+
+// Subprotocol returns the subprotocol that was selected of Handler.Subprotocols, or an empty string.
+func (c *Conn) Subprotocol() string { return c.client.Subprotocol() }
 
 // Query returns the query of the URL that the client opened, without token and session. Parts that cannot be parsed are
 // left out.

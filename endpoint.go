@@ -26,8 +26,11 @@ func (a *App) routes(w *worker.Worker) map[string]*engine.Route {
 	routes := make(map[string]*engine.Route, len(a.handlers))
 	for path, h := range a.handlers {
 		e := &endpoint{
-			Endpoint: access.Endpoint{Path: path, Mode: access.Mode(h.Auth), Authorize: h.Authorize, Session: h.Session},
-			handler:  h, app: a, worker: w,
+			Endpoint: access.Endpoint{
+				Path: path, Pattern: a.patterns[path], Subprotocols: h.Subprotocols, Mode: access.Mode(h.Auth),
+				Authorize: h.Authorize, Session: h.Session,
+			},
+			handler: h, app: a, worker: w,
 		}
 		routes[path] = e.route()
 	}

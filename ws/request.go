@@ -15,6 +15,7 @@ type Request struct {
 	Method   string
 	Target   string  // as in the request line
 	Path     string  // path of the target, unescaped
+	RawPath  string  // path of the target, as in the request line
 	RawQuery string  // query of the target, as in the request line
 	Minor    int     // minor version of HTTP/1.x
 	Host     string  // from the target if that has a host, else from the Host field
@@ -156,9 +157,9 @@ func (r *Request) parseTarget() error {
 		}
 		r.Host = u.Host // RFC 9112 §3.2.2: it overrides the Host field
 	}
-	r.Path, r.RawQuery = u.Path, u.RawQuery
+	r.Path, r.RawPath, r.RawQuery = u.Path, u.EscapedPath(), u.RawQuery
 	if r.Path == "" {
-		r.Path = "/"
+		r.Path, r.RawPath = "/", "/"
 	}
 	return nil
 }

@@ -39,8 +39,9 @@ func TestParseRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(head) // the strings must be copies
-	if r.Method != "GET" || r.Target != "/a%20b/c?x=1&y=%20" || r.Path != "/a b/c" || r.RawQuery != "x=1&y=%20" {
-		t.Errorf("got %q %q %q %q, want the parts of the request line", r.Method, r.Target, r.Path, r.RawQuery)
+	if r.Method != "GET" || r.Target != "/a%20b/c?x=1&y=%20" || r.Path != "/a b/c" || r.RawPath != "/a%20b/c" ||
+		r.RawQuery != "x=1&y=%20" {
+		t.Errorf("got %q %q %q %q %q, want the parts of the request line", r.Method, r.Target, r.Path, r.RawPath, r.RawQuery)
 	}
 	if r.Host != "a.example:80" || r.Minor != 1 {
 		t.Errorf("got host %q, minor %d, want a.example:80, 1", r.Host, r.Minor)

@@ -14,6 +14,7 @@ import (
 	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/route"
 	"github.com/expedite-go/expedite/internal/urlquery"
 	"github.com/expedite-go/expedite/session"
 )
@@ -30,8 +31,12 @@ const (
 
 // Endpoint is what an endpoint asks of its clients.
 type Endpoint struct {
-	Path string
-	Mode Mode
+	// Path is the text of Pattern.
+	Path    string
+	Pattern *route.Pattern
+	// Subprotocols are those that the endpoint speaks.
+	Subprotocols []string
+	Mode         Mode
 	// Authorize is the application's own check. It may block. Nil admits.
 	Authorize func(r *http.Request, id *auth.Identity) error
 	// Session gives each client a session.
@@ -97,10 +102,12 @@ func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c
 	if mode == 0 {
 		mode = a.Mode
 	}
+	c.describe(e, u)
 	if mode == Off && e.Authorize == nil && !e.Session && len(a.Params.Headers) == 0 && u.Request.Get("Origin") == "" {
 		return nil
 	}
 	r := httpRequest(ctx, u)
+	c.setPathValues(e, r)
 	if !a.Origins.Allows(r) {
 		return &auth.Error{
 			Reason:  auth.ReasonOrigin,

@@ -23,6 +23,7 @@ type Client struct {
 	began   uint32 // when the connection opened, in seconds of the loop's clock
 	spoke   bool   // the client has sent a message. In callbacks only
 	details atomic.Pointer[details]
+	extra   *extra // nil if the connection has nothing of it
 }
 
 // details is what is known of a client at one time. It is replaced as a whole and never changed; a Client has none if

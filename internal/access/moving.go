@@ -25,6 +25,9 @@ const (
 	recordSince    = 0x86 // time from which on orders may have missed it, on the loop's clock in ns (8)
 	recordBegan    = 0x87 // when it opened, in seconds of the loop's clock (4); only while the client has said nothing
 	recordClaim    = 0x88 // 1: its session is still to be claimed
+
+	recordPathValue   = 0x90 // repeated: values of the wildcards in the path of the endpoint, in their order
+	recordSubprotocol = 0x91
 )
 
 // ErrRecord reports a record of a connection that cannot be read.
@@ -53,6 +56,12 @@ func (c *Client) record(state *[]byte) []byte {
 	b := appendRecord(nil, recordQuery, c.Query)
 	if state != nil {
 		b = appendRecord(b, recordState, *state)
+	}
+	if x := c.extra; x != nil {
+		for _, value := range x.values {
+			b = record.Append(b, recordPathValue, value)
+		}
+		b = appendRecord(b, recordSubprotocol, x.subprotocol)
 	}
 	d := c.details.Load()
 	if d == nil {
@@ -132,6 +141,10 @@ func (c *Client) parse(b []byte) (rest moved, err error) {
 		case tag == recordState:
 			state := bytes.Clone(value)
 			rest.state = &state
+		case tag == recordPathValue:
+			c.more().values = append(c.more().values, string(value))
+		case tag == recordSubprotocol:
+			c.more().subprotocol = string(value)
 		case tag == recordSession:
 			if len(value) != len(session.ID{})+1 {
 				return rest, ErrRecord

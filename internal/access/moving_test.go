@@ -1,6 +1,7 @@
 package access
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestRecord(t *testing.T) {
 	w := new(details)
 	w.identify(&id)
 	w.session, w.resumed, w.headers = session.NewID("alice"), true, "User-Agent=x"
-	c := &Client{Query: "a=1"}
+	c := &Client{Query: "a=1", extra: &extra{values: []string{"7", "", "a/b"}, subprotocol: "v2"}}
 	c.details.Store(w)
 	b := c.record(nil)
 	got := new(Client)
@@ -30,6 +31,9 @@ func TestRecord(t *testing.T) {
 	if got.Query != "a=1" || g.user != "alice" || g.session != w.session || !g.resumed || g.headers != w.headers {
 		t.Errorf("got %+v of query %q, want %+v", g, got.Query, w)
 	}
+	if x := got.extra; x == nil || !slices.Equal(x.values, c.extra.values) || x.subprotocol != "v2" {
+		t.Errorf("got %+v, want %+v", x, c.extra)
+	}
 	back := got.Identity()
 	if back.TokenID != "t1" || len(back.Scopes) != 2 || back.Claims["plan"] != "gold" || !back.Expiry.Equal(id.Expiry) {
 		t.Errorf("got %+v, want %+v", back, id)
@@ -39,7 +43,7 @@ func TestRecord(t *testing.T) {
 		t.Errorf("of an old build: got %q, %v", old.User(), err)
 	}
 	plain := new(Client)
-	if _, err := plain.parse(nil); err != nil || plain.details.Load() != nil || plain.User() != "" || plain.Identity() != nil {
+	if _, err := plain.parse(nil); err != nil || plain.details.Load() != nil || plain.extra != nil || plain.User() != "" || plain.Identity() != nil {
 		t.Errorf("nobody: got %+v, %v", plain.details.Load(), err)
 	}
 	for name, bad := range map[string][]byte{

@@ -29,9 +29,11 @@ const (
 
 // Config sets what an engine serves and its limits. It must not change after New.
 type Config struct {
-	// Route returns the WebSocket endpoint of a path, or nil if HTTP serves the path. It must be safe for concurrent
-	// use.
+	// Route returns the WebSocket endpoint whose Route.Path is path, or nil if there is none. Match returns that of the
+	// path of a request, with its percent-encoding, or nil if HTTP serves the path; a nil Match calls Route with the
+	// unescaped path. Both must be safe for concurrent use.
 	Route func(path string) *Route
+	Match func(rawPath string) *Route
 	// HTTP is the HTTP fallback: it takes over a connection whose request is not an upgrade. It is called on the loop,
 	// must not block, and owns the connection. If it is nil, such requests are refused with 426.
 	HTTP func(*Requests)

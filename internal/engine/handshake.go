@@ -139,7 +139,7 @@ func (c *Conn) decide(b []byte, end int) {
 		c.serveHTTP(b, newExtent(end, req.ContentLength))
 		return
 	}
-	route := e.cfg.Route(req.Path)
+	route := e.routeOf(&req)
 	shake, err := req.Negotiate(route.Subprotocols)
 	if err == nil {
 		err = e.room()
@@ -154,7 +154,15 @@ func (c *Conn) decide(b []byte, end int) {
 
 // plain reports whether a request is not for a WebSocket. It is safe for concurrent use.
 func (e *Engine) plain(req *ws.Request) bool {
-	return !req.WantsUpgrade() || e.cfg.Route(req.Path) == nil
+	return !req.WantsUpgrade() || e.routeOf(req) == nil
+}
+
+// routeOf returns the endpoint that a request names, or nil. It is safe for concurrent use.
+func (e *Engine) routeOf(req *ws.Request) *Route {
+	if e.cfg.Match == nil {
+		return e.cfg.Route(req.Path)
+	}
+	return e.cfg.Match(req.RawPath)
 }
 
 // vital reports whether a request is served even beyond MaxHTTPConnections. It is safe for concurrent use.

@@ -105,7 +105,8 @@ func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler) // net/http ends the connection
 	}()
-	if h.worker.routes[r.URL.Path] != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+	plain := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if plain && h.worker.endpoints.match(r.URL.EscapedPath()) != nil {
 		w = &endpointWriter{ResponseWriter: w}
 	}
 	h.worker.HTTP.ServeHTTP(w, r)

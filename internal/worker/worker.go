@@ -35,7 +35,7 @@ type Config struct {
 	Journal *telemetry.Journal
 	// Engine has the limits of the event loop. New sets what is not a limit.
 	Engine engine.Config
-	// Routes returns the endpoints by path. New calls it last, before anything serves.
+	// Routes returns the endpoints by the pattern of their paths. New calls it last, before anything serves.
 	Routes func(*Worker) map[string]*engine.Route
 	// ClientOf returns the Client of the owner of a connection, nil if it has none.
 	ClientOf func(owner any) *access.Client
@@ -61,7 +61,7 @@ type Config struct {
 type Worker struct {
 	Config
 	log       *slog.Logger
-	routes    map[string]*engine.Route
+	endpoints *endpoints
 	engine    *engine.Engine
 	inbox     *inbox
 	local     *broker.Local
@@ -120,7 +120,9 @@ func New(c Config) (*Worker, error) {
 		Reserve: c.MemoryReserve, SetShort: w.engine.SetShort, Shed: w.engine.Shed, Workers: c.Slots,
 		Idle: w.ticker.Asleep, Log: w.log,
 	})
-	w.routes = c.Routes(w)
+	if w.endpoints, err = newEndpoints(c.Routes(w)); err != nil {
+		return nil, errors.Join(err, store.close())
+	}
 	return w, nil
 }
 
@@ -128,7 +130,8 @@ func New(c Config) (*Worker, error) {
 func (w *Worker) newEngine() (err error) {
 	files := resource.MaxFDs()
 	e := w.Config.Engine
-	e.Route = func(path string) *engine.Route { return w.routes[path] }
+	e.Route = func(pattern string) *engine.Route { return w.endpoints.of(pattern) }
+	e.Match = func(rawPath string) *engine.Route { return w.endpoints.match(rawPath) }
 	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
 	e.NewID = func() uint64 { return uint64(connid.New(w.Slot)) }
 	e.Logger = w.log
