@@ -16,6 +16,7 @@ type ClientRequest struct {
 	Target       string   // path and query; empty means "/"
 	Key          [16]byte // must be random
 	Subprotocols []string // in order of preference
+	Extensions   string   // the value of Sec-WebSocket-Extensions; empty offers none
 	Header       []Field  // more fields, such as Origin and Authorization
 }
 
@@ -41,6 +42,12 @@ func (c *ClientRequest) AppendRequest(dst []byte) ([]byte, error) {
 		}
 		dst = fmt.Appendf(dst, "Sec-WebSocket-Protocol: %s\r\n", strings.Join(c.Subprotocols, ", "))
 	}
+	if c.Extensions != "" {
+		if _, err := ParseExtensions([]string{c.Extensions}); err != nil {
+			return dst[:before], fmt.Errorf("ws: %w", err)
+		}
+		dst = fmt.Appendf(dst, "Sec-WebSocket-Extensions: %s\r\n", c.Extensions)
+	}
 	dst, err := appendFields(dst, c.Header)
 	if err != nil {
 		return dst[:before], err
@@ -62,12 +69,13 @@ func (e *ResponseError) Error() string {
 }
 
 // ParseResponse parses a complete response head, as delimited by HeadEnd, and checks all rules of RFC 6455 §4.1. It
-// returns the subprotocol that the server chose, or "". If the server refused or broke a rule, the error is a
-// *ResponseError.
-func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err error) {
+// returns the server's choices in Subprotocol and Extensions, and the proof in Accept. If an extension was offered, the
+// caller has to check the extensions that the server chose; if none was offered, ParseResponse accepts none. If the
+// server refused or broke a rule, the error is a *ResponseError.
+func (c *ClientRequest) ParseResponse(head []byte) (Handshake, error) {
 	text, ok := headText(head)
 	if !ok {
-		return "", errors.New("ws: incomplete response head")
+		return Handshake{}, errors.New("ws: incomplete response head")
 	}
 	line, text, _ := strings.Cut(text, "\r\n")
 	version, rest, _ := strings.Cut(line, " ")
@@ -75,22 +83,22 @@ func (c *ClientRequest) ParseResponse(head []byte) (subprotocol string, err erro
 	status := parseStatus(rest)
 	switch {
 	case !ok || major != 1 || status == 0:
-		return "", errors.New("ws: response is not HTTP/1.1")
+		return Handshake{}, errors.New("ws: response is not HTTP/1.1")
 	case status != 101:
-		return "", &ResponseError{Status: status, Reason: "no upgrade"}
+		return Handshake{}, &ResponseError{Status: status, Reason: "no upgrade"}
 	case minor == 0:
-		return "", &ResponseError{Status: status, Reason: "upgrade in HTTP/1.0"} // RFC 9110 §7.8
+		return Handshake{}, &ResponseError{Status: status, Reason: "upgrade in HTTP/1.0"} // RFC 9110 §7.8
 	}
 	var fields []Field
 	for text != "" {
 		if len(fields) == maxFields {
-			return "", &ResponseError{Status: status, Reason: "too many header fields"}
+			return Handshake{}, &ResponseError{Status: status, Reason: "too many header fields"}
 		}
 		line, text, _ = strings.Cut(text, "\r\n")
 		name, value, ok := strings.Cut(line, ":")
 		value = strings.Trim(value, " \t")
 		if !ok || !isToken(name) || !isFieldValue(value) {
-			return "", &ResponseError{Status: status, Reason: "malformed header field"}
+			return Handshake{}, &ResponseError{Status: status, Reason: "malformed header field"}
 		}
 		fields = append(fields, Field{Name: name, Value: value})
 	}
@@ -111,23 +119,32 @@ func parseStatus(s string) int {
 }
 
 // judge checks the fields of a 101 response.
-func (c *ClientRequest) judge(fields []Field) (subprotocol string, err error) {
-	fault := func(reason string) (string, error) { return "", &ResponseError{Status: 101, Reason: reason} }
+func (c *ClientRequest) judge(fields []Field) (h Handshake, err error) {
+	fault := func(reason string) (Handshake, error) {
+		return Handshake{}, &ResponseError{Status: 101, Reason: reason}
+	}
 	if !hasToken(fields, "Upgrade", "websocket") || !hasToken(fields, "Connection", "upgrade") {
 		return fault("no Upgrade: websocket")
 	}
-	if v := values(fields, "Sec-WebSocket-Accept"); len(v) != 1 || v[0] != accept(c.key()) {
+	h.Accept = accept(c.key())
+	if v := values(fields, "Sec-WebSocket-Accept"); len(v) != 1 || v[0] != h.Accept {
 		return fault("wrong Sec-WebSocket-Accept")
 	}
-	if len(list(fields, "Sec-WebSocket-Extensions")) > 0 {
+	h.Extensions = strings.Join(values(fields, "Sec-WebSocket-Extensions"), ", ")
+	switch chosen, err := ParseExtensions([]string{h.Extensions}); {
+	case err != nil: // §9.1
+		return fault(err.Error())
+	case len(chosen) == 0:
+		h.Extensions = ""
+	case c.Extensions == "":
 		return fault("extension was not offered")
 	}
 	switch v := values(fields, "Sec-WebSocket-Protocol"); {
 	case len(v) == 0:
-		return "", nil
 	case len(v) == 1 && slices.Contains(c.Subprotocols, v[0]):
-		return v[0], nil
+		h.Subprotocol = v[0]
 	default:
 		return fault("subprotocol was not offered")
 	}
+	return h, nil
 }

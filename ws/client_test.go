@@ -35,7 +35,7 @@ func TestAppendRequestIsWhatAServerAccepts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if chosen, err := c.ParseResponse(answer); chosen != "superchat" || err != nil {
+	if chosen, err := c.ParseResponse(answer); chosen.Subprotocol != "superchat" || err != nil {
 		t.Errorf("got %q, %v, want superchat", chosen, err)
 	}
 }
@@ -58,6 +58,8 @@ func TestAppendRequestRefuses(t *testing.T) {
 		{"two subprotocols in one", func(c *ClientRequest) { c.Subprotocols = []string{"a, b"} }},
 		{"subprotocol twice", func(c *ClientRequest) { c.Subprotocols = []string{"a", "a"} }},
 		{"line feed in a value", func(c *ClientRequest) { c.Header = []Field{{"X", "a\r\nY: b"}} }},
+		{"extensions that break out of their line", func(c *ClientRequest) { c.Extensions = "a\r\nY: b" }},
+		{"malformed extensions", func(c *ClientRequest) { c.Extensions = "a;" }},
 		{"name that is no token", func(c *ClientRequest) { c.Header = []Field{{"X Y", "a"}} }},
 	}
 	for _, row := range rows {
@@ -87,8 +89,8 @@ func TestParseResponseAccepts(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := sampleClient().ParseResponse([]byte(row.head + "\r\n"))
-			if got != row.subprotocol || err != nil {
-				t.Errorf("got %q, %v, want %q", got, err, row.subprotocol)
+			if got.Subprotocol != row.subprotocol || got.Extensions != "" || err != nil {
+				t.Errorf("got %+v, %v, want %q", got, err, row.subprotocol)
 			}
 		})
 	}
@@ -112,6 +114,7 @@ func TestParseResponseRefuses(t *testing.T) {
 		{"wrong proof", swap("s3pP", "S3pP"), 101},
 		{"two proofs", answer101 + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", 101},
 		{"extension that was not offered", answer101 + "Sec-WebSocket-Extensions: permessage-deflate\r\n", 101},
+		{"extensions with malformed syntax", answer101 + "Sec-WebSocket-Extensions: permessage-deflate;\r\n", 101},
 		{"subprotocol that was not offered", answer101 + "Sec-WebSocket-Protocol: x\r\n", 101},
 		{"two subprotocols", answer101 + "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat\r\n", 101},
 		{"list of subprotocols", answer101 + "Sec-WebSocket-Protocol: chat, superchat\r\n", 101},
@@ -132,8 +135,8 @@ func TestParseResponseRefuses(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := sampleClient().ParseResponse([]byte(row.head + "\r\n"))
 			var re *ResponseError
-			if err == nil || got != "" || errors.As(err, &re) != (row.status != 0) {
-				t.Fatalf("got %q, %v, want status %d", got, err, row.status)
+			if err == nil || got.Accept != "" || errors.As(err, &re) != (row.status != 0) {
+				t.Fatalf("got %+v, %v, want status %d", got, err, row.status)
 			}
 			if re != nil && re.Status != row.status {
 				t.Errorf("got status %d, want %d", re.Status, row.status)
@@ -147,8 +150,8 @@ func FuzzParseResponse(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 404 Not Found\r\nX: y\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, head []byte) {
 		chosen, err := sampleClient().ParseResponse(head)
-		if err != nil && chosen != "" {
-			t.Fatalf("got %q with %v", chosen, err)
+		if err != nil && chosen.Accept != "" {
+			t.Fatalf("got %+v with %v", chosen, err)
 		}
 		proved := strings.Contains(string(head), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 		if err == nil && (HeadEnd(head, 0) != len(head) || !proved) {

@@ -58,8 +58,8 @@ func Example_client() {
 
 	in := []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
-	subprotocol, err := client.ParseResponse(in[:ws.HeadEnd(in, 0)])
-	fmt.Println(subprotocol, err)
+	answer, err := client.ParseResponse(in[:ws.HeadEnd(in, 0)])
+	fmt.Println(answer.Subprotocol, err)
 	fmt.Printf("% x\n", ws.AppendMaskedFrame(nil, ws.OpText, 0x3d21fa37, []byte("Hello")))
 	// Output:
 	// GET /chat HTTP/1.1

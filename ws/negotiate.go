@@ -31,11 +31,13 @@ func badRequest(reason string) *HandshakeError {
 type Handshake struct {
 	Accept      string  // proof that the server has read the key
 	Subprotocol string  // the chosen one, or ""
+	Extensions  string  // the value of Sec-WebSocket-Extensions, or ""; negotiated by the caller, see ws/deflate
 	Header      []Field // more fields, which the caller may set
 }
 
 // Negotiate checks all rules of RFC 6455 §4.2.1 for a request and chooses a subprotocol: the first one offered by the
-// client that is in subprotocols. It accepts no extensions. An error is a *HandshakeError.
+// client that is in subprotocols. It checks the syntax of the offered extensions, and leaves it to the caller to accept
+// one. An error is a *HandshakeError.
 func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 	var h Handshake
 	switch {
@@ -76,6 +78,9 @@ func (r *Request) Negotiate(subprotocols []string) (Handshake, error) {
 			break
 		}
 	}
+	if _, err := ParseExtensions(r.Values("Sec-WebSocket-Extensions")); err != nil { // §9.1
+		return Handshake{}, badRequest(err.Error())
+	}
 	h.Accept = accept(keys[0])
 	return h, nil
 }
@@ -103,7 +108,8 @@ func accept(key string) string {
 // or a field contains characters that its line may not have. RFC 6455 §4.2.2.
 func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
 	before := len(dst)
-	if h.Accept == "" || !isFieldValue(h.Accept) || h.Subprotocol != "" && !isToken(h.Subprotocol) {
+	if h.Accept == "" || !isFieldValue(h.Accept) || h.Subprotocol != "" && !isToken(h.Subprotocol) ||
+		!isFieldValue(h.Extensions) {
 		return dst, errHeader
 	}
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
@@ -111,6 +117,9 @@ func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
 	dst = append(append(dst, h.Accept...), "\r\n"...)
 	if h.Subprotocol != "" {
 		dst = append(append(append(dst, "Sec-WebSocket-Protocol: "...), h.Subprotocol...), "\r\n"...)
+	}
+	if h.Extensions != "" {
+		dst = append(append(append(dst, "Sec-WebSocket-Extensions: "...), h.Extensions...), "\r\n"...)
 	}
 	dst, err := appendFields(dst, h.Header)
 	if err != nil {

@@ -57,7 +57,7 @@ func TestNegotiateAccepts(t *testing.T) {
 			"OfS0wDaT5NoxF2gqm7Zj2YtetzM=", "",
 		}, // RFC 6455 §4.1
 		{"an empty body is none", []string{"Content-Length: 0"}, sample, ""},
-		{"extensions are not taken", []string{"Sec-WebSocket-Extensions: permessage-deflate"}, sample, ""},
+		{"extensions are the caller's", []string{"Sec-WebSocket-Extensions: permessage-deflate"}, sample, ""},
 		{
 			"the client's first that is known",
 			[]string{"Sec-WebSocket-Protocol: x, superchat, chat"},
@@ -123,6 +123,7 @@ func TestNegotiateRefuses(t *testing.T) {
 		{"body by length", "", []string{"Content-Length: 1"}, 400, ""},
 		{"body in chunks", "", []string{"Transfer-Encoding: chunked"}, 400, ""},
 		{"subprotocol that is no token", "", []string{"Sec-WebSocket-Protocol: a b"}, 400, ""},
+		{"malformed extensions", "", []string{"Sec-WebSocket-Extensions: permessage-deflate; a=\"b c\""}, 400, ""},
 		{"subprotocol twice", "", []string{"Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: a"}, 400, ""},
 	}
 	for _, row := range rows {
@@ -166,6 +167,7 @@ func TestAppendResponseRefusesWhatBreaksOutOfItsLine(t *testing.T) {
 		{"line feed in a name", Handshake{Accept: "a", Header: []Field{{"X\r\nY", "a"}}}},
 		{"colon in a name", Handshake{Accept: "a", Header: []Field{{"X:", "a"}}}},
 		{"line feed in the subprotocol", Handshake{Accept: "a", Subprotocol: "a\r\nX: b"}},
+		{"line feed in the extensions", Handshake{Accept: "a", Extensions: "a\r\nX: b"}},
 		{"line feed in the proof", Handshake{Accept: "a\r\nX: b"}},
 		{"no proof", Handshake{}},
 	}

@@ -11,6 +11,7 @@ import (
 // module path. Other imports are errors, and so are packages without an entry. Tests may import more.
 var policy = map[string]string{
 	"ws":                         "", // nor internal/record: the lengths in the state of a Reader are single bytes up to 131, not uvarints
+	"ws/deflate":                 "ws github.com/klauspost/compress/flate",
 	"auth":                       "internal/strictjson internal/urlquery github.com/golang-jwt/jwt/v5 github.com/MicahParks/jwkset",
 	"session":                    "",
 	"session/memstore":           "session internal/sessionwire",
@@ -79,6 +80,7 @@ var policy = map[string]string{
 // anywhere. A name with /... includes everything below it.
 var pure = map[string]string{
 	"ws":              "net net/http/... os/... time math/rand/... crypto/rand sync/... syscall",
+	"ws/deflate":      "net net/http/... os/... time math/rand/... crypto/rand syscall",
 	"internal/broker": "net/... os/... time syscall",
 	"internal/record": "net/... os/... time syscall",
 	"internal/wheel":  "net/... os/... syscall",
