@@ -25,6 +25,7 @@ var policy = map[string]string{
 	"internal/fakeclock":         "",
 	"session/sessiontest":        "session",
 	"internal/rpc":               "",
+	"internal/chatjson":          "",
 	"internal/connid":            "",
 	"internal/primary":           "session cluster internal/admin internal/broker internal/connid internal/control internal/registry internal/resource internal/rpc internal/statedir internal/telemetry golang.org/x/sys",
 	"internal/registry":          "auth session session/memstore session/redisstore internal/denylist internal/remotestore internal/storeguard internal/redisfeed internal/connid internal/rpc internal/statedir internal/telemetry",

@@ -1,31 +1,31 @@
 package deflate
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/expedite-go/expedite/internal/chatjson"
 )
 
-// TestRFCExamples decompresses the examples of RFC 7692 §7.2.3.
+// rfcExamples are the examples of RFC 7692 §7.2.3, and more of their kind.
+var rfcExamples = []struct{ name, payload, dict, want string }{
+	{"§7.2.3.1 one block", "\xf2\x48\xcd\xc9\xc9\x07\x00", "", "Hello"},
+	{"§7.2.3.2 sharing the window", "\xf2\x00\x11\x00\x00", "Hello", "Hello"},
+	{"§7.2.3.3 a block without compression", "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", "", "Hello"},
+	{"§7.2.3.4 a block with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "", "Hello"},
+	{"§7.2.3.5 two blocks", "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "", "Hello"},
+	{"§7.2.3.6 an empty message", "\x00", "", ""},
+	{"no bytes at all", "", "", ""},
+	{"an empty block with BFINAL", "\x03\x00\x00", "", ""},
+	{"two blocks with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "", "HelloHello"},
+	{"a reference behind BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", "", "HelloHello"},
+}
+
 func TestRFCExamples(t *testing.T) {
 	var codec Codec
-	rows := []struct {
-		name, payload, dict, want string
-	}{
-		{"§7.2.3.1 one block", "\xf2\x48\xcd\xc9\xc9\x07\x00", "", "Hello"},
-		{"§7.2.3.2 sharing the window", "\xf2\x00\x11\x00\x00", "Hello", "Hello"},
-		{"§7.2.3.3 a block without compression", "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", "", "Hello"},
-		{"§7.2.3.4 a block with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "", "Hello"},
-		{"§7.2.3.5 two blocks", "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "", "Hello"},
-		{"§7.2.3.6 an empty message", "\x00", "", ""},
-		{"no bytes at all", "", "", ""},
-		{"an empty block with BFINAL", "\x03\x00\x00", "", ""},
-		{"two blocks with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "", "HelloHello"},
-		{"a reference behind BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", "", "HelloHello"},
-	}
-	for _, row := range rows {
+	for _, row := range rfcExamples {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := codec.Decompress([]byte("x"), []byte(row.payload), []byte(row.dict), len(row.want))
 			if string(got) != "x"+row.want || err != nil {
@@ -59,27 +59,22 @@ func TestDecompressRefuses(t *testing.T) {
 	}
 }
 
-// TestRoundTrip compresses and decompresses with all windows, dictionaries and sizes around the limits.
+// TestRoundTrip compresses and decompresses with all windows, and with sizes around their limits.
 func TestRoundTrip(t *testing.T) {
 	var codec Codec
 	rng := rand.New(rand.NewPCG(1, 2))
-	text := make([]byte, 200_000)
-	for i := range text {
-		text[i] = "abcdefgh     {\":,"[rng.IntN(17)]
-		if i > 5000 && rng.IntN(40) == 0 {
-			text[i] = byte(rng.IntN(256))
+	text := make([]byte, 0, 200_000)
+	for g := chatjson.New(1); len(text) < 120_000; {
+		text = g.Append(text, 200+rng.IntN(2000))
+		for range 20 {
+			text = append(text, byte(rng.IntN(256))) // finds no match
 		}
 	}
 	for bits := uint8(8); bits <= 15; bits++ {
 		for _, n := range []int{0, 1, 20, 255, 256, 257, 1000, 1 << bits, 70_000} {
 			for _, d := range []int{0, 1, 100, 1 << bits, 40_000} {
 				t.Run(fmt.Sprintf("%d bits, %d bytes, dictionary of %d", bits, n, d), func(t *testing.T) {
-					dict, payload := text[:d], text[d:d+n]
-					packed := codec.Compress([]byte("x"), payload, dict, bits)
-					got, err := codec.Decompress(nil, packed[1:], dict[max(0, d-1<<bits):], n)
-					if packed[0] != 'x' || err != nil || !bytes.Equal(got, payload) {
-						t.Errorf("got %d bytes, %v, want the payload", len(got), err)
-					}
+					roundTrip(t, &codec, text[d:d+n], text[:d], bits)
 				})
 			}
 		}
