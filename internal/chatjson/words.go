@@ -1,11 +1,13 @@
 package chatjson
 
 // reactions is a list of short names of emoji.
-var reactions = [...]string{":+1:", ":heart:", ":joy:", ":tada:", ":eyes:", ":rocket:", ":thinking:", ":white_check_mark:"}
+var reactions = [...]string{
+	":+1:", ":heart:", ":joy:", ":tada:", ":eyes:", ":rocket:", ":thinking:", ":white_check_mark:",
+}
 
 // names are first and last names.
-const names = `Ada Grace Linus Edsger Barbara Donald Margaret Alan Radia Dennis Ken Frances Katherine Tim Vint Sophie John
-	Lovelace Hopper Moreau Schmidt Liskov Novak Hamilton Kovacs Perlman Silva Tanaka Allen Johnson Okafor Garcia Wilson`
+const names = `Ada Grace Linus Edsger Barbara Donald Margaret Alan Radia Dennis Ken Frances Katherine Tim Vint Sophie
+	John Lovelace Hopper Moreau Schmidt Liskov Novak Hamilton Kovacs Perlman Silva Tanaka Allen Johnson Okafor Garcia Wilson`
 
 // vocabulary lists words of English chats, the most frequent first.
 const vocabulary = `the to a I and is it that in of you for on this with be have we are but not just was so if can my at
