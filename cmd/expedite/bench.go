@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/doctor"
 	"github.com/expedite-go/expedite/internal/loadtest"
@@ -178,9 +179,9 @@ func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err e
 			return usage(fmt.Errorf("--processes %q: want auto or a number", b.Processes))
 		}
 	}
-	length, err := parseSize("--size", b.Size)
-	if err != nil {
-		return cfg, nil, err
+	length, err := expedite.ParseMemory(b.Size)
+	if err != nil || length == 0 {
+		return usage(fmt.Errorf("--size %q: want bytes, or a size like 64KiB", b.Size))
 	}
 	cfg.Size = int(min(length, loadtest.MaxSize+1))
 	if b.LocalAddrs != "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/expedite-go/expedite/internal/doctor"
 	"github.com/expedite-go/expedite/internal/redisconn"
+	"github.com/expedite-go/expedite/internal/settings"
 	"github.com/expedite-go/expedite/internal/terminal"
 )
 
@@ -17,8 +18,8 @@ import (
 type doctorCmd struct {
 	Connections int    `help:"Connections that should fit. Default: as many as fit into the memory." placeholder:"N"`
 	Workers     string `help:"Workers that share them; auto: as many as necessary." default:"auto"`
-	Addr        string `help:"Address to serve on." default:":8080"`
-	Redis       string `help:"Check this Redis server. Default: REDIS_URL." placeholder:"URL"`
+	Addr        string `help:"Address to serve on." default:":8080" env:"EXPEDITE_ADDR,PORT"`
+	Redis       string `help:"Check this Redis server." placeholder:"URL" env:"EXPEDITE_REDIS,REDIS_URL"`
 	JSON        bool   `help:"Print JSON." name:"json"`
 	WriteSysctl string `help:"Write the kernel settings that are too low to this file." placeholder:"FILE" env:"-"`
 	Force       bool   `help:"Overwrite that file." env:"-"`
@@ -75,16 +76,16 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 	if d.Connections < 0 || d.Connections > maxDoctorConnections {
 		return w, usageError{fmt.Errorf("--connections %d: want a number from 1 to %d", d.Connections, maxDoctorConnections)}
 	}
-	workers, err := parseWorkers(d.Workers)
+	workers, err := settings.ParseWorkers(d.Workers)
 	if err != nil {
-		return w, err
+		return w, usageError{fmt.Errorf("--workers: %q: %w", d.Workers, err)}
 	}
-	addr, err := checkAddr("--addr", d.Addr)
+	addr, err := settings.ParseAddress(d.Addr)
 	if err != nil {
-		return w, err
+		return w, usageError{fmt.Errorf("--addr: %q: %w", d.Addr, err)}
 	}
 	w = doctor.Want{Connections: d.Connections, Workers: workers}
-	_, name, _ := net.SplitHostPort(addr) // checkAddr has checked it
+	_, name, _ := net.SplitHostPort(addr) // ParseAddress has checked it
 	if port, err := net.LookupPort("tcp", name); err == nil && port != 0 {
 		w.Ports = []int{port}
 	}

@@ -24,6 +24,9 @@ func examine(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	}
 	t.Setenv("REDIS_URL", "")
 	t.Setenv("PORT", "")
+	if err := unsetEmpty(); err != nil { // as main does
+		t.Fatal(err)
+	}
 	var c struct {
 		Doctor doctorCmd `cmd:""`
 	}
@@ -58,7 +61,7 @@ func TestDoctor(t *testing.T) {
 		{"more than any machine holds", []string{"--connections", "1000000000"}, exitFailed, "do not fit"},
 		{"no such number", []string{"--connections=-1"}, exitUsage, "--connections"},
 		{"no such number of workers", []string{"--workers", "0"}, exitUsage, "--workers"},
-		{"no address", []string{"--addr", "8080"}, exitUsage, "--addr"},
+		{"no address", []string{"--addr", "localhost"}, exitUsage, "--addr"},
 		{"no URL of a Redis", []string{"--redis", "http://user:secret@host"}, exitUsage, "--redis"},
 		{"a file that exists", []string{"--write-sysctl", taken}, exitUsage, "--force"},
 		{"a file that exists, by force", []string{"--write-sysctl", taken, "--force"}, exitFine, "sysctl --load"},

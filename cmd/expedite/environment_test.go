@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/expedite-go/expedite/internal/configfile"
+	"github.com/expedite-go/expedite/internal/settings"
 )
 
 // TestPrecedence checks that flags override the environment, which overrides the file, also for PORT and REDIS_URL, and
@@ -23,16 +24,16 @@ func TestPrecedence(t *testing.T) {
 		args       []string
 		says, nots string
 	}{
-		{"PORT and no address", "", []string{"PORT=nine"}, nil, `":nine"`, ""},
-		{"PORT and the file", "addr: file", []string{"PORT=nine"}, nil, `":nine"`, "file"},
-		{"PORT and EXPEDITE_ADDR", "addr: file", []string{"PORT=nine", "EXPEDITE_ADDR=env"}, nil, `"env"`, "nine"},
+		{"PORT and no address", "", []string{"PORT=nine"}, nil, `PORT: "nine"`, ""},
+		{"PORT and the file", "addr: file", []string{"PORT=nine"}, nil, `PORT: "nine"`, "file"},
+		{"PORT and EXPEDITE_ADDR", "addr: file", []string{"PORT=nine", "EXPEDITE_ADDR=env"}, nil, `EXPEDITE_ADDR: "env"`, "nine"},
 		{"PORT and the flag with the default", "", []string{"PORT=nine"}, []string{"--addr", ":8080", "--workers", "x"}, "--workers", "nine"},
-		{"EXPEDITE_ADDR and the flag", "", []string{"EXPEDITE_ADDR=env"}, []string{"--addr", "flag"}, `"flag"`, "env"},
+		{"EXPEDITE_ADDR and the flag", "", []string{"EXPEDITE_ADDR=env"}, []string{"--addr", "flag"}, `--addr: "flag"`, "env"},
 		{"an empty PORT", "addr: file", []string{"PORT="}, nil, `"file"`, ""},
 		{"an empty EXPEDITE_ADDR", "addr: file", []string{"EXPEDITE_ADDR="}, nil, `"file"`, ""},
-		{"an empty EXPEDITE_AUTH", "auth: required", []string{"EXPEDITE_AUTH="}, nil, "--auth required wants a key", ""},
+		{"an empty EXPEDITE_AUTH", "auth: required", []string{"EXPEDITE_AUTH="}, nil, "expedite.yaml:1: auth: required wants a key", ""},
 		{"REDIS_URL and the file", "redis: redis://127.0.0.1:1", []string{"REDIS_URL=env://"}, []string{"--addr", "127.0.0.1:0"}, "unknown scheme", ""},
-		{"an empty REDIS_URL", "require-redis: true", []string{"REDIS_URL="}, nil, "--require-redis wants", ""},
+		{"an empty REDIS_URL", "require-redis: true", []string{"REDIS_URL="}, nil, "expedite.yaml:1: require-redis: wants", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -45,7 +46,7 @@ func TestPrecedence(t *testing.T) {
 			cmd := exec.CommandContext(ctx, command, append(args, tt.args...)...)
 			cmd.Dir = dir
 			cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
-				return strings.HasPrefix(kv, "PORT=") || strings.HasPrefix(kv, "REDIS_URL=") || strings.HasPrefix(kv, environmentPrefix)
+				return strings.HasPrefix(kv, "PORT=") || strings.HasPrefix(kv, "REDIS_URL=") || strings.HasPrefix(kv, settings.Prefix)
 			}), tt.env...)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), tt.says) || tt.nots != "" && strings.Contains(string(out), tt.nots) {

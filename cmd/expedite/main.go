@@ -31,6 +31,7 @@ import (
 	"github.com/expedite-go/expedite/internal/configfile"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/loadtest"
+	"github.com/expedite-go/expedite/internal/settings"
 	"github.com/expedite-go/expedite/internal/view"
 )
 
@@ -63,7 +64,7 @@ type cli struct {
 }
 
 func main() {
-	if err := prepareEnvironment(); err != nil {
+	if err := unsetEmpty(); err != nil {
 		fmt.Fprintln(os.Stderr, "expedite:", err)
 		os.Exit(exitFailed)
 	}
@@ -74,6 +75,8 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	c.Bench.Load = loadScript
+	c.Serve.settingFlags = newSettingFlags()
+	c.Token.Inspect.settingFlags = newSettingFlags(settings.KeysOfTokens)
 	code, exited := exitFine, false
 	parser, err := newParser(&c, stdout, stderr, func(c int) { code, exited = c, true })
 	if err != nil {
@@ -96,7 +99,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if err := ctx.Run(); err != nil {
-		fmt.Fprintln(stderr, "expedite:", inFlags(strings.TrimPrefix(err.Error(), "expedite: ")))
+		for line := range strings.SplitSeq(settings.InFlags(err.Error()), "\n") {
+			fmt.Fprintln(stderr, "expedite:", strings.TrimPrefix(line, "expedite: "))
+		}
 		if e, ok := errors.AsType[*control.Error](err); ok {
 			view.Output(stderr, e.Output)
 		}
@@ -114,11 +119,10 @@ func newParser(c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kon
 			"Every flag of serve can also be set in the environment (EXPEDITE_ADDR for --addr) and, by its name, in "+
 			"expedite.yaml. Flags override the environment, which overrides the file. An empty variable counts as not set."),
 		kong.Vars{
-			"version": version(), "control": control.DefaultPath(), "policies": "round-robin,least-connections,none",
-			"policy": "round-robin",
+			"version": version(), "control": control.DefaultPath(),
 		},
 		kong.DefaultEnvars("EXPEDITE"),
-		kong.Resolvers(&configfile.Resolver{}),
+		kong.Resolvers(resolver()),
 		kong.Writers(stdout, stderr),
 		kong.Exit(exit),
 		kong.UsageOnError(),

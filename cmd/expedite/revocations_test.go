@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,15 +25,19 @@ import (
 // permissions are those that docs/identity.md names.
 var permissions = strings.Fields("~expedite:* &expedite:* +@read +@write +@scripting +@pubsub +@connection +time")
 
-// redisUser creates a Redis user with the documented permissions, except those that the rules remove, and returns its
-// URL.
+// redisUser creates a Redis user with the documented permissions, except those that the rules remove, and returns
+// a file with its URL.
 func redisUser(t *testing.T, redis *redistest.Server, rules ...string) string {
 	t.Helper()
 	command := slices.Concat([]string{"ACL", "SETUSER", "limited", "reset", "on", ">pw"}, permissions, rules)
 	if answer := redis.Do(command...); answer != "OK" {
 		t.Fatal(answer)
 	}
-	return "redis://limited:pw@" + redis.Addr()
+	file := filepath.Join(t.TempDir(), "redis")
+	if err := os.WriteFile(file, []byte("redis://limited:pw@"+redis.Addr()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // refusal tries to connect, and returns the status of the refusal, or 0 if there was none.
@@ -100,9 +106,9 @@ func TestNobodyBeforeTheFeedIsRead(t *testing.T) {
 			t.Fatalf("revoke: %v: %s", err, out)
 		}
 	}
-	url := redisUser(t, redis, "-zscan")
-	strict := serveSecret(t, "--workers", "2", "--redis", url, "--require-redis")
-	mild := serveSecret(t, "--workers", "2", "--redis", url)
+	file := redisUser(t, redis, "-zscan")
+	strict := serveSecret(t, "--workers", "2", "--redis-file", file, "--require-redis")
+	mild := serveSecret(t, "--workers", "2", "--redis-file", file)
 	strict.agree("the strict server is not ready", http.StatusServiceUnavailable, "revocations")
 	mild.agree("the mild server is ready", http.StatusOK, "revocations")
 	for range 4 {
@@ -174,7 +180,7 @@ func TestRedisThatRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			redis := redistest.Start(t)
-			s := serveSecret(t, "--workers", "1", "--redis", redisUser(t, redis, tt.rules...))
+			s := serveSecret(t, "--workers", "1", "--redis-file", redisUser(t, redis, tt.rules...))
 			s.agree("all agree", http.StatusOK, tt.degraded...)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -211,9 +217,9 @@ func TestRevokeWithoutChannels(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	redis := redistest.Start(t)
-	url := redisUser(t, redis, "resetchannels")
-	one := serveSecret(t, "--workers", "1", "--redis", url)
-	two := serveSecret(t, "--workers", "1", "--redis", url)
+	file := redisUser(t, redis, "resetchannels")
+	one := serveSecret(t, "--workers", "1", "--redis-file", file)
+	two := serveSecret(t, "--workers", "1", "--redis-file", file)
 	alice := two.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", "a1", time.Hour, nil))
 	out, err := one.expedite("revoke", "--user", "alice")
 	if err == nil || !strings.Contains(out, "warning: other machines learn of it within 10 s") || !strings.Contains(out, "permission") {

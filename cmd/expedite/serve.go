@@ -3,19 +3,22 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/configfile"
 	"github.com/expedite-go/expedite/internal/lobby"
+	"github.com/expedite-go/expedite/internal/settings"
 	"github.com/expedite-go/expedite/internal/spool"
 	"github.com/expedite-go/expedite/internal/statedir"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -24,31 +27,7 @@ import (
 
 // serveCmd implements `expedite serve`.
 type serveCmd struct {
-	Addr         string        `help:"Address to serve on." default:":8080"`
-	Workers      string        `help:"Worker processes; auto: one per core, within a CPU quota." default:"auto"`
-	Scheduling   string        `help:"How connections get a worker: ${enum}." enum:"${policies}" default:"${policy}"`
-	Control      string        `help:"Unix socket for the other commands, or off. Default: ${control}." placeholder:"PATH"`
-	Admin        string        `help:"Address for metrics and profiles, or off." default:"127.0.0.1:9600"`
-	AdminHosts   []string      `help:"Further host names for requests to --admin. Default: none." placeholder:"NAME"`
-	LogFormat    string        `help:"Log format: ${enum}; auto: text on a terminal." enum:"auto,text,json" default:"auto"`
-	LogLevel     string        `help:"Lowest level to log: ${enum}." enum:"debug,info,warn,error" default:"info"`
-	HangTimeout  time.Duration `help:"Replace a worker that hangs for this long; 0: never." default:"30s"`
-	MaxMemory    string        `name:"max-worker-memory" help:"Replace a larger worker, like 512MiB." placeholder:"SIZE"`
-	DrainTimeout time.Duration `help:"Time limit of a graceful stop." default:"30s"`
-
-	PingInterval time.Duration `help:"Ping a client after this silence; 0: never." default:"50s"`
-	IdleTimeout  time.Duration `help:"Disconnect a client after this silence; 0: never." default:"120s"`
-
-	authFlags
-	sessionFlags
-	tuneFlags
-	limitFlags
-	StateDir  string   `help:"Folder for revocations, or off. Default: in the user's state folder." placeholder:"DIR"`
-	LogDir    string   `help:"Folder for log files, one per process. Default: none, log to stderr." placeholder:"DIR"`
-	LogQuery  []string `help:"Query parameters to log. Default: none." placeholder:"NAME"`
-	LogHeader []string `help:"Header fields of the handshake to log. Default: none." placeholder:"NAME"`
-	LogQueue  int      `help:"Log lines of a process that may wait to be written." default:"1024"`
-	LogSample int      `help:"Log lines per second about clients that connect and disconnect; -1: none." default:"20"`
+	settingFlags
 }
 
 // Help returns the text of `expedite serve --help`.
@@ -60,9 +39,9 @@ func (serveCmd) Help() string {
   /readyz   200 while it accepts new clients
   /ticket   POST with an Authorization header returns a one-time ticket for ?ticket=
 
-Environment, in addition to EXPEDITE_ADDR for --addr and so on: EXPEDITE_AUTH_SECRET (for HS256, HS384 and HS512),
-EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS of each
-worker.
+Environment, in addition to EXPEDITE_ADDR for --addr and so on: the secrets EXPEDITE_AUTH_SECRET (for HS256, HS384 and
+HS512) and EXPEDITE_AUTH_INTROSPECT_SECRET; PORT for --addr and REDIS_URL for --redis; GOMEMLIMIT, GOGC and GOMAXPROCS
+of each worker. docs/configuration.md has all settings.
 
 Signals: TERM stops gracefully: clients are closed with 1012, a few at a time. INT stops at once, also after TERM. HUP
 reloads like expedite reload: the binary that is on disk now replaces the workers and the primary, and no client is
@@ -76,105 +55,68 @@ Examples:
 }
 
 // Run serves until a signal or a command stops it.
-func (s *serveCmd) Run(stdout io.Writer) error {
-	cfg, err := s.config(stdout)
+func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer) error {
+	loaded, err := s.load(ctx, configfile.ReadOnce)
 	if err != nil {
 		return err
 	}
+	cfg := loaded.Config
+	if cfg.Logger, err = newLogger(loaded); err != nil {
+		return err
+	}
+	slog.SetDefault(cfg.Logger)
 	defer flushLog(cfg.Logger)
-	ctx, stop := terminated(context.Background())
+	if !cluster.IsWorker() {
+		for _, w := range loaded.Warnings {
+			cfg.Logger.Warn(w)
+		}
+	}
+	until, stop := terminated(context.Background())
 	defer stop()
-	identity, keys, err := s.authFlags.config(cfg.Logger)
-	defer keys.Close()
+	end, err := complete(&cfg, loaded)
 	if err != nil {
 		return err
 	}
-	cfg.Auth = identity
-	if cfg.Sessions, err = s.sessionFlags.config(); err != nil {
-		return err
-	}
-	if cfg.Tuning, err = s.tuneFlags.config(); err != nil {
-		return err
-	}
-	if err := s.limitFlags.apply(&cfg); err != nil {
-		return err
-	}
+	defer end.Close()
+	cfg.OnStart = func(st expedite.Started) { soon(func() { banner(stdout, st, cfg.Control) }) }
 	app := expedite.New(cfg)
-	lobby.Register(app, orNever(s.PingInterval), orNever(s.IdleTimeout))
-	defer onSignals(ctx, app)()
-	if err := app.Run(ctx); !errors.Is(err, expedite.ErrTrial) {
+	lobby.Register(app, loaded.Handler)
+	defer onSignals(until, app)()
+	if err := app.Run(until); !errors.Is(err, expedite.ErrTrial) {
 		return err
 	}
 	return nil
 }
 
-// config returns the settings that the flags stand for.
-func (s *serveCmd) config(stdout io.Writer) (expedite.Config, error) {
-	var cfg expedite.Config
-	workers, err := parseWorkers(s.Workers)
-	if err != nil {
-		return cfg, err
+// complete adds to a configuration what its settings only name. The Closer ends what the verifier runs.
+func complete(cfg *expedite.Config, loaded *settings.Loaded) (end io.Closer, err error) {
+	cfg.Version = version()
+	cfg.Control = controlPath(cfg.Control)
+	cfg.StateDir = stateDir(cfg)
+	cfg.Auth.Permit = auth.ClaimPermit("subscribe", "publish")
+	v := loaded.Verifier
+	v.Log = cfg.Logger
+	if cfg.Auth.Verifier, end, err = v.Open(); err != nil {
+		_ = end.Close()
+		return nil, wrongSetting(err)
 	}
-	policy, err := cluster.ParsePolicy(s.Scheduling)
-	if err != nil {
-		return cfg, usageError{err}
-	}
-	if s.DrainTimeout <= 0 {
-		return cfg, usageError{fmt.Errorf("--drain-timeout %s: want a time above zero, like 30s", s.DrainTimeout)}
-	}
-	addr, err := checkAddr("--addr", s.Addr)
-	if err != nil {
-		return cfg, err
-	}
-	admin := s.Admin
-	if admin == "off" {
-		admin = ""
-	} else if admin, err = checkAddr("--admin", admin); err != nil {
-		return cfg, err
-	}
-	memory, err := parseSize("--max-worker-memory", s.MaxMemory)
-	if err != nil {
-		return cfg, err
-	}
-	hang := s.HangTimeout
-	if hang <= 0 {
-		hang = -1
-	}
-	if s.LogQueue < 1 {
-		return cfg, usageError{fmt.Errorf("--log-queue %d: want at least 1", s.LogQueue)}
-	}
-	logger, err := newLogger(s.LogFormat, s.LogLevel, s.LogQueue)
-	if err != nil {
-		return cfg, usageError{err}
-	}
-	slog.SetDefault(logger)
-	return expedite.Config{
-		Addr: addr, Workers: workers, Scheduling: policy,
-		Control: controlPath(s.Control), Admin: admin, AdminHosts: s.AdminHosts, StateDir: s.stateDir(logger),
-		HangTimeout: hang, MaxWorkerMemory: memory,
-		DrainTimeout: s.DrainTimeout, Logger: logger, Version: version(),
-		LogDir: s.LogDir, LogQuery: s.LogQuery, LogHeaders: s.LogHeader, LogSample: s.LogSample,
-		LogQueue: s.LogQueue,
-		OnStart:  func(st expedite.Started) { soon(func() { banner(stdout, st, controlPath(s.Control)) }) },
-	}, nil
+	return end, nil
 }
 
 // stateDir returns the folder for what must survive the server. Without --state-dir it is a default one, if that is
 // writable.
-func (s *serveCmd) stateDir(log *slog.Logger) string {
+func stateDir(cfg *expedite.Config) string {
 	switch {
-	case s.StateDir == "off", cluster.IsWorker(): // only the primary uses it
+	case cfg.StateDir == "off", cluster.IsWorker(): // only the primary uses it
 		return ""
-	case s.StateDir != "":
-		return s.StateDir
-	}
-	socket := controlPath(s.Control)
-	if socket == "" || runtime.GOOS == "windows" {
+	case cfg.StateDir != "":
+		return cfg.StateDir
+	case cfg.Control == "" || runtime.GOOS == "windows":
 		return ""
 	}
-	dir, err := statedir.Default(socket)
+	dir, err := statedir.Default(cfg.Control)
 	if err != nil {
-		log.Warn("revocations do not survive this server: name a folder with --state-dir, or off", "error", err)
+		cfg.Logger.Warn("revocations do not survive this server: name a folder with --state-dir, or off", "error", err)
 		return ""
 	}
 	return dir
@@ -236,7 +178,8 @@ func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 const terminalEnv = "EXPEDITE_TERMINAL"
 
 // newLogger returns a logger that never blocks: it queues lines for standard error.
-func newLogger(format, level string, queue int) (*slog.Logger, error) {
+func newLogger(loaded *settings.Loaded) (*slog.Logger, error) {
+	format := loaded.LogFormat
 	if format == "auto" && os.Getenv(terminalEnv) != "" {
 		format = "text"
 	}
@@ -245,11 +188,11 @@ func newLogger(format, level string, queue int) (*slog.Logger, error) {
 			return nil, err
 		}
 	}
-	l, err := telemetry.NewLogger(os.Stderr, strings.ToLower(format), level)
+	l, err := telemetry.NewLogger(os.Stderr, format, loaded.LogLevel.String())
 	if err != nil {
 		return nil, err
 	}
-	return slog.New(spool.NewHandler(l.Handler(), spool.New(queue))), nil
+	return slog.New(spool.NewHandler(l.Handler(), spool.New(loaded.Config.LogQueue))), nil
 }
 
 // lastWords is how long a process waits at its end for its output to be read.

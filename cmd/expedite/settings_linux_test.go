@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -128,17 +126,17 @@ func TestOneConfiguration(t *testing.T) {
 	c.wantStatus(http.StatusSwitchingProtocols, 2)
 }
 
-// settings has the value that each flag of serve is changed to at a reload, and the text of the refusal, if it is
+// changes has the value that each flag of serve is changed to at a reload, and the text of the refusal, if it is
 // refused.
-var settings = map[string]struct{ to, refused string }{
+var changes = map[string]struct{ to, refused string }{
 	"addr": {"127.0.0.1:1", "--addr was"}, "scheduling": {"none", "--scheduling was"}, "control": {"/tmp/other", "--control was"},
 	"workers": {"3", ""}, "admin": {"127.0.0.1:0", ""}, "log-format": {"json", ""}, "log-level": {"warn", ""},
 	"hang-timeout": {"40s", ""}, "max-worker-memory": {"1GiB", ""}, "drain-timeout": {"7s", ""}, "ping-interval": {"40s", ""},
-	"idle-timeout": {"90s", ""}, "auth": {"required", ""}, "auth-secret-file": {"/nowhere", "/nowhere"},
-	"auth-keys": {"/nowhere", "/nowhere"}, "auth-jwks": {"nonsense", "--auth-jwks"}, "auth-introspect": {"nonsense", "--auth-introspect"},
-	"auth-introspect-client": {"me", ""}, "auth-issuer": {"me", ""}, "auth-audience": {"me", ""},
+	"idle-timeout": {"90s", ""}, "auth": {"required", ""}, "auth-secret-file": {"/nowhere", "auth-secret is set too"},
+	"auth-keys": {"/nowhere", "/nowhere"}, "auth-jwks": {"nonsense", "expedite.yaml:5: auth-jwks"}, "auth-introspect": {"nonsense", "expedite.yaml:5: auth-introspect"},
+	"auth-introspect-client": {"me", ""}, "auth-introspect-secret-file": {"/nowhere", "/nowhere"}, "redis-file": {"/nowhere", "/nowhere"}, "auth-issuer": {"me", ""}, "auth-audience": {"me", ""},
 	"origins": {"https://a.example", ""}, "auth-leeway": {"1s", ""}, "redis": {"nonsense://", "--redis"},
-	"require-redis": {"true", "--require-redis wants"}, "session-ttl": {"2h", ""}, "session-empty-ttl": {"1m", ""},
+	"require-redis": {"true", "expedite.yaml:5: require-redis: wants"}, "session-ttl": {"2h", ""}, "session-empty-ttl": {"1m", ""},
 	"max-sessions": {"1000", ""}, "max-sessions-per-user": {"3", ""}, "session-overflow": {"refuse-new", ""},
 	"session-cookie": {"sid", ""}, "memory": {"1GiB", ""}, "memory-reserve": {"off", ""}, "gogc": {"200", ""}, "procs": {"2", ""},
 	"conn-rate-in": {"1MiB", ""}, "conn-rate-out": {"1MiB", ""}, "rate-in": {"10MiB", ""}, "rate-out": {"10MiB", ""},
@@ -146,7 +144,7 @@ var settings = map[string]struct{ to, refused string }{
 	"max-http-connections": {"100", ""}, "response-timeout": {"20s", ""}, "max-partial": {"10MiB", ""}, "max-queued": {"10MiB", ""},
 	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // set to a folder of the test
 	"log-dir": {"/dev/null/x", "--log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
-	"log-sample": {"5", ""}, "admin-hosts": {"https://a.example", "--admin-hosts"},
+	"log-sample": {"5", ""}, "admin-hosts": {"https://a.example", "expedite.yaml:5: admin-hosts"},
 }
 
 // TestEverySetting checks that a reload applies each setting that has changed, or refuses it by its name before
@@ -166,7 +164,7 @@ func TestEverySetting(t *testing.T) {
 		if name == "help" || name == "version" || name == "config" {
 			continue
 		}
-		want, known := settings[name]
+		want, known := changes[name]
 		if !known {
 			t.Errorf("--%s: this test does not say what a reload makes of it", name)
 			continue
@@ -197,47 +195,6 @@ func TestEverySetting(t *testing.T) {
 		t.Errorf("reload: %v, %s", err, out)
 	}
 	c.await("there is one worker", func(st control.Status) bool { return len(st.Workers) == 1 && allReady(st) })
-}
-
-// TestEverySettingOfTheFile checks that an empty variable does not hide a setting of the file.
-func TestEverySettingOfTheFile(t *testing.T) {
-	for name, s := range settings {
-		t.Run(name, func(t *testing.T) {
-			to := s.to
-			if to == "" {
-				to = "/a/folder"
-			}
-			file := filepath.Join(t.TempDir(), "a.yaml")
-			if err := os.WriteFile(file, fmt.Appendf(nil, "%s: %q\n", name, to), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			t.Setenv("EXPEDITE_SETTINGS", "") // the parser sets it
-			t.Setenv(environmentPrefix+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), "")
-			if err := prepareEnvironment(); err != nil {
-				t.Fatal(err)
-			}
-			var c cli
-			parser, err := newParser(&c, io.Discard, io.Discard, func(int) {})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, err := parser.Parse([]string{"serve", "--config", file})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, flag := range ctx.Flags() {
-				got := strings.Trim(fmt.Sprint(ctx.FlagValue(flag)), "[]")
-				if d, ok := ctx.FlagValue(flag).(time.Duration); ok && flag.Name == name {
-					want, err := time.ParseDuration(to)
-					if err != nil || d != want {
-						t.Errorf("beside an empty variable: got %s, %v; want %s", d, err, to)
-					}
-				} else if flag.Name == name && got != to {
-					t.Errorf("beside an empty variable: got %q, want %q of the file", got, to)
-				}
-			}
-		})
-	}
 }
 
 // TestReloadDuringReload checks that a HUP during a reload is not lost, and that all processes run one program

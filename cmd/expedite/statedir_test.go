@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/expedite-go/expedite"
 )
 
 // TestRevocationsSurvive checks that revocations are in force after kill -9, even those made after a reload; that a
@@ -120,31 +122,32 @@ func TestDefaultStateDir(t *testing.T) {
 	}
 	t.Setenv("HOME", home)
 	var lines bytes.Buffer
-	dirOf := func(c serveCmd) string {
+	dirOf := func(c expedite.Config) string {
 		lines.Reset()
-		return c.stateDir(slog.New(slog.NewTextHandler(&lines, nil)))
+		c.Logger = slog.New(slog.NewTextHandler(&lines, nil))
+		return stateDir(&c)
 	}
-	one, two := dirOf(serveCmd{Control: "/run/a/x.sock"}), dirOf(serveCmd{Control: "/run/b/x.sock"})
+	one, two := dirOf(expedite.Config{Control: "/run/a/x.sock"}), dirOf(expedite.Config{Control: "/run/b/x.sock"})
 	if prefix := filepath.Join(home, ".local", "state", "expedite", "x.sock-"); !strings.HasPrefix(one, prefix) || one == two {
 		t.Errorf("got %q and %q, want two with %q", one, two, prefix)
 	}
 	if info, err := os.Stat(one); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("got %v, %v", info, err)
 	}
-	if got := dirOf(serveCmd{Control: "off"}); got != "" || lines.Len() > 0 {
+	if got := dirOf(expedite.Config{}); got != "" || lines.Len() > 0 {
 		t.Errorf("without a control socket: got %q, %s", got, &lines)
 	}
-	if got := dirOf(serveCmd{StateDir: "off"}); got != "" || lines.Len() > 0 {
+	if got := dirOf(expedite.Config{StateDir: "off"}); got != "" || lines.Len() > 0 {
 		t.Errorf("off: got %q, %s", got, &lines)
 	}
 	xdg := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", xdg)
-	if got := dirOf(serveCmd{Control: "/run/a/x.sock"}); !strings.HasPrefix(got, xdg) {
+	if got := dirOf(expedite.Config{Control: "/run/a/x.sock"}); !strings.HasPrefix(got, xdg) {
 		t.Errorf("got %q, want it below %q", got, xdg)
 	}
 	own := filepath.Join(t.TempDir(), "own")
 	t.Setenv("STATE_DIRECTORY", own+":"+xdg)
-	if got := dirOf(serveCmd{Control: "/run/a/x.sock"}); got != own {
+	if got := dirOf(expedite.Config{Control: "/run/a/x.sock"}); got != own {
 		t.Errorf("got %q, want %q", got, own)
 	}
 	file := filepath.Join(t.TempDir(), "file")
@@ -152,7 +155,7 @@ func TestDefaultStateDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("STATE_DIRECTORY", filepath.Join(file, "x"))
-	if got := dirOf(serveCmd{Control: "/run/a/x.sock"}); got != "" || strings.Count(lines.String(), "\n") != 1 {
+	if got := dirOf(expedite.Config{Control: "/run/a/x.sock"}); got != "" || strings.Count(lines.String(), "\n") != 1 {
 		t.Errorf("a folder that cannot be: got %q, %q, want one warning", got, &lines)
 	}
 }

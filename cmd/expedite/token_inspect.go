@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/configfile"
 	"github.com/expedite-go/expedite/internal/inspect"
 )
 
@@ -19,7 +22,7 @@ const maxTokenInput = 64 << 10
 // tokenInspectCmd implements `expedite token inspect`.
 type tokenInspectCmd struct {
 	Token string `arg:"" optional:"" help:"The token. Default, and -: from standard input." placeholder:"TOKEN"`
-	keyFlags
+	settingFlags
 	JSON bool `help:"Print JSON." name:"json"`
 
 	Stdin io.Reader `kong:"-"` // nil: os.Stdin
@@ -39,7 +42,7 @@ Examples:
 }
 
 // Run reads a token and prints the report on it.
-func (i *tokenInspectCmd) Run(c *console) error {
+func (i *tokenInspectCmd) Run(ctx *kong.Context, c *console) error {
 	token, err := i.read()
 	if err != nil {
 		return err
@@ -48,12 +51,18 @@ func (i *tokenInspectCmd) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	keys, end, err := i.keyFlags.config(slog.New(slog.DiscardHandler)).OpenKeys()
+	loaded, err := i.load(ctx, configfile.Read)
+	if err != nil {
+		return err
+	}
+	v := loaded.Verifier
+	v.Log = slog.New(slog.DiscardHandler)
+	keys, end, err := v.OpenKeys()
 	defer end.Close()
 	if err != nil {
-		return wrongFlag(err)
+		return wrongSetting(err)
 	}
-	if err := report.Verify(auth.JWTConfig{Keys: keys, Issuers: i.Issuer, Audiences: i.Audience}); err != nil {
+	if err := report.Verify(auth.JWTConfig{Keys: keys, Issuers: v.Issuers, Audiences: v.Audiences}); err != nil {
 		return usageError{err}
 	}
 	if i.JSON {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/inspect"
+	"github.com/expedite-go/expedite/internal/settings"
 )
 
 // tokenSecret is long enough for HS256.
@@ -27,6 +28,7 @@ func runToken(t *testing.T, in string, args ...string) (stdout, stderr string, e
 		Token tokenCmd `cmd:""`
 	}
 	c.Token.Inspect.Stdin = strings.NewReader(in)
+	c.Token.Inspect.settingFlags = newSettingFlags(settings.KeysOfTokens)
 	var out, errs bytes.Buffer
 	parser, err := kong.New(&c, kong.Name("expedite"), kong.DefaultEnvars("EXPEDITE"), kong.Writers(&out, &errs),
 		kong.BindTo(&out, (*io.Writer)(nil)), kong.Bind(&console{&out, &errs}))

@@ -59,10 +59,10 @@ func TestWrongUse(t *testing.T) {
 			"file with an unknown key",
 			[]string{"serve", "--config", file("a.yaml", "addr: :0\nworker: 3\n")},
 			2,
-			[]string{"a.yaml", "line 2", `"worker"`, `did you mean "workers"?`},
+			[]string{"a.yaml:2: ", `"worker"`, `did you mean "workers"?`},
 		},
-		{"file that is no YAML", []string{"serve", "--config", file("b.yaml", "addr: [")}, 2, []string{"b.yaml"}},
-		{"file with a bad value", []string{"serve", "--config", file("c.yaml", "workers: 0\n")}, 2, []string{"workers", `"0"`}},
+		{"file that is no YAML", []string{"serve", "--config", file("b.yaml", "addr: [")}, 2, []string{"b.yaml:1: "}},
+		{"file with a bad value", []string{"serve", "--config", file("c.yaml", "workers: 0\n")}, 2, []string{"c.yaml:1: workers", `"0"`}},
 		{
 			"port taken", append([]string{"serve", "--workers", "1", "--admin", "off", "--control", "off", "--addr"}, taken.Addr().String()), 1,
 			[]string{"--addr", taken.Addr().String(), "address already in use"},
@@ -158,7 +158,7 @@ func TestBrokenFileBesideCommands(t *testing.T) {
 		return string(out), err
 	}
 	for _, args := range [][]string{{"serve"}, {"status"}} {
-		if out, err := run(args...); err == nil || !strings.HasPrefix(out, "expedite: configuration file expedite.yaml, line 1") {
+		if out, err := run(args...); err == nil || !strings.HasPrefix(out, "expedite: expedite.yaml:1: unknown key") {
 			t.Errorf("%v: got %v %q, want an error that names the file", args, err, out)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package configfile gives the command line the values of a configuration file in YAML. The file is flat: each key is
-// the name of a flag.
+// Package configfile reads the configuration file, in YAML. The file is flat: each key is the name of a setting. All
+// processes of a server use the same file, read once.
 package configfile
 
 import (
@@ -8,114 +8,49 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
-	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/expedite-go/expedite"
-	"github.com/expedite-go/expedite/internal/spelling"
 )
 
 // Default is the file that is read if it exists and no other is named.
 const Default = "expedite.yaml"
 
-const (
-	flagName = "config" // of the flag that names the file
-	variable = "EXPEDITE_CONFIG"
-	server   = "serve" // the command whose flags may be in the file
-)
-
-// Resolver resolves flags from the configuration file: below the environment, above the defaults. The zero value is
-// ready.
-type Resolver struct {
-	loaded bool
-	known  []string
-	values map[string]string
+// File is a configuration file. The zero File is none.
+type File struct {
+	Name    string
+	Entries []Entry
 }
 
-// Error is an error of the configuration file, as opposed to one of the flag that was to be resolved.
+// Entry is a key with its value.
+type Entry struct {
+	Key  string
+	Line int
+	// Texts is the value, or the values of a list.
+	Texts []string
+	List  bool
+}
+
+// Error is an error of the configuration file, as opposed to one of a flag.
 type Error struct{ error }
 
 // Unwrap returns the cause.
 func (e Error) Unwrap() error { return e.error }
 
-// document is the content of a configuration file. All processes of a server use the same one. Without a name there is
-// no file.
-type document struct {
-	Name string `json:"name,omitempty"`
-	Text string `json:"text,omitempty"`
+// Read reads the file with a name. Without a name, it reads the default file if that exists.
+func Read(name string) (File, error) {
+	doc, err := readDocument(name)
+	if err != nil {
+		return File{}, Error{err}
+	}
+	return doc.parse()
 }
 
-// Validate implements kong.Resolver. There is nothing to validate before the file is read.
-func (*Resolver) Validate(*kong.Application) error { return nil }
-
-// Resolve returns the value of a flag in the file, or nil. It reads the file at the first flag that may be in it and
-// has no variable: a command like stop --control works even if the file is broken.
-func (r *Resolver) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	if r.known == nil {
-		r.known = knownKeys(ctx.Model.Node)
-	}
-	if !slices.Contains(r.known, flag.Name) {
-		return nil, nil
-	}
-	for _, env := range flag.Envs {
-		if _, ok := os.LookupEnv(env); ok {
-			return nil, nil
-		}
-	}
-	if !r.loaded {
-		r.loaded = true
-		doc, err := documentOf(ctx)
-		if err == nil {
-			r.values, err = doc.parse(r.known)
-		}
-		if err != nil {
-			return nil, Error{err}
-		}
-	}
-	if v, ok := r.values[flag.Name]; ok {
-		return v, nil
-	}
-	return nil, nil
-}
-
-// fileName returns the file that the command line or the environment names, or "".
-func fileName(ctx *kong.Context) string {
-	for _, p := range ctx.Path {
-		if p.Flag != nil && p.Flag.Name == flagName {
-			if name, ok := ctx.FlagValue(p.Flag).(string); ok {
-				return name
-			}
-		}
-	}
-	return os.Getenv(variable)
-}
-
-// knownKeys returns the names of all flags that may be in the file.
-func knownKeys(n *kong.Node) []string {
-	var keys []string
-	for _, f := range n.Flags {
-		if f.Name != flagName && f.Name != "help" && f.Name != "version" {
-			keys = append(keys, f.Name)
-		}
-	}
-	for _, child := range n.Children {
-		if child.Name == server {
-			keys = append(keys, knownKeys(child)...)
-		}
-	}
-	return keys
-}
-
-// documentOf returns the configuration file of a command. A server reads it once and passes the content to its workers
-// and to the program that replaces it.
-func documentOf(ctx *kong.Context) (doc document, err error) {
-	name := fileName(ctx)
-	if !slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool { return p.Command != nil && p.Command.Name == server }) {
-		return readDocument(name)
-	}
+// ReadOnce reads the file of a server as [Read] does, but once for the whole program: the processes that a server
+// starts get the text that it has read. At a reload, it refuses a file that has disappeared.
+func ReadOnce(name string) (File, error) {
 	b, err := expedite.Resolve(func(before []byte) ([]byte, error) {
 		doc, err := readDocument(name)
 		if err == nil {
@@ -126,10 +61,20 @@ func documentOf(ctx *kong.Context) (doc document, err error) {
 		}
 		return json.Marshal(doc)
 	})
+	var doc document
 	if err == nil {
 		err = json.Unmarshal(b, &doc)
 	}
-	return doc, err
+	if err != nil {
+		return File{}, Error{err}
+	}
+	return doc.parse()
+}
+
+// document is the text of a configuration file. Without a name there is no file.
+type document struct {
+	Name string `json:"name,omitempty"`
+	Text string `json:"text,omitempty"`
 }
 
 // readDocument reads a file. Without a name it reads the default one, which need not exist.
@@ -173,40 +118,73 @@ func (d document) checkSuccessor(before []byte) error {
 		was.Name, what)
 }
 
-// parse returns the values of the file by key.
-func (d document) parse(known []string) (map[string]string, error) {
-	var doc map[string]yaml.Node
-	if err := yaml.Unmarshal([]byte(d.Text), &doc); err != nil {
-		return nil, fmt.Errorf("configuration file %s: %w", d.Name, err)
+// parse returns the entries of the file, and the errors of all those that are wrong.
+func (d document) parse() (File, error) {
+	file := File{Name: d.Name}
+	var root yaml.Node
+	if err := yaml.Unmarshal([]byte(d.Text), &root); err != nil {
+		return file, Error{d.syntaxError(err)}
 	}
-	values := make(map[string]string, len(doc))
-	for key, node := range doc {
-		where := fmt.Sprintf("configuration file %s, line %d", d.Name, node.Line)
-		if !slices.Contains(known, key) {
-			return nil, fmt.Errorf("%s: unknown key %q%s", where, key, spelling.Suggest(key, known))
-		}
-		value, ok := scalars(&node)
-		if !ok {
-			return nil, fmt.Errorf("%s: %s wants a value, or a list of values", where, key)
-		}
-		values[key] = value
+	if len(root.Content) == 0 || isNull(root.Content[0]) {
+		return file, nil
 	}
-	return values, nil
+	top := root.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return file, Error{fmt.Errorf("%s:%d: want lines like \"addr: :8080\"", d.Name, top.Line)}
+	}
+	var faults []error
+	lines := make(map[string]int)
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, node := top.Content[i], top.Content[i+1]
+		texts, isList, ok := scalars(node)
+		wrong := func(format string, args ...any) {
+			where := fmt.Sprintf("%s:%d: %s: ", d.Name, key.Line, key.Value)
+			faults = append(faults, Error{fmt.Errorf(where+format, args...)})
+		}
+		switch first := lines[key.Value]; {
+		case first != 0:
+			wrong("is in line %d already", first)
+		case !ok:
+			wrong("want a value, or a list of values")
+		default:
+			file.Entries = append(file.Entries, Entry{key.Value, key.Line, texts, isList})
+		}
+		lines[key.Value] = key.Line
+	}
+	return file, errors.Join(faults...)
 }
 
-// scalars returns a value, or the values of a list separated by commas, as flags take them.
-func scalars(node *yaml.Node) (string, bool) {
-	if node.Kind == yaml.ScalarNode {
-		return node.Value, true
+// syntaxError returns an error of the YAML parser with the name of the file and the line in front.
+func (d document) syntaxError(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	var line int
+	if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
+		_, text, _ = strings.Cut(text, ": ")
+		return fmt.Errorf("%s:%d: no YAML: %s", d.Name, line, text)
 	}
-	var list []string
+	return fmt.Errorf("%s: no YAML: %s", d.Name, text)
+}
+
+// scalars returns a value, or the values of a list.
+func scalars(node *yaml.Node) (texts []string, isList, ok bool) {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	switch {
+	case isNull(node):
+		return []string{""}, false, true
+	case node.Kind == yaml.ScalarNode:
+		return []string{node.Value}, false, true
+	case node.Kind != yaml.SequenceNode:
+		return nil, false, false
+	}
 	for _, item := range node.Content {
-		if node.Kind != yaml.SequenceNode || item.Kind != yaml.ScalarNode {
-			return "", false
+		if item.Kind != yaml.ScalarNode {
+			return nil, false, false
 		}
-		list = append(list, item.Value)
+		texts = append(texts, item.Value)
 	}
-	return strings.Join(list, ","), node.Kind == yaml.SequenceNode
+	return texts, true, true
 }
 
-var _ kong.Resolver = (*Resolver)(nil)
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }

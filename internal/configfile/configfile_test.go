@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -29,22 +30,38 @@ func TestCheckSuccessor(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	known := []string{"addr", "origins", "workers"}
-	for _, tt := range []struct{ text, key, want, err string }{
-		{"", "addr", "", ""},
-		{"addr: :80\norigins: [a, b]\n", "addr", ":80", ""},
-		{"addr: :80\norigins: [a, b]\n", "origins", "a,b", ""},
-		{"addr: :80\nworker: 3\n", "", "", `e.yaml, line 2: unknown key "worker": did you mean "workers"?`},
-		{"addr: {a: b}\n", "", "", "line 1: addr wants a value"},
-		{"origins: [[a]]\n", "", "", "line 1: origins wants a value"},
-		{"addr: [", "", "", "configuration file e.yaml: "},
+	for _, tt := range []struct {
+		text string
+		want []Entry
+		errs []string
+	}{
+		{"", nil, nil},
+		{"# nothing\n", nil, nil},
+		{"addr: :80\n\norigins: [a, \"b,c\"]\n", []Entry{{"addr", 1, []string{":80"}, false}, {"origins", 3, []string{"a", "b,c"}, true}}, nil},
+		{"addr:\n", []Entry{{"addr", 1, []string{""}, false}}, nil},
+		{"workers: 0x10\n", []Entry{{"workers", 1, []string{"0x10"}, false}}, nil},
+		{"addr: &a :80\norigins: *a\n", []Entry{{"addr", 1, []string{":80"}, false}, {"origins", 2, []string{":80"}, false}}, nil},
+		{"addr: :80\nworker: 3\nx: 1\n", nil, []string{`e.yaml:2: unknown key "worker": did you mean "workers"?`, `e.yaml:3: unknown key "x"`}},
+		{"addr: {a: b}\n", nil, []string{"e.yaml:1: addr: want a value"}},
+		{"\norigins: [[a]]\n", nil, []string{"e.yaml:2: origins: want a value"}},
+		{"addr: 1\naddr: 2\n", nil, []string{"e.yaml:2: addr: is in line 1 already"}},
+		{"- addr\n", nil, []string{"e.yaml:1: want lines"}},
+		{"addr: :80\norigins: [\n", nil, []string{"e.yaml:2: no YAML: "}},
 	} {
-		values, err := document{Name: "e.yaml", Text: tt.text}.parse(known)
-		if tt.err != "" {
-			if err == nil || !strings.Contains(err.Error(), tt.err) {
-				t.Errorf("%q: got %v, want %q", tt.text, err, tt.err)
+		file, err := document{Name: "e.yaml", Text: tt.text}.parse()
+		if err == nil {
+			err = file.Check(known)
+		}
+		if len(tt.errs) == 0 {
+			if err != nil || !reflect.DeepEqual(file.Entries, tt.want) {
+				t.Errorf("%q: got %+v, %v, want %+v", tt.text, file.Entries, err, tt.want)
 			}
-		} else if err != nil || values[tt.key] != tt.want {
-			t.Errorf("%q: got %v, %v, want %s: %q", tt.text, values, err, tt.key, tt.want)
+			continue
+		}
+		for _, want := range tt.errs {
+			if err == nil || !strings.Contains("\n"+err.Error(), "\n"+want) {
+				t.Errorf("%q: got %v, want a line %q", tt.text, err, want)
+			}
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -47,41 +46,33 @@ func welcome(app *expedite.App, c *expedite.Conn) (expedite.Message, error) {
 	return expedite.JSON(w)
 }
 
-// Register registers the endpoints with app. The times are those of [expedite.Handler].
-func Register(app *expedite.App, ping, idle time.Duration) {
+// Register registers the endpoints with app. They have the limits of base, which has no callbacks.
+func Register(app *expedite.App, base expedite.Handler) {
+	base.Inline, base.Subprotocols = true, []string{subprotocol}
 	lines := telemetry.NewSampler(logLines, nil)
-	app.Handle("/", expedite.Handler{
-		Inline:       true,
-		Session:      true,
-		Subprotocols: []string{subprotocol},
-		PingInterval: ping,
-		IdleTimeout:  idle,
-		Open: func(c *expedite.Conn) {
-			m, err := welcome(app, c)
-			if err != nil && lines.Allow() {
-				c.Log().Error("welcome not sent", "error", err)
-			}
-			c.Send(m)
-			if err := c.Subscribe(topic); err != nil && !errors.Is(err, expedite.ErrClosed) && lines.Allow() {
-				c.Log().Warn("client not subscribed to the lobby", "error", err)
-			}
-		},
-		Message: func(c *expedite.Conn, m expedite.Message) {
-			switch err := c.Publish(topic, m); {
-			case errors.Is(err, expedite.ErrForbidden):
-				_ = c.Close(ws.ClosePolicyViolation, "the token does not permit publishing here")
-			case err != nil: // the others do not receive the message: tell its sender
-				_ = c.Close(ws.CloseTryAgainLater, "the lobby is overloaded")
-			}
-		},
-	})
-	app.Handle("/echo", expedite.Handler{
-		Inline:       true,
-		Subprotocols: []string{subprotocol},
-		PingInterval: ping,
-		IdleTimeout:  idle,
-		Message:      func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
-	})
+	lobby, echo := base, base
+	lobby.Session = true
+	lobby.Open = func(c *expedite.Conn) {
+		m, err := welcome(app, c)
+		if err != nil && lines.Allow() {
+			c.Log().Error("welcome not sent", "error", err)
+		}
+		c.Send(m)
+		if err := c.Subscribe(topic); err != nil && !errors.Is(err, expedite.ErrClosed) && lines.Allow() {
+			c.Log().Warn("client not subscribed to the lobby", "error", err)
+		}
+	}
+	lobby.Message = func(c *expedite.Conn, m expedite.Message) {
+		switch err := c.Publish(topic, m); {
+		case errors.Is(err, expedite.ErrForbidden):
+			_ = c.Close(ws.ClosePolicyViolation, "the token does not permit publishing here")
+		case err != nil: // the others do not receive the message: tell its sender
+			_ = c.Close(ws.CloseTryAgainLater, "the lobby is overloaded")
+		}
+	}
+	app.Handle("/", lobby)
+	echo.Message = func(c *expedite.Conn, m expedite.Message) { c.Send(m) }
+	app.Handle("/echo", echo)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.Handle("/ticket", app.Ticket())

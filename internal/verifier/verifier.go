@@ -18,7 +18,7 @@ const (
 	cacheTime = 5 * time.Minute
 )
 
-// Config names the keys of tokens. Errors begin with the name of the field that is wrong: "Config.JWKS: …".
+// Config names the keys of tokens. Errors begin with the name of the field that is wrong: "Verifier.JWKS: …".
 type Config struct {
 	Secret     []byte   // of tokens with HS256, HS384 and HS512; empty: none
 	SecretFile string   // file with such a secret
@@ -43,14 +43,14 @@ func (c Config) OpenKeys() (auth.KeySource, io.Closer, error) {
 	if len(c.Secret) > 0 {
 		set, err := auth.ParseSecret(c.Secret)
 		if err != nil {
-			return nil, ends, fmt.Errorf("Config.Secret: %w", err)
+			return nil, ends, fmt.Errorf("Verifier.Secret: %w", err)
 		}
 		keys = append(keys, set)
 	}
 	if c.SecretFile != "" {
 		file, err := auth.SecretFile(c.SecretFile)
 		if err != nil {
-			return nil, ends, fmt.Errorf("Config.SecretFile: %w", err)
+			return nil, ends, fmt.Errorf("Verifier.SecretFile: %w", err)
 		}
 		file.OnError(c.failed("secret file"))
 		keys = append(keys, file)
@@ -58,7 +58,7 @@ func (c Config) OpenKeys() (auth.KeySource, io.Closer, error) {
 	if c.Keys != "" {
 		file, err := auth.KeyFile(c.Keys)
 		if err != nil {
-			return nil, ends, fmt.Errorf("Config.Keys: %w", err)
+			return nil, ends, fmt.Errorf("Verifier.Keys: %w", err)
 		}
 		file.OnError(c.failed("key file"))
 		keys = append(keys, file)
@@ -66,7 +66,7 @@ func (c Config) OpenKeys() (auth.KeySource, io.Closer, error) {
 	if c.JWKS != "" {
 		set, err := auth.NewJWKS(auth.JWKSConfig{URL: c.JWKS, OnError: c.failed("JWK set")})
 		if err != nil {
-			return nil, ends, fmt.Errorf("Config.JWKS: %w", err)
+			return nil, ends, fmt.Errorf("Verifier.JWKS: %w", err)
 		}
 		keys, ends = append(keys, set), append(ends, set)
 	}
@@ -109,7 +109,7 @@ func (c Config) Open() (auth.Verifier, io.Closer, error) {
 			Issuers: c.Issuers, Audiences: c.Audiences, Leeway: c.Leeway,
 		})
 		if err != nil {
-			return nil, ends, fmt.Errorf("Config.Introspect: %w", err)
+			return nil, ends, fmt.Errorf("Verifier.Introspect: %w", err)
 		}
 		list, ends = append(list, v), append(ends, v)
 	}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/expedite-go/expedite/internal/configfile"
+	"github.com/expedite-go/expedite/internal/settings"
+)
+
+const (
+	configFlag     = "config" // names the configuration file
+	configVariable = "EXPEDITE_CONFIG"
+	secretEnv      = "EXPEDITE_AUTH_SECRET" // of tokens with HS256, HS384 and HS512
+)
+
+// ownVariables are the variables with the prefix of settings that processes set for each other, and that tests set.
+func ownVariables() []string {
+	return []string{
+		configVariable, terminalEnv, "EXPEDITE_SETTINGS", "EXPEDITE_ANSWER", "EXPEDITE_JOINED", "EXPEDITE_WORKER",
+		"EXPEDITE_HERITAGE", "EXPEDITE_PROGRAM", "EXPEDITE_REGISTRY", "EXPEDITE_DAMAGE",
+	}
+}
+
+// settingFlags are the flags of settings, of all or of some groups.
+type settingFlags struct {
+	kong.Plugins
+	flags *settings.Flags
+}
+
+func newSettingFlags(groups ...string) settingFlags {
+	flags := settings.NewFlags(groups...)
+	return settingFlags{kong.Plugins{flags.Grammar()}, flags}
+}
+
+// readFile reads the configuration file with a name; without one, the default file if that exists.
+type readFile func(name string) (configfile.File, error)
+
+// load returns the settings of the flags, the environment and the configuration file. An error is one of usage.
+func (f *settingFlags) load(ctx *kong.Context, read readFile) (*settings.Loaded, error) {
+	file, errFile := read(resolver().FileName(ctx))
+	loaded, err := settings.Load(settings.Sources{
+		Flags: f.flags.Given(), Environ: os.Environ(), File: file, Variables: variables(ctx.Model.Node),
+	})
+	if err = errors.Join(errFile, err); err != nil {
+		return loaded, usageError{err}
+	}
+	return loaded, nil
+}
+
+// resolver gives the commands that share settings with the server the values of the file. Commands with settingFlags
+// load them themselves.
+func resolver() *configfile.Resolver {
+	return &configfile.Resolver{
+		Keys: settings.Keys(), FileFlag: configFlag, FileVariable: configVariable,
+	}
+}
+
+// variables returns the variables of all flags of a command and its subcommands.
+func variables(n *kong.Node) []string {
+	names := ownVariables()
+	for _, flag := range n.Flags {
+		names = append(names, flag.Envs...)
+	}
+	for _, child := range n.Children {
+		names = append(names, variables(child)...)
+	}
+	return slices.Compact(names)
+}
+
+// wrongSetting returns an error of usage about the setting of the field that err names.
+func wrongSetting(err error) error { return usageError{errors.New(settings.InFlags(err.Error()))} }
