@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Generator makes messages of a few users in a few rooms. The same seed makes the same messages. A Generator is not safe
-// for concurrent use.
+// Generator makes messages of a few users in a few rooms. The same seed makes the same messages. A Generator is not
+// safe for concurrent use.
 type Generator struct {
 	rng   *rand.Rand
 	words *rand.Zipf

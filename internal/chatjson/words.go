@@ -7,7 +7,8 @@ var reactions = [...]string{
 
 // names are first and last names.
 const names = `Ada Grace Linus Edsger Barbara Donald Margaret Alan Radia Dennis Ken Frances Katherine Tim Vint Sophie
-	John Lovelace Hopper Moreau Schmidt Liskov Novak Hamilton Kovacs Perlman Silva Tanaka Allen Johnson Okafor Garcia Wilson`
+	John Lovelace Hopper Moreau Schmidt Liskov Novak Hamilton Kovacs Perlman Silva Tanaka Allen Johnson
+	Okafor Garcia Wilson`
 
 // vocabulary lists words of English chats, the most frequent first.
 const vocabulary = `the to a I and is it that in of you for on this with be have we are but not just was so if can my at
