@@ -154,7 +154,7 @@ func (a *App) Send(id ID, m Message) error {
 	if m.kind == kindNoText {
 		return ErrText
 	}
-	return publicError(b.SendTo(uint64(id), byte(m.opcode()), m.data))
+	return publicError(b.SendTo(uint64(id), m.sentOpcode(), m.data))
 }
 
 // CloseConn closes one connection, in whichever worker it is, as Conn.Close does. It returns nil if the connection has
@@ -178,7 +178,7 @@ func (a *App) publish(topic string, m Message) error {
 	if m.kind == kindNoText {
 		return ErrText
 	}
-	return publicError(b.Publish(topic, byte(m.opcode()), m.data))
+	return publicError(b.Publish(topic, m.sentOpcode(), m.data))
 }
 
 // publisher returns what reaches all connections; nil if the App does not run.

@@ -122,6 +122,8 @@ func (c *Config) checkLimits() error {
 		return fmt.Errorf("expedite: Config.MaxHead is %d: every handshake is longer; want %d or more", c.MaxHead, leastHead)
 	case c.MaxConnections < 0 || c.MaxHandshakes < 0 || c.MaxSubscriptions < 0 || c.MaxAuthorizing < 0:
 		return fmt.Errorf("expedite: Config: a limit is negative")
+	case c.Compression > CompressionTakeover:
+		return fmt.Errorf("expedite: Config.Compression is %d: want off, shared or takeover", c.Compression)
 	case c.MessageMinRate.Bytes > 0 && c.MessageMinRate.Per <= 0:
 		return fmt.Errorf("expedite: Config.MessageMinRate is %d bytes in %s: want a time",
 			c.MessageMinRate.Bytes, c.MessageMinRate.Per)

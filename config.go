@@ -44,6 +44,10 @@ type Config struct {
 	// Version is the version of this program in status and metrics. Empty is "devel".
 	Version string
 
+	// Compression decides whether messages are compressed, for all endpoints; see also Handler.CompressAbove. The zero
+	// value is CompressionOff. Open connections keep what they agreed on when a later program has another Compression.
+	Compression Compression
+
 	// MaxConnections is the number of WebSockets per worker. Further handshakes get 503. 0 is no limit except that of open
 	// files.
 	MaxConnections int

@@ -65,7 +65,7 @@ func (c *Conn) Send(m Message) SendResult {
 	if m.kind == kindNoText {
 		return Invalid
 	}
-	r := c.client.Conn.Send(m.opcode(), m.data)
+	r := c.client.Conn.Send(ws.Opcode(m.sentOpcode()), m.data)
 	if r != engine.Moved {
 		return SendResult(r)
 	}

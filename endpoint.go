@@ -59,6 +59,11 @@ func (e *endpoint) route() *engine.Route {
 		LowMark:      h.LowMark,
 		Policy:       engine.Policy(h.Slow),
 		MailboxLimit: h.MailboxLimit,
+
+		CompressAbove: h.CompressAbove,
+	}
+	if h.CompressAbove >= 0 {
+		r.Compression = e.app.cfg.Compression.config()
 	}
 	r.Reader.MaxMessage = h.maxMessage()
 	r.Reader.MaxFragments = h.MaxFragments

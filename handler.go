@@ -97,10 +97,13 @@ type Handler struct {
 
 	// Subprotocols are those that the endpoint speaks. The first one that the client lists is selected. RFC 6455 §4.2.2.
 	Subprotocols []string
-	// MaxMessage is the longest message in bytes; a longer one closes with 1009. 0 is 1 MiB.
+	// MaxMessage is the longest message in bytes, after decompression; a longer one closes with 1009. 0 is 1 MiB.
 	MaxMessage int64
 	// MaxFragments is the largest number of fragments of a message. 0 is 1024.
 	MaxFragments int
+	// CompressAbove is the length in bytes from which messages are compressed, if Config.Compression is not off. 0 is 128;
+	// negative is no compression in either direction. See also Message.Plain.
+	CompressAbove int
 	// IdleTimeout is how long a client may send nothing, not even the answer to a ping, before its connection is closed. 0
 	// is 120 s, negative is no limit.
 	IdleTimeout time.Duration

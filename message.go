@@ -10,8 +10,9 @@ import (
 
 // Message is one WebSocket message: text or binary. The zero Message is an empty binary one.
 type Message struct {
-	kind messageKind
-	data []byte
+	kind  messageKind
+	plain bool // not to be compressed
+	data  []byte
 }
 
 // messageKind is the type of a message. Text is validated once, when the message is made, so that sending it again, or
@@ -64,7 +65,10 @@ func (m Message) Bytes() []byte { return m.data }
 func (m Message) String() string { return string(m.data) }
 
 // Clone returns a copy of m that may be kept.
-func (m Message) Clone() Message { return Message{kind: m.kind, data: append([]byte(nil), m.data...)} }
+func (m Message) Clone() Message {
+	m.data = append([]byte(nil), m.data...)
+	return m
+}
 
 func (m Message) opcode() ws.Opcode {
 	if m.kind == kindBinary {

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"unsafe"
 )
@@ -19,7 +20,8 @@ type ReaderConfig struct {
 	Role Role
 	// MaxMessage is the maximum length of a message in bytes, over all its fragments. 0 means DefaultMaxMessage; a
 	// negative value means no limit. The length that a header declares counts: of a frame that exceeds the limit, no
-	// payload is read. The error has CloseMessageTooBig.
+	// payload is read. The error has CloseMessageTooBig. A compressed message may be a sixteenth longer: incompressible
+	// data is longer when it is compressed.
 	MaxMessage int64
 	// MaxFragments is the maximum number of frames in a message. 0 means DefaultMaxFragments; a negative value allows
 	// no message at all. It stops endless messages of empty frames. The error has ClosePolicyViolation.
@@ -247,6 +249,9 @@ func (r *Reader) beginFrame(h Header, cfg *ReaderConfig) *ProtocolError {
 	}
 	if fragments == 0 {
 		fragments = DefaultMaxFragments
+	}
+	if r.flags&flagCompressed != 0 && limit >= 0 && limit < math.MaxInt64/2 {
+		limit += limit>>4 + 64
 	}
 	if h.Length > uint64(limit)-min(r.total, uint64(limit)) {
 		return errTooBig

@@ -55,7 +55,7 @@ var (
 // Envelope is one message between workers.
 type Envelope struct {
 	Kind    Kind
-	Opcode  byte   // of the message; opaque
+	Opcode  byte   // of the message; opaque, but for Plain
 	Code    uint16 // Close
 	Seq     uint64 // Publish: its number, from 1, or 0 before the Hub. Position, Fence: the latest. Gap: the last missed
 	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence: the token. Gap: how many were missed
@@ -63,6 +63,13 @@ type Envelope struct {
 	Payload []byte
 	flags   uint8
 }
+
+// Plain is a bit of Envelope.Opcode that stays with a message. It is encoded in the code, which workers of releases
+// that do not know it ignore.
+const Plain = 0x80
+
+// plainCode is the code of a message with Plain.
+const plainCode = 1
 
 // The encoding of an envelope: length of the rest (4), kind, opcode, flags, 0, code (2), length of the topic (2),
 // number (8), connection (8), topic, payload; little-endian. The number of a directed message is the Hub's mark of
@@ -85,6 +92,9 @@ const (
 // envelopes. An envelope that was passed to Deliver keeps the flags that the Hub has set: see Local.Redirect. The topic
 // and payload of e must not exceed their limits; ParseEnvelope rejects longer ones.
 func AppendEnvelope(dst []byte, e Envelope) []byte {
+	if e.Opcode&Plain != 0 {
+		e.Opcode, e.Code = e.Opcode&^Plain, plainCode
+	}
 	n := headerLen - 4 + len(e.Topic) + len(e.Payload)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
 	dst = append(dst, byte(e.Kind), e.Opcode, e.flags, 0)
@@ -135,6 +145,9 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	}
 	if err != nil {
 		return Envelope{}, nil, n, err
+	}
+	if (e.Kind == Publish || e.Kind == Send) && e.Code == plainCode {
+		e.Opcode, e.Code = e.Opcode|Plain, 0
 	}
 	e.Payload = b[headerLen+name : n : n]
 	return e, b[headerLen : headerLen+name], n, nil

@@ -16,6 +16,7 @@ func envelopes() []broker.Envelope {
 	return []broker.Envelope{
 		{Kind: broker.Publish, Topic: "t", Payload: []byte{}},
 		{Kind: broker.Publish, Topic: strings.Repeat("t", broker.MaxTopic), Opcode: 1, Seq: 1<<64 - 1, Payload: []byte("x")},
+		{Kind: broker.Publish, Topic: "t", Opcode: 1 | broker.Plain, Payload: []byte("secret")},
 		{Kind: broker.Send, Conn: 1<<64 - 1, Opcode: 255, Payload: []byte("hello")},
 		{Kind: broker.Close, Conn: 7, Code: 4999, Payload: []byte("reason")},
 		{Kind: broker.Position, Seq: 9, Payload: []byte{}},
@@ -54,6 +55,14 @@ func TestEnvelopeForm(t *testing.T) {
 		"\x05\x00\x00\x00\x00\x00\x00\x00" + "\x06\x00\x00\x00\x00\x00\x00\x00" + "top" + "pay"
 	if string(got) != want {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// TestPlainForm: workers of releases that do not know Plain see an opcode without it.
+func TestPlainForm(t *testing.T) {
+	b := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Conn: 1, Opcode: 2 | broker.Plain})
+	if b[5] != 2 || b[8] != 1 || b[9] != 0 {
+		t.Errorf("got opcode %d and code %d, want 2 and 1", b[5], binary.LittleEndian.Uint16(b[8:]))
 	}
 }
 

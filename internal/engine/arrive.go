@@ -107,6 +107,8 @@ func (e *Engine) Start(a *Arrivals) {
 func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.id, c.lastRead, c.lastPing, c.loopBits, c.reader, c.end = s.id, s.read, s.ping, s.loopBits, s.reader, s.end
 	c.expires = s.expires
+	c.agreed = s.agreed
+	c.restoreWindows(s)
 	c.enter(true)
 	orphaned := false
 	if s.path == "" && s.phase >= phaseOpen {
@@ -162,16 +164,37 @@ func (c *Conn) restoreOutput(s *state) {
 	if s.pressed {
 		c.bits |= bitPressed
 	}
+	apart := c.route != nil && c.route.Policy == PolicyDropOldest
 	for _, ch := range s.out {
-		if ch.kind == chunkPinned {
+		switch {
+		case ch.kind == chunkPinned:
 			c.outbox().addPinned(append([]byte(nil), ch.buf...))
-		} else {
-			c.outbox().addBytes(ch.buf, c.route != nil && c.route.Policy == PolicyDropOldest)
+		case ch.kind == chunkLinked:
+			c.outbox().linked = true
+			if apart {
+				c.out.addWhole(append([]byte(nil), ch.buf...))
+			} else {
+				c.out.addBytes(ch.buf, false)
+			}
+		case apart:
+			for b := ch.buf; len(b) > 0; b = b[frameLen(b):] {
+				c.outbox().addBytes(b[:frameLen(b)], true)
+			}
+		default:
+			c.outbox().addBytes(ch.buf, false)
 		}
 	}
 	if c.out != nil {
 		c.eng.count.queued(c.out.size)
 	}
+}
+
+// restoreWindows continues with the windows of s. They are copied.
+func (c *Conn) restoreWindows(s *state) {
+	c.addWindows()
+	w := c.windows()
+	w.receive(c.agreed, s.received)
+	w.send(c.agreed, s.sent)
 }
 
 // orphans returns the route of connections whose endpoint this build does not have. They are closed.

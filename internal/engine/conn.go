@@ -38,6 +38,7 @@ type Conn struct {
 	lastPing int64    // ns, last ping; before the open phase the time of accept, after it the start of the end
 	expires  int64    // ns, when the connection must end; 0 means never
 	loopBits loopBits
+	agreed   agreement // set before the connection opens; any goroutine may then read it
 
 	mu      sync.Mutex
 	out     *outbox       // nil while no output waits
@@ -156,6 +157,7 @@ func (e *Engine) teardown(c *Conn) {
 	e.loop.Close(c.key, c.sock)
 	e.conns[c.key.Index] = nil
 	c.forgetRate()
+	c.dropWindows()
 	delete(e.gapped, c)
 	c.leave()
 	c.dropInput()

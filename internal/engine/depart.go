@@ -379,6 +379,7 @@ func (e *Engine) Release(b *Batch) {
 		c.box = nil
 		c.mu.Unlock()
 		c.dropInput()
+		c.dropWindows()
 		_ = c.sock.Close()
 		c.leave()
 		if z.phase < phaseOpen {
@@ -430,6 +431,7 @@ func (e *Engine) Thaw(b *Batch) {
 func (e *Engine) lose(c *Conn) {
 	c.phase.Store(phaseClosed)
 	c.dropInput()
+	c.dropWindows()
 	c.leave()
 	if c.id == 0 {
 		c.tally().Add(-1)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/topic"
+	"github.com/expedite-go/expedite/ws/deflate"
 )
 
 // Defaults of Config and Route.
@@ -208,8 +209,14 @@ type Engine struct {
 	historySize int
 	forgotten   uint64 // number of the last publication removed from history
 
-	// Buffers that connections borrow while they have incomplete input, unsent output or pending callbacks.
-	inbounds, outboxes, mailboxes sync.Pool
+	// Buffers that connections borrow while they have incomplete input, unsent output or pending callbacks, and of
+	// type *[]byte for messages that are being compressed.
+	inbounds, outboxes, mailboxes, scratch sync.Pool
+
+	codec     deflate.Codec
+	inflated  []byte // the buffer for decompressed messages; on the loop
+	windowsMu sync.RWMutex
+	windows   map[*Conn]*windows // of the connections with context takeover
 
 	clock      clock
 	addresses  addresses
@@ -236,6 +243,7 @@ func New(cfg Config) (*Engine, error) {
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }
+	e.scratch.New = func() any { return new([]byte) }
 	e.addresses.limit = cfg.MaxPerAddress
 	e.limiter = newRateLimiter(cfg.ConnRate, cfg.Rate)
 	loop, err := reactor.New(e, e.cfg.Reactor)

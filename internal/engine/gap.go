@@ -71,18 +71,22 @@ func (e *Engine) holdBack(c *Conn) {
 }
 
 // sendPublication sends a publication to c. On the loop.
-func (e *Engine) sendPublication(c *Conn, op ws.Opcode, frame []byte, pub *publication) {
+func (e *Engine) sendPublication(c *Conn, m *broadcast) {
 	if len(e.gapped) > 0 {
-		if _, held := e.gapped[c]; held && e.behindGap(c, op, frame) {
+		if _, held := e.gapped[c]; held && e.behindGap(c, m) {
 			return
 		}
 	}
-	c.sendFrame(op, frame, pub)
+	c.sendBroadcast(m)
 }
 
 // behindGap queues a publication behind the callbacks of c. It reports false if there are none or c is ending.
 // QueueLimit bounds these publications too: beyond it the policy of the route applies, and drops the newest.
-func (e *Engine) behindGap(c *Conn, op ws.Opcode, frame []byte) bool {
+func (e *Engine) behindGap(c *Conn, m *broadcast) bool {
+	op, frame := m.op, m.plain.frame
+	if c.agreed == 0 { // releases without compression do not know Plain
+		op &^= Plain
+	}
 	c.mu.Lock()
 	if c.box == nil || c.phase.Load() != phaseOpen {
 		c.mu.Unlock()
@@ -114,7 +118,12 @@ func (c *Conn) gap(data []byte) {
 }
 
 // sendHeld sends a copy of a publication that waited behind a Gap. The bytes of frame belong to the mailbox.
-func (c *Conn) sendHeld(op ws.Opcode, frame []byte) { c.sendFrame(op, frame, nil) }
+func (c *Conn) sendHeld(op ws.Opcode, frame []byte) {
+	h, n, err := ws.ParseHeader(frame)
+	if err == nil && n > 0 && h.Length == uint64(len(frame)-n) {
+		c.Send(op, frame[n:])
+	}
+}
 
 // holdsBack reports whether the events include a gap or a publication that waits behind one.
 func (b *batch) holdsBack() bool {

@@ -149,7 +149,18 @@ func (c *Conn) decide(b []byte, end int) {
 		return
 	}
 	c.keepRest(b[end:])
+	if route.Compression != nil {
+		c.negotiate(route, &req, &shake)
+	}
 	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c})
+}
+
+// negotiate agrees on permessage-deflate, if the client offers it in an acceptable form.
+func (c *Conn) negotiate(route *Route, req *ws.Request, shake *ws.Handshake) {
+	p, answer, ok := route.Compression.Accept(req.Values("Sec-WebSocket-Extensions"))
+	if ok {
+		c.agreed, shake.Extensions = agree(p), answer
+	}
 }
 
 // plain reports whether a request is not for a WebSocket. It is safe for concurrent use.
@@ -318,6 +329,7 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 	}
 	c.route = route
 	c.id = u.ID
+	c.addWindows()
 	e.handshakes.Add(-1)
 	e.count.opened.Add(1)
 	e.idsMu.Lock()

@@ -168,6 +168,7 @@ type peer struct {
 	in   []byte
 	rd   ws.Reader
 	part []byte
+	rsv  bool // compressed messages are allowed; next does not decompress them
 }
 
 var request = "GET %s HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -236,7 +237,7 @@ func (p *peer) head() []byte {
 
 // next reads the next event. Messages are complete.
 func (p *peer) next() (ws.Event, error) {
-	cfg := &ws.ReaderConfig{Role: ws.Client, MaxMessage: 1 << 30}
+	cfg := &ws.ReaderConfig{Role: ws.Client, MaxMessage: 1 << 30, Compression: p.rsv}
 	for {
 		for len(p.in) > 0 {
 			ev, rest, err := p.rd.Next(p.in, cfg)

@@ -24,6 +24,7 @@ const (
 	chunkFrames chunkKind = iota // whole frames of this connection; more may be appended
 	chunkShared                  // one frame, which other connections may hold too: read only
 	chunkPinned                  // bytes that must leave: an HTTP response, or the rest of a frame that has begun
+	chunkLinked                  // like chunkShared, but useless to the peer if a compressed frame before it is dropped
 )
 
 type chunk struct {
@@ -39,12 +40,21 @@ type outbox struct {
 	size   int    // bytes that wait
 	spare  []byte // a buffer that outlives the content, for the first chunk of frames
 	lent   bool   // spare is in use
+	linked bool   // compressed frames in chunks of chunkFrames may refer to frames before them
 }
 
-// addShared appends a frame that others may hold too.
-func (o *outbox) addShared(frame []byte) {
-	o.chunks = append(o.chunks, chunk{buf: frame, kind: chunkShared})
+// addWhole appends a frame, which the outbox owns, as a chunk of its own.
+func (o *outbox) addWhole(frame []byte) {
+	o.chunks = append(o.chunks, chunk{buf: frame, kind: o.kind(frame)})
 	o.size += len(frame)
+}
+
+// kind returns the kind of the chunk for a frame of chunkFrames that gets its own chunk.
+func (o *outbox) kind(frame []byte) chunkKind {
+	if o.linked && compressed(frame) {
+		return chunkLinked
+	}
+	return chunkShared
 }
 
 // addPublished appends the frame of a publication.
@@ -77,7 +87,7 @@ func (o *outbox) addFrame(op ws.Opcode, payload []byte, apart bool) {
 	before := len(t.buf)
 	t.buf = ws.AppendFrame(t.buf, op, payload)
 	o.size += len(t.buf) - before
-	o.keep(t.buf)
+	o.keep(t)
 }
 
 // addBytes appends a copy of whole frames.
@@ -85,7 +95,7 @@ func (o *outbox) addBytes(frames []byte, apart bool) {
 	t := o.tail(len(frames), apart)
 	t.buf = append(t.buf, frames...)
 	o.size += len(frames)
-	o.keep(t.buf)
+	o.keep(t)
 }
 
 // tail returns the chunk to append n bytes to. It is valid until the next append.
@@ -100,7 +110,11 @@ func (o *outbox) tail(n int, apart bool) *chunk {
 		o.lent = true
 		buf = o.spare[:0]
 	}
-	o.chunks = append(o.chunks, chunk{buf: buf})
+	kind := chunkFrames
+	if apart {
+		kind = chunkShared
+	}
+	o.chunks = append(o.chunks, chunk{buf: buf, kind: kind})
 	return &o.chunks[len(o.chunks)-1]
 }
 
@@ -180,7 +194,7 @@ func (o *outbox) split() {
 		if i == 0 {
 			begun = o.off
 		}
-		if ch.kind == chunkPinned || (ch.kind == chunkShared && begun == 0) {
+		if ch.kind == chunkPinned || (ch.kind != chunkFrames && begun == 0) {
 			list = append(list, chunk{buf: ch.buf[begun:], kind: ch.kind, pub: ch.pub})
 			continue
 		}
@@ -191,7 +205,8 @@ func (o *outbox) split() {
 			case at < begun:
 				list = append(list, chunk{buf: ch.buf[begun:end:end], kind: chunkPinned})
 			default:
-				list = append(list, chunk{buf: ch.buf[at:end:end], kind: chunkShared})
+				frame := ch.buf[at:end:end]
+				list = append(list, chunk{buf: frame, kind: o.kind(frame)})
 			}
 			at = end
 		}
@@ -199,12 +214,14 @@ func (o *outbox) split() {
 	o.chunks, o.off = list, 0
 }
 
-// dropOldest drops whole data frames, oldest first, until need bytes are freed or no droppable frame is left. split
-// must have been called when the socket became full.
+// dropOldest drops whole data frames, oldest first, until need bytes are freed or no droppable frame is left. After a
+// compressed one, it also drops those that may refer to it. split must have been called when the socket became full.
 func (o *outbox) dropOldest(need int) (frames int) {
-	kept := o.chunks[:0]
+	kept, missing := o.chunks[:0], false
 	for _, ch := range o.chunks {
-		if need > 0 && ch.kind != chunkPinned && !isControl(ch.buf) {
+		wanted := need > 0 || missing && ch.kind == chunkLinked
+		if wanted && ch.kind != chunkPinned && !isControl(ch.buf) {
+			missing = missing || compressed(ch.buf)
 			need -= len(ch.buf)
 			ch.pub.let()
 			o.size -= len(ch.buf)
@@ -230,10 +247,11 @@ func (o *outbox) release() {
 	*o = outbox{chunks: o.chunks[:0], spare: o.spare}
 }
 
-// keep saves the buffer of a chunk for reuse after release, if it is of a useful size.
-func (o *outbox) keep(buf []byte) {
-	if cap(buf) > cap(o.spare) && cap(buf) <= 2*maxChunk {
-		o.spare = buf[:0]
+// keep saves the buffer of a chunk for reuse after release, if it is of a useful size. Those of single frames are not
+// saved: they can be in the queue while spare is not in use.
+func (o *outbox) keep(ch *chunk) {
+	if ch.kind == chunkFrames && cap(ch.buf) > cap(o.spare) && cap(ch.buf) <= 2*maxChunk {
+		o.spare = ch.buf[:0]
 	}
 }
 

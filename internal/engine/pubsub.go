@@ -34,9 +34,9 @@ func (c *Conn) Unsubscribe(topic string) bool {
 	return e.topics.Unsubscribe(topic, c.key.Index)
 }
 
-// Publish sends a message to the subscribers of a topic on this engine. It encodes the message once, and each
-// connection gets it in one write together with its other output of the turn. seq is the number of the publication;
-// numbers must increase. Publish returns the number of subscribers. On the loop (see Post).
+// Publish sends a message to the subscribers of a topic on this engine. It encodes the message once, compresses it once
+// for each window size, and each connection gets it in one write together with its other output of the turn. seq is the
+// number of the publication; numbers must increase. Publish returns the number of subscribers. On the loop (see Post).
 func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte) int {
 	e.position = max(e.position, seq)
 	e.topicsMu.Lock()
@@ -45,17 +45,17 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 	if len(members) == 0 && !e.recording {
 		return 0
 	}
-	frame := ws.AppendFrame(make([]byte, 0, ws.FrameLen(len(payload))), op, payload)
-	pub := e.newPublication(frame)
+	encoded := e.newBroadcast(op, payload)
+	m := &encoded
 	if e.recording {
-		e.remember(published{seq: seq, topic: topic, op: op, frame: frame, pub: pub})
+		m = e.remember(published{seq: seq, topic: topic, broadcast: encoded})
 	}
 	for _, i := range members {
 		if len(e.ahead) > 0 && e.ahead[i] >= seq {
 			continue
 		}
 		if c := e.conns[i]; c != nil {
-			e.sendPublication(c, op, frame, pub)
+			e.sendPublication(c, m)
 		}
 	}
 	if len(e.ahead) > 0 && seq >= e.farthest {

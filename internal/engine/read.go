@@ -90,8 +90,12 @@ func (c *Conn) feed(b []byte) {
 // feedFrames turns bytes into callbacks.
 func (c *Conn) feedFrames(b []byte) {
 	var text, binary uint64
+	rules := &c.route.Reader
+	if c.agreed != 0 {
+		rules = &c.route.deflated
+	}
 	for len(b) > 0 {
-		ev, rest, err := c.reader.Next(b, &c.route.Reader)
+		ev, rest, err := c.reader.Next(b, rules)
 		b = rest
 		if err != nil {
 			c.protocolError(err)
@@ -131,7 +135,7 @@ func (c *Conn) opcode(ev *ws.Event) ws.Opcode {
 // deliver dispatches a complete message, and collects the pieces of one that arrives in several.
 func (c *Conn) deliver(ev *ws.Event) {
 	if ev.First && ev.Last {
-		c.dispatch(event{kind: eventMessage, op: ev.Opcode, data: ev.Data})
+		c.complete(ev, ev.Opcode, ev.Data)
 		return
 	}
 	if c.in == nil {
@@ -144,8 +148,17 @@ func (c *Conn) deliver(ev *ws.Event) {
 		return
 	}
 	in := c.takeInput()
-	c.dispatch(event{kind: eventMessage, op: in.op, data: in.buf})
+	c.complete(ev, in.op, in.buf)
 	c.eng.release(in)
+}
+
+// complete dispatches a message whose last piece is ev.
+func (c *Conn) complete(ev *ws.Event, op ws.Opcode, data []byte) {
+	if ev.Compressed {
+		c.inflate(op, data)
+		return
+	}
+	c.dispatch(event{kind: eventMessage, op: op, data: data})
 }
 
 // control answers a ping. RFC 6455 §5.5.3: a pong carries the payload of the ping. While the peer does not read,

@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"slices"
-
-	"github.com/expedite-go/expedite/ws"
-)
+import "slices"
 
 // historyLimit is the maximum size in bytes of the publications kept for connections that may arrive from a worker that
 // lags behind.
@@ -14,9 +10,7 @@ const historyLimit = 64 << 20
 type published struct {
 	seq   uint64
 	topic string
-	op    ws.Opcode
-	frame []byte
-	pub   *publication // nil for a short frame
+	broadcast
 
 	gap    bool   // not a publication: this engine has missed some, up to seq
 	missed uint64 // how many; topic may be empty
@@ -27,7 +21,7 @@ func (p *published) concerns(topics []string) bool {
 	return p.topic == "" && len(topics) > 0 || slices.Contains(topics, p.topic)
 }
 
-func (p *published) size() int { return len(p.frame) + len(p.topic) }
+func (p *published) size() int { return len(p.plain.frame) + len(p.topic) }
 
 // Record keeps publications until Unrecord, for connections that will arrive without having had them all. On the loop.
 func (e *Engine) Record() {
@@ -39,14 +33,17 @@ func (e *Engine) Unrecord() {
 	e.recording, e.history, e.historySize = false, nil, 0
 }
 
-// remember keeps a publication, and removes the oldest ones beyond historyLimit.
-func (e *Engine) remember(p published) {
+// remember keeps a publication, and removes the oldest ones beyond historyLimit. It returns the message in the history,
+// valid until the next call.
+func (e *Engine) remember(p published) *broadcast {
 	e.history = append(e.history, p)
+	last := &e.history[len(e.history)-1].broadcast
 	e.historySize += p.size()
 	for e.historySize > historyLimit {
 		e.count.limit(limitHistory)
 		e.drop()
 	}
+	return last
 }
 
 // forget removes publications that are no longer needed, because later arrivals have had those up to position.
@@ -83,13 +80,14 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 	if e.recording && position < e.forgotten { // too much was published meanwhile
 		e.tellGap(c, "", 0)
 	}
-	for _, p := range e.history {
+	for i := range e.history {
+		p := &e.history[i] // its forms are kept
 		switch {
 		case p.seq <= position || !p.concerns(topics):
 		case p.gap:
 			e.tellGap(c, p.topic, p.missed)
 		default:
-			e.sendPublication(c, p.op, p.frame, p.pub)
+			e.sendPublication(c, &p.broadcast)
 		}
 	}
 }

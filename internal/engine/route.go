@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/expedite-go/expedite/ws"
+	"github.com/expedite-go/expedite/ws/deflate"
 )
 
 // Defaults of a Route.
@@ -77,8 +79,15 @@ type Route struct {
 	Blocking bool
 	// Subprotocols lists the subprotocols of the endpoint.
 	Subprotocols []string
-	// Reader sets the limits of the protocol: the maximum message length and number of fragments.
+	// Reader sets the limits of the protocol: the maximum message length and number of fragments. The length of a
+	// compressed message counts before and after decompression.
 	Reader ws.ReaderConfig
+	// Compression is how permessage-deflate is negotiated. nil means that it is not. Connections that arrive from another
+	// worker keep what they have agreed on.
+	Compression *deflate.Config
+	// CompressAbove is the length from which messages are compressed. 0 means DefaultCompressAbove, a negative value that
+	// none is.
+	CompressAbove int
 	// IdleTimeout is how long a connection may receive nothing at all. 0 means DefaultIdleTimeout, a negative value no
 	// limit.
 	IdleTimeout time.Duration
@@ -97,6 +106,9 @@ type Route struct {
 	// MailboxLimit is the maximum number of payload bytes that wait for blocking callbacks. Beyond it the connection is
 	// not read, which the peer notices as back-pressure. 0 means DefaultMailboxLimit.
 	MailboxLimit int
+
+	deflated     ws.ReaderConfig // Reader, for connections with compression
+	inflateLimit int             // the maximum length of a message after decompression
 }
 
 // Prepare fills in the defaults. The owner of a route calls it once before the first use.
@@ -107,6 +119,17 @@ func (r *Route) Prepare() {
 	setDefault(&r.QueueLimit, DefaultQueueLimit)
 	setDefault(&r.LowMark, r.QueueLimit/4)
 	setDefault(&r.MailboxLimit, DefaultMailboxLimit)
+	setDefault(&r.CompressAbove, DefaultCompressAbove)
+	r.deflated = r.Reader
+	r.deflated.Compression = true
+	switch limit := r.Reader.MaxMessage; {
+	case limit == 0:
+		r.inflateLimit = ws.DefaultMaxMessage
+	case limit < 0:
+		r.inflateLimit = math.MaxInt
+	default:
+		r.inflateLimit = int(min(limit, math.MaxInt))
+	}
 }
 
 func setDefault[T comparable](v *T, d T) {

@@ -41,6 +41,10 @@ const (
 	tagEvent    = 0x0f // repeated: a callback that is due: kind, opcode, data
 	tagCarried  = 0x10 // of Handler.Suspend
 	tagSeen     = 0x11 // 8: number of the last publication that it has had, if larger than the batch's position
+	tagDeflate  = 0x12 // 1: deflate.Params.Pack; only of a connection with permessage-deflate
+	tagReceived = 0x13 // of windows.in: what the peer's next message may refer to
+	tagSent     = 0x14 // of windows.out
+	tagLinked   = 0x15 // like tagFrames, one frame: see chunkLinked
 	tagExpiry   = 0x81 // 8: Conn.expires
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes received in it, 8 each
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
@@ -74,6 +78,9 @@ type state struct {
 	carried     []byte
 	seen        uint64
 	wantsResume bool
+	agreed      agreement
+	received    []byte
+	sent        []byte
 }
 
 // appendState appends the state of c, whose phase was ph. Call it on the loop, between two events, with c.mu held.
@@ -97,6 +104,9 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	}
 	if c.expires != 0 {
 		dst = record.AppendUint64(dst, tagExpiry, uint64(c.expires))
+	}
+	if ph >= phaseOpen {
+		dst = c.appendDeflate(dst)
 	}
 	dst = c.appendInput(dst)
 	dst = c.appendOutput(dst)
@@ -154,10 +164,33 @@ func (c *Conn) appendOutput(dst []byte) []byte {
 	c.out.split()
 	for _, ch := range c.out.chunks {
 		tag := byte(tagFrames)
-		if ch.kind == chunkPinned {
+		switch ch.kind {
+		case chunkPinned:
 			tag = tagPinned
+		case chunkLinked:
+			tag = tagLinked
 		}
 		dst = record.Append(dst, tag, ch.buf)
+	}
+	return dst
+}
+
+// appendDeflate appends what compression needs in the next worker. Older releases, which cannot continue the
+// connection, refuse it.
+func (c *Conn) appendDeflate(dst []byte) []byte {
+	if c.agreed == 0 {
+		return dst
+	}
+	dst = append(record.AppendHeader(dst, tagDeflate, 1), byte(c.agreed))
+	w := c.windows()
+	if w == nil {
+		return dst
+	}
+	if b := w.in.Bytes(); len(b) > 0 {
+		dst = record.Append(dst, tagReceived, b)
+	}
+	if b := w.out.Bytes(); len(b) > 0 {
+		dst = record.Append(dst, tagSent, b)
 	}
 	return dst
 }
@@ -241,6 +274,18 @@ func (s *state) load(tag byte, v []byte) bool {
 		s.out = append(s.out, chunk{buf: v, kind: chunkFrames})
 	case tagPinned:
 		s.out = append(s.out, chunk{buf: v, kind: chunkPinned})
+	case tagLinked:
+		s.out = append(s.out, chunk{buf: v, kind: chunkLinked})
+		return len(v) > 0 && frameLen(v) == len(v)
+	case tagDeflate:
+		if len(v) == 1 {
+			s.agreed = agreedOn | agreement(v[0])
+		}
+		return len(v) == 1
+	case tagReceived:
+		s.received = v
+	case tagSent:
+		s.sent = v
 	case tagEnding, tagParting:
 		if len(v) < 2 {
 			return false
@@ -287,6 +332,9 @@ func movable(k eventKind) bool { return k <= eventDrain || k == eventGap || k ==
 
 // plausible reports whether a connection can be in this state.
 func (s *state) plausible() bool {
+	if s.agreed == 0 && s.compresses() || s.agreed != 0 && s.phase < phaseOpen {
+		return false
+	}
 	switch s.phase {
 	case phaseHead:
 		return s.id == 0 && s.path == "" && len(s.topics) == 0 && len(s.events) == 0
@@ -299,4 +347,9 @@ func (s *state) plausible() bool {
 	default:
 		return false
 	}
+}
+
+// compresses reports whether the state has records that only a connection with compression has.
+func (s *state) compresses() bool {
+	return len(s.received) > 0 || len(s.sent) > 0
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/expedite-go/expedite/ws"
+	"github.com/expedite-go/expedite/ws/deflate"
 )
 
 var update = flag.Bool("update", false, "write the golden states of this version, which is done once for each")
@@ -59,7 +60,15 @@ func specimens(t *testing.T) map[string]*Conn {
 	closing := conn(phaseClosing, 0x0040_0000_0000_0003)
 	closing.end = &ending{code: ws.CloseServiceRestart, reason: "bye"}
 	closing.loopBits = bitSettling | bitPeerClosed | bitPaused
-	return map[string]*Conn{"head": head, "idle": idle, "busy": busy, "closing": closing}
+	squeezed := conn(phaseOpen, 0x0040_0000_0000_0004)
+	squeezed.agreed = agree(deflate.Params{ServerMaxWindowBits: 15, ClientMaxWindowBits: 13})
+	squeezed.addWindows()
+	squeezed.windows().receive(squeezed.agreed, []byte("received before"))
+	squeezed.windows().send(squeezed.agreed, []byte("sent before"))
+	squeezed.outbox().linked = true
+	squeezed.out.addFrame(ws.OpText|rsv1, []byte("compressed"), false)
+	squeezed.out.addFrame(ws.OpText, []byte("not compressed"), false)
+	return map[string]*Conn{"head": head, "idle": idle, "busy": busy, "closing": closing, "compressed": squeezed}
 }
 
 // TestGoldenStates: the states that a version has written stay readable forever, with the same meaning.
@@ -98,6 +107,10 @@ func TestGoldenStates(t *testing.T) {
 			}
 			if s.id != c.id || s.remote != c.remote || s.read != c.lastRead || s.ping != c.lastPing || s.reader != c.reader {
 				t.Errorf("%+v does not say what the connection was", s)
+			}
+			w := c.windows()
+			if s.agreed != c.agreed || w != nil && (string(s.received) != string(w.in.Bytes()) || string(s.sent) != string(w.out.Bytes())) {
+				t.Errorf("%+v does not say what was compressed", s)
 			}
 		})
 	}

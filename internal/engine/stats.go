@@ -45,6 +45,8 @@ const (
 	limitGap
 	limitQueued
 	limitPending
+	limitInflatedSize
+	limitDeflateData
 	numLimits
 )
 
@@ -56,6 +58,7 @@ func (l limit) String() string {
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
 		"partial", "message_min_rate", "memory_close", "gap", "queued", "pending",
+		"inflated_size", "deflate_data",
 	}[l]
 }
 
@@ -83,6 +86,9 @@ type Stats struct {
 	TextOut, BinaryOut uint64
 	BytesIn, BytesOut  uint64
 
+	Compressions       uint64          // calls of the compressor: a publication needs few for many connections
+	Inflated, Deflated CompressedStats // compressed messages received and sent
+
 	// Closed counts ended WebSockets by close code. Application codes are counted together as 3xxx and 4xxx.
 	Closed map[string]uint64
 	// Refused counts handshakes by the HTTP status of the refusal.
@@ -94,12 +100,19 @@ type Stats struct {
 	LoopLag time.Duration
 }
 
+// CompressedStats counts compressed messages and the bytes of their payloads.
+type CompressedStats struct {
+	Messages, Plain, Compressed uint64
+}
+
 // counters are written by the loop. Any goroutine may write those of output.
 type counters struct {
 	accepted, opened, http, resets, panics atomic.Uint64
 	movedIn, movedOut                      atomic.Uint64
 	textIn, binaryIn, bytesIn              atomic.Uint64
 	textOut, binaryOut, bytesOut           atomic.Uint64
+	compressions                           atomic.Uint64
+	inflated, deflated                     compressedCounters
 	queuedBytes                            atomic.Int64
 	pending                                atomic.Int64 // see Engine.weigh
 	again                                  atomic.Int64 // the part of queuedBytes that is counted more than once
@@ -154,11 +167,26 @@ func (n *counters) received(text, binary uint64) {
 }
 
 func (n *counters) sent(op ws.Opcode) {
-	if op == ws.OpText {
+	if op&0xf == ws.OpText {
 		n.textOut.Add(1)
 		return
 	}
 	n.binaryOut.Add(1)
+}
+
+// compressedCounters are the counters of CompressedStats.
+type compressedCounters struct {
+	messages, plain, compressed atomic.Uint64
+}
+
+func (n *compressedCounters) add(plain, compressed int) {
+	n.messages.Add(1)
+	n.plain.Add(uint64(plain))
+	n.compressed.Add(uint64(compressed))
+}
+
+func (n *compressedCounters) stats() CompressedStats {
+	return CompressedStats{n.messages.Load(), n.plain.Load(), n.compressed.Load()}
 }
 
 // wrote counts bytes that have left, and how many of them had waited in a queue.
@@ -189,6 +217,7 @@ func (e *Engine) Stats() Stats {
 		TextIn: n.textIn.Load(), BinaryIn: n.binaryIn.Load(),
 		TextOut: n.textOut.Load(), BinaryOut: n.binaryOut.Load(),
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(),
+		Compressions: n.compressions.Load(), Inflated: n.inflated.stats(), Deflated: n.deflated.stats(),
 		Closed: make(map[string]uint64), Refused: make(map[int]uint64), Limits: make(map[string]uint64),
 		Stays: make(map[string]uint64), LoopLag: e.loop.Lag(),
 	}

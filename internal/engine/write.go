@@ -30,11 +30,19 @@ const writeNow = 16 << 10
 
 // Send queues a message. It never blocks, and copies what it does not write directly. It is safe for concurrent use.
 func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
+	if c.compresses(op, len(payload)) {
+		return c.sendCompressed(op, payload)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.admit(ws.FrameLen(len(payload))) {
 		return c.refusal()
 	}
+	return c.put(op&^Plain, payload)
+}
+
+// put queues a message that was admitted. With rsv1 in op, its payload is compressed. c.mu must be held.
+func (c *Conn) put(op ws.Opcode, payload []byte) Result {
 	c.eng.count.sent(op)
 	if len(payload) >= writeNow && !c.blocked.Load() && c.eng.limiter == nil {
 		c.writeThrough(op, payload)
@@ -48,23 +56,6 @@ func (c *Conn) Send(op ws.Opcode, payload []byte) Result {
 		c.bits |= bitPressed // the caller waits for Drain, even below the low-water mark
 	}
 	return r
-}
-
-// sendFrame queues a frame that was encoded once for many connections: as a publication or, if pub is nil, as a copy.
-func (c *Conn) sendFrame(op ws.Opcode, frame []byte, pub *publication) Result {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.admit(len(frame)) {
-		return c.refusal()
-	}
-	c.eng.count.sent(op)
-	if pub != nil {
-		c.outbox().addPublished(pub)
-	} else {
-		c.outbox().addBytes(frame, c.apart())
-	}
-	c.eng.count.queued(len(frame))
-	return c.queued()
 }
 
 // Buffered returns the number of bytes that wait for the peer.
@@ -194,6 +185,7 @@ func (c *Conn) discard() {
 		return
 	}
 	before := c.out.size
+	c.unlink()
 	c.out.split()
 	c.out.dropOldest(before)
 	c.eng.count.queued(c.out.size - before)
@@ -238,7 +230,7 @@ func (c *Conn) writeThrough(op ws.Opcode, payload []byte) {
 	}
 	left = append(left, payload[max(len(payload)-rest, 0):]...)
 	if rest == len(header)+len(payload) {
-		o.addShared(left)
+		o.addWhole(left)
 	} else {
 		o.addPinned(left)
 	}
@@ -251,6 +243,7 @@ func (c *Conn) writeThrough(op ws.Opcode, payload []byte) {
 func (c *Conn) block() {
 	c.blocked.Store(true)
 	if c.route != nil && c.route.Policy == PolicyDropOldest && c.out != nil {
+		c.unlink()
 		c.out.split()
 	}
 }

@@ -111,7 +111,7 @@ func counters() []family {
 		return family{messages, []string{dir, typ}, func(w *Report) float64 { return float64(value(w)) }}
 	}
 	bytes := describe("bytes_total", "Bytes on the wire.", "worker", "dir")
-	return []family{
+	return append(compressionCounters(one), []family{
 		one("accepted_total", "Sockets accepted.", func(w *Report) uint64 { return w.Accepted }),
 		one("connections_total", "WebSocket connections opened.", func(w *Report) uint64 { return w.Opened }),
 		one("http_requests_total", "Requests that were not WebSocket handshakes.",
@@ -133,6 +133,23 @@ func counters() []family {
 			func(w *Report) uint64 { return w.LogsLeftOut }),
 		{bytes, []string{"in"}, func(w *Report) float64 { return float64(w.BytesIn) }},
 		{bytes, []string{"out"}, func(w *Report) float64 { return float64(w.BytesOut) }},
+	}...)
+}
+
+// compressionCounters returns the metrics of compressed messages.
+func compressionCounters(one func(name, help string, value func(*Report) uint64) family) []family {
+	messages := describe("compressed_messages_total", "Compressed messages.", "worker", "dir")
+	bytes := describe("compressed_bytes_total", "Bytes of compressed messages, without and with compression.", "worker",
+		"dir", "form")
+	return []family{
+		one("compressions_total", "Messages compressed, a publication once for many receivers.",
+			func(w *Report) uint64 { return w.Compressions }),
+		{messages, []string{"in"}, func(w *Report) float64 { return float64(w.InflatedMessages) }},
+		{messages, []string{"out"}, func(w *Report) float64 { return float64(w.DeflatedMessages) }},
+		{bytes, []string{"in", "plain"}, func(w *Report) float64 { return float64(w.InflatedPlain) }},
+		{bytes, []string{"in", "compressed"}, func(w *Report) float64 { return float64(w.InflatedCompressed) }},
+		{bytes, []string{"out", "plain"}, func(w *Report) float64 { return float64(w.DeflatedPlain) }},
+		{bytes, []string{"out", "compressed"}, func(w *Report) float64 { return float64(w.DeflatedCompressed) }},
 	}
 }
 

@@ -36,6 +36,15 @@ type Report struct {
 	BytesIn   uint64 `json:"bytes_in,omitzero"` // on the wire
 	BytesOut  uint64 `json:"bytes_out,omitzero"`
 
+	Compressions uint64 `json:"compressions,omitzero"` // calls of the compressor
+	// Compressed messages, and the bytes of their payloads without and with compression.
+	InflatedMessages   uint64 `json:"inflated,omitzero"`
+	InflatedPlain      uint64 `json:"inflated_plain,omitzero"`
+	InflatedCompressed uint64 `json:"inflated_compressed,omitzero"`
+	DeflatedMessages   uint64 `json:"deflated,omitzero"`
+	DeflatedPlain      uint64 `json:"deflated_plain,omitzero"`
+	DeflatedCompressed uint64 `json:"deflated_compressed,omitzero"`
+
 	Closed  map[string]uint64 `json:"closed,omitempty"`  // connections that ended, by close code
 	Refused map[string]uint64 `json:"refused,omitempty"` // handshakes that failed, by HTTP status
 	Limits  map[string]uint64 `json:"limits,omitempty"`  // hits, by name
@@ -119,6 +128,14 @@ func (w Report) merge(o Report, op func(a, b uint64) uint64) Report {
 		Closed:    mergeMaps(w.Closed, o.Closed, op),
 		Refused:   mergeMaps(w.Refused, o.Refused, op),
 		Limits:    mergeMaps(w.Limits, o.Limits, op),
+
+		Compressions:       op(w.Compressions, o.Compressions),
+		InflatedMessages:   op(w.InflatedMessages, o.InflatedMessages),
+		InflatedPlain:      op(w.InflatedPlain, o.InflatedPlain),
+		InflatedCompressed: op(w.InflatedCompressed, o.InflatedCompressed),
+		DeflatedMessages:   op(w.DeflatedMessages, o.DeflatedMessages),
+		DeflatedPlain:      op(w.DeflatedPlain, o.DeflatedPlain),
+		DeflatedCompressed: op(w.DeflatedCompressed, o.DeflatedCompressed),
 
 		Stays: mergeMaps(w.Stays, o.Stays, op),
 

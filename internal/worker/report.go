@@ -56,6 +56,9 @@ func (w *Worker) report() telemetry.Report {
 		Accepted: s.Accepted, Opened: s.Opened, HTTP: s.HTTP, Resets: s.Resets, Panics: s.Panics, Stalls: s.Stalls,
 		TextIn: s.TextIn, BinaryIn: s.BinaryIn, TextOut: s.TextOut, BinaryOut: s.BinaryOut,
 		BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+		Compressions:     s.Compressions,
+		InflatedMessages: s.Inflated.Messages, InflatedPlain: s.Inflated.Plain, InflatedCompressed: s.Inflated.Compressed,
+		DeflatedMessages: s.Deflated.Messages, DeflatedPlain: s.Deflated.Plain, DeflatedCompressed: s.Deflated.Compressed,
 		Closed: s.Closed, Limits: s.Limits, Stays: s.Stays, Refused: make(map[string]uint64, len(s.Refused)),
 	}
 	for status, count := range s.Refused {
