@@ -5,8 +5,9 @@ GOFUMPT := v0.12.0
 STATICCHECK := v0.8.2
 FUZZTIME ?= 30s
 SOAK ?= 10m
+REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak fuzz bench bench-peers bench-handoff bench-tuning million exports tools
+.PHONY: run test check nightly soak conformance fuzz bench bench-peers bench-handoff bench-tuning million exports tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -46,12 +47,19 @@ $(TOOLS)/.staticcheck-$(STATICCHECK):
 # What takes longer than a change should wait for.
 nightly: check
 	$(MAKE) soak
+	$(MAKE) conformance
 	$(MAKE) fuzz
 	$(MAKE) million N=50000
 
 # Reloads, scales and rebalances for SOAK, under a crowd of clients that checks every byte.
 soak:
 	go test -count=1 -timeout 24h -run TestSoak -v ./internal/traffic -soak $(SOAK)
+
+# Every rule of the RFCs in every combination. The report is in REPORT. `make test` runs each case once.
+conformance:
+	go test -count=1 -timeout 20m -run TestConformance ./internal/conformance -everything -report $(REPORT)
+	@sed -n 3p $(REPORT)/conformance.md
+	@echo "report: $(REPORT)/conformance.md"
 
 # Each fuzz target for FUZZTIME.
 fuzz:

@@ -50,6 +50,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	o.Portable = o.Portable || onlyPumps
 	if o.Tick <= 0 {
 		o.Tick = DefaultTick
 	}

@@ -54,6 +54,8 @@ var policy = map[string]string{
 	"internal/control":           "internal/unixsocket golang.org/x/sys",
 	"internal/unixsocket":        "golang.org/x/sys",
 	"internal/traffic":           ". ws auth session",
+	"internal/conformance":       "", // its client shares nothing with the server
+	"internal/conformance/cmd":   "internal/conformance",
 	"examples/cluster":           "cluster",
 	"internal/artillery":         "internal/loadtest internal/spelling go.yaml.in/yaml/v3 github.com/dop251/goja",
 	"internal/doctor":            "internal/resource internal/human golang.org/x/sys",

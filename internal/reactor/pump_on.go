@@ -1,0 +1,5 @@
+//go:build pump
+
+package reactor
+
+const onlyPumps = true
