@@ -9,9 +9,12 @@ import (
 )
 
 func admin() http.Handler {
-	return Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "expedite_connections 1\n")
-	}), nil, []string{"Admin.example", "proxy.example."})
+	page := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
+	}
+	return Handler(Config{
+		Metrics: page("expedite_connections 1\n"), Ready: page("ready"), Hosts: []string{"Admin.example", "proxy.example."},
+	})
 }
 
 func TestPages(t *testing.T) {
@@ -28,6 +31,8 @@ func TestPages(t *testing.T) {
 		{"/debug/pprof/symbol", 200, "num_symbols"},
 		{"/debug/pprof/profile?seconds=0.5", 400, "a whole number"},
 		{"/debug/pprof/trace?seconds=0.01", 200, ""},
+		{"/healthz", 200, "ok"},
+		{"/readyz", 200, "ready"},
 		{"/status", 404, ""},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
@@ -46,7 +51,7 @@ func TestWithoutMetrics(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/metrics", nil)
 	r.Host = "localhost"
-	Handler(nil, nil, nil).ServeHTTP(w, r)
+	Handler(Config{}).ServeHTTP(w, r)
 	if w.Code != 404 {
 		t.Errorf("got %d, want 404", w.Code)
 	}

@@ -100,7 +100,9 @@ func (s *ControlServer) serveAdmin(ln net.Listener) {
 	metrics := telemetry.NewMetrics(s.totals, func() []telemetry.SlotReport {
 		return s.reports(context.Background())
 	}, s.primaryReport)
-	handler := admin.Handler(metrics, s.workers.Profile, s.cfg.adminHosts())
+	handler := admin.Handler(admin.Config{
+		Metrics: metrics, Ready: http.HandlerFunc(s.serveReady), Worker: s.workers.Profile, Hosts: s.cfg.adminHosts(),
+	})
 	s.web = &http.Server{
 		Handler:           control.LimitBody(s.cfg.BodyTimeout, handler),
 		ReadHeaderTimeout: adminHeadTimeout, IdleTimeout: adminIdleTimeout,

@@ -61,6 +61,8 @@ type Report struct {
 	StoreDownSince float64 `json:"store_down,omitzero"`
 	// KeysMissing is set if the worker has no keys to verify tokens with.
 	KeysMissing bool `json:"keys_missing,omitzero"`
+	// Unready is set if the worker takes no new clients: its /readyz answers 503.
+	Unready bool `json:"unready,omitzero"`
 }
 
 // MessagesIn returns the number of messages received.
@@ -107,6 +109,7 @@ func (w Report) plus(o Report) Report {
 	sum.Goroutines = w.Goroutines + o.Goroutines
 	sum.StoreDownSince = max(w.StoreDownSince, o.StoreDownSince)
 	sum.KeysMissing = w.KeysMissing || o.KeysMissing
+	sum.Unready = w.Unready || o.Unready
 	return sum
 }
 

@@ -81,6 +81,7 @@ func (w *Worker) report() telemetry.Report {
 		r.StoreDownSince = float64(fault.Since.Unix())
 	}
 	r.KeysMissing = w.admission.KeysMissing()
+	r.Unready = !w.Readiness().Ready
 	r.LogsLeftOut = w.leftOut.Load()
 	r.ReadProcess()
 	return r

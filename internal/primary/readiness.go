@@ -1,0 +1,46 @@
+package primary
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/registry"
+)
+
+// readiness is what /readyz of the admin listener answers.
+type readiness struct {
+	Ready    bool     `json:"ready"`
+	Workers  int      `json:"workers"` // slots whose worker takes new clients
+	Degraded []string `json:"degraded,omitempty"`
+}
+
+// readiness reports whether a worker takes new clients, by the latest reports: a probe must not wait for a worker that
+// hangs.
+func (s *ControlServer) readiness() readiness {
+	reports := s.workers.LastReports()
+	r := readiness{Degraded: s.registry.Health(reports).Degraded()}
+	if keysMissing(reports) {
+		r.Degraded = append(r.Degraded, registry.DegradedKeys)
+	}
+	slots := make(map[int]bool) // during a reload a slot has two workers
+	for _, one := range reports {
+		if state := control.State(one.State); !one.Unready && (state == control.StateReady || state == control.StateMoving) {
+			slots[one.Slot] = true
+		}
+	}
+	r.Workers = len(slots)
+	r.Ready = r.Workers > 0
+	return r
+}
+
+// serveReady answers /readyz like that of the public address, for all workers together.
+func (s *ControlServer) serveReady(w http.ResponseWriter, _ *http.Request) {
+	r := s.readiness()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !r.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(r) // fails only if the client has disconnected
+}
