@@ -1,18 +1,23 @@
 package expedite
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/resource"
 )
 
 // Config configures an App. The zero value works.
 type Config struct {
-	// Addr is the TCP address to listen on. Empty is ":8080".
+	// Addr is the address to listen on: host:port, unix:/path or systemd:NAME, and options after a question mark, such as
+	// unix:/run/app.sock?mode=0660. docs/listeners.md describes it. Empty is ":8080" if Addrs is empty, too.
 	Addr string
+	// Addrs are further addresses to listen on. A reload adds those that are new and closes those that are gone.
+	Addrs []string
 	// Workers is the number of worker processes. 0 is one per core, or as many as the CPU quota of a cgroup keeps busy.
 	// If it is negative, this process serves alone, without a primary. On platforms other than Linux it always does.
 	Workers int
@@ -55,7 +60,8 @@ type Config struct {
 	// that has been silent for longest is closed. 0 is 4096, or a quarter of the open files if that is less.
 	MaxHandshakes int
 	// MaxPerAddress is the number of connections per worker, including HTTP, from one IPv4 address or one IPv6 network of
-	// 64 bits. Further ones get 429. 0 is no limit: behind a proxy, all clients share an address.
+	// 64 bits. Further ones get 429. 0 is no limit: behind a proxy, all clients share an address. Clients of Unix sockets
+	// have none, and are not counted.
 	MaxPerAddress int
 	// MaxHTTPConnections is the number of connections per worker that have an HTTP request or are kept alive after one.
 	// For a further request, the one that has been idle for longest is closed. If none is idle, the request gets 503,
@@ -136,7 +142,8 @@ type Progress struct {
 
 // Started describes an App that has started.
 type Started struct {
-	// Addresses are those of the public listener, with the port that the system chose if it was 0.
+	// Addresses are those that clients connect to: host:port, with the port that the system chose if it was 0, or
+	// unix:/path.
 	Addresses []string
 	// Admin is the address of the admin listener, or empty.
 	Admin string
@@ -170,7 +177,7 @@ func (c Config) withDefaults() Config {
 	} {
 		*d = clamp(*d)
 	}
-	if c.Addr == "" {
+	if c.Addr == "" && len(c.Addrs) == 0 {
 		c.Addr = defaultAddr
 	}
 	if c.DrainTimeout <= 0 {
@@ -189,6 +196,19 @@ func (c Config) withDefaults() Config {
 		c.Version = "devel"
 	}
 	return c
+}
+
+// listeners returns Addr and Addrs.
+func (c *Config) listeners() ([]listener.Spec, error) {
+	list := c.Addrs
+	if c.Addr != "" {
+		list = append([]string{c.Addr}, c.Addrs...)
+	}
+	specs, err := listener.ParseAll(list)
+	if err != nil {
+		return nil, fmt.Errorf("expedite: Config.Addr: %w", err)
+	}
+	return specs, nil
 }
 
 // defaultLogQueue is Config.LogQueue.

@@ -42,7 +42,8 @@ func (c *Conn) Query() url.Values {
 	return v
 }
 
-// Remote returns the address of the client.
+// Remote returns the address of the client. A client of a Unix socket has none: Remote returns the zero value then, and
+// log lines show "unix".
 func (c *Conn) Remote() netip.AddrPort { return c.client.Conn.Remote() }
 
 // Data returns the value stored by SetData or, with Handler.State, the value that moves with the connection. Call it in

@@ -8,6 +8,7 @@ import (
 
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/resource"
@@ -15,6 +16,10 @@ import (
 
 // runPrimary runs the workers until ctx ends or an operator stops the server.
 func (a *App) runPrimary(ctx context.Context) error {
+	specs, err := a.cfg.listeners()
+	if err != nil {
+		return err
+	}
 	left, err := cluster.Inherit()
 	if err != nil {
 		return fmt.Errorf("expedite: %w", err)
@@ -26,13 +31,18 @@ func (a *App) runPrimary(ctx context.Context) error {
 	a.journal.Store(j)
 	cfg := primary.Config{
 		ControlConfig: a.controlConfig(),
-		Addr:          a.cfg.Addr, Workers: a.cfg.workers(), Scheduling: a.cfg.Scheduling, Origins: a.cfg.Auth.Origins,
+		Listeners:     specs, Workers: a.cfg.workers(), Scheduling: a.cfg.Scheduling, Origins: a.cfg.Auth.Origins,
 		StateDir: a.cfg.StateDir, HangTimeout: a.cfg.HangTimeout, MaxWorkerMemory: a.cfg.MaxWorkerMemory,
 		Registry: a.registryConfig(), WorkerOutput: a.cfg.WorkerOutput, Inheritance: left,
 		WorkerEnv: a.cfg.Tuning.settings().WorkerEnv(resource.ThisHost(), a.cfg.workers(), os.Environ()),
 	}
 	if kept, ok := os.LookupEnv(settingsVariable); ok {
 		cfg.Env = []string{settingsVariable + "=" + kept}
+	}
+	if left == nil {
+		if cfg.Activation, err = listener.TakeActivation(); err != nil {
+			return fmt.Errorf("expedite: %w", err)
+		}
 	}
 	p, err := primary.Open(ctx, cfg)
 	switch {
@@ -62,7 +72,7 @@ func (a *App) started(s primary.Serving) {
 		from = resource.ReadProcessors("").String()
 	}
 	a.cfg.OnStart(Started{
-		Addresses: []string{s.Addr}, Admin: s.Admin, Workers: s.Workers, WorkersFrom: from,
+		Addresses: s.Addresses, Admin: s.Admin, Workers: s.Workers, WorkersFrom: from,
 		Scheduling: a.cfg.Scheduling, Auth: a.cfg.Auth.mode(),
 	})
 }

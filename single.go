@@ -3,12 +3,13 @@ package expedite
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/resource"
@@ -25,11 +26,11 @@ type single struct {
 
 // runSingle serves in this process. Publications pass the hub and the worker's inbox as they do between processes.
 func (a *App) runSingle(ctx context.Context) error {
-	ln, err := net.Listen("tcp", a.cfg.Addr)
+	specs, opened, err := a.listenAlone()
 	if err != nil {
-		return fmt.Errorf("expedite: Config.Addr: %w", err)
+		return err
 	}
-	defer ln.Close()
+	defer listener.CloseAll(opened)
 	const slot = 1
 	if err := a.openJournal(slot); err != nil {
 		return err
@@ -56,7 +57,7 @@ func (a *App) runSingle(ctx context.Context) error {
 		return nil
 	})
 	a.cfg.Tuning.settings().Apply(resource.ThisHost(), os.Environ())
-	w, err := a.newWorker(slot, 1, toHub, ln.Addr())
+	w, err := a.newWorker(workerPlace{slot, 1}, toHub, opened[0].Addr(), specs)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,8 @@ func (a *App) runSingle(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with runSingle
-	if err := w.Listen(ln); err != nil {
+	serving, err := acceptAlone(w, opened)
+	if err != nil {
 		return err
 	}
 	a.warnLimits()
@@ -84,12 +86,41 @@ func (a *App) runSingle(ctx context.Context) error {
 	defer a.role.Store(nil)
 	w.Start()
 	a.serves(w, c)
-	c.SetServing(ln.Addr().String())
-	a.started(primary.Serving{Addr: ln.Addr().String(), Admin: c.AdminAddr()})
+	c.SetServing(serving)
+	a.started(primary.Serving{Addresses: primary.Texts(serving), Admin: c.AdminAddr()})
 	drain, cancel := context.WithDeadline(context.Background(), c.AwaitStop(ctx))
 	defer cancel()
+	listener.RemoveFiles(opened)
 	defer context.AfterFunc(c.StopNow(), cancel)() // a later, faster stop wins
 	return w.Stop(drain)
+}
+
+// listenAlone opens the addresses.
+func (a *App) listenAlone() (specs []listener.Spec, opened []listener.Opened, err error) {
+	if specs, err = a.cfg.listeners(); err != nil {
+		return nil, nil, err
+	}
+	activation, err := listener.TakeActivation()
+	if err != nil {
+		return nil, nil, fmt.Errorf("expedite: %w", err)
+	}
+	opened, err = listener.OpenAll(specs, activation)
+	if err == nil {
+		primary.CloseUnused(activation, a.cfg.Logger)
+		return specs, opened, nil
+	}
+	return nil, nil, primary.AddressError(err)
+}
+
+// acceptAlone accepts from all addresses, once w runs.
+func acceptAlone(w *worker.Worker, opened []listener.Opened) (serving []control.ListenerStatus, err error) {
+	for _, o := range opened {
+		if err := w.Listen(o.Socket(), o.String()); err != nil {
+			return nil, err
+		}
+		serving = append(serving, primary.Bound(o.Spec, o.Addr()))
+	}
+	return serving, nil
 }
 
 // Reports implements primary.WorkerGroup.

@@ -12,6 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/worker"
@@ -31,21 +32,30 @@ func (a *App) runWorker(ctx context.Context) error {
 	if err := a.openJournal(self.Slot()); err != nil {
 		return err
 	}
-	w, err := a.newWorker(self.Slot(), self.Slots(), self, addr)
+	specs, err := a.cfg.listeners()
+	if err != nil {
+		return err
+	}
+	w, err := a.newWorker(workerPlace{self.Slot(), self.Slots()}, self, addr, specs)
 	if err != nil {
 		return err
 	}
 	return w.Serve(ctx, self, func() { a.serves(w, nil) }, func() time.Time { return a.stopDeadline(ctx) })
 }
 
-// newWorker makes the worker of a slot.
-func (a *App) newWorker(slot, slots int, link broker.Link, addr net.Addr) (*worker.Worker, error) {
+// workerPlace is a slot, 1 to slots.
+type workerPlace struct{ slot, slots int }
+
+// newWorker makes the worker of a slot. addr is one of the public addresses.
+func (a *App) newWorker(
+	at workerPlace, link broker.Link, addr net.Addr, specs []listener.Spec,
+) (*worker.Worker, error) {
 	cfg := &a.cfg
-	limits := cfg.Tuning.settings().Running(resource.ThisHost(), slots, os.Environ())
+	limits := cfg.Tuning.settings().Running(resource.ThisHost(), at.slots, os.Environ())
 	budgets := resource.Budgets{Partial: cfg.MaxPartial, Queued: cfg.MaxQueued, Pending: cfg.MaxPending}.
 		Resolve(limits.HeapLimit)
 	return worker.New(worker.Config{
-		Slot: slot, Slots: slots, Link: link, Addr: addr, Journal: a.journal.Load(), HTTP: a.http,
+		Slot: at.slot, Slots: at.slots, Link: link, Addr: addr, Sources: specs, Journal: a.journal.Load(), HTTP: a.http,
 		Routes: a.routes, ClientOf: clientOf,
 		Version: cfg.Version, HandoffStall: cfg.HandoffStall, HangTimeout: cfg.HangTimeout,
 		DrainTimeout: cfg.DrainTimeout, MemoryReserve: limits.MemoryReserve,

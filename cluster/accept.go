@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -19,9 +18,10 @@ const gatherPause = 10 * time.Millisecond
 
 // acceptor takes connections from a listening socket while it is on. The socket stays open while the acceptor is off.
 type acceptor struct {
-	ln   *net.TCPListener
-	file *os.File // a duplicate of ln: a net.Listener can be waited for by its own Accept only
-	disp *dispatcher
+	ln     net.Listener
+	file   *os.File // a duplicate of ln: a net.Listener can be waited for by its own Accept only
+	disp   *dispatcher
+	number uint16 // of the endpoint
 
 	busy sync.Mutex // held from accepting sockets until the dispatcher has them
 
@@ -32,12 +32,12 @@ type acceptor struct {
 	done    chan struct{}
 }
 
-func newAcceptor(ln *net.TCPListener, d *dispatcher) (*acceptor, error) {
-	file, err := ln.File()
+func newAcceptor(ln net.Listener, d *dispatcher, number uint16) (*acceptor, error) {
+	file, err := fileOf(ln)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+		return nil, err
 	}
-	a := &acceptor{ln: ln, file: file, disp: d, done: make(chan struct{})}
+	a := &acceptor{ln: ln, file: file, disp: d, number: number, done: make(chan struct{})}
 	a.changed.L = &a.mu
 	return a, nil
 }
@@ -49,7 +49,7 @@ func (a *acceptor) run() {
 		a.busy.Lock()
 		fds, err := acceptBatch(a.file, batchSize)
 		if len(fds) > 0 {
-			a.disp.put(fds)
+			a.disp.put(fds, a.number)
 		}
 		a.busy.Unlock()
 		if now := time.Now(); 0 < len(fds) && len(fds) < batchSize/2 && a.disp.many() {
@@ -113,6 +113,34 @@ func (a *acceptor) isOn() bool {
 	return a.on
 }
 
+// drain passes on the connections that wait in the queue of the socket, and closes it. It ends run.
+func (a *acceptor) drain() {
+	a.unlink() // no client may come after the last one was accepted
+	a.set(false)
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	for {
+		fds, err := acceptNow(a.file, batchSize)
+		if len(fds) > 0 {
+			a.disp.put(fds, a.number)
+		}
+		if err != nil {
+			a.disp.acceptFailed()
+		}
+		if len(fds) == 0 {
+			a.close()
+			return
+		}
+	}
+}
+
+// unlink removes the file of a Unix socket, by which clients find it.
+func (a *acceptor) unlink() {
+	if l, ok := a.ln.(interface{ Remove() error }); ok {
+		_ = l.Remove() // if the file stays, the next server replaces it
+	}
+}
+
 // close closes the listening socket and ends run.
 func (a *acceptor) close() {
 	a.mu.Lock()
@@ -123,6 +151,7 @@ func (a *acceptor) close() {
 	a.closed = true
 	close(a.done)
 	a.changed.Signal()
+	a.unlink()
 	_ = a.file.Close()
 	_ = a.ln.Close()
 }

@@ -46,6 +46,8 @@ type Config struct {
 	Workers int
 	// Listen is the TCP address that clients connect to. Empty is none. With port 0 the system chooses a port.
 	Listen string
+	// Listeners are further addresses that clients connect to, at most 256 with Listen.
+	Listeners []Listener
 	// Scheduling determines which worker gets a connection.
 	Scheduling Policy
 	// Restart determines when a worker that has died is restarted.
@@ -78,8 +80,10 @@ type Config struct {
 	// close. The handle is nil if this process had no descriptor free for it. If OnHandle is nil, handles are closed.
 	// Stats.HandlesLost counts both cases.
 	OnHandle func(w *Worker, m []byte, h Handle)
-	// Inherit continues where the program that this process ran before has stopped, instead of starting anew. Workers,
-	// Listen and Scheduling are then those of that program. See Primary.Exec.
+	// Inherit continues where the program that this process ran before has stopped, instead of starting anew. Workers and
+	// Scheduling are then those of that program. A listener whose name that program had, too, keeps its sockets; others
+	// are opened, or taken from Primary.Stage. Those that are in none of the two lists any more are retired: see
+	// Listener.Retired. See Primary.Exec.
 	Inherit *Inheritance
 	// OnMove receives the steps of moves: see MoveStep. It is called on the goroutine that manages the workers: it must
 	// not block, and must not call methods of Primary that wait.

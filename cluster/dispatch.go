@@ -30,6 +30,7 @@ const (
 // socket is an accepted connection that no worker has acknowledged.
 type socket struct {
 	fd      int
+	from    uint16   // number of its endpoint
 	refused []uint64 // ids of the workers that did not take it
 	deaths  int      // workers that died before they acknowledged it
 }
@@ -69,7 +70,7 @@ func newDispatcher(p Policy, r *refusals) *dispatcher {
 }
 
 // put gives accepted sockets to the dispatcher. It blocks while too many are waiting.
-func (d *dispatcher) put(fds []int) {
+func (d *dispatcher) put(fds []int, from uint16) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stats.Accepted += uint64(len(fds))
@@ -77,7 +78,7 @@ func (d *dispatcher) put(fds []int) {
 		d.changed.Wait()
 	}
 	for _, fd := range fds {
-		d.waiting = append(d.waiting, socket{fd: fd})
+		d.waiting = append(d.waiting, socket{fd: fd, from: from})
 	}
 	if d.stopped {
 		d.drop()
@@ -196,14 +197,21 @@ func (d *dispatcher) pass(l *lane) {
 	l.filling = nil
 	l.seq++
 	fds := make([]int, len(batch))
+	head, tagged := binary.LittleEndian.AppendUint32(nil, l.seq), false
 	for i, s := range batch {
 		fds[i] = s.fd
+		tagged = tagged || s.from != 0
+	}
+	for _, s := range batch {
+		if tagged {
+			head = binary.LittleEndian.AppendUint16(head, s.from)
+		}
 	}
 	l.batches[l.seq] = batch
 	l.w.passed.Add(int64(len(batch)))
 	d.stats.Passed += uint64(len(batch))
 	// If this fails, the worker has disconnected, and remove takes the batch back.
-	_ = l.w.link.sendFDs(kindConns, binary.LittleEndian.AppendUint32(nil, l.seq), fds)
+	_ = l.w.link.sendFDs(kindConns, head, fds)
 }
 
 // ack records that a worker has taken the first sockets of a batch and refused the others.

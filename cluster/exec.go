@@ -159,8 +159,11 @@ func (x *execution) rest(ctx context.Context) (wake func(), err error) {
 			f()
 		}
 	}
+	if until(ctx, func() bool { return s.acceptors.retiring.Load() == 0 }) != nil {
+		return wake, errNotTaken
+	}
 	var acceptors []*acceptor
-	s.loop.call(func() { acceptors = s.acceptors.clone() })
+	s.loop.call(func() { acceptors = s.acceptors.all() })
 	for _, a := range acceptors {
 		if a.isOn() {
 			a.set(false)
@@ -299,9 +302,7 @@ func (s *supervisor) inheritance(fds *[]int) (*inheritance, error) {
 		*fds = append(*fds, fd)
 		return fd
 	}
-	for _, a := range s.acceptors.list {
-		h.Acceptors = append(h.Acceptors, carry(a.file))
-	}
+	s.acceptors.inheritance(h, carry)
 	for _, at := range s.slots {
 		h.Slots = append(h.Slots, inheritedSlot{at.number, at.generation, at.env, at.crashes.Load()})
 		if w := at.worker; w != nil {

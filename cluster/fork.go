@@ -18,7 +18,7 @@ func (s *supervisor) fork(env []string) (*Worker, error) {
 	}
 	at := s.slots.add(slices.Clone(env))
 	s.updateRefusing()
-	err := s.acceptors.add(at.number)
+	err := s.acceptors.grow(at.number)
 	if err == nil {
 		s.acceptFor(at)
 		err = s.launch(at)
@@ -73,10 +73,11 @@ func (s *supervisor) startProcess(at *slot, of *program) (*Worker, error) {
 	s.nextID++
 	at.generation++
 	r := role{slot: at.number, slots: len(s.slots), generation: at.generation, id: s.nextID}
-	w, err := s.launcher.start(r, at.env, of, s.acceptors.listener(at.number))
+	w, err := s.launcher.start(r, at.env, of, s.acceptors.sockets(at.number))
 	if err != nil {
 		return nil, err
 	}
+	s.acceptors.introduce(w)
 	s.alive++
 	s.register(w, at)
 	s.roster.add(w)

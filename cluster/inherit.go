@@ -25,7 +25,7 @@ func (s *supervisor) inherit(i *Inheritance) error {
 	s.disp.stats = h.Stats
 	s.handlesLost.Store(h.Stats.HandlesLost)
 	s.roster.restarts, s.roster.overload = h.Stats.Restarts, h.Stats.Overloads
-	if err := s.acceptors.inherit(h.Acceptors); err != nil {
+	if err := s.inheritListeners(h); err != nil {
 		return err
 	}
 	for _, socket := range h.Shared {
@@ -81,11 +81,7 @@ func (s *supervisor) resume() {
 		}
 		s.watch(w)
 	}
-	s.acceptors.setShared()
-	for i := range s.acceptors.list {
-		at := s.slots.get(i + 1)
-		s.acceptors.setSlot(i+1, at == nil || at.worker == nil || at.worker.State() != StateReady)
-	}
+	s.openSlots()
 	allowSignals()
 	s.started <- nil
 }

@@ -30,13 +30,24 @@ type inheritance struct {
 	MoveIDs    uint64            `json:"move_ids"`
 	Slots      []inheritedSlot   `json:"slots"`
 	Workers    []inheritedWorker `json:"workers"`
-	Acceptors  []int             `json:"acceptors"`
+	Acceptors  []int             `json:"acceptors"` // of the first listener, by slot with None
+	Listeners  []inheritedSource `json:"listeners,omitempty"`
 	Shared     []inheritedSocket `json:"shared,omitempty"`
 	Files      map[string]int    `json:"files,omitempty"` // of the application
 	Scheduling *Policy           `json:"scheduling,omitempty"`
 	Invocation *invocation       `json:"invocation,omitempty"`
 	Rolled     RollTotals        `json:"rolled"`
 	Stats      Stats             `json:"stats"`
+}
+
+// inheritedSource is a listener. The sockets of the first one are in Acceptors, where early releases expect them.
+type inheritedSource struct {
+	Name    string `json:"name"`
+	Tag     string `json:"tag,omitempty"`
+	Number  uint16 `json:"number"`
+	PerSlot bool   `json:"per_slot,omitempty"`
+	Staged  bool   `json:"staged,omitempty"` // no worker has it
+	Sockets []int  `json:"sockets,omitempty"`
 }
 
 type inheritedSlot struct {
@@ -196,6 +207,9 @@ func Inherit() (*Inheritance, error) {
 // descriptors returns all descriptors that the inheritance names.
 func (h *inheritance) descriptors() []int {
 	list := append([]int(nil), h.Acceptors...)
+	for _, l := range h.Listeners {
+		list = append(list, l.Sockets...)
+	}
 	for _, fd := range h.Files {
 		list = append(list, fd)
 	}
@@ -213,6 +227,15 @@ func (h *inheritance) descriptors() []int {
 
 // Generation returns the number of programs that this process has run as a primary, including this one.
 func (i *Inheritance) Generation() int { return i.h.Generation + 1 }
+
+// Listeners returns the names of the listeners that the previous program had, and of those that it has staged. Early
+// releases have no names.
+func (i *Inheritance) Listeners() (names []string) {
+	for _, l := range i.h.Listeners {
+		names = append(names, l.Name)
+	}
+	return names
+}
 
 // File returns the file that ExecOptions.Files had under a name, which the caller must close. It returns nil if there
 // is none, or if it was returned before. Start closes the files that were not asked for.

@@ -1,10 +1,10 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -29,15 +29,15 @@ type launcher struct {
 	programs programs
 }
 
-// start starts a worker process. A nil program is the primary's own. If ln is not nil, the worker gets a copy of it.
-func (l *launcher) start(r role, env []string, of *program, ln *net.TCPListener) (*Worker, error) {
+// start starts a worker process. A nil program is the primary's own. The worker gets copies of the listening sockets.
+func (l *launcher) start(r role, env []string, of *program, sockets []taggedSocket) (*Worker, error) {
 	l.mu.Lock()
 	settings := l.settings.clone()
 	if of == nil {
 		of = l.programs.current
 	}
 	l.mu.Unlock()
-	r.listener = ln != nil
+	r.listener = len(sockets) > 0
 	ours, theirs, err := fdpass.Pair()
 	if err != nil {
 		return nil, err
@@ -47,8 +47,8 @@ func (l *launcher) start(r role, env []string, of *program, ln *net.TCPListener)
 	if err != nil {
 		return nil, err
 	}
-	if ln != nil {
-		if err := sendListener(conn, ln); err != nil {
+	for _, s := range sockets {
+		if err := sendListener(conn, s, len(sockets)); err != nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("listening socket: %w", err)
 		}
@@ -112,17 +112,24 @@ func startProcess(cmd *exec.Cmd, stdout, stderr io.Writer) (*process, error) {
 	return p, nil
 }
 
-// sendListener sends a listening socket before everything else. It waits in the socketpair until the worker reads.
-func sendListener(conn *fdpass.Conn, listener *net.TCPListener) error {
-	raw, err := listener.SyscallConn()
+// sendListener sends one of count listening sockets before everything else. It waits in the socketpair until the worker
+// reads.
+func sendListener(conn *fdpass.Conn, s taggedSocket, count int) error {
+	raw, err := s.file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sendErr error
 	err = raw.Control(func(fd uintptr) {
-		sendErr = conn.WriteFDs(fdpass.AppendFrame(nil, kindListener, 1, nil), []int{int(fd)})
+		sendErr = conn.WriteFDs(fdpass.AppendFrame(nil, kindListener, 1, s.payload(count)), []int{int(fd)})
 	})
 	return errors.Join(err, sendErr)
+}
+
+// payload returns the payload of a kindListener frame.
+func (s taggedSocket) payload(count int) []byte {
+	b := binary.LittleEndian.AppendUint16(nil, uint16(count))
+	return append(binary.LittleEndian.AppendUint16(b, s.of.number), s.of.Tag...)
 }
 
 // inherit makes a Worker of a process that the previous program has started.

@@ -17,12 +17,12 @@ import (
 // added at the end, and unknown kinds are ignored. "+" means that descriptors are sent with the frame.
 const (
 	kindMessage   byte = iota + 1 // both ways: opaque
-	kindConns                     // to a worker: number of the batch (4) + accepted sockets
+	kindConns                     // to a worker: number of the batch (4), endpoints unless all are 0 (2 each) + sockets
 	kindDrain                     // to a worker: milliseconds until it must have exited (8)
 	kindReady                     // to the primary
-	kindAck                       // to the primary: number of the batch (4), how many sockets were taken (2)
+	kindAck                       // to the primary: number of the batch (4), any, how many sockets were taken (2)
 	kindReport                    // to the primary: load (8), opaque
-	kindListener                  // to a worker, before anything else: + the slot's listening socket
+	kindListener                  // to a worker: how many come first (2), endpoint (2), tag + a listening socket
 	kindOnline                    // to the primary, before anything else
 	kindListening                 // to the primary: network, 0, address
 	kindHandle                    // both ways: type of the handle (1), opaque + the handle
@@ -38,6 +38,8 @@ const (
 	kindTaken                     // to the primary: number of the move (8), a MoveResult in JSON
 	kindStuck                     // to the primary: number of the move (8)
 	kindStay                      // to a worker: it continues after a move that was to be its end
+	kindTag                       // to a worker: endpoint (2), its tag
+	kindRetire                    // to a worker: endpoint (2) whose queue it empties and whose copy it closes
 )
 
 // maxHandles is the number of handles that may wait in the queue of a link. Each is an open descriptor.

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net"
 	"os/signal"
 	"syscall"
 	"time"
@@ -54,11 +53,9 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 	if cfg.Inherit != nil {
 		return p, s.startInherited(cfg.Inherit)
 	}
-	if cfg.Listen != "" {
-		if err := s.acceptors.listen(ctx, cfg.Listen, cfg.Workers); err != nil {
-			s.launcher.close()
-			return nil, err
-		}
+	if err := s.listen(ctx); err != nil {
+		s.launcher.close()
+		return nil, err
 	}
 	if err := s.start(ctx); err != nil {
 		p.Stop()
@@ -69,9 +66,6 @@ func Start(ctx context.Context, cfg Config) (*Primary, error) {
 
 // Generation returns the number of programs that this process has run as a primary: see Exec.
 func (p *Primary) Generation() int { return p.s.generation }
-
-// Addr returns the address that clients connect to; nil without Config.Listen.
-func (p *Primary) Addr() net.Addr { return p.s.acceptors.addr }
 
 // Broadcast sends a message to all workers that are ready. Workers whose queue is full miss it.
 func (p *Primary) Broadcast(m []byte) {

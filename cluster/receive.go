@@ -51,8 +51,8 @@ func (s *supervisor) receive(w *Worker, f fdpass.Frame) {
 	case kindReady:
 		s.loop.post(func() { s.ready(w) })
 	case kindAck:
-		if len(f.Payload) == 6 {
-			s.disp.ack(w, binary.LittleEndian.Uint32(f.Payload), int(binary.LittleEndian.Uint16(f.Payload[4:])))
+		if n := len(f.Payload); n >= 6 { // early releases repeat the whole head of the batch
+			s.disp.ack(w, binary.LittleEndian.Uint32(f.Payload), int(binary.LittleEndian.Uint16(f.Payload[n-2:])))
 		}
 	case kindReport:
 		if len(f.Payload) < 8 {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -31,6 +30,13 @@ type Hooks struct {
 	// Conns receives accepted sockets, which are non-blocking and close-on-exec. The worker owns the first taken of
 	// them; the others are closed here and passed to another worker. fds is valid until Conns returns.
 	Conns func(fds []int) (taken int)
+	// Tagged replaces Conns, if it is not nil, for a worker that has to know where sockets come from. It also receives the
+	// Tag of the Listener of each socket.
+	Tagged func(fds []int, tags []string) (taken int)
+	// Listen receives a further listening socket, with the policy None, from which the worker has to accept.
+	Listen func(ln *TaggedListener)
+	// Retire asks the worker to accept what waits in the queue of a socket of Self.Listeners or Listen, and to close it.
+	Retire func(ln *TaggedListener)
 	// Message receives a message, which is valid until it returns.
 	Message func(m []byte)
 	// Handle receives what Worker.SendHandle sent: a message, valid until it returns, and a handle, which the worker
@@ -56,13 +62,13 @@ type Hooks struct {
 
 // Self is this process as a worker.
 type Self struct {
-	role     role
-	link     *link
-	listener net.Listener
-	done     chan struct{}
-	serving  atomic.Bool
-	asked    requests
-	lost     atomic.Uint64 // handles
+	role    role
+	link    *link
+	sources sources
+	done    chan struct{}
+	serving atomic.Bool
+	asked   requests
+	lost    atomic.Uint64 // handles
 
 	mu      sync.Mutex // held while sockets are taken and acknowledged
 	leaving bool
@@ -93,7 +99,7 @@ func Join() (*Self, error) {
 	}
 	s := &Self{role: r, done: make(chan struct{})}
 	if r.listener {
-		if s.listener, err = receiveListener(conn); err != nil {
+		if err := s.sources.receive(conn); err != nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("cluster: listening socket: %w", err)
 		}
@@ -103,19 +109,6 @@ func Join() (*Self, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-func receiveListener(conn *fdpass.Conn) (net.Listener, error) {
-	f, err := conn.Read()
-	if err != nil {
-		return nil, err
-	}
-	if f.Kind != kindListener || len(f.FDs) != 1 {
-		return nil, errors.New("not received")
-	}
-	file := os.NewFile(uintptr(f.FDs[0]), "listener")
-	defer file.Close()
-	return net.FileListener(file)
 }
 
 // Slot returns the worker's place, 1 to Slots.
@@ -129,10 +122,6 @@ func (s *Self) Generation() int { return s.role.generation }
 
 // ID returns a number that is unique among all workers of the primary.
 func (s *Self) ID() uint64 { return s.role.id }
-
-// Listener returns the listening socket of the slot with the policy None, and nil with the others. Closing it does not
-// close it in the primary.
-func (s *Self) Listener() net.Listener { return s.listener }
 
 // Serve starts to receive from the primary. One goroutine calls the hooks, in the order in which the primary sent.
 func (s *Self) Serve(h Hooks) {
@@ -153,7 +142,7 @@ func (s *Self) Serve(h Hooks) {
 // receive handles one frame of the primary.
 func (s *Self) receive(h *Hooks, f fdpass.Frame) {
 	switch f.Kind {
-	case kindConns, kindHandle, kindSocket, kindGive, kindTake:
+	case kindConns, kindHandle, kindSocket, kindGive, kindTake, kindListener:
 	default:
 		closeFDs(f.FDs) // no other kind has descriptors
 	}
@@ -174,6 +163,12 @@ func (s *Self) receive(h *Hooks, f fdpass.Frame) {
 		if m, ok := parseMove(f.Payload); ok && h.Settle != nil {
 			h.Settle(m)
 		}
+	case kindTag:
+		s.sources.name(f.Payload)
+	case kindListener:
+		s.listen(h, f)
+	case kindRetire:
+		s.retire(h, f.Payload)
 	case kindStay:
 		if h.Stay != nil {
 			h.Stay()
@@ -192,11 +187,20 @@ func (s *Self) take(h *Hooks, f fdpass.Frame) {
 	s.mu.Lock() // if Close came before the acknowledgement, another worker would get the same sockets
 	defer s.mu.Unlock()
 	taken := 0
-	if h.Conns != nil && !s.leaving && len(f.FDs) > 0 && areSockets(f.FDs) {
-		taken = min(max(h.Conns(f.FDs), 0), len(f.FDs))
+	if len(f.Payload) < 4 {
+		closeFDs(f.FDs)
+		return
+	}
+	if (h.Conns != nil || h.Tagged != nil) && !s.leaving && len(f.FDs) > 0 && areSockets(f.FDs) {
+		if h.Tagged != nil {
+			taken = h.Tagged(f.FDs, s.sources.tags(f))
+		} else {
+			taken = h.Conns(f.FDs)
+		}
+		taken = min(max(taken, 0), len(f.FDs))
 	}
 	closeFDs(f.FDs[taken:])
-	ack := append([]byte(nil), f.Payload...)
+	ack := append([]byte(nil), f.Payload[:4]...)
 	_ = s.link.send(kindAck, binary.LittleEndian.AppendUint16(ack, uint16(taken)))
 }
 
@@ -270,10 +274,7 @@ func (s *Self) Close() error {
 	s.link.finish()
 	s.link.close()
 	s.asked.close()
-	if s.listener != nil {
-		return s.listener.Close()
-	}
-	return nil
+	return s.sources.close()
 }
 
 // Disconnect is Close for a worker that exits voluntarily: Worker.ExitedAfterDisconnect tells that from a failure. The

@@ -165,7 +165,7 @@ func (s *supervisor) ready(w *Worker) {
 		return
 	}
 	if s.unready--; s.unready == 0 {
-		s.acceptors.setShared()
+		s.acceptors.begin()
 		s.started <- nil
 	}
 }

@@ -43,22 +43,38 @@ func acceptBatch(ln *os.File, max int) (fds []int, err error) {
 	}
 	var acceptErr error
 	err = raw.Read(func(s uintptr) bool {
-		for len(fds) < max {
-			fd, _, err := unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			switch {
-			case err == nil:
-				fds = append(fds, fd)
-			case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
-			case errors.Is(err, unix.EAGAIN):
-				return len(fds) > 0
-			default:
-				acceptErr = err
-				return true
-			}
-		}
-		return true
+		fds, acceptErr = acceptSome(int(s), max)
+		return len(fds) > 0 || acceptErr != nil
 	})
 	return fds, errors.Join(err, acceptErr)
+}
+
+// acceptNow is acceptBatch without waiting.
+func acceptNow(ln *os.File, max int) (fds []int, err error) {
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var acceptErr error
+	err = raw.Control(func(s uintptr) { fds, acceptErr = acceptSome(int(s), max) })
+	return fds, errors.Join(err, acceptErr)
+}
+
+// acceptSome accepts the connections that wait, at most max.
+func acceptSome(ln, max int) (fds []int, err error) {
+	for len(fds) < max {
+		fd, _, err := unix.Accept4(ln, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			fds = append(fds, fd)
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+		case errors.Is(err, unix.EAGAIN):
+			return fds, nil
+		default:
+			return fds, err
+		}
+	}
+	return fds, nil
 }
 
 // dupFD returns a duplicate of fd, close-on-exec.

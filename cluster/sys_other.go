@@ -16,6 +16,8 @@ func reusePort(string, string, syscall.RawConn) error { return ErrUnsupported }
 
 func acceptBatch(*os.File, int) ([]int, error) { return nil, ErrUnsupported }
 
+func acceptNow(*os.File, int) ([]int, error) { return nil, ErrUnsupported }
+
 func dupFD(int) (int, error) { return -1, ErrUnsupported }
 
 func closeFD(int) {}

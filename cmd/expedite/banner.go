@@ -23,6 +23,10 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 		fmt.Fprintf(t, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	for _, a := range st.Addresses {
+		if strings.HasPrefix(a, "unix:") {
+			row("socket", "%s", a)
+			continue
+		}
 		host := browsable(a)
 		row("lobby", "ws://%s/      a page to try it: http://%s/", host, host)
 		row("echo", "ws://%s/echo", host)

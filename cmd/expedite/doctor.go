@@ -16,13 +16,13 @@ import (
 
 // doctorCmd implements `expedite doctor`.
 type doctorCmd struct {
-	Connections int    `help:"Connections that should fit. Default: as many as fit into the memory." placeholder:"N"`
-	Workers     string `help:"Workers that share them; auto: as many as necessary." default:"auto"`
-	Addr        string `help:"Address to serve on." default:":8080" env:"EXPEDITE_ADDR,PORT"`
-	Redis       string `help:"Check this Redis server." placeholder:"URL" env:"EXPEDITE_REDIS,REDIS_URL"`
-	JSON        bool   `help:"Print JSON." name:"json"`
-	WriteSysctl string `help:"Write the kernel settings that are too low to this file." placeholder:"FILE" env:"-"`
-	Force       bool   `help:"Overwrite that file." env:"-"`
+	Connections int      `help:"Connections that should fit. Default: as many as fit into the memory." placeholder:"N"`
+	Workers     string   `help:"Workers that share them; auto: as many as necessary." default:"auto"`
+	Addr        []string `help:"Addresses to serve on." default:":8080" placeholder:"ADDRESS" env:"EXPEDITE_ADDR,PORT"`
+	Redis       string   `help:"Check this Redis server." placeholder:"URL" env:"EXPEDITE_REDIS,REDIS_URL"`
+	JSON        bool     `help:"Print JSON." name:"json"`
+	WriteSysctl string   `help:"Write the kernel settings that are too low to this file." placeholder:"FILE" env:"-"`
+	Force       bool     `help:"Overwrite that file." env:"-"`
 }
 
 // maxDoctorConnections is more than any machine can hold.
@@ -80,14 +80,16 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 	if err != nil {
 		return w, usageError{fmt.Errorf("--workers: %q: %w", d.Workers, err)}
 	}
-	addr, err := settings.ParseAddress(d.Addr)
+	addrs, err := settings.ParseAddresses(d.Addr)
 	if err != nil {
-		return w, usageError{fmt.Errorf("--addr: %q: %w", d.Addr, err)}
+		return w, usageError{fmt.Errorf("--addr: %w", err)}
 	}
 	w = doctor.Want{Connections: d.Connections, Workers: workers}
-	_, name, _ := net.SplitHostPort(addr) // ParseAddress has checked it
-	if port, err := net.LookupPort("tcp", name); err == nil && port != 0 {
-		w.Ports = []int{port}
+	for _, a := range addrs {
+		_, name, _ := net.SplitHostPort(a.Address) // other sockets have no port
+		if port, err := net.LookupPort("tcp", name); err == nil && port != 0 {
+			w.Ports = append(w.Ports, port)
+		}
 	}
 	address := d.Redis
 	if address == "" {

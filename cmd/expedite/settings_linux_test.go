@@ -129,7 +129,7 @@ func TestOneConfiguration(t *testing.T) {
 // changes has the value that each flag of serve is changed to at a reload, and the text of the refusal, if it is
 // refused.
 var changes = map[string]struct{ to, refused string }{
-	"addr": {"127.0.0.1:1", "--addr was"}, "scheduling": {"none", "--scheduling was"}, "control": {"/tmp/other", "--control was"},
+	"addr": {"127.0.0.1:0?trusted", ""}, "scheduling": {"none", "--scheduling was"}, "control": {"/tmp/other", "--control was"},
 	"workers": {"3", ""}, "admin": {"127.0.0.1:0", ""}, "log-format": {"json", ""}, "log-level": {"warn", ""},
 	"hang-timeout": {"40s", ""}, "max-worker-memory": {"1GiB", ""}, "drain-timeout": {"7s", ""}, "ping-interval": {"40s", ""},
 	"idle-timeout": {"90s", ""}, "auth": {"required", ""}, "auth-secret-file": {"/nowhere", "auth-secret is set too"},

@@ -89,7 +89,7 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	r.addr = ln.Addr().String()
-	if _, err := r.engine.Listen(ln); err != nil {
+	if _, err := r.engine.Listen(ln, ""); err != nil {
 		r.t.Fatal(err)
 	}
 	ended := make(chan error, 1)

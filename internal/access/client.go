@@ -132,7 +132,7 @@ func (c *Client) LogAttrs(path string, p *Params) []slog.Attr {
 	if d != nil && d.user != "" {
 		attrs = append(attrs, slog.String("user", d.user))
 	}
-	attrs = append(attrs, slog.String("remote", c.Conn.Remote().String()), slog.String("path", path))
+	attrs = append(attrs, slog.String("remote", c.Conn.Peer()), slog.String("path", path))
 	if len(p.Query) > 0 && c.Query != "" {
 		v, _ := url.ParseQuery(c.Query) // what cannot be parsed is left out
 		attrs = p.append(attrs, v, p.Query)

@@ -8,6 +8,9 @@ import (
 	"github.com/expedite-go/expedite/internal/engine"
 )
 
+// unixPeer is http.Request.RemoteAddr for a client of a Unix socket, as net/http has it.
+const unixPeer = "@"
+
 // httpRequest returns a handshake in the form that handlers know. Its context ends when the handshake takes too long.
 func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
 	from := u.Request
@@ -22,7 +25,10 @@ func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
 	}
 	r := &http.Request{
 		Method: from.Method, URL: target, RequestURI: from.Target, Header: header, Host: from.Host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, RemoteAddr: u.Conn.Remote().String(),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, RemoteAddr: unixPeer,
+	}
+	if remote := u.Conn.Remote(); remote.IsValid() {
+		r.RemoteAddr = remote.String()
 	}
 	return r.WithContext(ctx)
 }

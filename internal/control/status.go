@@ -21,11 +21,13 @@ type Status struct {
 	PID           int            `json:"pid"`        // of the primary
 	Generation    int            `json:"generation"` // of the primary, from 1; grows when it replaces itself; 0: unknown
 	UptimeSeconds float64        `json:"uptime_seconds"`
-	Addresses     []string       `json:"addresses"` // host:port each, as bound
+	Addresses     []string       `json:"addresses"` // host:port each, as bound; those of TCP
 	Scheduling    string         `json:"scheduling"`
 	Workers       []WorkerStatus `json:"workers"` // by slot
 	Totals        Totals         `json:"totals"`
 	Handoff       Handoff        `json:"handoff"`
+	// Listeners are all addresses that clients connect to. Nil: none yet, or unknown.
+	Listeners []ListenerStatus `json:"listeners,omitempty"`
 	// Rolling is the operation under way: a reload, scale or rebalance. Nil: there is none.
 	Rolling *Progress `json:"rolling,omitempty"`
 	// Auth says whether clients need a token: off, optional or required. Empty: unknown.
@@ -36,6 +38,21 @@ type Status struct {
 	Revocations *RevocationStatus `json:"revocations,omitempty"`
 	// Degraded names what does not work as it should, for people. Nil: everything works.
 	Degraded []string `json:"degraded,omitempty"`
+}
+
+// ListenerStatus is an address that clients connect to.
+type ListenerStatus struct {
+	Address string `json:"address"` // host:port as bound, or the path of a Unix socket
+	Network string `json:"network"` // tcp, tcp4 (IPv4 only), tcp6 (IPv6 only) or unix
+	Proxy   bool   `json:"proxy"`   // clients begin with a PROXY header
+}
+
+// Text returns the address as users write it.
+func (l ListenerStatus) Text() string {
+	if l.Network == "unix" {
+		return "unix:" + l.Address
+	}
+	return l.Address
 }
 
 // SessionStatus is the state of the session store. If sessions are in Redis, their number is unknown: then Sessions is

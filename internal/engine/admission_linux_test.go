@@ -88,7 +88,7 @@ func TestResetSocketsAreNoNews(t *testing.T) {
 		_, _ = server.Read(make([]byte, 1)) // until the reset has arrived
 		_, _ = file.Close(), server.Close()
 	}
-	if !f.AddFDs(fds) {
+	if !f.AddFDs(fds, nil) {
 		t.Fatal("the engine has ended")
 	}
 	until(t, "all are known to be gone", func() bool { return f.Stats().Resets == count })

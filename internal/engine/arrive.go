@@ -109,6 +109,9 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.expires = s.expires
 	c.agreed = s.agreed
 	c.restoreWindows(s)
+	if s.phase < phaseOpen {
+		c.source = e.source(s.source)
+	}
 	c.enter(true)
 	orphaned := false
 	if s.path == "" && s.phase >= phaseOpen {

@@ -47,6 +47,8 @@ type Conn struct {
 	phase   atomic.Uint32 // written with mu held once the connection is open
 	blocked atomic.Bool   // the socket is full, and an event will follow when it is writable; written with mu held
 	bits    connBits
+
+	source uint16 // on the loop only: index in Engine.sources, until the handshake is over
 }
 
 // loopBits are flags that only the loop uses.
@@ -97,19 +99,23 @@ func (c *Conn) Away() bool { return c.phase.Load() == phaseAway }
 // Open reports whether c is open: not closing and not moving. It is safe for concurrent use.
 func (c *Conn) Open() bool { return c.phase.Load() == phaseOpen }
 
-// Remote returns the address of the peer.
+// Remote returns the address of the peer: the zero value for a Unix socket.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
-// adopt adds a socket that was just accepted.
-func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
-	e.count.accepted.Add(1)
-	return e.enter(k, s, remote)
+// Peer returns the address of the peer as log lines show it: "unix" for a Unix socket.
+func (c *Conn) Peer() string {
+	if !c.remote.IsValid() {
+		return "unix"
+	}
+	return c.remote.String()
 }
 
-// enter adds a socket that was just attached to the loop. Beyond Config.MaxHandshakes, it closes another socket that is
-// not a WebSocket, or the new one if there is none.
-func (e *Engine) enter(k reactor.Key, s reactor.Socket, remote netip.AddrPort) *Conn {
+// adopt adds a socket that was just accepted. Beyond Config.MaxHandshakes, it closes another socket that is not a
+// WebSocket, or the new one if there is none.
+func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort, source uint16) *Conn {
+	e.count.accepted.Add(1)
 	c := e.newConn(k, s, remote)
+	c.source = source
 	e.handshakes.Add(1)
 	e.loop.SetDeadline(k, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
 	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) && !e.makeRoom() {

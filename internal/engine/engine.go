@@ -38,6 +38,10 @@ type Config struct {
 	// HTTP is the HTTP fallback: it takes over a connection whose request is not an upgrade. It is called on the loop,
 	// must not block, and owns the connection. If it is nil, such requests are refused with 426.
 	HTTP func(*Requests)
+	// Source returns what a source of connections is by its name: see Listen and AddFDs. It is called once for a name, on
+	// the loop or before Run. An empty name means that whoever passed the connection knows no names. nil means that a
+	// source is nothing but a name.
+	Source func(name string) Source
 	// NewID returns the id of a new connection, which must never have been used before. It is called on the loop.
 	NewID func() uint64
 	// Logger receives what an operator should know. nil means slog.Default.
@@ -174,6 +178,7 @@ type Engine struct {
 	moving   bool    // callbacks run on a goroutine of their own: see Engine.apart
 	partials partials
 	queues   socketQueues
+	sources  sources
 
 	nextBound int64       // ns, earliest time of the next search for large queues
 	bounding  atomic.Bool // boundQueues is posted
@@ -240,6 +245,7 @@ func New(cfg Config) (*Engine, error) {
 		lingering: make(map[*Requests]struct{}),
 	}
 	e.opening = make(map[uint64]*Upgrade)
+	e.sources.list = []*Source{{}}
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }

@@ -89,7 +89,7 @@ func (c *Conn) feedHead(b []byte) {
 	if err := ws.CheckHead(b, from); err != nil {
 		if b[0] == tlsHandshake {
 			c.eng.tlsOnce.Do(func() {
-				c.eng.cfg.Logger.Warn("a client uses TLS on a port without TLS", "remote", c.remote)
+				c.eng.cfg.Logger.Warn("a client uses TLS on a port without TLS", "remote", c.Peer())
 			})
 		}
 		c.refuse(err)
@@ -311,7 +311,7 @@ func (c *Conn) decided(route *Route, u *Upgrade, err error) {
 		return
 	}
 	if _, ok := errors.AsType[*ws.HandshakeError](err); !ok {
-		c.eng.clientLog(slog.LevelInfo, "client refused", "remote", c.remote, "error", err)
+		c.eng.clientLog(slog.LevelInfo, "client refused", "remote", c.Peer(), "error", err)
 		err = &ws.HandshakeError{Status: http.StatusForbidden, Reason: "forbidden"}
 	}
 	c.refuse(err)
@@ -389,10 +389,10 @@ func (c *Conn) serveHTTP(read []byte, end extent) {
 	conn, rest, err := e.loop.Detach(c.key, c.sock)
 	if err != nil {
 		c.leave()
-		e.clientLog(slog.LevelWarn, "connection lost on its way to net/http", "remote", c.remote, "error", err)
+		e.clientLog(slog.LevelWarn, "connection lost on its way to net/http", "remote", c.Peer(), "error", err)
 		return
 	}
-	e.serveHTTP(c.lend(conn), c.remote, append(unread, rest...), end)
+	e.serveHTTP(c.lend(conn), c, append(unread, rest...), end)
 }
 
 // headTimeout ends a handshake that took too long.
@@ -413,13 +413,11 @@ func (c *Conn) headTimeout() {
 	c.refuse(errHeadTooSlow)
 }
 
-// takeBack attaches a connection to the loop, as a descriptor if it is plain TCP.
+// takeBack attaches a connection to the loop, as a descriptor if it is a plain socket.
 func (e *Engine) takeBack(conn net.Conn) (reactor.Key, reactor.Socket, error) {
 	conn = reclaim(conn)
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		if k, s, ok := e.loop.Reattach(tcp); ok {
-			return k, s, nil
-		}
+	if k, s, ok := e.loop.Reattach(conn); ok {
+		return k, s, nil
 	}
 	return e.loop.AddConn(conn)
 }

@@ -126,7 +126,7 @@ func start(t *testing.T, cfg Config, routes map[string]*Route) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Listen(ln); err != nil {
+	if _, err := e.Listen(ln, ""); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)

@@ -3,7 +3,6 @@ package engine
 import (
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // keep takes a connection back from net/http to the loop. rest is what was read of the next request. It is safe for
 // concurrent use. After Stop it reports false, and conn still belongs to the caller.
-func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
+func (e *Engine) keep(conn net.Conn, from origin, rest []byte) bool {
 	return e.loop.Post(func() {
 		defer e.returned()
 		k, s, err := e.takeBack(conn)
@@ -21,7 +20,8 @@ func (e *Engine) keep(conn net.Conn, remote netip.AddrPort, rest []byte) bool {
 			_ = conn.Close()
 			return
 		}
-		c := e.newConn(k, s, remote)
+		c := e.newConn(k, s, from.remote)
+		c.source = from.source
 		c.loopBits |= bitKept
 		c.tally().Add(1)
 		c.enter(true) // it was counted before

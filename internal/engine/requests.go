@@ -20,8 +20,8 @@ import (
 // A body that makes no progress for Config.BodyTimeout ends the connection.
 type Requests struct {
 	net.Conn
-	eng    *Engine
-	remote netip.AddrPort
+	eng  *Engine
+	from origin
 
 	// Used only by the goroutine that reads.
 	extent extent
@@ -33,6 +33,12 @@ type Requests struct {
 	stage  httpStage
 	readBy time.Time // read deadline set by net/http or a handler; zero means none
 	bodyBy time.Time // when the body must have made progress; zero if nobody waits for it
+}
+
+// origin is where a connection came from.
+type origin struct {
+	remote netip.AddrPort
+	source uint16
 }
 
 type httpStage uint8
@@ -54,8 +60,8 @@ const (
 
 // serveHTTP starts the HTTP fallback for a connection. unread has been read already, and end is the extent of its
 // request.
-func (e *Engine) serveHTTP(conn net.Conn, remote netip.AddrPort, unread []byte, end extent) {
-	x := &Requests{Conn: conn, eng: e, remote: remote, unread: unread, extent: end}
+func (e *Engine) serveHTTP(conn net.Conn, c *Conn, unread []byte, end extent) {
+	x := &Requests{Conn: conn, eng: e, from: origin{c.remote, c.source}, unread: unread, extent: end}
 	e.requestsMu.Lock()
 	e.requests[x] = struct{}{}
 	e.requestsMu.Unlock()
@@ -259,7 +265,7 @@ func (x *Requests) next() error {
 		return nil
 	}
 	x.eng.returning.Add(1)
-	if !x.finish() || x.Conn.SetDeadline(time.Time{}) != nil || !x.eng.keep(x.Conn, x.remote, x.unread) {
+	if !x.finish() || x.Conn.SetDeadline(time.Time{}) != nil || !x.eng.keep(x.Conn, x.from, x.unread) {
 		x.eng.returning.Add(-1)
 		_ = x.Conn.Close()
 	}

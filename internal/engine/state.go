@@ -49,6 +49,7 @@ const (
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes received in it, 8 each
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
 	tagKept     = 0x84 // empty: kept alive after an HTTP request
+	tagSource   = 0x85 // name of Conn.Source, before the handshake is over
 )
 
 // movedLoopBits are the flags that also apply in the next worker.
@@ -59,6 +60,7 @@ type state struct {
 	id          uint64
 	phase       uint32
 	remote      netip.AddrPort
+	source      string
 	read, ping  int64
 	expires     int64
 	path        string
@@ -92,6 +94,9 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	}
 	if remote, err := c.remote.MarshalBinary(); err == nil && len(remote) > 0 {
 		dst = record.Append(dst, tagRemote, remote)
+	}
+	if name := c.Source().Name; ph == phaseHead && name != "" {
+		dst = record.Append(dst, tagSource, name)
 	}
 	dst = record.AppendHeader(dst, tagTimes, 16)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastRead))
@@ -246,6 +251,8 @@ func (s *state) load(tag byte, v []byte) bool {
 		return s.loadNumbers(tag, v)
 	case tagRemote:
 		return s.remote.UnmarshalBinary(v) == nil
+	case tagSource:
+		s.source = string(v)
 	case tagPath:
 		s.path = string(v)
 	case tagOwner:

@@ -74,7 +74,7 @@ func (s *ControlServer) Publish(_ context.Context, req control.PublishRequest) e
 		return badRequest(err)
 	case !utf8.ValidString(req.Text):
 		return badRequest(errors.New("the text is not valid UTF-8"))
-	case s.addr.Load() == nil:
+	case s.serving.Load() == nil:
 		return &control.Error{Code: control.CodeUnavailable, Message: "the workers are not ready yet"}
 	}
 	return s.hub.Publish(req.Topic, textMessage, []byte(req.Text))

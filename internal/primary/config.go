@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -16,8 +17,10 @@ import (
 type Config struct {
 	ControlConfig
 
-	// Addr is the TCP address that clients connect to.
-	Addr string
+	// Listeners are the addresses that clients connect to.
+	Listeners []listener.Spec
+	// Activation are the sockets of systemd; nil if the program before has them.
+	Activation *listener.Activation
 	// Workers is the number of worker processes, at least 1.
 	Workers    int
 	Scheduling cluster.Policy
@@ -42,8 +45,10 @@ type Config struct {
 
 // Serving describes a Primary whose workers are ready.
 type Serving struct {
-	// Addr is the address that clients connect to, and Admin that of the admin listener; empty is none.
-	Addr, Admin string
+	// Addresses are those that clients connect to.
+	Addresses []string
+	// Admin is the address of the admin listener; empty is none.
+	Admin string
 	// Workers is the number of workers.
 	Workers int
 	// Inherited reports that the workers were started by the program before this one.

@@ -55,7 +55,7 @@ type ControlServer struct {
 	web       *http.Server // of the admin listener
 	tasks     sync.WaitGroup
 
-	addr    atomic.Pointer[string] // that clients connect to; nil before all workers are ready
+	serving atomic.Pointer[[]control.ListenerStatus] // nil before all workers are ready
 	stop    chan control.StopRequest
 	stopNow context.Context // done when a stop without a drain was requested
 	setNow  context.CancelFunc
@@ -156,8 +156,8 @@ func (s *ControlServer) AdminAddr() string {
 	return s.listeners.admin.Addr().String()
 }
 
-// SetServing notes that clients are served at an address.
-func (s *ControlServer) SetServing(addr string) { s.addr.Store(&addr) }
+// SetServing notes that clients are served.
+func (s *ControlServer) SetServing(at []control.ListenerStatus) { s.serving.Store(&at) }
 
 // AwaitStop blocks until ctx ends or an operator requests a stop, and returns the time by which it has to be complete.
 func (s *ControlServer) AwaitStop(ctx context.Context) (deadline time.Time) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/statedir"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -86,6 +87,7 @@ func (i *inheritance) stateLock(path string) *os.File {
 // inheritanceWriter collects what the program that replaces this one gets.
 type inheritanceWriter struct {
 	cfg       *Config
+	addresses []listener.Spec
 	began     time.Time
 	workers   *supervisor
 	registry  *registry.Server

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -24,12 +24,14 @@ var ErrTrial = errors.New("expedite: this process was a trial of a reload, which
 
 // Primary runs the workers and answers operators.
 type Primary struct {
-	cfg      Config
-	before   *inheritance // nil in a new process
-	workers  *supervisor
-	registry *registry.Server
-	roller   *roller
-	control  *ControlServer
+	cfg    Config
+	before *inheritance // nil in a new process
+	// addresses are those of cfg, each socket of systemd by itself.
+	addresses []listener.Spec
+	workers   *supervisor
+	registry  *registry.Server
+	roller    *roller
+	control   *ControlServer
 }
 
 // Open prepares a Primary: it takes over what the program before left, and opens the state directory, the control
@@ -61,8 +63,11 @@ func Open(ctx context.Context, cfg Config) (_ *Primary, err error) {
 	if err := p.inherit(); err != nil {
 		return nil, err
 	}
+	if err := p.openAddresses(); err != nil {
+		return nil, err
+	}
 	if before.isTrial() {
-		if err := standTrial(&p.cfg, before); err != nil {
+		if err := p.standTrial(); err != nil {
 			return nil, err
 		}
 		return nil, ErrTrial
@@ -118,7 +123,9 @@ func (p *Primary) openControl() error {
 	}
 	p.roller = &roller{
 		log: p.cfg.logger(), drain: p.cfg.DrainTimeout, cluster: p.workers.cluster, totals: p.workers.totals,
-		next: &inheritanceWriter{cfg: &p.cfg, began: began, workers: p.workers, registry: p.registry, listeners: l},
+		next: &inheritanceWriter{
+			cfg: &p.cfg, addresses: p.addresses, began: began, workers: p.workers, registry: p.registry, listeners: l,
+		},
 	}
 	p.control = &ControlServer{
 		cfg: p.cfg.ControlConfig, workers: p.workers, hub: p.workers.hub, registry: p.registry, totals: p.workers.totals,
@@ -145,7 +152,7 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	go resource.NewHeapTrimmer().Run(done) // ends with Run
 	watchdog := &memoryWatchdog{limit: p.cfg.MaxWorkerMemory, roller: p.roller, log: p.cfg.logger()}
 	group, err := cluster.Start(ctx, cluster.Config{
-		Workers: p.cfg.Workers, Listen: p.cfg.Addr, Scheduling: p.cfg.Scheduling, Logger: p.cfg.logger(),
+		Workers: p.cfg.Workers, Listeners: p.clusterListeners(), Scheduling: p.cfg.Scheduling, Logger: p.cfg.logger(),
 		Stdout: p.cfg.WorkerOutput, Stderr: p.cfg.WorkerOutput, Inherit: p.cfg.Inheritance,
 		Heartbeat: max(p.cfg.HangTimeout, 0), Refusal: []byte(noWorker), Env: p.cfg.workerEnv(),
 		OnEvent: p.workers.event, OnMove: p.workers.move, OnMessage: p.workers.message,
@@ -159,17 +166,19 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	case err != nil && ctx.Err() != nil:
 		return nil // a stop was requested before everything had started
 	case err != nil:
-		return startError(err)
+		return AddressError(err)
 	}
 	p.workers.group.Store(group)
 	defer p.completeReload()()
-	p.control.SetServing(group.Addr().String())
+	CloseUnused(p.cfg.Activation, p.cfg.logger())
+	bound := p.bound(group)
+	p.control.SetServing(bound)
 	if p.before != nil {
 		p.cfg.logger().Info("primary replaced",
 			"pid", os.Getpid(), "generation", group.Generation(), "version", p.cfg.Version)
 	}
 	serving(Serving{
-		Addr: group.Addr().String(), Admin: p.control.AdminAddr(), Workers: len(group.Workers()), Inherited: p.before != nil,
+		Addresses: Texts(bound), Admin: p.control.AdminAddr(), Workers: len(group.Workers()), Inherited: p.before != nil,
 	})
 	deadline := p.control.AwaitStop(ctx)
 	defer context.AfterFunc(p.control.StopNow(), func() { group.Stop() })() // perhaps during the drain
@@ -183,14 +192,6 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 const noWorker = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n" +
 	"Content-Type: application/json\r\nContent-Length: 97\r\n\r\n" +
 	`{"error":{"type":"temporarily_unavailable","code":"no_worker","message":"no worker serves now"}}` + "\n"
-
-// startError names the field of the configuration behind an error of the start, if it is one of the listening socket.
-func startError(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "listen" {
-		return fmt.Errorf("expedite: Config.Addr: %w", err)
-	}
-	return fmt.Errorf("expedite: %w", err)
-}
 
 // stop drains the workers until the deadline. If that has passed it stops them without a drain.
 func stop(group *cluster.Primary, deadline time.Time) (killed int) {

@@ -22,6 +22,8 @@ type roller struct {
 	totals  *telemetry.Totals
 	next    *inheritanceWriter // what the program that replaces this one gets
 
+	undoStage func() // closes the sockets that are open for the next program; nil if there are none
+
 	progress atomic.Pointer[control.Progress] // of the operation under way; nil if there is none
 	answer   atomic.Pointer[answer]           // of the program that the latest reload tried
 	// busy is held during an operation. A reload holds it until its program runs.
@@ -105,6 +107,7 @@ func (r *roller) reload(
 	}
 	if trial != nil {
 		defer closeFiles(trial.Files)
+		defer r.unstage() // unless the next program has taken over
 	}
 	res, err := r.roll("reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
 		o.Canary, o.Trial = time.Duration(req.CanarySeconds*float64(time.Second)), trial

@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/expedite-go/expedite/internal/listener"
 )
 
 // settings are those that a program compares with the ones of the program that it replaces. They are written as JSON;
 // fields may be added.
 type settings struct {
-	Addr       string   `json:"addr"`
+	Addr       string   `json:"addr"`                // the first one
+	Listeners  []string `json:"listeners,omitempty"` // all addresses with their options; none from early releases
 	Scheduling string   `json:"scheduling"`
 	Control    string   `json:"control"`
 	Workers    int      `json:"workers"`
@@ -18,8 +22,16 @@ type settings struct {
 }
 
 func (c *Config) settings() settings {
+	var all []string
+	for _, l := range c.Listeners {
+		all = append(all, l.String())
+	}
+	first := ""
+	if len(c.Listeners) > 0 {
+		first = c.Listeners[0].Key()
+	}
 	return settings{
-		Addr: c.Addr, Scheduling: c.Scheduling.String(), Control: c.Socket, Workers: c.Workers,
+		Addr: first, Listeners: all, Scheduling: c.Scheduling.String(), Control: c.Socket, Workers: c.Workers,
 		Auth: c.Auth, Origins: c.Origins,
 	}
 }
@@ -27,8 +39,13 @@ func (c *Config) settings() settings {
 // refuse returns an error if a reload cannot change s to next.
 func (s settings) refuse(next settings) error {
 	var faults []error
+	if len(s.Listeners) == 0 && (len(next.Listeners) != 1 || next.Addr != keyOf(s.Addr)) {
+		faults = append(faults, fmt.Errorf("expedite: Config.Addr was %q and is %q now: the running program is of an "+
+			"early release, which cannot change it in a reload. Reload without the change first",
+			s.Addr, strings.Join(next.Listeners, ", ")))
+	}
 	for _, one := range []struct{ field, was, is string }{
-		{"Addr", s.Addr, next.Addr}, {"Scheduling", s.Scheduling, next.Scheduling}, {"Control", s.Control, next.Control},
+		{"Scheduling", s.Scheduling, next.Scheduling}, {"Control", s.Control, next.Control},
 	} {
 		if one.was != one.is {
 			faults = append(faults, fmt.Errorf("expedite: Config.%s was %q and is %q now: "+
@@ -36,6 +53,14 @@ func (s settings) refuse(next settings) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// keyOf returns the key of an address.
+func keyOf(addr string) string {
+	if s, err := listener.Parse(addr); err == nil {
+		return s.Key()
+	}
+	return addr
 }
 
 // authModes are the modes of authentication, the strictest last.

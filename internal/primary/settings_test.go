@@ -7,7 +7,7 @@ import (
 
 // TestSettings: a reload refuses what it cannot change, and warns of what it opens.
 func TestSettings(t *testing.T) {
-	was := settings{Addr: ":80", Scheduling: "round-robin", Control: "/a", Workers: 2, Auth: "required", Origins: []string{"a"}}
+	was := settings{Addr: ":80", Listeners: []string{":80"}, Scheduling: "round-robin", Control: "/a", Workers: 2, Auth: "required", Origins: []string{"a"}}
 	for _, tt := range []struct {
 		name            string
 		change          func(*settings)
@@ -15,7 +15,8 @@ func TestSettings(t *testing.T) {
 	}{
 		{"nothing", func(*settings) {}, "", ""},
 		{"more workers", func(s *settings) { s.Workers = 3 }, "", ""},
-		{"another address", func(s *settings) { s.Addr = ":81" }, "Config.Addr", ""},
+		{"another address", func(s *settings) { s.Addr, s.Listeners = ":81", []string{":81"} }, "", ""},
+		{"more addresses", func(s *settings) { s.Listeners = []string{":80", "unix:/a"} }, "", ""},
 		{"another policy", func(s *settings) { s.Scheduling = "none" }, "Config.Scheduling", ""},
 		{"another socket", func(s *settings) { s.Control = "/b" }, "Config.Control", ""},
 		{"a looser mode", func(s *settings) { s.Auth = "optional" }, "", "without a token"},
@@ -31,6 +32,20 @@ func TestSettings(t *testing.T) {
 		warned := strings.Join(was.warn(next), "; ")
 		if (warned != "") != (tt.warned != "") || !strings.Contains(warned, tt.warned) {
 			t.Errorf("%s: warned of %q, want %q in it", tt.name, warned, tt.warned)
+		}
+	}
+	early := settings{Addr: ":80", Scheduling: "none"} // of a release with one address
+	for _, tt := range []struct {
+		next settings
+		ok   bool
+	}{
+		{settings{Addr: ":80", Listeners: []string{":80"}, Scheduling: "none"}, true},
+		{settings{Addr: ":80", Listeners: []string{":80?trusted"}, Scheduling: "none"}, true},
+		{settings{Addr: ":81", Listeners: []string{":81"}, Scheduling: "none"}, false},
+		{settings{Addr: ":80", Listeners: []string{":80", "unix:/a"}, Scheduling: "none"}, false},
+	} {
+		if err := early.refuse(tt.next); (err == nil) != tt.ok {
+			t.Errorf("from an early release to %q: %v, want it allowed: %t", tt.next.Listeners, err, tt.ok)
 		}
 	}
 	looser := settings{Auth: "optional"}

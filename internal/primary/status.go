@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -31,8 +32,13 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 		Version: s.cfg.Version, PID: os.Getpid(), UptimeSeconds: time.Since(s.began).Seconds(),
 		Scheduling: stats.Scheduling, Generation: stats.Generation, Handoff: stats.Handoff, Auth: s.cfg.Auth,
 	}
-	if addr := s.addr.Load(); addr != nil {
-		st.Addresses = []string{*addr}
+	if list := s.serving.Load(); list != nil {
+		st.Listeners = *list
+		for _, l := range *list {
+			if l.Network != listener.Unix {
+				st.Addresses = append(st.Addresses, l.Address)
+			}
+		}
 	}
 	if s.roller != nil {
 		st.Rolling = s.roller.progress.Load()

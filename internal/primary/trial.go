@@ -9,15 +9,19 @@ import (
 
 // answer is what a program on trial tells the one that runs. It is written as JSON; fields may be added.
 type answer struct {
-	Version  string   `json:"version"`
-	Env      []string `json:"env,omitempty"`     // of all processes of the program
-	Workers  []string `json:"workers,omitempty"` // more of the environment of its workers
-	Warnings []string `json:"warnings,omitempty"`
+	Version   string    `json:"version"`
+	Env       []string  `json:"env,omitempty"`     // of all processes of the program
+	Workers   []string  `json:"workers,omitempty"` // more of the environment of its workers
+	Warnings  []string  `json:"warnings,omitempty"`
+	Addresses []address `json:"addresses,omitempty"` // none from early releases, which have one TCP address
 }
 
 // standTrial answers, in a trial, that this program could replace the one that runs, or returns why it could not.
-func standTrial(cfg *Config, before *inheritance) error {
-	a := answer{Version: cfg.Version, Env: cfg.Env, Workers: cfg.workerEnv()}
+func (p *Primary) standTrial() error {
+	cfg, before := &p.cfg, p.before
+	a := answer{
+		Version: cfg.Version, Env: cfg.Env, Workers: cfg.workerEnv(), Addresses: answerAddresses(p.addresses),
+	}
 	if was := before.Settings; was != nil {
 		if err := was.refuse(cfg.settings()); err != nil {
 			return err
@@ -57,6 +61,15 @@ func (r *roller) judge(b []byte) (env, workers []string, err error) {
 	}
 	for _, w := range a.Warnings {
 		r.log.Warn(w, "version", a.Version)
+	}
+	if len(a.Addresses) == 0 && !isPlain(r.next.addresses) {
+		return nil, nil, errors.New("expedite: Config.Addr: the new program is of an early release, " +
+			"which cannot take over several addresses or a Unix socket: reload with one TCP address first")
+	}
+	if len(a.Addresses) > 0 {
+		if err := r.stage(a.Addresses); err != nil {
+			return nil, nil, err
+		}
 	}
 	r.answer.Store(a)
 	return a.Env, a.Workers, nil

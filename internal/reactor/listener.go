@@ -16,8 +16,8 @@ const acceptBackoff = 100 * time.Millisecond
 // not an IP socket.
 type AcceptFunc func(k Key, s Socket, remote netip.AddrPort)
 
-// listener is a source of new sockets.
-type listener struct {
+// Listener is a source of new sockets.
+type Listener struct {
 	loop    *Loop
 	index   int
 	accept  AcceptFunc
@@ -30,16 +30,18 @@ type acceptor interface {
 	ready()        // the poller reports that there is something to accept
 	resume() error // begin, or continue after pause
 	pause()
+	drain() // accept what waits, as far as that can be known
 	close()
 }
 
-// Listen accepts sockets from ln and calls accept for each, until stop is called or Run returns. It does not close ln,
-// which must stay open until then. Call Listen and stop on the loop or before Run. accept is called on the loop.
-func (l *Loop) Listen(ln net.Listener, accept AcceptFunc) (stop func(), err error) {
+// Listen accepts sockets from ln and calls accept for each, until Stop or Drain is called or Run returns. It does not
+// close ln, which must stay open until then. Call Listen on the loop or before Run. accept is called on the loop.
+func (l *Loop) Listen(ln net.Listener, accept AcceptFunc) (*Listener, error) {
 	if l.stopped.Load() {
 		return nil, ErrClosed
 	}
-	li := &listener{loop: l, accept: accept, index: len(l.listeners)}
+	var err error
+	li := &Listener{loop: l, accept: accept, index: len(l.listeners)}
 	for i, other := range l.listeners {
 		if other == nil {
 			li.index = i
@@ -59,7 +61,7 @@ func (l *Loop) Listen(ln net.Listener, accept AcceptFunc) (stop func(), err erro
 		l.listeners = append(l.listeners, nil)
 	}
 	l.listeners[li.index] = li
-	return li.stop, nil
+	return li, nil
 }
 
 // PauseAccept leaves new connections in the queues of the kernel until ResumeAccept.
@@ -84,8 +86,16 @@ func (l *Loop) ResumeAccept() error {
 	return errors.Join(errs...)
 }
 
-// stop ends the listener. Further calls do nothing.
-func (li *listener) stop() {
+// Drain accepts the sockets that wait, unless accepting is paused, and ends the listener. Call it on the loop.
+func (li *Listener) Drain() {
+	if li.loop.listeners[li.index] == li && !li.loop.acceptOff {
+		li.back.drain()
+	}
+	li.Stop()
+}
+
+// Stop ends the listener. Further calls do nothing. Call it on the loop or before Run.
+func (li *Listener) Stop() {
 	l := li.loop
 	if l.listeners[li.index] != li {
 		return
@@ -98,7 +108,7 @@ func (li *listener) stop() {
 }
 
 // backOff pauses the listener for a while.
-func (li *listener) backOff() {
+func (li *Listener) backOff() {
 	l := li.loop
 	l.count.acceptBackoffs.Add(1)
 	if li.retryAt == 0 {

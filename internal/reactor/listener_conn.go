@@ -8,7 +8,7 @@ import (
 // connAcceptor accepts with a goroutine from any kind of listener: where there is no poller, and from listeners without
 // a descriptor. The goroutine passes on one connection at a time and ends after stop.
 type connAcceptor struct {
-	li     *listener
+	li     *Listener
 	ln     net.Listener
 	next   chan struct{} // the loop has taken the connection
 	stop   chan struct{}
@@ -17,11 +17,14 @@ type connAcceptor struct {
 	paused bool
 }
 
-func newConnAcceptor(li *listener, ln net.Listener) *connAcceptor {
+func newConnAcceptor(li *Listener, ln net.Listener) *connAcceptor {
 	return &connAcceptor{li: li, ln: ln, next: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
 func (a *connAcceptor) ready() {}
+
+// drain does nothing: whether a connection waits is not known without waiting for it.
+func (a *connAcceptor) drain() {}
 
 func (a *connAcceptor) pause() { a.paused = true }
 

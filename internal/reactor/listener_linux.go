@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -15,14 +16,14 @@ const acceptsPerTurn = 64
 
 // fdAcceptor accepts from a duplicate of a listener's descriptor in the loop's own poller.
 type fdAcceptor struct {
-	li   *listener
+	li   *Listener
 	poll *epoll
 	fd   int
 	on   bool
 }
 
 // newAcceptor chooses how to accept from ln.
-func newAcceptor(li *listener, ln net.Listener) (acceptor, error) {
+func newAcceptor(li *Listener, ln net.Listener) (acceptor, error) {
 	poll, ok := li.loop.poller.(*epoll)
 	if !ok {
 		return newConnAcceptor(li, ln), nil
@@ -80,10 +81,15 @@ func (a *fdAcceptor) close() {
 	_ = unix.Close(a.fd)
 }
 
-// ready accepts what waits. The callback may pause or stop the listener.
-func (a *fdAcceptor) ready() {
+// ready accepts what waits, up to a limit. The callback may pause or stop the listener.
+func (a *fdAcceptor) ready() { a.acceptSome(acceptsPerTurn) }
+
+// drain accepts all that waits: the kernel's queue is limited.
+func (a *fdAcceptor) drain() { a.acceptSome(math.MaxInt) }
+
+func (a *fdAcceptor) acceptSome(limit int) {
 	l := a.li.loop
-	for range acceptsPerTurn {
+	for range limit {
 		if !a.on {
 			return
 		}

@@ -5,6 +5,6 @@ package reactor
 import "net"
 
 // newAcceptor chooses how to accept from ln.
-func newAcceptor(li *listener, ln net.Listener) (acceptor, error) {
+func newAcceptor(li *Listener, ln net.Listener) (acceptor, error) {
 	return newConnAcceptor(li, ln), nil
 }

@@ -55,7 +55,7 @@ func TestListen(t *testing.T) {
 			"of unknown kind": plainListener{listen(t, "tcp", "127.0.0.1:0")},
 		} {
 			r := newRig(t, kd, &script{})
-			stop, err := r.loop.Listen(ln, greet(r))
+			on, err := r.loop.Listen(ln, greet(r))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +72,7 @@ func TestListen(t *testing.T) {
 			if got := r.loop.Stats().Accepted; got != 3 {
 				t.Errorf("%s: %d accepted, want 3", name, got)
 			}
-			r.do(func() { stop(); stop() })
+			r.do(func() { on.Stop(); on.Stop() })
 			if name == "of unknown kind" {
 				_ = ln.Close() // the only way to end its Accept
 			}

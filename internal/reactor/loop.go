@@ -31,7 +31,7 @@ type Loop struct {
 	inTurn    bool // a turn has begun and not ended
 	events    int  // number of events from the poller in this turn
 	handled   int  // how many of them were handled
-	listeners []*listener
+	listeners []*Listener
 	alarms    []*Alarm
 	retries   int // number of listeners that wait for retryAt
 	acceptOff bool
@@ -108,7 +108,7 @@ func (l *Loop) run() error {
 	l.handler.Flush()
 	for _, ln := range l.listeners {
 		if ln != nil {
-			ln.stop()
+			ln.Stop()
 		}
 	}
 	return errors.Join(err, l.poller.close())

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,11 +48,18 @@ func (l *Loop) Attach(fd int) (Key, Socket, error) {
 
 // Reattach adds c, a connection returned by Detach, as a descriptor in the poller. If that is not possible, it reports
 // false, and c still belongs to the caller.
-func (l *Loop) Reattach(c *net.TCPConn) (Key, Socket, bool) {
-	if l.opt.Portable {
+func (l *Loop) Reattach(c net.Conn) (Key, Socket, bool) {
+	var raw syscall.Conn
+	switch c := c.(type) {
+	case *net.TCPConn:
+		raw = c
+	case *net.UnixConn:
+		raw = c
+	}
+	if l.opt.Portable || raw == nil {
 		return Key{}, Socket{}, false
 	}
-	fd, err := duplicate(c)
+	fd, err := duplicate(raw)
 	if err != nil {
 		return Key{}, Socket{}, false
 	}

@@ -19,7 +19,7 @@ func (l *Loop) Attach(fd int) (Key, Socket, error) {
 }
 
 // Reattach works on Linux only. Here it does nothing.
-func (l *Loop) Reattach(*net.TCPConn) (Key, Socket, bool) { return Key{}, Socket{}, false }
+func (l *Loop) Reattach(net.Conn) (Key, Socket, bool) { return Key{}, Socket{}, false }
 
 // No Socket has a descriptor here.
 func fdRead(int, []byte) (int, error)     { return 0, errNoPoller }

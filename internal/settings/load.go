@@ -119,8 +119,10 @@ func (l *Loaded) apply(s *Setting) error {
 	g := l.given[s.Name]
 	texts := g.texts
 	switch {
-	case s.to.list && len(texts) == 0:
+	case s.to.list && len(texts) == 0 && s.Default == "":
 		return nil
+	case s.to.list && len(texts) == 0:
+		texts = []string{s.Default}
 	case !s.to.list && len(texts) > 1:
 		return g.place.fault(s.Name, errors.New("want one value, and no list"))
 	case s.to.list:

@@ -82,12 +82,14 @@ func TestOrder(t *testing.T) {
 		{"both variables", nil, []string{"PORT=2", "EXPEDITE_ADDR=:3"}, ":3"},
 		{"a variable that is set twice", nil, []string{"EXPEDITE_ADDR=:3", "EXPEDITE_ADDR=:4"}, ":4"},
 		{"flag", map[string][]string{"addr": {":5"}}, []string{"EXPEDITE_ADDR=:3"}, ":5"},
-		{"the flag again", map[string][]string{"addr": {":5", ":6"}}, nil, ":6"},
+		{"the flag again", map[string][]string{"addr": {":5", ":6"}}, nil, ":5 :6"},
+		{"a list", nil, []string{"EXPEDITE_ADDR=7, unix:/a?mode=0660"}, ":7 unix:/a?mode=0660"},
 		{"an empty flag is the default", map[string][]string{"addr": {""}}, []string{"EXPEDITE_ADDR=:3"}, ":8080"},
 	} {
 		l, err := Load(Sources{Flags: tt.flags, Environ: tt.env, File: f})
-		if err != nil || l.Config.Addr != tt.want {
-			t.Errorf("%s: got %s, %v; want %s", tt.name, l.Config.Addr, err, tt.want)
+		got := strings.Join(append([]string{l.Config.Addr}, l.Config.Addrs...), " ")
+		if err != nil || got != tt.want {
+			t.Errorf("%s: got %s, %v; want %s", tt.name, got, err, tt.want)
 		}
 	}
 }
@@ -104,7 +106,7 @@ func TestEverySetting(t *testing.T) {
 		}
 		text := map[string]string{
 			"number": "7", "number or auto": "3", "size": "3MiB", "size or off": "3MiB", "size per second": "3MiB/s",
-			"duration": "7s", "duration or 0": "7s", "address": ":7", "address or off": ":7", "URL": "http://a.example",
+			"duration": "7s", "duration or 0": "7s", "list of addresses": ":7,unix:/a", "address or off": ":7", "URL": "http://a.example",
 			"text": "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",
 			"size in a time, or off": "5KiB/s", "true or false": "true",
 		}[s.to.kind]

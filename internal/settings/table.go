@@ -29,8 +29,8 @@ func listenSettings(p *Program) []Setting {
 	c := &p.Config
 	return []Setting{
 		{
-			Name: "addr", Help: "Address to serve on.", Default: ":8080", Variables: []string{"PORT"},
-			to: address(&c.Addr),
+			Name: "addr", Help: "Addresses to serve on, also unix:/path and systemd:.", Default: ":8080",
+			Variables: []string{"PORT"}, to: addresses(&c.Addr, &c.Addrs),
 		},
 		{
 			Name: "control", Help: "Unix socket for the other commands, or off.",

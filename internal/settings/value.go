@@ -13,6 +13,7 @@ import (
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/admin"
+	"github.com/expedite-go/expedite/internal/listener"
 )
 
 // value is the type of a setting, and where its value goes.
@@ -222,9 +223,37 @@ func ParseWorkers(s string) (int, error) {
 	return n, nil
 }
 
-// address is a TCP address.
-func address(to *string) value {
-	return scalar(to, value{kind: "address", example: "ADDRESS"}, ParseAddress)
+// addresses are those that clients connect to: the first one, and the others.
+func addresses(first *string, others *[]string) value {
+	return value{
+		kind: "list of addresses", example: "ADDRESS", target: first, list: true,
+		set: func(texts []string) error {
+			specs, err := ParseAddresses(texts)
+			if err != nil && len(texts) == 1 { // the caller quotes the text
+				return errors.New(strings.TrimPrefix(err.Error(), strconv.Quote(texts[0])+": "))
+			}
+			if err != nil {
+				return err
+			}
+			*first, *others = specs[0].String(), nil
+			for _, s := range specs[1:] {
+				*others = append(*others, s.String())
+			}
+			return nil
+		},
+	}
+}
+
+// ParseAddresses parses the addresses that clients connect to. A port alone stands for one with a colon.
+func ParseAddresses(texts []string) ([]listener.Spec, error) {
+	var all []string
+	for _, t := range texts {
+		if _, err := strconv.ParseUint(t, 10, 16); err == nil {
+			t = ":" + t
+		}
+		all = append(all, t)
+	}
+	return listener.ParseAll(all)
 }
 
 // ParseAddress parses host:port, :port, or a port alone, and returns it with a colon.

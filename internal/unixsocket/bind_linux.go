@@ -13,9 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bind creates a socket and listens on it, or fails with fs.ErrExist. The file appears at path with its mode set and
-// when it is listening already: otherwise another process could take it for that of a dead process.
-func bind(path string) (net.Listener, error) {
+// giveDraft gives a socket that nobody knows yet its access.
+func (a Access) giveDraft(draft string) error {
+	seen, err := os.Lstat(draft)
+	if err != nil {
+		return err
+	}
+	return a.give(draft, seen)
+}
+
+// bind creates a socket and listens on it, or fails with fs.ErrExist. The file appears at path with its access set and
+// when it is listening already: otherwise another process could take it for that of a dead process, or connect to it
+// before its mode forbids that.
+func bind(path string, access Access) (net.Listener, error) {
 	draft := filepath.Join(filepath.Dir(path), "."+rand.Text()[:8])
 	// The kernel checks only the length of the draft, and no client could reach a longer name.
 	if max(len(path), len(draft)) >= len(unix.RawSockaddrUnix{}.Path) {
@@ -34,6 +44,9 @@ func bind(path string) (net.Listener, error) {
 		return nil, err
 	}
 	listener.(*net.UnixListener).SetUnlinkOnClose(false) // Close would remove the name of the draft
+	if err := access.giveDraft(draft); err != nil {
+		return nil, errors.Join(err, listener.Close(), os.Remove(draft))
+	}
 	err = unix.Renameat2(unix.AT_FDCWD, draft, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		// The file system does not support the flag. A hard link fails for an existing name, too.

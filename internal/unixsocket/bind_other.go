@@ -9,7 +9,7 @@ import (
 )
 
 // bind creates a socket and listens on it, or fails with fs.ErrExist or syscall.EADDRINUSE.
-func bind(path string) (net.Listener, error) {
+func bind(path string, access Access) (net.Listener, error) {
 	// On Windows, package net reports another error for a name that exists.
 	if _, err := os.Lstat(path); err == nil {
 		return nil, os.ErrExist
@@ -19,7 +19,11 @@ func bind(path string) (net.Listener, error) {
 		return nil, err
 	}
 	listener.(*net.UnixListener).SetUnlinkOnClose(false) // Remove does it, if the file is still ours
-	if err := os.Chmod(path, 0o600); err != nil {
+	err = os.Chmod(path, 0o600)
+	if seen, e := os.Lstat(path); err == nil && e == nil {
+		err = access.give(path, seen)
+	}
+	if err != nil {
 		return nil, errors.Join(err, listener.Close(), os.Remove(path))
 	}
 	return listener, nil

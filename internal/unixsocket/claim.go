@@ -14,7 +14,7 @@ import (
 const claimTries = 5
 
 // claim listens on path, after removing the socket of a dead process.
-func claim(path string) (net.Listener, error) {
+func claim(path string, access Access) (net.Listener, error) {
 	if path == "" {
 		return nil, errors.New("the socket has no path")
 	}
@@ -22,7 +22,7 @@ func claim(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("socket %s: an abstract name has no file mode to protect it: name a file", path)
 	}
 	for range claimTries {
-		listener, err := bind(path)
+		listener, err := bind(path, access)
 		if err == nil {
 			return listener, nil
 		}

@@ -12,6 +12,21 @@ import (
 	"github.com/expedite-go/expedite/internal/human"
 )
 
+// serving returns where clients connect to. Servers of early releases tell addresses only.
+func serving(s control.Status) (list []string) {
+	if len(s.Listeners) == 0 {
+		return s.Addresses
+	}
+	for _, l := range s.Listeners {
+		text := l.Text()
+		if l.Proxy {
+			text += " (PROXY protocol)"
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
 // Status writes a status: one row per worker, then the totals. It writes plain text without colors, in one Write.
 func Status(w io.Writer, s control.Status) error {
 	var b strings.Builder
@@ -20,8 +35,8 @@ func Status(w io.Writer, s control.Status) error {
 		fmt.Fprintf(&b, ", generation %d", s.Generation)
 	}
 	b.WriteByte('\n')
-	if len(s.Addresses) > 0 {
-		fmt.Fprintf(&b, "serving on %s", strings.Join(s.Addresses, ", "))
+	if list := serving(s); len(list) > 0 {
+		fmt.Fprintf(&b, "serving on %s", strings.Join(list, ", "))
 		if s.Scheduling != "" {
 			fmt.Fprintf(&b, ", %s", s.Scheduling)
 		}

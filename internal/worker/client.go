@@ -18,7 +18,7 @@ func (w *Worker) Admit(ctx context.Context, e *access.Endpoint, u *engine.Upgrad
 	answer, reason := access.Refusal(err)
 	w.admission.Count(reason)
 	if w.Journal.Clients.Allow() {
-		w.log.Info("client refused", "reason", reason, "status", answer.Status, "remote", u.Conn.Remote().String(),
+		w.log.Info("client refused", "reason", reason, "status", answer.Status, "remote", u.Conn.Peer(),
 			"path", e.Path, "error", err)
 	}
 	return answer

@@ -39,9 +39,10 @@ func (w *Worker) Serve(ctx context.Context, self *cluster.Self, started func(), 
 		default: // the first one counts
 		}
 	}
+	first := self.Listeners() // those that come later are for the hook
 	self.Serve(w.hooks(self, depart))
-	if ln := self.Listener(); ln != nil {
-		if err := w.Listen(ln); err != nil {
+	for _, ln := range first {
+		if err := w.Listen(ln.Listener, ln.Tag); err != nil {
 			return err
 		}
 	}
@@ -63,13 +64,15 @@ func (w *Worker) Serve(ctx context.Context, self *cluster.Self, started func(), 
 // hooks returns what the worker does for its primary.
 func (w *Worker) hooks(self *cluster.Self, depart func(departure)) cluster.Hooks {
 	return cluster.Hooks{
-		Conns: func(fds []int) int {
+		Tagged: func(fds []int, names []string) int {
 			w.ticker.Wake()
-			if w.draining.Load() || w.host.full.Load() || !w.engine.AddFDs(fds) {
+			if w.draining.Load() || w.host.full.Load() || !w.engine.AddFDs(fds, names) {
 				return 0
 			}
 			return len(fds)
 		},
+		Listen: w.listenLater,
+		Retire: w.retire,
 		// Blocking here slows down the primary's queue to this worker, which has a limit and counts.
 		Message: func(m []byte) {
 			if rpc.Is(m) {
@@ -180,8 +183,8 @@ func (w *Worker) sendReport(self *cluster.Self) {
 
 // end drains the worker.
 func (w *Worker) end(self *cluster.Self, d departure) error {
-	if ln := self.Listener(); ln != nil {
-		_ = ln.Close() // the last copy: new clients are refused at once
+	for _, ln := range self.Listeners() {
+		_ = ln.Close() // the last copy, if all workers end: new clients are refused at once
 	}
 	w.finishMove(self, d.deadline)
 	w.inbox.close() // its readers must not wait for a loop that ends

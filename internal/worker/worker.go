@@ -18,6 +18,7 @@ import (
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -31,7 +32,9 @@ type Config struct {
 	// Link leads to the primary: the hub of the broker, and the registry.
 	Link broker.Link
 	// Addr is the public address, for net/http.
-	Addr    net.Addr
+	Addr net.Addr
+	// Sources are the addresses that clients connect to.
+	Sources []listener.Spec
 	Journal *telemetry.Journal
 	// Engine has the limits of the event loop. New sets what is not a limit.
 	Engine engine.Config
@@ -74,12 +77,13 @@ type Worker struct {
 	ticker    *resource.IdleTicker
 	guard     *resource.MemoryGuard // nil: memory is never short
 
-	draining   atomic.Bool
-	reportNow  chan struct{} // asks for a report at once
-	leftOut    atomic.Uint64 // log lines about clients that were left out
-	lag        lagWatch
-	ended      chan error // receives the end of the engine
-	stopAccept func()     // on the loop; nil if the primary accepts
+	draining  atomic.Bool
+	reportNow chan struct{} // asks for a report at once
+	leftOut   atomic.Uint64 // log lines about clients that were left out
+	lag       lagWatch
+	ended     chan error // receives the end of the engine
+
+	accepting []accepting // on the loop, or before Start; none if the primary accepts
 }
 
 // New returns a Worker that does not serve yet.
@@ -133,6 +137,7 @@ func (w *Worker) newEngine() (err error) {
 	e.Route = func(pattern string) *engine.Route { return w.endpoints.of(pattern) }
 	e.Match = func(rawPath string) *engine.Route { return w.endpoints.match(rawPath) }
 	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
+	e.Source = func(name string) engine.Source { return sourceOf(w.Sources, name) }
 	e.NewID = func() uint64 { return uint64(connid.New(w.Slot)) }
 	e.Logger = w.log
 	e.MayLog, e.MayLogFault = w.Journal.Clients.Allow, w.Journal.Faults.Allow
@@ -142,16 +147,6 @@ func (w *Worker) newEngine() (err error) {
 	if w.engine, err = engine.New(e); err != nil {
 		return fmt.Errorf("expedite: %w", err)
 	}
-	return nil
-}
-
-// Listen accepts connections from ln. Before Start.
-func (w *Worker) Listen(ln net.Listener) error {
-	stop, err := w.engine.Listen(ln)
-	if err != nil {
-		return fmt.Errorf("expedite: %w", err)
-	}
-	w.stopAccept = stop
 	return nil
 }
 
@@ -170,9 +165,7 @@ const callbackGrace = time.Second
 // Stop ends the worker: it drains until ctx ends, and then closes the remaining connections.
 func (w *Worker) Stop(ctx context.Context) error {
 	w.draining.Store(true)
-	if w.stopAccept != nil {
-		w.engine.Post(w.stopAccept)
-	}
+	w.engine.Post(w.stopAccept)
 	web := make(chan struct{})
 	go func() {
 		defer close(web)
