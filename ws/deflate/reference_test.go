@@ -97,8 +97,9 @@ func (r *reference) dynamic(limit int) {
 		r.err = errReference
 	}
 	var lengths []int
+	c := newCode(order)
 	for r.err == nil && len(lengths) < nlit+ndist {
-		s, last, n := r.symbol(order), 0, 0
+		s, last, n := r.symbol(&c), 0, 0
 		switch {
 		case s < 16:
 			last, n = s, 1
@@ -136,29 +137,46 @@ func complete(lengths []int, single bool) bool {
 	return sum == 1<<15 || used == 0 || single && used == 1 && sum == 1<<14
 }
 
-// symbol reads a symbol of the canonical code with these lengths. RFC 1951 §3.2.2.
-func (r *reference) symbol(lengths []int) int {
-	code, first := 0, 0
-	for n := 1; n <= 15 && r.err == nil; n++ {
-		code = code<<1 | r.bits(1)
-		count := 0
+// code is a canonical code: how many codes there are of each length, and their symbols in order. RFC 1951 §3.2.2.
+type code struct {
+	count   [16]int
+	symbols []int
+}
+
+func newCode(lengths []int) (c code) {
+	for n := 1; n < len(c.count); n++ {
 		for s, l := range lengths {
 			if l == n {
-				if code == first+count {
-					return s
-				}
-				count++
+				c.count[n]++
+				c.symbols = append(c.symbols, s)
 			}
 		}
-		first = (first + count) << 1
+	}
+	return c
+}
+
+// symbol reads a symbol.
+func (r *reference) symbol(c *code) int {
+	value, first, index := 0, 0, 0
+	for _, n := range c.count[1:] {
+		if value |= r.bits(1); r.err != nil {
+			return 0
+		}
+		if value-first < n {
+			return c.symbols[index+value-first]
+		}
+		index += n
+		first = (first + n) << 1
+		value <<= 1
 	}
 	r.err = errReference
 	return 0
 }
 
 func (r *reference) symbols(lengths, distances []int, limit int) {
+	literal, distance := newCode(lengths), newCode(distances)
 	for r.err == nil {
-		s := r.symbol(lengths)
+		s := r.symbol(&literal)
 		switch {
 		case r.err != nil || s == 256:
 			return
@@ -168,7 +186,7 @@ func (r *reference) symbols(lengths, distances []int, limit int) {
 			r.err = errReference
 		default:
 			n := lengthBase[s-257] + r.bits(lengthExtra[s-257])
-			d := r.symbol(distances)
+			d := r.symbol(&distance)
 			far := 1 + d
 			if d >= 4 {
 				far = 1 + (2+d&1)<<(d/2-1) + r.bits(d/2-1)
