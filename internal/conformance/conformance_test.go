@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
 )
 
@@ -35,28 +36,11 @@ func TestConformance(t *testing.T) {
 	}
 	for i := range report.Rules {
 		r := &report.Rules[i]
-		if n := report.of(r); n.Runs == 0 && r.Unseen == "" && !waits(r) {
+		if n := report.of(r); n.Runs == 0 && r.Unseen == "" {
 			t.Errorf("%s was not run", r.ID)
 		}
 	}
 	t.Logf("%d runs", len(report.Results))
-}
-
-// waits reports whether a rule is about what no test server has: permessage-deflate, so far.
-func waits(r *Rule) bool {
-	for _, c := range r.Cases {
-		if !strings.Contains(strings.Join(names(c.Needs), " "), string(Deflate)) {
-			return false
-		}
-	}
-	return true
-}
-
-func names(list []Feature) (s []string) {
-	for _, f := range list {
-		s = append(s, string(f))
-	}
-	return s
 }
 
 // deliveries are the plans without a move.
@@ -81,8 +65,8 @@ func moves(s *server) (plans []Plan) {
 
 // runOnce runs each case in one of the combinations, in turns, and those that can be cut once more with a move.
 func runOnce(t *testing.T, report *Report) {
-	s := launch(t, "", serverConfig{Workers: 1})
-	targets := []*Target{s.target("workers, inline", pathInline, false), s.target("workers, goroutines", pathGoroutine, false)}
+	s := launch(t, "", serverConfig{Workers: 1, Compression: expedite.CompressionTakeover})
+	targets := []*Target{s.target("workers, inline", pathInline), s.target("workers, goroutines", pathGoroutine)}
 	plans := deliveries()
 	for i, p := range plans {
 		for j, target := range targets {
@@ -129,15 +113,16 @@ func runEverything(t *testing.T, report *Report) {
 		cfg          serverConfig
 	}{
 		{"workers", "", serverConfig{Workers: 2}},
-		{"one process", "", serverConfig{Workers: -1}},
-		{"pumps", pump, serverConfig{Workers: -1}},
+		{"workers, takeover", "", serverConfig{Workers: 2, Compression: expedite.CompressionTakeover}},
+		{"one process, shared", "", serverConfig{Workers: -1, Compression: expedite.CompressionShared}},
+		{"pumps, takeover", pump, serverConfig{Workers: -1, Compression: expedite.CompressionTakeover}},
 	} {
 		if v.cfg.Workers > 0 && !cluster.Supported {
 			continue
 		}
 		s := launch(t, v.binary, v.cfg)
 		for _, path := range []string{pathInline, pathGoroutine} {
-			target := s.target(v.name+", "+path[1:], path, v.cfg.Features)
+			target := s.target(v.name+", "+path[1:], path)
 			plans := deliveries()
 			if v.cfg.Workers > 0 {
 				plans = append(plans, moves(s)...)

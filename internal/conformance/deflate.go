@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"compress/flate"
+	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -22,11 +23,11 @@ func (d *deflater) message(data string, a Agreed) string {
 	before := len(d.window)
 	all := append(bytes.Clone(d.window), data...)
 	w := newBlock(false)
-	positions := make(map[string][]int)
+	positions := make(map[uint32][]int)
 	const least = 4 // bytes of a match
 	note := func(i int) {
 		if i+least <= len(all) {
-			k := string(all[i : i+least])
+			k := binary.LittleEndian.Uint32(all[i:])
 			positions[k] = append(positions[k], i)
 		}
 	}
@@ -36,11 +37,10 @@ func (d *deflater) message(data string, a Agreed) string {
 	for i := before; i < len(all); {
 		length, distance := 0, 0
 		if i+least <= len(all) {
-			for _, p := range positions[string(all[i:i+least])] { // in order: the most distant one first
-				if i-p <= 1<<a.ClientBits {
-					length, distance = matchLength(all, p, i), i-p
-					break
-				}
+			earlier := positions[binary.LittleEndian.Uint32(all[i:])]
+			far, _ := slices.BinarySearch(earlier, i-(1<<a.ClientBits)) // the most distant one
+			if far < len(earlier) {
+				length, distance = matchLength(all, earlier[far], i), i-earlier[far]
 			}
 		}
 		if length == 0 {

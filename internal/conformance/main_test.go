@@ -36,9 +36,9 @@ const serverVariable = "CONFORMANCE_SERVER"
 
 // serverConfig is the configuration of a test server.
 type serverConfig struct {
-	Workers  int
-	Control  string
-	Features bool // every feature is on
+	Workers     int
+	Control     string
+	Compression expedite.Compression
 }
 
 // The endpoints of a test server. Both echo.
@@ -57,10 +57,11 @@ func runServer() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	cfg := expedite.Config{
-		Addr: "127.0.0.1:0", Workers: c.Workers, Control: c.Control, DrainTimeout: 10 * time.Second,
-		MaxHandshakes: 16384, MaxHTTPConnections: 16384, HandshakeTimeout: time.Minute,
-		// The tests hold more incomplete and unsent messages at once than a small machine would allow.
-		MaxPartial: -1, MaxQueued: -1, MaxPending: -1,
+		Addr: "127.0.0.1:0", Workers: c.Workers, Control: c.Control, Compression: c.Compression, DrainTimeout: 10 * time.Second,
+		MaxHandshakes: 16384, MaxHTTPConnections: 16384, HandshakeTimeout: forever,
+		// Cases wait for each other with incomplete messages, and all together hold more than a small machine allows.
+		MessageMinRate: expedite.Progress{Bytes: -1},
+		MaxPartial:     -1, MaxQueued: -1, MaxPending: -1,
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	}
 	app := expedite.New(cfg)
@@ -89,8 +90,10 @@ type server struct {
 	cmd     *exec.Cmd
 	addr    string
 	control string
-	logs    lockedBuffer
-	stop    sync.Once
+	// deflates tells whether permessage-deflate is on.
+	deflates bool
+	logs     lockedBuffer
+	stop     sync.Once
 }
 
 type lockedBuffer struct {
@@ -129,7 +132,7 @@ func launch(t *testing.T, binary string, c serverConfig) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &server{t: t, control: filepath.Join(dir, "c")}
+	s := &server{t: t, control: filepath.Join(dir, "c"), deflates: c.Compression != expedite.CompressionOff}
 	c.Control = s.control
 	js, err := json.Marshal(c)
 	if err != nil {
@@ -200,12 +203,10 @@ func (s *server) move() error {
 }
 
 // target returns an endpoint of the server.
-func (s *server) target(name, path string, deflate bool) *Target {
+func (s *server) target(name, path string) *Target {
 	features := []Feature{Subprotocols, HTTP, Large, Limited}
-	if deflate {
+	if s.deflates {
 		features = append(features, Deflate)
-	} else {
-		features = append(features, NoDeflate)
 	}
 	return &Target{Name: name, Addr: s.addr, Path: path, Features: features, Patience: forever}
 }

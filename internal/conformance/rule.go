@@ -23,7 +23,6 @@ type Feature string
 // The features.
 const (
 	Deflate      Feature = "deflate"      // permessage-deflate is on, with and without context takeover
-	NoDeflate    Feature = "no-deflate"   // no extension is on
 	Subprotocols Feature = "subprotocols" // the endpoint speaks SubprotocolA and SubprotocolB
 	HTTP         Feature = "http"         // other paths answer as Requests does
 	Large        Feature = "large"        // messages up to LargestMessage, in any number of fragments

@@ -107,7 +107,7 @@ func lengthRules() []Rule {
 		},
 	}, {
 		ID: "content-length", Section: "RFC 9112 §6.3",
-		Text: "an invalid Content-Length is refused with 400, and the connection closed",
+		Text:  "an invalid Content-Length is refused with 400, and the connection closed",
 		Cases: badLengths(),
 	}, {
 		ID: "transfer-encoding", Section: "RFC 9112 §6.1",

@@ -31,8 +31,8 @@ func main() {
 // run runs all rules once. It reports whether the server broke one.
 func run() (failed bool, err error) {
 	address := flag.String("url", "", "the endpoint, such as ws://localhost:8080/echo")
-	features := flag.String("features", "no-deflate",
-		"what the server has, separated by commas: deflate, no-deflate, subprotocols, http, large, limited")
+	features := flag.String("features", "",
+		"what the server has, separated by commas: deflate, subprotocols, http, large, limited")
 	patience := flag.Duration("patience", 3*time.Second, "how long the server may take for a case")
 	report := flag.String("report", "", "file for the report in Markdown")
 	delivery := flag.String("delivery", "whole", "how the bytes are sent: whole, together or bytewise")
