@@ -7,7 +7,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak conformance fuzz bench bench-peers bench-handoff bench-tuning million exports tools
+.PHONY: run test check nightly soak conformance fuzz bench bench-peers bench-handoff bench-tuning million exports configuration tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -71,6 +71,10 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+# The reference page of the settings and the JSON Schema of expedite.yaml, from internal/settings.
+configuration:
+	go test -count=1 -run TestReference ./internal/settings -update
 
 # How many names each public package exports.
 exports:

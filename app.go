@@ -111,7 +111,7 @@ func (a *App) Run(ctx context.Context) error {
 	if a.ran.Swap(true) || cluster.Joined() {
 		return ErrRan
 	}
-	if err := a.check(); err != nil {
+	if err := a.Check(); err != nil {
 		return err
 	}
 	signal.Ignore(syscall.SIGPIPE) // raised by a log whose reader is gone

@@ -15,9 +15,9 @@ import (
 	"github.com/expedite-go/expedite/internal/route"
 )
 
-// check reports everything in the configuration and the endpoints that would panic, or refuse every client, once
-// clients come.
-func (a *App) check() error {
+// Check returns the errors that Run would return at once for the configuration and the endpoints: everything that would
+// panic, or refuse every client, once clients come. It opens and starts nothing.
+func (a *App) Check() error {
 	faults := append(slices.Clone(a.faults), a.cfg.Tuning.check(), a.cfg.Auth.check(), a.cfg.checkLimits())
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
 		faults = append(faults, fmt.Errorf("expedite: Config.WorkerOutput is a nil %T", a.cfg.WorkerOutput))
@@ -96,6 +96,10 @@ const (
 
 // checkLimits reports settings that cannot work, alone or together.
 func (c *Config) checkLimits() error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("expedite: Config."+format, args...))
+	}
 	for _, d := range []struct {
 		field string
 		value time.Duration
@@ -106,29 +110,32 @@ func (c *Config) checkLimits() error {
 		{"Sessions.TTL", c.Sessions.TTL},
 	} {
 		if d.value < 0 {
-			return fmt.Errorf("expedite: Config.%s is %s: want 0 or more", d.field, d.value)
+			fault("%s is %s: want 0 or more", d.field, d.value)
 		}
 	}
 	for _, name := range c.AdminHosts {
 		if err := admin.CheckHost(name); err != nil {
-			return fmt.Errorf("expedite: Config.AdminHosts: %w", err)
+			fault("AdminHosts: %w", err)
 		}
 	}
-	switch {
-	case c.HangTimeout > 0 && c.HangTimeout < leastHangTimeout:
-		return fmt.Errorf("expedite: Config.HangTimeout is %s: idle workers would be killed; want %s or more",
+	if c.HangTimeout > 0 && c.HangTimeout < leastHangTimeout {
+		fault("HangTimeout is %s: idle workers would be killed; want %s or more",
 			c.HangTimeout, leastHangTimeout)
-	case c.MaxHead != 0 && c.MaxHead < leastHead:
-		return fmt.Errorf("expedite: Config.MaxHead is %d: every handshake is longer; want %d or more", c.MaxHead, leastHead)
-	case c.MaxConnections < 0 || c.MaxHandshakes < 0 || c.MaxSubscriptions < 0 || c.MaxAuthorizing < 0:
-		return fmt.Errorf("expedite: Config: a limit is negative")
-	case c.Compression > CompressionTakeover:
-		return fmt.Errorf("expedite: Config.Compression is %d: want off, shared or takeover", c.Compression)
-	case c.MessageMinRate.Bytes > 0 && c.MessageMinRate.Per <= 0:
-		return fmt.Errorf("expedite: Config.MessageMinRate is %d bytes in %s: want a time",
+	}
+	if c.MaxHead != 0 && c.MaxHead < leastHead {
+		fault("MaxHead is %d: every handshake is longer; want %d or more", c.MaxHead, leastHead)
+	}
+	if c.MaxConnections < 0 || c.MaxHandshakes < 0 || c.MaxSubscriptions < 0 || c.MaxAuthorizing < 0 {
+		faults = append(faults, errors.New("expedite: Config: a limit is negative"))
+	}
+	if c.Compression > CompressionTakeover {
+		fault("Compression is %d: want off, shared or takeover", c.Compression)
+	}
+	if c.MessageMinRate.Bytes > 0 && c.MessageMinRate.Per <= 0 {
+		fault("MessageMinRate is %d bytes in %s: want a time",
 			c.MessageMinRate.Bytes, c.MessageMinRate.Per)
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // checkLimits reports settings of a handler that cannot work, alone or together.

@@ -1,6 +1,7 @@
 // Command expedite serves WebSockets from a cluster of worker processes, and controls a running server.
 //
 //	expedite serve        start it
+//	expedite config check what is wrong with its settings
 //	expedite status       what it does
 //	expedite logs         the log lines of all workers
 //	expedite sessions     who is connected
@@ -45,6 +46,7 @@ const (
 // cli is the command line. Each flag can also be set in the environment (EXPEDITE_…) and, for serve, in expedite.yaml.
 type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Serve WebSockets with a primary and one worker process per core on one port."`
+	Config    configCmd    `cmd:"" help:"Check the settings of serve."`
 	Status    statusCmd    `cmd:"" help:"Show the state of a running server."`
 	Bench     benchCmd     `cmd:"" help:"Open many connections, and measure."`
 	Doctor    doctorCmd    `cmd:"" help:"Show how many connections this machine holds, and what limits them."`
@@ -59,7 +61,7 @@ type cli struct {
 	Rebalance rebalanceCmd `cmd:"" help:"Distribute connections evenly over the workers."`
 	Stop      stopCmd      `cmd:"" help:"Stop a running server, gracefully or at once."`
 
-	Config  string           `help:"Configuration file. Default: expedite.yaml, if it exists." placeholder:"FILE"`
+	File    string           `name:"config" help:"Configuration file. Default: expedite.yaml, if any." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version and exit." env:"-"`
 }
 
@@ -76,6 +78,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	c.Bench.Load = loadScript
 	c.Serve.settingFlags = newSettingFlags()
+	c.Config.Check.settingFlags = newSettingFlags()
 	c.Token.Inspect.settingFlags = newSettingFlags(settings.KeysOfTokens)
 	code, exited := exitFine, false
 	parser, err := newParser(&c, stdout, stderr, func(c int) { code, exited = c, true })

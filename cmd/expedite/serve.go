@@ -27,6 +27,7 @@ import (
 
 // serveCmd implements `expedite serve`.
 type serveCmd struct {
+	PrintConfig bool `help:"Print all settings, and where each value comes from, and exit." env:"-"`
 	settingFlags
 }
 
@@ -56,6 +57,13 @@ Examples:
 
 // Run serves until a signal or a command stops it.
 func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer) error {
+	if s.PrintConfig {
+		loaded, err := s.load(ctx, configfile.Read)
+		if err != nil {
+			return err
+		}
+		return loaded.WriteText(stdout)
+	}
 	loaded, err := s.load(ctx, configfile.ReadOnce)
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ var changes = map[string]struct{ to, refused string }{
 	"idle-timeout": {"90s", ""}, "auth": {"required", ""}, "auth-secret-file": {"/nowhere", "auth-secret is set too"},
 	"auth-keys": {"/nowhere", "/nowhere"}, "auth-jwks": {"nonsense", "expedite.yaml:5: auth-jwks"}, "auth-introspect": {"nonsense", "expedite.yaml:5: auth-introspect"},
 	"auth-introspect-client": {"me", ""}, "auth-introspect-secret-file": {"/nowhere", "/nowhere"}, "redis-file": {"/nowhere", "/nowhere"}, "auth-issuer": {"me", ""}, "auth-audience": {"me", ""},
-	"origins": {"https://a.example", ""}, "auth-leeway": {"1s", ""}, "redis": {"nonsense://", "--redis"},
+	"origins": {"https://a.example", ""}, "auth-leeway": {"1s", ""}, "redis": {"nonsense://", "expedite.yaml:5: redis"},
 	"require-redis": {"true", "expedite.yaml:5: require-redis: wants"}, "session-ttl": {"2h", ""}, "session-empty-ttl": {"1m", ""},
 	"max-sessions": {"1000", ""}, "max-sessions-per-user": {"3", ""}, "session-overflow": {"refuse-new", ""},
 	"session-cookie": {"sid", ""}, "memory": {"1GiB", ""}, "memory-reserve": {"off", ""}, "gogc": {"200", ""}, "procs": {"2", ""},
@@ -161,7 +161,7 @@ func TestEverySetting(t *testing.T) {
 	client := c.mustDial(ctx, "/echo")
 	for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`).FindAllStringSubmatch(string(help), -1) {
 		name := m[1]
-		if name == "help" || name == "version" || name == "config" {
+		if name == "help" || name == "version" || name == "config" || name == "print-config" {
 			continue
 		}
 		want, known := changes[name]

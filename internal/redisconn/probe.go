@@ -21,6 +21,12 @@ type Probe struct {
 	option rueidis.ClientOption
 }
 
+// CheckURL returns an error if [Open] would not accept a URL. The error does not contain the URL.
+func CheckURL(rawURL string) error {
+	_, err := parseURL(rawURL)
+	return err
+}
+
 // NewProbe returns a Probe of the Redis at a URL; see [Open]. Its errors do not contain the URL.
 func NewProbe(rawURL string) (*Probe, error) {
 	o, err := parseURL(rawURL)

@@ -65,6 +65,9 @@ func Load(src Sources) (*Loaded, error) {
 	return l, errors.Join(faults...)
 }
 
+// Given returns the number of settings that are set.
+func (l *Loaded) Given() int { return len(l.given) }
+
 // find returns the value of a setting that overrides the others.
 func (src *Sources) find(s *Setting) (given, bool) {
 	if texts := src.Flags[s.Name]; len(texts) > 0 {

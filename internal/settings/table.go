@@ -143,7 +143,7 @@ func sessionSettings(p *Program) []Setting {
 	return []Setting{
 		{
 			Name: "redis", Help: "Redis for sessions. Put a URL with a password into REDIS_URL or a file.", Auto: "none",
-			Variables: []string{"REDIS_URL"}, Example: "URL", to: urlWithPassword(&s.Redis),
+			Variables: []string{"REDIS_URL"}, Example: "URL", to: redisURL(&s.Redis),
 		},
 		{
 			Name: "redis-file", Help: "File with the URL of Redis.", Auto: "none",

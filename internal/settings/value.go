@@ -14,6 +14,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/listener"
+	"github.com/expedite-go/expedite/internal/redisconn"
 )
 
 // value is the type of a setting, and where its value goes.
@@ -30,6 +31,7 @@ type value struct {
 	// For the JSON Schema: the pattern of texts, and bounds of a number without a unit. Nil bounds are none.
 	pattern  string
 	min, max *int
+	port     bool // a number without a unit is a port
 }
 
 // secrecy is what must not be shown of a value.
@@ -86,7 +88,12 @@ func anyText() element {
 
 // hostName is the name of a host without a port.
 func hostName() element {
-	return element{"host names", "NAME", func(s string) (string, error) { return s, admin.CheckHost(s) }}
+	return element{"host names", "NAME", func(s string) (string, error) {
+		if admin.CheckHost(s) != nil {
+			return "", errors.New("want host names like metrics.example.com, without scheme, port or *")
+		}
+		return s, nil
+	}}
 }
 
 // origin is the origin of pages, or a pattern of [auth.ParseOrigins].
@@ -226,7 +233,7 @@ func ParseWorkers(s string) (int, error) {
 // addresses are those that clients connect to: the first one, and the others.
 func addresses(first *string, others *[]string) value {
 	return value{
-		kind: "list of addresses", example: "ADDRESS", target: first, list: true,
+		kind: "list of addresses", example: "ADDRESS", target: first, list: true, port: true,
 		set: func(texts []string) error {
 			specs, err := ParseAddresses(texts)
 			if err != nil && len(texts) == 1 { // the caller quotes the text
@@ -273,7 +280,7 @@ func ParseAddress(s string) (string, error) {
 
 // addressOrOff is a TCP address, or off, which is empty in the field.
 func addressOrOff(to *string) value {
-	return scalar(to, value{kind: "address or off", example: "ADDRESS"}, func(s string) (string, error) {
+	return scalar(to, value{kind: "address or off", example: "ADDRESS", port: true}, func(s string) (string, error) {
 		if s == "off" {
 			return "", nil
 		}
@@ -297,10 +304,10 @@ func httpURL(to *string) value {
 	})
 }
 
-// urlWithPassword is a URL that may contain a password. What connects to it checks it.
-func urlWithPassword(to *string) value {
-	v := value{kind: "URL", example: "URL", secrecy: password}
-	return scalar(to, v, func(s string) (string, error) { return s, nil })
+// redisURL is the URL of a Redis, which may contain a password.
+func redisURL(to *string) value {
+	v := value{kind: "URL of a Redis", example: "URL", secrecy: password}
+	return scalar(to, v, func(s string) (string, error) { return s, redisconn.CheckURL(s) })
 }
 
 // secret is a secret, which is never a flag or a key, and never shown.

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/internal/configfile"
+	"github.com/expedite-go/expedite/internal/human"
+	"github.com/expedite-go/expedite/internal/lobby"
+	"github.com/expedite-go/expedite/internal/settings"
+)
+
+// configCmd implements `expedite config`.
+type configCmd struct {
+	Check  configCheckCmd  `cmd:"" help:"Check the configuration file, the environment and flags of serve."`
+	Schema configSchemaCmd `cmd:"" help:"Print the JSON Schema of the configuration file."`
+}
+
+// configCheckCmd implements `expedite config check`.
+type configCheckCmd struct {
+	File string `arg:"" optional:"" help:"The file. Default: as for serve." placeholder:"FILE"`
+	settingFlags
+}
+
+// Help returns the text of `expedite config check --help`.
+func (configCheckCmd) Help() string {
+	return `Checks what expedite serve would with the same file, environment and flags, and reads the files of secrets and
+keys, but starts nothing. The exit code is 2 if something is wrong; all errors are listed.
+
+Examples:
+  expedite config check
+  expedite config check /etc/expedite.yaml
+  EXPEDITE_WORKERS=4 expedite config check --auth required`
+}
+
+// Run checks the settings and prints what is wrong.
+func (c *configCheckCmd) Run(ctx *kong.Context, out *console) error {
+	loaded, err := c.load(ctx, func(name string) (configfile.File, error) {
+		if c.File != "" {
+			name = c.File
+		}
+		return configfile.Read(name)
+	})
+	if err = errors.Join(err, check(loaded)); err != nil {
+		return usageError{err}
+	}
+	for _, w := range loaded.Warnings {
+		fmt.Fprintln(out.err, "expedite: warning:", w)
+	}
+	_, err = fmt.Fprintf(out.out, "the configuration is valid: %s set\n", human.Count(loaded.Given(), "setting"))
+	return err
+}
+
+// check returns what serve would find to be wrong with settings that have been loaded.
+func check(loaded *settings.Loaded) error {
+	cfg := loaded.Config
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	end, err := complete(&cfg, loaded)
+	if err != nil {
+		cfg.Auth.Mode = expedite.AuthOff // what is wrong with the keys is no error of the mode
+	} else {
+		defer end.Close()
+	}
+	app := expedite.New(cfg)
+	lobby.Register(app, loaded.Handler)
+	return errors.Join(err, app.Check())
+}
+
+// configSchemaCmd implements `expedite config schema`.
+type configSchemaCmd struct{}
+
+// Run prints the schema.
+func (configSchemaCmd) Run(c *console) error { return settings.WriteJSONSchema(c.out) }
