@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,12 +28,17 @@ type load struct {
 	buf    []byte
 	batch  []byte // maxDepth masked frames in a row
 	frame  int    // length of one frame of batch
+
+	script   [][]byte // if set, these are sent instead of batch, and replies are parsed
+	received int      // bytes
 }
 
 type loadConn struct {
 	fd    int
 	part  int  // bytes received of an incomplete reply
 	talks bool // answers each reply with the next message
+	next  int  // index in load.script
+	reply reply
 }
 
 // newLoad opens n connections.
@@ -68,7 +74,7 @@ func dial(addr netip.AddrPort, path string) (fd int, err error) {
 	return dialFrom(netip.IPv4Unspecified(), addr, path)
 }
 
-// dialFrom is like dial with a given source address.
+// dialFrom is like dial with a given source address. An offer of extensions may follow the path, after a zero byte.
 func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -91,8 +97,12 @@ func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err 
 		return -1, err
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	path, offer, compressed := strings.Cut(path, "\x00")
+	if compressed {
+		offer = "Sec-WebSocket-Extensions: " + offer + "\r\n"
+	}
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr.String() + "\r\nUpgrade: websocket\r\n" +
-		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + offer + "\r\n"
 	if _, err := unix.Write(fd, []byte(request)); err != nil {
 		return -1, err
 	}
@@ -106,6 +116,9 @@ func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err 
 	}
 	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 101 ")) {
 		return -1, fmt.Errorf("handshake: %q", answer)
+	}
+	if compressed && !bytes.Contains(answer, []byte("permessage-deflate")) {
+		return -1, fmt.Errorf("handshake without compression: %q", answer)
 	}
 	return fd, unix.SetNonblock(fd, true)
 }
@@ -122,6 +135,13 @@ func (l *load) begin(n, depth int) error {
 }
 
 func (l *load) send(c *loadConn, n int) error {
+	for ; n > 0 && l.script != nil; n-- {
+		frame := l.script[c.next%len(l.script)]
+		c.next++
+		if w, err := unix.Write(c.fd, frame); err != nil || w != len(frame) {
+			return fmt.Errorf("wrote %d of %d: %w", w, len(frame), err)
+		}
+	}
 	for n > 0 {
 		k := min(n, maxDepth)
 		if w, err := unix.Write(c.fd, l.batch[:k*l.frame]); err != nil || w != k*l.frame {
@@ -150,6 +170,9 @@ func (l *load) run(length time.Duration) (replies int, err error) {
 			}
 			whole := (c.part + got) / replyLen
 			c.part = (c.part + got) % replyLen
+			if l.received += got; l.script != nil {
+				whole = c.reply.count(l.buf[:got])
+			}
 			replies += whole
 			if c.talks {
 				if err := l.send(c, whole); err != nil {

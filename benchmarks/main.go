@@ -39,10 +39,11 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds per server")
 	length := flag.Duration("time", 2*time.Second, "length of a round")
 	idle := flag.Int("idle", 15000, "connections of the idle scenario")
+	only := flag.String("only", "", "compressed scenarios whose name contains this")
 	flag.Parse()
 	what := flag.Args()
 	if len(what) == 0 {
-		what = []string{"echo", "broadcast", "idle"}
+		what = []string{"echo", "broadcast", "idle", "compressed", "compressed-memory"}
 	}
 	for _, w := range what {
 		switch w {
@@ -52,8 +53,13 @@ func main() {
 			exit(compare(broadcasts, "/broadcast", *rounds, *length))
 		case "idle":
 			exit(idleMemory(*idle))
+		case "compressed":
+			exit(compareCompressed(*rounds, *length, *only))
+		case "compressed-memory":
+			exit(compressedMemory(1000, *length))
 		default:
-			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast, idle, handoff, million or tuning", w))
+			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast, idle, compressed, compressed-memory, handoff, "+
+				"million or tuning", w))
 		}
 	}
 }

@@ -12,11 +12,17 @@ import (
 	"github.com/expedite-go/expedite"
 )
 
-// startExpedite starts an Expedite server with one event loop in this process.
-func startExpedite() (string, error) {
+// expediteServer returns a function that starts an Expedite server with one event loop in this process. With each, it
+// sends broadcasts to each connection separately.
+func expediteServer(compression expedite.Compression, each bool) func() (string, error) {
+	return func() (string, error) { return startExpedite(compression, each) }
+}
+
+func startExpedite(compression expedite.Compression, each bool) (string, error) {
 	started := make(chan expedite.Started, 1)
+	var all []*expedite.Conn // on the loop
 	app := expedite.New(expedite.Config{
-		Addr: "127.0.0.1:0", Workers: -1, OnStart: func(st expedite.Started) { started <- st },
+		Addr: "127.0.0.1:0", Workers: -1, Compression: compression, OnStart: func(st expedite.Started) { started <- st },
 	})
 	app.Handle("/echo", expedite.Handler{
 		Inline: true, PingInterval: -1, IdleTimeout: -1,
@@ -24,8 +30,22 @@ func startExpedite() (string, error) {
 	})
 	app.Handle("/broadcast", expedite.Handler{
 		Inline: true, PingInterval: -1, IdleTimeout: -1,
-		Open:    func(c *expedite.Conn) { _ = c.Subscribe("all") },
-		Message: func(_ *expedite.Conn, m expedite.Message) { _ = app.Publish("all", m) },
+		Open: func(c *expedite.Conn) {
+			all = append(all, c)
+			_ = c.Subscribe("all")
+		},
+		Message: func(_ *expedite.Conn, m expedite.Message) {
+			if !each {
+				_ = app.Publish("all", m)
+				return
+			}
+			for _, c := range all {
+				c.Send(m)
+			}
+		},
+	})
+	app.Handle("/work", expedite.Handler{
+		PingInterval: -1, IdleTimeout: -1, Message: func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
 	})
 	failed := make(chan error, 1)
 	go func() { failed <- app.Run(context.Background()) }()
@@ -69,13 +89,19 @@ func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 	}
 }
 
+// gwsServer returns a function that starts a gws server.
+func gwsServer(deflate gws.PermessageDeflate) func() (string, error) {
+	return func() (string, error) { return startGWS(deflate) }
+}
+
 // startGWS starts a gws server, which uses its own listener instead of net/http and one goroutine per connection.
-func startGWS() (string, error) {
+func startGWS(deflate gws.PermessageDeflate) (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
 	s := gws.NewServer(&gwsHandler{}, &gws.ServerOption{
+		PermessageDeflate: deflate,
 		Authorize: func(r *http.Request, session gws.SessionStorage) bool {
 			session.Store("path", r.URL.Path)
 			return true

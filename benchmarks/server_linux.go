@@ -15,7 +15,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lxzan/gws"
 	"golang.org/x/sys/unix"
+
+	"github.com/expedite-go/expedite"
 )
 
 // serverNames lists the servers in report order, Expedite first.
@@ -133,7 +136,7 @@ func (s *server) memory() (m memory, err error) {
 // runServer runs the server process until its standard input ends.
 func runServer(args []string) error {
 	name := strings.Join(args, " ")
-	start := map[string]func() (string, error){"expedite": startExpedite, "gws": startGWS}[name]
+	start := serverOf(name)
 	if start == nil {
 		return fmt.Errorf("unknown server %q", name)
 	}
@@ -168,4 +171,19 @@ func ownMemory() memory {
 		}
 	}
 	return m
+}
+
+// serverOf returns the function that starts a server, or nil if no server has that name.
+func serverOf(name string) func() (string, error) {
+	takeover := gws.PermessageDeflate{Enabled: true, ServerContextTakeover: true, ClientContextTakeover: true}
+	return map[string]func() (string, error){
+		"expedite":          expediteServer(expedite.CompressionOff, false),
+		"expedite off":      expediteServer(expedite.CompressionOff, false),
+		"expedite shared":   expediteServer(expedite.CompressionShared, false),
+		"expedite takeover": expediteServer(expedite.CompressionTakeover, false),
+		"expedite each":     expediteServer(expedite.CompressionShared, true),
+		"gws":               gwsServer(gws.PermessageDeflate{}),
+		"gws shared":        gwsServer(gws.PermessageDeflate{Enabled: true}),
+		"gws takeover":      gwsServer(takeover),
+	}[name]
 }

@@ -227,6 +227,12 @@ func clientSettings(p *Program) []Setting {
 	h := &p.Handler
 	return []Setting{
 		{
+			Name: "compression", Help: "Compress messages with permessage-deflate.", Default: "off",
+			to: word(&p.Config.Compression, []expedite.Compression{
+				expedite.CompressionOff, expedite.CompressionShared, expedite.CompressionTakeover,
+			}),
+		},
+		{
 			Name: "ping-interval", Help: "Ping a client after this silence; 0: never.", Default: "50s",
 			to: timeout(&h.PingInterval),
 		},

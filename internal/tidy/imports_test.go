@@ -78,7 +78,7 @@ var policy = map[string]string{
 	"examples/chat":              ". auth",
 	"examples/store":             ". session",
 	"scripts/exports":            "internal/tidy",
-	"benchmarks":                 ". ws github.com/lxzan/gws golang.org/x/sys",
+	"benchmarks":                 ". ws github.com/lxzan/gws golang.org/x/sys internal/chatjson github.com/klauspost/compress",
 }
 
 // pure lists the parts of the standard library that a package must not import, so that it can be tested and used
