@@ -144,7 +144,7 @@ func (h *Handler) checkLimits(path string) error {
 		return fmt.Errorf("expedite: the handler of "+path+": "+format, args...)
 	}
 	if h.MaxMessage < 0 || h.MaxFragments < 0 || h.QueueLimit < 0 || h.LowMark < 0 || h.MailboxLimit < 0 ||
-		h.CloseTimeout < 0 {
+		h.CloseTimeout < 0 || h.MaxLifetime < 0 {
 		return fail("a limit is negative")
 	}
 	idle, ping := h.IdleTimeout, h.PingInterval

@@ -1,9 +1,11 @@
 package expedite
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/access"
@@ -96,6 +98,18 @@ func (c *Conn) Subscribe(topic string) error {
 func (c *Conn) Unsubscribe(topic string) bool {
 	return broker.CheckTopic(topic) == nil && c.client.Conn.Unsubscribe(topic)
 }
+
+// Topics returns the topics that the connection is subscribed to, in no particular order. It returns none if the
+// connection has ended or moved.
+func (c *Conn) Topics() []string {
+	return slices.DeleteFunc(c.client.Conn.Topics(), func(topic string) bool { return broker.CheckTopic(topic) != nil })
+}
+
+// Context returns a context that is done when the connection is closed, or is in another process: context.Cause returns
+// ErrClosed or ErrMoved. It is done as soon as Send returns Closed, and therefore before Close is called, but not while
+// what a client sent before it closed is being delivered. The context is made when it is first asked for, in each
+// process anew: after a move, ask for it in Resume.
+func (c *Conn) Context() context.Context { return c.client.Conn.Context() }
 
 // Publish is like App.Publish, on behalf of the client: it fails with ErrForbidden if Auth.Permit denies it.
 func (c *Conn) Publish(topic string, m Message) error {

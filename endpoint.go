@@ -59,6 +59,7 @@ func (e *endpoint) route() *engine.Route {
 		LowMark:      h.LowMark,
 		Policy:       engine.Policy(h.Slow),
 		MailboxLimit: h.MailboxLimit,
+		MaxLifetime:  clamp(h.MaxLifetime),
 
 		CompressAbove: h.CompressAbove,
 	}

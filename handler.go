@@ -110,6 +110,10 @@ type Handler struct {
 	// PingInterval is the silence after which the client is pinged. It must be shorter than IdleTimeout. 0 is 50 s, or
 	// less if IdleTimeout is short; negative is never.
 	PingInterval time.Duration
+	// MaxLifetime is how long a connection may last, wherever it moves. It is then closed with 1012 (service restart), and
+	// the client connects anew. Each connection gets up to a tenth less, so that clients that have come together do not
+	// come back together. 0 is no limit.
+	MaxLifetime time.Duration
 	// CloseTimeout bounds the closing handshake, and the time before it in which messages are delivered that the client
 	// sent before it closed. 0 is 5 s.
 	CloseTimeout time.Duration

@@ -64,6 +64,16 @@ func (m Message) Bytes() []byte { return m.data }
 // String returns a copy of the payload.
 func (m Message) String() string { return string(m.data) }
 
+// Decode decodes the payload, which must be one JSON value and nothing else, into v, which must be a pointer: see
+// json.Unmarshal. Fields that v does not have are ignored, so that clients may be newer than the server. The message
+// may be text or binary.
+func (m Message) Decode(v any) error {
+	if err := json.Unmarshal(m.data, v); err != nil {
+		return fmt.Errorf("expedite: message: %w", err)
+	}
+	return nil
+}
+
 // Clone returns a copy of m that may be kept.
 func (m Message) Clone() Message {
 	m.data = append([]byte(nil), m.data...)

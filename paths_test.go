@@ -3,9 +3,11 @@ package expedite
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +38,36 @@ func handlePaths(app *App) {
 			Message: func(c *Conn, m Message) { c.Send(Text(c.Path() + " " + c.Subprotocol())) },
 		})
 	}
+	app.Handle("/watched", Handler{
+		Open: func(c *Conn) {
+			for _, topic := range c.Query()["topic"] {
+				_ = c.Subscribe(topic)
+			}
+		},
+		Message: func(c *Conn, m Message) {
+			var v struct{ Want string }
+			err := m.Decode(&v)
+			switch {
+			case err != nil:
+				c.Send(Text(err.Error()))
+			case v.Want == "topics":
+				c.Send(Text(fmt.Sprint(slices.Sorted(slices.Values(c.Topics())))))
+			case v.Want == "context":
+				if err := context.Cause(c.Context()); err != nil {
+					c.Send(Text(err.Error()))
+				}
+				id := c.ID() // the connection may be in another process by then
+				context.AfterFunc(c.Context(), func() { _ = app.Send(id, Text(context.Cause(c.Context()).Error())) })
+				c.Send(Text("watching"))
+			case v.Want == "close":
+				ctx := c.Context()
+				_ = c.Close(1000, "")
+				if context.Cause(ctx) != ErrClosed {
+					panic("the context of a connection that was closed is not done")
+				}
+			}
+		},
+	})
 	app.Handle("/asked/{id}", Handler{
 		Authorize: func(r *http.Request, _ *auth.Identity) error {
 			if r.PathValue("id") != "good" || r.Pattern != "/asked/{id}" {
@@ -197,5 +229,33 @@ func TestConflictingPatterns(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s in it", err, want)
 		}
+	}
+}
+
+// TestWatchedConnection checks the topics and the context of a connection, before and after a move.
+func TestWatchedConnection(t *testing.T) {
+	addr, app := runApp(t, Config{Workers: 1})
+	c := callPath(t, addr, "/watched?topic=b&topic=a&topic=a&user=x")
+	c.ask(`{"Want":"topics","more":1}`, "[a b]")
+	c.ask(`{"Want":"topics"} {}`, "expedite: message: invalid character '{' after top-level value")
+	c.ask(`{"Want":7}`, "expedite: message: json: cannot unmarshal number into Go struct field .Want of type string")
+	c.ask(`{"Want":"context"}`, "watching")
+	res, err := app.role.Load().control.Reload(t.Context(), control.ReloadRequest{KeepPrimary: true}, control.Discard{})
+	if err != nil || res.Moved != 1 {
+		t.Fatalf("reload: %+v, %v; want 1 moved", res, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, b, err := c.conn.Read(ctx); err != nil || string(b) != ErrMoved.Error() {
+		t.Fatalf("got %q, %v; want ErrMoved", b, err)
+	}
+	c.ask(`{"Want":"topics"}`, "[a b]")
+	c.ask(`{"Want":"context"}`, "watching")
+	if err := c.conn.Write(ctx, websocket.MessageText, []byte(`{"Want":"close"}`)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = c.conn.Read(ctx)
+	if got, ok := errors.AsType[websocket.CloseError](err); !ok || got.Code != websocket.StatusNormalClosure {
+		t.Errorf("got %v, want close code 1000", err)
 	}
 }

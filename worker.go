@@ -60,6 +60,7 @@ func (a *App) newWorker(
 		Version: cfg.Version, HandoffStall: cfg.HandoffStall, HangTimeout: cfg.HangTimeout,
 		DrainTimeout: cfg.DrainTimeout, MemoryReserve: limits.MemoryReserve,
 		Engine: engine.Config{
+			Cause:    publicError,
 			ConnRate: engine.Rate(limits.ConnRate), Rate: engine.Rate(limits.Rate),
 			MaxHead: cfg.MaxHead, HandshakeTimeout: cfg.HandshakeTimeout, BodyTimeout: cfg.BodyTimeout,
 			ResponseTimeout: cfg.ResponseTimeout,

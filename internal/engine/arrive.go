@@ -127,6 +127,9 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 			}
 		}
 	}
+	if c.route != nil {
+		c.startMeter(s.meter)
+	}
 	if s.hasInbound {
 		c.newInbound()
 		c.keep(s.inbound)

@@ -73,6 +73,7 @@ func (c *Conn) finishPart() {
 	switch {
 	case c.end.code == ws.CloseAbnormal: // the peer sends no more frames and expects none
 		c.phase.Store(phaseClosing)
+		c.endContext(ErrClosed)
 		c.markDirty()
 	case c.loopBits&bitPeerClosed != 0:
 		c.queueClose(*c.end, "")
@@ -90,6 +91,7 @@ func (c *Conn) closeLocked(end ending, reason string) {
 // queueClose queues the close frame, which is the last frame of this side. RFC 6455 §5.5.1. c.mu must be held.
 func (c *Conn) queueClose(end ending, reason string) {
 	c.phase.Store(phaseClosing)
+	c.endContext(ErrClosed)
 	c.end = &end
 	frame, err := ws.AppendClose(nil, end.code, reason)
 	if err != nil { // only for the engine's own reasons: those of the application were checked
@@ -137,4 +139,25 @@ func (c *Conn) settle(empty bool) {
 			c.eng.teardown(c)
 		}
 	}
+}
+
+// lose ends a connection whose socket could not be attached.
+func (e *Engine) lose(c *Conn) {
+	c.mu.Lock()
+	c.phase.Store(phaseClosed)
+	c.endContext(ErrClosed)
+	c.mu.Unlock()
+	c.dropInput()
+	c.dropWindows()
+	c.leave()
+	delete(e.meters, c)
+	if c.id == 0 {
+		c.tally().Add(-1)
+		return
+	}
+	e.idsMu.Lock()
+	delete(e.ids, c.id)
+	e.idsMu.Unlock()
+	e.count.closed(ws.CloseAbnormal)
+	c.dispatch(event{kind: eventClose, end: &ending{code: ws.CloseAbnormal}})
 }

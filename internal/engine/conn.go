@@ -65,8 +65,13 @@ const (
 	bitSettling                         // the deadline is that of the end
 	bitHeld                             // not read: a rate limit is reached
 	bitCounted                          // counted among the connections of its address
+	bitRated                            // not read: its message rate is reached
+	bitMetered                          // has an entry in Engine.meters
 	bitKept                             // kept alive after an HTTP request, and nothing of the next one has arrived
 )
+
+// bitsUnread are the flags of a connection that the engine does not read.
+const bitsUnread = bitPaused | bitHeld | bitRated
 
 // connBits are flags guarded by Conn.mu.
 type connBits uint8
@@ -76,6 +81,7 @@ const (
 	bitPressed                      // the queue was above the low-water mark or full: a Drain is due
 	bitBroken                       // a write failed: the connection is gone
 	bitLeaving                      // callbacks on a goroutine pause, because the connection is about to move
+	bitContext                      // has an entry in Engine.contexts
 	bitOver                         // the server has closed: messages that wait for their callback are dropped
 )
 
@@ -151,6 +157,7 @@ func (e *Engine) teardown(c *Conn) {
 		return
 	}
 	c.phase.Store(phaseClosed)
+	c.endContext(ErrClosed)
 	if c.out != nil {
 		e.count.queued(-c.out.size)
 		c.out.release()
@@ -165,6 +172,7 @@ func (e *Engine) teardown(c *Conn) {
 	c.forgetRate()
 	c.dropWindows()
 	delete(e.gapped, c)
+	delete(e.meters, c)
 	c.leave()
 	c.dropInput()
 	if was < phaseOpen {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/expedite-go/expedite/internal/record"
-	"github.com/expedite-go/expedite/ws"
 )
 
 const (
@@ -382,6 +381,7 @@ func (e *Engine) Release(b *Batch) {
 		c.dropWindows()
 		_ = c.sock.Close()
 		c.leave()
+		delete(e.meters, c)
 		if z.phase < phaseOpen {
 			c.tally().Add(-1)
 			continue
@@ -389,6 +389,9 @@ func (e *Engine) Release(b *Batch) {
 		e.idsMu.Lock()
 		delete(e.ids, c.id)
 		e.idsMu.Unlock()
+		c.mu.Lock()
+		c.endContext(ErrMoved)
+		c.mu.Unlock()
 	}
 	e.count.movedOut.Add(uint64(len(b.conns)))
 	e.forget(b.position) // later arrivals have had at least these
@@ -427,23 +430,6 @@ func (e *Engine) Thaw(b *Batch) {
 	b.conns = nil
 }
 
-// lose ends a connection whose socket could not be attached.
-func (e *Engine) lose(c *Conn) {
-	c.phase.Store(phaseClosed)
-	c.dropInput()
-	c.dropWindows()
-	c.leave()
-	if c.id == 0 {
-		c.tally().Add(-1)
-		return
-	}
-	e.idsMu.Lock()
-	delete(e.ids, c.id)
-	e.idsMu.Unlock()
-	e.count.closed(ws.CloseAbnormal)
-	c.dispatch(event{kind: eventClose, end: &ending{code: ws.CloseAbnormal}})
-}
-
 // settleIn adds c, which has a new key, to the tables and sets its deadline. It schedules waiting output.
 func (e *Engine) settleIn(c *Conn, topics []string) {
 	for int(c.key.Index) >= len(e.conns) {
@@ -452,7 +438,7 @@ func (e *Engine) settleIn(c *Conn, topics []string) {
 	e.conns[c.key.Index] = c
 	e.line(c)
 	c.loopBits &^= bitReadPending
-	c.readAgain(bitPaused | bitHeld)
+	c.readAgain(bitsUnread)
 	e.topicsMu.Lock()
 	for _, topic := range topics {
 		e.topics.Subscribe(topic, c.key.Index)

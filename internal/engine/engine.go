@@ -44,6 +44,8 @@ type Config struct {
 	Source func(name string) Source
 	// NewID returns the id of a new connection, which must never have been used before. It is called on the loop.
 	NewID func() uint64
+	// Cause returns the cause of a context that ends with ErrClosed or ErrMoved: see Conn.Context. nil means the same.
+	Cause func(error) error
 	// Logger receives what an operator should know. nil means slog.Default.
 	Logger *slog.Logger
 	// MayLog reports whether another line about a client may be logged now, MayLogFault whether another panic of the
@@ -177,6 +179,7 @@ type Engine struct {
 	flushed  int     // how many of flushing were flushed
 	moving   bool    // callbacks run on a goroutine of their own: see Engine.apart
 	partials partials
+	meters   map[*Conn]*meter // connections of routes that need one
 	queues   socketQueues
 	sources  sources
 
@@ -224,6 +227,7 @@ type Engine struct {
 	windows   map[*Conn]*windows // of the connections with context takeover
 
 	clock      clock
+	contexts   contexts
 	addresses  addresses
 	limiter    *rateLimiter // nil without rate limits
 	count      counters
@@ -244,7 +248,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg.withDefaults(), ids: make(map[uint64]*Conn), topics: topic.New(), requests: make(map[*Requests]struct{}),
 		lingering: make(map[*Requests]struct{}),
 	}
-	e.opening = make(map[uint64]*Upgrade)
+	e.opening, e.meters = make(map[uint64]*Upgrade), make(map[*Conn]*meter)
 	e.sources.list = []*Source{{}}
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }

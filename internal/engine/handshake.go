@@ -345,6 +345,7 @@ func (c *Conn) accept(route *Route, u *Upgrade) {
 
 	c.lastRead, c.lastPing = e.loop.Now(), e.loop.Now()
 	c.expires = e.clock.unmoved(c.expires)
+	c.startMeter(meter{})
 	c.schedule()
 	u.applyEnd()
 	c.dispatch(event{kind: eventOpen})

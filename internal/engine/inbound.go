@@ -40,7 +40,7 @@ func (c *Conn) newInbound() {
 	c.in.index = len(p.conns)
 	p.conns = append(p.conns, c)
 	c.in.since = c.eng.loop.Now()
-	if c.loopBits&(bitPaused|bitHeld) != 0 {
+	if c.loopBits&bitsUnread != 0 {
 		c.in.stopped = c.in.since
 	}
 	if !p.armed && p.judge != nil {

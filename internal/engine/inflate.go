@@ -33,7 +33,9 @@ func (c *Conn) inflate(op ws.Opcode, payload []byte) {
 	default:
 		w.receive(c.agreed, plain)
 		e.count.inflated.add(len(plain), len(payload))
-		c.dispatch(event{kind: eventMessage, op: op, data: plain})
+		if !c.drops() {
+			c.dispatch(event{kind: eventMessage, op: op, data: plain})
+		}
 	}
 }
 

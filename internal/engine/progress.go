@@ -48,7 +48,7 @@ func (c *Conn) stopReading(why loopBits) {
 // readAgain removes reasons not to read c.
 func (c *Conn) readAgain(why loopBits) {
 	c.loopBits &^= why
-	if c.in != nil && c.in.stopped != 0 && c.loopBits&(bitPaused|bitHeld) == 0 {
+	if c.in != nil && c.in.stopped != 0 && c.loopBits&bitsUnread == 0 {
 		c.in.since += c.eng.loop.Now() - c.in.stopped
 		c.in.stopped = 0
 	}

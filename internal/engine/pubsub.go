@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/expedite-go/expedite/ws"
+import (
+	"slices"
+
+	"github.com/expedite-go/expedite/ws"
+)
 
 // Subscribe adds c to a topic of this engine. It reports whether c is a new member. It returns ErrClosed, ErrMoved or
 // ErrTooManySubscriptions. It is safe for concurrent use.
@@ -32,6 +36,17 @@ func (c *Conn) Unsubscribe(topic string) bool {
 		return false
 	}
 	return e.topics.Unsubscribe(topic, c.key.Index)
+}
+
+// Topics returns the topics of c, in no particular order; none if it is not here. It is safe for concurrent use.
+func (c *Conn) Topics() []string {
+	e := c.eng
+	e.topicsMu.Lock()
+	defer e.topicsMu.Unlock()
+	if ph := c.phase.Load(); ph != phaseOpen && ph != phaseClosing {
+		return nil
+	}
+	return slices.Collect(e.topics.Topics(c.key.Index))
 }
 
 // Publish sends a message to the subscribers of a topic on this engine. It encodes the message once, compresses it once

@@ -315,6 +315,10 @@ func (c *Conn) rateDue() int64 {
 
 // releaseInput continues reading a connection that ends: the peer's close frame may come after bytes that had to wait.
 func (c *Conn) releaseInput() {
+	if c.loopBits&bitRated != 0 {
+		c.readAgain(bitRated)
+		c.eng.loop.Again(c.key, reactor.Readable)
+	}
 	if c.loopBits&bitHeld == 0 {
 		return
 	}

@@ -15,12 +15,18 @@ func (c *Conn) read(hangup bool) {
 	if hangup {
 		c.loopBits |= bitHangup
 	}
-	if c.loopBits&(bitPaused|bitHeld) != 0 {
+	if c.loopBits&bitsUnread != 0 {
 		c.loopBits |= bitReadPending
 		return
 	}
 	for {
 		buf, reserved := e.loop.Buffer(), 0
+		if c.loopBits&bitMetered != 0 && c.route.OverRate == RateWait {
+			if c.mustWait() {
+				return
+			}
+			buf = buf[:min(len(buf), waitRead)]
+		}
 		if e.limiter != nil {
 			if buf, reserved = c.mayRead(buf); len(buf) == 0 {
 				return
@@ -94,6 +100,7 @@ func (c *Conn) feedFrames(b []byte) {
 	if c.agreed != 0 {
 		rules = &c.route.deflated
 	}
+	m := c.rated()
 	for len(b) > 0 {
 		ev, rest, err := c.reader.Next(b, rules)
 		b = rest
@@ -106,14 +113,25 @@ func (c *Conn) feedFrames(b []byte) {
 			if c.phase.Load() != phaseOpen {
 				continue // after our close frame only the peer's close frame counts
 			}
-			if ev.Last && c.opcode(&ev) == ws.OpText {
+			if m != nil && !c.takesPiece(m, ev.First) {
+				continue
+			}
+			switch {
+			case !ev.Last, m != nil && m.skipping:
+			case c.opcode(&ev) == ws.OpText:
 				text++
-			} else if ev.Last {
+			default:
 				binary++
 			}
 			c.deliver(&ev)
 		case ws.KindPing:
-			c.control(ws.OpPong, ev.Data)
+			if m == nil || c.event(m) {
+				c.control(ws.OpPong, ev.Data)
+			}
+		case ws.KindPong:
+			if m != nil {
+				c.event(m)
+			}
 		case ws.KindClose:
 			c.peerClosed(ev.Code, string(ev.Data))
 		}
@@ -158,7 +176,9 @@ func (c *Conn) complete(ev *ws.Event, op ws.Opcode, data []byte) {
 		c.inflate(op, data)
 		return
 	}
-	c.dispatch(event{kind: eventMessage, op: op, data: data})
+	if !c.drops() {
+		c.dispatch(event{kind: eventMessage, op: op, data: data})
+	}
 }
 
 // control answers a ping. RFC 6455 §5.5.3: a pong carries the payload of the ping. While the peer does not read,

@@ -106,7 +106,16 @@ type Route struct {
 	// MailboxLimit is the maximum number of payload bytes that wait for blocking callbacks. Beyond it the connection is
 	// not read, which the peer notices as back-pressure. 0 means DefaultMailboxLimit.
 	MailboxLimit int
+	// MessageRate limits the messages of each connection, and OverRate is what happens beyond it. A message counts when
+	// it begins. Pings and pongs count, too.
+	MessageRate EventRate
+	OverRate    RatePolicy
+	// MaxLifetime is how long a connection may last, wherever it moves; it is then closed with 1012. Each gets up to a
+	// tenth less. 0 means no limit.
+	MaxLifetime time.Duration
 
+	messages     cadence         // of MessageRate
+	metered      bool            // its connections have a meter
 	deflated     ws.ReaderConfig // Reader, for connections with compression
 	inflateLimit int             // the maximum length of a message after decompression
 }
@@ -130,6 +139,7 @@ func (r *Route) Prepare() {
 	default:
 		r.inflateLimit = int(min(limit, math.MaxInt))
 	}
+	r.prepareMeter()
 }
 
 func setDefault[T comparable](v *T, d T) {

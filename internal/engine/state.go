@@ -50,6 +50,9 @@ const (
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
 	tagKept     = 0x84 // empty: kept alive after an HTTP request
 	tagSource   = 0x85 // name of Conn.Source, before the handshake is over
+	tagLifetime = 0x90 // 8: meter.ends
+	tagMessages = 0x91 // 8: meter.next
+	tagSkipping = 0x92 // empty: meter.skipping
 )
 
 // movedLoopBits are the flags that also apply in the next worker.
@@ -83,6 +86,7 @@ type state struct {
 	agreed      agreement
 	received    []byte
 	sent        []byte
+	meter       meter
 }
 
 // appendState appends the state of c, whose phase was ph. Call it on the loop, between two events, with c.mu held.
@@ -113,6 +117,7 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	if ph >= phaseOpen {
 		dst = c.appendDeflate(dst)
 	}
+	dst = c.meter().append(dst)
 	dst = c.appendInput(dst)
 	dst = c.appendOutput(dst)
 	if c.end != nil {
@@ -247,7 +252,9 @@ func (s *state) load(tag byte, v []byte) bool {
 			s.phase = uint32(v[0])
 		}
 		return len(v) == 1
-	case tagID, tagSeen, tagExpiry, tagTimes, tagProgress:
+	case tagSkipping:
+		s.meter.skipping = true
+	case tagID, tagSeen, tagExpiry, tagTimes, tagProgress, tagLifetime, tagMessages:
 		return s.loadNumbers(tag, v)
 	case tagRemote:
 		return s.remote.UnmarshalBinary(v) == nil
@@ -326,6 +333,10 @@ func (s *state) loadNumbers(tag byte, v []byte) bool {
 		s.seen = first
 	case tagExpiry:
 		s.expires = int64(first)
+	case tagLifetime:
+		s.meter.ends = int64(first)
+	case tagMessages:
+		s.meter.next = int64(first)
 	case tagTimes:
 		s.read, s.ping = int64(first), int64(second)
 	case tagProgress:

@@ -47,6 +47,12 @@ const (
 	limitPending
 	limitInflatedSize
 	limitDeflateData
+	limitMessageRate
+	limitPublishRate
+	limitConnectRate
+	limitConnectTable
+	limitPerUser
+	limitLifetime
 	numLimits
 )
 
@@ -59,6 +65,7 @@ func (l limit) String() string {
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
 		"partial", "message_min_rate", "memory_close", "gap", "queued", "pending",
 		"inflated_size", "deflate_data",
+		"message_rate", "publish_rate", "connect_rate", "connect_rate_table", "per_user", "lifetime",
 	}[l]
 }
 

@@ -65,6 +65,7 @@ func (c *Conn) keepAlive() {
 	if c.eng.limiter != nil {
 		c.goOn()
 	}
+	c.endWait(now)
 	if c.parting() {
 		if now < c.lastPing+int64(c.route.CloseTimeout) {
 			c.schedule()
@@ -83,7 +84,11 @@ func (c *Conn) keepAlive() {
 		c.beginClose(ending{code: CloseExpired, reason: "token expired"}, "token expired")
 		return
 	}
-	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.silentSince() >= idle && c.loopBits&(bitPaused|bitHeld) == 0 {
+	if _, over := c.outlived(now); over {
+		c.endLife()
+		return
+	}
+	if idle := int64(c.route.IdleTimeout); idle > 0 && now-c.silentSince() >= idle && c.loopBits&bitsUnread == 0 {
 		c.eng.count.limit(limitIdle)
 		c.beginClose(ending{code: ws.CloseGoingAway, reason: "idle timeout"}, "idle timeout")
 		return
@@ -92,7 +97,7 @@ func (c *Conn) keepAlive() {
 		c.lastPing = now
 		// A peer that does not read needs no ping: the data that it has to read keeps the connection alive. But if a
 		// rate limit delays our output, it does need one. And if we do not read, we would not see its answer.
-		if c.loopBits&bitHeld == 0 && (!c.blocked.Load() || c.heldOutput()) {
+		if c.loopBits&(bitHeld|bitRated) == 0 && (!c.blocked.Load() || c.heldOutput()) {
 			c.sendControl(ws.OpPing, nil)
 		}
 	}
@@ -119,8 +124,11 @@ func (c *Conn) schedule() {
 			due = at
 		}
 	}
-	if c.expires != 0 && (due == 0 || c.expires < due) {
-		due = c.expires
+	ends, _ := c.outlived(now)
+	for _, at := range [...]int64{c.expires, ends, c.waitDue()} {
+		if at != 0 && (due == 0 || at < due) {
+			due = at
+		}
 	}
 	if c.parting() {
 		due = c.lastPing + int64(c.route.CloseTimeout)
