@@ -129,11 +129,16 @@ func (c *channel) writeOne(o outgoing) error {
 	if o.fds == nil {
 		return c.conn.Write(o.frame)
 	}
-	// ETOOMANYREFS: too many descriptors of this user, including other programs, are in transit. It is temporary.
-	err := c.conn.WriteFDs(o.frame, o.fds)
+	return awaitRoom(func() error { return c.conn.WriteFDs(o.frame, o.fds) }, func() { time.Sleep(retryAfter) })
+}
+
+// awaitRoom sends descriptors until the kernel has room for them. ETOOMANYREFS means that too many descriptors of this
+// user, including other programs, are in transit. It is temporary.
+func awaitRoom(send func() error, pause func()) error {
+	err := send()
 	for tries := 0; errors.Is(err, syscall.ETOOMANYREFS) && tries < maxTries; tries++ {
-		time.Sleep(retryAfter)
-		err = c.conn.WriteFDs(o.frame, o.fds)
+		pause()
+		err = send()
 	}
 	return err
 }

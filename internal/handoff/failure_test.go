@@ -24,6 +24,7 @@ func TestWhatDoesNotFitFreezesNothing(t *testing.T) {
 		{"too few descriptors", -1, 1, 9, errRoom},
 		{"too few descriptors for the count", 8, 1, 7, errRoom},
 		{"enough descriptors for the count", 8, 1, 8, nil},
+		{"no descriptors for a count of 0", 0, 1, 0, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

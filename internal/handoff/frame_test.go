@@ -48,6 +48,9 @@ func TestBatchTravels(t *testing.T) {
 		got.Position != c.Position || len(got.FDs) != 2 {
 		t.Errorf("got %d, %d, %+v, %v", no, at, got, err)
 	}
+	if _, _, got, err := parseBatch(b[:20], nil); err != nil || len(got.States) != 0 {
+		t.Errorf("no states: got %+v, %v", got, err)
+	}
 	if _, _, _, err := parseBatch(b[:19], nil); !errors.Is(err, errFrame) {
 		t.Errorf("19 bytes: %v", err)
 	}

@@ -170,8 +170,10 @@ func (w *world) end() {
 
 // leaks compares the numbers of descriptors. A channel closes its own just after it has reported its end.
 func (w *world) leaks() {
-	for late := time.Now().Add(patience); openFDs() != w.before; {
-		if time.Now().After(late) {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for late := time.Now().Add(patience); openFDs() != w.before; <-again.C {
+		if w.t.Failed() || time.Now().After(late) {
 			w.t.Errorf("%d descriptors are open, %d were", openFDs(), w.before)
 			return
 		}
