@@ -3,11 +3,12 @@
 TOOLS := $(CURDIR)/.cache/bin
 GOFUMPT := v0.12.0
 STATICCHECK := v0.8.2
+GREMLINS := v0.6.0
 FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak conformance fuzz bench bench-peers bench-handoff bench-tuning million exports configuration tools
+.PHONY: run test check nightly soak conformance fuzz mutants bench bench-peers bench-handoff bench-tuning million exports configuration tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -34,7 +35,7 @@ check: tools
 	cd benchmarks && go vet ./...
 
 # A mark per version: another version is installed over the one that is there.
-tools: $(TOOLS)/.gofumpt-$(GOFUMPT) $(TOOLS)/.staticcheck-$(STATICCHECK)
+tools: $(TOOLS)/.gofumpt-$(GOFUMPT) $(TOOLS)/.staticcheck-$(STATICCHECK) $(TOOLS)/.gremlins-$(GREMLINS)
 
 $(TOOLS)/.gofumpt-$(GOFUMPT):
 	GOBIN=$(TOOLS) go install mvdan.cc/gofumpt@$(GOFUMPT)
@@ -44,11 +45,16 @@ $(TOOLS)/.staticcheck-$(STATICCHECK):
 	GOBIN=$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
 	@touch $@
 
+$(TOOLS)/.gremlins-$(GREMLINS):
+	GOBIN=$(TOOLS) go install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS)
+	@touch $@
+
 # What takes longer than a change should wait for.
 nightly: check
 	$(MAKE) soak
 	$(MAKE) conformance
 	$(MAKE) fuzz
+	$(MAKE) mutants
 	$(MAKE) million N=50000
 
 # Reloads, scales and rebalances for SOAK, under a crowd of clients that checks every byte.
@@ -61,16 +67,15 @@ conformance:
 	@sed -n 3p $(REPORT)/conformance.md
 	@echo "report: $(REPORT)/conformance.md"
 
-# Each fuzz target for FUZZTIME.
+# Each fuzz target for FUZZTIME; a table at the end. MATCH selects targets by package and name.
+MATCH ?=
 fuzz:
-	@packages=$$(go list ./...) || exit 1; \
-	for pkg in $$packages; do \
-		targets=$$(go test -list '^Fuzz' $$pkg) || { echo "$$targets"; exit 1; }; \
-		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
-			echo "== $$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
-		done; \
-	done
+	go run ./scripts/fuzz -time $(FUZZTIME) -match '$(MATCH)'
+
+# Changes one operator after the other in the packages that must be right, and expects a test to fail. PKG selects some.
+PKG ?= internal/handoff internal/topic internal/wheel internal/broker ws auth
+mutants: $(TOOLS)/.gremlins-$(GREMLINS)
+	go run ./scripts/mutants $(PKG)
 
 # The reference page of the settings and the JSON Schema of expedite.yaml, from internal/settings.
 configuration:

@@ -78,6 +78,8 @@ var policy = map[string]string{
 	"examples/chat":              ". auth",
 	"examples/store":             ". session",
 	"scripts/exports":            "internal/tidy",
+	"scripts/fuzz":               "",
+	"scripts/mutants":            "",
 	"benchmarks":                 ". ws github.com/lxzan/gws golang.org/x/sys internal/chatjson github.com/klauspost/compress",
 }
 

@@ -65,11 +65,10 @@ func (w *Wheel) Set(i uint32, at int64) {
 	at = max(at, unset+1)
 	w.entries[n].at = at
 	list := w.slots + overdue
-	if at > w.now {
-		if t := w.due(at); t > w.cur {
-			list = uint32(t % uint64(w.slots))
-			w.next = min(w.next, t)
-		}
+	if at > w.now { // so the tick at which it is due is after the current one
+		t := w.due(at)
+		list = uint32(t % uint64(w.slots))
+		w.next = min(w.next, t)
 	}
 	w.link(list, n)
 }

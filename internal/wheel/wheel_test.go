@@ -197,3 +197,26 @@ func TestWaitBeyondARevolution(t *testing.T) {
 		t.Errorf("waits %d, want 10", got)
 	}
 }
+
+func TestAdvanceVisitsEachSlotOnceHoweverFarTheClockMoves(t *testing.T) {
+	w := wheel.New(1, 8, 0)
+	w.Set(3, 5)
+	fired := 0
+	w.Advance(math.MaxInt64, func(uint32) { fired++ }) // with a visit for each tick it would not end
+	if fired != 1 || w.Len() != 0 {
+		t.Errorf("fired %d times, %d are left, want 1 and none", fired, w.Len())
+	}
+}
+
+func TestTablesGrowByDoubling(t *testing.T) {
+	const entries = 1 << 14
+	allocs := testing.AllocsPerRun(1, func() {
+		w := wheel.New(1, 8, 0)
+		for i := range uint32(entries) {
+			w.Set(i, 1)
+		}
+	})
+	if allocs > 16 {
+		t.Errorf("%v allocations for %d indexes, want at most 16", allocs, entries)
+	}
+}
