@@ -77,12 +77,13 @@ func (p *Primary) Stage(ctx context.Context, list []Listener) (undo func(), err 
 			}
 		})
 	}
+	err = ErrStopped // unless the loop runs
 	s.loop.call(func() {
+		if s.stopping {
+			return
+		}
+		err = nil
 		for _, l := range list {
-			if s.stopping {
-				err = ErrStopped
-				return
-			}
 			var e *endpoint
 			if e, err = s.acceptors.open(ctx, l, 1); err != nil {
 				return

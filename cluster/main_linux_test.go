@@ -86,7 +86,7 @@ func work() int {
 	}
 	w := &testWorker{self: self, quit: make(chan int, 8)}
 	self.Serve(w.hooks(play))
-	if ln := self.Listener(); ln != nil {
+	if ln := self.Listener(); ln != nil && play != "tags" {
 		go w.accept(ln) // ends with the process
 	}
 	if play != "stuck" {
@@ -141,6 +141,8 @@ func (w *testWorker) hooks(play string) Hooks {
 		w.moves(&h, play)
 	case "number":
 		w.numbers(&h)
+	case "tags":
+		w.tags(&h)
 	case "stubborn":
 		h.Drain = func(time.Time) {}
 	case "leave":
