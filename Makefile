@@ -64,6 +64,7 @@ soak:
 # Every rule of the RFCs in every combination. The report is in REPORT. `make test` runs each case once.
 conformance:
 	go test -count=1 -timeout 20m -run TestConformance ./internal/conformance -everything -report $(REPORT)
+	cd benchmarks && go test -count=1 -run TestConformanceFindsFaults . # a negative control: a server with known faults
 	@sed -n 3p $(REPORT)/conformance.md
 	@echo "report: $(REPORT)/conformance.md"
 

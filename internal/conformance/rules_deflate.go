@@ -333,7 +333,10 @@ func (s *scripts) of(a Agreed) (send []byte, want []Event) {
 	}
 	all := records.String()
 	near := len(all) - maxWindow
-	for _, m := range []string{all[:300], all[100:400], all, "", "short", all[:3000], all[near : near+3000], all[len(all)-200:]} {
+	for _, m := range []string{
+		all[:300], all[100:400], all, "", "short", all[:3000], all[near : near+3000],
+		all[len(all)-200:],
+	} {
 		send = append(send, compressed(opText, d.message(m, a))...)
 		send = append(send, text(m)...) // an uncompressed message changes no window
 		want = append(want, wantText(m), wantText(m))
