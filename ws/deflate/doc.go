@@ -10,6 +10,7 @@
 // direction and passes it as the dictionary. Every compressed message of the direction has to be appended, in order,
 // also those that were compressed without a dictionary. Messages without RSV1 are not appended.
 //
-// Window bits from 8 to 15 are honoured exactly: Compress never refers further back than 2^bits bytes. zlib, on which
-// many peers build, raises 8 to 9 when it compresses, but then its references stay within 250 bytes.
+// Window bits from 8 to 15 are honoured exactly: Compress never refers further back than 2^bits bytes. RFC 7692 has 8
+// as its smallest value, but zlib cannot compress raw data with it; Node.js uses 9 in its place. The references of zlib
+// stay 262 bytes below the size of its window, so that its messages fit in 8 bits all the same.
 package deflate
