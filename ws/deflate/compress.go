@@ -1,27 +1,45 @@
 package deflate
 
-import "github.com/klauspost/compress/flate"
+import (
+	"sync"
 
-// level is the level of klauspost/compress for windows of 15 bits. See docs/decisions/0016.
-const level = 3
+	"github.com/klauspost/compress/flate"
+)
+
+// Levels of klauspost/compress, by cost per message of 1 KiB. Preparing a dictionary costs more at level 4 than what
+// follows gains. BenchmarkCompress and docs/decisions/0016 have the figures.
+const (
+	levelAlone      = 4
+	levelDictionary = 3
+)
 
 // tail is what a flush ends with, and what is removed from a message. RFC 7692 §7.2.1.
 const tail = "\x00\x00\xff\xff"
 
 // Compress compresses a message with a window of 1<<bits bytes, bits from 8 to 15, and appends it to dst. The message
-// may refer to dict, of which the last 1<<bits bytes count: the receiver must have it as its window. RFC 7692 §7.2.1.
+// may refer to dict, of which at most the last 1<<bits bytes count: the receiver must have it as its window. RFC 7692
+// §7.2.1.
 func (c *Codec) Compress(dst, payload, dict []byte, bits uint8) []byte {
 	bits = window(bits)
-	if over := len(dict) - 1<<bits; over > 0 {
+	room := 1 << bits
+	if len(payload) <= room/2 {
+		room -= len(payload) // then no distance exceeds the window, and a faster compressor serves
+	}
+	if over := len(dict) - room; over > 0 {
 		dict = dict[over:]
 	}
-	if len(dict)+len(payload) <= 1<<bits {
-		bits = maxBits // no distance can exceed the window, so the faster compressor serves
+	var pool *sync.Pool
+	switch {
+	case len(dict)+len(payload) > 1<<bits && bits < maxBits:
+		pool = &c.windows[maxBits-1-bits]
+	case len(dict) > 0:
+		pool, bits = &c.dictionary, 0
+	default:
+		pool, bits = &c.alone, 0
 	}
-	pool := &c.compressors[maxBits-bits]
 	w, _ := pool.Get().(*compressor)
 	if w == nil {
-		w = newCompressor(bits)
+		w = newCompressor(bits, len(dict) > 0)
 	}
 	dst = w.run(dst, payload, dict)
 	pool.Put(w)
@@ -34,12 +52,16 @@ type compressor struct {
 	out []byte
 }
 
-func newCompressor(bits uint8) *compressor {
+// newCompressor returns a compressor with a window of 1<<bits bytes, or with the largest one if bits is 0.
+func newCompressor(bits uint8, dictionary bool) *compressor {
 	c := &compressor{}
-	if bits == maxBits {
-		c.w, _ = flate.NewWriter(c, level) // the level is valid
-	} else {
-		c.w, _ = flate.NewWriterWindow(c, 1<<bits) // so is the window
+	switch { // all levels and windows are valid
+	case bits != 0:
+		c.w, _ = flate.NewWriterWindow(c, 1<<bits)
+	case dictionary:
+		c.w, _ = flate.NewWriter(c, levelDictionary)
+	default:
+		c.w, _ = flate.NewWriter(c, levelAlone)
 	}
 	return c
 }

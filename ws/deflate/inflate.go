@@ -250,18 +250,23 @@ func (f *inflater) fromDict(out []byte, op, distance, length int) bool {
 	return true
 }
 
-// copyMatch copies a match within the output, in words if they do not overlap. It may write 7 bytes more.
+// copyMatch copies a match within the output. It may write 7 bytes more.
 func copyMatch(out []byte, op, distance, length int) {
 	from, end := op-distance, op+length
-	if distance < 8 {
+	switch {
+	case distance >= 8:
+		for ; op < end; op += 8 {
+			binary.LittleEndian.PutUint64(out[op:], binary.LittleEndian.Uint64(out[from:]))
+			from += 8
+		}
+	case length <= 16:
 		for ; op < end; op++ {
 			out[op] = out[from]
 			from++
 		}
-		return
-	}
-	for ; op < end; op += 8 {
-		binary.LittleEndian.PutUint64(out[op:], binary.LittleEndian.Uint64(out[from:]))
-		from += 8
+	default: // each copy doubles what repeats
+		for op < end {
+			op += copy(out[op:end], out[from:op])
+		}
 	}
 }
