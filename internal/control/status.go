@@ -112,6 +112,18 @@ type Totals struct {
 	HeapBytes       uint64            `json:"heap_bytes"`
 	Restarts        uint64            `json:"restarts"`
 	Limits          map[string]uint64 `json:"limits,omitempty"`
+	// Compressed counts compressed messages. Nil: there were none.
+	Compressed *Compressed `json:"compressed,omitempty"`
+}
+
+// Compressed counts the messages of permessage-deflate, and the bytes of their payloads without and with compression.
+type Compressed struct {
+	MessagesIn  uint64 `json:"messages_in"`
+	PlainIn     uint64 `json:"plain_in"`
+	BytesIn     uint64 `json:"bytes_in"`
+	MessagesOut uint64 `json:"messages_out"`
+	PlainOut    uint64 `json:"plain_out"`
+	BytesOut    uint64 `json:"bytes_out"`
 }
 
 // Handoff counts connections that moved between processes since the primary first started.

@@ -57,6 +57,12 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 	sum := s.totals.Sum()
 	st.Totals.MessagesIn, st.Totals.MessagesOut = sum.MessagesIn(), sum.MessagesOut()
 	st.Totals.BytesIn, st.Totals.BytesOut, st.Totals.Limits = sum.BytesIn, sum.BytesOut, sum.Limits
+	if sum.InflatedMessages+sum.DeflatedMessages > 0 {
+		st.Totals.Compressed = &control.Compressed{
+			MessagesIn: sum.InflatedMessages, PlainIn: sum.InflatedPlain, BytesIn: sum.InflatedCompressed,
+			MessagesOut: sum.DeflatedMessages, PlainOut: sum.DeflatedPlain, BytesOut: sum.DeflatedCompressed,
+		}
+	}
 	for name, n := range s.limits() {
 		if st.Totals.Limits == nil {
 			st.Totals.Limits = make(map[string]uint64)

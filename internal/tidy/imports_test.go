@@ -54,7 +54,7 @@ var policy = map[string]string{
 	"internal/control":           "internal/unixsocket golang.org/x/sys",
 	"internal/unixsocket":        "golang.org/x/sys",
 	"internal/listener":          "internal/spelling internal/unixsocket golang.org/x/sys",
-	"internal/traffic":           ". ws auth session",
+	"internal/traffic":           ". ws ws/deflate internal/chatjson auth session",
 	"internal/conformance":       "", // its client shares nothing with the server
 	"internal/conformance/cmd":   "internal/conformance",
 	"examples/cluster":           "cluster",

@@ -33,6 +33,7 @@ func (r *Run) visit(rng *rand.Rand, number uint32, turn int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.Patience)
 	defer cancel()
 	l := &link{stop: r.stopping, gone: make(chan struct{}), rng: rng}
+	r.compress(l, number+uint32(turn))
 	slowly := cut{dribbleLeast, dribbleMost, time.Millisecond}
 	path := [...]string{pathEcho, pathWork}[turn%2]
 	if err := l.open(ctx, r.cfg.Addr, path, slowly); err != nil {

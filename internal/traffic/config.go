@@ -30,6 +30,10 @@ type Config struct {
 	// Churn is the number of clients that repeatedly open a connection, echo and close it. Clients does not count them.
 	Churn int
 
+	// Compression makes clients offer permessage-deflate, each with other parameters, and send texts that can be
+	// compressed.
+	Compression bool
+
 	// Rate is the number of messages per second that each client sends if the server keeps up. Slow clients ignore it
 	// and send as fast as they read. If zero, it is 2.
 	Rate float64

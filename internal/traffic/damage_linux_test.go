@@ -46,6 +46,10 @@ var sabotages = []sabotage{
 	{name: "inbound", variable: "0x09", cfg: Config{Fragmented: 20}, scene: reloads},
 	{name: "frames", variable: "0x0c", cfg: Config{Slow: 20}, scene: reloads},
 	{name: "pinned", variable: "0x0d", cfg: Config{Slow: 20}, scene: reloads},
+	{name: "nothing, compression", variable: noSabotage, cfg: compressed(), scene: reloads},
+	{name: "deflate", variable: "0x12", cfg: compressed(), fails: true, scene: reloads},
+	{name: "received window", variable: "0x13", cfg: compressed(), scene: reloads},
+	{name: "linked frames", variable: "0x15", cfg: Config{Slow: 40, Compression: true}, scene: reloads},
 	{name: "letters", variable: "0x0f", cfg: Config{Counting: 100, Rate: 400}, scene: reloads},
 	{name: "carried", variable: "0x10", cfg: Config{Counting: 20}, scene: reloads},
 	{name: "position", variable: "position", cfg: Config{Topics: 1, SubscribersPerTopic: 40, Rate: 1000}, scene: reloads},
@@ -60,11 +64,22 @@ var sabotages = []sabotage{
 	{name: "ending", variable: "0x0e", cfg: Config{Small: 1}, fails: true, scene: lastWords},
 }
 
+// compressed returns the Config of clients with compression. The record 0x14, the sent window, is not tested because no
+// client can observe it: without it, the server only compresses worse.
+func compressed() Config { return Config{Small: 40, Rate: 20, Compression: true} }
+
 // everybody returns the Config of a mix of all kinds of clients.
 func everybody() Config {
 	cfg := Mix("", 200)
 	cfg.Rate = 20
 	return cfg
+}
+
+func takeoverIf(compression bool) expedite.Compression {
+	if compression {
+		return expedite.CompressionTakeover
+	}
+	return expedite.CompressionOff
 }
 
 func pairs() Config { return Config{Directed: 100, Rate: 100} }
@@ -84,7 +99,7 @@ func TestDamagedHandoff(t *testing.T) {
 			if tt.name == "times" && time.Duration(monotonic(t)) < 3*time.Minute {
 				t.Skip("needs a machine that has been up for three minutes")
 			}
-			s := launch(t, binary, serverConfig{Workers: 1}, "EXPEDITE_DAMAGE="+tt.variable)
+			s := launch(t, binary, serverConfig{Workers: 1, Compression: takeoverIf(tt.cfg.Compression)}, "EXPEDITE_DAMAGE="+tt.variable)
 			idle := s.echoers(tt.idle)
 			cfg := tt.cfg
 			cfg.Addr, cfg.Patience = s.addr, 500*time.Millisecond

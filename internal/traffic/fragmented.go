@@ -42,7 +42,8 @@ func (f *fragmented) write(c *client, m *message) error {
 	count := fragmentsLeast + c.rng.IntN(fragmentsMost-fragmentsLeast+1)
 	pieces := count + m.len()/(pieceMost/2)
 	how := cut{pieceLeast, pieceMost, c.run.cfg.interval() / time.Duration(pieces)}
-	h := ws.Header{Opcode: ws.OpText}
+	m, rsv := c.packed(m)
+	h := ws.Header{Opcode: ws.OpText, RSV: rsv}
 	for off := 0; ; count-- {
 		left := m.len() - off
 		n := c.rng.IntN(min(left, 2*left/count) + 1) // may be 0: an empty fragment
@@ -53,7 +54,7 @@ func (f *fragmented) write(c *client, m *message) error {
 		if err := c.fragment(h, m, off, how); err != nil {
 			return err
 		}
-		h.Opcode = ws.OpContinuation
+		h.Opcode, h.RSV = ws.OpContinuation, 0
 		off += n
 		if h.Fin {
 			return nil // a pong queued behind the echo may be dropped, so send no ping after the last fragment

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/ws"
+	"github.com/expedite-go/expedite/ws/deflate"
 )
 
 // cut describes how bytes are written: in pieces of least to most bytes, with random pauses between them of at most
@@ -28,6 +29,10 @@ type link struct {
 	control func(network, address string, c syscall.RawConn) error // called before connecting; may be nil
 	stop    <-chan struct{}                                        // when closed, pauses end early
 	gone    chan struct{}                                          // closed by the reader when the connection has ended
+
+	offer   string // of extensions
+	codec   *deflate.Codec
+	squeeze *squeezer // nil without compression
 
 	mu  sync.Mutex // held while a whole frame is written
 	rng *rand.Rand
@@ -64,7 +69,7 @@ func (l *link) open(ctx context.Context, addr, target string, c cut) error {
 }
 
 func (l *link) handshake(addr, target string, c cut) error {
-	req := ws.ClientRequest{Host: addr, Target: target}
+	req := ws.ClientRequest{Host: addr, Target: target, Extensions: l.offer}
 	binary.LittleEndian.PutUint64(req.Key[:], l.rng.Uint64())
 	binary.LittleEndian.PutUint64(req.Key[8:], l.rng.Uint64())
 	b, err := req.AppendRequest(nil)
@@ -82,7 +87,10 @@ func (l *link) handshake(addr, target string, c cut) error {
 		head = append(head, l.in[:n]...)
 		if end := ws.HeadEnd(head, from); end >= 0 {
 			l.ahead = head[end:]
-			_, err := req.ParseResponse(head[:end])
+			shake, err := req.ParseResponse(head[:end])
+			if err == nil && l.offer != "" {
+				l.squeeze, err = newSqueezer(l.codec, shake.Extensions)
+			}
 			return err
 		}
 		if err != nil {
@@ -137,7 +145,11 @@ func randomTo(rng *rand.Rand, most time.Duration) time.Duration {
 func (l *link) send(op ws.Opcode, payload []byte, c cut) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.out = ws.AppendMaskedFrame(l.out[:0], op, l.rng.Uint32(), payload)
+	if l.squeeze != nil && !op.IsControl() && len(payload) >= compressedLeast {
+		l.out = ws.AppendMaskedFrame(l.out[:0], op|rsv1, l.rng.Uint32(), l.squeeze.pack(payload))
+	} else {
+		l.out = ws.AppendMaskedFrame(l.out[:0], op, l.rng.Uint32(), payload)
+	}
 	return l.write(l.out, c)
 }
 
@@ -186,7 +198,7 @@ func (l *link) close(code ws.CloseCode) (err error) {
 // listen reads and answers pings until the connection ends. If pace is not nil, listen calls it before each read to get
 // the maximum number of bytes to read.
 func (l *link) listen(pace func() int, on func(ws.Event)) error {
-	cfg := ws.ReaderConfig{Role: ws.Client}
+	cfg := ws.ReaderConfig{Role: ws.Client, Compression: l.squeeze != nil}
 	in := l.ahead
 	for {
 		for len(in) > 0 {
@@ -199,6 +211,16 @@ func (l *link) listen(pace func() int, on func(ws.Event)) error {
 					return err
 				}
 			} else if ev.Kind != ws.KindNeedMore {
+				if ev.Compressed {
+					whole, complete, err := l.squeeze.unpack(ev)
+					if err != nil {
+						return err
+					}
+					if !complete {
+						continue
+					}
+					ev = whole
+				}
 				on(ev)
 			}
 		}

@@ -3,13 +3,25 @@ package traffic
 import (
 	"testing"
 
+	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/control"
 )
 
 // TestReloadUnderTraffic replaces workers repeatedly while clients of all kinds verify every byte.
-func TestReloadUnderTraffic(t *testing.T) {
-	s := launch(t, "", serverConfig{Workers: 2})
-	run := s.crowd(Mix(s.addr, 1000))
+func TestReloadUnderTraffic(t *testing.T) { reloadsUnder(t, 1000, expedite.CompressionOff) }
+
+// TestReloadUnderCompressedTraffic does the same while each client has other parameters of permessage-deflate.
+func TestReloadUnderCompressedTraffic(t *testing.T) {
+	for _, c := range []expedite.Compression{expedite.CompressionShared, expedite.CompressionTakeover} {
+		t.Run(c.String(), func(t *testing.T) { reloadsUnder(t, 400, c) })
+	}
+}
+
+func reloadsUnder(t *testing.T, clients int, compression expedite.Compression) {
+	s := launch(t, "", serverConfig{Workers: 2, Compression: compression})
+	cfg := Mix(s.addr, clients)
+	cfg.Compression = compression != expedite.CompressionOff
+	run := s.crowd(cfg)
 	total := uint64(0)
 	for i := range 10 {
 		res, err := s.reload(control.ReloadRequest{})
@@ -17,13 +29,16 @@ func TestReloadUnderTraffic(t *testing.T) {
 			t.Fatalf("reload %d: %v", i+1, err)
 		}
 		t.Logf("reload %d: %+v", i+1, res)
-		if res.Failed+res.Drained != 0 || res.Moved < 1000 {
-			t.Errorf("reload %d: %+v, want at least 1000 moved, none drained, none failed", i+1, res)
+		if res.Failed+res.Drained != 0 || res.Moved < uint64(clients) {
+			t.Errorf("reload %d: %+v, want at least %d moved, none drained, none failed", i+1, res, clients)
 		}
 		total += res.Moved
 	}
 	r := s.finish(run)
 	t.Logf("%d moves; %+v", total, r)
+	if n := s.status().Totals.Compressed; (n != nil && n.MessagesIn > 1000 && n.MessagesOut > 1000) != cfg.Compression {
+		t.Errorf("compressed messages: %+v", n)
+	}
 	s.end()
 	opens, closes, err := CheckAudit(s.audit)
 	if err != nil || opens != closes {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/ws"
+
+	"github.com/expedite-go/expedite/ws/deflate"
 )
 
 // Run is a running load of clients. Start creates it.
@@ -22,6 +24,7 @@ type Run struct {
 	arrivals atomic.Uint64             // counts everything received, so that await can detect silence
 	stopping chan struct{}
 	work     sync.WaitGroup
+	codec    deflate.Codec
 }
 
 // Start opens all clients and returns when each has received its first message. The context bounds Start only, not the
@@ -29,6 +32,9 @@ type Run struct {
 func Start(ctx context.Context, cfg Config) (*Run, error) {
 	r := &Run{cfg: cfg.withDefaults(), stopping: make(chan struct{})}
 	r.corpus = newCorpus(rand.New(rand.NewPCG(cfg.Seed, 0)))
+	if cfg.Compression {
+		r.corpus = chatCorpus(r.corpus, cfg.Seed)
+	}
 	r.window.Store(new(histogram))
 	r.invite()
 	err := r.open(ctx)
@@ -44,6 +50,13 @@ func Start(ctx context.Context, cfg Config) (*Run, error) {
 		go r.churn(uint32(len(r.clients) + 1 + i))
 	}
 	return r, nil
+}
+
+// compress makes l offer compression if the run does.
+func (r *Run) compress(l *link, number uint32) {
+	if r.cfg.Compression {
+		l.offer, l.codec = offers[int(number)%len(offers)], &r.codec
+	}
 }
 
 // invite creates the clients.

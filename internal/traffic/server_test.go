@@ -34,6 +34,8 @@ type serverConfig struct {
 	Hang       time.Duration
 	Memory     int64
 	Redis      string
+
+	Compression expedite.Compression
 }
 
 // runServer is the main function of a test server.
@@ -47,9 +49,9 @@ func runServer() int {
 	defer stop()
 	app := expedite.New(expedite.Config{
 		Addr: "127.0.0.1:0", Workers: c.Workers, Scheduling: c.Scheduling, Control: c.Control, DrainTimeout: 10 * time.Second,
-		Auth:         expedite.Auth{Verifier: auth.VerifierFunc(Verify)},
-		Sessions:     expedite.Sessions{Redis: c.Redis},
-		HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
+		Auth:        expedite.Auth{Verifier: auth.VerifierFunc(Verify)},
+		Sessions:    expedite.Sessions{Redis: c.Redis},
+		Compression: c.Compression, HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})
 	Routes(app)
