@@ -37,12 +37,7 @@ func TestConformanceFindsFaults(t *testing.T) {
 			return true
 		},
 	})
-	ended := make(chan error, 1)
-	go func() { ended <- s.RunListener(ln) }() // ends with the listener
-	defer func() {
-		_ = ln.Close()
-		<-ended
-	}()
+	go func() { _ = s.RunListener(ln) }() // ends with the process: gws accepts again and again, also from a closed listener
 	target := &conformance.Target{
 		Name: "gws", Addr: ln.Addr().String(), Path: "/echo", Features: []conformance.Feature{conformance.Limited},
 		Patience: 3 * time.Second,
