@@ -36,6 +36,7 @@ type channel struct {
 	queued  int
 	closing bool
 	wrote   chan struct{} // closed when the writer has ended
+	closed  chan struct{} // closed when both have ended and the socket is closed
 }
 
 type outgoing struct {
@@ -50,7 +51,7 @@ func open(f *os.File, receive func(fr *fdpass.Frame, err error), failed func(err
 	if err != nil {
 		return nil, err
 	}
-	c := &channel{conn: conn, failed: failed, wrote: make(chan struct{})}
+	c := &channel{conn: conn, failed: failed, wrote: make(chan struct{}), closed: make(chan struct{})}
 	c.work.L = &c.mu
 	go c.write()       // ends with finish, close, or when the other side closes
 	go c.read(receive) // ends with close, or when the other side closes
@@ -58,6 +59,7 @@ func open(f *os.File, receive func(fr *fdpass.Frame, err error), failed func(err
 }
 
 func (c *channel) read(receive func(*fdpass.Frame, error)) {
+	defer close(c.closed)
 	for {
 		fr, err := c.conn.Read()
 		if err != nil {

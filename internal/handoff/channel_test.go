@@ -73,6 +73,7 @@ func TestWhatIsQueuedIsWrittenBeforeTheEnd(t *testing.T) {
 		t.Errorf("%d frames written, %d bytes in the queue, %d lost", n, c.queued, c.lost.Load())
 	}
 	p.close()
+	<-c.closed
 }
 
 func TestDescriptorsWaitForRoomInTheKernel(t *testing.T) {

@@ -127,7 +127,7 @@ func (w *world) wait() {
 	for _, h := range []*host{w.giver, w.taker} {
 		if h.end != nil {
 			h.await(w.t, "end", func() bool { return h.end.role == roleDone })
-			<-h.end.ch.wrote
+			<-h.end.ch.closed
 		}
 	}
 }
@@ -168,15 +168,10 @@ func (w *world) end() {
 	w.leaks()
 }
 
-// leaks compares the numbers of descriptors. A channel closes its own just after it has reported its end.
+// leaks compares the numbers of descriptors, once everything has ended.
 func (w *world) leaks() {
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for late := time.Now().Add(patience); openFDs() != w.before; <-again.C {
-		if w.t.Failed() || time.Now().After(late) {
-			w.t.Errorf("%d descriptors are open, %d were", openFDs(), w.before)
-			return
-		}
+	if n := openFDs(); n != w.before && !w.t.Failed() {
+		w.t.Errorf("%d descriptors are open, %d were", n, w.before)
 	}
 }
 
