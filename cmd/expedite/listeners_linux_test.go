@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -444,4 +445,42 @@ func TestTooFewRights(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "--addr") || !strings.Contains(string(out), "CAP_NET_BIND_SERVICE") {
 		t.Errorf("got %v, %s; want an error that names the capability", err, out)
 	}
+}
+
+// TestSystemdItself: a client of a socket of systemd makes systemd start the server, which serves that client.
+func TestSystemdItself(t *testing.T) {
+	t.Parallel()
+	activate, err := exec.LookPath("systemd-socket-activate")
+	if err != nil {
+		t.Skip("systemd-socket-activate is missing: scripts/test-tools installs it")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
+	answer := make(chan error, 1)
+	go func() { // ends when it was served, or with the limit
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		conn, err := net.Dial("unix", path)
+		for limit := time.After(patience); err != nil; conn, err = net.Dial("unix", path) {
+			select {
+			case <-limit:
+				answer <- err
+				return
+			case <-tick.C:
+			}
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"); err == nil {
+			_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+		}
+		answer <- err
+	}()
+	s.start(func(cmd *exec.Cmd) {
+		cmd.Path, cmd.Args = activate, slices.Concat([]string{activate, "-l", path, "--fdname=web"}, cmd.Args)
+	}, []string{"serve", "--addr", "127.0.0.1:0,systemd:web", "--admin", "off", "--workers", "2", "--control", s.control})
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	visit(t, place{"unix", path})
 }
