@@ -115,6 +115,8 @@ type Config struct {
 	// if it writes to standard output or error, because the primary always reads them. Before Run, and in a process that
 	// serves alone, it waits for the reader.
 	Logger *slog.Logger
+	// LogLevel is the level of Logger, if it is not nil. A reload in place sets it: see InPlace.
+	LogLevel *slog.LevelVar
 	// LogQueue is the number of log lines per process that may wait to be written. 0 is 1024.
 	LogQueue int
 	// LogDir is a folder for log files, one for each process: primary.log, worker-1.log and so on. They hold JSON, have
@@ -130,6 +132,13 @@ type Config struct {
 	// WorkerOutput receives what workers write to their standard output and error. Nil is os.Stdout and os.Stderr. Lines
 	// that it does not accept in time are dropped and counted.
 	WorkerOutput io.Writer
+	// Changed are the names of the settings in which this program differs from the running one, in a trial of a reload:
+	// see Resolve. The result of the reload and the log show them.
+	Changed []string
+	// InPlace reports that nothing has changed but LogLevel, Auth.Origins, MaxConnections, MaxHandshakes, MaxPerAddress
+	// and MaxHTTPConnections. If the program is the same build as the running one, the reload then sets them in all
+	// processes of the running program, and replaces none.
+	InPlace bool
 	// OnStart is called once when everything serves: in the primary, or in a process that serves alone.
 	OnStart func(Started)
 }

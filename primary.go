@@ -36,6 +36,10 @@ func (a *App) runPrimary(ctx context.Context) error {
 		Registry: a.registryConfig(), WorkerOutput: a.cfg.WorkerOutput, Inheritance: left,
 		WorkerEnv: a.cfg.Tuning.settings().WorkerEnv(resource.ThisHost(), a.cfg.workers(), os.Environ()),
 	}
+	cfg.Changed, cfg.Apply = a.cfg.Changed, func(b []byte) error { return a.apply(nil, b) }
+	if cfg.Live, err = a.cfg.live(); err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
 	if kept, ok := os.LookupEnv(settingsVariable); ok {
 		cfg.Env = []string{settingsVariable + "=" + kept}
 	}

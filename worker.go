@@ -57,6 +57,7 @@ func (a *App) newWorker(
 	return worker.New(worker.Config{
 		Slot: at.slot, Slots: at.slots, Link: link, Addr: addr, Sources: specs, Journal: a.journal.Load(), HTTP: a.http,
 		Routes: a.routes, ClientOf: clientOf,
+		Apply:   a.apply,
 		Version: cfg.Version, HandoffStall: cfg.HandoffStall, HangTimeout: cfg.HangTimeout,
 		DrainTimeout: cfg.DrainTimeout, MemoryReserve: limits.MemoryReserve,
 		Engine: engine.Config{

@@ -64,14 +64,16 @@ func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer) error {
 		}
 		return loaded.WriteText(stdout)
 	}
-	loaded, err := s.load(ctx, configfile.ReadOnce)
+	loaded, err := s.loadServer(ctx)
+	if err != nil {
+		return err
+	}
+	logger, err := newLogger(loaded)
 	if err != nil {
 		return err
 	}
 	cfg := loaded.Config
-	if cfg.Logger, err = newLogger(loaded); err != nil {
-		return err
-	}
+	cfg.Logger = logger
 	slog.SetDefault(cfg.Logger)
 	defer flushLog(cfg.Logger)
 	if !cluster.IsWorker() {
@@ -196,7 +198,10 @@ func newLogger(loaded *settings.Loaded) (*slog.Logger, error) {
 			return nil, err
 		}
 	}
-	l, err := telemetry.NewLogger(os.Stderr, format, loaded.LogLevel.String())
+	level := new(slog.LevelVar)
+	level.Set(loaded.LogLevel)
+	loaded.Config.LogLevel = level
+	l, err := telemetry.NewLeveledLogger(os.Stderr, format, level)
 	if err != nil {
 		return nil, err
 	}

@@ -42,11 +42,32 @@ type readFile func(name string) (configfile.File, error)
 // load returns the settings of the flags, the environment and the configuration file. An error is one of usage.
 func (f *settingFlags) load(ctx *kong.Context, read readFile) (*settings.Loaded, error) {
 	file, errFile := read(resolver().FileName(ctx))
-	loaded, err := settings.Load(settings.Sources{
-		Flags: f.flags.Given(), Environ: os.Environ(), File: file, Variables: variables(ctx.Model.Node),
-	})
+	loaded, err := settings.Load(f.sources(ctx, file))
 	if err = errors.Join(errFile, err); err != nil {
 		return loaded, usageError{err}
+	}
+	return loaded, nil
+}
+
+// sources returns where values come from.
+func (f *settingFlags) sources(ctx *kong.Context, file configfile.File) settings.Sources {
+	return settings.Sources{
+		Flags: f.flags.Given(), Environ: os.Environ(), File: file, Variables: variables(ctx.Model.Node),
+	}
+}
+
+// loadServer returns the settings of a server. In a trial of a reload, their Config says what has changed.
+func (f *settingFlags) loadServer(ctx *kong.Context) (*settings.Loaded, error) {
+	var running *configfile.File
+	loaded, err := f.load(ctx, func(name string) (file configfile.File, err error) {
+		file, running, err = configfile.ReadOnce(name)
+		return file, err
+	})
+	if err != nil || running == nil {
+		return loaded, err
+	}
+	if before, err := settings.Load(f.sources(ctx, *running)); err == nil {
+		loaded.Config.Changed, loaded.Config.InPlace = loaded.Changes(before)
 	}
 	return loaded, nil
 }

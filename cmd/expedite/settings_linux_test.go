@@ -26,6 +26,12 @@ type configured struct {
 
 func serveConfigured(t *testing.T, base string, args ...string) *configured {
 	t.Helper()
+	return serveConfiguredAs(t, command, base, args...)
+}
+
+// serveConfiguredAs is like serveConfigured with the program at a path.
+func serveConfiguredAs(t *testing.T, program, base string, args ...string) *configured {
+	t.Helper()
 	s := &server{
 		t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{}),
 	}
@@ -33,6 +39,7 @@ func serveConfigured(t *testing.T, base string, args ...string) *configured {
 	c := &configured{s, filepath.Join(dir, configfile.Default), base + "addr: 127.0.0.1:0\nadmin: 127.0.0.1:0\ncontrol: " + s.control + "\n"}
 	c.write("")
 	s.start(func(cmd *exec.Cmd) {
+		cmd.Path, cmd.Args[0] = program, program
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), secretEnv+"=a secret of thirty-two bytes, or more", "XDG_STATE_HOME="+t.TempDir())
 	}, append([]string{"serve"}, args...))
@@ -44,7 +51,7 @@ func (c *configured) write(more string) {
 	c.t.Helper()
 	text := ""
 	for line := range strings.Lines(c.base) {
-		if name, _, _ := strings.Cut(line, ":"); !strings.HasPrefix(more, name+":") {
+		if name, _, _ := strings.Cut(line, ":"); !strings.Contains("\n"+more, "\n"+name+":") {
 			text += line
 		}
 	}
@@ -144,7 +151,7 @@ var changes = map[string]struct{ to, refused string }{
 	"max-http-connections": {"100", ""}, "response-timeout": {"20s", ""}, "max-partial": {"10MiB", ""}, "max-queued": {"10MiB", ""},
 	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // set to a folder of the test
 	"log-dir": {"/dev/null/x", "--log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
-	"log-sample": {"5", ""}, "admin-hosts": {"https://a.example", "expedite.yaml:5: admin-hosts"},
+	"log-sample": {"5", ""}, "compression": {"shared", ""}, "admin-hosts": {"https://a.example", "expedite.yaml:5: admin-hosts"},
 }
 
 // TestEverySetting checks that a reload applies each setting that has changed, or refuses it by its name before

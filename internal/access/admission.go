@@ -67,6 +67,7 @@ type AdmissionConfig struct {
 type Admission struct {
 	AdmissionConfig
 
+	origins        atomic.Pointer[auth.Origins]
 	tickets        atomic.Int64 // requests that are being answered
 	refusedTickets atomic.Uint64
 
@@ -92,8 +93,16 @@ func NewAdmission(c AdmissionConfig) *Admission {
 	if c.MaxTickets == 0 {
 		c.MaxTickets = engine.DefaultMaxAuthorizing
 	}
-	return &Admission{AdmissionConfig: c, refused: make(map[string]uint64)}
+	a := &Admission{AdmissionConfig: c, refused: make(map[string]uint64)}
+	a.SetOrigins(c.Origins)
+	return a
 }
+
+// SetOrigins changes the origins of pages that may connect.
+func (a *Admission) SetOrigins(o auth.Origins) { a.origins.Store(&o) }
+
+// allowed returns the origins of pages that may connect.
+func (a *Admission) allowed() auth.Origins { return *a.origins.Load() }
 
 // Admit admits the client of a handshake, or returns why not: see Refusal. It may block, unless the endpoint asks
 // nothing of its clients.
@@ -108,7 +117,7 @@ func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c
 	}
 	r := httpRequest(ctx, u)
 	c.setPathValues(e, r)
-	if !a.Origins.Allows(r) {
+	if !a.allowed().Allows(r) {
 		return &auth.Error{
 			Reason:  auth.ReasonOrigin,
 			Message: "pages of this origin may not connect: it is not among the origins that this server allows",
@@ -173,7 +182,7 @@ func (a *Admission) identify(
 	if mode == Off {
 		return new(auth.Identity), nil
 	}
-	cred, err := from.Extract(r, a.Origins)
+	cred, err := from.Extract(r, a.allowed())
 	switch {
 	case err != nil:
 		return nil, err
@@ -215,7 +224,7 @@ func denies(list *denylist.List, user, tokenID string, id session.ID) (denylist.
 // of the cookie. Anything that is not an id counts as none.
 func (a *Admission) wantedSession(r *http.Request) session.ID {
 	name := r.URL.Query().Get(sessionParameter)
-	if name == "" && a.Cookie != "" && a.Origins.Matches(r) {
+	if name == "" && a.Cookie != "" && a.allowed().Matches(r) {
 		if c, err := r.Cookie(a.Cookie); err == nil {
 			name = c.Value
 		}

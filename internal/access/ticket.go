@@ -28,7 +28,7 @@ type ticketAnswer struct {
 // ServeTicket answers a request for a ticket: a POST with a token in the Authorization header.
 func (a *Admission) ServeTicket(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if origin := r.Header.Get("Origin"); origin != "" && a.Origins.Allows(r) {
+	if origin := r.Header.Get("Origin"); origin != "" && a.allowed().Allows(r) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", origin)
 		h.Set("Access-Control-Allow-Headers", "Authorization")
@@ -77,7 +77,7 @@ func (a *Admission) postTicket(w http.ResponseWriter, r *http.Request) {
 
 // exchange returns a ticket for the token of a request.
 func (a *Admission) exchange(ctx context.Context, r *http.Request) (string, error) {
-	if !a.Origins.Allows(r) {
+	if !a.allowed().Allows(r) {
 		return "", &auth.Error{Reason: auth.ReasonOrigin, Message: "pages of this origin may not connect"}
 	}
 	from := auth.Extractor{ // of the header only

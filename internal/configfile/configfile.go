@@ -49,12 +49,16 @@ func Read(name string) (File, error) {
 }
 
 // ReadOnce reads the file of a server as [Read] does, but once for the whole program: the processes that a server
-// starts get the text that it has read. At a reload, it refuses a file that has disappeared.
-func ReadOnce(name string) (File, error) {
+// starts get the text that it has read. In a trial of a reload, it refuses a file that has disappeared, and returns the
+// file of the running program as well; else running is nil.
+func ReadOnce(name string) (file File, running *File, err error) {
 	b, err := expedite.Resolve(func(before []byte) ([]byte, error) {
 		doc, err := readDocument(name)
 		if err == nil {
 			err = doc.checkSuccessor(before)
+		}
+		if err == nil && before != nil {
+			running, err = parseRunning(before)
 		}
 		if err != nil {
 			return nil, err
@@ -66,9 +70,23 @@ func ReadOnce(name string) (File, error) {
 		err = json.Unmarshal(b, &doc)
 	}
 	if err != nil {
-		return File{}, Error{err}
+		return File{}, nil, Error{err}
 	}
-	return doc.parse()
+	file, err = doc.parse()
+	return file, running, err
+}
+
+// parseRunning returns the file of the running program; nil if this program does not understand it.
+func parseRunning(before []byte) (*File, error) {
+	var doc document
+	if err := json.Unmarshal(before, &doc); err != nil {
+		return nil, fmt.Errorf("configuration file of the running server: %w", err)
+	}
+	f, err := doc.parse()
+	if err != nil {
+		return nil, nil
+	}
+	return &f, nil
 }
 
 // document is the text of a configuration file. Without a name there is no file.

@@ -108,6 +108,10 @@ type Result struct {
 	Version         string `json:"version,omitempty"` // of the new primary
 	// Program is the file that a reload has started, after symbolic links.
 	Program string `json:"program,omitempty"`
+	// Changed are the names of the settings that a reload has changed. InPlace reports that no process was replaced for
+	// them.
+	Changed []string `json:"changed,omitempty"`
+	InPlace bool     `json:"in_place,omitempty"`
 	// Warnings report that a reload admits clients that were refused before: those without tokens, or pages of other
 	// origins.
 	Warnings []string `json:"warnings,omitempty"`

@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 )
@@ -105,7 +106,7 @@ func (e *Engine) makeRoom() bool {
 // addresses counts the connections of each client address: those in their handshake, WebSockets, and those of the HTTP
 // fallback. Without a limit it counts nothing.
 type addresses struct {
-	limit int
+	limit atomic.Int64
 
 	mu   sync.Mutex
 	open map[netip.Addr]int
@@ -129,12 +130,13 @@ func clientOf(remote netip.AddrPort) netip.Addr {
 // has moved here, it counts the connection in any case.
 func (a *addresses) enter(remote netip.AddrPort, anyway bool) (counted, ok bool) {
 	client := clientOf(remote)
-	if a.limit <= 0 || !client.IsValid() {
+	limit := a.limit.Load()
+	if limit <= 0 || !client.IsValid() {
 		return false, true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.open[client] >= a.limit && !anyway {
+	if int64(a.open[client]) >= limit && !anyway {
 		return false, false
 	}
 	if a.open == nil {

@@ -124,7 +124,7 @@ func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort, s
 	c.source = source
 	e.handshakes.Add(1)
 	e.loop.SetDeadline(k, e.loop.Now()+int64(e.cfg.HandshakeTimeout))
-	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) && !e.makeRoom() {
+	if e.handshakes.Load() > e.limits.handshakes.Load() && !e.makeRoom() {
 		e.count.limit(limitHandshakes)
 		e.teardown(c)
 		return c

@@ -170,8 +170,9 @@ var (
 
 // Engine is an event loop with its connections. Methods are safe for concurrent use unless they say otherwise.
 type Engine struct {
-	cfg  Config
-	loop *reactor.Loop
+	limits limits
+	cfg    Config
+	loop   *reactor.Loop
 
 	// On the loop only.
 	conns    []*Conn // by reactor.Key.Index
@@ -254,7 +255,7 @@ func New(cfg Config) (*Engine, error) {
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }
 	e.scratch.New = func() any { return new([]byte) }
-	e.addresses.limit = cfg.MaxPerAddress
+	e.SetLimits(Limits{e.cfg.MaxConnections, e.cfg.MaxHandshakes, e.cfg.MaxPerAddress, e.cfg.MaxHTTPConnections})
 	e.limiter = newRateLimiter(cfg.ConnRate, cfg.Rate)
 	loop, err := reactor.New(e, e.cfg.Reactor)
 	if err != nil {

@@ -201,7 +201,7 @@ func (e *Engine) room() error {
 	if e.draining.Load() {
 		return unavailableInDrain()
 	}
-	if e.cfg.MaxConnections > 0 && e.Len() >= e.cfg.MaxConnections {
+	if most := e.limits.connections.Load(); most > 0 && int64(e.Len()) >= most {
 		e.count.limit(limitConnections)
 		return unavailable("too many connections", "5")
 	}

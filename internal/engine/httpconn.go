@@ -34,7 +34,7 @@ type httpConn struct {
 
 // httpRoom reports whether there is room for another connection in the HTTP fallback.
 func (e *Engine) httpRoom(vital bool) bool {
-	limit := int64(e.cfg.MaxHTTPConnections)
+	limit := e.limits.http.Load()
 	if vital {
 		limit += httpReserve
 	}
@@ -42,7 +42,7 @@ func (e *Engine) httpRoom(vital bool) bool {
 }
 
 // httpFull reports whether the HTTP fallback has more than Config.MaxHTTPConnections connections.
-func (e *Engine) httpFull() bool { return e.http.Load() > int64(e.cfg.MaxHTTPConnections) }
+func (e *Engine) httpFull() bool { return e.http.Load() > e.limits.http.Load() }
 
 // lend moves the connection of c, which has left the loop, to the HTTP fallback.
 func (c *Conn) lend(conn net.Conn) *httpConn {

@@ -75,7 +75,7 @@ func (c *Conn) beginHead() (kept bool) {
 // boundHandshakes closes a socket if there are too many, now that c has become one of them.
 func (c *Conn) boundHandshakes() {
 	e := c.eng
-	if e.handshakes.Load() > int64(e.cfg.MaxHandshakes) {
+	if e.handshakes.Load() > e.limits.handshakes.Load() {
 		e.makeRoom()
 	}
 }

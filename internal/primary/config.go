@@ -26,6 +26,11 @@ type Config struct {
 	Scheduling cluster.Policy
 	// Origins are the origins whose pages may connect. A reload warns of new ones.
 	Origins []string
+	// Changed are the names of the settings that a program on trial has changed. Live, unless it is nil, is what Apply
+	// applies to the running program instead of a replacement, if that is the same build.
+	Changed []string
+	Live    []byte
+	Apply   func(settings []byte) error
 	// StateDir is the folder of what survives the process. Empty is none.
 	StateDir string
 	// HangTimeout is the time without a sign of life after which a worker is killed. 0 or less is none.

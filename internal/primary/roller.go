@@ -28,6 +28,8 @@ type roller struct {
 	answer   atomic.Pointer[answer]           // of the program that the latest reload tried
 	// busy is held during an operation. A reload holds it until its program runs.
 	busy sync.Mutex
+	// mixed is set if a reload has replaced the workers and not this program. It is used under busy.
+	mixed bool
 	// again is set if another reload was requested during the operation under way.
 	again atomic.Bool
 }
@@ -113,10 +115,15 @@ func (r *roller) reload(
 		o.Canary, o.Trial = time.Duration(req.CanarySeconds*float64(time.Second)), trial
 		return g.Reload(ctx, o)
 	})
-	if a := r.answer.Load(); err == nil && a != nil {
-		res.Warnings, res.Program = a.Warnings, group.Settings().Exec
-		r.log.Info("workers run the new program", "program", res.Program, "version", a.Version)
+	a := r.answer.Load()
+	if errors.Is(err, errInPlace) {
+		return r.applyInPlace(ctx, a, len(group.Workers()))
 	}
+	if err == nil && a != nil {
+		res.Warnings, res.Program, res.Changed = a.Warnings, group.Settings().Exec, a.Changed
+		r.log.Info("workers run the new program", "program", res.Program, "version", a.Version, "changed", a.Changed)
+	}
+	r.mixed = r.mixed || err == nil || res.Workers > 0
 	if err != nil || req.KeepPrimary {
 		return res, err
 	}
@@ -234,6 +241,9 @@ func (r *roller) roll(
 	}
 	if res.Drained > 0 { // the last reports of the workers arrived before f returned
 		out.DrainedWhy = growth(before, r.totals.Sum().Stays)
+	}
+	if errors.Is(err, errInPlace) {
+		return out, err
 	}
 	log := r.log.With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
 		"seconds", res.Took.Seconds(), "longest_freeze_seconds", res.Freeze.Seconds())

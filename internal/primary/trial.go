@@ -14,6 +14,13 @@ type answer struct {
 	Workers   []string  `json:"workers,omitempty"` // more of the environment of its workers
 	Warnings  []string  `json:"warnings,omitempty"`
 	Addresses []address `json:"addresses,omitempty"` // none from early releases, which have one TCP address
+
+	Changed []string `json:"changed,omitempty"` // names of settings
+	// Live, if it is set, is what the running program can apply without a new process, if its build is Build. Origins is
+	// what a later reload compares with.
+	Live    []byte   `json:"live,omitempty"`
+	Build   []byte   `json:"build,omitempty"`
+	Origins []string `json:"origins,omitempty"`
 }
 
 // standTrial answers, in a trial, that this program could replace the one that runs, or returns why it could not.
@@ -21,6 +28,14 @@ func (p *Primary) standTrial() error {
 	cfg, before := &p.cfg, p.before
 	a := answer{
 		Version: cfg.Version, Env: cfg.Env, Workers: cfg.workerEnv(), Addresses: answerAddresses(p.addresses),
+	}
+	a.Changed = cfg.Changed
+	if cfg.Live != nil {
+		var err error
+		if a.Build, err = build(); err != nil {
+			return err
+		}
+		a.Live, a.Origins = cfg.Live, cfg.Origins
 	}
 	if was := before.Settings; was != nil {
 		if err := was.refuse(cfg.settings()); err != nil {
@@ -61,6 +76,10 @@ func (r *roller) judge(b []byte) (env, workers []string, err error) {
 	}
 	for _, w := range a.Warnings {
 		r.log.Warn(w, "version", a.Version)
+	}
+	if r.appliesInPlace(a) {
+		r.answer.Store(a)
+		return nil, nil, errInPlace
 	}
 	if len(a.Addresses) == 0 && !isPlain(r.next.addresses) {
 		return nil, nil, errors.New("expedite: Config.Addr: the new program is of an early release, " +

@@ -38,6 +38,9 @@ type Client struct {
 	health  atomic.Pointer[Health] // nil until a primary has told that knows it
 	keys    atomic.Int64           // time of the keys that the primary knows, in ns
 
+	applyMu sync.Mutex // held while changed settings are applied
+	applied uint64     // their number
+
 	done chan struct{}
 	mu   sync.Mutex
 	live map[uint64]func() // ends of subscriptions; nil after Close
@@ -57,6 +60,8 @@ type ClientConfig struct {
 	// Report returns the worker's report, and Profile serves its profiles.
 	Report  func() telemetry.Report
 	Profile http.Handler
+	// Apply applies settings that a reload has changed.
+	Apply func(settings []byte) error
 	// Wait makes Meet block until the primary answers, see EnvVariable.
 	Wait bool
 }
@@ -189,6 +194,11 @@ func (c *Client) greet() error {
 	if h.Health != nil {
 		c.health.Store(h.Health)
 	}
+	if h.Changed != nil {
+		if err := c.apply(h.Changed); err != nil {
+			c.log.Error("changed settings not applied", "error", err)
+		}
+	}
 	c.denyAll(h.Denials)
 	follows := h.Follows
 	for at := 0; h.Paged; {
@@ -302,9 +312,27 @@ func (c *Client) serve(op byte, payload []byte, reply func([]byte, error)) {
 		go func() { reply(remotestore.Serve(context.Background(), c.OwnStore, request), nil) }() // ends with its answer
 	case opReopen:
 		go func() { reply(nil, c.Journal.Reopen()) }() // ends when the file system answers
+	case opApply:
+		var next changed
+		err := json.Unmarshal(payload, &next)
+		if err == nil {
+			err = c.apply(&next)
+		}
+		reply(nil, err)
 	default:
 		c.serveProcess(op, payload, reply)
 	}
+}
+
+// apply applies settings, unless it has applied later ones.
+func (c *Client) apply(next *changed) error {
+	c.applyMu.Lock()
+	defer c.applyMu.Unlock()
+	if next.Number <= c.applied {
+		return nil
+	}
+	c.applied = next.Number
+	return c.Apply(next.Settings)
 }
 
 // serveProcess answers questions about the worker process.

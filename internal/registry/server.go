@@ -42,6 +42,8 @@ type Server struct {
 
 	tellMu sync.Mutex // held while workers are told of the health
 	untold bool       // a worker could not be told
+	// changed has the settings that a reload has changed; nil if none has.
+	changed *changed
 
 	mu      sync.Mutex
 	health  Health
@@ -179,11 +181,30 @@ func (s *Server) hello(payload []byte, reply func([]byte, error)) {
 	s.tellMu.Lock()
 	defer s.tellMu.Unlock()
 	now := s.ownHealth()
-	h := hello{Node: s.node, Health: &now, Paged: req.Paged}
+	h := hello{Node: s.node, Health: &now, Paged: req.Paged, Changed: s.changed}
 	if !req.Paged {
 		h.Denials, h.Follows = s.deny.All(time.Now()), s.subscribers.all()
 	}
 	reply(json.Marshal(h))
+}
+
+// Apply has all workers apply changed settings, also those that start later.
+func (s *Server) Apply(ctx context.Context, settings []byte) error {
+	s.tellMu.Lock()
+	next := &changed{Number: 1, Settings: settings}
+	if s.changed != nil {
+		next.Number = s.changed.Number + 1
+	}
+	s.changed = next
+	s.tellMu.Unlock()
+	b, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("expedite: %w", err)
+	}
+	for _, a := range s.ask(ctx, opApply, b) {
+		err = errors.Join(err, a.err)
+	}
+	return err
 }
 
 // serve answers a worker. What may block runs on a goroutine of its own.

@@ -23,6 +23,7 @@ const (
 	opCount                   // from the primary: nothing → number of connections with sessions
 	opKeys                    // from a worker: auth.Snapshot or nothing → that of the primary
 	opStore                   // from the primary: a request of the application's session store → its answer
+	opApply                   // from the primary: changed → nothing
 )
 
 // Operations about the worker process itself. The gap is room for those above.
@@ -46,6 +47,13 @@ type hello struct {
 	Paged   bool             `json:"paged"`
 	Denials []denylist.Entry `json:"denials"`
 	Follows []subscription   `json:"follows"`
+	Changed *changed         `json:"changed,omitempty"` // nil: no settings have changed
+}
+
+// changed has settings that a reload has changed without a new process.
+type changed struct {
+	Number   uint64 `json:"number"` // grows with each change
+	Settings []byte `json:"settings"`
 }
 
 // helloRequest asks for a hello.

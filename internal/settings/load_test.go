@@ -108,7 +108,7 @@ func TestEverySetting(t *testing.T) {
 			"number": "7", "number or auto": "3", "size": "3MiB", "size or off": "3MiB", "size per second": "3MiB/s",
 			"duration": "7s", "duration or 0": "7s", "list of addresses": ":7,unix:/a", "address or off": ":7", "URL": "http://a.example",
 			"URL of a Redis": "redis://h",
-			"text": "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",
+			"text":           "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",
 			"size in a time, or off": "5KiB/s", "true or false": "true",
 		}[s.to.kind]
 		switch {

@@ -20,7 +20,7 @@ type Setting struct {
 	Example string
 	// Variables are further environment variables that set it. That with the prefix comes first.
 	Variables []string
-	// Live reports that a reload of the same program applies it without a new process.
+	// Live reports that a reload of the same program applies it without a new process: the root package does.
 	Live bool
 	// FileOf is the setting, a secret, of which this one names a file. If to is not set, the content of the file becomes
 	// the value of that setting.

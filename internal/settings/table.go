@@ -85,7 +85,7 @@ func identitySettings(p *Program) []Setting {
 			to: word(&c.Auth.Mode, []expedite.AuthMode{expedite.AuthOff, expedite.AuthOptional, expedite.AuthRequired}),
 		},
 		{
-			Name: "origins", Help: "Further origins of pages that may connect.", Auto: "none",
+			Name: "origins", Live: true, Help: "Further origins of pages that may connect.", Auto: "none",
 			to: list((*[]string)(&c.Auth.Origins), origin()),
 		},
 		{
@@ -181,19 +181,19 @@ func limitSettings(p *Program) []Setting {
 	c := &p.Config
 	return []Setting{
 		{
-			Name: "max-connections", Help: "WebSockets per worker, then 503.", Auto: "as open files permit",
+			Name: "max-connections", Live: true, Help: "WebSockets per worker, then 503.", Auto: "as open files permit",
 			to: integer(&c.MaxConnections, 0),
 		},
 		{
-			Name: "max-handshakes", Help: "Sockets per worker before the handshake.",
+			Name: "max-handshakes", Live: true, Help: "Sockets per worker before the handshake.",
 			Auto: "4096, or a quarter of the open files", to: integer(&c.MaxHandshakes, 0),
 		},
 		{
-			Name: "max-per-address", Help: "Connections per worker and IPv4 address or IPv6 /64.", Auto: "no limit",
+			Name: "max-per-address", Live: true, Help: "Connections per worker and IPv4 address or IPv6 /64.", Auto: "no limit",
 			to: integer(&c.MaxPerAddress, 0),
 		},
 		{
-			Name: "max-http-connections", Help: "HTTP connections per worker.",
+			Name: "max-http-connections", Live: true, Help: "HTTP connections per worker.",
 			Auto: "4096, or a quarter of the open files", to: integer(&c.MaxHTTPConnections, 0),
 		},
 		{
@@ -277,7 +277,7 @@ func logSettings(p *Program) []Setting {
 			to: word(&p.LogFormat, []string{"auto", "text", "json"}),
 		},
 		{
-			Name: "log-level", Help: "Lowest level to log.", Default: "info",
+			Name: "log-level", Live: true, Help: "Lowest level to log.", Default: "info",
 			to: word(&p.LogLevel, []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}),
 		},
 		{

@@ -25,6 +25,11 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
+	return NewLeveledLogger(w, format, least)
+}
+
+// NewLeveledLogger is like [NewLogger] with a level that may change.
+func NewLeveledLogger(w io.Writer, format string, least slog.Leveler) (*slog.Logger, error) {
 	if format == "" || format == "auto" {
 		format = "json"
 		if terminal.Is(w) {

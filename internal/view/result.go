@@ -16,6 +16,10 @@ const maxOutput = 20
 // lines of their own.
 func Result(w io.Writer, done string, r control.Result) error {
 	var b strings.Builder
+	if r.InPlace {
+		fmt.Fprintf(&b, "applied to %s without a new process", human.Count(max(r.Workers, 0), "worker"))
+		return finish(w, &b, r)
+	}
 	fmt.Fprintf(&b, "%s %s: %s moved in %s, %s drained, %s failed", done, human.Count(max(r.Workers, 0), "worker"),
 		human.Count(r.Moved, "connection"), human.Seconds(r.Seconds), human.Number(r.Drained), human.Number(r.Failed))
 	if r.PrimaryReplaced {
@@ -26,6 +30,14 @@ func Result(w io.Writer, done string, r control.Result) error {
 	}
 	if r.Program != "" {
 		b.WriteString("; program " + r.Program)
+	}
+	return finish(w, &b, r)
+}
+
+// finish writes b, the changed settings and the warnings.
+func finish(w io.Writer, b *strings.Builder, r control.Result) error {
+	if len(r.Changed) > 0 {
+		b.WriteString("; changed: " + strings.Join(r.Changed, ", "))
 	}
 	for _, w := range r.Warnings {
 		b.WriteString("\nwarning: " + w)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
@@ -55,7 +56,9 @@ type Config struct {
 	Admission    access.AdmissionConfig // without Params, Deny, Tracker and Orders
 	MaxDenials   int
 	Params       access.Params
-	Sessions     Sessions
+	// Apply applies settings of the running program that a reload has changed. See Worker.Apply.
+	Apply    func(w *Worker, settings []byte) error
+	Sessions Sessions
 	// MemoryReserve is how much memory must be left on the machine, in bytes. 0 is none.
 	MemoryReserve int64
 }
@@ -108,8 +111,8 @@ func New(c Config) (*Worker, error) {
 	})
 	w.registry = registry.NewClient(registry.ClientConfig{
 		Send: c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
-		OwnStore: c.Sessions.Store,
-		Report:   w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
+		OwnStore: c.Sessions.Store, Apply: func(b []byte) error { return c.Apply(w, b) },
+		Report: w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
 	})
 	w.tracker = access.NewTracker(w.trackerConfig(store))
 	c.Admission.Params, c.Admission.Deny = &w.Params, deny
@@ -148,6 +151,15 @@ func (w *Worker) newEngine() (err error) {
 		return fmt.Errorf("expedite: %w", err)
 	}
 	return nil
+}
+
+// Apply changes the limits and the origins of pages that may connect. Connections that are open stay.
+func (w *Worker) Apply(l engine.Limits, origins auth.Origins) {
+	files := resource.MaxFDs()
+	l.MaxHandshakes = cmp.Or(l.MaxHandshakes, min(engine.DefaultMaxHandshakes, files/4))
+	l.MaxHTTPConnections = cmp.Or(l.MaxHTTPConnections, min(engine.DefaultMaxHTTP, files/4))
+	w.engine.SetLimits(l)
+	w.admission.SetOrigins(origins)
 }
 
 // Start begins to serve. It blocks until the registry has told what the worker must know.
