@@ -1,6 +1,8 @@
 package broker_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,5 +95,47 @@ func TestASlotHoldsUpToItsLimit(t *testing.T) {
 	must(t, hub.SendTo(7, 1, nil))
 	if s := hub.Stats(); s.HeldFull != 1 {
 		t.Errorf("%d messages were dropped, want 1", s.HeldFull)
+	}
+}
+
+// TestACloseIsOwedUntilTheLinkTakesIt: a link that is still full loses nothing, and the worker is told of no gap.
+func TestACloseIsOwedUntilTheLinkTakesIt(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	w := newWorker(hub, 1, 7)
+	w.read()
+	w.down.err = errNoRoom
+	must(t, hub.CloseConn(7, 1000, "bye"))
+	w.port.Flush()
+	w.down.err = nil
+	w.port.Flush()
+	got := w.down.take()
+	e, n, err := broker.ParseEnvelope(got)
+	if err != nil || n != len(got) || e.Kind != broker.Close || e.Conn != 7 || string(e.Payload) != "bye" {
+		t.Errorf("got %+v, %d of %d bytes, %v, want the close and nothing else", e, n, len(got), err)
+	}
+	if w.port.Flush(); len(w.down.take()) > 0 {
+		t.Error("the close was sent twice")
+	}
+}
+
+// TestStateWithASlotTwiceIsRefused: the numbers of slots ascend.
+func TestStateWithASlotTwiceIsRefused(t *testing.T) {
+	state := func(numbers ...uint64) []byte {
+		b := binary.LittleEndian.AppendUint32(nil, 1)
+		b = append(b, make([]byte, 8*8)...)
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(numbers)))
+		for _, n := range numbers {
+			b = append(binary.LittleEndian.AppendUint64(b, n), make([]byte, 4*8)...)
+		}
+		return binary.LittleEndian.AppendUint64(b, 0)
+	}
+	good := state(3, 4)
+	hub := broker.NewHub(bySlot)
+	must(t, hub.LoadState(good))
+	if !bytes.Equal(hub.AppendState(nil), good) {
+		t.Error("the state of two slots was not loaded")
+	}
+	if err := broker.NewHub(bySlot).LoadState(state(3, 3)); !errors.Is(err, broker.ErrState) {
+		t.Errorf("got %v, want %v", err, broker.ErrState)
 	}
 }

@@ -94,7 +94,7 @@ func (e *End) dispatch(b Batch, d BatchData) {
 	e.host.Fence(func() {
 		for i := range e.flight {
 			if p := &e.flight[i]; p.number == no && !p.sent {
-				if len(e.flight) == 1 || i == 0 {
+				if i == 0 { // it is the one that is waited for
 					e.progress = e.opt.Now()
 				}
 				p.sent = true

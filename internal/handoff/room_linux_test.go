@@ -45,7 +45,7 @@ func TestDescriptorsThatTheKernelDropsAreRefused(t *testing.T) {
 	w.giver.do(t, func() { w.giver.fences[1]() })
 	o := w.given()
 	wantErr(t, o.Err, errRefused)
-	if !strings.Contains(o.Err.Error(), "too many open files") || o.Moved != batchSize || o.Returned != batchSize {
+	if !strings.Contains(o.Err.Error(), "of 64 descriptors could not be received: too many open files") || o.Moved != batchSize || o.Returned != batchSize {
 		t.Errorf("given %+v", o)
 	}
 	w.taken()

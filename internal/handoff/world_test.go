@@ -34,6 +34,7 @@ func newWorld(t *testing.T, n int) *world {
 	w.giver, w.taker = newHost("giver", l), newHost("taker", l)
 	w.opt = Options{Count: -1, Hello: Hello{StateMin: 1, StateMax: 2, Build: "a build"}, Now: w.clock.Load}
 	w.takerHello = w.opt.Hello
+	w.clock.Store(int64(time.Hour))
 	for i := range n {
 		w.connect(uint64(i + 1))
 	}
