@@ -96,6 +96,7 @@ func obedient(cfg Config) *App {
 	handleData(app)
 	handleGaps(app)
 	handlePaths(app)
+	handleLimits(app)
 	return app
 }
 

@@ -18,7 +18,8 @@ import (
 // Check returns the errors that Run would return at once for the configuration and the endpoints: everything that would
 // panic, or refuse every client, once clients come. It opens and starts nothing.
 func (a *App) Check() error {
-	faults := append(slices.Clone(a.faults), a.cfg.Tuning.check(), a.cfg.Auth.check(), a.cfg.checkLimits())
+	faults := append(slices.Clone(a.faults), a.cfg.Tuning.check(), a.cfg.Auth.check(), a.cfg.checkLimits(),
+		a.cfg.checkRates())
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
 		faults = append(faults, fmt.Errorf("expedite: Config.WorkerOutput is a nil %T", a.cfg.WorkerOutput))
 	}
@@ -155,6 +156,9 @@ func (h *Handler) checkLimits(path string) error {
 	if queue == 0 {
 		queue = engine.DefaultQueueLimit
 	}
+	if err := h.checkRates(); err != nil {
+		return fail("%w", err)
+	}
 	switch {
 	case idle > 0 && ping > 0 && clamp(ping) >= clamp(idle) && clamp(idle) < clamp(math.MaxInt64):
 		return fail("Handler.PingInterval is %s and Handler.IdleTimeout %s: clients that only listen would be closed before "+
@@ -180,9 +184,9 @@ func (a *App) warnLimits() {
 			"setting", "MaxWorkerMemory", "limit_bytes", most, "fresh_worker_bytes", freshWorker)
 	}
 	for path, h := range a.handlers {
-		if most := a.cfg.MaxPartial; most > 0 && h.maxMessage() > most {
+		if most := a.cfg.MaxPartial; most > 0 && h.maxMessage(&a.cfg) > most {
 			a.Logger().Warn("the largest message of a handler is larger than all incomplete ones together may be",
-				"setting", "MaxPartial", "limit_bytes", most, "path", path, "max_message_bytes", h.maxMessage())
+				"setting", "MaxPartial", "limit_bytes", most, "path", path, "max_message_bytes", h.maxMessage(&a.cfg))
 		}
 	}
 }

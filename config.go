@@ -63,6 +63,18 @@ type Config struct {
 	// 64 bits. Further ones get 429. 0 is no limit: behind a proxy, all clients share an address. Clients of Unix sockets
 	// have none, and are not counted.
 	MaxPerAddress int
+	// ConnectRate limits the new connections per worker, including HTTP, from one IPv4 address or one IPv6 network of 64
+	// bits. Further ones get 429 with a Retry-After. The primary spreads connections, so all workers together accept up to
+	// as many times more. The zero value is no limit: behind a proxy, all clients share an address.
+	ConnectRate EventRate
+	// MaxMessage, MaxFragments, MessageRate with OverRate, PublishRate and MaxPerUser apply to each Handler that does not
+	// have its own. 0 is 1 MiB for MaxMessage, 1024 for MaxFragments, and no limit for the others.
+	MaxMessage   int64
+	MaxFragments int
+	MessageRate  EventRate
+	OverRate     RatePolicy
+	PublishRate  EventRate
+	MaxPerUser   int
 	// MaxHTTPConnections is the number of connections per worker that have an HTTP request or are kept alive after one.
 	// For a further request, the one that has been idle for longest is closed. If none is idle, the request gets 503,
 	// except GET /healthz and /readyz. 0 is 4096, or a quarter of the open files if that is less.

@@ -111,10 +111,14 @@ func (c *Conn) Topics() []string {
 // process anew: after a move, ask for it in Resume.
 func (c *Conn) Context() context.Context { return c.client.Conn.Context() }
 
-// Publish is like App.Publish, on behalf of the client: it fails with ErrForbidden if Auth.Permit denies it.
+// Publish is like App.Publish, on behalf of the client: it fails with ErrForbidden if Auth.Permit denies it, and with
+// ErrRate beyond Handler.PublishRate.
 func (c *Conn) Publish(topic string, m Message) error {
 	if !c.permits(auth.ActionPublish, topic) {
 		return ErrForbidden
+	}
+	if !c.client.MayPublish() {
+		return ErrRate
 	}
 	return c.end.app.Publish(topic, m)
 }

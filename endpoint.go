@@ -28,7 +28,8 @@ func (a *App) routes(w *worker.Worker) map[string]*engine.Route {
 		e := &endpoint{
 			Endpoint: access.Endpoint{
 				Path: path, Pattern: a.patterns[path], Subprotocols: h.Subprotocols, Mode: access.Mode(h.Auth),
-				Authorize: h.Authorize, Session: h.Session,
+				Authorize: h.Authorize, Session: h.Session, MaxPerUser: h.maxPerUser(&a.cfg),
+				PublishLimited: h.PublishRate.or(a.cfg.PublishRate).On(),
 			},
 			handler: h, app: a, worker: w,
 		}
@@ -66,11 +67,10 @@ func (e *endpoint) route() *engine.Route {
 	if h.CompressAbove >= 0 {
 		r.Compression = e.app.cfg.Compression.config()
 	}
-	r.Reader.MaxMessage = h.maxMessage()
-	r.Reader.MaxFragments = h.MaxFragments
-	if h.MaxFragments == 0 {
-		r.Reader.MaxFragments = defaultMaxFragments
-	}
+	cfg := &e.app.cfg
+	r.Reader.MaxMessage, r.Reader.MaxFragments = h.maxMessage(cfg), h.maxFragments(cfg)
+	r.MessageRate, r.OverRate = h.messageRate(cfg)
+	r.PublishRate = h.PublishRate.or(cfg.PublishRate)
 	r.Prepare()
 	return r
 }
@@ -209,6 +209,7 @@ func (e *endpoint) loaded(ec *engine.Conn, b []byte) (c *Conn, err error) {
 	if c.state, err = e.worker.Admission().Load(&c.client, b); err != nil {
 		return nil, err
 	}
+	c.client.Ready(&e.Endpoint)
 	switch {
 	case e.handler.State == nil:
 		c.state = nil

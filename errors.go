@@ -24,6 +24,8 @@ var (
 	ErrNotRunning = errors.New("expedite: the app is not running")
 	// ErrOverloaded reports that a message was dropped because the queue to the other workers is full.
 	ErrOverloaded = errors.New("expedite: overloaded")
+	// ErrRate reports that the connection publishes more than its handler allows: see Handler.PublishRate.
+	ErrRate = errors.New("expedite: too many publications")
 	// ErrMoved reports that the connection is in another worker now: subscribe there, in a callback.
 	ErrMoved = errors.New("expedite: connection has moved")
 	// ErrTopic reports that a topic's name is empty, too long, or begins with a zero byte.

@@ -97,9 +97,9 @@ type Handler struct {
 
 	// Subprotocols are those that the endpoint speaks. The first one that the client lists is selected. RFC 6455 §4.2.2.
 	Subprotocols []string
-	// MaxMessage is the longest message in bytes, after decompression; a longer one closes with 1009. 0 is 1 MiB.
+	// MaxMessage is the longest message in bytes, after decompression; a longer one closes with 1009. 0 is that of Config.
 	MaxMessage int64
-	// MaxFragments is the largest number of fragments of a message. 0 is 1024.
+	// MaxFragments is the largest number of fragments of a message. 0 is that of Config.
 	MaxFragments int
 	// CompressAbove is the length in bytes from which messages are compressed, if Config.Compression is not off. 0 is 128;
 	// negative is no compression in either direction. See also Message.Plain.
@@ -110,6 +110,16 @@ type Handler struct {
 	// PingInterval is the silence after which the client is pinged. It must be shorter than IdleTimeout. 0 is 50 s, or
 	// less if IdleTimeout is short; negative is never.
 	PingInterval time.Duration
+	// MessageRate limits the messages of each client, and OverRate decides what happens beyond it. A message counts when
+	// its first frame comes; pings and pongs count, too. Both are those of Config if the rate is zero.
+	MessageRate EventRate
+	OverRate    RatePolicy
+	// PublishRate limits Conn.Publish of each connection, which fails with ErrRate beyond it. App.Publish has no limit.
+	PublishRate EventRate
+	// MaxPerUser is the number of connections of one user per worker, of all endpoints. Further ones get 429, or are
+	// closed with 4429 if several come at once. 0 is that of Config, negative is no limit. Clients without an identity do
+	// not count.
+	MaxPerUser int
 	// MaxLifetime is how long a connection may last, wherever it moves. It is then closed with 1012 (service restart), and
 	// the client connects anew. Each connection gets up to a tenth less, so that clients that have come together do not
 	// come back together. 0 is no limit.
@@ -144,12 +154,4 @@ func (h *Handler) authMode(a *Auth) AuthMode {
 		return h.Auth
 	}
 	return a.mode()
-}
-
-// maxMessage returns the limit in force.
-func (h *Handler) maxMessage() int64 {
-	if h.MaxMessage == 0 {
-		return defaultMaxMessage
-	}
-	return h.MaxMessage
 }

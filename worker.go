@@ -66,6 +66,7 @@ func (a *App) newWorker(
 			MaxHead: cfg.MaxHead, HandshakeTimeout: cfg.HandshakeTimeout, BodyTimeout: cfg.BodyTimeout,
 			ResponseTimeout: cfg.ResponseTimeout,
 			MaxConnections:  cfg.MaxConnections, MaxHandshakes: cfg.MaxHandshakes, MaxPerAddress: cfg.MaxPerAddress,
+			ConnectRate:        engine.EventRate(cfg.ConnectRate),
 			MaxHTTPConnections: cfg.MaxHTTPConnections, MaxAuthorizing: cfg.MaxAuthorizing,
 			MaxSubscriptions: cfg.MaxSubscriptions,
 			MaxPartial:       budgets.Partial, MaxQueued: budgets.Queued, MaxPending: budgets.Pending,

@@ -41,6 +41,10 @@ type Endpoint struct {
 	Authorize func(r *http.Request, id *auth.Identity) error
 	// Session gives each client a session.
 	Session bool
+	// MaxPerUser is the number of connections of one user in this worker. 0 is no limit.
+	MaxPerUser int
+	// PublishLimited tells that the publications of each connection are limited.
+	PublishLimited bool
 }
 
 // AdmissionConfig configures an Admission.
@@ -112,6 +116,7 @@ func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c
 		mode = a.Mode
 	}
 	c.describe(e, u)
+	c.Ready(e)
 	if mode == Off && e.Authorize == nil && !e.Session && len(a.Params.Headers) == 0 && u.Request.Get("Origin") == "" {
 		return nil
 	}
@@ -142,6 +147,10 @@ func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c
 	if err := a.authorize(e, r, id, d); err != nil {
 		return err
 	}
+	if e.MaxPerUser > 0 && d.user != "" && a.Tracker.Engine.Members(UserTopic(d.user)) >= e.MaxPerUser {
+		a.Tracker.Engine.CountPerUser()
+		return Refused(http.StatusTooManyRequests, "too_many_connections", reasonConnections)
+	}
 	if e.Session {
 		c.Query = urlquery.Strip(c.Query, sessionParameter)
 		if err := a.Tracker.attach(ctx, d, wanted, u.ID, a.params(r)); err != nil {
@@ -154,6 +163,19 @@ func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c
 	}
 	u.Conn.SetExpiry(deadlineOf(id))
 	return nil
+}
+
+const reasonConnections = "this user has as many connections as allowed"
+
+// Join makes an open connection one of its user's, or closes it if the user has as many as allowed: several may have
+// been admitted at once.
+func (a *Admission) Join(e *Endpoint, c *Client) {
+	user := c.User()
+	if user == "" || c.Conn.Join(UserTopic(user), e.MaxPerUser) {
+		return
+	}
+	a.Tracker.Engine.CountPerUser()
+	_ = c.Conn.Close(CodeTooMany, reasonConnections) // it may have ended meanwhile
 }
 
 // authorize asks the application, which may change the identity.

@@ -3,6 +3,7 @@ package access
 import (
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/engine"
 )
@@ -11,6 +12,7 @@ import (
 type extra struct {
 	values      []string // of the wildcards in the path of the endpoint, in their order
 	subprotocol string
+	published   atomic.Int64 // state of the limit of publications
 }
 
 // more returns the extra of a connection that is not open yet.
@@ -30,6 +32,16 @@ func (c *Client) describe(e *Endpoint, u *engine.Upgrade) {
 		c.more().subprotocol = e.Subprotocols[i]
 	}
 }
+
+// Ready makes what the limits of the endpoint need. It is called before the connection opens, and when it has arrived.
+func (c *Client) Ready(e *Endpoint) {
+	if e.PublishLimited {
+		c.more()
+	}
+}
+
+// MayPublish reports whether the connection may publish now, and records that it does.
+func (c *Client) MayPublish() bool { return c.extra == nil || c.Conn.MayPublish(&c.extra.published) }
 
 // PathValue returns the value of a wildcard in the path of the endpoint; empty if there is none of that name.
 func (c *Client) PathValue(e *Endpoint, name string) string {

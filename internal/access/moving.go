@@ -28,6 +28,7 @@ const (
 
 	recordPathValue   = 0x90 // repeated: values of the wildcards in the path of the endpoint, in their order
 	recordSubprotocol = 0x91
+	recordPublished   = 0x92 // extra.published (8)
 )
 
 // ErrRecord reports a record of a connection that cannot be read.
@@ -62,6 +63,9 @@ func (c *Client) record(state *[]byte) []byte {
 			b = record.Append(b, recordPathValue, value)
 		}
 		b = appendRecord(b, recordSubprotocol, x.subprotocol)
+		if at := x.published.Load(); at != 0 {
+			b = record.AppendUint64(b, recordPublished, uint64(at))
+		}
 	}
 	d := c.details.Load()
 	if d == nil {
@@ -143,6 +147,8 @@ func (c *Client) parse(b []byte) (rest moved, err error) {
 			rest.state = &state
 		case tag == recordPathValue:
 			c.more().values = append(c.more().values, string(value))
+		case tag == recordPublished && len(value) == 8:
+			c.more().published.Store(int64(binary.LittleEndian.Uint64(value)))
 		case tag == recordSubprotocol:
 			c.more().subprotocol = string(value)
 		case tag == recordSession:

@@ -20,6 +20,7 @@ func TestRecord(t *testing.T) {
 	w.identify(&id)
 	w.session, w.resumed, w.headers = session.NewID("alice"), true, "User-Agent=x"
 	c := &Client{Query: "a=1", extra: &extra{values: []string{"7", "", "a/b"}, subprotocol: "v2"}}
+	c.extra.published.Store(77)
 	c.details.Store(w)
 	b := c.record(nil)
 	got := new(Client)
@@ -31,7 +32,7 @@ func TestRecord(t *testing.T) {
 	if got.Query != "a=1" || g.user != "alice" || g.session != w.session || !g.resumed || g.headers != w.headers {
 		t.Errorf("got %+v of query %q, want %+v", g, got.Query, w)
 	}
-	if x := got.extra; x == nil || !slices.Equal(x.values, c.extra.values) || x.subprotocol != "v2" {
+	if x := got.extra; x == nil || !slices.Equal(x.values, c.extra.values) || x.subprotocol != "v2" || x.published.Load() != 77 {
 		t.Errorf("got %+v, want %+v", x, c.extra)
 	}
 	back := got.Identity()

@@ -106,10 +106,64 @@ func (e *Engine) makeRoom() bool {
 // addresses counts the connections of each client address: those in their handshake, WebSockets, and those of the HTTP
 // fallback. Without a limit it counts nothing.
 type addresses struct {
-	limit atomic.Int64
+	limit   atomic.Int64
+	connect cadence // new connections; no limit if it is off
 
-	mu   sync.Mutex
-	open map[netip.Addr]int
+	mu    sync.Mutex
+	open  map[netip.Addr]int
+	next  map[netip.Addr]int64 // of connect; clients that have connected lately
+	swept int64                // when clients were last removed from next
+}
+
+const (
+	// maxConnectTable is the maximum number of clients whose connections are counted by time. For a further one, the
+	// engine forgets another one.
+	maxConnectTable = 1 << 16
+	// sweepConnects is how often a full table is searched for clients that need not be remembered.
+	sweepConnects = second
+)
+
+// arrive counts a new connection by Config.ConnectRate. It returns how long its client has to wait until it may open
+// another one; 0 or less means that it may open this one. forgot reports that another client was forgotten for it.
+func (a *addresses) arrive(remote netip.AddrPort, now int64) (wait int64, forgot bool) {
+	client := clientOf(remote)
+	if !a.connect.on() || !client.IsValid() {
+		return 0, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next, known := a.next[client]
+	if !a.connect.take(&next, now) {
+		return a.connect.due(next) - now, false
+	}
+	if !known && len(a.next) >= maxConnectTable {
+		forgot = a.forgetConnects(now)
+	}
+	if a.next == nil {
+		a.next = make(map[netip.Addr]int64)
+	}
+	a.next[client] = next
+	return 0, forgot
+}
+
+// forgetConnects makes room in a.next. It reports whether a client was forgotten too early.
+func (a *addresses) forgetConnects(now int64) (early bool) {
+	if now-a.swept >= sweepConnects {
+		a.swept = now
+		for client, next := range a.next {
+			if next <= now {
+				delete(a.next, client)
+			}
+		}
+	}
+	for client := range a.next {
+		if len(a.next) < maxConnectTable {
+			break
+		}
+		delete(a.next, client)
+		early = true
+	}
+	return early
 }
 
 // clientOf returns what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is the least that a

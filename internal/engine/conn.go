@@ -129,6 +129,15 @@ func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort, s
 		e.teardown(c)
 		return c
 	}
+	wait, forgot := e.addresses.arrive(c.remote, e.loop.Now())
+	if forgot {
+		e.count.limit(limitConnectTable)
+	}
+	if wait > 0 {
+		e.count.limit(limitConnectRate)
+		c.refuse(errConnectRate(wait))
+		return c
+	}
 	if !c.enter(false) {
 		e.count.limit(limitPerAddress)
 		c.refuse(errPerAddress)

@@ -70,6 +70,9 @@ type Config struct {
 	// it, new connections are refused with 429. Connections that arrive from another worker are counted but never
 	// refused. 0 means no limit.
 	MaxPerAddress int
+	// ConnectRate limits the new connections of one IPv4 address or one IPv6 network of 64 bits. Beyond it, they are
+	// refused with 429 and a Retry-After. Connections that arrive from another worker do not count.
+	ConnectRate EventRate
 	// MaxHTTPConnections is the maximum number of connections in the HTTP fallback, including those kept alive without
 	// a request. Beyond it, a connection without a request is closed for a new request. If there is none, the request
 	// is refused with 503, unless Vital reports true for its path and it has no body. 0 means DefaultMaxHTTP.
@@ -256,6 +259,7 @@ func New(cfg Config) (*Engine, error) {
 	e.mailboxes.New = func() any { return new(mailbox) }
 	e.scratch.New = func() any { return new([]byte) }
 	e.SetLimits(Limits{e.cfg.MaxConnections, e.cfg.MaxHandshakes, e.cfg.MaxPerAddress, e.cfg.MaxHTTPConnections})
+	e.addresses.connect = cfg.ConnectRate.cadence(0)
 	e.limiter = newRateLimiter(cfg.ConnRate, cfg.Rate)
 	loop, err := reactor.New(e, e.cfg.Reactor)
 	if err != nil {

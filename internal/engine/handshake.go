@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
@@ -40,6 +41,14 @@ var (
 		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Version", Value: "13"}},
 	}
 )
+
+// errConnectRate returns the refusal of a client that may connect again after a wait. RFC 6585 §4.
+func errConnectRate(wait int64) *ws.HandshakeError {
+	return &ws.HandshakeError{
+		Status: http.StatusTooManyRequests, Reason: "too many new connections from this address",
+		Header: []ws.Field{{Name: "Retry-After", Value: strconv.FormatInt((wait+second-1)/second, 10)}},
+	}
+}
 
 // unavailable returns a 503 with a Retry-After in seconds.
 func unavailable(reason, after string) *ws.HandshakeError {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/record"
@@ -46,6 +47,7 @@ func (r *Route) prepareMeter() {
 		least = r.MessageRate.PerSecond / waitPart
 	}
 	r.messages = r.MessageRate.cadence(least)
+	r.publishes = r.PublishRate.cadence(0)
 	r.metered = r.messages.on() || r.MaxLifetime > 0
 }
 
@@ -182,4 +184,24 @@ func (m *meter) append(dst []byte) []byte {
 		dst = record.AppendHeader(dst, tagSkipping, 0)
 	}
 	return dst
+}
+
+// MayPublish reports whether a connection may publish now by Route.PublishRate, and records that it does. next is the
+// state of that limit, which belongs to the owner of c and moves with it. It is safe for concurrent use.
+func (c *Conn) MayPublish(next *atomic.Int64) bool {
+	k := c.route.publishes
+	if !k.on() {
+		return true
+	}
+	for now := reactor.Monotonic(); ; {
+		was := next.Load()
+		is := was
+		if !k.take(&is, now) {
+			c.eng.count.limit(limitPublishRate)
+			return false
+		}
+		if next.CompareAndSwap(was, is) {
+			return true
+		}
+	}
 }

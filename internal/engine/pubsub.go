@@ -27,6 +27,31 @@ func (c *Conn) Subscribe(topic string) (bool, error) {
 	return e.topics.Subscribe(topic, c.key.Index), nil
 }
 
+// Members returns the number of connections of a topic on this engine.
+func (e *Engine) Members(topic string) int {
+	e.topicsMu.Lock()
+	defer e.topicsMu.Unlock()
+	return len(e.topics.Members(topic))
+}
+
+// Join is Subscribe to the topic of a user that has at most limit connections; 0 means no limit. It reports false, and
+// subscribes to nothing, if there are as many already.
+func (c *Conn) Join(topic string, limit int) bool {
+	e := c.eng
+	e.topicsMu.Lock()
+	defer e.topicsMu.Unlock()
+	if limit > 0 && len(e.topics.Members(topic)) >= limit {
+		return false
+	}
+	if c.phase.Load() == phaseOpen {
+		e.topics.Subscribe(topic, c.key.Index)
+	}
+	return true
+}
+
+// CountPerUser counts a connection that was refused or closed because its user has as many as allowed.
+func (e *Engine) CountPerUser() { e.count.limit(limitPerUser) }
+
 // Unsubscribe removes c from a topic and reports whether it was a member. It is safe for concurrent use.
 func (c *Conn) Unsubscribe(topic string) bool {
 	e := c.eng

@@ -110,11 +110,14 @@ type Route struct {
 	// it begins. Pings and pongs count, too.
 	MessageRate EventRate
 	OverRate    RatePolicy
+	// PublishRate limits the publications of each connection: see Conn.MayPublish.
+	PublishRate EventRate
 	// MaxLifetime is how long a connection may last, wherever it moves; it is then closed with 1012. Each gets up to a
 	// tenth less. 0 means no limit.
 	MaxLifetime time.Duration
 
 	messages     cadence         // of MessageRate
+	publishes    cadence         // of PublishRate
 	metered      bool            // its connections have a meter
 	deflated     ws.ReaderConfig // Reader, for connections with compression
 	inflateLimit int             // the maximum length of a message after decompression

@@ -56,6 +56,7 @@ func TestTable(t *testing.T) {
 	want := expedite.Config{
 		Addr: ":8080", Admin: "127.0.0.1:9600", HangTimeout: 30 * time.Second, DrainTimeout: 30 * time.Second,
 		ResponseTimeout: 30 * time.Second, BodyTimeout: 10 * time.Second, LogQueue: 1024, LogSample: 20,
+		MaxMessage: 1 << 20, MaxFragments: 1024, MaxHead: 8 << 10,
 		MessageMinRate: expedite.Progress{Bytes: 1024, Per: 10 * time.Second},
 		Sessions:       expedite.Sessions{TTL: time.Hour, EmptyTTL: 2 * time.Minute, MaxSessions: 2_000_000},
 	}
@@ -109,7 +110,7 @@ func TestEverySetting(t *testing.T) {
 			"duration": "7s", "duration or 0": "7s", "list of addresses": ":7,unix:/a", "address or off": ":7", "URL": "http://a.example",
 			"URL of a Redis": "redis://h",
 			"text":           "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",
-			"size in a time, or off": "5KiB/s", "true or false": "true",
+			"size in a time, or off": "5KiB/s", "events, or off": "0.5/3", "true or false": "true",
 		}[s.to.kind]
 		switch {
 		case len(s.to.enum) > 0:

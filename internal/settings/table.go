@@ -16,6 +16,7 @@ func newTable(p *Program) table {
 		{KeysOfTokens, keySettings(p)},
 		{"Sessions", sessionSettings(p)},
 		{"Limits", limitSettings(p)},
+		{"Limits of clients", abuseSettings(p)},
 		{"Clients", clientSettings(p)},
 		{"Resources", resourceSettings(p)},
 		{"Logs", logSettings(p)},
@@ -219,6 +220,35 @@ func limitSettings(p *Program) []Setting {
 		{
 			Name: "message-min-rate", Help: "Lowest rate of a message under way, or off.", Default: "1KiB/10s",
 			to: progress(&c.MessageMinRate),
+		},
+	}
+}
+
+func abuseSettings(p *Program) []Setting {
+	c := &p.Config
+	return []Setting{
+		{Name: "max-message", Help: "Longest message.", Default: "1MiB", to: size(&c.MaxMessage)},
+		{Name: "max-fragments", Help: "Fragments of a message.", Default: "1024", to: integer(&c.MaxFragments, 1)},
+		{Name: "max-head", Help: "Longest request head.", Default: "8KiB", to: smallSize(&c.MaxHead)},
+		{
+			Name: "message-rate", Help: "Messages, pings and pongs of a client per second.", Default: "off",
+			Example: "N/BURST", to: eventRate(&c.MessageRate),
+		},
+		{
+			Name: "message-rate-policy", Help: "What happens to a client beyond --message-rate.", Default: "close",
+			to: word(&c.OverRate, []expedite.RatePolicy{expedite.RateClose, expedite.RateDrop, expedite.RateWait}),
+		},
+		{
+			Name: "publish-rate", Help: "Publications of a client per second.", Default: "off", Example: "N/BURST",
+			to: eventRate(&c.PublishRate),
+		},
+		{
+			Name: "connect-rate", Help: "New connections per second, worker and client address.", Default: "off",
+			Example: "N/BURST", to: eventRate(&c.ConnectRate),
+		},
+		{
+			Name: "max-per-user", Help: "Connections of one user per worker.", Auto: "no limit",
+			to: integer(&c.MaxPerUser, 0),
 		},
 	}
 }

@@ -27,9 +27,7 @@ func (w *Worker) Admit(ctx context.Context, e *access.Endpoint, u *engine.Upgrad
 // Opened takes note of a connection that has opened. On the loop, or on a goroutine of the connection.
 func (w *Worker) Opened(e *access.Endpoint, c *access.Client) {
 	w.ticker.Wake()
-	if user := c.User(); user != "" {
-		_, _ = c.Conn.Subscribe(access.UserTopic(user)) // fails only if c is closed already
-	}
+	w.admission.Join(e, c)
 	w.admission.Opened(c)
 	if w.Journal.Clients.Allow() {
 		w.log.LogAttrs(context.Background(), slog.LevelInfo, "client connected", c.LogAttrs(e.Path, &w.Params)...)
