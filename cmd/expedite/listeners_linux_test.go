@@ -149,9 +149,12 @@ func TestAddressesChangeInReload(t *testing.T) {
 				visitors = append(visitors, visit(t, at))
 			}
 			c.killWorker(1)
-			for range 16 {
-				visit(t, left[0])
-				visit(t, left[1])
+			for _, workers := range []string{"2", "3", "1"} {
+				c.roll("scale", workers)
+				for range 16 {
+					visit(t, left[0])
+					visit(t, left[1])
+				}
 			}
 		})
 	}
