@@ -12,14 +12,16 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/route"
 )
 
 // Check returns the errors that Run would return at once for the configuration and the endpoints: everything that would
 // panic, or refuse every client, once clients come. It opens and starts nothing.
 func (a *App) Check() error {
-	faults := append(slices.Clone(a.faults), a.cfg.Tuning.check(), a.cfg.Auth.check(), a.cfg.checkLimits(),
-		a.cfg.checkRates())
+	c := &a.cfg
+	faults := append(slices.Clone(a.faults), c.Tuning.check(), c.Auth.check(), c.checkLimits(), c.checkRates(),
+		c.checkProxies())
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
 		faults = append(faults, fmt.Errorf("expedite: Config.WorkerOutput is a nil %T", a.cfg.WorkerOutput))
 	}
@@ -38,6 +40,31 @@ func (a *App) Check() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// checkProxies reports trusted proxies that are malformed, and PROXY headers that nobody may send.
+func (c *Config) checkProxies() error {
+	p, err := c.proxies()
+	if err != nil {
+		return err
+	}
+	specs, err := c.listeners()
+	if err != nil {
+		return err
+	}
+	someone := !p.Trust.Empty()
+	for _, s := range specs {
+		someone = someone || s.Trusted == listener.On
+		if s.ProxyProtocol == listener.On && s.Trusted != listener.On && (p.Trust.Empty() || s.Trusted == listener.Off) {
+			return fmt.Errorf("expedite: Config.Addr: %q expects PROXY headers, and no peer is trusted to send one: "+
+				"list your proxies in Config.TrustedProxies, or add the option trusted", s)
+		}
+	}
+	if c.ProxyProtocol && !someone {
+		return errors.New("expedite: Config.ProxyProtocol is set, and no peer is trusted to send a PROXY header: " +
+			"list the networks of your proxies in Config.TrustedProxies")
+	}
+	return nil
 }
 
 // checkPatterns reports patterns of which it is not clear which one wins.

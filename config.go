@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/internal/forwarded"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/resource"
 )
@@ -18,6 +20,14 @@ type Config struct {
 	Addr string
 	// Addrs are further addresses to listen on. A reload adds those that are new and closes those that are gone.
 	Addrs []string
+	// TrustedProxies are the networks of proxies in front of this server, like 10.0.0.0/8, single addresses, and "unix"
+	// for all peers of Unix sockets. The header fields Forwarded, X-Forwarded-For and X-Forwarded-Proto of requests from
+	// them name the client: the right-most address that is not trusted. docs/proxies.md describes it. List no network that
+	// clients are in, and only proxies that set these fields. Empty is none: the peer of a connection is its client.
+	TrustedProxies []string
+	// ProxyProtocol expects connections of TrustedProxies to begin with a PROXY header, version 1 or 2, which names the
+	// client. Those without one are refused. An address can have its own setting: see docs/listeners.md.
+	ProxyProtocol bool
 	// Workers is the number of worker processes. 0 is one per core, or as many as the CPU quota of a cgroup keeps busy.
 	// If it is negative, this process serves alone, without a primary. On platforms other than Linux it always does.
 	Workers int
@@ -60,8 +70,8 @@ type Config struct {
 	// that has been silent for longest is closed. 0 is 4096, or a quarter of the open files if that is less.
 	MaxHandshakes int
 	// MaxPerAddress is the number of connections per worker, including HTTP, from one IPv4 address or one IPv6 network of
-	// 64 bits. Further ones get 429. 0 is no limit: behind a proxy, all clients share an address. Clients of Unix sockets
-	// have none, and are not counted.
+	// 64 bits. Further ones get 429. 0 is no limit: behind a proxy that is not one of TrustedProxies, all clients share an
+	// address. TrustedProxies themselves are not counted, nor are clients of Unix sockets, which have no address.
 	MaxPerAddress int
 	// ConnectRate limits the new connections per worker, including HTTP, from one IPv4 address or one IPv6 network of 64
 	// bits. Further ones get 429 with a Retry-After. The primary spreads connections, so all workers together accept up to
@@ -241,4 +251,13 @@ func (c Config) workers() int {
 		return c.Workers
 	}
 	return min(resource.ReadProcessors("").Busy(), cluster.MaxWorkers)
+}
+
+// proxies returns whom connections are trusted from, as the default of all addresses.
+func (c *Config) proxies() (engine.Proxies, error) {
+	trust, err := forwarded.ParseTrust(c.TrustedProxies)
+	if err != nil {
+		return engine.Proxies{}, fmt.Errorf("expedite: Config.TrustedProxies: %w", err)
+	}
+	return engine.Proxies{Trust: trust, Header: c.ProxyProtocol}, nil
 }

@@ -51,13 +51,16 @@ func (a *App) newWorker(
 	at workerPlace, link broker.Link, addr net.Addr, specs []listener.Spec,
 ) (*worker.Worker, error) {
 	cfg := &a.cfg
+	proxies, err := cfg.proxies()
+	if err != nil {
+		return nil, err
+	}
 	limits := cfg.Tuning.settings().Running(resource.ThisHost(), at.slots, os.Environ())
 	budgets := resource.Budgets{Partial: cfg.MaxPartial, Queued: cfg.MaxQueued, Pending: cfg.MaxPending}.
 		Resolve(limits.HeapLimit)
 	return worker.New(worker.Config{
-		Slot: at.slot, Slots: at.slots, Link: link, Addr: addr, Sources: specs, Journal: a.journal.Load(), HTTP: a.http,
-		Routes: a.routes, ClientOf: clientOf,
-		Apply:   a.apply,
+		Slot: at.slot, Slots: at.slots, Link: link, Addr: addr, Sources: specs, Proxies: proxies,
+		Journal: a.journal.Load(), HTTP: a.http, Routes: a.routes, ClientOf: clientOf, Apply: a.apply,
 		Version: cfg.Version, HandoffStall: cfg.HandoffStall, HangTimeout: cfg.HangTimeout,
 		DrainTimeout: cfg.DrainTimeout, MemoryReserve: limits.MemoryReserve,
 		Engine: engine.Config{

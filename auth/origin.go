@@ -125,17 +125,23 @@ func defaultPort(scheme string) string {
 	}
 }
 
-// isHost reports whether r was sent to this origin. Behind a proxy that terminates TLS, the server does not know its
-// own scheme: a Host without a port then has the default port of the page's scheme.
+// isHost reports whether r was sent to this origin. Behind a proxy that terminates TLS, the server may not know its own
+// scheme: a Host without a port then has the default port of the page's scheme.
 func (o origin) isHost(r *http.Request) bool {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host, port = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]"), defaultPort(o.scheme)
-		if r.TLS != nil {
+		if r.TLS != nil || proxiedTLS(r) {
 			port = defaultPort("https")
 		}
 	}
 	return host != "" && strings.EqualFold(host, o.host) && port == o.port && o.port != ""
+}
+
+// proxiedTLS reports whether a trusted proxy has told that the client of r uses TLS. The server then sets the scheme of
+// the URL, which net/http leaves empty unless the client has sent a whole URL.
+func proxiedTLS(r *http.Request) bool {
+	return r.URL != nil && r.URL.Host == "" && r.URL.Scheme == "https"
 }
 
 // isListed reports whether an entry matches this origin.

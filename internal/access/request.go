@@ -11,7 +11,8 @@ import (
 // unixPeer is http.Request.RemoteAddr for a client of a Unix socket, as net/http has it.
 const unixPeer = "@"
 
-// httpRequest returns a handshake in the form that handlers know. Its context ends when the handshake takes too long.
+// httpRequest returns a handshake in the form that handlers know. The scheme of its URL is that with which the client
+// reached the first proxy, if trusted proxies have told. Its context ends when the handshake takes too long.
 func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
 	from := u.Request
 	header := make(http.Header, len(from.Header))
@@ -22,6 +23,9 @@ func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
 	target, err := url.ParseRequestURI(from.Target)
 	if err != nil {
 		target = &url.URL{Path: from.Path, RawQuery: from.RawQuery}
+	}
+	if u.Scheme != "" {
+		target.Scheme = u.Scheme
 	}
 	r := &http.Request{
 		Method: from.Method, URL: target, RequestURI: from.Target, Header: header, Host: from.Host,

@@ -1,5 +1,6 @@
-// Package admin serves the admin listener: metrics, health, and the profiles of the primary and of the workers. It answers
-// plain HTTP on an address that only operators should reach, and refuses requests that a web page makes a browser send.
+// Package admin serves the admin listener: metrics, health, and the profiles of the primary and of the workers. It
+// answers plain HTTP on an address that only operators should reach, and refuses requests that a web page makes a
+// browser send.
 package admin
 
 import (
@@ -14,7 +15,8 @@ const indexPage = `<!doctype html>
 <h1>Expedite</h1>
 <ul>
 <li><a href="/metrics">/metrics</a>: the metrics of all workers, for Prometheus
-<li><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>: whether the process lives, whether clients are served
+<li><a href="/healthz">/healthz</a>: whether the process lives
+<li><a href="/readyz">/readyz</a>: whether clients are served
 <li><a href="/debug/pprof/">/debug/pprof/</a>: profiles of the primary; add ?worker=1 for those of a worker
 </ul>
 `

@@ -210,8 +210,11 @@ func (a *addresses) leave(remote netip.AddrPort) {
 	}
 }
 
-// enter counts c among the connections of its address. See addresses.enter. On the loop.
+// enter counts c among the connections of its address, unless that is a proxy. See addresses.enter. On the loop.
 func (c *Conn) enter(anyway bool) (ok bool) {
+	if c.via&viaExempt != 0 {
+		return true
+	}
 	counted, ok := c.eng.addresses.enter(c.remote, anyway)
 	if counted {
 		c.loopBits |= bitCounted

@@ -109,6 +109,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.expires = s.expires
 	c.agreed = s.agreed
 	c.restoreWindows(s)
+	c.via = s.via
 	if s.phase < phaseOpen {
 		c.source = e.source(s.source)
 	}

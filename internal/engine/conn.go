@@ -49,6 +49,7 @@ type Conn struct {
 	bits    connBits
 
 	source uint16 // on the loop only: index in Engine.sources, until the handshake is over
+	via    via    // on the loop only: what is known of the proxy
 }
 
 // loopBits are flags that only the loop uses.
@@ -105,10 +106,11 @@ func (c *Conn) Away() bool { return c.phase.Load() == phaseAway }
 // Open reports whether c is open: not closing and not moving. It is safe for concurrent use.
 func (c *Conn) Open() bool { return c.phase.Load() == phaseOpen }
 
-// Remote returns the address of the peer: the zero value for a Unix socket.
+// Remote returns the address of the client: that of the peer, unless a proxy has named another one. It is the zero
+// value for a Unix socket. It may change until Open.
 func (c *Conn) Remote() netip.AddrPort { return c.remote }
 
-// Peer returns the address of the peer as log lines show it: "unix" for a Unix socket.
+// Peer returns the address of the client as log lines show it: "unix" for a Unix socket.
 func (c *Conn) Peer() string {
 	if !c.remote.IsValid() {
 		return "unix"
@@ -129,18 +131,7 @@ func (e *Engine) adopt(k reactor.Key, s reactor.Socket, remote netip.AddrPort, s
 		e.teardown(c)
 		return c
 	}
-	wait, forgot := e.addresses.arrive(c.remote, e.loop.Now())
-	if forgot {
-		e.count.limit(limitConnectTable)
-	}
-	if wait > 0 {
-		e.count.limit(limitConnectRate)
-		c.refuse(errConnectRate(wait))
-		return c
-	}
-	if !c.enter(false) {
-		e.count.limit(limitPerAddress)
-		c.refuse(errPerAddress)
+	if !c.expect() {
 		return c
 	}
 	e.line(c)

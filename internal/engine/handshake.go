@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/expedite-go/expedite/internal/forwarded"
+	"github.com/expedite-go/expedite/internal/proxyproto"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -16,6 +18,8 @@ import (
 type Upgrade struct {
 	Request   *ws.Request
 	Handshake ws.Handshake
+	// Scheme is http or https: how the client reached the first proxy. It is empty if no trusted proxy has told.
+	Scheme string
 	// Conn is the future connection. It takes no messages yet.
 	Conn *Conn
 	// ID is the id that the connection will have.
@@ -76,6 +80,10 @@ func (c *Conn) feedHead(b []byte) {
 		c.hold(b)
 		b = c.in.buf
 	}
+	if c.via&viaWait != 0 {
+		b, from = c.readHeader(b), 0
+	}
+	forged := proxyproto.Begins(b)
 	if n := ws.EmptyLines(b); n > 0 {
 		b, from = c.keepRest(b[n:]), 0
 	}
@@ -84,6 +92,11 @@ func (c *Conn) feedHead(b []byte) {
 	}
 	if c.beginHead() {
 		defer c.boundHandshakes()
+	}
+	if forged {
+		c.eng.count.limit(limitProxyUntrusted)
+		c.refuse(errHeaderUntrusted)
+		return
 	}
 	end := ws.HeadEnd(b, from)
 	if end > c.eng.cfg.MaxHead || (end < 0 && len(b) >= c.eng.cfg.MaxHead) {
@@ -128,7 +141,13 @@ func (c *Conn) decide(b []byte, end int) {
 		c.refuse(err)
 		return
 	}
-	if e.plain(&req) {
+	from := c.origin()
+	who := e.client(&from, &req)
+	plain := e.plain(&req)
+	if !c.become(&from, &who, plain) {
+		return
+	}
+	if plain {
 		if e.cfg.HTTP == nil {
 			c.refuse(errNotUpgrade)
 			return
@@ -145,7 +164,7 @@ func (c *Conn) decide(b []byte, end int) {
 			c.refuse(unavailable("too many HTTP connections", "1"))
 			return
 		}
-		c.serveHTTP(b, newExtent(end, req.ContentLength))
+		c.serveHTTP(b, newExtent(end, req.ContentLength), from, who)
 		return
 	}
 	route := e.routeOf(&req)
@@ -161,7 +180,7 @@ func (c *Conn) decide(b []byte, end int) {
 	if route.Compression != nil {
 		c.negotiate(route, &req, &shake)
 	}
-	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c})
+	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c, Scheme: who.Scheme})
 }
 
 // negotiate agrees on permessage-deflate, if the client offers it in an acceptable form.
@@ -389,7 +408,7 @@ func (c *Conn) refuse(err error) {
 
 // serveHTTP is the HTTP fallback: it passes the socket to net/http, which reads the bytes in read first. After the
 // request, the socket returns to the loop.
-func (c *Conn) serveHTTP(read []byte, end extent) {
+func (c *Conn) serveHTTP(read []byte, end extent, from origin, who forwarded.Client) {
 	e := c.eng
 	unread := append([]byte(nil), read...)
 	c.dropInput()
@@ -402,12 +421,19 @@ func (c *Conn) serveHTTP(read []byte, end extent) {
 		e.clientLog(slog.LevelWarn, "connection lost on its way to net/http", "remote", c.Peer(), "error", err)
 		return
 	}
-	e.serveHTTP(c.lend(conn), c, append(unread, rest...), end)
+	e.serveHTTP(&Requests{
+		Conn: c.lend(conn), eng: e, from: from, who: who, unread: append(unread, rest...), extent: end,
+	})
 }
 
 // headTimeout ends a handshake that took too long.
 func (c *Conn) headTimeout() {
 	if c.loopBits&bitKept != 0 {
+		c.eng.teardown(c)
+		return
+	}
+	if c.via&viaWait != 0 {
+		c.eng.count.limit(limitProxyTime)
 		c.eng.teardown(c)
 		return
 	}

@@ -243,15 +243,26 @@ func TestOpening(t *testing.T) {
 
 // serveHTTP runs net/http until the test ends, as the root package does.
 func serveHTTP(t *testing.T, handed conns, h http.Handler) {
-	web := &http.Server{Handler: h, ConnState: func(c net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateIdle:
-			c.(*Requests).Keep()
-		case http.StateHijacked:
-			c.(*Requests).Hijacked()
-		}
-	}}
+	web := &http.Server{Handler: h, ConnState: keepAlive}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = web.Serve(handed) }()
 	t.Cleanup(func() { close(handed); <-served; _ = web.Close() })
+}
+
+// keepAlive is http.Server.ConnState.
+func keepAlive(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateIdle:
+		c.(*Requests).Keep()
+	case http.StateHijacked:
+		c.(*Requests).Hijacked()
+	}
+}
+
+// connKey is the key of the connection in the context of a request.
+type connKey struct{}
+
+// withConn is http.Server.ConnContext.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
 }

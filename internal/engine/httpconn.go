@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/forwarded"
 )
 
 const (
@@ -23,12 +25,12 @@ const (
 // Config.ResponseTimeout.
 type httpConn struct {
 	net.Conn
-	eng     *Engine
-	remote  netip.AddrPort
-	counted bool // counted among the connections of its address
-	ended   atomic.Bool
+	eng   *Engine
+	ended atomic.Bool
 
 	mu      sync.Mutex
+	remote  netip.AddrPort
+	counted bool      // counted among the connections of remote
 	writeBy time.Time // deadline set by net/http or a handler; zero means none
 }
 
@@ -68,9 +70,46 @@ func (h *httpConn) end() {
 		return
 	}
 	h.eng.http.Add(-1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leave()
+}
+
+// leave stops counting the connection among those of its address. h.mu must be held.
+func (h *httpConn) leave() {
 	if h.counted {
+		h.counted = false
 		h.eng.addresses.leave(h.remote)
 	}
+}
+
+// bill counts the connection among those of another address. It reports false if that has too many.
+func (h *httpConn) bill(remote netip.AddrPort) (ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leave()
+	if h.ended.Load() {
+		return false
+	}
+	h.remote = remote
+	h.counted, ok = h.eng.addresses.enter(remote, false)
+	return ok
+}
+
+// bill counts x, if a proxy relays its requests, for the client of the next request: for nobody if who is nil. Other
+// connections are counted for their peer all the time. It reports false if the client has too many.
+func (x *Requests) bill(who *forwarded.Client) bool {
+	h, ok := x.Conn.(*httpConn)
+	if !ok || !x.from.relays() {
+		return true
+	}
+	if who != nil && !x.from.exempt(who) {
+		return h.bill(who.Addr)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leave()
+	return true
 }
 
 // Close stops counting the connection and closes it.

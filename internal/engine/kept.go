@@ -21,7 +21,7 @@ func (e *Engine) keep(conn net.Conn, from origin, rest []byte) bool {
 			return
 		}
 		c := e.newConn(k, s, from.remote)
-		c.source = from.source
+		c.source, c.via = from.source, from.via
 		c.loopBits |= bitKept
 		c.tally().Add(1)
 		c.enter(true) // it was counted before

@@ -13,10 +13,8 @@ import (
 type Source struct {
 	// Name is the address with its options. A connection that moves before its handshake takes it along.
 	Name string
-	// ProxyProtocol tells that a client begins with a PROXY header.
-	ProxyProtocol bool
-	// Trusted tells that clients are proxies whose word about the address of a client counts.
-	Trusted bool
+	// Proxies tells which peers are proxies.
+	Proxies Proxies
 }
 
 // sources are the sources of connections. On the loop only, or before Run.

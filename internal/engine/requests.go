@@ -4,11 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/forwarded"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -24,6 +24,7 @@ type Requests struct {
 	from origin
 
 	// Used only by the goroutine that reads.
+	who    forwarded.Client // of the request
 	extent extent
 	unread []byte // bytes read from the connection but not yet by net/http
 	ahead  bool   // net/http was given the first byte of unread, which belongs to the next request
@@ -33,12 +34,6 @@ type Requests struct {
 	stage  httpStage
 	readBy time.Time // read deadline set by net/http or a handler; zero means none
 	bodyBy time.Time // when the body must have made progress; zero if nobody waits for it
-}
-
-// origin is where a connection came from.
-type origin struct {
-	remote netip.AddrPort
-	source uint16
 }
 
 type httpStage uint8
@@ -58,10 +53,8 @@ const (
 	httpLinger = 100 * time.Millisecond
 )
 
-// serveHTTP starts the HTTP fallback for a connection. unread has been read already, and end is the extent of its
-// request.
-func (e *Engine) serveHTTP(conn net.Conn, c *Conn, unread []byte, end extent) {
-	x := &Requests{Conn: conn, eng: e, from: origin{c.remote, c.source}, unread: unread, extent: end}
+// serveHTTP starts the HTTP fallback for a connection.
+func (e *Engine) serveHTTP(x *Requests) {
 	e.requestsMu.Lock()
 	e.requests[x] = struct{}{}
 	e.requestsMu.Unlock()
@@ -195,6 +188,20 @@ func (x *Requests) SetDeadline(t time.Time) error {
 	return errors.Join(x.SetReadDeadline(t), x.Conn.SetWriteDeadline(t))
 }
 
+// Client returns who sent the request, for which a handler is called now. It reports false if that is the peer of the
+// connection, and no proxy has told more.
+func (x *Requests) Client() (who forwarded.Client, relayed bool) {
+	return x.who, x.from.via&viaHeader != 0 || x.from.relays()
+}
+
+// RemoteAddr returns the address of the client that has sent the request.
+func (x *Requests) RemoteAddr() net.Addr {
+	if who, relayed := x.Client(); relayed && who.Addr.IsValid() {
+		return net.TCPAddrFromAddrPort(who.Addr)
+	}
+	return x.Conn.RemoteAddr()
+}
+
 // CloseWrite lets net/http end the response before it closes the connection, so that the client can read all of it.
 func (x *Requests) CloseWrite() error {
 	if c, ok := x.Conn.(interface{ CloseWrite() error }); ok {
@@ -220,6 +227,7 @@ func (x *Requests) Keep() {
 		_ = x.Close() // net/http saw the end of a body that is incomplete
 		return
 	}
+	x.bill(nil)
 	x.become(httpKept)
 }
 
@@ -287,10 +295,15 @@ func (x *Requests) nextHead() bool {
 		return false
 	}
 	req, err := ws.ParseRequest(x.unread[before:end])
-	if err != nil || !x.eng.plain(&req) || x.eng.httpFull() && !x.eng.vital(&req) || !x.become(httpServing) {
+	if err != nil || !x.eng.plain(&req) || x.eng.httpFull() && !x.eng.vital(&req) {
+		return false
+	}
+	who := x.eng.client(&x.from, &req)
+	if !x.bill(&who) || !x.become(httpServing) {
 		return false
 	}
 	x.unread, x.extent = x.unread[before:], newExtent(end-before, req.ContentLength)
+	x.who = who
 	if x.ahead {
 		_, _ = x.extent.take(x.unread[:1]) // cannot be over: the head is longer
 		x.unread, x.ahead = x.unread[1:], false

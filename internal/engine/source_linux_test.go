@@ -10,7 +10,9 @@ import (
 )
 
 // trustedSource is the source whose name is "trusted".
-func trustedSource(name string) Source { return Source{Name: name, Trusted: name == "trusted"} }
+func trustedSource(name string) Source {
+	return Source{Name: name, Proxies: Proxies{All: name == "trusted"}}
+}
 
 // TestSourceMovesWithTheHandshake: a connection whose handshake has begun takes the name of its source to the next
 // worker, which decides itself what the source is. A Unix client has no address.
@@ -29,13 +31,14 @@ func TestSourceMovesWithTheHandshake(t *testing.T) {
 		on(t, e, func() {
 			for _, c := range e.conns {
 				if c != nil {
-					list = append(list, fmt.Sprintf("%v %s %t", *c.Source(), c.Peer(), c.Remote().IsValid()))
+					from := c.Source()
+					list = append(list, fmt.Sprintf("%s %t %s %t", from.Name, from.Proxies.All, c.Peer(), c.Remote().IsValid()))
 				}
 			}
 		})
 		return list
 	}
-	const want = "[{trusted false true} unix false]"
+	const want = "[trusted true unix false]"
 	if got := fmt.Sprint(sources(p.here)); got != want {
 		t.Errorf("before the handshake: got %s, want %s", got, want)
 	}

@@ -50,6 +50,7 @@ const (
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
 	tagKept     = 0x84 // empty: kept alive after an HTTP request
 	tagSource   = 0x85 // name of Conn.Source, before the handshake is over
+	tagVia      = 0x86 // 1: Conn.via
 	tagLifetime = 0x90 // 8: meter.ends
 	tagMessages = 0x91 // 8: meter.next
 	tagSkipping = 0x92 // empty: meter.skipping
@@ -64,6 +65,7 @@ type state struct {
 	phase       uint32
 	remote      netip.AddrPort
 	source      string
+	via         via
 	read, ping  int64
 	expires     int64
 	path        string
@@ -101,6 +103,9 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	}
 	if name := c.Source().Name; ph == phaseHead && name != "" {
 		dst = record.Append(dst, tagSource, name)
+	}
+	if c.via != 0 {
+		dst = append(record.AppendHeader(dst, tagVia, 1), byte(c.via))
 	}
 	dst = record.AppendHeader(dst, tagTimes, 16)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.lastRead))
@@ -247,11 +252,8 @@ func parseState(b []byte) (*state, error) {
 // load stores one record. It reports whether the record is known and well formed; if not, s stays unchanged.
 func (s *state) load(tag byte, v []byte) bool {
 	switch tag {
-	case tagPhase:
-		if len(v) == 1 {
-			s.phase = uint32(v[0])
-		}
-		return len(v) == 1
+	case tagPhase, tagVia, tagLoopBits:
+		return s.loadByte(tag, v)
 	case tagSkipping:
 		s.meter.skipping = true
 	case tagID, tagSeen, tagExpiry, tagTimes, tagProgress, tagLifetime, tagMessages:
@@ -275,11 +277,6 @@ func (s *state) load(tag byte, v []byte) bool {
 			s.op, s.inbound, s.hasInbound = ws.Opcode(v[0]), v[1:], true
 		}
 		return len(v) > 0
-	case tagLoopBits:
-		if len(v) == 1 {
-			s.loopBits |= loopBits(v[0]) & movedLoopBits
-		}
-		return len(v) == 1
 	case tagKept:
 		s.loopBits |= bitKept
 	case tagPressed:
@@ -312,6 +309,22 @@ func (s *state) load(tag byte, v []byte) bool {
 		s.events = append(s.events, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
 	default:
 		return false
+	}
+	return true
+}
+
+// loadByte stores a record of one byte.
+func (s *state) loadByte(tag byte, v []byte) bool {
+	if len(v) != 1 {
+		return false
+	}
+	switch tag {
+	case tagPhase:
+		s.phase = uint32(v[0])
+	case tagVia:
+		s.via = via(v[0])
+	case tagLoopBits:
+		s.loopBits |= loopBits(v[0]) & movedLoopBits
 	}
 	return true
 }

@@ -68,7 +68,12 @@ func specimens(t *testing.T) map[string]*Conn {
 	squeezed.outbox().linked = true
 	squeezed.out.addFrame(ws.OpText|rsv1, []byte("compressed"), false)
 	squeezed.out.addFrame(ws.OpText, []byte("not compressed"), false)
-	return map[string]*Conn{"head": head, "idle": idle, "busy": busy, "closing": closing, "compressed": squeezed}
+	behind := conn(phaseHead, 0)
+	behind.in = &inbound{buf: []byte("PROXY TCP4 19")}
+	behind.via = viaWait | viaExempt
+	return map[string]*Conn{
+		"head": head, "idle": idle, "busy": busy, "closing": closing, "compressed": squeezed, "behind": behind,
+	}
 }
 
 // TestGoldenStates: the states that a version has written stay readable forever, with the same meaning.

@@ -53,6 +53,12 @@ const (
 	limitConnectTable
 	limitPerUser
 	limitLifetime
+	limitForwarded
+	limitProxyMissing
+	limitProxyInvalid
+	limitProxySize
+	limitProxyTime
+	limitProxyUntrusted
 	numLimits
 )
 
@@ -66,6 +72,7 @@ func (l limit) String() string {
 		"partial", "message_min_rate", "memory_close", "gap", "queued", "pending",
 		"inflated_size", "deflate_data",
 		"message_rate", "publish_rate", "connect_rate", "connect_rate_table", "per_user", "lifetime",
+		"forwarded", "proxy_missing", "proxy_invalid", "proxy_size", "proxy_time", "proxy_untrusted",
 	}[l]
 }
 

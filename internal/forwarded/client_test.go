@@ -47,6 +47,7 @@ func TestClient(t *testing.T) {
 		{"only empty elements", Fields{For: []string{", ,"}}, "", "", nil},
 		{"unknown", Fields{For: []string{"192.0.2.1, unknown"}}, "", "", nil},
 		{"unknown after a trusted proxy", Fields{For: []string{"Unknown, 10.1.1.1"}}, "10.1.1.1:0", "", nil},
+		{"a client of a Unix socket of nginx", Fields{For: []string{"6.6.6.6, unix:"}}, "", "", nil},
 		{"a name", Fields{For: []string{"192.0.2.1, client.example"}}, "", "", ErrInvalid},
 		{"a zone", Fields{For: []string{"fe80::1%eth0"}}, "", "", ErrInvalid},
 		{"a port above 65535", Fields{For: []string{"192.0.2.1:65536"}}, "", "", ErrInvalid},
@@ -167,6 +168,11 @@ func TestParseTrust(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", addr, got, want)
 		}
 	}
+	for _, entry := range []string{"10.0.0.0/8", "unix ", "::1"} {
+		if err := CheckEntry(entry); err != nil {
+			t.Errorf("%q: %v", entry, err)
+		}
+	}
 	if !trust.Trusts(netip.Addr{}) || trust.Empty() {
 		t.Error("peers of Unix sockets are not trusted")
 	}
@@ -189,6 +195,9 @@ func TestParseTrust(t *testing.T) {
 	} {
 		if _, err := ParseTrust([]string{"10.0.0.0/8", entry}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", entry, err, want)
+		}
+		if err := CheckEntry(entry); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: CheckEntry: got %v, want %q", entry, err, want)
 		}
 	}
 	if _, err := ParseTrust(make([]string, maxPrefixes+1)); err == nil {

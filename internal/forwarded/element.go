@@ -155,12 +155,15 @@ func parsePort(s string) (port uint16, ok bool) {
 }
 
 // lastAddress splits the last address off the value of an X-Forwarded-For field, which does not end in a comma or a
-// space. It permits a port, brackets, and the word unknown.
+// space. It permits a port, brackets, the word unknown, and what nginx sends for a client of a Unix socket.
 func lastAddress(s string) (h hop, rest string, err error) {
 	at := strings.LastIndexByte(s, ',') + 1
 	text := strings.Trim(s[at:], " \t")
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		return hop{addr: netip.AddrPortFrom(a.Unmap(), 0)}, s[:at], nil
+	}
+	if text == "unix:" {
+		return hop{unnamed: true}, s[:at], nil
 	}
 	var ok bool
 	if h.addr, h.unnamed, ok = parseNode(text); !ok {

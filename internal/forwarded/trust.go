@@ -24,7 +24,7 @@ const maxPrefixes = 1024
 func ParseTrust(list []string) (Trust, error) {
 	var t Trust
 	if len(list) > maxPrefixes {
-		return t, fmt.Errorf("forwarded: %d trusted proxies: want at most %d", len(list), maxPrefixes)
+		return t, fmt.Errorf("%d entries: want at most %d", len(list), maxPrefixes)
 	}
 	for _, entry := range list {
 		s := strings.TrimSpace(entry)
@@ -34,11 +34,21 @@ func ParseTrust(list []string) (Trust, error) {
 		}
 		p, err := parsePrefix(s)
 		if err != nil {
-			return Trust{}, fmt.Errorf("forwarded: trusted proxy %q: %w", entry, err)
+			return Trust{}, fmt.Errorf("%q: %w", entry, err)
 		}
 		t.prefixes = append(t.prefixes, p)
 	}
 	return t, nil
+}
+
+// CheckEntry returns an error if an entry is not valid for ParseTrust.
+func CheckEntry(entry string) error {
+	s := strings.TrimSpace(entry)
+	if s == unixPeers {
+		return nil
+	}
+	_, err := parsePrefix(s)
+	return err
 }
 
 // parsePrefix parses a network or an address.

@@ -110,7 +110,7 @@ func TestEverySetting(t *testing.T) {
 			"duration": "7s", "duration or 0": "7s", "list of addresses": ":7,unix:/a", "address or off": ":7", "URL": "http://a.example",
 			"URL of a Redis": "redis://h",
 			"text":           "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",
-			"size in a time, or off": "5KiB/s", "events, or off": "0.5/3", "true or false": "true",
+			"size in a time, or off": "5KiB/s", "events, or off": "0.5/3", "true or false": "true", "list of networks or unix": "10.0.0.0/8,unix",
 		}[s.to.kind]
 		switch {
 		case len(s.to.enum) > 0:

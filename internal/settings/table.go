@@ -34,6 +34,14 @@ func listenSettings(p *Program) []Setting {
 			Variables: []string{"PORT"}, to: addresses(&c.Addr, &c.Addrs),
 		},
 		{
+			Name: "trusted-proxies", Help: "Networks of proxies that name the client, and unix.", Auto: "none",
+			to: list(&c.TrustedProxies, proxyNetwork()),
+		},
+		{
+			Name: "proxy-protocol", Help: "Those proxies begin with a PROXY header.", Default: "false",
+			to: boolean(&c.ProxyProtocol),
+		},
+		{
 			Name: "control", Help: "Unix socket for the other commands, or off.",
 			Auto: "expedite.sock in the user's runtime folder", Example: "PATH", to: text(&c.Control),
 		},

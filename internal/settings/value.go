@@ -13,6 +13,7 @@ import (
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/admin"
+	"github.com/expedite-go/expedite/internal/forwarded"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/redisconn"
 )
@@ -94,6 +95,11 @@ func hostName() element {
 		}
 		return s, nil
 	}}
+}
+
+// proxyNetwork is an entry of [forwarded.ParseTrust].
+func proxyNetwork() element {
+	return element{"networks or unix", "CIDR", func(s string) (string, error) { return s, forwarded.CheckEntry(s) }}
 }
 
 // origin is the origin of pages, or a pattern of [auth.ParseOrigins].

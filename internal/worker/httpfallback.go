@@ -35,6 +35,9 @@ func newFallback(w *Worker) *fallback {
 		Handler:        &fallbackHandler{worker: w},
 		MaxHeaderBytes: w.Config.Engine.MaxHead,
 		ErrorLog:       slog.NewLogLogger(w.Journal.Sampled(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, requestsKey{}, c)
+		},
 		ConnState: func(c net.Conn, state http.ConnState) {
 			x, ok := c.(*engine.Requests)
 			switch {
@@ -105,12 +108,32 @@ func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler) // net/http ends the connection
 	}()
+	nameClient(r)
 	plain := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if plain && h.worker.endpoints.match(r.URL.EscapedPath()) != nil {
 		w = &endpointWriter{ResponseWriter: w}
 	}
 	h.worker.HTTP.ServeHTTP(w, r)
 	returned = true
+}
+
+// requestsKey is the key of the connection in the context of a request.
+type requestsKey struct{}
+
+// nameClient stores in r what proxies have told about its client: RemoteAddr, and the scheme of its URL. net/http knows
+// the address of the connection's first request only.
+func nameClient(r *http.Request) {
+	x, ok := r.Context().Value(requestsKey{}).(*engine.Requests)
+	if !ok {
+		return
+	}
+	who, relayed := x.Client()
+	if relayed && who.Addr.IsValid() {
+		r.RemoteAddr = who.Addr.String()
+	}
+	if who.Scheme != "" {
+		r.URL.Scheme = who.Scheme
+	}
 }
 
 // isHealthCheck names the paths that are served even if there are too many requests: see Config.MaxHTTPConnections.

@@ -20,8 +20,8 @@ type accepting struct {
 // sourceOf returns the source with a name, which is the text of an address. Its options are those that this program has
 // for the address, even if the process that accepted the connection has others: that is so during a reload. An address
 // that this program does not have keeps the options of the name. Primaries of early releases have one address, and give
-// no name.
-func sourceOf(specs []listener.Spec, name string) engine.Source {
+// no name. An option that is not set is that of proxies.
+func sourceOf(specs []listener.Spec, proxies engine.Proxies, name string) engine.Source {
 	var s listener.Spec
 	if name == "" && len(specs) > 0 {
 		s = specs[0]
@@ -33,7 +33,9 @@ func sourceOf(specs []listener.Spec, name string) engine.Source {
 			s.ProxyProtocol, s.Trusted = own.ProxyProtocol, own.Trusted
 		}
 	}
-	return engine.Source{Name: name, ProxyProtocol: s.ProxyProtocol.Or(false), Trusted: s.Trusted.Or(false)}
+	proxies.All, proxies.None = s.Trusted == listener.On, s.Trusted == listener.Off
+	proxies.Header = s.ProxyProtocol.Or(proxies.Header)
+	return engine.Source{Name: name, Proxies: proxies}
 }
 
 // Listen accepts connections from ln, the socket of the address with a name. Before Start, or on the loop.

@@ -36,6 +36,8 @@ type Config struct {
 	Addr net.Addr
 	// Sources are the addresses that clients connect to.
 	Sources []listener.Spec
+	// Proxies tells which peers are proxies, unless an address has options of its own.
+	Proxies engine.Proxies
 	Journal *telemetry.Journal
 	// Engine has the limits of the event loop. New sets what is not a limit.
 	Engine engine.Config
@@ -140,7 +142,7 @@ func (w *Worker) newEngine() (err error) {
 	e.Route = func(pattern string) *engine.Route { return w.endpoints.of(pattern) }
 	e.Match = func(rawPath string) *engine.Route { return w.endpoints.match(rawPath) }
 	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
-	e.Source = func(name string) engine.Source { return sourceOf(w.Sources, name) }
+	e.Source = func(name string) engine.Source { return sourceOf(w.Sources, w.Proxies, name) }
 	e.NewID = func() uint64 { return uint64(connid.New(w.Slot)) }
 	e.Logger = w.log
 	e.MayLog, e.MayLogFault = w.Journal.Clients.Allow, w.Journal.Faults.Allow
