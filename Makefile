@@ -73,10 +73,11 @@ MATCH ?=
 fuzz:
 	go run ./scripts/fuzz -time $(FUZZTIME) -match '$(MATCH)'
 
-# Changes one operator after the other in the packages that must be right, and expects a test to fail. PKG selects some.
+# Changes one operator after the other in the packages that must be right, and expects a test to fail. PKG selects
+# packages, and MATCH mutants by file, function and line.
 PKG ?= internal/handoff internal/topic internal/wheel internal/broker ws auth
 mutants: $(TOOLS)/.gremlins-$(GREMLINS)
-	go run ./scripts/mutants $(PKG)
+	go run ./scripts/mutants -match '$(MATCH)' $(PKG)
 
 # The reference page of the settings and the JSON Schema of expedite.yaml, from internal/settings.
 configuration:

@@ -108,7 +108,7 @@ func (c *ClientRequest) ParseResponse(head []byte) (Handshake, error) {
 // parseStatus parses the status code after the version: three digits. It returns 0 for anything else. RFC 9112 §4.
 func parseStatus(s string) int {
 	code, _, _ := strings.Cut(s, " ")
-	if len(code) != 3 || code[0] < '1' || code[0] > '9' {
+	if len(code) != 3 || code[0] == '0' {
 		return 0
 	}
 	status, err := strconv.ParseUint(code, 10, 16)

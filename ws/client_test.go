@@ -40,6 +40,14 @@ func TestAppendRequestIsWhatAServerAccepts(t *testing.T) {
 	}
 }
 
+func TestAppendRequestWithoutSubprotocolsHasNoSuchField(t *testing.T) {
+	c := sampleClient()
+	c.Subprotocols = nil
+	if got, err := c.AppendRequest(nil); err != nil || strings.Contains(string(got), "Protocol") {
+		t.Errorf("got %q, %v, want no Sec-WebSocket-Protocol", got, err)
+	}
+}
+
 func TestAppendRequestRefuses(t *testing.T) {
 	rows := []struct {
 		name   string
@@ -126,6 +134,9 @@ func TestParseResponseRefuses(t *testing.T) {
 		{"minor version of letters", swap("HTTP/1.1", "HTTP/1.x"), 0},
 		{"status of two digits", swap("101 ", "10 "), 0},
 		{"status of four digits", swap("101 ", "1010 "), 0},
+		{"the last status", swap("101 ", "999 "), 999},
+		{"status that begins with 0", swap("101 ", "099 "), 0},
+		{"status that begins beyond 9", swap("101 ", ":01 "), 0},
 		{"status with a sign", swap("101 ", "+10 "), 0},
 		{"status after two spaces", swap(" 101", "  101"), 0},
 		{"empty line behind", answer101 + "\r\n", 0},

@@ -1,6 +1,6 @@
 // Command mutants tests the tests: it changes one operator of a package after the other, and expects a test to fail.
 //
-//	go run ./scripts/mutants [-files a.go,b.go] [-v] folder…
+//	go run ./scripts/mutants [-match regexp] [-v] folder…
 //
 // gremlins lists the mutants. This command tests them itself, because gremlins never tests the conditions of a switch
 // (the coverage of Go does not count them), calls a mutant killed that a busy machine made slow, and copies the whole
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ import (
 type options struct {
 	gremlins string
 	excuses  string
-	files    string
+	match    string
 	workers  int
 	verbose  bool
 }
@@ -57,7 +58,7 @@ func main() {
 	var opt options
 	flag.StringVar(&opt.gremlins, "gremlins", ".cache/bin/gremlins", "the program that lists the mutants")
 	flag.StringVar(&opt.excuses, "excuses", "scripts/mutants/excused.txt", "the file of mutants that may survive")
-	flag.StringVar(&opt.files, "files", "", "test only these files of the package, separated by commas")
+	flag.StringVar(&opt.match, "match", "", "test only mutants whose file, function and line match")
 	flag.IntVar(&opt.workers, "workers", 2, "mutants that are tested at once")
 	flag.BoolVar(&opt.verbose, "v", false, "print every mutant")
 	flag.Parse()
@@ -110,15 +111,17 @@ func (t *tester) test(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	if t.opt.files != "" {
-		files := strings.Split(t.opt.files, ",")
-		list = slices.DeleteFunc(list, func(m mutant) bool {
-			return !slices.Contains(files, strings.TrimPrefix(m.file, folder+"/"))
-		})
-	}
-	for _, key := range t.excuses.stale(list) {
-		t.bad++
-		fmt.Printf("STALE     %s\n", key)
+	if t.opt.match != "" {
+		match, err := regexp.Compile(t.opt.match)
+		if err != nil {
+			return err
+		}
+		list = slices.DeleteFunc(list, func(m mutant) bool { return !match.MatchString(m.key) })
+	} else {
+		for _, key := range t.excuses.stale(list) {
+			t.bad++
+			fmt.Printf("STALE     %s\n", key)
+		}
 	}
 	s, err := newSuite(ctx, folder, testArgs[folder], temp)
 	if err != nil {
