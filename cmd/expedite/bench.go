@@ -48,6 +48,7 @@ type benchCmd struct {
 // benchHandshake has the flags for what clients send when they connect.
 type benchHandshake struct {
 	Header      []string `help:"Header field to send; repeatable." sep:"none" short:"H" placeholder:"NAME:VALUE" env:"-"`
+	Compression bool     `help:"Offer permessage-deflate and compress messages." env:"-"`
 	Subprotocol []string `help:"Subprotocol to offer; repeatable." placeholder:"NAME" env:"-"`
 	Token       string   `help:"Access token of all clients." xor:"token" placeholder:"TOKEN"`
 	TokenFile   string   `help:"File with the access token of all clients." xor:"token" placeholder:"FILE"`
@@ -157,7 +158,8 @@ func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err e
 	cfg = loadtest.Config{
 		Connections: b.Connections, Mode: loadtest.Mode(b.Mode), Rate: 1, Duration: b.Duration, Timeout: b.Timeout,
 		Version: version(),
-		Pause:   b.Pause, Subprotocols: b.Subprotocol, ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
+		Pause:   b.Pause, Subprotocols: b.Subprotocol, Compression: b.Compression,
+		ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
 	}
 	if b.Mode == "auto" {
 		cfg.Mode = loadtest.ModeIdle

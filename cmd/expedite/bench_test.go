@@ -113,6 +113,24 @@ func TestBenchModes(t *testing.T) {
 	})
 }
 
+// TestBenchCompression checks that bench counts every message with compression, echoed and broadcast, and that they are
+// compressed, also if the server permits more than bench offers.
+func TestBenchCompression(t *testing.T) {
+	for _, mode := range []string{"off", "shared", "takeover"} {
+		s := serve(t, "--workers", "2", "--compression", mode)
+		for _, args := range [][]string{{"/echo"}, {"/", "--mode", "broadcast"}} {
+			args = append([]string{"ws://" + s.addr + args[0], "-c", "20", "--ramp", "0s", "--duration", "1s", "--rate", "20",
+				"--size", "4KiB", "--compression"}, args[1:]...)
+			b := benchmark(t, append(args, "--fail", "missing>0")...)
+			b.wantFine(t, 20)
+		}
+		out, err := exec.Command(command, "status", "--json", "--control", s.control).Output()
+		if err != nil || bytes.Contains(out, []byte(`"compressed"`)) != (mode != "off") {
+			t.Errorf("compression %s: %v\n%s", mode, err, out)
+		}
+	}
+}
+
 // TestBenchReload checks that bench notices no loss during a reload.
 func TestBenchReload(t *testing.T) {
 	s := serve(t, "--workers", "2")

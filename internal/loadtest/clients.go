@@ -314,8 +314,7 @@ func (w *clients) sendMessage(c *conn, t tag) {
 	t.put(w.payload)
 	g.totals.Sent++
 	g.totals.BytesSent += uint64(len(w.payload))
-	g.scratch = ws.AppendMaskedFrame(g.scratch[:0], ws.OpText, g.mask(), w.payload)
-	g.write(c, g.scratch)
+	g.write(c, g.text(c, w.payload))
 }
 
 // message handles a message, or a piece of one. Only the tag at the start matters.

@@ -88,6 +88,9 @@ type Config struct {
 	TargetAddrs []netip.Prefix
 	// Processes is the number of client processes. 0 chooses it from the limit of open files and the number of cores.
 	Processes int
+	// Compression makes clients offer permessage-deflate without context takeover, and compress their messages if the
+	// server agrees. Bytes received are then those of the compressed payloads.
+	Compression bool
 	// Insecure disables the verification of certificates. It is allowed for servers on loopback addresses only.
 	Insecure bool
 	// AllowRemote permits targets that are not on loopback addresses.

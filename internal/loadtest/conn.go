@@ -22,9 +22,10 @@ const (
 type connBits uint8
 
 const (
-	bitFull    connBits = 1 << iota // the socket takes no more bytes; the rest waits in generator.unsent
-	bitBehind                       // a message is due that cannot be sent yet
-	bitPartial                      // the start of the current message was handled, or is being collected
+	bitFull     connBits = 1 << iota // the socket takes no more bytes; the rest waits in generator.unsent
+	bitBehind                        // a message is due that cannot be sent yet
+	bitSqueezed                      // messages may be compressed
+	bitPartial                       // the start of the current message was handled, or is being collected
 )
 
 // conn is one connection. It is all that an idle connection costs, apart from its entries in the tables of the loop.

@@ -102,6 +102,7 @@ type generator struct {
 	readAt     int64 // when the last read returned
 	dials      uint64
 	behavior   behavior
+	squeeze    squeeze
 
 	totals   totals
 	times    *measures
@@ -122,7 +123,7 @@ func newGenerator(cfg *Config, samples chan<- *sample) (*generator, error) {
 	g := &generator{
 		cfg: cfg, samples: samples, times: newMeasures(), free: make(chan *measures, spareMeasures),
 		partial: make(map[uint32][]byte), unsent: make(map[uint32][]byte),
-		reader: ws.ReaderConfig{Role: ws.Client, MaxMessage: -1, MaxFragments: 1 << 30},
+		reader: ws.ReaderConfig{Role: ws.Client, MaxMessage: -1, MaxFragments: 1 << 30, Compression: cfg.Compression},
 	}
 	for range spareMeasures - 1 {
 		g.free <- newMeasures()

@@ -43,7 +43,7 @@ func (g *generator) request(c *conn) {
 	o := g.behavior.opening(c)
 	req := ws.ClientRequest{
 		Host: o.target.host, Target: o.target.request, Key: g.handshakeKey(c),
-		Subprotocols: o.subprotocols, Header: o.header,
+		Subprotocols: o.subprotocols, Header: o.header, Extensions: g.offer(),
 	}
 	b, err := req.AppendRequest(g.scratch[:0])
 	if err != nil {
@@ -80,8 +80,13 @@ func (g *generator) feedHead(c *conn, b []byte) {
 		}
 		return
 	}
-	req := ws.ClientRequest{Key: g.handshakeKey(c), Subprotocols: g.behavior.opening(c).subprotocols}
-	_, err := req.ParseResponse(b[:n])
+	req := ws.ClientRequest{
+		Key: g.handshakeKey(c), Subprotocols: g.behavior.opening(c).subprotocols, Extensions: g.offer(),
+	}
+	shake, err := req.ParseResponse(b[:n])
+	if err == nil && g.cfg.Compression {
+		err = g.agree(c, shake.Extensions)
+	}
 	if e, ok := errors.AsType[*ws.ResponseError](err); ok && e.Status != http.StatusSwitchingProtocols {
 		c.state = stateRefused
 		delete(g.partial, i)
@@ -141,6 +146,7 @@ func (g *generator) fail(c *conn, cause string) {
 func (g *generator) release(c *conn) {
 	delete(g.partial, c.key.Index)
 	delete(g.unsent, c.key.Index)
+	delete(g.squeeze.parts, c.key.Index)
 	g.loop.Close(c.key, c.sock)
 	*c = conn{}
 }

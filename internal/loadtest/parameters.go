@@ -44,6 +44,7 @@ func (c *Config) parameters() map[string]string {
 	set("local-addrs", prefixes(c.LocalAddrs), len(c.LocalAddrs) > 0)
 	set("target-addrs", prefixes(c.TargetAddrs), len(c.TargetAddrs) > 0)
 	set("insecure", "yes", c.Insecure)
+	set("compression", "yes", c.Compression)
 	return list
 }
 

@@ -134,9 +134,9 @@ func (w *users) takeSend(u *user, s *Send) (why string) {
 	g := w.g
 	g.totals.Sent++
 	g.totals.BytesSent += uint64(len(payload))
-	g.scratch = ws.AppendMaskedFrame(g.scratch[:0], ws.OpText, g.mask(), payload)
+	frame := g.text(c, payload)
 	u.sentAt = reactor.Monotonic()
-	g.write(c, g.scratch)
+	g.write(c, frame)
 	if u.key == (reactor.Key{}) {
 		return u.why
 	}

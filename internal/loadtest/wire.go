@@ -66,10 +66,20 @@ func (g *generator) feedFrames(c *conn, b []byte) {
 		}
 		switch ev.Kind {
 		case ws.KindData:
+			g.totals.BytesIn += uint64(len(ev.Data))
+			if ev.Compressed {
+				whole, err := g.inflate(c, &ev)
+				if err != nil {
+					g.connectionLost(c, cause(err))
+					return
+				}
+				if !whole {
+					continue
+				}
+			}
 			if ev.Last {
 				g.totals.Received++
 			}
-			g.totals.BytesIn += uint64(len(ev.Data))
 			if c.state == stateOpen {
 				g.behavior.message(c, &ev)
 			}

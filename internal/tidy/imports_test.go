@@ -60,7 +60,7 @@ var policy = map[string]string{
 	"examples/cluster":           "cluster",
 	"internal/artillery":         "internal/loadtest internal/spelling go.yaml.in/yaml/v3 github.com/dop251/goja",
 	"internal/doctor":            "internal/resource internal/human golang.org/x/sys",
-	"internal/loadtest":          "ws internal/reactor cluster internal/human internal/terminal github.com/HdrHistogram/hdrhistogram-go golang.org/x/sys",
+	"internal/loadtest":          "ws ws/deflate internal/reactor cluster internal/human internal/terminal github.com/HdrHistogram/hdrhistogram-go golang.org/x/sys",
 	"internal/telemetry":         "internal/spool internal/terminal github.com/prometheus/client_golang github.com/lmittmann/tint golang.org/x/sys",
 	"internal/spool":             "",
 	"cluster":                    "internal/fdpass internal/spool golang.org/x/sys",
