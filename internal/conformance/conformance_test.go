@@ -65,8 +65,8 @@ func moves(s *server) (plans []Plan) {
 
 // runOnce runs each case in one of the combinations, in turns, and those that can be cut once more with a move.
 func runOnce(t *testing.T, report *Report) {
-	s := launch(t, "", serverConfig{Workers: 1, Compression: expedite.CompressionTakeover})
-	targets := []*Target{s.target("workers, inline", pathInline), s.target("workers, goroutines", pathGoroutine)}
+	s := launch(t, "", serverConfig{Workers: 1, Compression: expedite.CompressionTakeover, Features: true})
+	targets := []*Target{s.target("workers, inline", pathFeatures), s.target("workers, goroutines", pathGoroutine)}
 	plans := deliveries()
 	for i, p := range plans {
 		for j, target := range targets {
@@ -114,6 +114,9 @@ func runEverything(t *testing.T, report *Report) {
 	}{
 		{"workers", "", serverConfig{Workers: 2}},
 		{"workers, takeover", "", serverConfig{Workers: 2, Compression: expedite.CompressionTakeover}},
+		{"workers, every feature", "", serverConfig{
+			Workers: 2, Compression: expedite.CompressionTakeover, Features: true,
+		}},
 		{"one process, shared", "", serverConfig{Workers: -1, Compression: expedite.CompressionShared}},
 		{"pumps, takeover", pump, serverConfig{Workers: -1, Compression: expedite.CompressionTakeover}},
 	} {
@@ -121,7 +124,11 @@ func runEverything(t *testing.T, report *Report) {
 			continue
 		}
 		s := launch(t, v.binary, v.cfg)
-		for _, path := range []string{pathInline, pathGoroutine} {
+		paths := []string{pathInline, pathGoroutine}
+		if v.cfg.Features {
+			paths[0] = pathFeatures
+		}
+		for _, path := range paths {
 			target := s.target(v.name+", "+path[1:], path)
 			plans := deliveries()
 			if v.cfg.Workers > 0 {

@@ -39,12 +39,16 @@ type serverConfig struct {
 	Workers     int
 	Control     string
 	Compression expedite.Compression
+	Features    bool // everything that is off by default is on, with limits that no case reaches
 }
 
 // The endpoints of a test server. Both echo.
 const (
 	pathInline    = "/inline"
 	pathGoroutine = "/goroutine"
+
+	patternFeatures = "/features/{room}/{rest...}"
+	pathFeatures    = "/features/a%20b/c/d"
 )
 
 // runServer is the main function of a test server.
@@ -64,6 +68,12 @@ func runServer() int {
 		MaxPartial:     -1, MaxQueued: -1, MaxPending: -1,
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	}
+	if c.Features {
+		many := expedite.EventRate{PerSecond: 1 << 20, Burst: 1 << 24}
+		cfg.MessageRate, cfg.PublishRate, cfg.ConnectRate = many, many, many
+		cfg.MaxPerAddress, cfg.MaxConnections, cfg.MaxPerUser = 1<<20, 1<<20, 1<<20
+		cfg.Tuning.ConnRate = expedite.Rate{In: 1 << 40, Out: 1 << 40}
+	}
 	app := expedite.New(cfg)
 	echo := expedite.Handler{
 		Message:      func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
@@ -74,6 +84,8 @@ func runServer() int {
 	app.Handle(pathGoroutine, echo)
 	echo.Inline = true
 	app.Handle(pathInline, echo)
+	echo.MaxLifetime = 24 * time.Hour
+	app.Handle(patternFeatures, echo)
 	mux := http.NewServeMux()
 	mux.Handle(PlainPath, Requests())
 	app.HTTP(mux)
