@@ -78,7 +78,9 @@ func (r *runner) build(ctx context.Context, t target) error {
 // fuzz runs a target for the set time, which begins once its seeds have passed.
 func (r *runner) fuzz(ctx context.Context, t target) (res result) {
 	res.target = t
-	if res.err = r.build(ctx, t); res.err != nil {
+	if err := r.build(ctx, t); err != nil {
+		first, rest, _ := strings.Cut(err.Error(), "\n")
+		res.err, res.output = errors.New(first), strings.Split(rest, "\n")
 		return res
 	}
 	cmd := exec.CommandContext(ctx, r.binary, "-test.run=^$", "-test.fuzz=^"+t.name+"$",
