@@ -119,8 +119,10 @@ func TestBenchCompression(t *testing.T) {
 	for _, mode := range []string{"off", "shared", "takeover"} {
 		s := serve(t, "--workers", "2", "--compression", mode)
 		for _, args := range [][]string{{"/echo"}, {"/", "--mode", "broadcast"}} {
-			args = append([]string{"ws://" + s.addr + args[0], "-c", "20", "--ramp", "0s", "--duration", "1s", "--rate", "20",
-				"--size", "4KiB", "--compression"}, args[1:]...)
+			args = append([]string{
+				"ws://" + s.addr + args[0], "-c", "20", "--ramp", "0s", "--duration", "1s", "--rate", "20",
+				"--size", "4KiB", "--compression",
+			}, args[1:]...)
 			b := benchmark(t, append(args, "--fail", "missing>0")...)
 			b.wantFine(t, 20)
 		}

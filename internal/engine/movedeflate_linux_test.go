@@ -28,8 +28,10 @@ func compressing(policy Policy) func() map[string]*Route {
 // TestMoveCompressedAtEveryByte: a connection moves at every byte of a compressed, fragmented message and of those
 // around it, to a worker that was started without compression and back.
 func TestMoveCompressedAtEveryByte(t *testing.T) {
-	for _, o := range []string{"", "; server_no_context_takeover", "; client_no_context_takeover",
-		"; server_no_context_takeover; client_no_context_takeover", "; server_max_window_bits=9; client_max_window_bits=9"} {
+	for _, o := range []string{
+		"", "; server_no_context_takeover", "; client_no_context_takeover",
+		"; server_no_context_takeover; client_no_context_takeover", "; server_max_window_bits=9; client_max_window_bits=9",
+	} {
 		for _, path := range []string{"/inline", "/work"} {
 			t.Run(path+o, func(t *testing.T) {
 				p := startPair(t, compressing(PolicyClose))

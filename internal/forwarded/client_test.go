@@ -74,17 +74,20 @@ func TestClient(t *testing.T) {
 		}}, "192.0.2.1:0", "https", nil},
 		{
 			"comma and semicolon in a string",
-			Fields{Forwarded: []string{`for=192.0.2.1;host="a,b;for=1.1.1.1"`}}, "192.0.2.1:0", "", nil,
+			Fields{Forwarded: []string{`for=192.0.2.1;host="a,b;for=1.1.1.1"`}},
+			"192.0.2.1:0", "", nil,
 		},
 		{"escapes", Fields{Forwarded: []string{`for="192\.0.2.\1";host="a\"b\\"`}}, "192.0.2.1:0", "", nil},
 		{
 			"spaces around a semicolon",
-			Fields{Forwarded: []string{"for=192.0.2.1 ; proto=https"}}, "192.0.2.1:0", "https", nil,
+			Fields{Forwarded: []string{"for=192.0.2.1 ; proto=https"}},
+			"192.0.2.1:0", "https", nil,
 		},
 		{"empty pairs", Fields{Forwarded: []string{";;for=192.0.2.1;;proto=http;"}}, "192.0.2.1:0", "http", nil},
 		{
 			"a quotation mark that a client left open",
-			Fields{Forwarded: []string{`for="x, for="[2001:db8::1]"`}}, "[2001:db8::1]:0", "", nil,
+			Fields{Forwarded: []string{`for="x, for="[2001:db8::1]"`}},
+			"[2001:db8::1]:0", "", nil,
 		},
 		{"a backslash that a client left", Fields{Forwarded: []string{`for="x\, for="192.0.2.1"`}}, "192.0.2.1:0", "", nil},
 		{"for twice", Fields{Forwarded: []string{"for=192.0.2.1;for=192.0.2.2"}}, "", "", ErrInvalid},
@@ -102,7 +105,8 @@ func TestClient(t *testing.T) {
 		{"both disagree", Fields{Forwarded: []string{"for=1.1.1.1"}, For: []string{"192.0.2.1"}}, "", "", ErrConflict},
 		{
 			"one hides what the other tells",
-			Fields{Forwarded: []string{"for=_x"}, For: []string{"192.0.2.1"}}, "", "", ErrConflict,
+			Fields{Forwarded: []string{"for=_x"}, For: []string{"192.0.2.1"}},
+			"", "", ErrConflict,
 		},
 		{"one is malformed", Fields{Forwarded: []string{"x"}, For: []string{"192.0.2.1"}}, "", "", ErrInvalid},
 		{"the other is malformed", Fields{Forwarded: []string{"for=192.0.2.1"}, For: []string{"x"}}, "", "", ErrInvalid},
@@ -118,11 +122,13 @@ func TestClient(t *testing.T) {
 		{"unknown scheme", Fields{For: []string{"192.0.2.1"}, Proto: []string{"ftp"}}, "192.0.2.1:0", "", ErrInvalid},
 		{"unknown proto", Fields{Forwarded: []string{"for=192.0.2.1;proto=ftp"}}, "192.0.2.1:0", "", ErrInvalid},
 		{
-			"schemes agree", Fields{Forwarded: []string{"for=192.0.2.1;proto=https"}, Proto: []string{"wss"}},
+			"schemes agree",
+			Fields{Forwarded: []string{"for=192.0.2.1;proto=https"}, Proto: []string{"wss"}},
 			"192.0.2.1:0", "https", nil,
 		},
 		{
-			"schemes disagree", Fields{Forwarded: []string{"for=192.0.2.1;proto=http"}, Proto: []string{"https"}},
+			"schemes disagree",
+			Fields{Forwarded: []string{"for=192.0.2.1;proto=http"}, Proto: []string{"https"}},
 			"192.0.2.1:0", "", ErrInvalid,
 		},
 	} {

@@ -100,10 +100,15 @@ func TestMatches(t *testing.T) {
 		spec, key string
 		want      bool
 	}{
-		{":80", ":80", true}, {":80?trusted", ":80", true}, {":80", ":81", false},
+		{":80", ":80", true},
+		{":80?trusted", ":80", true},
+		{":80", ":81", false},
 		{"unix:/a?mode=0666", "unix:/a", true},
-		{"systemd:", "systemd:web#1", true}, {"systemd:", "systemd:a#b#2", true}, {"systemd:", "unix:/a", false},
-		{"systemd:web", "systemd:web#2", true}, {"systemd:web", "systemd:web2#1", false},
+		{"systemd:", "systemd:web#1", true},
+		{"systemd:", "systemd:a#b#2", true},
+		{"systemd:", "unix:/a", false},
+		{"systemd:web", "systemd:web#2", true},
+		{"systemd:web", "systemd:web2#1", false},
 	} {
 		s, err := Parse(tt.spec)
 		if err != nil {
