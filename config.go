@@ -75,7 +75,8 @@ type Config struct {
 	MaxPerAddress int
 	// ConnectRate limits the new connections per worker, including HTTP, from one IPv4 address or one IPv6 network of 64
 	// bits. Further ones get 429 with a Retry-After. The primary spreads connections, so all workers together accept up to
-	// as many times more. The zero value is no limit: behind a proxy, all clients share an address.
+	// as many times more. The zero value is no limit. Behind a proxy it is as for
+	// MaxPerAddress.
 	ConnectRate EventRate
 	// MaxMessage, MaxFragments, MessageRate with OverRate, PublishRate and MaxPerUser apply to each Handler that does not
 	// have its own. 0 is 1 MiB for MaxMessage, 1024 for MaxFragments, and no limit for the others.

@@ -71,7 +71,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with runSingle
-	serving, err := acceptAlone(w, opened)
+	serving, err := a.acceptAlone(w, opened)
 	if err != nil {
 		return err
 	}
@@ -113,12 +113,12 @@ func (a *App) listenAlone() (specs []listener.Spec, opened []listener.Opened, er
 }
 
 // acceptAlone accepts from all addresses, once w runs.
-func acceptAlone(w *worker.Worker, opened []listener.Opened) (serving []control.ListenerStatus, err error) {
+func (a *App) acceptAlone(w *worker.Worker, opened []listener.Opened) (serving []control.ListenerStatus, err error) {
 	for _, o := range opened {
 		if err := w.Listen(o.Socket(), o.String()); err != nil {
 			return nil, err
 		}
-		serving = append(serving, primary.Bound(o.Spec, o.Addr()))
+		serving = append(serving, primary.Bound(o.Spec, o.Addr(), a.cfg.ProxyProtocol))
 	}
 	return serving, nil
 }

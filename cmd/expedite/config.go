@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,10 +49,9 @@ func (c *configCheckCmd) Run(ctx *kong.Context, out *console) error {
 	if err = errors.Join(err, check(loaded)); err != nil {
 		return usageError{err}
 	}
-	for _, w := range loaded.Warnings {
-		fmt.Fprintln(out.err, "expedite: warning:", w)
-	}
-	_, err = fmt.Fprintf(out.out, "the configuration is valid: %s set\n", human.Count(loaded.Given(), "setting"))
+	out.warn(loaded.Warnings)
+	_, err = fmt.Fprintf(out.out, "the configuration is valid: %s set, file: %s\n", human.Count(loaded.Given(), "setting"),
+		cmp.Or(loaded.File, "none"))
 	return err
 }
 

@@ -41,7 +41,7 @@ func TestConfigCheck(t *testing.T) {
 	}
 	out, code = check("workers: 2\n", []string{"EXPEDITE_CONFIG=a.yaml", "EXPEDITE_WROKERS=1"}, "--admin", "off")
 	want := "expedite: warning: unknown variable EXPEDITE_WROKERS: did you mean \"EXPEDITE_WORKERS\"?\n" +
-		"the configuration is valid: 2 settings set\n"
+		"the configuration is valid: 2 settings set, file: a.yaml\n"
 	if code != exitFine || out != want {
 		t.Errorf("a valid configuration: got %d, %q; want %q", code, out, want)
 	}

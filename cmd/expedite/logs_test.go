@@ -25,7 +25,7 @@ func TestLogUnits(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.await("the worker is back", func(st control.Status) bool { return allReady(st) && st.Workers[0].Restarts > 0 })
-	wanted := map[string]string{"roll done": "longest_freeze_seconds", "worker ended": "restart_in_seconds"}
+	wanted := map[string]string{"reload done": "longest_freeze_seconds", "worker ended": "restart_in_seconds"}
 	for line := range strings.Lines(s.output.String()) {
 		var fields map[string]any
 		if json.Unmarshal([]byte(line), &fields) != nil {

@@ -236,7 +236,11 @@ func TestProxies(t *testing.T) {
 				eventually(t, "the health check has passed", func() bool { return s.adminStatus("/readyz", "") == http.StatusOK })
 			}
 			p.exercise(s)
-			for name, n := range s.await("it serves", allReady).Totals.Limits {
+			st := s.await("it serves", allReady)
+			if got := st.Listeners[0].Proxy; got != (tt.mode == "tcp") {
+				t.Errorf("status: the address requires a PROXY header: %t", got)
+			}
+			for name, n := range st.Totals.Limits {
 				if strings.HasPrefix(name, "proxy") || name == "forwarded" {
 					t.Errorf("limit %s: got %d, want none", name, n)
 				}

@@ -56,12 +56,13 @@ Examples:
 }
 
 // Run serves until a signal or a command stops it.
-func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer) error {
+func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer, out *console) error {
 	if s.PrintConfig {
 		loaded, err := s.load(ctx, configfile.Read)
 		if err != nil {
 			return err
 		}
+		out.warn(loaded.Warnings)
 		return loaded.WriteText(stdout)
 	}
 	loaded, err := s.loadServer(ctx)

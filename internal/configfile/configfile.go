@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -139,8 +140,15 @@ func (d document) checkSuccessor(before []byte) error {
 // parse returns the entries of the file, and the errors of all those that are wrong.
 func (d document) parse() (File, error) {
 	file := File{Name: d.Name}
-	var root yaml.Node
-	if err := yaml.Unmarshal([]byte(d.Text), &root); err != nil {
+	var root, second yaml.Node
+	decoder := yaml.NewDecoder(strings.NewReader(d.Text))
+	err := decoder.Decode(&root)
+	if err == nil {
+		if err = decoder.Decode(&second); err == nil {
+			return file, Error{fmt.Errorf("%s:%d: a second document begins: want one", d.Name, second.Line)}
+		}
+	}
+	if err != io.EOF {
 		return file, Error{d.syntaxError(err)}
 	}
 	if len(root.Content) == 0 || isNull(root.Content[0]) {
@@ -178,9 +186,9 @@ func (d document) syntaxError(err error) error {
 	var line int
 	if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
 		_, text, _ = strings.Cut(text, ": ")
-		return fmt.Errorf("%s:%d: no YAML: %s", d.Name, line, text)
+		return fmt.Errorf("%s:%d: not valid YAML: %s", d.Name, line, text)
 	}
-	return fmt.Errorf("%s: no YAML: %s", d.Name, text)
+	return fmt.Errorf("%s: not valid YAML: %s", d.Name, text)
 }
 
 // scalars returns a value, or the values of a list.

@@ -46,7 +46,7 @@ func TestParse(t *testing.T) {
 		{"\norigins: [[a]]\n", nil, []string{"e.yaml:2: origins: want a value"}},
 		{"addr: 1\naddr: 2\n", nil, []string{"e.yaml:2: addr: is in line 1 already"}},
 		{"- addr\n", nil, []string{"e.yaml:1: want lines"}},
-		{"addr: :80\norigins: [\n", nil, []string{"e.yaml:2: no YAML: "}},
+		{"addr: :80\norigins: [\n", nil, []string{"e.yaml:2: not valid YAML: "}},
 	} {
 		file, err := document{Name: "e.yaml", Text: tt.text}.parse()
 		if err == nil {

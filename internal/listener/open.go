@@ -89,7 +89,7 @@ func (s Spec) access() (a unixsocket.Access, err error) {
 			}
 			return u.Uid, nil
 		}); err != nil {
-			return a, fmt.Errorf("owner: %w", err)
+			return a, err
 		}
 	}
 	if s.Group != "" {
@@ -100,7 +100,7 @@ func (s Spec) access() (a unixsocket.Access, err error) {
 			}
 			return g.Gid, nil
 		}); err != nil {
-			return a, fmt.Errorf("group: %w", err)
+			return a, err
 		}
 	}
 	return a, nil

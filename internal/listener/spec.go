@@ -98,7 +98,7 @@ func parseTCP(text string) (network, address string, err error) {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
-		return "", "", errors.New("want host:port, like 127.0.0.1:8080 or :8080, or unix:/path, or systemd:")
+		return "", "", errors.New("want host:port, like 127.0.0.1:8080 or :8080, or unix:/path, or systemd:NAME")
 	}
 	ip, err := netip.ParseAddr(host)
 	switch {

@@ -95,16 +95,16 @@ func clusterListener(s listener.Spec) cluster.Listener {
 func (p *Primary) bound(group *cluster.Primary) (list []control.ListenerStatus) {
 	for _, s := range p.addresses {
 		if at := group.AddrOf(s.Key()); at != nil {
-			list = append(list, Bound(s, at))
+			list = append(list, Bound(s, at, p.cfg.ProxyProtocol))
 		}
 	}
 	return list
 }
 
-// Bound returns what status shows of an address.
-func Bound(s listener.Spec, at net.Addr) control.ListenerStatus {
+// Bound returns what status shows of an address. proxyProtocol applies if the address has no such option.
+func Bound(s listener.Spec, at net.Addr, proxyProtocol bool) control.ListenerStatus {
 	network, text := s.Describe(at)
-	return control.ListenerStatus{Address: text, Network: network, Proxy: s.ProxyProtocol.Or(false)}
+	return control.ListenerStatus{Address: text, Network: network, Proxy: s.ProxyProtocol.Or(proxyProtocol)}
 }
 
 // Texts returns the addresses of listeners as users write them.

@@ -19,6 +19,8 @@ type Config struct {
 
 	// Listeners are the addresses that clients connect to.
 	Listeners []listener.Spec
+	// ProxyProtocol tells that connections begin with a PROXY header, unless an address has an option of its own.
+	ProxyProtocol bool
 	// Activation are the sockets of systemd; nil if the program before has them.
 	Activation *listener.Activation
 	// Workers is the number of worker processes, at least 1.

@@ -248,13 +248,13 @@ func (r *roller) roll(
 	log := r.log.With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
 		"seconds", res.Took.Seconds(), "longest_freeze_seconds", res.Freeze.Seconds())
 	if err != nil {
-		log.Error("roll failed", "error", err)
+		log.Error(kind+" failed", "error", err)
 		return out, r.explain(err)
 	}
 	if len(out.DrainedWhy) > 0 {
 		log = log.With("drained_why", control.StayReasons(out.DrainedWhy))
 	}
-	log.Info("roll done", "workers", res.Workers)
+	log.Info(kind+" done", "workers", res.Workers)
 	return out, nil
 }
 

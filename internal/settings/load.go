@@ -30,6 +30,9 @@ type Loaded struct {
 	// Warnings are what an operator should know, one line each.
 	Warnings []string
 
+	// File is the name of the configuration file; empty if there is none.
+	File string
+
 	table table
 	given map[string]given // by name; without those that are not set
 }
@@ -43,7 +46,7 @@ type given struct {
 // Load returns the program that the sources configure, and the errors of all values that are wrong, joined. Each of
 // them begins with the place of the value.
 func Load(src Sources) (*Loaded, error) {
-	l := &Loaded{given: make(map[string]given)}
+	l := &Loaded{given: make(map[string]given), File: src.File.Name}
 	l.table = newTable(&l.Program)
 	keys := Keys()
 	faults := []error{l.checkKeys(src.File, keys)}
@@ -62,7 +65,11 @@ func Load(src Sources) (*Loaded, error) {
 		}
 	}
 	faults = append(faults, l.check())
-	return l, errors.Join(faults...)
+	err := errors.Join(faults...)
+	if err != nil {
+		l.Config.Auth.Mode = expedite.AuthOff // a mode without its key would be a second error
+	}
+	return l, err
 }
 
 // Given returns the number of settings that are set.
@@ -139,6 +146,10 @@ func (l *Loaded) apply(s *Setting) error {
 		return g.place.fault(s.Name, fmt.Errorf("other users of this machine can read the password in the arguments: "+
 			"put the URL into %s, or into a file, see --%s-file", s.AllVariables()[0], s.Name))
 	}
+	if s.to.secrecy == password && g.place.source == fromFile && hasPassword(texts[0]) && readable(g.place.name) {
+		l.Warnings = append(l.Warnings, fmt.Sprintf("%s: %s: the URL has a password, and every user of this machine can "+
+			"read the file: chmod o-r it", g.place, s.Name))
+	}
 	err := s.to.set(texts)
 	if err != nil && s.to.secrecy == public {
 		err = fmt.Errorf("%q: %w", strings.Join(texts, ","), err)
@@ -177,6 +188,9 @@ func (l *Loaded) readSecret(s *Setting) error {
 	}
 	content, warning, err := readSecretFile(g.texts[0])
 	if err != nil {
+		if s.to.set != nil {
+			_ = s.to.set([]string{""}) // what opens the file would tell the same again
+		}
 		return g.place.fault(s.Name, err)
 	}
 	if warning != "" {
@@ -211,10 +225,16 @@ func readSecretFile(path string) (content, warning string, err error) {
 	if content == "" {
 		return "", "", fmt.Errorf("%s is empty", path)
 	}
-	if info.Mode().Perm()&0o004 != 0 {
+	if readable(path) {
 		warning = path + " can be read by every user of this machine: chmod o-r it"
 	}
 	return content, warning, nil
+}
+
+// readable reports whether every user of this machine can read a file.
+func readable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Perm()&0o004 != 0
 }
 
 // check returns the errors of settings that do not fit together.

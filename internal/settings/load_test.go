@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -313,5 +314,26 @@ func TestFlags(t *testing.T) {
 	v.FieldByName("SessionTtl").Set(reflect.ValueOf([]string{"5s"}))
 	if got, want := f.Given(), map[string][]string{"require-redis": {"true"}, "session-ttl": {"5s"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestOneErrorPerMistake checks that a secret file that is missing is not told again as a missing key, and that a file
+// with a password that everybody can read is a warning.
+func TestOneErrorPerMistake(t *testing.T) {
+	_, err := Load(Sources{Environ: []string{"EXPEDITE_AUTH_SECRET_FILE=/nowhere", "EXPEDITE_AUTH=required"}})
+	if err == nil || strings.Count(err.Error(), "\n") != 0 || !strings.HasPrefix(err.Error(), "EXPEDITE_AUTH_SECRET_FILE: ") {
+		t.Errorf("got %v, want one error", err)
+	}
+	name := filepath.Join(t.TempDir(), "e.yaml")
+	for mode, want := range map[os.FileMode]int{0o644: 1, 0o600: 0} {
+		if err := errors.Join(os.WriteFile(name, nil, mode), os.Chmod(name, mode)); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Load(Sources{File: configfile.File{Name: name, Entries: []configfile.Entry{
+			{Key: "redis", Line: 1, Texts: []string{"redis://u:secret@host"}},
+		}}})
+		if err != nil || len(l.Warnings) != want || strings.Contains(strings.Join(l.Warnings, ""), "secret") {
+			t.Errorf("mode %o: got %v, %q, want %d warnings", mode, err, l.Warnings, want)
+		}
 	}
 }

@@ -215,7 +215,13 @@ func integer(to *int, least int) value {
 }
 
 func boolean(to *bool) value {
-	return scalar(to, value{kind: "true or false", flag: true}, strconv.ParseBool)
+	return scalar(to, value{kind: "true or false", flag: true}, func(s string) (bool, error) {
+		v, err := strconv.ParseBool(s)
+		if err != nil {
+			err = errors.New("want true or false")
+		}
+		return v, err
+	})
 }
 
 // workers is a number of worker processes, or auto, which is 0 in the field.

@@ -254,7 +254,7 @@ func (s *server) settled(n int) (st control.Status) {
 	return st
 }
 
-var movedField = regexp.MustCompile(`roll failed.* moved=(\d+)`)
+var movedField = regexp.MustCompile(` failed.* moved=(\d+)`)
 
 // movedBeforeFailure returns the number of connections that had moved when the first reload failed. It reads the log,
 // because the error does not contain the number.
