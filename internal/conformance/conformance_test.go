@@ -19,12 +19,13 @@ var (
 
 // TestConformance runs each case once, each in another combination, or with -everything all in all of them.
 func TestConformance(t *testing.T) {
-	report := &Report{Rules: Rules()}
+	report := &Report{Rules: append(Rules(), ClientRules()...)}
 	if *everything {
 		runEverything(t, report)
 	} else {
 		runOnce(t, report)
 	}
+	runClients(t, report)
 	writeReport(t, report)
 	bad := report.Bad()
 	for i, b := range bad {

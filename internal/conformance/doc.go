@@ -6,6 +6,9 @@
 // tell which cases apply. [Plan] is how a case is run: as the first or as a later request of its connection, with its
 // bytes in one piece, one by one, or together with the request, or cut by a move of the connection to another process.
 //
+// ClientRules and RunClients are the same for a client, a [ClientTarget]: a [Peer] is what a server answers and sends,
+// and what the client must do.
+//
 // The client here is written for this purpose and shares no code with package ws or with the compression of this
 // project: a fault that both sides share would stay hidden otherwise. It checks each frame of the server as strictly as
 // the server should check those of a client.

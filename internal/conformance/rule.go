@@ -66,6 +66,9 @@ type Case struct {
 	Send   []byte
 	Want   []Event
 	Script func(a Agreed) (send []byte, want []Event)
+
+	// Peer is what a server does to a client. It replaces all other fields but Name: see RunClients.
+	Peer *Peer
 }
 
 // After is what must happen when all answers have arrived and none of them has opened a WebSocket.

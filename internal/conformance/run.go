@@ -42,7 +42,7 @@ func Run(t *Target, p *Plan, rules []Rule) ([]Result, error) {
 	var jobs []job
 	for i := range rules {
 		for j := range rules[i].Cases {
-			if c := &rules[i].Cases[j]; t.has(c.Needs) && p.applies(c) {
+			if c := &rules[i].Cases[j]; c.Peer == nil && t.has(c.Needs) && p.applies(c) {
 				jobs = append(jobs, job{&rules[i], c})
 			}
 		}

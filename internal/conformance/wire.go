@@ -97,16 +97,19 @@ func wantClose(codes ...int) Event { return Event{Kind: Close, Codes: codes} }
 // fails is the end of a connection that the server has to fail, with one of the codes.
 func fails(codes ...int) []Event { return []Event{wantClose(codes...)} }
 
-// errServer begins each error about a frame of the server that breaks a rule.
-var errServer = errors.New("the server broke a rule")
+// errServer begins each error about what the other side has sent and may not send: the server, or in the rules of
+// clients the client.
+var errServer = errors.New("the peer broke a rule")
 
 func broke(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errServer, fmt.Sprintf(format, args...))
 }
 
-// receiver reads the frames of a server and checks them.
+// receiver reads the frames of a server, or of a client, and checks them.
 type receiver struct {
 	r      *bufio.Reader
+	masked bool // a client sends
+	keys   map[[4]byte]int
 	agreed Agreed
 	window inflater
 
@@ -145,8 +148,8 @@ func (r *receiver) frame() (first byte, payload []byte, err error) {
 		return 0, nil, fmt.Errorf("in a frame: %w", err)
 	}
 	first, op := head[0], head[0]&0xf
-	if head[1]&0x80 != 0 {
-		return 0, nil, broke("it masked a frame (RFC 6455 §5.1)")
+	if masked := head[1]&0x80 != 0; masked != r.masked {
+		return 0, nil, broke("masked: %t, want %t (RFC 6455 §5.1)", masked, r.masked)
 	}
 	n := uint64(head[1] & 0x7f)
 	if n >= 126 {
@@ -172,11 +175,27 @@ func (r *receiver) frame() (first byte, payload []byte, err error) {
 	case n > 1<<28:
 		return 0, nil, broke("a frame of %d bytes", n)
 	}
-	payload = make([]byte, n)
-	if _, err := io.ReadFull(r.r, payload); err != nil {
-		return 0, nil, fmt.Errorf("in a frame: %w", err)
+	payload, err = r.payload(n)
+	return first, payload, err
+}
+
+// payload reads the payload of a frame, and its masking key if a client sends. RFC 6455 §5.3.
+func (r *receiver) payload(n uint64) ([]byte, error) {
+	var key [4]byte
+	if r.masked {
+		if _, err := io.ReadFull(r.r, key[:]); err != nil {
+			return nil, fmt.Errorf("in a frame: %w", err)
+		}
+		r.keys[key]++
 	}
-	return first, payload, nil
+	payload := make([]byte, n)
+	if _, err := io.ReadFull(r.r, payload); err != nil {
+		return nil, fmt.Errorf("in a frame: %w", err)
+	}
+	for i := range payload {
+		payload[i] ^= key[i%4]
+	}
+	return payload, nil
 }
 
 // add adds a data frame to its message. RFC 6455 §5.4.

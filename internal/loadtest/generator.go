@@ -123,7 +123,7 @@ func newGenerator(cfg *Config, samples chan<- *sample) (*generator, error) {
 	g := &generator{
 		cfg: cfg, samples: samples, times: newMeasures(), free: make(chan *measures, spareMeasures),
 		partial: make(map[uint32][]byte), unsent: make(map[uint32][]byte),
-		reader: ws.ReaderConfig{Role: ws.Client, MaxMessage: -1, MaxFragments: 1 << 30, Compression: cfg.Compression},
+		reader: ws.ReaderConfig{Role: ws.Client, MaxMessage: -1, MaxFragments: 1 << 30},
 	}
 	for range spareMeasures - 1 {
 		g.free <- newMeasures()

@@ -56,9 +56,10 @@ func (g *generator) feed(c *conn, b []byte) {
 
 // feedFrames parses bytes and handles their messages.
 func (g *generator) feedFrames(c *conn, b []byte) {
-	k := c.key
+	k, cfg := c.key, g.reader
+	cfg.Compression = c.bits&bitSqueezed != 0
 	for len(b) > 0 {
-		ev, rest, err := c.reader.Next(b, &g.reader)
+		ev, rest, err := c.reader.Next(b, &cfg)
 		b = rest
 		if err != nil {
 			g.connectionLost(c, cause(err))
