@@ -98,6 +98,9 @@ func TestMaxPerUser(t *testing.T) {
 			}
 			first.ask("x", "x")
 			refused()
+			if st := wantStatus(t, app, 5); st.Totals.Limits["per_user"] != 2 {
+				t.Errorf("counted %d of per_user, want 2", st.Totals.Limits["per_user"])
+			}
 		})
 	}
 }

@@ -84,6 +84,24 @@ func TestConnectTable(t *testing.T) {
 	}
 }
 
+// TestConnectTableIsCounted checks the counter of an address that was forgotten too early.
+func TestConnectTableIsCounted(t *testing.T) {
+	f := start(t, Config{ConnectRate: rarely(1)}, map[string]*Route{"/": {Handler: echo}})
+	full := make(chan struct{})
+	f.Post(func() {
+		for i := range maxConnectTable {
+			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+			f.addresses.arrive(netip.AddrPortFrom(addr, 1), f.loop.Now())
+		}
+		close(full)
+	})
+	<-full
+	f.dial(t, "/")
+	if n := f.Stats().Limits["connect_rate_table"]; n != 1 {
+		t.Errorf("counted %d, want 1", n)
+	}
+}
+
 // TestMayPublish checks that publications from several goroutines are limited together.
 func TestMayPublish(t *testing.T) {
 	f := start(t, Config{}, map[string]*Route{"/": {Handler: echo, PublishRate: rarely(50)}, "/any": {Handler: echo}})
