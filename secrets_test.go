@@ -11,6 +11,7 @@ import (
 func TestSessionsKeepNoSecrets(t *testing.T) {
 	const planted = "planted-s3cret"
 	record := make(chan []byte, 1)
+	known := make(chan struct{})
 	var d *door
 	d = openDoor(t, Config{
 		LogHeaders: []string{"Cookie", "Authorization", "Proxy-Authorization", "X-Api-Key", "User-Agent"},
@@ -18,9 +19,11 @@ func TestSessionsKeepNoSecrets(t *testing.T) {
 	}, func(a *App) {
 		a.Handle("/kept", Handler{Session: true, Inline: true, Open: func(c *Conn) {
 			record <- c.end.save(c.client.Conn)
+			<-known
 			d.greet(c)
 		}})
 	})
+	close(known)
 	g, _, err := d.dial("/kept?device=phone&api_key="+planted+"&session="+strings.Repeat("ab", 24), http.Header{
 		"Authorization": {"Bearer alice/" + planted + "/99"}, "Cookie": {"sid=" + planted}, "Proxy-Authorization": {planted},
 		"X-Api-Key": {planted}, "User-Agent": {"test"},

@@ -98,6 +98,9 @@ const maxReaderSize = 64
 
 var _ [maxReaderSize - unsafe.Sizeof(Reader{})]byte
 
+// Left returns the number of payload bytes that are missing of the data frame that has begun; 0 between frames.
+func (r *Reader) Left() uint64 { return r.left }
+
 // Next parses bytes from the peer. It returns the next event and the rest of the input. It unmasks in place and thus
 // changes the input. KindNeedMore means that it has consumed all input. An error is a *ProtocolError. Next allocates
 // only if a control frame arrives in pieces.

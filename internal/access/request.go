@@ -24,9 +24,7 @@ func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
 	if err != nil {
 		target = &url.URL{Path: from.Path, RawQuery: from.RawQuery}
 	}
-	if u.Scheme != "" {
-		target.Scheme = u.Scheme
-	}
+	target.Scheme = u.Scheme // not what a client claims in a target in absolute form
 	r := &http.Request{
 		Method: from.Method, URL: target, RequestURI: from.Target, Header: header, Host: from.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, RemoteAddr: unixPeer,

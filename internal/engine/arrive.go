@@ -112,6 +112,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 	c.via = s.via
 	if s.phase < phaseOpen {
 		c.source = e.source(s.source)
+		c.distrust()
 	}
 	c.enter(true)
 	orphaned := false

@@ -85,11 +85,19 @@ func (o *origin) exempt(who *forwarded.Client) bool {
 	return who.Err == nil && (who.Addr == o.remote || o.proxies.Trust.Trusts(who.Addr.Addr()))
 }
 
+// unnamed reports whether neither the fields of a request nor its connection, which is that of a Unix socket, have an
+// address. Such a request would evade every limit per address.
+func (o *origin) unnamed(who *forwarded.Client) bool { return who.Err != nil && !o.remote.IsValid() }
+
 // become makes the client of a request the client of c. It refuses c and reports false if that client has reached a
 // limit. A plain request is no new connection of its client. On the loop.
 func (c *Conn) become(o *origin, who *forwarded.Client, plain bool) bool {
 	if !o.relays() {
 		return true // counted since its peer is known
+	}
+	if o.unnamed(who) {
+		c.refuse(errUnnamed)
+		return false
 	}
 	c.leave()
 	c.remote = who.Addr
@@ -98,6 +106,15 @@ func (c *Conn) become(o *origin, who *forwarded.Client, plain bool) bool {
 		c.via |= viaExempt
 	}
 	return c.arrive(!plain)
+}
+
+// distrust ends the exemption of a connection that has moved to a worker that does not trust its proxy.
+func (c *Conn) distrust() {
+	o := c.origin()
+	local := c.via&viaNobody != 0 && o.proxies.trusts(c.remote.Addr())
+	if c.via&viaWait == 0 && !local && !o.relays() {
+		c.via &^= viaExempt
+	}
 }
 
 // arrive counts c for its client, also as a new connection if connects is set. It refuses c and reports false if the

@@ -1,8 +1,13 @@
 package engine
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/expedite-go/expedite/ws"
 )
@@ -93,4 +98,51 @@ func TestMoveCountsClients(t *testing.T) {
 	p.here.connect(t, upgrade("X-Forwarded-For: y")).wantStatus(http.StatusTooManyRequests)
 	p.here.connect(t, upgrade()).wantStatus(http.StatusSwitchingProtocols)
 	p.here.connect(t, upgrade("X-Forwarded-For: 192.0.2.2")).wantClient("192.0.2.2:0", "")
+}
+
+// TestMoveEndsTrust: a kept connection of a proxy counts as its client in a worker that does not trust the proxy.
+func TestMoveEndsTrust(t *testing.T) {
+	cfg := Config{MaxPerAddress: 1, KeepAlive: patience}
+	p := &pair{t: t, ready: make(chan struct{}, 1)}
+	p.here, p.there = startBehind(t, cfg, loopback(t)), startBehind(t, cfg, Proxies{})
+	for range 2 {
+		c := p.here.connect(t, plainRequest)
+		c.wantStatus(http.StatusOK)
+	}
+	p.here.returned(t, 2)
+	if n := p.move(); n != 2 {
+		t.Fatalf("%d connections moved, want 2", n)
+	}
+	p.here.connect(t, upgrade()).wantStatus(http.StatusTooManyRequests)
+}
+
+// TestUnixProxyMustNameItsClient: over a Unix socket, a request whose fields are wrong has no address at all, and would
+// evade the limits.
+func TestUnixProxyMustNameItsClient(t *testing.T) {
+	f := startBehind(t, Config{MaxPerAddress: 1}, Proxies{All: true})
+	for _, tt := range []struct {
+		field string
+		want  int
+	}{
+		{"X-Forwarded-For: x", http.StatusBadRequest},
+		{"X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.2", http.StatusBadRequest},
+		{"X-Forwarded-For: 192.0.2.1", http.StatusSwitchingProtocols},
+		{"X-Forwarded-For: 192.0.2.1", http.StatusTooManyRequests},
+		{"X-Other: 1", http.StatusSwitchingProtocols},
+	} {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.AddFDs(fds[:1], []string{""})
+		file := os.NewFile(uintptr(fds[1]), "client")
+		t.Cleanup(func() { _ = file.Close() })
+		if _, err := file.WriteString(upgrade(tt.field)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 12)
+		if _, err := io.ReadFull(file, b); err != nil || string(b[9:]) != fmt.Sprint(tt.want) {
+			t.Errorf("%s: got %q, %v; want %d", tt.field, b, err, tt.want)
+		}
+	}
 }

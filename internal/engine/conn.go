@@ -68,6 +68,7 @@ const (
 	bitCounted                          // counted among the connections of its address
 	bitRated                            // not read: its message rate is reached
 	bitMetered                          // has an entry in Engine.meters
+	bitWaiting                          // in Engine.share.waiting
 	bitKept                             // kept alive after an HTTP request, and nothing of the next one has arrived
 )
 

@@ -228,6 +228,7 @@ type Engine struct {
 	codec     deflate.Codec
 	inflated  []byte // the buffer for decompressed messages; on the loop
 	windowsMu sync.RWMutex
+	share     inflateShare
 	windows   map[*Conn]*windows // of the connections with context takeover
 
 	clock      clock
@@ -356,6 +357,7 @@ func (e *Engine) Ready(k reactor.Key, ev reactor.Events) {
 
 // Flush writes what was queued in this turn, with one write per connection. The loop calls it once per turn.
 func (e *Engine) Flush() {
+	e.share.spent = 0
 	if e.limiter != nil {
 		e.serve()
 	}

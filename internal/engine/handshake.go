@@ -40,6 +40,9 @@ var (
 		Status: http.StatusTooManyRequests, Reason: "too many connections from this address",
 		Header: []ws.Field{{Name: "Retry-After", Value: "5"}},
 	}
+	errUnnamed = &ws.HandshakeError{
+		Status: http.StatusBadRequest, Reason: "the proxy's fields do not name its client",
+	}
 	errNotUpgrade = &ws.HandshakeError{
 		Status: http.StatusUpgradeRequired, Reason: "this is a WebSocket endpoint",
 		Header: []ws.Field{{Name: "Upgrade", Value: "websocket"}, {Name: "Sec-WebSocket-Version", Value: "13"}},

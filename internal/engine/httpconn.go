@@ -103,6 +103,9 @@ func (x *Requests) bill(who *forwarded.Client) bool {
 	if !ok || !x.from.relays() {
 		return true
 	}
+	if who != nil && x.from.unnamed(who) {
+		return false // the loop refuses it
+	}
 	if who != nil && !x.from.exempt(who) {
 		return h.bill(who.Addr)
 	}

@@ -17,12 +17,15 @@ const maxKeptInflated = 1 << 20
 func (c *Conn) inflate(op ws.Opcode, payload []byte) {
 	e := c.eng
 	w := c.windows()
+	e.share.spent += messageWork
 	plain, err := e.codec.Decompress(e.inflated[:0], payload, w.received(c.agreed), c.route.inflateLimit)
 	if cap(plain) <= maxKeptInflated {
 		e.inflated = plain[:0]
 	}
+	e.share.spent += len(plain)
 	switch {
 	case errors.Is(err, deflate.ErrTooLarge):
+		e.share.spent += c.route.inflateLimit
 		e.count.limit(limitInflatedSize)
 		c.failMessage(ws.CloseMessageTooBig, "message too big")
 	case err != nil: // RFC 7692 names no code

@@ -21,6 +21,15 @@ func (c *Conn) read(hangup bool) {
 	}
 	for {
 		buf, reserved := e.loop.Buffer(), 0
+		switch {
+		case c.route == nil: // little can come behind the head before the route's limits apply
+			buf = buf[:min(len(buf), e.cfg.MaxHead)]
+		case c.agreed != 0:
+			if c.waitsForShare() {
+				return
+			}
+			buf = c.packed(buf)
+		}
 		if c.loopBits&bitMetered != 0 && c.route.OverRate == RateWait {
 			if c.mustWait() {
 				return

@@ -47,6 +47,7 @@ const (
 	limitPending
 	limitInflatedSize
 	limitDeflateData
+	limitInflateTurn
 	limitMessageRate
 	limitPublishRate
 	limitConnectRate
@@ -70,7 +71,7 @@ func (l limit) String() string {
 		"queue_drop_newest", "queue_drop_oldest", "mailbox", "pongs", "subscriptions", "idle_time", "close_time",
 		"expiry", "handoff_history", "memory", "rate_in", "rate_out",
 		"partial", "message_min_rate", "memory_close", "gap", "queued", "pending",
-		"inflated_size", "deflate_data",
+		"inflated_size", "deflate_data", "inflate_turn",
 		"message_rate", "publish_rate", "connect_rate", "connect_rate_table", "per_user", "lifetime",
 		"forwarded", "proxy_missing", "proxy_invalid", "proxy_size", "proxy_time", "proxy_untrusted",
 	}[l]

@@ -144,20 +144,29 @@ func (l *Loaded) apply(s *Setting) error {
 	}
 	if s.to.secrecy == password && g.place.source == fromFlag && hasPassword(texts[0]) {
 		return g.place.fault(s.Name, fmt.Errorf("other users of this machine can read the password in the arguments: "+
-			"put the URL into %s, or into a file, see --%s-file", s.AllVariables()[0], s.Name))
+			"put the URL into %s, or into a file, see --%s-file", s.Variable(), s.Name))
 	}
 	if s.to.secrecy == password && g.place.source == fromFile && hasPassword(texts[0]) && readable(g.place.name) {
 		l.Warnings = append(l.Warnings, fmt.Sprintf("%s: %s: the URL has a password, and every user of this machine can "+
 			"read the file: chmod o-r it", g.place, s.Name))
 	}
 	err := s.to.set(texts)
-	if err != nil && s.to.secrecy == public {
-		err = fmt.Errorf("%q: %w", strings.Join(texts, ","), err)
+	if err != nil && s.to.secrecy != secretText {
+		err = fmt.Errorf("%q: %w", s.shown(texts), err)
 	}
 	if err != nil {
 		return g.place.fault(s.Name, err)
 	}
 	return nil
+}
+
+// shown returns a value for people.
+func (s *Setting) shown(texts []string) string {
+	text := strings.Join(texts, ",")
+	if s.to.secrecy == password {
+		return maskPassword(text)
+	}
+	return text
 }
 
 // checkKeys returns an error for each key that the file must not have.
@@ -245,7 +254,8 @@ func (l *Loaded) check() error {
 			errors.New("wants a Redis: set redis, REDIS_URL or redis-file")))
 	}
 	if l.Config.Auth.Mode == expedite.AuthRequired &&
-		!l.isSet("auth-secret", "auth-secret-file", "auth-keys", "auth-jwks", "auth-introspect") {
+		!l.isSet("auth-secret", "auth-secret-file", "auth-keys", "auth-jwks", "auth-jwks-file", "auth-introspect",
+			"auth-introspect-file") {
 		faults = append(faults, l.place("auth").fault("auth", errors.New("required wants a key: set "+Prefix+
 			"AUTH_SECRET, auth-secret-file, auth-keys, auth-jwks or auth-introspect")))
 	}

@@ -99,7 +99,7 @@ func TestOrder(t *testing.T) {
 // TestEverySetting checks that each setting can be in the file, beside an empty variable.
 func TestEverySetting(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("redis://127.0.0.1:1\n"), 0o600); err != nil {
+	if err := os.WriteFile(secret, []byte("https://127.0.0.1:1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range newTable(new(Program)).settings() {
@@ -277,6 +277,9 @@ func TestMaskPassword(t *testing.T) {
 	for url, want := range map[string]string{
 		"redis://127.0.0.1:6379/0": "", "redis://user@host:1": "", "redis://:pw@host": "redis://:" + mask + "@host",
 		"redis://u:p/w@x@host:1/0": "redis://u:" + mask + "@host:1/0", "u:pw@host": "u:" + mask + "@host", "": "", "x://:@h": "",
+		"r+s://:pw@h:1/m?sentinel_password=a&db=1": "r+s://:" + mask + "@h:1/m?sentinel_password=" + mask + "&db=1",
+		"https://h:8443/keys@v1":                   "", "https://u:pw@%zz/keys": "https://u:" + mask + "@%zz/keys",
+		"https://h/keys?access_token=a": "https://h/keys?access_token=" + mask,
 	} {
 		if want == "" {
 			want = url

@@ -36,7 +36,7 @@ func flagsByField() map[string]string {
 				v := reflect.ValueOf(s.to.target)
 				byTarget[target{v.Pointer(), v.Elem().Kind()}] = name
 			}
-			if s.Name == "auth-introspect" || g.Title == KeysOfTokens && !s.to.list {
+			if s.Name == "auth-introspect" || g.Title == KeysOfTokens && !s.to.list && s.to.set != nil {
 				keys = append(keys, name)
 			}
 		}

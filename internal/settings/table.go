@@ -106,6 +106,10 @@ func identitySettings(p *Program) []Setting {
 			to: httpURL(&p.Verifier.Introspect),
 		},
 		{
+			Name: "auth-introspect-file", Help: "File with that URL, if it has a password.", Auto: "none",
+			FileOf: "auth-introspect",
+		},
+		{
 			Name: "auth-introspect-client", Help: "Name of this server at that URL.", Auto: "none", Example: "ID",
 			to: text(&p.Verifier.ClientID),
 		},
@@ -135,6 +139,9 @@ func keySettings(p *Program) []Setting {
 		{
 			Name: "auth-jwks", Help: "URL of the public keys of tokens.", Auto: "none", Example: "URL",
 			to: httpURL(&v.JWKS),
+		},
+		{
+			Name: "auth-jwks-file", Help: "File with that URL, if it has a password.", Auto: "none", FileOf: "auth-jwks",
 		},
 		{
 			Name: "auth-issuer", Help: "Accept only tokens of these.", Auto: "any", Example: "ISS",

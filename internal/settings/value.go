@@ -307,7 +307,8 @@ func text(to *string) value {
 
 // httpURL is a URL with the scheme http or https.
 func httpURL(to *string) value {
-	return scalar(to, value{kind: "URL", example: "URL", pattern: "^https?://"}, func(s string) (string, error) {
+	v := value{kind: "URL", example: "URL", pattern: "^https?://", secrecy: password}
+	return scalar(to, v, func(s string) (string, error) {
 		u, err := url.Parse(s)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return "", errors.New("want a URL with http:// or https://, and a host")

@@ -2,14 +2,16 @@ package unixsocket
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// lock blocks until no other process, and no other caller in this one, holds the lock with this name. The lock is a
-// file that exists only while it is held or waited for. If its holder dies, the kernel releases the lock.
+// lock waits, up to lockWait, until no other process, and no other caller in this one, holds the lock with this name.
+// The lock is a file that exists only while it is held or waited for. If its holder dies, the kernel releases the lock.
 func lock(name string) (unlock func(), err error) {
 	for {
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
@@ -39,12 +41,22 @@ func lock(name string) (unlock func(), err error) {
 	}
 }
 
-// flock blocks until it holds the lock of a file.
+// lockWait is how long a lock is waited for, and lockPoll the time between two attempts. Its holders need it for less
+// than a millisecond.
+const (
+	lockWait = 5 * time.Second
+	lockPoll = 5 * time.Millisecond
+)
+
+// flock waits up to lockWait for the lock of a file.
 func flock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
+	for until := time.Now().Add(lockWait); ; time.Sleep(lockPoll) {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		case errors.Is(err, unix.EINTR):
+		case !errors.Is(err, unix.EWOULDBLOCK):
 			return err
+		case time.Now().After(until):
+			return fmt.Errorf("another process has locked %s for %s: end it (fuser %[1]s names it)", f.Name(), lockWait)
 		}
 	}
 }

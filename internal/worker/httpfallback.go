@@ -131,9 +131,7 @@ func nameClient(r *http.Request) {
 	if relayed && who.Addr.IsValid() {
 		r.RemoteAddr = who.Addr.String()
 	}
-	if who.Scheme != "" {
-		r.URL.Scheme = who.Scheme
-	}
+	r.URL.Scheme = who.Scheme // not what a client claims in a target in absolute form
 }
 
 // isHealthCheck names the paths that are served even if there are too many requests: see Config.MaxHTTPConnections.
