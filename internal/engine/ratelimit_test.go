@@ -400,7 +400,7 @@ func TestCloseReadsWhatWaits(t *testing.T) {
 
 // TestRatesEndTheirWaits: waits end by themselves, in both directions.
 func TestRatesEndTheirWaits(t *testing.T) {
-	const rate, count, size = 2 << 20, 40, 20_000
+	const rate, count, size = 1 << 20, 60, 20_000
 	for _, tt := range []struct {
 		name string
 		rate Rate
