@@ -180,7 +180,7 @@ func judgeRest(t *testing.T, want []fdpass.Frame, pieces []piece, cut int, resum
 		closeFDs(f.FDs)
 	}
 	_, _ = a.Close(), b.Close()
-	if after := openFDs(t, os.Getpid()); after != before {
+	if after := openFDs(t, os.Getpid()); after > before { // less if a test before ends late
 		t.Errorf("cut at %d, resume %t: %d descriptors are open, %d were", cut, resume, after, before)
 	}
 }
