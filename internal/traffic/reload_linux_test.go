@@ -13,7 +13,11 @@ func TestReloadUnderTraffic(t *testing.T) { reloadsUnder(t, 1000, expedite.Compr
 // TestReloadUnderCompressedTraffic does the same while each client has other parameters of permessage-deflate.
 func TestReloadUnderCompressedTraffic(t *testing.T) {
 	for _, c := range []expedite.Compression{expedite.CompressionShared, expedite.CompressionTakeover} {
-		t.Run(c.String(), func(t *testing.T) { reloadsUnder(t, 400, c) })
+		clients := 400
+		if raceEnabled {
+			clients = 80
+		}
+		t.Run(c.String(), func(t *testing.T) { reloadsUnder(t, clients, c) })
 	}
 }
 

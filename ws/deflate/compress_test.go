@@ -40,7 +40,7 @@ func TestCompressDoesNotAllocate(t *testing.T) {
 			codec.Compress(dst, text[8000:], nil, bits)
 			codec.Compress(dst, text[8000:], text[:8000], bits)
 		})
-		if got >= 1 { // a collection may empty the pools
+		if got >= 1 && !raceEnabled { // a collection may empty the pools
 			t.Errorf("%d bits: got %v allocations, want none", bits, got)
 		}
 	}

@@ -100,7 +100,7 @@ func TestBombCostsNoMoreThanTheLimit(t *testing.T) {
 		t.Fatalf("got %d bytes, %v, want %v", len(got), err, ErrTooLarge)
 	}
 	// The output grows by doubling, so that the sum of its sizes is at most twice the last one.
-	if got := after.TotalAlloc - before.TotalAlloc; got > 3*limit {
+	if got := after.TotalAlloc - before.TotalAlloc; got > 3*limit && !raceEnabled {
 		t.Errorf("got %d bytes allocated, want at most %d", got, 3*limit)
 	}
 	if got, err := codec.Decompress(nil, bomb(t, limit), nil, limit); len(got) != limit || err != nil {
@@ -144,7 +144,7 @@ func TestDecompressDoesNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if got >= 1 { // a collection may empty the pool
+	if got >= 1 && !raceEnabled { // a collection may empty the pool
 		t.Errorf("got %v allocations, want none", got)
 	}
 }
