@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -99,9 +100,6 @@ func TestOrder(t *testing.T) {
 // TestEverySetting checks that each setting can be in the file, beside an empty variable.
 func TestEverySetting(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("https://127.0.0.1:1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range newTable(new(Program)).settings() {
 		if s.IsSecret() {
 			continue
@@ -118,6 +116,10 @@ func TestEverySetting(t *testing.T) {
 			text = s.to.enum[len(s.to.enum)-1]
 		case s.FileOf != "":
 			text = secret
+			content := map[string]string{"redis": "redis://127.0.0.1:1\n"}[s.FileOf]
+			if err := os.WriteFile(secret, []byte(cmp.Or(content, "https://127.0.0.1:1\n")), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if text == "" {
 			t.Errorf("%s: this test has no value of the type %q", s.Name, s.to.kind)
