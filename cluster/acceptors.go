@@ -178,6 +178,16 @@ func (a *acceptors) grow(slot int) error {
 	return nil
 }
 
+// slots returns the number of slots that have sockets of their own.
+func (a *acceptors) slots() (n int) {
+	for _, e := range a.list {
+		if e.perSlot {
+			n = max(n, len(e.list))
+		}
+	}
+	return n
+}
+
 // sockets returns the listening sockets from which the worker of a slot accepts.
 func (a *acceptors) sockets(slot int) (list []taggedSocket) {
 	for _, e := range a.list {

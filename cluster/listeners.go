@@ -152,9 +152,13 @@ func (s *supervisor) openSlots() {
 		s.openOwn()
 	}
 	a.begin()
+	n := a.slots()
 	for _, at := range s.slots {
-		w := at.worker
-		a.setSlot(at.number, w == nil || w.State() != StateReady)
+		n = max(n, at.number)
+	}
+	for number := range n { // also those of slots that were removed, whose sockets stay open
+		at := s.slots.get(number + 1)
+		a.setSlot(number+1, at == nil || at.worker == nil || at.worker.State() != StateReady)
 	}
 	for _, e := range slices.Clone(a.list) {
 		if e.retired {
