@@ -42,7 +42,7 @@ func (a *App) Check() error {
 	return errors.Join(faults...)
 }
 
-// checkProxies reports trusted proxies that are malformed, and PROXY headers that nobody may send.
+// checkProxies reports malformed trusted proxies, and required PROXY headers that no peer is trusted to send.
 func (c *Config) checkProxies() error {
 	p, err := c.proxies()
 	if err != nil {

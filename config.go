@@ -254,7 +254,7 @@ func (c Config) workers() int {
 	return min(resource.ReadProcessors("").Busy(), cluster.MaxWorkers)
 }
 
-// proxies returns whom connections are trusted from, as the default of all addresses.
+// proxies returns the trusted proxies. An address can override them with its own options.
 func (c *Config) proxies() (engine.Proxies, error) {
 	trust, err := forwarded.ParseTrust(c.TrustedProxies)
 	if err != nil {

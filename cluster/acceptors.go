@@ -31,7 +31,7 @@ type acceptors struct {
 // from it while no worker does.
 type endpoint struct {
 	Listener
-	number  uint16 // what stands for it in messages to workers
+	number  uint16 // identifies it in messages to workers
 	perSlot bool
 	staged  bool // it is for the next program: nothing accepts
 	fresh   bool // this program has opened it, or the one before has staged it: no worker has a copy

@@ -10,11 +10,11 @@ import (
 
 // Listener is an address that clients connect to, in addition to Config.Listen.
 type Listener struct {
-	// Name identifies the listener: a program that inherits finds its socket by it. Empty is Address.
+	// Name identifies the listener, also in the next program, which inherits its socket. If it is empty, Address is used.
 	Name string
 	// Tag is told to the workers with each of its sockets: see Hooks.Tagged. It has any meaning.
 	Tag string
-	// Network and Address are those of net.Listen. Empty is tcp. With port 0 the system chooses a port.
+	// Network and Address are as for net.Listen. An empty Network means tcp. For port 0, the system chooses a port.
 	Network, Address string
 	// Open opens the socket, instead of net.Listen. The result must have the method File of *net.TCPListener. With None
 	// all workers accept from the same socket then. If it has a method Remove, that is called before the socket closes.

@@ -116,8 +116,8 @@ func TestTagsTravelWithSockets(t *testing.T) {
 	}
 }
 
-// TestListenersThatCannotBe: names are unique, tags short, and what was opened before an error is closed.
-func TestListenersThatCannotBe(t *testing.T) {
+// TestInvalidListeners checks that names are unique and tags short, and that an error closes the sockets opened before.
+func TestInvalidListeners(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	failed := errors.New("failed")
 	good := Listener{Name: "good", Open: func() (net.Listener, error) { return net.Listen("unix", path) }}

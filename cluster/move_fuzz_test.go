@@ -24,7 +24,7 @@ func FuzzParseMove(f *testing.F) {
 	})
 }
 
-// FuzzParseResult: what is no report says so, and counts nothing.
+// FuzzParseResult checks that invalid reports are errors and count nothing.
 func FuzzParseResult(f *testing.F) {
 	f.Add([]byte(`{"moved":3,"error":"no room"}`))
 	f.Add([]byte(`{"moved":"x"}`))

@@ -61,7 +61,7 @@ func check(loaded *settings.Loaded) error {
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	end, err := complete(&cfg, loaded)
 	if err != nil {
-		cfg.Auth.Mode = expedite.AuthOff // what is wrong with the keys is no error of the mode
+		cfg.Auth.Mode = expedite.AuthOff // an error of the keys is reported by itself
 	} else {
 		defer end.Close()
 	}

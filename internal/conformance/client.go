@@ -16,7 +16,8 @@ import (
 
 // Peer is what a server does to a client.
 type Peer struct {
-	// Answer is the response. {accept} stands for the proof, {key} for the key. Empty is a correct one with Fields.
+	// Answer is the response. {accept} is replaced by the accept value, {key} by the key. If it is empty, a correct
+	// response with Fields is sent.
 	Answer string
 	Fields string // each ends in CRLF
 	Refuse bool   // the client must not open the WebSocket: it ends the connection and sends nothing

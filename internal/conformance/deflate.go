@@ -170,7 +170,7 @@ func (w *block) finish() string {
 	return string(w.align().b)
 }
 
-// bytes returns what was written, padded.
+// bytes returns the bits written so far, padded to whole bytes.
 func (w *block) bytes() string { return string(w.align().b) }
 
 // stored returns a message in stored blocks. RFC 7692 §7.2.3.3.

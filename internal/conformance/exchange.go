@@ -24,7 +24,7 @@ type exchange struct {
 	conn   net.Conn
 	br     *bufio.Reader
 	in     receiver
-	writes chan struct{} // closed when what was sent last is sent
+	writes chan struct{} // closed when the last write has ended
 }
 
 // weakness is a failed connection without the close code that it should have.
@@ -138,7 +138,7 @@ func (x *exchange) write(request, frames []byte) {
 	_, _ = x.conn.Write(all)
 }
 
-// visit sends a request that is no upgrade and checks that it is answered.
+// visit sends a plain HTTP request and checks the response.
 func (x *exchange) visit(marker string) error {
 	target := PlainPath + "?" + marker
 	if _, err := fmt.Fprintf(x.conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, x.target.Addr); err != nil {

@@ -57,7 +57,7 @@ type Case struct {
 	// it is empty, it is a correct handshake with the fields in Fields.
 	Request string
 	Fields  string // each ends in CRLF
-	// Answers are the responses in order. Empty is one that opens the WebSocket.
+	// Answers are the expected responses, in order. If it is empty, one response opens the WebSocket.
 	Answers []Answer
 	After   After
 
@@ -75,7 +75,7 @@ type Case struct {
 type After uint8
 
 const (
-	// EndsOrStays allows both: what matters is that there is no further response.
+	// EndsOrStays allows both, but no further response.
 	EndsOrStays After = iota
 	// Ends means that the server closes the connection.
 	Ends

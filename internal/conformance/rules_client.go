@@ -14,7 +14,7 @@ func ClientRules() []Rule {
 	return all
 }
 
-// The fields of a correct answer. {accept} stands for the proof.
+// The fields of a correct response. {accept} is replaced by the accept value.
 const (
 	peerUpgrade    = "Upgrade: websocket\r\n"
 	peerConnection = "Connection: Upgrade\r\n"

@@ -43,7 +43,7 @@ func without(want []Event, got Event) ([]Event, error) {
 	return slices.Delete(slices.Clone(want), i, i+1), nil
 }
 
-// event returns the next event that is no ping.
+// event returns the next event, skipping pings.
 func (x *exchange) event() (Event, error) {
 	for {
 		ev, err := x.in.next()

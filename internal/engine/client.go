@@ -24,7 +24,7 @@ func (p *Proxies) trusts(peer netip.Addr) bool {
 	return p.All || !p.None && p.Trust.Trusts(peer)
 }
 
-// via is what is known of the proxy of a connection before its handshake is over.
+// via describes the proxy of a connection until the handshake is complete.
 type via uint8
 
 const (
@@ -90,7 +90,7 @@ func (o *origin) exempt(who *forwarded.Client) bool {
 func (o *origin) unnamed(who *forwarded.Client) bool { return who.Err != nil && !o.remote.IsValid() }
 
 // become makes the client of a request the client of c. It refuses c and reports false if that client has reached a
-// limit. A plain request is no new connection of its client. On the loop.
+// limit. A plain request does not count as a new connection of its client. On the loop.
 func (c *Conn) become(o *origin, who *forwarded.Client, plain bool) bool {
 	if !o.relays() {
 		return true // counted since its peer is known
@@ -108,7 +108,7 @@ func (c *Conn) become(o *origin, who *forwarded.Client, plain bool) bool {
 	return c.arrive(!plain)
 }
 
-// distrust ends the exemption of a connection that has moved to a worker that does not trust its proxy.
+// distrust removes the exemption from a moved connection if this worker does not trust its proxy.
 func (c *Conn) distrust() {
 	o := c.origin()
 	local := c.via&viaNobody != 0 && o.proxies.trusts(c.remote.Addr())

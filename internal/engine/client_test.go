@@ -199,7 +199,7 @@ func TestPerAddressBehindProxies(t *testing.T) {
 		kept := f.connect(t, fields(plainRequest, second))
 		kept.wantAnswer("192.0.2.2:0", "")
 		f.returned(t, 1)
-		for range 2 { // the connection that is kept alive is nobody's
+		for range 2 { // a connection that is kept alive counts for no client
 			f.connect(t, upgrade(second)).wantClient("192.0.2.2:0", "")
 		}
 		kept.write([]byte(plainRequest))

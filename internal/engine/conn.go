@@ -49,7 +49,7 @@ type Conn struct {
 	bits    connBits
 
 	source uint16 // on the loop only: index in Engine.sources, until the handshake is over
-	via    via    // on the loop only: what is known of the proxy
+	via    via    // on the loop only: the proxy of the connection
 }
 
 // loopBits are flags that only the loop uses.

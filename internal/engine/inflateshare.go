@@ -1,7 +1,7 @@
 package engine
 
-// A few bytes can stand for a large message, and for much work. The loop shares it out: connections with compression
-// are read in small portions, and those that have to wait for the next turn wait in line.
+// A few compressed bytes can expand to a large message and cause much work. To keep the loop responsive, connections with
+// compression are read in small portions, and the work of one turn is limited: the other connections wait in a queue.
 
 const (
 	// packedRead is the maximum length of a read in which compressed messages may end. They can expand to a thousand
@@ -61,7 +61,7 @@ func (e *Engine) serveShare() {
 		s.waiting[0] = nil
 		s.waiting = s.waiting[1:]
 		c.loopBits &^= bitWaiting
-		if !c.gone() { // else it has ended or moved: what it has not read is in its socket
+		if !c.gone() { // otherwise it has ended or moved, and its input is still in the socket
 			c.read(false)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/expedite-go/expedite/ws/deflate"
 )
 
-// TestDecompressionIsShared: clients whose few bytes stand for much work get their turns one after the other, and
-// another client is served in between. All messages arrive.
+// TestDecompressionIsShared checks that other clients are served while many messages wait to be decompressed, and that
+// all messages arrive.
 func TestDecompressionIsShared(t *testing.T) {
 	const clients, messages, size = 8, 60, 1 << 20
 	for _, takeover := range []bool{false, true} {

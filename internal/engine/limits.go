@@ -20,5 +20,5 @@ func (e *Engine) SetLimits(l Limits) {
 	e.addresses.limit.Store(int64(l.MaxPerAddress))
 }
 
-// limits are those in force, beside that of addresses. 0 connections is no limit.
+// limits are the current limits, except the one per address. 0 connections means no limit.
 type limits struct{ connections, handshakes, http atomic.Int64 }

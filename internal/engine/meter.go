@@ -92,7 +92,7 @@ func (c *Conn) outlived(now int64) (ends int64, over bool) {
 	return m.ends, now >= m.ends
 }
 
-// endLife closes a connection whose lifetime is over.
+// endLife closes a connection that has reached its maximum lifetime.
 func (c *Conn) endLife() {
 	const why = "maximum lifetime"
 	c.eng.count.limit(limitLifetime)

@@ -160,7 +160,7 @@ func (l *Loaded) apply(s *Setting) error {
 	return nil
 }
 
-// shown returns a value for people.
+// shown returns a value for error messages, with its password masked.
 func (s *Setting) shown(texts []string) string {
 	text := strings.Join(texts, ",")
 	if s.to.secrecy == password {
