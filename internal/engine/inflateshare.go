@@ -1,7 +1,7 @@
 package engine
 
-// A few compressed bytes can expand to a large message and cause much work. To keep the loop responsive, connections with
-// compression are read in small portions, and the work of one turn is limited: the other connections wait in a queue.
+// A few compressed bytes can expand to a large message and cause much work. To keep the loop responsive, connections
+// with compression are read in small portions, and the work of one turn is limited: the others wait in a queue.
 
 const (
 	// packedRead is the maximum length of a read in which compressed messages may end. They can expand to a thousand
