@@ -91,9 +91,11 @@ exports:
 bench:
 	go test -run '^$$' -bench . ./...
 
-# Expedite beside other servers, in the same minutes on the same cores.
+# Expedite beside other servers, in the same minutes on the same cores, and beside BEFORE, the program of an earlier build
+# (go build in benchmarks, at that commit).
+BEFORE ?=
 bench-peers:
-	cd benchmarks && go run .
+	cd benchmarks && go run . -before "$(BEFORE)"
 
 # A million connections on this machine, both ends: open, identified, with sessions; published to, moved, closed. N is how
 # many; only a whole million is written down.

@@ -40,7 +40,12 @@ func main() {
 	length := flag.Duration("time", 2*time.Second, "length of a round")
 	idle := flag.Int("idle", 15000, "connections of the idle scenario")
 	only := flag.String("only", "", "compressed scenarios whose name contains this")
+	flag.StringVar(&beforeProgram, "before", "",
+		"earlier build of this program, whose server is compared too; `FILE`")
 	flag.Parse()
+	if beforeProgram != "" {
+		serverNames = slices.Insert(serverNames, 1, before)
+	}
 	what := flag.Args()
 	if len(what) == 0 {
 		what = []string{"echo", "broadcast", "idle", "compressed", "compressed-memory"}

@@ -24,6 +24,11 @@ import (
 // serverNames lists the servers in report order, Expedite first.
 var serverNames = []string{"expedite", "gws"}
 
+// before names the server of an earlier build of this program, whose file is beforeProgram.
+const before = "before"
+
+var beforeProgram string
+
 const (
 	serverCore = 0
 	clientCore = 1
@@ -42,12 +47,19 @@ func startChild(env []string, args ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self, args...)}
+	return startProgram(self, env, args...)
+}
+
+// startProgram starts a build of this program, this one or another.
+func startProgram(path string, env []string, args ...string) (*child, error) {
+	c := &child{cmd: exec.Command(path, args...)}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stderr = os.Stderr
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
+	in, err := c.cmd.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
+	c.in = in
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -79,8 +91,15 @@ type server struct {
 
 // startServer starts a server on its core. The calling goroutine must be locked to its thread.
 func startServer(name string) (*server, error) {
+	path, err := os.Executable()
+	if name == before {
+		path, name = beforeProgram, serverNames[0]
+	}
+	if err != nil {
+		return nil, err
+	}
 	pin(serverCore) // the child inherits it
-	c, err := startChild([]string{"GOMAXPROCS=1"}, "server", name)
+	c, err := startProgram(path, []string{"GOMAXPROCS=1"}, "server", name)
 	pin(clientCore)
 	if err != nil {
 		return nil, err
