@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -40,11 +41,11 @@ func main() {
 	length := flag.Duration("time", 2*time.Second, "length of a round")
 	idle := flag.Int("idle", 15000, "connections of the idle scenario")
 	only := flag.String("only", "", "compressed scenarios whose name contains this")
-	flag.StringVar(&beforeProgram, "before", "",
-		"earlier build of this program, whose server is compared too; `FILE`")
+	before := flag.String("before", "", "earlier build of this program, whose server is compared too; `FILE`")
 	flag.Parse()
-	if beforeProgram != "" {
-		serverNames = slices.Insert(serverNames, 1, before)
+	names := serverNames
+	if *before != "" {
+		names = slices.Insert(slices.Clone(names), 1, *before)
 	}
 	what := flag.Args()
 	if len(what) == 0 {
@@ -53,11 +54,11 @@ func main() {
 	for _, w := range what {
 		switch w {
 		case "echo":
-			exit(compare(echoes, "/echo", *rounds, *length))
+			exit(compare(names, echoes, "/echo", *rounds, *length))
 		case "broadcast":
-			exit(compare(broadcasts, "/broadcast", *rounds, *length))
+			exit(compare(names, broadcasts, "/broadcast", *rounds, *length))
 		case "idle":
-			exit(idleMemory(*idle))
+			exit(idleMemory(names, *idle))
 		case "compressed":
 			exit(compareCompressed(*rounds, *length, *only))
 		case "compressed-memory":
@@ -77,13 +78,13 @@ func exit(err error) {
 }
 
 // compare measures the scenarios with each server in turn.
-func compare(list []scenario, path string, rounds int, length time.Duration) error {
+func compare(names []string, list []scenario, path string, rounds int, length time.Duration) error {
 	runtime.LockOSThread()
 	for _, sc := range list {
 		cpu := make(map[string][]float64)
 		rate := make(map[string][]float64)
 		for range rounds {
-			for _, name := range serverNames {
+			for _, name := range names {
 				r, err := measure(name, path, sc, length)
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
@@ -93,10 +94,10 @@ func compare(list []scenario, path string, rounds int, length time.Duration) err
 			}
 		}
 		fmt.Printf("%s, %d connections, %d in flight\n", sc.name, sc.conns, sc.depth)
-		ours := median(cpu[serverNames[0]])
-		for _, name := range serverNames {
+		ours := median(cpu[names[0]])
+		for _, name := range names {
 			fmt.Printf("  %-9s %8.3f us CPU per message (least %.3f)  %9.0f messages/s  %5.2f times ours\n",
-				name, median(cpu[name]), slices.Min(cpu[name]), median(rate[name]), median(cpu[name])/ours)
+				filepath.Base(name), median(cpu[name]), slices.Min(cpu[name]), median(rate[name]), median(cpu[name])/ours)
 		}
 	}
 	return nil
@@ -139,10 +140,10 @@ func measure(name, path string, sc scenario, length time.Duration) (result, erro
 }
 
 // idleMemory opens n idle connections and reports each server's memory.
-func idleMemory(n int) error {
+func idleMemory(names []string, n int) error {
 	runtime.LockOSThread()
 	fmt.Printf("idle, %d connections\n", n)
-	for _, name := range serverNames {
+	for _, name := range names {
 		s, err := startServer(name)
 		if err != nil {
 			return err
@@ -160,7 +161,7 @@ func idleMemory(n int) error {
 			return err
 		}
 		fmt.Printf("  %-9s %7.0f bytes per connection (heap and stacks in use after a collection); resident set %.0f\n",
-			name, float64(after.InUse-before.InUse)/float64(n), float64(after.Resident-before.Resident)/float64(n))
+			filepath.Base(name), float64(after.InUse-before.InUse)/float64(n), float64(after.Resident-before.Resident)/float64(n))
 		l.close()
 		s.stop()
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,11 +24,6 @@ import (
 
 // serverNames lists the servers in report order, Expedite first.
 var serverNames = []string{"expedite", "gws"}
-
-// before names the server of an earlier build of this program, whose file is beforeProgram.
-const before = "before"
-
-var beforeProgram string
 
 const (
 	serverCore = 0
@@ -89,11 +85,12 @@ type server struct {
 	addr netip.AddrPort
 }
 
-// startServer starts a server on its core. The calling goroutine must be locked to its thread.
+// startServer starts a server on its core: one of serverNames, or that of an earlier build of this program, whose file is
+// named. The calling goroutine must be locked to its thread.
 func startServer(name string) (*server, error) {
 	path, err := os.Executable()
-	if name == before {
-		path, name = beforeProgram, serverNames[0]
+	if !slices.Contains(serverNames, name) {
+		path, name = name, serverNames[0]
 	}
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ var policy = map[string]string{
 	"ws/deflate":                 "ws github.com/klauspost/compress/flate",
 	"auth":                       "internal/strictjson internal/urlquery github.com/golang-jwt/jwt/v5 github.com/MicahParks/jwkset",
 	"session":                    "",
+	"backplane":                  "",
 	"session/memstore":           "session internal/sessionwire",
 	"session/redisstore":         "session internal/redisconn internal/sessionwire github.com/redis/rueidis",
 	"internal/sessionwire":       "session internal/record",
