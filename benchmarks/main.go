@@ -161,7 +161,8 @@ func idleMemory(names []string, n int) error {
 			return err
 		}
 		fmt.Printf("  %-9s %7.0f bytes per connection (heap and stacks in use after a collection); resident set %.0f\n",
-			filepath.Base(name), float64(after.InUse-before.InUse)/float64(n), float64(after.Resident-before.Resident)/float64(n))
+			filepath.Base(name), float64(after.InUse-before.InUse)/float64(n),
+			float64(after.Resident-before.Resident)/float64(n))
 		l.close()
 		s.stop()
 	}
