@@ -62,6 +62,11 @@ var headers = []struct {
 		Header{Source: netip.MustParseAddrPort("1.2.3.4:0")},
 		nil,
 	},
+	{
+		"v1 highest port", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 65535 9\r\n"),
+		Header{Source: netip.MustParseAddrPort("1.2.3.4:65535")},
+		nil,
+	},
 	{"v1 UNKNOWN names nobody", []byte("PROXY UNKNOWN\r\n"), Header{}, nil},
 	{"v1 the rest after UNKNOWN is ignored", []byte("PROXY UNKNOWN ffff::1 x 1 2 3 4 5\r\n"), Header{}, nil},
 	{
@@ -82,6 +87,7 @@ var headers = []struct {
 	{"v1 two spaces", []byte("PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n"), Header{}, ErrInvalid},
 	{"v1 space at the end", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 1 2 \r\n"), Header{}, ErrInvalid},
 	{"v1 port missing", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n"), Header{}, ErrInvalid},
+	{"v1 port empty", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 1 \r\n"), Header{}, ErrInvalid},
 	{"v1 IPv6 as TCP4", []byte("PROXY TCP4 ::1 ::1 1 2\r\n"), Header{}, ErrInvalid},
 	{"v1 IPv4 as TCP6", []byte("PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n"), Header{}, ErrInvalid},
 	{"v1 bad destination", []byte("PROXY TCP4 1.2.3.4 1.2.3 1 2\r\n"), Header{}, ErrInvalid},
@@ -91,6 +97,7 @@ var headers = []struct {
 	{"v1 port above 65535", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n"), Header{}, ErrInvalid},
 	{"v1 negative port", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n"), Header{}, ErrInvalid},
 	{"v1 long port", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 4294967297 2\r\n"), Header{}, ErrInvalid},
+	{"v1 port of more than 64 bits", []byte("PROXY TCP4 1.2.3.4 1.2.3.4 18446744073709551617 2\r\n"), Header{}, ErrInvalid},
 
 	{"v2 TCP over IPv4", v2(proxy2, 0x11, addrs(source4)...), Header{Source: source4}, nil},
 	{"v2 TCP over IPv6", v2(proxy2, 0x21, addrs(source6)...), Header{Source: source6}, nil},
@@ -136,6 +143,7 @@ var headers = []struct {
 		Header{Source: source4},
 		nil,
 	},
+	{"v2 empty field at the end", v2(proxy2, 0x11, cat(addrs(source4), tlv(4))...), Header{Source: source4}, nil},
 	{"v2 field without a length", v2(proxy2, 0x11, cat(addrs(source4), []byte{4, 0})...), Header{}, ErrInvalid},
 	{"v2 field beyond the header", v2(proxy2, 0x11, cat(addrs(source4), []byte{4, 0, 2, 1})...), Header{}, ErrInvalid},
 	{"v2 field after Unix addresses", v2(proxy2, 0x31, cat(make([]byte, lengthUnix), []byte{4})...), Header{}, ErrInvalid},
@@ -232,12 +240,12 @@ func TestParseRejectsEarly(t *testing.T) {
 		{"version", signature2 + "\x11", ErrInvalid},
 		{"family", signature2 + "\x21\x41", ErrInvalid},
 		{"length", signature2 + "\x21\x11\x10\x00", ErrTooLong},
-		{"line", "PROXY TCP4 " + strings.Repeat("1", MaxV1), ErrTooLong},
+		{"line", "PROXY TCP4 " + strings.Repeat("1", MaxV1-11), ErrTooLong},
 	} {
 		if _, n, err := Parse([]byte(tt.begin)); n != 0 || !errors.Is(err, tt.want) {
 			t.Errorf("%s: got %d, %v, want %v", tt.name, n, err, tt.want)
 		}
-		if _, n, err := Parse([]byte(tt.begin[:len(tt.begin)-1])); tt.name != "line" && (n != 0 || err != nil) {
+		if _, n, err := Parse([]byte(tt.begin[:len(tt.begin)-1])); n != 0 || err != nil {
 			t.Errorf("%s: one byte before it: got %d, %v, want an incomplete header", tt.name, n, err)
 		}
 	}

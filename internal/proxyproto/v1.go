@@ -9,27 +9,23 @@ import (
 
 // parse1 parses a header of version 1, which is a line of text. b may be incomplete. §2.1.
 func parse1(b []byte) (h Header, n int, err error) {
-	line := b[:min(len(b), MaxV1)]
-	end := bytes.IndexByte(line, '\n')
-	if end >= 0 {
-		line = line[:end]
-	}
-	i := bytes.IndexByte(line, '\r')
+	line, _, ended := bytes.Cut(b[:min(len(b), MaxV1)], []byte{'\n'})
+	text, after, returned := bytes.Cut(line, []byte{'\r'})
 	switch {
-	case end < 0 && len(b) >= MaxV1:
+	case !ended && len(b) >= MaxV1:
 		return Header{}, 0, fmt.Errorf("%w: no end of line in %d bytes", ErrTooLong, MaxV1)
-	case i >= 0 && i != len(line)-1:
+	case len(after) > 0:
 		return Header{}, 0, fmt.Errorf("%w: carriage return within the line", ErrInvalid)
-	case end < 0:
+	case !ended:
 		return Header{}, 0, nil
-	case i < len(signature1):
+	case !returned:
 		return Header{}, 0, fmt.Errorf("%w: line feed without a carriage return", ErrInvalid)
 	}
-	h, err = parseLine(string(b[len(signature1) : end-1]))
+	h, err = parseLine(string(text[len(signature1):]))
 	if err != nil {
 		return Header{}, 0, err
 	}
-	return h, end + 1, nil
+	return h, len(line) + 1, nil
 }
 
 // parseLine parses the line after "PROXY ". Fields are separated by exactly one space. §2.1.
