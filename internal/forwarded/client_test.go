@@ -3,6 +3,7 @@ package forwarded
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,6 +52,11 @@ func TestClient(t *testing.T) {
 		{"a name", Fields{For: []string{"192.0.2.1, client.example"}}, "", "", ErrInvalid},
 		{"a zone", Fields{For: []string{"fe80::1%eth0"}}, "", "", ErrInvalid},
 		{"a port above 65535", Fields{For: []string{"192.0.2.1:65536"}}, "", "", ErrInvalid},
+		{"the highest port", Fields{For: []string{"192.0.2.1:65535"}}, "192.0.2.1:65535", "", nil},
+		{"a port of one digit", Fields{For: []string{"192.0.2.1:9"}}, "192.0.2.1:9", "", nil},
+		{"an empty port", Fields{For: []string{"192.0.2.1:"}}, "", "", ErrInvalid},
+		{"a port that is no number", Fields{For: []string{"192.0.2.1:8o"}}, "", "", ErrInvalid},
+		{"a port of more than 64 bits", Fields{For: []string{"192.0.2.1:18446744073709551617"}}, "", "", ErrInvalid},
 		{"quotation marks", Fields{For: []string{`"192.0.2.1"`}}, "", "", ErrInvalid},
 		{"garbage after a trusted proxy", Fields{For: []string{"x, 10.1.1.1"}}, "", "", ErrInvalid},
 		{"32 proxies", Fields{For: []string{"192.0.2.1" + strings.Repeat(", 10.1.1.1", 31)}}, "192.0.2.1:0", "", nil},
@@ -68,6 +74,8 @@ func TestClient(t *testing.T) {
 		{"hidden address with a port", Fields{Forwarded: []string{`for="_hidden:80"`}}, "", "", nil},
 		{"unknown in Forwarded", Fields{Forwarded: []string{"for=unknown"}}, "", "", nil},
 		{"hidden by nothing", Fields{Forwarded: []string{"for=_"}}, "", "", ErrInvalid},
+		{"hidden by more than RFC 7239 §6.3 permits", Fields{Forwarded: []string{`for="_a$"`}}, "", "", ErrInvalid},
+		{"hidden by two words", Fields{Forwarded: []string{`for="_a b"`}}, "", "", ErrInvalid},
 		{"without for", Fields{Forwarded: []string{"for=192.0.2.1, proto=http"}}, "", "http", nil},
 		{"elements and fields", Fields{Forwarded: []string{
 			"for=198.51.100.1, for=192.0.2.1;proto=https", `for=10.1.1.1;by="_gw";proto=http`,
@@ -78,6 +86,13 @@ func TestClient(t *testing.T) {
 			"192.0.2.1:0", "", nil,
 		},
 		{"escapes", Fields{Forwarded: []string{`for="192\.0.2.\1";host="a\"b\\"`}}, "192.0.2.1:0", "", nil},
+		{"an escape at the start", Fields{Forwarded: []string{`for="\192.0.2.1"`}}, "192.0.2.1:0", "", nil},
+		{
+			"every kind of character in a token", // RFC 9110 §5.6.2
+			Fields{Forwarded: []string{"for=192.0.2.1;AZaz09!#$%&'*+-.^_`|~=AZaz09!#$%&'*+-.^_`|~"}},
+			"192.0.2.1:0", "", nil,
+		},
+		{"a letter beyond ASCII in a token", Fields{Forwarded: []string{"for=192.0.2.1;é=x"}}, "", "", ErrInvalid},
 		{
 			"spaces around a semicolon",
 			Fields{Forwarded: []string{"for=192.0.2.1 ; proto=https"}},
@@ -96,7 +111,9 @@ func TestClient(t *testing.T) {
 		{"a string that ends in a backslash", Fields{Forwarded: []string{`for=192.0.2.1;host="x\"`}}, "", "", ErrInvalid},
 		{"a string within a string", Fields{Forwarded: []string{`for=192.0.2.1;host="x\\"y"`}}, "", "", ErrInvalid},
 		{"a value without a name", Fields{Forwarded: []string{"=192.0.2.1"}}, "", "", ErrInvalid},
+		{"a string without a name", Fields{Forwarded: []string{`""`}}, "", "", ErrInvalid},
 		{"a name without a value", Fields{Forwarded: []string{"for="}}, "", "", ErrInvalid},
+		{"another name without a value", Fields{Forwarded: []string{"for=192.0.2.1;host="}}, "", "", ErrInvalid},
 		{"an address alone", Fields{Forwarded: []string{"192.0.2.1"}}, "", "", ErrInvalid},
 		{"spaces around the equals sign", Fields{Forwarded: []string{"for =192.0.2.1"}}, "", "", ErrInvalid},
 		{"two values", Fields{Forwarded: []string{"for=192.0.2.1 x=y"}}, "", "", ErrInvalid},
@@ -206,7 +223,10 @@ func TestParseTrust(t *testing.T) {
 			t.Errorf("%q: CheckEntry: got %v, want %q", entry, err, want)
 		}
 	}
-	if _, err := ParseTrust(make([]string, maxPrefixes+1)); err == nil {
+	if _, err := ParseTrust(slices.Repeat([]string{"::1"}, maxPrefixes)); err != nil {
+		t.Errorf("as many entries as allowed: %v", err)
+	}
+	if _, err := ParseTrust(slices.Repeat([]string{"::1"}, maxPrefixes+1)); err == nil {
 		t.Error("too many entries are accepted")
 	}
 }

@@ -57,10 +57,10 @@ func lastPair(s string) (name, value, before string, ok bool) {
 // quotation mark follows a backslash. RFC 9110 §5.6.4.
 func lastQuoted(s string) (value, before string, ok bool) {
 	open := len(s) - 1
-	for open >= 0 && (s[open] != '"' || open > 0 && s[open-1] == '\\') {
+	for open > 0 && (s[open] != '"' || s[open-1] == '\\') {
 		open--
 	}
-	if open < 0 {
+	if open <= 0 { // at 0 it would have no name
 		return "", "", false
 	}
 	value, ok = unquote(s[open+1:])
@@ -90,7 +90,7 @@ func unquote(s string) (string, bool) {
 // isToken reports whether a token may contain r. RFC 9110 §5.6.2.
 func isToken(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
-		r < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+		strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
 // parseNode parses the value of a "for": an address with an optional port, the word unknown, or an identifier that
