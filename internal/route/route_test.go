@@ -31,6 +31,7 @@ func TestParse(t *testing.T) {
 		{"dollar", "/chat/{$}", ""},
 		{"encoded brace", "/%7Bid%7D", ""},
 		{"closing brace", "/a}", ""},
+		{"literal like the name of a wildcard", "/{id}/id", ""},
 		{"letters beyond ASCII", "/{ä}", ""},
 		{"as long as allowed", "/" + strings.Repeat("a", maxPattern-1), ""},
 		{"empty", "", "begins with /"},
@@ -150,6 +151,17 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// TestMatchNameOfWildcard checks that the name of a wildcard is not taken for a literal.
+func TestMatchNameOfWildcard(t *testing.T) {
+	set, err := NewSet(parseAll(t, "/id", "/{id}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, ok := set.Match("/id"); i != 0 || !ok {
+		t.Errorf("got pattern %d, %v, want the literal", i, ok)
+	}
+}
+
 // TestValuesOfOther checks that a pattern has no values for a path that it does not match.
 func TestValuesOfOther(t *testing.T) {
 	for _, tt := range []struct{ pattern, path string }{
@@ -181,8 +193,12 @@ func TestConflict(t *testing.T) {
 		{"/a", "/b", ""},
 		{"/a", "/a/", ""},
 		{"/a", "/{x}", ""},
+		{"/{a}/", "/x/{rest...}", `both match "/x/"`},
 		{"/", "/{x}", ""},
 		{"/", "/{x...}", ""},
+		{"/{a}/x", "/b/y", ""},
+		{"/{x}", "/a/{rest...}", ""},
+		{"/{x}/", "/a/{y}", ""},
 		{"/a/", "/a/{x}", ""},
 		{"/a/{x}", "/a/{x...}", ""},
 		{"/{x}/b", "/{y...}", ""},
