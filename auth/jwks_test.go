@@ -211,11 +211,6 @@ func TestJWKSBadAnswers(t *testing.T) {
 		{"a status of 500", fails(500), tok, auth.ReasonUnavailable, "answers 500"},
 		{"a status of 204", fails(204), tok, auth.ReasonUnavailable, "answers 204"},
 		{"hanging", hangs(t), tok, auth.ReasonUnavailable, "does not answer"},
-		{"an answer without an end", func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, `{"keys":[`)
-			_ = http.NewResponseController(w).Flush()
-			hangs(t)(w, r)
-		}, tok, auth.ReasonUnavailable, "is incomplete"},
 		{"a broken connection", func(w http.ResponseWriter, _ *http.Request) {
 			if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
 				_ = c.Close()
@@ -276,6 +271,55 @@ func (f trip) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
+}
+
+// endless is the body of a response that begins and never ends.
+type endless struct {
+	io.Reader
+	ctx context.Context // of the request
+}
+
+func (e endless) Read(b []byte) (int, error) {
+	if n, err := e.Reader.Read(b); err == nil {
+		return n, nil
+	}
+	<-e.ctx.Done()
+	return 0, e.ctx.Err()
+}
+
+func (endless) Close() error { return nil }
+
+// tripFunc is a function that implements http.RoundTripper.
+type tripFunc func(r *http.Request) (*http.Response, error)
+
+func (f tripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestJWKSEndlessAnswer: the timeout covers the body of a response, too.
+func TestJWKSEndlessAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heard := make(chan error, 1)
+		client := &http.Client{Transport: tripFunc(func(r *http.Request) (*http.Response, error) {
+			body := endless{strings.NewReader(`{"keys":[`), r.Context()}
+			return &http.Response{StatusCode: 200, Body: body, Header: http.Header{}, Request: r}, nil
+		})}
+		j, err := auth.NewJWKS(auth.JWKSConfig{
+			URL: "https://p.test/keys", Client: client, OnError: func(err error) { heard <- err },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		err = <-heard
+		if !errors.Is(err, auth.ErrNoKeys) || !strings.Contains(err.Error(), "p.test is incomplete") {
+			t.Errorf("got %v, want ErrNoKeys and that the response is incomplete", err)
+		}
+		if took := time.Since(start); took != 5*time.Second { // in the time of synctest
+			t.Errorf("got an error after %v, want it after the default timeout", took)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestJWKSOverTime: a provider is down at the start, comes up, goes down, and comes back with other keys.
