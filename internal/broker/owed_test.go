@@ -49,6 +49,19 @@ func TestCloseIsOwed(t *testing.T) {
 	}
 }
 
+// TestFlushOwesNothing: a worker that is owed nothing is sent nothing.
+func TestFlushOwesNothing(t *testing.T) {
+	hub := broker.NewHub(firstSlot)
+	sent := 0
+	port := hub.Attach(1, broker.LinkFunc(func([]byte) error { sent++; return nil }))
+	port.Flush()
+	port.Detach()
+	port.Flush()
+	if sent != 1 {
+		t.Errorf("got %d messages, want only the Position of Attach", sent)
+	}
+}
+
 // TestOwedClosesAreBounded: closes beyond MaxOwed for a worker whose queue is full are dropped and counted.
 func TestOwedClosesAreBounded(t *testing.T) {
 	hub := broker.NewHub(firstSlot)

@@ -65,6 +65,17 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestStateHoldsOnlyWhatWasHeld: a slot that held nothing passes messages on as soon as it has a worker.
+func TestStateHoldsOnlyWhatWasHeld(t *testing.T) {
+	before, after := broker.NewHub(bySlot), broker.NewHub(bySlot)
+	newWorker(before, 1)
+	must(t, after.LoadState(before.AppendState(nil)))
+	w := newWorker(after, 1, 107)
+	say(t, after, 107, "x")
+	w.read()
+	wantGot(t, "the worker", w, "0:x")
+}
+
 // TestStateMarks: a message that is bounced after the Hub was replaced is sent to all workers, because no port of the
 // new Hub has bounced it.
 func TestStateMarks(t *testing.T) {
@@ -135,7 +146,8 @@ func TestStateRefusesHeld(t *testing.T) {
 		return binary.LittleEndian.AppendUint64(b, 0)
 	}
 	send := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Conn: 7})
-	big := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Payload: make([]byte, broker.MaxHeld)})
+	most := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Payload: make([]byte, broker.MaxHeld-len(send))})
+	big := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Payload: make([]byte, broker.MaxHeld-len(send)+1)})
 	for _, c := range []struct {
 		rule string
 		b    []byte
@@ -148,7 +160,8 @@ func TestStateRefusesHeld(t *testing.T) {
 		{"a message that came back", state(damaged(broker.Send, 6, 1)), false},
 		{"a flooded message", state(damaged(broker.Send, 6, 2)), false},
 		{"one connection in two slots", state(send, send), false},
-		{"more than a slot holds", state(big), false},
+		{"as much as a slot holds", state(most), true},
+		{"one byte more", state(big), false},
 	} {
 		err := broker.NewHub(bySlot).LoadState(c.b)
 		if (err == nil) != c.ok || err != nil && !errors.Is(err, broker.ErrState) {
