@@ -35,12 +35,10 @@ type claimRules struct {
 
 // prepare fills in the defaults.
 func (r *claimRules) prepare() {
-	switch {
-	case r.leeway == 0:
+	if r.leeway == 0 {
 		r.leeway = DefaultLeeway
-	case r.leeway < 0:
-		r.leeway = 0
 	}
+	r.leeway = max(r.leeway, 0)
 	if r.userClaim == "" {
 		r.userClaim = "sub"
 	}

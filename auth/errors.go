@@ -181,10 +181,7 @@ func (e *Error) message() string {
 	if m == "" {
 		m = e.Reason.sentence()
 	}
-	if len(m) > maxMessage {
-		m = strings.ToValidUTF8(m[:maxMessage], "")
-	}
-	return m
+	return strings.ToValidUTF8(m[:min(len(m), maxMessage)], "")
 }
 
 // sentence returns a sentence about a reason.

@@ -77,6 +77,28 @@ func TestChallengeIsQuoted(t *testing.T) {
 	}
 }
 
+// TestChallengeKeepsText: what RFC 6750 §3 allows in an error_description stays as it is.
+func TestChallengeKeepsText(t *testing.T) {
+	e := &auth.Error{Reason: auth.ReasonExpired, Message: "a !#[]~ z"}
+	want := `Bearer realm="expedite", error="invalid_token", error_description="a !#[]~ z"`
+	if got := e.Challenge(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestChainReportsTheLast: of several Verifiers that do not know a token, the error of the last one counts.
+func TestChainReportsTheLast(t *testing.T) {
+	unknown := func(message string) auth.Verifier {
+		return auth.VerifierFunc(func(context.Context, string) (*auth.Identity, error) {
+			return nil, &auth.Error{Reason: auth.ReasonUnknown, Message: message}
+		})
+	}
+	_, err := verify(t, auth.Chain(unknown("first"), unknown("last")), "token")
+	if got := auth.AsError(err); got == nil || got.Message != "last" {
+		t.Errorf("got %v, want the last error", err)
+	}
+}
+
 func TestAsError(t *testing.T) {
 	if got := auth.AsError(nil); got != nil {
 		t.Errorf("nil: got %v", got)

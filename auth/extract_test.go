@@ -47,7 +47,7 @@ func TestExtract(t *testing.T) {
 		{name: "header", target: "/", header: []string{"Authorization: Bearer abc.d-e_f"}, token: "abc.d-e_f", source: auth.SourceHeader},
 		{name: "header in other letters", target: "/", header: []string{"authorization: bEARER abc"}, token: "abc", source: auth.SourceHeader},
 		{name: "header with more space", target: "/", header: []string{"Authorization: Bearer   abc"}, token: "abc", source: auth.SourceHeader},
-		{name: "header with padding and a bar", target: "/", header: []string{"Authorization: Bearer 1|ab=="}, token: "1|ab==", source: auth.SourceHeader},
+		{name: "header with padding and a bar", target: "/", header: []string{"Authorization: Bearer 1|~ab!=="}, token: "1|~ab!==", source: auth.SourceHeader},
 		{name: "basic is no token", target: "/", header: []string{"Authorization: Basic YTpi"}},
 		{name: "basic beside a token in the query", target: "/?access_token=q", header: []string{"Authorization: Basic YTpi"}, token: "q", source: auth.SourceQuery},
 		{name: "a scheme that begins like bearer", target: "/", header: []string{"Authorization: BearerX abc"}},
@@ -130,6 +130,17 @@ func TestExtract(t *testing.T) {
 	}
 }
 
+// TestTokenCharacters: a token has visible ASCII, but not what separates values in header fields.
+func TestTokenCharacters(t *testing.T) {
+	for c := range 256 {
+		r := request(t, fmt.Sprintf("/?access_token=a%%%02xb", c))
+		_, err := auth.Extractor{}.Extract(r, nil)
+		if want := c > ' ' && c < 0x7f && !strings.ContainsRune("\",;\\", rune(c)); (err == nil) != want {
+			t.Errorf("character %#02x: got %v, want it accepted: %v", c, err, want)
+		}
+	}
+}
+
 // TestCredentialIsSilent: printing a credential in any way does not show the token.
 func TestCredentialIsSilent(t *testing.T) {
 	c := auth.Credential{Token: "very-secret-token", Source: auth.SourceHeader}
@@ -145,6 +156,12 @@ func TestCredentialIsSilent(t *testing.T) {
 	}
 	if got := (auth.Credential{}).String(); got != "none" {
 		t.Errorf("got %q, want none", got)
+	}
+	if got := (auth.Credential{}).LogValue().String(); got != "[source=none]" {
+		t.Errorf("got %s, want no fingerprint of nothing", got)
+	}
+	if got, want := c.LogValue().String(), "[source=header fingerprint="+auth.HashToken(c.Token)[:8]+"]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestScopesAndClone(t *testing.T) {
 func TestSourceNames(t *testing.T) {
 	for source, want := range map[auth.Source]string{
 		auth.SourceNone: "none", auth.SourceHeader: "header", auth.SourceSubprotocol: "subprotocol", auth.SourceQuery: "query",
-		auth.SourceCookie: "cookie", auth.SourceTicket: "ticket", 99: "unknown",
+		auth.SourceCookie: "cookie", auth.SourceTicket: "ticket", auth.SourceTicket + 1: "unknown",
 	} {
 		if got := source.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)

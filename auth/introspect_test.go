@@ -2,7 +2,6 @@ package auth_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -171,6 +170,71 @@ func TestIntrospectionOverTime(t *testing.T) {
 	})
 }
 
+// TestIntrospectionRoom: 64 requests are sent at a time, 1,024 tokens wait, and one more is refused.
+func TestIntrospectionRoom(t *testing.T) {
+	const sent, waiting, beyond = 64, 1024, 3
+	synctest.Test(t, func(t *testing.T) {
+		i, err := auth.NewIntrospector(auth.IntrospectConfig{
+			URL: "https://issuer.test/introspect", Client: &http.Client{
+				Transport: tripFunc(func(r *http.Request) (*http.Response, error) {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				}),
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for n := range sent + waiting + beyond {
+			wg.Go(func() { _, _ = i.Verify(context.Background(), fmt.Sprint("token ", n)) })
+		}
+		synctest.Wait()
+		if s := i.Stats(); s.Requests != sent || s.Overloaded != beyond {
+			t.Errorf("got %+v, want %d requests and %d refused", s, sent, beyond)
+		}
+		wg.Wait()
+		if took := time.Since(start); took != 5*time.Second { // in the time of synctest
+			t.Errorf("got the last answer after %v, want it after the default timeout", took)
+		}
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestIntrospectionDefaults: answers are kept for 30 s, 10,000 at most. With a negative CacheTTL, none is kept.
+func TestIntrospectionDefaults(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ttl  time.Duration
+		kept bool
+	}{{"default", 0, true}, {"none", -1, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			i := introspector(t, auth.IntrospectConfig{
+				URL: "https://issuer.test/introspect", CacheTTL: tt.ttl, Client: &http.Client{
+					Transport: formTrip(func(string) (string, error) { asked++; return activeAlice, nil }),
+				},
+			})
+			for n := range 10_001 {
+				want(t, i, "a token", fmt.Sprint("token ", n), "")
+			}
+			later(30*time.Second - 1)
+			want(t, i, "the last one", "token 10000", "")
+			if s := i.Stats(); tt.kept && (s.Entries != 10_000 || s.Evicted != 1 || s.Hits != 1) || !tt.kept && s.Entries+int(s.Hits) != 0 {
+				t.Errorf("%s: got %+v, want answers kept: %v", tt.name, s, tt.kept)
+			}
+			later(1)
+			before := asked
+			if want(t, i, "after 30 s", "token 10000", ""); asked != before+1 {
+				t.Errorf("%s, after 30 s: got no question", tt.name)
+			}
+		})
+	}
+}
+
 // formTrip is an introspection endpoint without a network.
 type formTrip func(token string) (string, error)
 
@@ -246,86 +310,4 @@ func TestIntrospectionOverload(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	want(t, i, "behind Close", "token", auth.ReasonUnavailable)
-}
-
-// TestCache: a token is verified once until its time is over, and refusals are not kept.
-func TestCache(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		asked := 0
-		c := auth.NewCache(auth.VerifierFunc(func(_ context.Context, token string) (*auth.Identity, error) {
-			asked++
-			var id auth.Identity
-			if err := json.Unmarshal([]byte(token), &id); err != nil {
-				return nil, &auth.Error{Reason: auth.ReasonUnknown}
-			}
-			return &id, nil
-		}), 2, time.Minute)
-		expect := func(what, token string, wantReason auth.Reason, wantAsked int) *auth.Identity {
-			t.Helper()
-			before := asked
-			id, err := c.Verify(t.Context(), token)
-			if got := asked - before; reason(err) != wantReason || got != wantAsked {
-				t.Errorf("%s: got %q and %d questions, want %q and %d", what, reason(err), got, wantReason, wantAsked)
-			}
-			return id
-		}
-		alice := `{"User":"alice","Scopes":["a"],"Claims":{"x":1}}`
-		first := expect("first", alice, "", 1)
-		first.Scopes[0], first.Claims["x"] = "b", 2
-		id := expect("again", alice, "", 0)
-		if id.Scopes[0] != "a" || id.Claims["x"] != 1.0 {
-			t.Errorf("after a change of what the verifier returned: got %+v", id)
-		}
-		id.User, id.Scopes[0], id.Claims["x"] = "mallory", "b", 2
-		if id = expect("after a change of the caller's copy", alice, "", 0); id.User != "alice" || id.Scopes[0] != "a" || id.Claims["x"] != 1.0 {
-			t.Errorf("got %+v", id)
-		}
-		expect("bad", "x", auth.ReasonUnknown, 1)
-		expect("bad again", "x", auth.ReasonUnknown, 1)
-		later(time.Minute)
-		expect("after its time", alice, "", 1)
-		short, err := json.Marshal(auth.Identity{User: "bob", Expiry: time.Now().Add(time.Second)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		expect("short", string(short), "", 1)
-		expect("short again", string(short), "", 0)
-		later(time.Second)
-		expect("short, behind its own end: the verifier's matter", string(short), "", 1)
-		expect("short, behind its own end: not kept", string(short), "", 1)
-		for n := range 5 {
-			expect("more", fmt.Sprintf(`{"User":"user-%d"}`, n), "", 1)
-		}
-		expect("pushed out", alice, "", 1)
-		if s := c.Stats(); s.Entries != 2 || s.Hits != 3 || s.Misses != uint64(asked) || s.Evicted == 0 {
-			t.Errorf("got %+v, asked %d", s, asked)
-		}
-		c.Clear()
-		expect("after Clear", alice, "", 1)
-	})
-}
-
-// TestCacheTogether: a Cache is safe for concurrent use.
-func TestCacheTogether(t *testing.T) {
-	v := mustJWT(t, auth.JWTConfig{Keys: auth.Secret([]byte(testSecret)), NoExpiry: true})
-	c := auth.NewCache(v, 4, 0)
-	var tokens []string
-	for n := range 8 {
-		tokens = append(tokens, signHS(t, map[string]any{"sub": fmt.Sprint("user-", n), "x": n}))
-	}
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
-			for n := range 200 {
-				k := (g + n) % len(tokens)
-				id, err := c.Verify(context.Background(), tokens[k])
-				if err != nil || id.User != fmt.Sprint("user-", k) {
-					t.Errorf("got %v, %v, want user-%d", id, err, k)
-					return
-				}
-				id.Claims["x"] = g
-			}
-		})
-	}
-	wg.Wait()
 }

@@ -77,6 +77,25 @@ func TestClaims(t *testing.T) {
 			want: auth.Identity{User: "alice", Expiry: at(1780312000), Leeway: time.Hour},
 		},
 		{
+			name: "the last second that is a time", claims: map[string]any{"sub": "alice", "exp": 253402300799, "nbf": 0, "iat": 0},
+			want: auth.Identity{User: "alice", Expiry: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), Leeway: auth.DefaultLeeway},
+		},
+		{
+			name: "a second later", claims: map[string]any{"sub": "alice", "exp": 253402300800}, reason: auth.ReasonMalformed,
+		},
+		{
+			name: "a user of two words", cfg: auth.JWTConfig{NoExpiry: true}, claims: map[string]any{"sub": "Alice B."},
+			want: auth.Identity{User: "Alice B."},
+		},
+		{
+			name: "as many scopes as may be", cfg: auth.JWTConfig{NoExpiry: true}, claims: map[string]any{"sub": "alice", "scope": strings.Repeat("a ", 256)},
+			want: auth.Identity{User: "alice", Scopes: []string{"a"}},
+		},
+		{
+			name: "one scope more", cfg: auth.JWTConfig{NoExpiry: true}, claims: map[string]any{"sub": "alice", "scope": strings.Repeat("a ", 257)},
+			reason: auth.ReasonMalformed,
+		},
+		{
 			name: "one of several audiences and issuers", cfg: auth.JWTConfig{NoExpiry: true, Audiences: []string{"a", "b"}, Issuers: []string{"x", "y"}},
 			claims: map[string]any{"sub": "alice", "aud": []string{"c", "b"}, "iss": "y"}, want: auth.Identity{User: "alice", Issuer: "y"},
 		},

@@ -56,6 +56,69 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
+// TestRemoteRedirects: three redirects within the server are followed.
+func TestRemoteRedirects(t *testing.T) {
+	a := newSigner(t, "a")
+	for redirects, want := range map[int]string{3: "", 4: "too many redirects"} {
+		synctest.Test(t, func(t *testing.T) {
+			left := redirects
+			client := &http.Client{Transport: tripFunc(func(r *http.Request) (*http.Response, error) {
+				if left--; left >= 0 {
+					header := http.Header{"Location": {"/next"}}
+					return &http.Response{StatusCode: 302, Body: http.NoBody, Header: header, Request: r}, nil
+				}
+				return trip(func() (string, error) { return jwkSet(a), nil }).RoundTrip(r)
+			})}
+			heard := ""
+			j, err := auth.NewJWKS(auth.JWKSConfig{
+				URL: "https://p.test/keys", Client: client, OnError: func(err error) { heard = err.Error() },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if !strings.Contains(heard, want) || (heard == "") != (want == "") {
+				t.Errorf("%d redirects: got %q, want %q", redirects, heard, want)
+			}
+			if err := j.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestRemoteSizes: a response may be as long as the limit: MaxBytes, or 1 MiB.
+func TestRemoteSizes(t *testing.T) {
+	set := jwkSet(newSigner(t, "a"))
+	for _, tt := range []struct {
+		limit int64
+		size  int
+		ok    bool
+	}{
+		{1000, 1000, true},
+		{1000, 1001, false},
+		{0, 1 << 20, true},
+		{0, 1<<20 + 1, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			body := set + strings.Repeat(" ", tt.size-len(set))
+			j, err := auth.NewJWKS(auth.JWKSConfig{URL: "https://p.test/keys", MaxBytes: tt.limit, Client: &http.Client{
+				Transport: trip(func() (string, error) { return body, nil }),
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := j.Stats().Failed == 0; got != tt.ok {
+				t.Errorf("%d bytes, limit %d: got ok %v, want %v", tt.size, tt.limit, got, tt.ok)
+			}
+			if err := j.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // endless is the body of a response that begins and never ends.
 type endless struct {
 	io.Reader
