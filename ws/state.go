@@ -107,12 +107,9 @@ func (r *Reader) loadRecord(tag byte, v []byte) bool {
 		}
 		r.left, r.key = binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint32(v[8:])
 	case tagHead:
-		if len(v) == 0 || len(v) >= MaxHeader {
-			return false
-		}
 		r.headLen = uint8(copy(r.head[:], v))
 		_, n, err := ParseHeader(v)
-		return n == 0 && err == nil // a complete header would not have been kept
+		return r.headLen > 0 && n == 0 && err == nil // a complete header, of at most MaxHeader, would not have been kept
 	case tagControl:
 		return r.loadControl(v)
 	case tagDone:

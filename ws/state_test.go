@@ -95,8 +95,8 @@ func TestStateOfEveryVersionLoads(t *testing.T) {
 }
 
 // finish feeds the rest of a snapshot to r, which has already returned the partial message.
-func finish(t *testing.T, r *Reader, s *snapshot, partial string) []string {
-	got, open := transcript{partial: partial}, partial != ""
+func finish(t *testing.T, r *Reader, s *snapshot, partial []byte) []string {
+	got, open := transcript{partial: partial}, len(partial) > 0
 	for in := slices.Clone(s.rest); len(in) > 0; {
 		ev, rest, err := r.Next(in, &s.cfg)
 		if err != nil {
@@ -122,8 +122,8 @@ func TestLoadStateRefusesWhatNoReaderWrote(t *testing.T) {
 	v := []byte{stateVersion}
 	open := message(flagMessage|flagBegun, OpText, 9, 1, 0, 0, 0)
 	inside := message(flagMessage|flagFrame, OpText, 9, 1, 0, 0, 0)
-	huge := slices.Clone(inside)
-	huge[11] = 0x80
+	huge := message(flagMessage|flagFrame, OpText, 0, 1, 0, 0, 0)
+	huge[11] = 0x80 // the top bit of total
 	rows := []struct {
 		name  string
 		state []byte
@@ -141,6 +141,10 @@ func TestLoadStateRefusesWhatNoReaderWrote(t *testing.T) {
 		{"frame record too short", join(v, inside, []byte{tagFrame, 1, 1})},
 		{"unknown flag", join(v, message(0x80|flagMessage, OpText, 0, 1, 0, 0, 0))},
 		{"message record of no message", join(v, message(0, OpText, 0, 1, 0, 0, 0))},
+		{"flags of no message", join(v, message(flagBegun, 0, 0, 0, 0, 0, 0))},
+		{"opcode of no message", join(v, message(0, OpText, 0, 0, 0, 0, 0))},
+		{"total of no message", join(v, message(0, 0, 1, 0, 0, 0, 0))},
+		{"fragments of no message", join(v, message(0, 0, 0, 1, 0, 0, 0))},
 		{"message without fragments", join(v, message(flagMessage, OpText, 0, 0, 0, 0, 0))},
 		{"message with a control opcode", join(v, message(flagMessage, OpPing, 0, 1, 0, 0, 0))},
 		{"message of opcode continuation", join(v, message(flagMessage, OpContinuation, 0, 1, 0, 0, 0))},
@@ -185,13 +189,14 @@ func TestLoadStateRefusesWhatNoReaderWrote(t *testing.T) {
 }
 
 func TestLoadStateSkipsOptionalTags(t *testing.T) {
-	var r Reader
-	state := join([]byte{stateVersion, 0xff, 3, 1, 2, 3}, message(flagMessage|flagBegun, OpText, 9, 1, 0, 0, 0))
-	if err := r.LoadState(state); err != nil {
-		t.Fatal(err)
-	}
-	want := join([]byte{stateVersion}, message(flagMessage|flagBegun, OpText, 9, 1, 0, 0, 0))
-	if got := r.AppendState(nil); !bytes.Equal(got, want) {
-		t.Errorf("got %x, want %x", got, want)
+	open := message(flagMessage|flagBegun, OpText, 9, 1, 0, 0, 0)
+	for _, tag := range []byte{optionalTag, 0xff} {
+		var r Reader
+		if err := r.LoadState(join([]byte{stateVersion, tag, 3, 1, 2, 3}, open)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := r.AppendState(nil), join([]byte{stateVersion}, open); !bytes.Equal(got, want) {
+			t.Errorf("tag %#x: got %x, want %x", tag, got, want)
+		}
 	}
 }

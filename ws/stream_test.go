@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // testKey masks every frame of the tests. Its four bytes differ, so that a wrong rotation shows.
@@ -42,7 +41,7 @@ func join(frames ...[]byte) []byte { return slices.Concat(frames...) }
 // transcript is what a Reader made of a stream, in a form that does not depend on how the stream was cut.
 type transcript struct {
 	events  []string // complete messages and control frames
-	partial string   // the start of a message that is incomplete
+	partial []byte   // the start of a message that is incomplete
 	err     *ProtocolError
 	low, at int // the error came with the bytes [low, at) of the stream
 }
@@ -113,19 +112,19 @@ func (tr *transcript) add(t reporter, ev *Event, open *bool) {
 			t.Fatalf("got First %v, want %v", ev.First, !*open)
 		}
 		if ev.First {
-			tr.partial = ev.Opcode.String()
+			tr.partial = append(tr.partial[:0], ev.Opcode.String()...)
 			if ev.Compressed {
-				tr.partial += " compressed"
+				tr.partial = append(tr.partial, " compressed"...)
 			}
-			tr.partial += " "
-		} else if !strings.HasPrefix(tr.partial, ev.Opcode.String()) {
+			tr.partial = append(tr.partial, ' ')
+		} else if !bytes.HasPrefix(tr.partial, []byte(ev.Opcode.String())) {
 			t.Fatalf("got a piece of %v in %.20q", ev.Opcode, tr.partial)
 		}
-		tr.partial += string(ev.Data)
+		tr.partial = append(tr.partial, ev.Data...)
 		*open = !ev.Last
 		if ev.Last {
-			tr.events = append(tr.events, tr.partial)
-			tr.partial = ""
+			tr.events = append(tr.events, string(tr.partial))
+			tr.partial = nil
 		}
 	}
 }
@@ -150,7 +149,7 @@ func same(t reporter, got, want transcript) {
 		t.Fatalf("got error %v, want %v", got.err, want.err)
 	}
 	if want.err == nil {
-		if got.partial != want.partial {
+		if !bytes.Equal(got.partial, want.partial) {
 			t.Fatalf("got partial message %.100q, want %.100q", got.partial, want.partial)
 		}
 		return
@@ -158,7 +157,7 @@ func same(t reporter, got, want transcript) {
 	if got.low >= want.at || got.at < want.at {
 		t.Fatalf("got error within bytes %d to %d, want it at byte %d", got.low, got.at, want.at)
 	}
-	if !strings.HasPrefix(want.partial, got.partial) {
+	if !bytes.HasPrefix(want.partial, got.partial) {
 		t.Fatalf("got partial message %.100q, want a prefix of %.100q", got.partial, want.partial)
 	}
 }

@@ -66,6 +66,32 @@ func TestUTF8TakesEveryCharacter(t *testing.T) {
 	}
 }
 
+// TestUTF8StatesAreThoseThatATextLeaves compares the states that load with all that the beginnings of characters leave.
+func TestUTF8StatesAreThoseThatATextLeaves(t *testing.T) {
+	left := map[textState]bool{}
+	for a := range 256 {
+		for b := range 256 {
+			var u textState
+			for _, c := range []byte{byte(a), byte(b), 0x80} {
+				if u.write([]byte{c}) == 0 || u.complete() {
+					break
+				}
+				left[u] = true
+			}
+		}
+	}
+	for missing := 1; missing <= 5; missing++ {
+		for low := range 256 {
+			for high := range 256 {
+				u := textState{uint8(missing), uint8(low), uint8(high)}
+				if got := u.valid(); got != left[u] {
+					t.Fatalf("%+v: got valid %v, want %v", u, got, left[u])
+				}
+			}
+		}
+	}
+}
+
 func TestUTF8FindsABadByteAnywhere(t *testing.T) {
 	for n := range 130 {
 		for _, bad := range []string{"\xff", "\xc0", "\x80", "\xe2\x28", "\xed\xa0"} {
