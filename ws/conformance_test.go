@@ -1,7 +1,9 @@
 package ws
 
 import (
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -177,7 +179,18 @@ func controlRules() []rule {
 			name: "server's ping at a client", clause: "§5.5.2", cfg: ReaderConfig{Role: Client},
 			stream: frame(Client, true, OpPing, full), events: []string{`ping "` + full + `"`},
 		},
+		{ // whatever a payload looks like on the wire, it begins no frame
+			name: "ping whose payload looks like a message", clause: "§5.5.2",
+			stream: s(true, OpPing, frameAsPayload()), events: []string{`ping ` + strconv.Quote(frameAsPayload())},
+		},
 	}
+}
+
+// frameAsPayload returns a payload that is a frame once it is masked with testKey.
+func frameAsPayload() string {
+	b := frame(Server, true, OpText, "ab")
+	Mask(b, testKey, 0)
+	return string(b)
 }
 
 func closeRules() []rule {
@@ -251,7 +264,7 @@ func textRules() []rule {
 
 func limitRules() []rule {
 	s := func(fin bool, op Opcode, p string) []byte { return frame(Server, fin, op, p) }
-	four, two := ReaderConfig{MaxMessage: 4}, ReaderConfig{MaxFragments: 2}
+	four, two, none := ReaderConfig{MaxMessage: 4}, ReaderConfig{MaxFragments: 2}, ReaderConfig{MaxFragments: -1}
 	return []rule{
 		{
 			name: "message of the limit", clause: "§10.4", cfg: four, stream: s(true, OpText, "1234"),
@@ -285,6 +298,14 @@ func limitRules() []rule {
 			events: []string{`ping "12345"`},
 		},
 		{
+			name: "no limit", clause: "§10.4", cfg: ReaderConfig{MaxMessage: -1}, stream: s(true, OpText, "12345"),
+			events: []string{"text 12345"},
+		},
+		{
+			name: "no message is allowed", clause: "§10.4", cfg: none, stream: join(s(true, OpPing, ""), s(true, OpText, "")),
+			events: []string{`ping ""`}, err: errFragments, at: 2 * short,
+		},
+		{
 			name: "as many fragments as the limit", clause: "§10.4", cfg: two,
 			stream: join(s(false, OpText, ""), s(true, OpContinuation, "a")), events: []string{"text a"},
 		},
@@ -297,7 +318,8 @@ func limitRules() []rule {
 }
 
 func compressionRules() []rule {
-	cfg := ReaderConfig{Compression: true}
+	cfg, limit := ReaderConfig{Compression: true}, ReaderConfig{Compression: true, MaxMessage: 160}
+	long := strings.Repeat("z", 300)
 	h := func(fin bool, rsv uint8, op Opcode, p string) []byte {
 		return rawFrame(Header{Fin: fin, RSV: rsv, Opcode: op, Masked: true, Length: uint64(len(p))}, p)
 	}
@@ -325,6 +347,32 @@ func compressionRules() []rule {
 		{
 			name: "RSV1 and RSV2", clause: "RFC 7692 §6", cfg: cfg,
 			stream: h(true, 6, OpText, ""), err: errReservedBits, at: short,
+		},
+		{
+			name: "compressed message may be a sixteenth longer", clause: "RFC 6455 §10.4", cfg: limit,
+			stream: h(true, 4, OpBinary, long[:234]), events: []string{"binary compressed " + long[:234]},
+		},
+		{
+			name: "compressed message over that", clause: "RFC 6455 §10.4", cfg: limit,
+			stream: h(true, 4, OpBinary, long[:235]), err: errTooBig, at: 8,
+		},
+		{
+			name: "plain message of the limit beside compressed ones", clause: "RFC 6455 §10.4", cfg: limit,
+			stream: h(true, 0, OpBinary, long[:160]), events: []string{"binary " + long[:160]},
+		},
+		{
+			name: "plain message over the limit beside compressed ones", clause: "RFC 6455 §10.4", cfg: limit,
+			stream: h(true, 0, OpBinary, long[:161]), err: errTooBig, at: 8,
+		},
+		{
+			name: "no limit for compressed messages", clause: "RFC 6455 §10.4",
+			cfg:    ReaderConfig{Compression: true, MaxMessage: -1},
+			stream: h(true, 4, OpBinary, long), events: []string{"binary compressed " + long},
+		},
+		{
+			name: "largest limit for compressed messages", clause: "RFC 6455 §10.4",
+			cfg:    ReaderConfig{Compression: true, MaxMessage: math.MaxInt64},
+			stream: h(true, 4, OpBinary, long), events: []string{"binary compressed " + long},
 		},
 	}
 }

@@ -127,11 +127,11 @@ func (r *Reader) Next(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, err 
 // returns its length. Otherwise it returns 0 and leaves in unchanged, and next does the work. This path takes at most a
 // third of the time (BenchmarkReader).
 func (r *Reader) whole(in []byte, cfg *ReaderConfig) int {
-	if in[0] != 0x80|byte(OpText) && in[0] != 0x80|byte(OpBinary) || cfg.MaxMessage != 0 && cfg.MaxMessage < 126 ||
-		cfg.MaxFragments < 0 {
+	size, key, head := int(in[1]&0x7f), uint32(0), 2
+	if in[0] != 0x80|byte(OpText) && in[0] != 0x80|byte(OpBinary) ||
+		cfg.MaxMessage > 0 && int64(size) > cfg.MaxMessage || cfg.MaxFragments < 0 {
 		return 0
 	}
-	size, key, head := int(in[1]&0x7f), uint32(0), 2
 	if cfg.Role == Server {
 		head = 6
 	}
@@ -160,7 +160,7 @@ func (r *Reader) next(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, faul
 		if err != nil {
 			return ev, nil, err.(*ProtocolError)
 		}
-		if n < 0 {
+		if n == 0 {
 			return ev, nil, nil
 		}
 		in = in[n:]
@@ -180,15 +180,15 @@ func (r *Reader) next(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, faul
 	return r.payload(in, cfg)
 }
 
-// header parses a frame header from the bytes kept so far and from in, and returns how many bytes of in it used. n < 0
-// means that it used all of them and needs more.
+// header parses a frame header from the bytes kept so far and from in, and returns how many bytes of in end it. n == 0
+// means that it kept all of them and needs more.
 func (r *Reader) header(in []byte) (h Header, n int, err error) {
 	if r.headLen == 0 {
 		if h, n, err = ParseHeader(in); n > 0 || err != nil {
 			return h, n, err
 		}
 		r.headLen = uint8(copy(r.head[:], in))
-		return h, -1, nil
+		return h, 0, nil
 	}
 	kept := int(r.headLen)
 	have := kept + copy(r.head[kept:], in)
@@ -198,7 +198,7 @@ func (r *Reader) header(in []byte) (h Header, n int, err error) {
 		return h, 0, err
 	case n == 0:
 		r.headLen = uint8(have)
-		return h, -1, nil
+		return h, 0, nil
 	default:
 		r.headLen = 0
 		return h, n - kept, nil
@@ -246,17 +246,17 @@ func (r *Reader) beginFrame(h Header, cfg *ReaderConfig) *ProtocolError {
 			r.flags |= flagCompressed
 		}
 	}
-	limit, fragments := cfg.MaxMessage, cfg.MaxFragments
+	limit, fragments := uint64(cfg.MaxMessage), cfg.MaxFragments // a negative limit is more than a header can declare
 	if limit == 0 {
 		limit = DefaultMaxMessage
 	}
 	if fragments == 0 {
 		fragments = DefaultMaxFragments
 	}
-	if r.flags&flagCompressed != 0 && limit >= 0 && limit < math.MaxInt64/2 {
-		limit += limit>>4 + 64
+	if r.flags&flagCompressed != 0 {
+		limit += min(limit>>4+64, math.MaxUint64-limit)
 	}
-	if h.Length > uint64(limit)-min(r.total, uint64(limit)) {
+	if h.Length > limit-min(r.total, limit) {
 		return errTooBig
 	}
 	if int64(r.fragments) >= int64(fragments) {
@@ -274,10 +274,7 @@ func (r *Reader) beginFrame(h Header, cfg *ReaderConfig) *ProtocolError {
 
 // payload consumes the payload bytes of the data frame that in holds.
 func (r *Reader) payload(in []byte, cfg *ReaderConfig) (ev Event, rest []byte, fault *ProtocolError) {
-	n := len(in)
-	if uint64(n) > r.left {
-		n = int(r.left)
-	}
+	n := int(min(uint64(len(in)), r.left))
 	if n == 0 && r.left > 0 {
 		return ev, nil, nil
 	}
