@@ -115,14 +115,11 @@ func ParseRequest(head []byte) (Request, error) {
 
 // parseLine parses the request line. RFC 9112 §3.
 func (r *Request) parseLine(line string) error {
-	method, rest, ok1 := strings.Cut(line, " ")
-	target, version, ok2 := strings.Cut(rest, " ")
-	if !ok1 || !ok2 || !isToken(method) || target == "" {
-		return badRequest("malformed request line")
-	}
+	method, rest, _ := strings.Cut(line, " ")
+	target, version, _ := strings.Cut(rest, " ")
 	major, minor, ok := parseVersion(version)
 	switch {
-	case !ok:
+	case !ok || !isToken(method):
 		return badRequest("malformed request line")
 	case major != 1:
 		return &HandshakeError{Status: statusVersion, Reason: "want HTTP/1.1"}
@@ -136,7 +133,7 @@ func (r *Request) parseLine(line string) error {
 // parseVersion parses the HTTP version: a digit, a period, a digit. RFC 9112 §2.3.
 func parseVersion(s string) (major, minor int, ok bool) {
 	s, ok = strings.CutPrefix(s, "HTTP/")
-	if !ok || len(s) != 3 || s[0] < '0' || s[0] > '9' || s[1] != '.' || s[2] < '0' || s[2] > '9' {
+	if !ok || len(s) != 3 || !isDigit(s[0]) || s[1] != '.' || !isDigit(s[2]) {
 		return 0, 0, false
 	}
 	return int(s[0] - '0'), int(s[2] - '0'), true

@@ -123,12 +123,23 @@ func TestParseRequestRefuses(t *testing.T) {
 		{"empty line behind", line + "Host: a\r\n", 400},
 		{"empty line before", "\r\n" + line + "Host: a", 400},
 		{"no version", "GET /\r\nHost: a", 400},
+		{"method alone", "GET\r\nHost: a", 400},
+		{"no target", "GET HTTP/1.1\r\nHost: a", 400},
+		{"empty target", "GET  HTTP/1.1\r\nHost: a", 400},
+		{"empty method", " / HTTP/1.1\r\nHost: a", 400},
 		{"three spaces", "GET / x HTTP/1.1\r\nHost: a", 400},
 		{"two spaces", "GET  / HTTP/1.1\r\nHost: a", 400},
 		{"lower case version", "GET / http/1.1\r\nHost: a", 400},
 		{"version of letters", "GET / HTTP/1.x\r\nHost: a", 400},
+		{"version without a period", "GET / HTTP/1x1\r\nHost: a", 400},
+		{"version that begins before 0", "GET / HTTP//.1\r\nHost: a", 400},
+		{"version that begins behind 9", "GET / HTTP/:.1\r\nHost: a", 400},
+		{"version that ends before 0", "GET / HTTP/1./\r\nHost: a", 400},
+		{"version that ends behind 9", "GET / HTTP/1.:\r\nHost: a", 400},
+		{"version too short", "GET / HTTP/1.\r\nHost: a", 400},
 		{"version too long", "GET / HTTP/1.10\r\nHost: a", 400},
 		{"HTTP/2.0", "GET / HTTP/2.0\r\nHost: a", 505},
+		{"HTTP/9.9", "GET / HTTP/9.9\r\nHost: a", 505},
 		{"HTTP/0.9", "GET / HTTP/0.9\r\nHost: a", 505},
 		{"method that is no token", "G(T / HTTP/1.1\r\nHost: a", 400},
 		{"target with a control byte", "GET /\x01 HTTP/1.1\r\nHost: a", 400},
@@ -152,6 +163,29 @@ func TestParseRequestRefuses(t *testing.T) {
 	}
 	if _, err := ParseRequest([]byte(line + "Host: a\r\n")); err == nil {
 		t.Error("got no error, want a head without its end refused")
+	}
+}
+
+// TestCharacters tries each byte as a token, a target and a value.
+func TestCharacters(t *testing.T) {
+	const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	for c := range 256 {
+		s := string([]byte{byte(c)})
+		token := strings.Contains("!#$%&'*+-.^_`|~"+alphanumeric, s) // RFC 9110 §5.6.2
+		if got := isToken(s); got != token {
+			t.Errorf("%q: got token %v, want %v", s, got, token)
+		}
+		target := token && c != '#' || strings.Contains("\"(),/:;<=>?@[\\]{}", s) // RFC 9112 §3.2, RFC 6455 §3
+		if got := isTarget(s); got != target {
+			t.Errorf("%q: got target %v, want %v", s, got, target)
+		}
+		value := target || strings.Contains("\t #", s) || c >= 0x80 // RFC 9110 §5.5
+		if got := isFieldValue(s); got != value {
+			t.Errorf("%q: got value %v, want %v", s, got, value)
+		}
+	}
+	if isToken("") || isTarget("") || !isFieldValue("") {
+		t.Error("want only the value of a field to be empty")
 	}
 }
 
