@@ -242,7 +242,8 @@ func (e *editor) binary(x *ast.BinaryExpr) (string, bool) {
 		}
 		text := fmt.Sprintf("(%s %s %s)", e.node(x.X), x.Op, e.node(x.Y))
 		for i, m := range list {
-			text = fmt.Sprintf("mutantOr(%d, %s %s %s, %s)", first+i, left, m.to, right, text)
+			// With its type: the one of a shift of a constant depends on what is around it.
+			text = fmt.Sprintf("mutantOr[%s](%d, %s %s %s, %s)", basic, first+i, left, m.to, right, text)
 		}
 		return text, true
 	}

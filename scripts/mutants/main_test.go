@@ -25,6 +25,8 @@ func (b *box[T]) wait() {
 	for more := make(chan int); b.n < 0; <-more {
 	}
 }
+
+func (b *box[T]) low(of uint64) uint64 { return of & (1<<b.n - 1) }
 `
 
 const sampleTest = `package sample
@@ -39,6 +41,9 @@ func TestFull(t *testing.T) {
 	}
 	if b.add(); b.n != 5 {
 		t.Error("add")
+	}
+	if b.low(0xff) != 0x1f {
+		t.Error("low")
 	}
 }
 `
@@ -79,6 +84,7 @@ func mutants(t *testing.T) map[string]mutant {
 		{"logic", "INVERT_LOGICAL", 8, "&&"},
 		{"step", "INCREMENT_DECREMENT", 11, "++"},
 		{"deadlock", "CONDITIONALS_NEGATION", 14, "< 0"},
+		{"untyped shift", "ARITHMETIC_BASE", 18, "- 1"},
 	} {
 		line := strings.Split(sampleText, "\n")[m.line-1]
 		mu, err := s.mutant(m.kind, m.line, strings.Index(line, m.text)+1)
@@ -153,7 +159,7 @@ func TestVerdicts(t *testing.T) {
 	s.unchanged = usage{} // as for a package whose tests take no time: the limits are the least ones
 	want := map[string]verdict{
 		"constant": killed, "sum": killed, "boundary": survived, "negation": killed, "logic": killed, "step": killed,
-		"deadlock": hung,
+		"deadlock": hung, "untyped shift": killed,
 	}
 	for _, together := range []bool{false, true} {
 		if together {
