@@ -85,8 +85,8 @@ type server struct {
 	addr netip.AddrPort
 }
 
-// startServer starts a server on its core: one of serverNames, or that of an earlier build of this program, named by its
-// file. The calling goroutine must be locked to its thread.
+// startServer starts a server on its core: one of serverNames, or that of an earlier build of this program, named by
+// its file. The calling goroutine must be locked to its thread.
 func startServer(name string) (*server, error) {
 	path, err := os.Executable()
 	if !slices.Contains(serverNames, name) {
