@@ -50,6 +50,8 @@ func TestExtract(t *testing.T) {
 		{name: "header with padding and a bar", target: "/", header: []string{"Authorization: Bearer 1|~ab!=="}, token: "1|~ab!==", source: auth.SourceHeader},
 		{name: "basic is no token", target: "/", header: []string{"Authorization: Basic YTpi"}},
 		{name: "basic beside a token in the query", target: "/?access_token=q", header: []string{"Authorization: Basic YTpi"}, token: "q", source: auth.SourceQuery},
+		{name: "a scheme that is as long as bearer", target: "/", header: []string{"Authorization: Digest abc"}},
+		{name: "a shorter scheme with nothing", target: "/", header: []string{"Authorization: Basic"}},
 		{name: "a scheme that begins like bearer", target: "/", header: []string{"Authorization: BearerX abc"}},
 		{name: "bearer with nothing", target: "/", header: []string{"Authorization: Bearer"}, bad: "Bearer TOKEN"},
 		{name: "bearer with space only", target: "/", header: []string{"Authorization: Bearer  "}, bad: "Bearer TOKEN"},

@@ -40,6 +40,29 @@ func TestIdentityLog(t *testing.T) {
 	}
 }
 
+// TestEnd: a token ends Leeway after its Expiry, and a time beyond the year 9999 does not overflow.
+func TestEnd(t *testing.T) {
+	last := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	for _, tt := range []struct{ expiry, want time.Time }{
+		{time.Time{}, time.Time{}},
+		{testNow, testNow.Add(time.Minute)},
+		{last.Add(time.Second / 2), last.Add(time.Second/2 + time.Minute)},
+		{last.Add(time.Second), last.Add(time.Minute)},
+		{time.Unix(1<<62, 0), last.Add(time.Minute)},
+	} {
+		id := auth.Identity{Expiry: tt.expiry, Leeway: time.Minute}
+		if got := id.End(); !got.Equal(tt.want) {
+			t.Errorf("%v: got %v, want %v", tt.expiry, got, tt.want)
+		}
+		if tt.want.IsZero() {
+			continue
+		}
+		if id.Ended(tt.want.Add(-1)) || !id.Ended(tt.want) {
+			t.Errorf("%v: it does not end at %v", tt.expiry, tt.want)
+		}
+	}
+}
+
 func TestScopesAndClone(t *testing.T) {
 	id := full()
 	if !id.HasScope("chat:read") || id.HasScope("chat") || (*auth.Identity)(nil).HasScope("chat:read") {

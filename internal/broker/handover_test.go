@@ -197,6 +197,7 @@ func TestAwayFull(t *testing.T) {
 	}
 	must(t, two.local.Here(0)) // recorded before: needs no room
 	two.read()
+	must(t, broker.NewHub(firstSlot).LoadState(hub.AppendState(nil)))
 	if got := hub.Stats().AwayFull; got != 2 {
 		t.Errorf("got %d not noted, want 2", got)
 	}
