@@ -235,6 +235,34 @@ func TestIntrospectionDefaults(t *testing.T) {
 	}
 }
 
+// TestIntrospectionStats: answers and refusals are counted together, and each have their own limit.
+func TestIntrospectionStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := introspector(t, auth.IntrospectConfig{
+			URL: "https://issuer.test/introspect", MaxEntries: 2, Client: &http.Client{
+				Transport: formTrip(func(token string) (string, error) {
+					if strings.HasPrefix(token, "good") {
+						return activeAlice, nil
+					}
+					return `{"active":false}`, nil
+				}),
+			},
+		})
+		for n := range 3 {
+			want(t, i, "good", fmt.Sprint("good ", n), "")
+		}
+		for n := range 6 {
+			want(t, i, "bad", fmt.Sprint("bad ", n), auth.ReasonUnknown)
+		}
+		if s := i.Stats(); s.Entries != 2+2 || s.Evicted != 1+4 || s.Requests != 3+6 || s.Failed != 0 {
+			t.Errorf("got %+v", s)
+		}
+		longest := strings.Repeat("good", 64<<10/4)
+		want(t, i, "as long as may be", longest, "")
+		want(t, i, "too long", longest+"x", auth.ReasonMalformed)
+	})
+}
+
 // formTrip is an introspection endpoint without a network.
 type formTrip func(token string) (string, error)
 

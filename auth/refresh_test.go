@@ -56,6 +56,33 @@ func TestJWKSRefresh(t *testing.T) {
 	})
 }
 
+// TestJWKSFind: an ID selects the keys of that name. A key without a name counts for any ID only if it is the only key.
+func TestJWKSFind(t *testing.T) {
+	a, b, unnamed := newSigner(t, "a"), newSigner(t, "b"), newSigner(t, "")
+	for _, tt := range []struct {
+		name string
+		set  string
+		kid  string
+		want int
+	}{
+		{"no ID: all", jwkSet(a, b), "", 2},
+		{"one of two", jwkSet(a, b), "b", 1},
+		{"none of two", jwkSet(a, b), "c", 0},
+		{"not the only one", jwkSet(a), "c", 0},
+		{"the only one, without a name", jwkSet(unnamed), "c", 1},
+		{"one without a name beside another", jwkSet(unnamed, a), "c", 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			j, _ := follow(t, auth.JWKSConfig{URL: "https://p.test/keys", Client: &http.Client{
+				Transport: trip(func() (string, error) { return tt.set, nil }),
+			}})
+			if keys, err := j.Keys(t.Context(), tt.kid); err != nil || len(keys) != tt.want {
+				t.Errorf("%s: got %v, %v, want %d", tt.name, keys, err, tt.want)
+			}
+		})
+	}
+}
+
 // TestJWKSMinInterval: unknown keys cause a fetch again as soon as MinInterval, which is a minute, has passed.
 func TestJWKSMinInterval(t *testing.T) {
 	a, made := newSigner(t, "a"), newSigner(t, "made up")
