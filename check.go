@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/listener"
@@ -21,7 +24,7 @@ import (
 func (a *App) Check() error {
 	c := &a.cfg
 	faults := append(slices.Clone(a.faults), c.Tuning.check(), c.Auth.check(), c.checkLimits(), c.checkRates(),
-		c.checkProxies())
+		c.checkListeners())
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
 		faults = append(faults, fmt.Errorf("expedite: Config.WorkerOutput is a nil %T", a.cfg.WorkerOutput))
 	}
@@ -42,13 +45,35 @@ func (a *App) Check() error {
 	return errors.Join(faults...)
 }
 
-// checkProxies reports malformed trusted proxies, and required PROXY headers that no peer is trusted to send.
-func (c *Config) checkProxies() error {
-	p, err := c.proxies()
-	if err != nil {
-		return err
-	}
+// checkListeners reports addresses that cannot be opened whatever the machine does, and what checkProxies does.
+func (c *Config) checkListeners() error {
 	specs, err := c.listeners()
+	if err != nil {
+		_, errProxies := c.proxies()
+		return errors.Join(err, errProxies)
+	}
+	faults := []error{c.checkProxies(specs)}
+	own, errOwn := listener.Parse(c.Admin) // opening it tells an error
+	for _, s := range specs {
+		if !cluster.IsWorker() { // a worker opens no file
+			if err := s.CheckOwner(); err != nil {
+				faults = append(faults, fmt.Errorf("expedite: Config.Addr: %w", err))
+			}
+		}
+		if errOwn == nil && listener.Overlap(own, s) {
+			faults = append(faults, fmt.Errorf("expedite: Config.Admin is %q, and its port is in use by %q of Config.Addr",
+				c.Admin, s))
+		}
+		if s.Network == listener.Unix && c.Control != "" && s.Address == filepath.Clean(c.Control) {
+			faults = append(faults, fmt.Errorf("expedite: Config.Control is %q, which is in Config.Addr, too", c.Control))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// checkProxies reports malformed trusted proxies, and required PROXY headers that no peer is trusted to send.
+func (c *Config) checkProxies(specs []listener.Spec) error {
+	p, err := c.proxies()
 	if err != nil {
 		return err
 	}
@@ -145,6 +170,9 @@ func (c *Config) checkLimits() error {
 		if err := admin.CheckHost(name); err != nil {
 			fault("AdminHosts: %w", err)
 		}
+	}
+	if name := c.Sessions.Cookie; name != "" && (&http.Cookie{Name: name}).Valid() != nil {
+		fault("Sessions.Cookie is %q, which is no name of a cookie", name)
 	}
 	if c.HangTimeout > 0 && c.HangTimeout < leastHangTimeout {
 		fault("HangTimeout is %s: idle workers would be killed; want %s or more",

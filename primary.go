@@ -106,7 +106,7 @@ func (a *App) registryConfig() registry.Config {
 // reload does: connections move, and no client is dropped. It returns when the workers are replaced; if the program of
 // this process is replaced, too, it does not return. If another reload or a scale is under way, it returns nil at once,
 // and one more reload follows, so that no newer program is left out. In processes other than the primary it returns
-// ErrNotRunning. It is safe for concurrent use.
+// ErrNotRunning. The primary logs every other error. It is safe for concurrent use.
 func (a *App) Reload(ctx context.Context) error {
 	r := a.role.Load()
 	if r == nil || r.control == nil {

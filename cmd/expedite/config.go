@@ -40,13 +40,13 @@ Examples:
 
 // Run checks the settings and prints what is wrong.
 func (c *configCheckCmd) Run(ctx *kong.Context, out *console) error {
-	loaded, err := c.load(ctx, func(name string) (configfile.File, error) {
-		if c.File != "" {
-			name = c.File
-		}
-		return configfile.Read(name)
+	if flag := resolver().FlagValue(ctx); flag != "" && c.File != "" && flag != c.File {
+		return usageError{fmt.Errorf("two files, %s and --%s %s: name one", c.File, configFlag, flag)}
+	}
+	loaded, err := c.tryLoad(ctx, func(name string) (configfile.File, error) {
+		return configfile.Read(cmp.Or(c.File, name))
 	})
-	if err = errors.Join(err, check(loaded)); err != nil {
+	if err = settings.InOrder(err, check(loaded)); err != nil {
 		return usageError{err}
 	}
 	out.warn(loaded.Warnings)
@@ -67,7 +67,7 @@ func check(loaded *settings.Loaded) error {
 	}
 	app := expedite.New(cfg)
 	lobby.Register(app, loaded.Handler)
-	return errors.Join(err, app.Check())
+	return loaded.Locate(errors.Join(err, app.Check()))
 }
 
 // configSchemaCmd implements `expedite config schema`.

@@ -4,8 +4,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/expedite-go/expedite/internal/settings"
 )
 
 // TestConfigCheck checks that all errors of the file, the environment and the flags are listed with their places, also
@@ -26,56 +30,94 @@ func TestConfigCheck(t *testing.T) {
 		}
 		return string(out), cmd.ProcessState.ExitCode()
 	}
-	wrong := "hang-timeout: 1s\nmax-partial: much\nwrokers: 2\nidle-timeout: 10s\n"
+	wrong := "hang-timeout: 1s\nmax-partial: much\nwrokers: 2\nidle-timeout: 10s\norigins: [\"https://a.example\", b]\n"
 	out, code := check(wrong, []string{"EXPEDITE_WORKERS=0", "EXPEDITE_AUTH_SECRET=short"}, "a.yaml", "--log-queue", "0")
-	for _, want := range []string{
-		"a.yaml:2: max-partial: ", "a.yaml:3: unknown key \"wrokers\"", "EXPEDITE_WORKERS: ", "--log-queue: ",
-		"EXPEDITE_AUTH_SECRET: auth: secret: ", "--hang-timeout is 1s", "--ping-interval is 50s",
-	} {
-		if !strings.Contains("\n"+out, "\nexpedite: "+want) && !strings.Contains(out, want) {
-			t.Errorf("no line %q", want)
+	var places []string
+	for line := range strings.Lines(out) {
+		if m := regexp.MustCompile(`^expedite: ([^ ]+:\d+: [^: ]+|[^: ]+)`).FindStringSubmatch(line); m != nil {
+			places = append(places, m[1])
 		}
 	}
-	if code != exitUsage || t.Failed() {
-		t.Errorf("exit code: got %d, want %d\n%s", code, exitUsage, out)
+	want := []string{
+		"a.yaml:1: hang-timeout", "a.yaml:2: max-partial", "a.yaml:3: unknown", "a.yaml:4: idle-timeout", "a.yaml:5: origins",
+		"EXPEDITE_WORKERS", "--log-queue", "EXPEDITE_AUTH_SECRET",
+	}
+	if code != exitUsage || !slices.Equal(places, want) {
+		t.Errorf("got %d, errors of %q; want %d, %q\n%s", code, places, exitUsage, want, out)
 	}
 	out, code = check("workers: 2\n", []string{"EXPEDITE_CONFIG=a.yaml", "EXPEDITE_WROKERS=1"}, "--admin", "off")
-	want := "expedite: warning: unknown variable EXPEDITE_WROKERS: did you mean \"EXPEDITE_WORKERS\"?\n" +
+	valid := "expedite: warning: unknown variable EXPEDITE_WROKERS: did you mean \"EXPEDITE_WORKERS\"?\n" +
 		"the configuration is valid: 2 settings set, file: a.yaml\n"
-	if code != exitFine || out != want {
-		t.Errorf("a valid configuration: got %d, %q; want %q", code, out, want)
+	if code != exitFine || out != valid {
+		t.Errorf("a valid configuration: got %d, %q; want %q", code, out, valid)
 	}
 	if out, code = check("", nil, "none.yaml"); code != exitUsage || !strings.Contains(out, "none.yaml: no such file") {
 		t.Errorf("a file that is not there: got %d, %q", code, out)
 	}
+	if out, code = check("", nil, "a.yaml", "--config", "b.yaml"); code != exitUsage || !strings.Contains(out, "name one") {
+		t.Errorf("two files: got %d, %q", code, out)
+	}
+	if out, code = check("", nil, "a.yaml", "--config", "a.yaml", "--gogc", "-1"); code != exitFine {
+		t.Errorf("a number below zero, and one file twice: got %d, %q", code, out)
+	}
 }
 
-// TestPrintConfig checks that every source of a value is shown, and no secret.
-func TestPrintConfig(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "expedite.yaml"), []byte("workers: 3\ndrain-timeout: 5s\n"), 0o600); err != nil {
+// anyText are the settings of which every text is valid, as far as that can be told without a start.
+var anyText = []string{
+	"control", "state-dir", "auth-introspect-client", "auth-issuer", "auth-audience", "log-dir", "log-query", "log-header",
+}
+
+// TestPlaces checks that the error of each setting begins with the line of the file, or with the variable, that has the
+// value, also if only the root package or the keys find it.
+func TestPlaces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.yaml")
+	short := filepath.Join(t.TempDir(), "short")
+	if err := os.WriteFile(short, []byte("short"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(command, "serve", "--print-config", "--drain-timeout", "6s")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "EXPEDITE_AUTH_SECRET=not to be shown", "REDIS_URL=redis://:hidden@host")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	values := [][2]string{
+		{"hang-timeout", "1s"},
+		{"max-head", "10B"},
+		{"proxy-protocol", "true"},
+		{"idle-timeout", "10s"},
+		{"ping-interval", "5m"},
+		{"addr", "127.0.0.1:0?proxy-protocol"},
+		{"addr", "unix:/x?group=no-such-group"},
+		{"addr", ":1,0.0.0.0:1"},
+		{"addr", "127.0.0.1:9600"},
+		{"admin", "127.0.0.1:8080"},
+		{"session-cookie", "a b"},
+		{"auth-keys", "/nowhere"},
+		{"auth-secret-file", short},
+		{"require-redis", "true"},
+		{"auth", "required"},
+		{"auth-jwks", "http://a.example"},
+		{"auth-introspect", "http://a.example"},
 	}
-	text := strings.Join(strings.Fields(string(out)), " ")
-	for _, want := range []string{
-		"workers: 3 # expedite.yaml:1", "drain-timeout: 6s # --drain-timeout", "redis: redis://:********@host # REDIS_URL",
-		"# auth-secret: ******** # EXPEDITE_AUTH_SECRET", "hang-timeout: 30s # default",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no line %q", want)
+	for _, name := range settings.Keys() {
+		values = append(values, [2]string{name, "/no such value"})
+	}
+	for _, v := range values {
+		name, value := v[0], v[1]
+		if slices.Contains(anyText, name) {
+			continue
 		}
-	}
-	if strings.Contains(text, "hidden") || strings.Contains(text, "not to be") {
-		t.Error("a secret is shown")
-	}
-	if t.Failed() {
-		t.Logf("%s", out)
+		variable := "EXPEDITE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		for _, tt := range []struct{ text, variable, want string }{
+			{"# nothing\n" + name + ": \"" + value + "\"\n", "", file + ":2: " + name},
+			{"", value, variable},
+		} {
+			t.Run(tt.want+" "+value, func(t *testing.T) {
+				t.Setenv(variable, tt.variable)
+				if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				var out strings.Builder
+				code := run([]string{"config", "check", file}, &out, &out)
+				if code != exitUsage || !strings.HasPrefix(out.String(), "expedite: "+tt.want) || strings.Count(out.String(), "\n") != 1 {
+					t.Errorf("got %d, %q; want %q and the reason", code, out.String(), tt.want)
+				}
+			})
+		}
 	}
 }

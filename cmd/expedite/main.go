@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"strings"
 
@@ -86,7 +87,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "expedite:", err)
 		return exitFailed
 	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(joinNegative(args))
 	if exited { // --help or --version
 		return code
 	}
@@ -111,6 +112,27 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitCode(err)
 	}
 	return exitFine
+}
+
+// negative matches a number below zero, and lacksValue a flag without a value in the same argument.
+var (
+	negative   = regexp.MustCompile(`^-[0-9.]`)
+	lacksValue = regexp.MustCompile(`^--[^=]+$`)
+)
+
+// joinNegative joins a flag and the number below zero that follows it: alone, the parser takes the number for a flag.
+func joinNegative(args []string) (joined []string) {
+	for i, arg := range args {
+		if arg == "--" {
+			return append(joined, args[i:]...)
+		}
+		if last := len(joined) - 1; negative.MatchString(arg) && last >= 0 && lacksValue.MatchString(joined[last]) {
+			joined[last] += "=" + arg
+			continue
+		}
+		joined = append(joined, arg)
+	}
+	return joined
 }
 
 // newParser returns the parser of the command line, the environment and the file. It calls exit after --help and

@@ -86,7 +86,7 @@ func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer, out *console) error 
 	defer stop()
 	end, err := complete(&cfg, loaded)
 	if err != nil {
-		return err
+		return usageError{loaded.Locate(err)}
 	}
 	defer end.Close()
 	cfg.OnStart = func(st expedite.Started) { soon(func() { banner(stdout, st, cfg.Control) }) }
@@ -94,7 +94,7 @@ func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer, out *console) error 
 	lobby.Register(app, loaded.Handler)
 	defer onSignals(until, app)()
 	if err := app.Run(until); !errors.Is(err, expedite.ErrTrial) {
-		return err
+		return loaded.Locate(err)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func complete(cfg *expedite.Config, loaded *settings.Loaded) (end io.Closer, err
 	v.Log = cfg.Logger
 	if cfg.Auth.Verifier, end, err = v.Open(); err != nil {
 		_ = end.Close()
-		return nil, wrongSetting(err)
+		return nil, err
 	}
 	return end, nil
 }
@@ -167,11 +167,7 @@ func onSignals(ctx context.Context, app *expedite.App) (stop func()) {
 	go func() { // ends with the process
 		for range reload {
 			go func() { // ends with the reload; if one is under way, another one follows it
-				switch err := app.Reload(ctx); {
-				case errors.Is(err, expedite.ErrNotRunning): // in a worker, or before the server runs
-				case err != nil:
-					app.Logger().Error("reload failed", "error", err)
-				}
+				_ = app.Reload(ctx) // it logs errors; in a worker, or before the server runs, it does nothing
 			}()
 		}
 	}()

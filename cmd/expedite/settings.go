@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"slices"
 
@@ -41,12 +40,18 @@ type readFile func(name string) (configfile.File, error)
 
 // load returns the settings of the flags, the environment and the configuration file. An error is one of usage.
 func (f *settingFlags) load(ctx *kong.Context, read readFile) (*settings.Loaded, error) {
-	file, errFile := read(resolver().FileName(ctx))
-	loaded, err := settings.Load(f.sources(ctx, file))
-	if err = errors.Join(errFile, err); err != nil {
+	loaded, err := f.tryLoad(ctx, read)
+	if err != nil {
 		return loaded, usageError{err}
 	}
 	return loaded, nil
+}
+
+// tryLoad is load for a command that has more errors to add.
+func (f *settingFlags) tryLoad(ctx *kong.Context, read readFile) (*settings.Loaded, error) {
+	file, errFile := read(resolver().FileName(ctx))
+	loaded, err := settings.Load(f.sources(ctx, file))
+	return loaded, settings.InOrder(errFile, err)
 }
 
 // sources returns where values come from.
@@ -91,6 +96,3 @@ func variables(n *kong.Node) []string {
 	}
 	return slices.Compact(names)
 }
-
-// wrongSetting returns an error of usage about the setting of the field that err names.
-func wrongSetting(err error) error { return usageError{errors.New(settings.InFlags(err.Error()))} }

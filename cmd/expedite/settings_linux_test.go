@@ -136,7 +136,7 @@ func TestOneConfiguration(t *testing.T) {
 // changes has the value that each flag of serve is changed to at a reload, and the text of the refusal, if it is
 // refused.
 var changes = map[string]struct{ to, refused string }{
-	"addr": {"127.0.0.1:0?trusted", ""}, "scheduling": {"none", "--scheduling was"}, "control": {"/tmp/other", "--control was"},
+	"addr": {"127.0.0.1:0?trusted", ""}, "scheduling": {"none", "scheduling was"}, "control": {"/tmp/other", "control was"},
 	"workers": {"3", ""}, "admin": {"127.0.0.1:0", ""}, "log-format": {"json", ""}, "log-level": {"warn", ""},
 	"hang-timeout": {"40s", ""}, "max-worker-memory": {"1GiB", ""}, "drain-timeout": {"7s", ""}, "ping-interval": {"40s", ""},
 	"idle-timeout": {"90s", ""}, "auth": {"required", ""}, "auth-secret-file": {"/nowhere", "auth-secret is set too"},
@@ -150,7 +150,7 @@ var changes = map[string]struct{ to, refused string }{
 	"max-connections": {"1000", ""}, "max-handshakes": {"1000", ""}, "max-per-address": {"100", ""},
 	"max-http-connections": {"100", ""}, "response-timeout": {"20s", ""}, "max-partial": {"10MiB", ""}, "max-queued": {"10MiB", ""},
 	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // set to a folder of the test
-	"log-dir": {"/dev/null/x", "--log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
+	"log-dir": {"/dev/null/x", "log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
 	"auth-jwks-file": {"/nowhere", "/nowhere"}, "auth-introspect-file": {"/nowhere", "/nowhere"},
 	"trusted-proxies": {"10.0.0.0/8", ""}, "proxy-protocol": {"true", "no peer is trusted"}, "max-message": {"2MiB", ""},
 	"max-fragments": {"100", ""}, "max-head": {"16KiB", ""}, "message-rate": {"1000/1000", ""}, "message-rate-policy": {"drop", ""},
@@ -191,6 +191,8 @@ func TestEverySetting(t *testing.T) {
 			t.Errorf("--%s: %v, %s; want it to be applied", name, err, out)
 		case want.refused != "" && (err == nil || !strings.Contains(out, want.refused)):
 			t.Errorf("--%s: %v, %s; want a refusal that says %q", name, err, out, want.refused)
+		case want.refused != "" && !regexp.MustCompile(`: expedite\.yaml:\d+: `+name+`\b`).MatchString(out):
+			t.Errorf("--%s: %s; want the line of the file in front", name, out)
 		case want.refused != "" && lives(c.await("it serves", allReady)) != before:
 			t.Errorf("--%s: something was replaced", name)
 		}
@@ -206,6 +208,25 @@ func TestEverySetting(t *testing.T) {
 		t.Errorf("reload: %v, %s", err, out)
 	}
 	c.await("there is one worker", func(st control.Status) bool { return len(st.Workers) == 1 && allReady(st) })
+}
+
+// TestRefusedHUP checks that a HUP that is refused is in the log once, with all errors of the file.
+func TestRefusedHUP(t *testing.T) {
+	t.Parallel()
+	c := serveConfigured(t, "workers: 1\n")
+	c.write("hang-timeout: 1s\nidle-timeout: 10s\n")
+	c.signal(syscall.SIGHUP)
+	eventually(t, "the refusal is logged", func() bool { return strings.Contains(c.output.String(), "reload failed") })
+	c.write("")
+	if out, err := c.reload(); err != nil {
+		t.Errorf("reload: %v, %s", err, out)
+	}
+	log := c.output.String()
+	for _, want := range []string{"reload failed", "hang-timeout is 1s", "expedite.yaml:6: idle-timeout: "} {
+		if n := strings.Count(log, want); want == "reload failed" && n != 1 || n == 0 {
+			t.Errorf("%q is in the log %d times:\n%s", want, n, log)
+		}
+	}
 }
 
 // TestReloadDuringReload checks that a HUP during a reload is not lost, and that all processes run one program

@@ -60,7 +60,7 @@ func (i *tokenInspectCmd) Run(ctx *kong.Context, c *console) error {
 	keys, end, err := v.OpenKeys()
 	defer end.Close()
 	if err != nil {
-		return wrongSetting(err)
+		return usageError{loaded.Locate(err)}
 	}
 	if err := report.Verify(auth.JWTConfig{Keys: keys, Issuers: v.Issuers, Audiences: v.Audiences}); err != nil {
 		return usageError{err}

@@ -77,6 +77,22 @@ func TestWrongUse(t *testing.T) {
 		{"a rate below zero", append([]string{"serve", "--procs=-1"}, free...), 2, []string{"--procs"}},
 		{"a hang timeout that kills the healthy", append([]string{"serve", "--hang-timeout", "300ms"}, free...), 1, []string{"--hang-timeout is 300ms", "2s or more"}},
 		{"pings that come too late", append([]string{"serve", "--idle-timeout", "30s", "--workers", "1"}, free...), 1, []string{"--ping-interval is 50s", "--idle-timeout 30s"}},
+		{
+			"port of a file taken",
+			[]string{"serve", "--config", file("d.yaml", "admin: \"off\"\naddr: "+taken.Addr().String()+"\n")},
+			1,
+			[]string{"d.yaml:2: addr: ", "address already in use"},
+		},
+		{
+			"admin port of a file taken",
+			append([]string{"serve", "--config", file("e.yaml", "\nadmin: "+taken.Addr().String()+"\n"), "--control", "off"}, free[:2]...), 1,
+			[]string{"e.yaml:2: admin: ", "address already in use"},
+		},
+		{"logs of a file in a folder that cannot be", append([]string{"serve", "--config", file("f.yaml", "log-dir: /dev/null/x\n")}, free...), 1, []string{"f.yaml:1: log-dir: "}},
+		{"state of a file in a folder that cannot be", append([]string{"serve", "--config", file("g.yaml", "state-dir: /dev/null/x\n")}, free...), 1, []string{"g.yaml:1: state-dir: "}},
+		{"control socket of a file in no folder", append([]string{"serve", "--config", file("h.yaml", "control: /nowhere/c\n")}, free[:4]...), 1, []string{"h.yaml:1: control: "}},
+		{"a hang timeout of a file", append([]string{"serve", "--config", file("i.yaml", "hang-timeout: 1s\n")}, free...), 1, []string{"i.yaml:1: hang-timeout is 1s"}},
+		{"a key file of a file", append([]string{"serve", "--config", file("j.yaml", "auth-keys: /nowhere\n")}, free...), 2, []string{"j.yaml:1: auth-keys: "}},
 		{"status of nobody", []string{"status", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
 		{"stop of nobody", []string{"stop", "--control", filepath.Join(dir, "nobody")}, 1, []string{"nobody", "expedite serve"}},
 	}

@@ -35,7 +35,16 @@ type Entry struct {
 }
 
 // Error is an error of the configuration file, as opposed to one of a flag.
-type Error struct{ error }
+type Error struct {
+	error
+	// Line is that of the key; 0 if the error is about the whole file.
+	Line int
+}
+
+// NewError returns an error about a line, with a text of [fmt.Errorf].
+func NewError(line int, format string, args ...any) Error {
+	return Error{fmt.Errorf(format, args...), line}
+}
 
 // Unwrap returns the cause.
 func (e Error) Unwrap() error { return e.error }
@@ -44,7 +53,7 @@ func (e Error) Unwrap() error { return e.error }
 func Read(name string) (File, error) {
 	doc, err := readDocument(name)
 	if err != nil {
-		return File{}, Error{err}
+		return File{}, Error{err, 0}
 	}
 	return doc.parse()
 }
@@ -71,7 +80,7 @@ func ReadOnce(name string) (file File, running *File, err error) {
 		err = json.Unmarshal(b, &doc)
 	}
 	if err != nil {
-		return File{}, nil, Error{err}
+		return File{}, nil, Error{err, 0}
 	}
 	file, err = doc.parse()
 	return file, running, err
@@ -145,18 +154,18 @@ func (d document) parse() (File, error) {
 	err := decoder.Decode(&root)
 	if err == nil {
 		if err = decoder.Decode(&second); err == nil {
-			return file, Error{fmt.Errorf("%s:%d: a second document begins: want one", d.Name, second.Line)}
+			return file, NewError(second.Line, "%s:%d: a second document begins: want one", d.Name, second.Line)
 		}
 	}
 	if err != io.EOF {
-		return file, Error{d.syntaxError(err)}
+		return file, Error{d.syntaxError(err), 0}
 	}
 	if len(root.Content) == 0 || isNull(root.Content[0]) {
 		return file, nil
 	}
 	top := root.Content[0]
 	if top.Kind != yaml.MappingNode {
-		return file, Error{fmt.Errorf("%s:%d: want lines like \"addr: :8080\"", d.Name, top.Line)}
+		return file, NewError(top.Line, "%s:%d: want lines like \"addr: :8080\"", d.Name, top.Line)
 	}
 	var faults []error
 	lines := make(map[string]int)
@@ -165,7 +174,7 @@ func (d document) parse() (File, error) {
 		texts, isList, ok := scalars(node)
 		wrong := func(format string, args ...any) {
 			where := fmt.Sprintf("%s:%d: %s: ", d.Name, key.Line, key.Value)
-			faults = append(faults, Error{fmt.Errorf(where+format, args...)})
+			faults = append(faults, NewError(key.Line, where+format, args...))
 		}
 		switch first := lines[key.Value]; {
 		case first != 0:

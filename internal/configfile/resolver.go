@@ -1,8 +1,8 @@
 package configfile
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -60,6 +60,11 @@ func (r *Resolver) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 
 // FileName returns the file that the command line or the environment names, or "".
 func (r *Resolver) FileName(ctx *kong.Context) string {
+	return cmp.Or(r.FlagValue(ctx), os.Getenv(r.FileVariable))
+}
+
+// FlagValue returns the file that the command line names, or "".
+func (r *Resolver) FlagValue(ctx *kong.Context) string {
 	for _, p := range ctx.Path {
 		if p.Flag != nil && p.Flag.Name == r.FileFlag {
 			if name, ok := ctx.FlagValue(p.Flag).(string); ok {
@@ -67,7 +72,7 @@ func (r *Resolver) FileName(ctx *kong.Context) string {
 			}
 		}
 	}
-	return os.Getenv(r.FileVariable)
+	return ""
 }
 
 // Check returns an error for each key that is not known.
@@ -75,9 +80,8 @@ func (f File) Check(known []string) error {
 	var faults []error
 	for _, e := range f.Entries {
 		if !slices.Contains(known, e.Key) {
-			faults = append(faults, Error{
-				fmt.Errorf("%s:%d: unknown key %q%s", f.Name, e.Line, e.Key, spelling.Suggest(e.Key, known)),
-			})
+			faults = append(faults, NewError(e.Line, "%s:%d: unknown key %q%s", f.Name, e.Line, e.Key,
+				spelling.Suggest(e.Key, known)))
 		}
 	}
 	return errors.Join(faults...)

@@ -294,39 +294,6 @@ func (s Spec) String() string {
 	return text
 }
 
-// ParseAll parses the addresses of one server. None may be there twice, in whatever form.
-func ParseAll(list []string) ([]Spec, error) {
-	var specs []Spec
-	seen := make(map[string]string)
-	for _, text := range list {
-		s, err := Parse(text)
-		if err != nil {
-			return nil, err
-		}
-		if before, ok := seen[s.Key()]; ok {
-			return nil, fmt.Errorf("%q: the address is there twice%s", text, also(before, text))
-		}
-		seen[s.Key()] = text
-		specs = append(specs, s)
-	}
-	if all, ok := seen[systemdPrefix]; ok && len(seen) > 1 {
-		for _, s := range specs {
-			if s.Network == Systemd && s.Address != "" {
-				return nil, fmt.Errorf("%q contains %q: name one of them", all, s.Key())
-			}
-		}
-	}
-	return specs, nil
-}
-
-// also names the other form of an address that is there twice.
-func also(before, text string) string {
-	if before == text {
-		return ""
-	}
-	return fmt.Sprintf(", also as %q", before)
-}
-
 // Describe returns the address as a status shows it: where the socket is bound, for TCP.
 func (s Spec) Describe(bound net.Addr) (network, address string) {
 	if bound != nil && bound.Network() != Unix {

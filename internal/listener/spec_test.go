@@ -76,11 +76,21 @@ func TestParseAllRefusesDuplicates(t *testing.T) {
 		list string
 		ok   bool
 	}{
-		{":80 :81 127.0.0.1:80 unix:/a", true},
+		{":80 :81 127.0.0.1:82 unix:/a", true},
 		{":80 :80", false},
 		{":80 [::]:80", false},
 		{":80 :80?trusted", false},
-		{":80 [::]:80?ipv6only", true}, // the kernel refuses it
+		{":80 [::]:80?ipv6only", false}, // as the kernel would
+		{":80 0.0.0.0:80", false},
+		{"127.0.0.1:80 :80", false},
+		{":80 localhost:http", false},
+		{":80 :http", false},
+		{"0.0.0.0:80 127.0.0.1:80", false},
+		{"[::]:80?ipv6only [::1]:80", false},
+		{"0.0.0.0:80 [::]:80?ipv6only", true},
+		{"0.0.0.0:80 [::1]:80", true},
+		{"127.0.0.1:80 127.0.0.2:80 [::1]:80 a:80 b:80", true},
+		{":0 0.0.0.0:0 127.0.0.1:0", true},
 		{"[::1]:80 [0::1]:80", false},
 		{"unix:/a unix:/b/../a", false},
 		{"systemd:a systemd:b", true},
@@ -91,6 +101,27 @@ func TestParseAllRefusesDuplicates(t *testing.T) {
 		list, err := ParseAll(strings.Fields(tt.list))
 		if (err == nil) != tt.ok || tt.ok && len(list) != len(strings.Fields(tt.list)) {
 			t.Errorf("%s: got %v, %v; want it allowed: %t", tt.list, list, err, tt.ok)
+		}
+	}
+}
+
+// TestOwnersExist checks that names of users and groups that the machine does not have are errors before a start.
+func TestOwnersExist(t *testing.T) {
+	for text, want := range map[string]string{
+		"unix:/a": "", "unix:/a?owner=0&group=0": "", "unix:/a?owner=root": "", ":80": "", "systemd:": "",
+		"unix:/a?group=no-such-group": `"unix:/a?group=no-such-group": group: unknown group no-such-group`,
+		"unix:/a?owner=no-such-user":  `"unix:/a?owner=no-such-user": user: unknown user no-such-user`,
+	} {
+		s, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := s.CheckOwner(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
 		}
 	}
 }

@@ -45,6 +45,7 @@ func (r *roller) applyInPlace(ctx context.Context, a *answer, workers int) (cont
 	for _, kv := range a.Env { // later workers and trials read the new settings
 		name, value, _ := strings.Cut(kv, "=")
 		if err := os.Setenv(name, value); err != nil {
+			r.log.Error("changed settings not applied", "changed", a.Changed, "error", err)
 			return control.Result{}, r.explain(err)
 		}
 	}

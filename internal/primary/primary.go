@@ -219,7 +219,7 @@ func (p *Primary) completeReload() (stop func()) {
 			}
 		}
 		if p.before.Again {
-			p.roller.reloadUnwatched(context.Background())
+			_ = p.roller.reloadOrQueue(context.Background())
 		}
 	}()
 	return func() {

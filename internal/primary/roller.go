@@ -46,7 +46,7 @@ func (r *roller) start() error {
 func (r *roller) end() {
 	r.busy.Unlock()
 	if r.again.CompareAndSwap(true, false) {
-		go r.reloadUnwatched(context.Background()) // ends with the reload
+		go func() { _ = r.reloadOrQueue(context.Background()) }() // ends with the reload
 	}
 }
 
@@ -67,7 +67,8 @@ func (r *roller) queue() bool {
 // reloadAttempts bounds the attempts of reloadOrQueue: between two looks, other operations may begin and end.
 const reloadAttempts = 3
 
-// reloadOrQueue reloads. If an operation is under way it returns nil at once, and the reload follows.
+// reloadOrQueue reloads. If an operation is under way it returns nil at once, and the reload follows. It logs an error,
+// as reload does.
 func (r *roller) reloadOrQueue(ctx context.Context) (err error) {
 	for range reloadAttempts {
 		if r.queue() {
@@ -78,18 +79,12 @@ func (r *roller) reloadOrQueue(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	r.log.Error("reload failed", "error", err)
 	return err
 }
 
-// reloadUnwatched reloads and logs an error: nobody waits for the result.
-func (r *roller) reloadUnwatched(ctx context.Context) {
-	if err := r.reloadOrQueue(ctx); err != nil && !errors.Is(err, control.ErrUnsupported) {
-		r.log.Error("reload failed", "error", err)
-	}
-}
-
 // reload replaces the workers, and then this process's program, by the program on disk. On success it does not return,
-// unless the request keeps the primary.
+// unless the request keeps the primary. It logs errors, except that of another operation.
 func (r *roller) reload(
 	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
 ) (control.Result, error) {
@@ -161,6 +156,7 @@ func (r *roller) exec(ctx context.Context, rep control.Reporter, result func() c
 	}
 	o, err := r.next.options(r.again.Load)
 	if err != nil {
+		r.log.Error("primary not replaced", "error", err)
 		return r.explain(err)
 	}
 	defer closeFiles(o.Files)
@@ -248,6 +244,9 @@ func (r *roller) roll(
 	log := r.log.With("kind", kind, "moved", res.Moved, "drained", res.Drained, "failed", res.Failed,
 		"seconds", res.Took.Seconds(), "longest_freeze_seconds", res.Freeze.Seconds())
 	if err != nil {
+		if trial, ok := errors.AsType[*cluster.TrialError](err); ok { // it has all lines, and err the last one
+			log = log.With("output", trial.Output)
+		}
 		log.Error(kind+" failed", "error", err)
 		return out, r.explain(err)
 	}

@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +34,7 @@ type Loaded struct {
 
 	table table
 	given map[string]given // by name; without those that are not set
+	wrong map[string]bool  // by name: those whose value is wrong, and does not count
 }
 
 // given is a value that was set.
@@ -43,10 +43,10 @@ type given struct {
 	texts []string
 }
 
-// Load returns the program that the sources configure, and the errors of all values that are wrong, joined. Each of
-// them begins with the place of the value.
+// Load returns the program that the sources configure, and the errors of all values that are wrong, joined in the order
+// of [InOrder]. Each of them begins with the place of the value.
 func Load(src Sources) (*Loaded, error) {
-	l := &Loaded{given: make(map[string]given), File: src.File.Name}
+	l := &Loaded{given: make(map[string]given), wrong: make(map[string]bool), File: src.File.Name}
 	l.table = newTable(&l.Program)
 	keys := Keys()
 	faults := []error{l.checkKeys(src.File, keys)}
@@ -56,20 +56,28 @@ func Load(src Sources) (*Loaded, error) {
 			l.given[s.Name] = g
 		}
 		if s.to.set != nil {
-			faults = append(faults, l.apply(s))
+			faults = append(faults, l.noted(s, l.apply(s)))
 		}
 	}
 	for _, s := range l.table.settings() {
 		if s.FileOf != "" {
-			faults = append(faults, l.readSecret(s))
+			faults = append(faults, l.noted(s, l.readSecret(s)))
 		}
 	}
 	faults = append(faults, l.check())
-	err := errors.Join(faults...)
+	err := InOrder(faults...)
 	if err != nil {
 		l.Config.Auth.Mode = expedite.AuthOff // a mode without its key would be a second error
 	}
 	return l, err
+}
+
+// noted marks the value of a setting as wrong if err is not nil, which it returns.
+func (l *Loaded) noted(s *Setting, err error) error {
+	if err != nil {
+		l.wrong[s.Name], l.wrong[s.FileOf] = true, true
+	}
+	return err
 }
 
 // Given returns the number of settings that are set.
@@ -151,22 +159,16 @@ func (l *Loaded) apply(s *Setting) error {
 			"read the file: chmod o-r it", g.place, s.Name))
 	}
 	err := s.to.set(texts)
-	if err != nil && s.to.secrecy != secretText {
-		err = fmt.Errorf("%q: %w", s.shown(texts), err)
+	switch {
+	case err == nil:
+		return nil
+	case s.to.list: // the error quotes the element
+	case s.to.secrecy == password:
+		err = fmt.Errorf("%q: %w", maskPassword(texts[0]), err)
+	case s.to.secrecy == public:
+		err = fmt.Errorf("%q: %w", texts[0], err)
 	}
-	if err != nil {
-		return g.place.fault(s.Name, err)
-	}
-	return nil
-}
-
-// shown returns a value for error messages, with its password masked.
-func (s *Setting) shown(texts []string) string {
-	text := strings.Join(texts, ",")
-	if s.to.secrecy == password {
-		return maskPassword(text)
-	}
-	return text
+	return g.place.fault(s.Name, err)
 }
 
 // checkKeys returns an error for each key that the file must not have.
@@ -272,40 +274,3 @@ func (l *Loaded) isSet(names ...string) bool {
 
 // place returns where the value of a setting is.
 func (l *Loaded) place(name string) place { return l.given[name].place }
-
-// source is a kind of place.
-type source uint8
-
-const (
-	fromDefault source = iota
-	fromFile
-	fromVariable
-	fromFlag
-)
-
-// place is where the value of a setting is.
-type place struct {
-	source source
-	name   string // of the file, variable or flag
-	line   int    // of the file
-}
-
-// String returns the place for people.
-func (p place) String() string {
-	if p.source == fromFile {
-		return fmt.Sprintf("%s:%d", p.name, p.line)
-	}
-	return cmp.Or(p.name, "default")
-}
-
-// fault returns an error that begins with the place of a setting.
-func (p place) fault(setting string, err error) error {
-	switch p.source {
-	case fromFile:
-		return fmt.Errorf("%s: %s: %w", p, setting, err)
-	case fromDefault:
-		return fmt.Errorf("--%s: %w", setting, err)
-	default:
-		return fmt.Errorf("%s: %w", p, err)
-	}
-}

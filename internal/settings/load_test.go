@@ -160,7 +160,7 @@ func TestFaults(t *testing.T) {
 		`e.yaml:5: auth-secret: a secret is not in this file: put it into EXPEDITE_AUTH_SECRET`,
 		`e.yaml:6: unknown key "wrokers": did you mean "workers"?`,
 		`e.yaml:7: log-level: "loud": want debug, info, warn or error`,
-		`e.yaml:8: origins: "x": origin "x"`,
+		`e.yaml:8: origins: "x": no scheme or no host: want one like`,
 		`e.yaml:10: body-timeout: "-1s": want 0 or more with a unit`,
 		`e.yaml:11: max-connections: "-1": want a number, 0 or more`,
 		`EXPEDITE_MAX_QUEUED: "much": want a size`,

@@ -8,42 +8,60 @@ import (
 
 var field = regexp.MustCompile(`(Config|Handler|Verifier)(\.[A-Z][A-Za-z]*)+`)
 
+// verifierField is what the keys of tokens are together.
+const verifierField = "Config.Auth.Verifier"
+
 // InFlags replaces the names of fields in an error by those of flags or variables. Packages name what their callers can
-// change; users of the command change settings.
+// change; users of the command change settings. [Loaded.Locate] also tells where their values are.
 func InFlags(text string) string {
-	names := flagsByField()
+	t, names := settingsByField()
 	return field.ReplaceAllStringFunc(text, func(field string) string {
-		if flag := names[field]; flag != "" {
-			return flag
+		if s := t.find(names[field]); s != nil {
+			return s.inFlags()
+		}
+		if field == verifierField {
+			return strings.Join(t.keysOfTokens(), ", ")
 		}
 		return field
 	})
 }
 
-// flagsByField returns the flag or variable that sets a field of Program, like Config.Tuning.Procs.
-func flagsByField() map[string]string {
-	p := new(Program)
-	byTarget := make(map[target]string)
-	var keys []string
-	for _, g := range newTable(p) {
+// inFlags returns the flag of a setting, or the variable of a secret.
+func (s *Setting) inFlags() string {
+	if s.IsSecret() {
+		return s.Variable()
+	}
+	return "--" + s.Name
+}
+
+// keysOfTokens returns the flags and variables that name a key.
+func (t table) keysOfTokens() (list []string) {
+	for _, g := range t {
 		for i := range g.Settings {
 			s := &g.Settings[i]
-			name := "--" + s.Name
-			if s.IsSecret() {
-				name = s.Variable()
-			}
-			if s.to.target != nil {
-				v := reflect.ValueOf(s.to.target)
-				byTarget[target{v.Pointer(), v.Elem().Kind()}] = name
-			}
 			if s.Name == "auth-introspect" || g.Title == KeysOfTokens && !s.to.list && s.to.set != nil {
-				keys = append(keys, name)
+				list = append(list, s.inFlags())
 			}
 		}
 	}
-	names := map[string]string{"Config.Auth.Verifier": strings.Join(keys, ", ")}
+	return list
+}
+
+// settingsByField returns the schema, and the names of the settings that set the fields of Program, such as
+// Config.Tuning.Procs.
+func settingsByField() (t table, names map[string]string) {
+	p := new(Program)
+	t = newTable(p)
+	byTarget := make(map[target]string)
+	for _, s := range t.settings() {
+		if s.to.target != nil {
+			v := reflect.ValueOf(s.to.target)
+			byTarget[target{v.Pointer(), v.Elem().Kind()}] = s.Name
+		}
+	}
+	names = make(map[string]string)
 	nameFields(reflect.ValueOf(p).Elem(), "", byTarget, names)
-	return names
+	return t, names
 }
 
 // target identifies a field by its address; a struct and its first field have the same one.

@@ -23,7 +23,7 @@ type value struct {
 	kind    string // name of the type, for the reference page
 	example string
 	target  any                        // pointer to the field that it sets
-	set     func(texts []string) error // parses one text, or those of a list
+	set     func(texts []string) error // parses one text, or those of a list, and then quotes the element that is wrong
 	list    bool                       // several texts
 	flag    bool                       // the flag needs no text
 	enum    []string                   // all texts that are accepted; nil: the type decides
@@ -66,7 +66,7 @@ func list(to *[]string, check element) value {
 			for _, t := range texts {
 				one, err := check.parse(t)
 				if err != nil {
-					return err
+					return fmt.Errorf("%q: %w", t, err)
 				}
 				all = append(all, one)
 			}
@@ -107,7 +107,7 @@ func origin() element {
 	return element{"origins", "ORIGIN", func(s string) (string, error) {
 		o, err := auth.ParseOrigins([]string{s})
 		if err != nil {
-			return "", errors.New(strings.TrimPrefix(err.Error(), "auth: "))
+			return "", errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("auth: origin %q: ", s)))
 		}
 		return o[0], nil
 	}}
@@ -248,9 +248,6 @@ func addresses(first *string, others *[]string) value {
 		kind: "list of addresses", example: "ADDRESS", target: first, list: true, port: true,
 		set: func(texts []string) error {
 			specs, err := ParseAddresses(texts)
-			if err != nil && len(texts) == 1 { // the caller quotes the text
-				return errors.New(strings.TrimPrefix(err.Error(), strconv.Quote(texts[0])+": "))
-			}
 			if err != nil {
 				return err
 			}
