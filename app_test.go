@@ -19,6 +19,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/internal/control"
 )
 
 // patience bounds every wait in these tests.
@@ -321,4 +322,14 @@ func handleGaps(app *App) {
 		})
 		app.Handle("/deaf/"+topic, Handler{QueueLimit: 1 << 30, Open: open})
 	}
+}
+
+// wantStatus asks for the status, once, and compares the connections.
+func wantStatus(t *testing.T, app *App, connections int64) control.Status {
+	t.Helper()
+	st, err := app.role.Load().control.Status(t.Context())
+	if err != nil || st.Totals.Connections != connections {
+		t.Errorf("status: %d connections, %v; want %d", st.Totals.Connections, err, connections)
+	}
+	return st
 }

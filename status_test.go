@@ -6,19 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/expedite-go/expedite/internal/control"
 )
-
-// wantStatus asks for the status, once, and compares the connections.
-func wantStatus(t *testing.T, app *App, connections int64) control.Status {
-	t.Helper()
-	st, err := app.role.Load().control.Status(t.Context())
-	if err != nil || st.Totals.Connections != connections {
-		t.Errorf("status: %d connections, %v; want %d", st.Totals.Connections, err, connections)
-	}
-	return st
-}
 
 // TestStatusAsksTheWorkers: status and metrics say how things are, and not how they were at the last report.
 func TestStatusAsksTheWorkers(t *testing.T) {
