@@ -40,6 +40,10 @@ func TestJWKSRefresh(t *testing.T) {
 		if len(fetches) <= len(answers) {
 			t.Fatalf("got %d fetches in ten hours, want more than %d", len(fetches), len(answers))
 		}
+		n := uint64(len(fetches))
+		if s := j.Stats(); s.Fetches != n || s.Failed != n-4 || s.Updated != fetches[8] {
+			t.Errorf("got %+v, want %d fetches, of which 4 succeeded, the last one at %v", s, n, fetches[8])
+		}
 		next := 5 * time.Second
 		for n, ok := range answers {
 			delay := 15 * time.Minute
@@ -81,6 +85,25 @@ func TestJWKSFind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestJWKSRenew: a token with a known ID that its key has not signed causes a fetch, unless the keys are newer than it.
+func TestJWKSRenew(t *testing.T) {
+	a, forger := newSigner(t, "a"), newSigner(t, "a")
+	synctest.Test(t, func(t *testing.T) {
+		fetched := 0
+		_, v := follow(t, auth.JWKSConfig{URL: "https://p.test/keys", Client: &http.Client{
+			Transport: trip(func() (string, error) { fetched++; return jwkSet(a), nil }),
+		}})
+		synctest.Wait()
+		for n, after := range []time.Duration{0, 1} {
+			later(after)
+			want(t, v, "forged", forger.token(t), auth.ReasonBadSignature)
+			if synctest.Wait(); fetched != n+1 {
+				t.Errorf("keys that are %v old: got %d fetches, want %d", after, fetched, n+1)
+			}
+		}
+	})
 }
 
 // TestJWKSMinInterval: unknown keys cause a fetch again as soon as MinInterval, which is a minute, has passed.
