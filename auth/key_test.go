@@ -103,6 +103,8 @@ func TestParseKeys(t *testing.T) {
 		{name: "JWK that is a secret", in: change(t, secret, "kid", "one"), want: `key "one" for [HS384]`},
 		{name: "JWK with x5u, which is not fetched", in: change(t, change(t, ecPublic, "kid", "one"), "x5u", "https://127.0.0.1:1/x"), want: `key "one" for [ES256]`},
 		{name: "JWK with x5c, which proves nothing", in: change(t, change(t, ecPublic, "kid", "one"), "x5c", []string{"!"}), want: `key "one" for [ES256]`},
+		{name: "JWK for verifying", in: change(t, change(t, ecPublic, "kid", "one"), "key_ops", []string{"verify"}), want: `key "one" for [ES256]`},
+		{name: "JWK for signing", in: change(t, change(t, ecPrivate, "kid", "one"), "key_ops", []string{"sign"}), want: `key "one" for [ES256]`},
 		{name: "JWK set", in: `{"keys":[` + change(t, ecPublic, "kid", "a") + "," + change(t, edPublic, "kid", "b") + "]}", want: `key "a" for [ES256] key "b" for [EdDSA Ed25519]`},
 		{name: "nothing", in: "", want: "neither PEM nor a JWK set", bad: true},
 		{name: "a password", in: "hunter2hunter2hunter2hunter2hunter2", want: "neither PEM nor a JWK set", bad: true},
@@ -123,6 +125,7 @@ func TestParseKeys(t *testing.T) {
 		{name: "JWK for none", in: change(t, rsaPublic, "alg", "none"), want: "does not sign", bad: true},
 		{name: "JWK of RSA for HS256", in: change(t, rsaPublic, "alg", "HS256"), want: "does not support", bad: true},
 		{name: "JWK of a point that is not on the curve", in: change(t, ecPublic, "x", b64(make([]byte, 32))), want: "not valid", bad: true},
+		{name: "JWK set whose second key is bad", in: `{"keys":[` + ecPublic + `,{"kty":"EC"}]}`, want: "key 2 of 2: ", bad: true},
 		{name: "JWK of another type", in: change(t, ecPublic, "kty", "PQC"), want: "not valid", bad: true},
 		{name: "JWK of more than two primes", in: change(t, rsaPrivate, "oth", []any{map[string]string{"r": "AQ", "d": "AQ", "t": "AQ"}}), want: "two primes", bad: true},
 		{name: "JWK of Ed25519 whose halves do not match", in: change(t, edPrivate, "x", b64(k.ed[32:])), want: "halves", bad: true},
@@ -305,6 +308,55 @@ func TestKeyFile(t *testing.T) {
 			t.Errorf("got %d reloads and %d that failed, want 2 and 2", done, failed)
 		}
 	})
+}
+
+// TestKeyFileChanges: a file has changed if its inode, its modification time or its size has, and only then.
+func TestKeyFileChanges(t *testing.T) {
+	_, a := pair(t, "EdDSA")
+	_, b := pair(t, "EdDSA")
+	a, b = change(t, a, "kid", "a"), change(t, b, "kid", "b")
+	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name    string
+		content string
+		inPlace bool
+		at      time.Time
+		want    string
+	}{
+		{"nothing", a, true, at, "a"},
+		{"the inode", b, false, at, "b"},
+		{"the time", b, true, at.Add(time.Millisecond), "b"},
+		{"the size", b + " ", true, at, "b"},
+	} {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		put := func(content string, inPlace bool, at time.Time) {
+			t.Helper()
+			if !inPlace {
+				write(t, path, content)
+			} else if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(a, true, at)
+		synctest.Test(t, func(t *testing.T) {
+			f, err := auth.KeyFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(tt.content, tt.inPlace, tt.at)
+			later(time.Second)
+			keys, err := f.Keys(t.Context(), "")
+			if err != nil || len(keys) != 1 || keys[0].ID != tt.want {
+				t.Errorf("%s: got %v, %v, want %s", tt.name, keys, err, tt.want)
+			}
+			if done, _ := f.Reloads(); (done == 1) != (tt.want == "b") {
+				t.Errorf("%s: got %d reloads", tt.name, done)
+			}
+		})
+	}
 }
 
 // TestSecretFile: the secret is the content of the file without the line end, for signing as well.

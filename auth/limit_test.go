@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"crypto/ecdsa"
 	"crypto/rsa"
 	"fmt"
 	"math/big"
@@ -40,7 +41,10 @@ func TestRSALengths(t *testing.T) {
 			t.Errorf("%d bits: got %v, want ok %v", bits, err, ok)
 		}
 	}
-	for what, key := range map[string]*rsa.PublicKey{"nil": nil, "without a modulus": {}} {
+	for what, key := range map[string]any{
+		"nil": (*rsa.PublicKey)(nil), "without a modulus": &rsa.PublicKey{},
+		"nil of ECDSA": (*ecdsa.PublicKey)(nil), "without a curve": &ecdsa.PublicKey{},
+	} {
 		if _, err := auth.NewJWT(auth.JWTConfig{Keys: auth.KeySet{{Public: key}}}); err == nil {
 			t.Errorf("%s: got no error", what)
 		}

@@ -150,12 +150,10 @@ func (o origin) isListed(entry string) bool {
 	if !ok {
 		return entry == o.String()
 	}
-	parent := origin{scheme: o.scheme, host: rest, port: o.port}
-	if p := strings.LastIndexByte(rest, ':'); p >= 0 {
-		parent.host, parent.port = rest[:p], rest[p+1:]
-	} else {
-		parent.port = defaultPort(scheme)
+	host, port, ok := strings.Cut(rest, ":")
+	if !ok {
+		port = defaultPort(scheme)
 	}
-	return scheme == o.scheme && parent.port == o.port && strings.HasSuffix(o.host, "."+parent.host) &&
-		len(o.host) > len(parent.host)+1
+	name, ok := strings.CutSuffix(o.host, "."+host)
+	return ok && name != "" && scheme == o.scheme && port == o.port
 }

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"crypto/tls"
+	"net/url"
 	"slices"
 	"testing"
 
@@ -21,6 +22,7 @@ func TestParseOrigins(t *testing.T) {
 		{"https://*.example.com:443", "https://*.example.com"},
 		{"http://[::1]:3000", "http://[::1]:3000"},
 		{"http://127.0.0.1:3000", "http://127.0.0.1:3000"},
+		{"https://a~b.example.com", "https://a~b.example.com"},
 		{"capacitor://localhost", "capacitor://localhost"},
 		{"chrome-extension://abcdef", "chrome-extension://abcdef"},
 		{"*", "*"},
@@ -127,5 +129,29 @@ func TestOrigins(t *testing.T) {
 				t.Errorf("matches: got %v, want %v", got, tt.matches)
 			}
 		})
+	}
+}
+
+// TestOriginsBehindProxy: the scheme that a trusted proxy has told is in the URL, which has no host then. A whole URL is
+// from the client, and tells nothing.
+func TestOriginsBehindProxy(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		url   *url.URL
+		plain bool // whether the page at http:// is of the same origin
+	}{
+		{"no URL", nil, true},
+		{"no scheme", &url.URL{Path: "/"}, true},
+		{"http", &url.URL{Scheme: "http", Path: "/"}, true},
+		{"https", &url.URL{Scheme: "https", Path: "/"}, false},
+		{"a whole URL", &url.URL{Scheme: "https", Host: "app.example.com", Path: "/"}, true},
+	} {
+		for page, want := range map[string]bool{"http://app.example.com": tt.plain, "https://app.example.com": true} {
+			r := request(t, "/", "Origin: "+page)
+			r.URL = tt.url
+			if got := (auth.Origins{}).Allows(r); got != want {
+				t.Errorf("%s, %s: got %v, want %v", tt.name, page, got, want)
+			}
+		}
 	}
 }
