@@ -220,7 +220,7 @@ func TestReach(t *testing.T) {
 	}
 }
 
-func newTestID() ID { return ID(connid.New(1)) }
+func newTestID() ID { return ID(connid.New(0, 1)) }
 
 // TestTwoApps: two apps in one process do not know of each other.
 func TestTwoApps(t *testing.T) {
@@ -258,7 +258,7 @@ func TestWrongPaths(t *testing.T) {
 
 // TestID: the text form of an id reads back, and anything else is refused.
 func TestID(t *testing.T) {
-	id := ID(connid.New(7))
+	id := ID(connid.New(0, 7))
 	if got, err := ParseID(id.String()); err != nil || got != id || connid.ID(id).Slot() != 7 {
 		t.Errorf("got %v, %v of slot %d; want %v of slot 7", got, err, connid.ID(id).Slot(), id)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/forwarded"
@@ -58,6 +59,14 @@ type Config struct {
 	MaxWorkerMemory int64
 	// Version is the version of this program in status and metrics. Empty is "devel".
 	Version string
+
+	// Backplane carries publications and messages to connections and users between machines. Nil means that this
+	// machine is alone. The primary uses it, or a process that serves alone: main makes it in every process, and Run
+	// starts it where it is needed.
+	Backplane backplane.Backplane
+	// CloseOnGap closes, with 1013 (try again later), connections that have missed publications of other machines and
+	// whose Handler has no Gap. Without it they stay.
+	CloseOnGap bool
 
 	// Compression decides whether messages are compressed, for all endpoints; see also Handler.CompressAbove. The zero
 	// value is CompressionOff. Open connections keep what they agreed on when a later program has another Compression.

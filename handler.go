@@ -65,10 +65,11 @@ type Handler struct {
 	Drain func(c *Conn)
 	// Close is called last, once.
 	Close func(c *Conn, err *CloseError)
-	// Gap is called when the connection has missed publications of a topic because its worker could not take them. Later
-	// publications are sent after Gap has returned. The topic is empty if it is not known, or if the publications were
-	// messages of App.SendUser; missed is 0 if their number is not known. Without Gap, a connection that has missed
-	// publications is closed with 1013 (try again later). Gap does not report what a Policy drops.
+	// Gap is called when the connection has missed publications of a topic because its worker could not take them, or
+	// because they were lost on the way from another machine. Later publications are sent after Gap has returned. The
+	// topic is empty if it is not known, or if the publications were messages of App.SendUser; missed is 0 if their
+	// number is not known. Without Gap, a connection that has missed publications is closed with 1013 (try again
+	// later), but for those of other machines: see Config.CloseOnGap. Gap does not report what a Policy drops.
 	Gap func(c *Conn, topic string, missed uint64)
 	// State makes Conn.Data move with the connection, to the next worker and to the next release:
 	//

@@ -33,7 +33,8 @@ func (a *App) runPrimary(ctx context.Context) error {
 		ControlConfig: a.controlConfig(),
 		Listeners:     specs, ProxyProtocol: a.cfg.ProxyProtocol,
 		Workers: a.cfg.workers(), Scheduling: a.cfg.Scheduling, Origins: a.cfg.Auth.Origins,
-		StateDir: a.cfg.StateDir, HangTimeout: a.cfg.HangTimeout, MaxWorkerMemory: a.cfg.MaxWorkerMemory,
+		Backplane: a.cfg.Backplane,
+		StateDir:  a.cfg.StateDir, HangTimeout: a.cfg.HangTimeout, MaxWorkerMemory: a.cfg.MaxWorkerMemory,
 		Registry: a.registryConfig(), WorkerOutput: a.cfg.WorkerOutput, Inheritance: left,
 		WorkerEnv: a.cfg.Tuning.settings().WorkerEnv(resource.ThisHost(), a.cfg.workers(), os.Environ()),
 	}

@@ -35,17 +35,13 @@ func (a *App) runSingle(ctx context.Context) error {
 	if err := a.openJournal(slot); err != nil {
 		return err
 	}
-	cfg := a.registryConfig()
-	cfg.Moving = func() bool { return false }
-	reg, err := registry.NewServer(ctx, cfg)
+	reg, err := a.registryAlone(ctx)
 	if err != nil {
 		return err
 	}
 	defer reg.Close()
-	if err := reg.OpenStateDir(a.cfg.StateDir, nil); err != nil {
-		return fmt.Errorf("expedite: Config.StateDir: %w", err)
-	}
 	hub := broker.NewHub(func(uint64) int { return slot })
+	startMachines := a.joinMachines(hub, reg.Node())
 	var port *broker.Port
 	var peer *registry.Worker
 	toHub := broker.LinkFunc(func(m []byte) error {
@@ -68,6 +64,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	peer = reg.Join(slot, func(m []byte) error { w.Registry().Receive(m); return nil })
 	defer reg.Leave(slot)
 	reg.Start()
+	defer startMachines()()
 	done := make(chan struct{})
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with runSingle
@@ -93,6 +90,21 @@ func (a *App) runSingle(ctx context.Context) error {
 	listener.RemoveFiles(opened)
 	defer context.AfterFunc(c.StopNow(), cancel)() // a later, faster stop wins
 	return w.Stop(drain)
+}
+
+// registryAlone opens the registry of a process that serves alone.
+func (a *App) registryAlone(ctx context.Context) (*registry.Server, error) {
+	cfg := a.registryConfig()
+	cfg.Moving = func() bool { return false }
+	reg, err := registry.NewServer(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := reg.OpenStateDir(a.cfg.StateDir, nil); err != nil {
+		reg.Close()
+		return nil, fmt.Errorf("expedite: Config.StateDir: %w", err)
+	}
+	return reg, nil
 }
 
 // listenAlone opens the addresses.

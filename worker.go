@@ -80,8 +80,8 @@ func (a *App) newWorker(
 			Origins: cfg.Auth.Origins, TicketTTL: cfg.Auth.TicketTTL, Timeout: cfg.HandshakeTimeout,
 			MaxTickets: cfg.MaxAuthorizing, Cookie: cfg.Sessions.Cookie,
 		},
-		MaxDenials: cfg.Auth.MaxDenials,
-		Params:     access.Params{Query: cfg.LogQuery, Headers: cfg.LogHeaders, Hide: a.hide},
+		Machines: cfg.Backplane != nil, CloseOnGap: cfg.CloseOnGap, MaxDenials: cfg.Auth.MaxDenials,
+		Params: access.Params{Query: cfg.LogQuery, Headers: cfg.LogHeaders, Hide: a.hide},
 		Sessions: worker.Sessions{
 			Store: cfg.Sessions.Store, Redis: cfg.Sessions.Redis, Require: cfg.Sessions.RequireRedis,
 			EmptyTTL: cfg.Sessions.emptyTTL(), KeepEmpty: cfg.Sessions.EmptyTTL < 0,

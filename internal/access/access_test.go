@@ -47,7 +47,7 @@ func newRig(t *testing.T) *rig {
 	route.Reader.MaxMessage, route.Reader.MaxFragments = 1<<20, 100
 	route.Prepare()
 	r.engine, err = engine.New(engine.Config{
-		Route: func(string) *engine.Route { return route }, NewID: func() uint64 { return uint64(connid.New(1)) },
+		Route: func(string) *engine.Route { return route }, NewID: func() uint64 { return uint64(connid.New(0, 1)) },
 		Logger: j.Logger, HTTP: func(x *engine.Requests) { _ = x.Close() },
 	})
 	if err != nil {
@@ -186,7 +186,7 @@ func TestDroppedHandshakeTakesNothing(t *testing.T) {
 	id, _ := c.Session()
 	d := new(details)
 	d.identify(&auth.Identity{User: "alice"})
-	dropped := uint64(connid.New(1))
+	dropped := uint64(connid.New(0, 1))
 	if err := r.tracker.attach(t.Context(), d, id, dropped, nil); err != nil || !d.resumed {
 		t.Fatalf("attach: %v, resumed %v", err, d.resumed)
 	}

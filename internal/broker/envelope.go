@@ -27,9 +27,18 @@ const (
 	// that the answer repeats; in the answer, Seq is the number of the latest publication.
 	Fence
 	// Gap tells a worker that it has missed publications to Topic. Conn is how many, and Seq the number of the last
-	// one. If Topic is empty, they may have been to any topic.
+	// one. If Topic is empty, they may have been to any topic. Code is Abroad if they were lost on the way between
+	// machines.
 	Gap
+	// Want tells the Hub that Topic has subscribers in the worker, Unwant that it has none.
+	Want
+	Unwant
+	// Ask asks a worker for all topics that have subscribers there.
+	Ask
 )
+
+// Abroad is the Code of a Gap in the publications of other machines.
+const Abroad = 1
 
 // Limits of an envelope.
 const (
@@ -56,10 +65,10 @@ var (
 type Envelope struct {
 	Kind    Kind
 	Opcode  byte   // of the message; opaque, but for Plain
-	Code    uint16 // Close
+	Code    uint16 // Close; Gap: 0 or Abroad
 	Seq     uint64 // Publish: its number, from 1, or 0 before the Hub. Position, Fence: the latest. Gap: the last missed
 	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence: the token. Gap: how many were missed
-	Topic   string // Publish: 1 to MaxTopic bytes. Gap: the same, or empty
+	Topic   string // Publish, Want, Unwant: 1 to MaxTopic bytes. Gap: the same, or empty
 	Payload []byte
 	flags   uint8
 }
@@ -132,9 +141,9 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	}
 	name := int(binary.LittleEndian.Uint16(b[10:]))
 	switch {
-	case e.Kind < Publish || e.Kind > Gap:
+	case e.Kind < Publish || e.Kind > Ask:
 		err = fmt.Errorf("%w: kind %d", ErrEnvelope, e.Kind)
-	case name > MaxTopic || headerLen+name > n || e.Kind != Gap && (e.Kind == Publish) != (name > 0):
+	case name > MaxTopic || headerLen+name > n || e.Kind != Gap && e.Kind.named() != (name > 0):
 		err = fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, name)
 	case n-headerLen-name > MaxPayload:
 		err = fmt.Errorf("%w: a payload of %d bytes", ErrEnvelope, n-headerLen-name)
@@ -152,6 +161,9 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	e.Payload = b[headerLen+name : n : n]
 	return e, b[headerLen : headerLen+name], n, nil
 }
+
+// named reports whether envelopes of this kind have a topic.
+func (k Kind) named() bool { return k == Publish || k == Want || k == Unwant }
 
 // CheckTopic returns ErrTopic if an application may not use the name: if it is empty, longer than MaxTopic, or begins
 // with a zero byte. Names that begin with a zero byte are reserved for the server.

@@ -18,6 +18,10 @@ type Hub struct {
 	waiting map[uint64]*slot // slots that hold messages, by connection
 	marks   uint64           // the last mark
 	count   counts
+
+	machines Machines       // the others; nil if there are none
+	wanted   map[string]int // by topic: the number of ports that want it. Empty without other machines
+	scratch  []byte         // for an envelope
 }
 
 // NewHub returns a Hub without workers. route returns the slot in which a connection began; it is called with the Hub's
@@ -75,6 +79,9 @@ func (h *Hub) pass(from *Port, m []byte) int {
 				p.owed.gap.add(string(topic), h.count.published)
 			}
 		}
+		if h.machines != nil {
+			h.machines.Publish(topic, e.Opcode, e.Payload)
+		}
 	case Send, Close:
 		if e.flags&flagBounced != 0 {
 			h.count.bounced++
@@ -82,7 +89,9 @@ func (h *Hub) pass(from *Port, m []byte) int {
 			break
 		}
 		h.count.directed++
-		h.direct(e.Conn, b)
+		if h.machines == nil || !h.machines.Direct(e.Conn, b) {
+			h.direct(e.Conn, b)
+		}
 	case Here:
 		h.here(from, e.Conn)
 	case Gone:
@@ -92,7 +101,9 @@ func (h *Hub) pass(from *Port, m []byte) int {
 			binary.LittleEndian.PutUint64(b[seqAt:], h.count.published)
 			from.put(b)
 		}
-	default: // only the Hub sends Position and Gap
+	case Want, Unwant:
+		h.want(from, string(topic), e.Kind == Want)
+	default: // only the Hub sends Position, Gap and Ask
 		from.slot.malformed++
 	}
 	return n

@@ -11,6 +11,8 @@ type Port struct {
 	link Link
 	gone bool // detached
 	owed owed
+
+	wants map[string]struct{} // topics with subscribers in the worker
 }
 
 // slot is the place of a worker and of its successors.
@@ -24,8 +26,9 @@ type slot struct {
 }
 
 // Attach adds a worker to a slot. From now on it receives all publications and, if it is the only worker of the slot,
-// the messages to the slot's connections. Another worker takes those over with Port.Lead. The first envelope for l is
-// a Position: the worker receives the publications after that number. l may be called before Attach returns.
+// the messages to the slot's connections. Another worker takes those over with Port.Lead. The first envelope for l is a
+// Position: the worker receives the publications after that number. If there are other machines, an Ask follows. l may
+// be called before Attach returns.
 func (h *Hub) Attach(slot int, l Link) *Port {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -38,6 +41,9 @@ func (h *Hub) Attach(slot int, l Link) *Port {
 		s.leader = p
 	}
 	p.put(AppendEnvelope(nil, Envelope{Kind: Position, Seq: h.count.published}))
+	if h.machines != nil {
+		p.put(AppendEnvelope(nil, Envelope{Kind: Ask}))
+	}
 	return p
 }
 
@@ -119,4 +125,5 @@ func (p *Port) Detach() {
 	}
 	h.passOn(p.owed.closes)
 	p.owed = owed{}
+	h.unwantAll(p)
 }

@@ -44,6 +44,9 @@ type Config struct {
 	Source func(name string) Source
 	// NewID returns the id of a new connection, which must never have been used before. It is called on the loop.
 	NewID func() uint64
+	// TopicChanged, unless it is nil, is called when a topic gets its first subscriber on this engine, and when it loses
+	// its last one. It must neither block nor call the engine, except Post.
+	TopicChanged func(topic string, exists bool)
 	// Cause returns the cause of a context that ends with ErrClosed or ErrMoved: see Conn.Context. nil means the same.
 	Cause func(error) error
 	// Logger receives what an operator should know. nil means slog.Default.
@@ -255,6 +258,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.opening, e.meters = make(map[uint64]*Upgrade), make(map[*Conn]*meter)
 	e.sources.list = []*Source{{}}
+	e.topics.Changed = cfg.TopicChanged
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }

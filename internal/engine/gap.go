@@ -12,10 +12,17 @@ const gapReason = "messages were missed"
 // gapOverhead is the assumed overhead of a queued publication in bytes: see behindGap.
 const gapOverhead = 64
 
-// Gap informs the subscribers of a topic that publications have not reached this engine. seq is the number of the last
-// one. If topic is empty, the topics are unknown, and all connections with subscriptions are informed. missed is the
-// number of publications, or 0 if it is unknown. Connections whose Route has no Gaps are closed with 1013. On the loop.
-func (e *Engine) Gap(seq uint64, topic string, missed uint64) {
+// Gap is a number of publications that have not reached this engine.
+type Gap struct {
+	Topic     string // empty if it is not known
+	Missed    uint64 // how many; 0 if that is not known
+	Tolerated bool   // connections whose Route has no Gaps stay
+}
+
+// Gap informs the subscribers of the topic of a gap, or all connections with subscriptions if the topic is not known.
+// seq is the number of the last publication. Connections whose Route has no Gaps are closed with 1013 unless the gap is
+// tolerated. On the loop.
+func (e *Engine) Gap(seq uint64, g Gap) {
 	e.position = max(e.position, seq)
 	var told []*Conn
 	tell := func(i uint32) {
@@ -25,10 +32,10 @@ func (e *Engine) Gap(seq uint64, topic string, missed uint64) {
 	}
 	e.topicsMu.Lock()
 	if e.recording {
-		e.remember(published{seq: seq, topic: topic, gap: true, missed: missed})
+		e.remember(published{seq: seq, topic: g.Topic, gap: &g})
 	}
-	if topic != "" {
-		for _, i := range e.topics.Members(topic) {
+	if g.Topic != "" {
+		for _, i := range e.topics.Members(g.Topic) {
 			tell(i)
 		}
 	} else {
@@ -40,22 +47,25 @@ func (e *Engine) Gap(seq uint64, topic string, missed uint64) {
 	}
 	e.topicsMu.Unlock()
 	for _, c := range told { // without the lock, because callbacks may subscribe
-		e.tellGap(c, topic, missed)
+		e.tellGap(c, g)
 	}
 }
 
 // tellGap queues the Gap callback of c, or closes c. On the loop.
-func (e *Engine) tellGap(c *Conn, topic string, missed uint64) {
+func (e *Engine) tellGap(c *Conn, g Gap) {
 	if c.phase.Load() != phaseOpen {
 		return
 	}
 	e.count.limit(limitGap)
 	if !c.route.Gaps {
+		if g.Tolerated {
+			return
+		}
 		c.beginClose(ending{code: ws.CloseTryAgainLater, reason: gapReason}, gapReason)
 		return
 	}
 	e.holdBack(c)
-	c.dispatch(event{kind: eventGap, data: append(binary.AppendUvarint(nil, missed), topic...)})
+	c.dispatch(event{kind: eventGap, data: append(binary.AppendUvarint(nil, g.Missed), g.Topic...)})
 }
 
 // holdBack makes publications wait behind the callbacks of c, so that Gap is called before anything published after the

@@ -65,7 +65,7 @@ func TestGap(t *testing.T) {
 	f := start(t, Config{}, gapRoutes(release))
 	informed, other, closed, otherClosed := subscriber(t, f, "/gap/a"), subscriber(t, f, "/gap/b"), subscriber(t, f, "/closed/a"), subscriber(t, f, "/closed/b")
 	f.publish(t, "a", 1, 1)
-	on(t, f, func() { f.Engine.Gap(3, "a", 2) })
+	on(t, f, func() { f.Engine.Gap(3, Gap{Topic: "a", Missed: 2}) })
 	f.publish(t, "a", 4, 5) // the callback still waits
 	f.publish(t, "b", 6, 6)
 	informed.wantTexts("1")
@@ -93,7 +93,7 @@ func TestGapOfAnyTopic(t *testing.T) {
 	close(release)
 	f := start(t, Config{}, gapRoutes(release))
 	a, b, none, closed := subscriber(t, f, "/gap/a"), subscriber(t, f, "/gap/b"), subscriber(t, f, "/gap/"), subscriber(t, f, "/closed/")
-	on(t, f, func() { f.Engine.Gap(9, "", 0) })
+	on(t, f, func() { f.Engine.Gap(9, Gap{Topic: "", Missed: 0}) })
 	a.wantTexts("gap  0")
 	b.wantTexts("gap  0")
 	for _, p := range []*peer{none, closed} {
@@ -112,7 +112,7 @@ func TestGapBehindGap(t *testing.T) {
 	routes["/gap/b"].QueueLimit, routes["/gap/b"].Policy = 1<<10, PolicyDropNewest
 	f := start(t, Config{}, routes)
 	closes, drops := subscriber(t, f, "/gap/a"), subscriber(t, f, "/gap/b")
-	on(t, f, func() { f.Engine.Gap(1, "a", 1); f.Engine.Gap(2, "b", 1) })
+	on(t, f, func() { f.Engine.Gap(1, Gap{Topic: "a", Missed: 1}); f.Engine.Gap(2, Gap{Topic: "b", Missed: 1}) })
 	f.publish(t, "a", 3, 100)
 	f.publish(t, "b", 101, 200)
 	closes.wantClose(ws.CloseTryAgainLater)
@@ -134,7 +134,7 @@ func TestGapWhileMoving(t *testing.T) {
 	on(t, p.there, func() {
 		p.there.Record()
 		p.there.Engine.Publish(1, "a", ws.OpText, []byte("1"))
-		p.there.Engine.Gap(3, "a", 2)
+		p.there.Engine.Gap(3, Gap{Topic: "a", Missed: 2})
 		p.there.Engine.Publish(4, "a", ws.OpText, []byte("4"))
 	})
 	var b *Batch
@@ -150,13 +150,13 @@ func TestGapWhileMoving(t *testing.T) {
 	// A callback runs, and a gap and a publication wait behind it.
 	c.send(ws.OpText, []byte("wait"))
 	until(t, "the callback runs", func() bool { return p.here.Stats().TextIn == 1 })
-	on(t, p.there, func() { p.there.Engine.Gap(4, "", 0) })
+	on(t, p.there, func() { p.there.Engine.Gap(4, Gap{Topic: "", Missed: 0}) })
 	on(t, p.there, p.there.Record)
 	ready := make(chan struct{}, 8)
 	on(t, p.here, func() {
 		p.here.Depart(-1, func() { ready <- struct{}{} })
 		b, _ = p.here.Freeze(64) // asks the connection to pause
-		p.here.Engine.Gap(5, "a", 1)
+		p.here.Engine.Gap(5, Gap{Topic: "a", Missed: 1})
 		p.here.Engine.Publish(6, "a", ws.OpText, []byte("6"))
 	})
 	p.carry(b, 4) // the other one

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/expedite-go/expedite/ws"
@@ -102,6 +103,14 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 		clear(e.ahead)
 	}
 	return len(members)
+}
+
+// EachTopic calls f with all topics that have subscribers on this engine. f must not call the engine. It is safe for
+// concurrent use.
+func (e *Engine) EachTopic(f func(topics iter.Seq[string])) {
+	e.topicsMu.Lock()
+	defer e.topicsMu.Unlock()
+	f(e.topics.Names())
 }
 
 // Reached records that this worker has had all publications up to seq. On the loop.

@@ -12,8 +12,7 @@ type published struct {
 	topic string
 	broadcast
 
-	gap    bool   // not a publication: this engine has missed some, up to seq
-	missed uint64 // how many; topic may be empty
+	gap *Gap // not a publication: this engine has missed some, up to seq
 }
 
 // concerns reports whether a connection with these topics must get p.
@@ -78,14 +77,14 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 		return
 	}
 	if e.recording && position < e.forgotten { // too much was published meanwhile
-		e.tellGap(c, "", 0)
+		e.tellGap(c, Gap{})
 	}
 	for i := range e.history {
 		p := &e.history[i] // its forms are kept
 		switch {
 		case p.seq <= position || !p.concerns(topics):
-		case p.gap:
-			e.tellGap(c, p.topic, p.missed)
+		case p.gap != nil:
+			e.tellGap(c, *p.gap)
 		default:
 			e.sendPublication(c, &p.broadcast)
 		}

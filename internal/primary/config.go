@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
@@ -39,6 +40,8 @@ type Config struct {
 	HangTimeout time.Duration
 	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced. 0 or less is no limit.
 	MaxWorkerMemory int64
+	// Backplane leads to other machines; nil if there are none.
+	Backplane backplane.Backplane
 	// Registry configures the registry; Open sets Moving.
 	Registry registry.Config
 	// Env has the entries (NAME=value) that all processes of this program need in their environment, and WorkerEnv those

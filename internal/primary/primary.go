@@ -14,6 +14,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -29,6 +30,7 @@ type Primary struct {
 	// addresses are those of cfg, each socket of systemd by itself.
 	addresses []listener.Spec
 	workers   *supervisor
+	relay     *relay.Relay // nil without other machines
 	registry  *registry.Server
 	roller    *roller
 	control   *ControlServer
@@ -62,6 +64,11 @@ func Open(ctx context.Context, cfg Config) (_ *Primary, err error) {
 	}
 	if err := p.inherit(); err != nil {
 		return nil, err
+	}
+	if cfg.Backplane != nil {
+		p.relay = relay.New(relay.Config{
+			Node: p.registry.Node(), Machine: connid.MachineOf(p.registry.Node()), Backplane: cfg.Backplane,
+		}, p.workers.hub)
 	}
 	if err := p.openAddresses(); err != nil {
 		return nil, err
@@ -147,6 +154,10 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	defer p.registry.Close()
 	defer p.control.Close()
 	p.registry.Start()
+	if p.relay != nil {
+		p.relay.Start()
+		defer p.relay.Close()
+	}
 	done := make(chan struct{})
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with Run

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/remotestore"
 	"github.com/expedite-go/expedite/internal/rpc"
@@ -35,6 +36,7 @@ type Client struct {
 	// new hello.
 	greeted atomic.Bool
 	node    atomic.Pointer[string]
+	machine atomic.Int64           // of node
 	health  atomic.Pointer[Health] // nil until a primary has told that knows it
 	keys    atomic.Int64           // time of the keys that the primary knows, in ns
 
@@ -110,6 +112,9 @@ func (c *Client) Receive(m []byte) { c.peer.Receive(m) }
 
 // Node returns the machine's name among all; empty before the primary has told it.
 func (c *Client) Node() string { return *c.node.Load() }
+
+// Machine returns the machine's number in the ids of connections; 0 before the primary has told its name.
+func (c *Client) Machine() int { return int(c.machine.Load()) }
 
 // Health returns the health as the primary sees it. Known is false if it has not told any.
 func (c *Client) Health() (h Health, known bool) {
@@ -191,6 +196,7 @@ func (c *Client) greet() error {
 		return err
 	}
 	c.node.Store(&h.Node)
+	c.machine.Store(int64(connid.MachineOf(nodeNumber(h.Node))))
 	if h.Health != nil {
 		c.health.Store(h.Health)
 	}

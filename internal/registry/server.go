@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -107,6 +108,15 @@ func newNodeName() string {
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
 	return hex.EncodeToString(b[:])
 }
+
+// nodeNumber returns the name of a machine as a number; 0 if it is none.
+func nodeNumber(name string) uint64 {
+	n, _ := strconv.ParseUint(name, 16, 64)
+	return n
+}
+
+// Node returns the machine's name among all, as a number.
+func (s *Server) Node() uint64 { return nodeNumber(s.node) }
 
 const (
 	// sweepShare is the number of sessions that each tick examines.

@@ -1,6 +1,9 @@
 package topic
 
-import "iter"
+import (
+	"iter"
+	"maps"
+)
 
 // Table is a set of subscriptions. No operation depends on the size of a topic or on the number of topics: Subscribe
 // and Unsubscribe take constant time, and Drop takes one step per subscription of the connection. New returns one.
@@ -8,6 +11,9 @@ import "iter"
 // A connection with one subscription uses 32 bytes, plus up to a quarter for growth. The list of members is freed with
 // its last member. Everything else stays at its maximum size.
 type Table struct {
+	// Changed, unless it is nil, is called when a topic gets its first member and when it loses its last one.
+	Changed func(name string, exists bool)
+
 	ids    map[string]uint32 // topic to its index in topics
 	topics []topic
 	unused []uint32 // free indexes in topics
@@ -134,6 +140,9 @@ func (t *Table) Topics(i uint32) iter.Seq[string] {
 	}
 }
 
+// Names returns all topics, in no particular order. The table must not change during the iteration.
+func (t *Table) Names() iter.Seq[string] { return maps.Keys(t.ids) }
+
 // Count returns the number of topics of connection i.
 func (t *Table) Count(i uint32) int {
 	if int(i) >= len(t.conns) {
@@ -159,7 +168,15 @@ func (t *Table) open(name string) uint32 {
 	}
 	t.topics[id].name = name
 	t.ids[name] = id
+	t.tell(name, true)
 	return id
+}
+
+// tell reports a topic that exists from now on, or no longer.
+func (t *Table) tell(name string, exists bool) {
+	if t.Changed != nil {
+		t.Changed(name, exists)
+	}
 }
 
 // take returns a free index in subs.
@@ -228,6 +245,7 @@ func (t *Table) leave(at uint32) {
 	t.count--
 	if last == 0 {
 		delete(t.ids, tp.name)
+		t.tell(tp.name, false)
 		*tp = topic{}
 		t.unused = append(t.unused, n.topic)
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -13,7 +14,14 @@ func (w *Worker) deliver(e broker.Envelope) (found bool) {
 		w.engine.Publish(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload)
 		return true
 	case broker.Gap:
-		w.engine.Gap(e.Seq, e.Topic, e.Conn)
+		w.engine.Gap(e.Seq, engine.Gap{
+			Topic: e.Topic, Missed: e.Conn, Tolerated: e.Code == broker.Abroad && !w.CloseOnGap,
+		})
+		return true
+	case broker.Ask:
+		if w.interest != nil {
+			w.engine.EachTopic(w.interest.SetAll)
+		}
 		return true
 	case broker.Fence:
 		w.host.fenced(e.Conn)

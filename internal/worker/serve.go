@@ -148,6 +148,9 @@ func (w *Worker) work(ctx context.Context, self *cluster.Self, leave <-chan depa
 			}
 			trimmer.Trim(time.Now(), w.ticker.Asleep())
 			w.registry.ShareKeys()
+			if w.interest != nil {
+				w.engine.Post(w.interest.Flush) // what the link has refused
+			}
 			w.sendReport(self)
 		case <-w.ticker.Woken():
 			trimmer.Wake()

@@ -61,6 +61,9 @@ type Config struct {
 	// Apply applies settings of the running program that a reload has changed. See Worker.Apply.
 	Apply    func(w *Worker, settings []byte) error
 	Sessions Sessions
+	// Machines tells that there may be other machines: the primary learns which topics have subscribers here.
+	// CloseOnGap closes connections that have missed publications of theirs and whose handler has no Gap.
+	Machines, CloseOnGap bool
 	// MemoryReserve is how much memory must be left on the machine, in bytes. 0 is none.
 	MemoryReserve int64
 }
@@ -73,6 +76,7 @@ type Worker struct {
 	engine    *engine.Engine
 	inbox     *inbox
 	local     *broker.Local
+	interest  *broker.Interest // nil without other machines
 	registry  *registry.Client
 	orders    *access.Orders
 	tracker   *access.Tracker
@@ -100,6 +104,9 @@ func New(c Config) (*Worker, error) {
 	w := &Worker{
 		Config: c, log: c.Journal.Logger, ticker: resource.NewIdleTicker(c.HangTimeout),
 		reportNow: make(chan struct{}, 1), ended: make(chan error, 1),
+	}
+	if c.Machines {
+		w.interest = broker.NewInterest(c.Link, func() { w.engine.Post(w.interest.Flush) })
 	}
 	if err := w.newEngine(); err != nil {
 		return nil, errors.Join(err, store.close())
@@ -143,7 +150,10 @@ func (w *Worker) newEngine() (err error) {
 	e.Match = func(rawPath string) *engine.Route { return w.endpoints.match(rawPath) }
 	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
 	e.Source = func(name string) engine.Source { return sourceOf(w.Sources, w.Proxies, name) }
-	e.NewID = func() uint64 { return uint64(connid.New(w.Slot)) }
+	e.NewID = func() uint64 { return uint64(connid.New(w.registry.Machine(), w.Slot)) }
+	if w.interest != nil {
+		e.TopicChanged = w.interest.Set
+	}
 	e.Logger = w.log
 	e.MayLog, e.MayLogFault = w.Journal.Clients.Allow, w.Journal.Faults.Allow
 	e.MaxHandshakes = cmp.Or(e.MaxHandshakes, min(engine.DefaultMaxHandshakes, files/4))

@@ -1,0 +1,85 @@
+package relay
+
+import "time"
+
+const (
+	// keepTopic is how long a topic is kept after its last subscriber on this machine: subscribers that move to another
+	// worker, or come back soon, miss nothing, and churn costs nothing.
+	keepTopic = 5 * time.Second
+	// margin is how long an outage may have lasted before it was noticed.
+	margin = 15 * time.Second
+)
+
+// Want implements broker.Machines.
+func (r *Relay) Want(topic string, wanted bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.receivers[topic]
+	switch {
+	case wanted && known == nil:
+		r.receivers[topic] = &receiver{wanted: true}
+		r.Backplane.Subscribe(topic)
+	case wanted:
+		known.wanted = true
+		delete(r.leaving, topic)
+	case known != nil:
+		known.wanted, known.left = false, r.now()
+		r.leaving[topic] = struct{}{}
+		r.plan.leave.at(known.left + keepTopic)
+		r.signal()
+	}
+}
+
+// leave unsubscribes from the topics that have had no subscribers for long enough.
+func (r *Relay) leave(now time.Duration) {
+	var topics []string
+	for topic := range r.leaving {
+		left := r.receivers[topic].left
+		if now-left < keepTopic {
+			r.plan.leave.at(left + keepTopic)
+			continue
+		}
+		topics = append(topics, topic)
+		delete(r.leaving, topic)
+		delete(r.receivers, topic)
+	}
+	if len(topics) > 0 {
+		r.Backplane.Unsubscribe(topics...)
+	}
+}
+
+// Missing implements backplane.Receiver.
+func (r *Relay) Missing(topics []string, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	since := r.now() - margin
+	for _, topic := range topics {
+		if at := r.receivers[topic]; at != nil && !at.isDeaf {
+			at.isDeaf, at.deaf = true, since
+		}
+	}
+}
+
+// Listening implements backplane.Receiver. What was missed before is found out with a resync.
+func (r *Relay) Listening(topics []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	for _, topic := range topics {
+		at := r.receivers[topic]
+		if at == nil {
+			continue
+		}
+		if !at.listening {
+			at.listening, at.from, at.isDeaf = true, now, false
+		}
+		if !at.isDeaf {
+			continue
+		}
+		at.isDeaf = false
+		r.ask(at.deaf)
+		if topic == topicAll { // others may have asked meanwhile
+			r.answer(at.deaf)
+		}
+	}
+}

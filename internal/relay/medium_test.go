@@ -1,0 +1,218 @@
+package relay
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/connid"
+)
+
+// medium is a backplane in memory. Messages arrive while they are published.
+type medium struct {
+	mu     sync.Mutex
+	planes []*plane
+}
+
+// plane is one machine's end of a medium.
+type plane struct {
+	*medium
+	to     backplane.Receiver
+	calls  chan func()
+	topics map[string]bool
+	cut    bool           // nothing arrives
+	full   bool           // nothing is taken
+	twice  bool           // everything arrives twice
+	ever   map[string]int // how often a topic was subscribed to
+}
+
+func (m *medium) plane() *plane {
+	p := &plane{
+		medium: m, topics: make(map[string]bool), ever: make(map[string]int), calls: make(chan func(), 1000),
+	}
+	m.planes = append(m.planes, p)
+	return p
+}
+
+func (p *plane) Start(r backplane.Receiver) {
+	p.to = r
+	go func() { // ends with Close
+		for f := range p.calls {
+			f()
+		}
+	}()
+}
+
+func (p *plane) Publish(topic string, payload []byte) error {
+	p.mu.Lock()
+	if p.full {
+		p.mu.Unlock()
+		return backplane.ErrOverloaded
+	}
+	payload = slices.Clone(payload)
+	var to []*plane
+	for _, q := range p.planes {
+		if q.topics[topic] && !q.cut {
+			to = append(to, q)
+			if q.twice {
+				to = append(to, q)
+			}
+		}
+	}
+	p.mu.Unlock()
+	for _, q := range to {
+		q.later(func() { q.to.Receive([]backplane.Message{{Topic: topic, Payload: slices.Clone(payload)}}) })
+	}
+	return nil
+}
+
+// later calls f on another goroutine, after what was to be called before: the caller may hold locks.
+func (p *plane) later(f func()) { p.calls <- f }
+
+func (p *plane) Subscribe(topics ...string) {
+	p.mu.Lock()
+	for _, topic := range topics {
+		p.topics[topic] = true
+		p.ever[topic]++
+	}
+	cut := p.cut
+	p.mu.Unlock()
+	if !cut {
+		p.later(func() { p.to.Listening(topics) })
+	}
+}
+
+func (p *plane) Unsubscribe(topics ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, topic := range topics {
+		delete(p.topics, topic)
+	}
+}
+
+func (p *plane) Status() backplane.Status { return backplane.Status{} }
+
+func (p *plane) Close() error {
+	close(p.calls)
+	return nil
+}
+
+// set changes a fault.
+func (p *plane) set(fault *bool, on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	*fault = on
+}
+
+// setCut begins or ends an outage.
+func (p *plane) setCut(cut bool) {
+	p.mu.Lock()
+	p.cut = cut
+	topics := slices.Collect(maps.Keys(p.topics))
+	p.mu.Unlock()
+	p.later(func() {
+		if cut {
+			p.to.Missing(topics, fmt.Errorf("cut"))
+		} else {
+			p.to.Listening(topics)
+		}
+	})
+	synctest.Wait()
+}
+
+// machine is a machine with one worker.
+type machine struct {
+	*Relay
+	t        *testing.T
+	plane    *plane
+	hub      *broker.Hub
+	port     *broker.Port
+	local    *broker.Local
+	interest *broker.Interest
+
+	mu  sync.Mutex
+	got []string
+}
+
+// newMachine starts a machine. Its node is its number.
+func newMachine(t *testing.T, m *medium, node uint64) *machine {
+	t.Helper()
+	k := &machine{t: t, plane: m.plane(), hub: broker.NewHub(func(uint64) int { return 1 })}
+	k.Relay = New(Config{Node: node, Machine: connid.MachineOf(node), Backplane: k.plane}, k.hub)
+	toHub := broker.LinkFunc(func(b []byte) error { k.port.Receive(b); return nil })
+	k.local = broker.NewLocal(toHub, func(e broker.Envelope) bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		switch e.Kind {
+		case broker.Publish:
+			k.got = append(k.got, e.Topic+" "+string(e.Payload))
+		case broker.Gap:
+			k.got = append(k.got, fmt.Sprintf("%s gap %d", e.Topic, e.Conn))
+		case broker.Send, broker.Close:
+			k.got = append(k.got, fmt.Sprintf("%d %s", e.Kind, e.Payload))
+		}
+		return true
+	})
+	k.interest = broker.NewInterest(toHub, func() { go k.interest.Flush() })
+	k.Start()
+	inbox := make(chan []byte, 1000)
+	go func() { // ends with the test
+		for b := range inbox {
+			k.local.Receive(b)
+		}
+	}()
+	k.port = k.hub.Attach(1, broker.LinkFunc(func(b []byte) error {
+		inbox <- slices.Clone(b)
+		return nil
+	}))
+	t.Cleanup(func() {
+		k.port.Detach()
+		close(inbox)
+		_ = k.Relay.Close()
+	})
+	return k
+}
+
+// subscribe makes the worker subscribe to a topic.
+func (k *machine) subscribe(topic string) {
+	k.interest.Set(topic, true)
+	synctest.Wait()
+}
+
+// publish publishes in the worker.
+func (k *machine) publish(topic string, texts ...string) {
+	k.t.Helper()
+	for _, text := range texts {
+		if err := k.local.Publish(topic, 1, []byte(text)); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+}
+
+// wants checks what the worker has got since the last call.
+func (k *machine) wants(want ...string) {
+	k.t.Helper()
+	synctest.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Equal(k.got, want) {
+		k.t.Errorf("machine %d: got %q, want %q", k.Node, k.got, want)
+	}
+	k.got = nil
+}
+
+// pass lets time pass in the bubble of the test.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// settle waits until all machines have told what they owe.
+func settle() { pass(time.Second) }

@@ -1,0 +1,154 @@
+package relay
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// resyncPause is how long a relay waits for further topics that are listened to again, and for further questions of
+	// other machines: one answer serves all. A random part of it is added.
+	resyncPause = 100 * time.Millisecond
+	// owedPause is the time until a message is sent again that the backplane has refused.
+	owedPause = 200 * time.Millisecond
+	// positionsAtOnce is the number of positions that are told while the hub waits.
+	positionsAtOnce = 500
+)
+
+// plan is what a relay has to do later.
+type plan struct {
+	ask, answer, owed, leave due
+	askSince, answerSince    time.Duration // how far back
+}
+
+// due is a time at which something is to be done. The zero value is never.
+type due struct {
+	planned bool
+	when    time.Duration
+}
+
+// at plans something, unless it is planned for an earlier time.
+func (d *due) at(when time.Duration) {
+	if !d.planned || when < d.when {
+		d.planned, d.when = true, when
+	}
+}
+
+// take reports whether something is to be done now, and ends the plan.
+func (d *due) take(now time.Duration) bool {
+	if !d.planned || d.when > now {
+		return false
+	}
+	*d = due{}
+	return true
+}
+
+func pause() time.Duration { return resyncPause + rand.N(resyncPause) }
+
+// ask plans a resync for what was missed since a time.
+func (r *Relay) ask(since time.Duration) {
+	p := &r.plan
+	if !p.ask.planned || since < p.askSince {
+		p.askSince = since
+	}
+	p.ask.at(r.now() + pause())
+	r.signal()
+}
+
+// answer plans to tell the positions of all topics on which something was published since a time.
+func (r *Relay) answer(since time.Duration) {
+	p := &r.plan
+	if !p.answer.planned || since < p.answerSince {
+		p.answerSince = since
+	}
+	p.answer.at(r.now() + pause())
+	r.signal()
+}
+
+// signal makes run look at the plan.
+func (r *Relay) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run does what is planned, until Close.
+func (r *Relay) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.wake:
+		case <-timer.C:
+		case <-r.done:
+			return
+		}
+		if next, planned := r.work(); planned {
+			timer.Reset(next)
+		}
+	}
+}
+
+// work does what is due, and returns the time until the next is.
+func (r *Relay) work() (next time.Duration, planned bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, p := r.now(), &r.plan
+	if p.leave.take(now) {
+		r.leave(now)
+	}
+	if p.ask.take(now) {
+		r.resync(now)
+	}
+	if p.answer.take(now) {
+		for _, topic := range r.senders.since(p.answerSince) {
+			r.senders.owed[topic] = struct{}{}
+		}
+		p.owed.at(now)
+	}
+	if p.owed.take(now) {
+		r.tellPositions(now)
+	}
+	next = time.Hour
+	for _, d := range []due{p.ask, p.answer, p.owed, p.leave} {
+		if d.planned {
+			next, planned = min(next, d.when-now), true
+		}
+	}
+	return max(next, 0), planned
+}
+
+// resync asks all machines for their positions.
+func (r *Relay) resync(now time.Duration) {
+	m := message{kind: resync, node: r.Node, age: now - r.plan.askSince}
+	if r.Backplane.Publish(topicAll, m.append(nil)) != nil {
+		r.plan.ask.at(now + owedPause)
+		return
+	}
+	r.stats.Resyncs++
+}
+
+// tellPositions tells positions that are owed, as far as the backplane takes them. The hub waits meanwhile, so each
+// call tells only some.
+func (r *Relay) tellPositions(now time.Duration) {
+	told := 0
+	for topic := range r.senders.owed {
+		if told++; told > positionsAtOnce {
+			r.plan.owed.at(now)
+			return
+		}
+		at := r.senders.topics[topic]
+		if at == nil { // forgotten
+			delete(r.senders.owed, topic)
+			continue
+		}
+		m := message{kind: position, node: r.Node, stream: at.stream, seq: at.seq, age: now - at.at}
+		r.scratch = m.append(r.scratch[:0])
+		if r.Backplane.Publish(topic, r.scratch) != nil {
+			r.plan.owed.at(now + owedPause)
+			return
+		}
+		delete(r.senders.owed, topic)
+	}
+}

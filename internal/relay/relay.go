@@ -1,0 +1,234 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/connid"
+)
+
+// Config configures a Relay.
+type Config struct {
+	// Node names this machine among all, and in all processes that its primary becomes.
+	Node uint64
+	// Machine is the number of this machine in the ids of connections.
+	Machine   int
+	Backplane backplane.Backplane
+}
+
+// Relay connects the hub of this machine with other machines. It is safe for concurrent use.
+type Relay struct {
+	Config
+	hub   *broker.Hub
+	start time.Time
+
+	mu        sync.Mutex // after that of the hub, and before those of the backplane
+	senders   senders
+	receivers map[string]*receiver
+	scratch   []byte
+	stats     Stats
+	leaving   map[string]struct{} // topics of receivers that are not wanted
+	plan      plan
+
+	wake chan struct{}
+	done chan struct{}
+	task sync.WaitGroup
+}
+
+// Stats counts what happens between machines. Counters only grow.
+type Stats struct {
+	// Topics is the number of topics that this machine subscribes to.
+	Topics int
+	// Sent counts publications and directed messages to other machines, Refused those that the backplane did not take.
+	Sent, Refused uint64
+	// Heard counts publications and directed messages of other machines, Repeated those that came again, and Malformed
+	// those that were not understood.
+	Heard, Repeated, Malformed uint64
+	// Gaps counts the gaps in the publications of other machines, and Missed the publications of those gaps whose size is
+	// known. LostDirected counts directed messages that were lost.
+	Gaps, Missed, LostDirected uint64
+	// Resyncs counts outages after which the other machines were asked for their positions.
+	Resyncs uint64
+}
+
+// The topics of machines. Those of applications do not begin with a zero byte.
+const (
+	topicAll     = "\x00all"
+	topicMachine = "\x00machine:"
+)
+
+// New returns a Relay for a hub, which it joins. Start starts it.
+func New(c Config, hub *broker.Hub) *Relay {
+	r := &Relay{
+		Config: c, hub: hub, start: time.Now(), senders: newSenders(), receivers: make(map[string]*receiver),
+		leaving: make(map[string]struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	hub.Join(r)
+	return r
+}
+
+// Start connects to the other machines. Close ends that.
+func (r *Relay) Start() {
+	r.Backplane.Start(r)
+	r.task.Go(r.run)
+	for _, topic := range []string{topicAll, machineTopic(r.Machine)} {
+		r.Want(topic, true)
+	}
+}
+
+// Close leaves the other machines.
+func (r *Relay) Close() error {
+	close(r.done)
+	r.task.Wait()
+	if err := r.Backplane.Close(); err != nil {
+		return fmt.Errorf("expedite: backplane: %w", err)
+	}
+	return nil
+}
+
+// Stats returns the counters of now.
+func (r *Relay) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stats
+	s.Topics = len(r.receivers)
+	return s
+}
+
+// now returns the time since the relay began.
+func (r *Relay) now() time.Duration { return time.Since(r.start) }
+
+// isOwn reports whether a topic is one of the relays themselves.
+func isOwn(topic string) bool { return topic == topicAll || strings.HasPrefix(topic, topicMachine) }
+
+func machineTopic(machine int) string { return fmt.Sprintf("%s%04x", topicMachine, machine) }
+
+// Publish implements broker.Machines.
+func (r *Relay) Publish(topic []byte, opcode byte, payload []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.send(topic, message{kind: publication, opcode: opcode, data: payload})
+}
+
+// Direct implements broker.Machines.
+func (r *Relay) Direct(conn uint64, envelope []byte) (elsewhere bool) {
+	machine := connid.ID(conn).Machine()
+	if machine == r.Machine {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.send([]byte(machineTopic(machine)), message{kind: directed, data: envelope})
+	return true
+}
+
+// send numbers a message and sends it. If the backplane refuses it, the receivers learn of that later, from a position.
+func (r *Relay) send(topic []byte, m message) {
+	to := r.senders.next(topic, r.now())
+	m.node, m.stream, m.seq = r.Node, to.stream, to.seq
+	r.scratch = m.append(r.scratch[:0])
+	err := r.Backplane.Publish(string(topic), r.scratch)
+	if cap(r.scratch) > maxKept {
+		r.scratch = nil
+	}
+	if err == nil {
+		r.stats.Sent++
+		return
+	}
+	r.stats.Refused++
+	if errors.Is(err, backplane.ErrOverloaded) {
+		r.senders.owed[string(topic)] = struct{}{}
+		r.plan.owed.at(r.now() + owedPause)
+		r.signal()
+	}
+}
+
+// maxKept is the largest buffer that is kept for the next message, in bytes.
+const maxKept = 64 << 10
+
+// Receive implements backplane.Receiver.
+func (r *Relay) Receive(list []backplane.Message) {
+	for i := range list {
+		m, err := parse(list[i].Payload)
+		if err != nil {
+			r.mu.Lock()
+			r.stats.Malformed++
+			r.mu.Unlock()
+			continue
+		}
+		if m.node != r.Node {
+			r.receive(list[i].Topic, &m)
+		}
+	}
+}
+
+// receive takes a message of another machine. Messages on one topic are taken one after the other.
+func (r *Relay) receive(topic string, m *message) {
+	if m.kind == resync {
+		r.mu.Lock()
+		r.answer(r.now() - m.age)
+		r.mu.Unlock()
+		return
+	}
+	v, ok := r.judge(topic, m)
+	if !ok {
+		return
+	}
+	if v.gap && !isOwn(topic) {
+		r.hub.Lost(topic, v.missed)
+	}
+	switch m.kind {
+	case publication:
+		r.hub.Heard(topic, m.opcode, m.data)
+	case directed:
+		if r.hub.Arrived(m.data) != nil {
+			r.count(func(s *Stats) { s.Malformed++ })
+		}
+	case position, resync:
+	}
+}
+
+// judge examines the number of a message and counts it. It reports false if the message must be dropped.
+func (r *Relay) judge(topic string, m *message) (v verdict, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := r.receivers[topic]
+	if from == nil { // it was unsubscribed
+		return v, false
+	}
+	if m.kind == position {
+		v = from.place(m, r.now()-m.age)
+	} else {
+		v = from.hear(m)
+	}
+	switch {
+	case v.repeated && m.kind != position:
+		r.stats.Repeated++
+	case m.kind != position:
+		r.stats.Heard++
+	}
+	switch {
+	case v.gap && isOwn(topic):
+		r.stats.LostDirected += v.missed
+	case v.gap:
+		r.stats.Gaps++
+		r.stats.Missed += v.missed
+	}
+	return v, !v.repeated
+}
+
+func (r *Relay) count(f func(*Stats)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.stats)
+}
+
+var (
+	_ broker.Machines    = (*Relay)(nil)
+	_ backplane.Receiver = (*Relay)(nil)
+)

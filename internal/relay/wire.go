@@ -1,0 +1,89 @@
+package relay
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// kind is the kind of a message between machines.
+type kind byte
+
+const (
+	// publication has a number, and is for the subscribers of the topic.
+	publication kind = iota + 1
+	// position tells the number of the latest publication on the topic, and how long ago it was.
+	position
+	// directed is an envelope of the broker for one connection; its topic is that of a machine.
+	directed
+	// resync asks all machines for their positions, on topicAll; age is how far back.
+	resync
+)
+
+// message is a message between machines. Its bytes are: kind, node (8), the numbers of the kind as uvarints, the opcode
+// of a publication, and the data.
+type message struct {
+	kind   kind
+	node   uint64
+	stream uint64 // publication, position: a machine that has forgotten its number begins a new stream, with a higher one
+	seq    uint64 // publication, position, directed: from 1
+	age    time.Duration
+	opcode byte
+	data   []byte
+}
+
+const headLen = 1 + 8
+
+var errMessage = errors.New("relay: message of another machine not understood")
+
+// append appends the encoding of m.
+func (m *message) append(b []byte) []byte {
+	b = append(b, byte(m.kind))
+	b = binary.LittleEndian.AppendUint64(b, m.node)
+	if m.kind != resync {
+		b = binary.AppendUvarint(b, m.stream)
+		b = binary.AppendUvarint(b, m.seq)
+	}
+	switch m.kind {
+	case publication:
+		b = append(b, m.opcode)
+	case position, resync:
+		b = binary.AppendUvarint(b, uint64(max(m.age, 0)/time.Millisecond))
+	case directed:
+	}
+	return append(b, m.data...)
+}
+
+// parse reads a message. Its data aliases b.
+func parse(b []byte) (m message, err error) {
+	if len(b) < headLen {
+		return m, errMessage
+	}
+	m.kind, m.node = kind(b[0]), binary.LittleEndian.Uint64(b[1:])
+	b = b[headLen:]
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			err, n = errMessage, 0
+		}
+		b = b[n:]
+		return v
+	}
+	if m.kind != resync {
+		m.stream, m.seq = number(), number()
+	}
+	switch {
+	case m.kind == publication && len(b) > 0:
+		m.opcode, b = b[0], b[1:]
+	case m.kind == position || m.kind == resync:
+		m.age = time.Duration(min(number(), uint64(maxAge/time.Millisecond))) * time.Millisecond
+	case m.kind == directed:
+	default:
+		return m, errMessage
+	}
+	m.data = b
+	return m, err
+}
+
+// maxAge bounds times that other machines tell.
+const maxAge = 24 * time.Hour
