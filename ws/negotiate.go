@@ -129,7 +129,7 @@ func AppendResponse(dst []byte, h Handshake) ([]byte, error) {
 }
 
 // AppendRefusal appends the answer that refuses a handshake to dst. The connection must be closed after it. Fields with
-// characters that their line may not have are left out.
+// characters that their line may not have are left out. To a HEAD, send only what HeadEnd delimits: RFC 9110 §9.3.2.
 func AppendRefusal(dst []byte, e *HandshakeError) []byte {
 	body, kind := []byte(e.Reason+"\n"), "text/plain; charset=utf-8"
 	if e.Body != nil && isFieldValue(e.ContentType) {

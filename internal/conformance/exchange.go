@@ -80,7 +80,7 @@ func (x *exchange) request() string {
 		r = opening("Host: {host}", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
 			"Sec-WebSocket-Key: "+sampleKey) + x.c.Fields + "\r\n"
 	}
-	return strings.NewReplacer("{path}", x.target.Path, "{host}", x.target.Addr).Replace(r)
+	return strings.NewReplacer("{path}", x.target.Path, "{host}", x.target.Addr).Replace(x.target.proxied(r))
 }
 
 // sampleKey is that of RFC 6455 §1.3.
@@ -144,7 +144,7 @@ func (x *exchange) visit(marker string) error {
 	if _, err := fmt.Fprintf(x.conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, x.target.Addr); err != nil {
 		return err
 	}
-	r, err := readResponse(x.br)
+	r, err := readResponse(x.br, false)
 	switch {
 	case err != nil:
 		return err
@@ -163,7 +163,7 @@ func (x *exchange) answers(request string) (open bool, err error) {
 		list = []Answer{{Status: []int{http.StatusSwitchingProtocols}}}
 	}
 	for i, want := range list {
-		r, err := readResponse(x.br)
+		r, err := readResponse(x.br, want.Head)
 		if want.MayEnd && gone(err) {
 			return false, errEnded
 		}

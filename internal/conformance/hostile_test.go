@@ -66,7 +66,7 @@ func sees(t *testing.T, addr, request string) (list []string) {
 	}
 	br := bufio.NewReader(conn)
 	for {
-		r, err := readResponse(br)
+		r, err := readResponse(br, false)
 		if err != nil {
 			if !gone(err) && !errors.Is(err, errServer) {
 				t.Fatal(err)

@@ -72,11 +72,17 @@ func runServer() int {
 		many := expedite.EventRate{PerSecond: 1 << 20, Burst: 1 << 24}
 		cfg.MessageRate, cfg.PublishRate, cfg.ConnectRate = many, many, many
 		cfg.MaxPerAddress, cfg.MaxConnections, cfg.MaxPerUser = 1<<20, 1<<20, 1<<20
+		cfg.TrustedProxies = []string{"127.0.0.0/8"}
 		cfg.Tuning.ConnRate = expedite.Rate{In: 1 << 40, Out: 1 << 40}
 	}
 	app := expedite.New(cfg)
 	echo := expedite.Handler{
-		Message:      func(c *expedite.Conn, m expedite.Message) { c.Send(m) },
+		Message: func(c *expedite.Conn, m expedite.Message) {
+			if string(m.Bytes()) == Question {
+				m = expedite.Text(c.Remote().Addr().String())
+			}
+			c.Send(m)
+		},
 		Subprotocols: []string{SubprotocolA, SubprotocolB},
 		MaxMessage:   LargestMessage, MaxFragments: LargestMessage, QueueLimit: 4 * LargestMessage,
 		MailboxLimit: 4 * LargestMessage,
@@ -104,8 +110,10 @@ type server struct {
 	control string
 	// deflates tells whether permessage-deflate is on.
 	deflates bool
-	logs     lockedBuffer
-	stop     sync.Once
+	// proxied tells whether peers are trusted proxies.
+	proxied bool
+	logs    lockedBuffer
+	stop    sync.Once
 }
 
 type lockedBuffer struct {
@@ -144,7 +152,7 @@ func launch(t *testing.T, binary string, c serverConfig) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &server{t: t, control: filepath.Join(dir, "c"), deflates: c.Compression != expedite.CompressionOff}
+	s := &server{t: t, control: filepath.Join(dir, "c"), deflates: c.Compression != expedite.CompressionOff, proxied: c.Features}
 	c.Control = s.control
 	js, err := json.Marshal(c)
 	if err != nil {
@@ -219,6 +227,11 @@ func (s *server) target(name, path string) *Target {
 	features := []Feature{Subprotocols, HTTP, Large, Limited}
 	if s.deflates {
 		features = append(features, Deflate)
+	}
+	if s.proxied {
+		features = append(features, Proxied)
+	} else {
+		features = append(features, Direct)
 	}
 	return &Target{Name: name, Addr: s.addr, Path: path, Features: features, Patience: forever}
 }

@@ -22,8 +22,8 @@ type Response struct {
 // maxBody is the longest body of a response that is read.
 const maxBody = 1 << 20
 
-// readResponse reads the next response that is not 100. RFC 9112 §4, §6.
-func readResponse(br *bufio.Reader) (*Response, error) {
+// readResponse reads the next response that is not 100. That to a HEAD has no content. RFC 9112 §4, §6.
+func readResponse(br *bufio.Reader, head bool) (*Response, error) {
 	for {
 		tp := textproto.NewReader(br)
 		line, err := tp.ReadLine()
@@ -44,7 +44,7 @@ func readResponse(br *bufio.Reader) (*Response, error) {
 		switch {
 		case status == http.StatusContinue:
 			continue
-		case status == http.StatusSwitchingProtocols:
+		case status == http.StatusSwitchingProtocols, head:
 			return r, nil
 		}
 		return r, r.readBody(br)

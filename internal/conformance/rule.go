@@ -27,6 +27,8 @@ const (
 	HTTP         Feature = "http"         // other paths answer as Requests does
 	Large        Feature = "large"        // messages up to LargestMessage, in any number of fragments
 	Limited      Feature = "limited"      // a message beyond LargestMessage is refused
+	Proxied      Feature = "proxied"      // 127.0.0.0/8 are proxies and name the client, which Question asks for
+	Direct       Feature = "direct"       // no peer is a proxy, and Question asks for the client
 )
 
 // The subprotocols of a server with the feature Subprotocols.
@@ -90,6 +92,8 @@ type Answer struct {
 	Check func(r *Response) error
 	// MayEnd allows the end of the connection instead of this response.
 	MayEnd bool
+	// Head tells that the request is a HEAD: its response has no content.
+	Head bool
 }
 
 // Kind is the kind of an Event.
@@ -121,8 +125,8 @@ type Event struct {
 func Rules() []Rule {
 	var all []Rule
 	for _, group := range [][]Rule{
-		requestRules(), fieldRules(), nameRules(), handshakeRules(), versionRules(), answerRules(), bodyRules(),
-		lengthRules(), framingRules(), maskRules(),
+		requestRules(), fieldRules(), nameRules(), handshakeRules(), versionRules(), answerRules(), headRules(), bodyRules(),
+		forwardedRules(), lengthRules(), framingRules(), maskRules(),
 		fragmentRules(),
 		controlRules(), closeRules(), codeRules(), textRules(), sizeRules(), negotiationRules(), compressionRules(),
 		misuseRules(),

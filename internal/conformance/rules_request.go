@@ -171,6 +171,41 @@ func nameRules() []Rule {
 	}}
 }
 
+// headRules are about HEAD, of which a server knows only the head of its response.
+func headRules() []Rule {
+	plain := func(path string) string { return "HEAD " + path + " HTTP/1.1\r\nHost: {host}\r\n\r\n" }
+	get := "GET /plain?2 HTTP/1.1\r\nHost: {host}\r\n\r\n"
+	head := func(status ...int) []Answer { return []Answer{{Status: status, Head: true}} }
+	needs := []Feature{HTTP}
+	return []Rule{{
+		ID: "head", Section: "RFC 9110 §9.3.2", Text: "the response to a HEAD has no content, also if it is an error",
+		Cases: []Case{
+			{Name: "of an endpoint", Request: plain("{path}"), Answers: head(200, 204, 404, 405, 426, 501)},
+			{Name: "with a handshake", Request: with("HEAD {path} HTTP/1.1"), Answers: head(200, 204, 400, 404, 405, 426, 501)},
+			{
+				Name: "with a handshake of another version", Request: with("HEAD {path} HTTP/1.1", "Sec-WebSocket-Version: 8"),
+				Answers: head(200, 204, 400, 404, 405, 426, 501),
+			},
+			{Name: "without a Host", Request: with("HEAD {path} HTTP/1.1", "-Host"), Answers: head(400)},
+			{Name: "of another path", Needs: needs, Request: plain(PlainPath), Answers: head(200), After: Stays},
+			{
+				Name: "of an endpoint, and a request", Needs: needs, Request: plain("{path}") + get, After: Stays,
+				Answers: append(head(405, 426), sawThis("GET", "/plain?2", "")),
+			},
+			{
+				Name: "of another path, and an upgrade", Needs: needs, Request: plain(PlainPath) + with(goodLine),
+				Answers: append(head(200), opened()...), Send: text("a"), Want: []Event{wantText("a")},
+			},
+		},
+	}, {
+		ID: "head-upgrade-required", Section: "RFC 9110 §9.3.2", Level: Should,
+		Text: "a plain HEAD of an endpoint is answered as a GET is: with 426 and the protocol that the endpoint wants",
+		Cases: []Case{{Name: "plain HEAD", Request: plain("{path}"), Answers: []Answer{{
+			Status: []int{http.StatusUpgradeRequired}, Head: true, Check: upgradeOffered,
+		}}}},
+	}}
+}
+
 // answerRules are about the response. RFC 6455 §4.2.2. Each case that opens a WebSocket also checks them.
 func answerRules() []Rule {
 	accept := Rule{

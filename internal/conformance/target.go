@@ -3,8 +3,10 @@ package conformance
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -35,9 +37,11 @@ func (t *Target) has(needs []Feature) bool {
 }
 
 // Requests answers each request with what it has seen of it. It is the handler of a server with the feature HTTP: so
-// that a client learns of requests that the server found where none was sent.
+// that a client learns of requests that the server found where none was sent. ClientField has the client.
 func Requests() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr) // empty for a client without an address
+		w.Header().Set(ClientField, strings.TrimSpace(host+" "+r.URL.Scheme))
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, "the body is incomplete", http.StatusBadRequest)

@@ -70,6 +70,7 @@ const (
 	bitMetered                          // has an entry in Engine.meters
 	bitWaiting                          // in Engine.share.waiting
 	bitKept                             // kept alive after an HTTP request, and nothing of the next one has arrived
+	bitHead                             // the request that has begun is a HEAD: its response has no content
 )
 
 // bitsUnread are the flags of a connection that the engine does not read.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -92,6 +93,10 @@ func (c *Conn) feedHead(b []byte) {
 	}
 	if len(b) == 0 {
 		return
+	}
+	c.loopBits &^= bitHead
+	if bytes.HasPrefix(b, []byte("HEAD ")) {
+		c.loopBits |= bitHead
 	}
 	if c.beginHead() {
 		defer c.boundHandshakes()
@@ -401,6 +406,9 @@ func (c *Conn) refuse(err error) {
 	c.mu.Lock()
 	c.phase.Store(phaseRefused)
 	answer := ws.AppendRefusal(nil, he)
+	if c.loopBits&bitHead != 0 { // RFC 9110 §9.3.2
+		answer = answer[:ws.HeadEnd(answer, 0)]
+	}
 	c.outbox().addPinned(answer)
 	e.count.queued(len(answer))
 	c.markDirty()

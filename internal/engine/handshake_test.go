@@ -41,6 +41,28 @@ func TestHeadLimits(t *testing.T) {
 	})
 }
 
+// TestRefusedHead: a HEAD that is refused gets the head of the refusal, and nothing after it.
+func TestRefusedHead(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, pump bool) {
+		cfg := portable(pump)
+		cfg.MaxHead = 2 << 10
+		f := start(t, cfg, map[string]*Route{"/": {Handler: echo}})
+		for request, want := range map[string]int{
+			"HEAD / HTTP/1.1\r\n\r\n": 400, "\r\nHEAD / HTTP/1.1\r\nHost: a\r\n\r\n": 426, "HEAD / HTTP/1.1\r\nHost : a\r\n\r\n": 400,
+			"HEAD / HTTP/1.1\r\nX: " + strings.Repeat("x", 4<<10): 431,
+		} {
+			p := f.connect(t, request)
+			p.wantStatus(want)
+			p.wantEnd()
+			p = f.connect(t, strings.Replace(request, "HEAD", "GET", 1))
+			p.wantStatus(want)
+			if err := p.fill(); err != nil && len(p.in) == 0 {
+				t.Errorf("%.40q: a GET got no content: %v", request, err)
+			}
+		}
+	})
+}
+
 // TestMaxConnections: one connection too many gets 503, and there is room again when another has ended.
 func TestMaxConnections(t *testing.T) {
 	f := start(t, Config{MaxConnections: 1}, map[string]*Route{"/": {Handler: echo}})

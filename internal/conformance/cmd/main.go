@@ -32,7 +32,7 @@ func main() {
 func run() (failed bool, err error) {
 	address := flag.String("url", "", "the endpoint, such as ws://localhost:8080/echo")
 	features := flag.String("features", "",
-		"what the server has, separated by commas: deflate, subprotocols, http, large, limited")
+		"what the server has, separated by commas: deflate, subprotocols, http, large, limited, proxied, direct")
 	patience := flag.Duration("patience", 3*time.Second, "how long the server may take for a case")
 	report := flag.String("report", "", "file for the report in Markdown")
 	delivery := flag.String("delivery", "whole", "how the bytes are sent: whole, together or bytewise")
