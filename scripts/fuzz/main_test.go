@@ -20,6 +20,7 @@ func newModule(t *testing.T) {
 		"a/a_test.go":  target1,
 		"b/b_test.go":  target2,
 		"b/c_test.go":  "//go:build never\n\npackage b\n\nimport \"testing\"\n\nfunc FuzzNever(f *testing.F) {}\n",
+		"b/d_test.go":  "package b\n\nconst text = `\nfunc FuzzText(f *testing.F) {}\n`\n",
 		"b/nothing.go": "package b\n",
 	}
 	for name, text := range files {

@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
+	"strings"
 )
 
 // target is a fuzz target.
@@ -22,8 +25,6 @@ type target struct {
 }
 
 func (t target) String() string { return t.pkg + " " + t.name }
-
-var declaration = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(\w+ \*testing\.F\)`)
 
 // targets finds the fuzz targets of packages in the files that this platform builds.
 func targets(ctx context.Context, patterns []string) (list []target, err error) {
@@ -45,13 +46,27 @@ func targets(ctx context.Context, patterns []string) (list []target, err error) 
 			return nil, fmt.Errorf("go list: %w", err)
 		}
 		for _, file := range slices.Concat(p.TestGoFiles, p.XTestGoFiles) {
-			text, err := os.ReadFile(filepath.Join(p.Dir, file))
+			names, err := declared(filepath.Join(p.Dir, file))
 			if err != nil {
 				return nil, err
 			}
-			for _, m := range declaration.FindAllSubmatch(text, -1) {
-				list = append(list, target{pkg: p.ImportPath, folder: p.Dir, name: string(m[1])})
+			for _, name := range names {
+				list = append(list, target{pkg: p.ImportPath, folder: p.Dir, name: name})
 			}
 		}
 	}
+}
+
+// declared returns the names of the fuzz targets in a file.
+func declared(file string) (names []string, err error) {
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Fuzz") {
+			names = append(names, fn.Name.Name)
+		}
+	}
+	return names, nil
 }
