@@ -29,6 +29,7 @@ type combined struct {
 	info  *types.Info
 	texts map[string]string   // by file: its text with the conditions
 	of    []mutant            // the mutants of the build; the number of the first is 1
+	never []mutant            // mutants that do not compile: the only operator that makes strings is +
 	list  map[string][]mutant // all mutants by file
 }
 
@@ -196,13 +197,19 @@ func (e *editor) node(n ast.Node) string {
 // original returns the text of a node.
 func (e *editor) original(n ast.Node) string { return e.text[e.at(n.Pos()):e.at(n.End())] }
 
-// numbered returns the mutants of an operator with their numbers, which begin at 1.
-func (e *editor) numbered(op token.Pos) (list []mutant, first int) {
+// mutants returns the mutants of an operator.
+func (e *editor) mutants(op token.Pos) (list []mutant) {
 	for _, m := range e.list[e.name] {
 		if m.offset == e.at(op) {
 			list = append(list, m)
 		}
 	}
+	return list
+}
+
+// numbered returns the mutants of an operator with their numbers, which begin at 1.
+func (e *editor) numbered(op token.Pos) (list []mutant, first int) {
+	list = e.mutants(op)
 	first = len(e.of) + 1
 	e.of = append(e.of, list...)
 	return list, first
@@ -211,6 +218,10 @@ func (e *editor) numbered(op token.Pos) (list []mutant, first int) {
 // binary returns the text for an operator. The mutants have the original operands: only one is chosen at a time.
 func (e *editor) binary(x *ast.BinaryExpr) (string, bool) {
 	tv := e.info.Types[x]
+	if x.Op == token.ADD && isString(tv.Type) {
+		e.never = append(e.never, e.mutants(x.OpPos)...)
+		return "", false
+	}
 	if tv.Value != nil || tv.Type == nil {
 		return "", false
 	}
@@ -248,6 +259,14 @@ func (e *editor) binary(x *ast.BinaryExpr) (string, bool) {
 		return text, true
 	}
 	return "", false
+}
+
+func isString(t types.Type) bool {
+	if t == nil {
+		return false
+	}
+	basic, ok := t.Underlying().(*types.Basic)
+	return ok && basic.Info()&types.IsString != 0
 }
 
 // step returns the text for ++ or --.

@@ -27,6 +27,10 @@ func (b *box[T]) wait() {
 }
 
 func (b *box[T]) low(of uint64) uint64 { return of & (1<<b.n - 1) }
+
+type name string
+
+func (n name) with(s string) name { return n + name("-" + s) }
 `
 
 const sampleTest = `package sample
@@ -85,6 +89,8 @@ func mutants(t *testing.T) map[string]mutant {
 		{"step", "INCREMENT_DECREMENT", 11, "++"},
 		{"deadlock", "CONDITIONALS_NEGATION", 14, "< 0"},
 		{"untyped shift", "ARITHMETIC_BASE", 18, "- 1"},
+		{"string", "ARITHMETIC_BASE", 22, "+ name"},
+		{"string within", "ARITHMETIC_BASE", 22, "+ s"},
 	} {
 		line := strings.Split(sampleText, "\n")[m.line-1]
 		mu, err := s.mutant(m.kind, m.line, strings.Index(line, m.text)+1)
@@ -159,15 +165,18 @@ func TestVerdicts(t *testing.T) {
 	s.unchanged = usage{} // as for a package whose tests take no time: the limits are the least ones
 	want := map[string]verdict{
 		"constant": killed, "sum": killed, "boundary": survived, "negation": killed, "logic": killed, "step": killed,
-		"deadlock": hung, "untyped shift": killed,
+		"deadlock": hung, "untyped shift": killed, "string": unviable, "string within": unviable,
 	}
 	for _, together := range []bool{false, true} {
 		if together {
 			if err := s.combine(ctx, all); err != nil {
 				t.Fatal(err)
 			}
-			if _, ok := s.numbers[list["constant"]]; ok || len(s.numbers) != len(all)-1 {
-				t.Errorf("%d of %d mutants are in one build, want all but the constant", len(s.numbers), len(all))
+			if _, ok := s.numbers[list["constant"]]; ok || len(s.numbers) != len(all)-3 {
+				t.Errorf("%d of %d mutants are in one build, want all but the constant and the strings", len(s.numbers), len(all))
+			}
+			if len(s.never) != 2 {
+				t.Errorf("got %v as what does not compile, want the strings", s.never)
 			}
 		}
 		for name, m := range list {
@@ -180,12 +189,6 @@ func TestVerdicts(t *testing.T) {
 			}
 		}
 	}
-}
-
-// watches reports whether this system shows what a process uses.
-func watches() bool {
-	_, ok := look(os.Getpid())
-	return ok
 }
 
 func TestExcusesHaveReasons(t *testing.T) {

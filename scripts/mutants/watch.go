@@ -97,6 +97,12 @@ func look(pid int) (s sample, ok bool) {
 	return s, true
 }
 
+// watches reports whether this system shows what a process uses.
+func watches() bool {
+	_, ok := look(os.Getpid())
+	return ok
+}
+
 // stat returns the fields of a stat file of /proc from the state on, which comes after the name in parentheses.
 func stat(folder string) ([]string, bool) {
 	b, err := os.ReadFile(folder + "/stat")
