@@ -26,6 +26,7 @@ func TestRemoteAddresses(t *testing.T) {
 		{"http://issuer.test/keys", true, true},
 		{"http://127.0.0.1:1/keys", false, true},
 		{"http://[::1]:1/keys", false, true},
+		{"http://192.0.2.1:1/keys", false, false},
 		{"http://localhost:1/keys", false, true},
 		{"http://localhost.evil.test/keys", false, false},
 		{"http://127.0.0.1.evil.test/keys", false, false},

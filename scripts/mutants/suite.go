@@ -25,8 +25,8 @@ const (
 	undecided         // the tests took longer than wall, and nobody can say whether they would end
 )
 
-// wall limits each run of the tests. Where processes can be watched, it is reached only on a machine so busy that a loop
-// does not get the processor time that tells it apart.
+// wall limits each run of the tests. Where processes can be watched, it is reached only on a machine so busy that a
+// loop does not get the processor time that tells it apart.
 func wall() time.Duration {
 	if watches() {
 		return 30 * time.Minute
