@@ -64,7 +64,7 @@ func (f *inflater) dynamicTables() bool {
 	}
 	var sizes [19]uint8
 	for _, s := range "\x10\x11\x12\x00\x08\x07\x09\x06\x0a\x05\x0b\x04\x0c\x03\x0d\x02\x0e\x01\x0f"[:n] {
-		if f.n < 3 && !f.load() {
+		if !f.load() {
 			return false
 		}
 		sizes[s] = uint8(f.take(3))

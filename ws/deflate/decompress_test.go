@@ -24,6 +24,7 @@ var rfcExamples = []struct{ name, payload, dict, want string }{
 	{"an empty block with BFINAL", "\x03\x00\x00", "", ""},
 	{"two blocks with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "", "HelloHello"},
 	{"a reference behind BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", "", "HelloHello"},
+	{"a block without compression that has the tail", "\x00\x04\x00\xfb\xff", "", tail}, // §7.2.2 appends it
 	{"a match from the dictionary into the message", "\x42\x26\x00\x00", "Hello", "HelloHelloHe"},
 }
 
@@ -103,8 +104,21 @@ func TestBombCostsNoMoreThanTheLimit(t *testing.T) {
 	if got := after.TotalAlloc - before.TotalAlloc; got > 3*limit && !raceEnabled {
 		t.Errorf("got %d bytes allocated, want at most %d", got, 3*limit)
 	}
-	if got, err := codec.Decompress(nil, bomb(t, limit), nil, limit); len(got) != limit || err != nil {
-		t.Errorf("got %d bytes, %v, want exactly the limit", len(got), err)
+}
+
+// TestOutputGrowsNoFartherThanItsLimit allows a quarter more, which the runtime adds.
+func TestOutputGrowsNoFartherThanItsLimit(t *testing.T) {
+	var codec Codec
+	for limit := 100_000; limit < 200_000; limit += 10_000 { // the output doubles at one of them
+		got, err := codec.Decompress(nil, bomb(t, limit), nil, limit)
+		if len(got) != limit || cap(got) > limit*5/4+8192 || err != nil {
+			t.Errorf("got %d of %d bytes, %v, want exactly the limit of %d", len(got), cap(got), err, limit)
+		}
+	}
+	dst := make([]byte, 250_000) // of other messages: the output grows by what belongs to this one
+	got, err := codec.Decompress(dst, bomb(t, 100_000), nil, 1_000_000)
+	if len(got) != 350_000 || cap(got) > 500_000 || err != nil {
+		t.Errorf("got %d of %d bytes, %v, want 350000 of at most 500000", len(got), cap(got), err)
 	}
 }
 
@@ -146,6 +160,29 @@ func TestDecompressDoesNotAllocate(t *testing.T) {
 	})
 	if got >= 1 && !raceEnabled { // a collection may empty the pool
 		t.Errorf("got %v allocations, want none", got)
+	}
+}
+
+// TestOutputIsReservedByItsLimit holds that a message takes one allocation if it has at most four times the bytes of its
+// payload, and that no more is reserved than the limit.
+func TestOutputIsReservedByItsLimit(t *testing.T) {
+	var codec Codec
+	text := chatjson.New(1).Append(nil, 1000)
+	packed := codec.Compress(nil, text, nil, 15)
+	if 4*len(packed) < len(text) {
+		t.Fatalf("got %d bytes of %d, want at least a quarter", len(packed), len(text))
+	}
+	got := testing.AllocsPerRun(100, func() {
+		if _, err := codec.Decompress(nil, packed, nil, len(text)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got >= 2 && !raceEnabled { // a collection may empty the pool
+		t.Errorf("got %v allocations, want 1", got)
+	}
+	out, err := codec.Decompress(make([]byte, 1000), emptyBlocks()["stored"], nil, 10)
+	if len(out) != 1000 || cap(out) > 3000 || err != nil {
+		t.Errorf("got %d of %d bytes, %v, want 1000 of at most 3000", len(out), cap(out), err)
 	}
 }
 

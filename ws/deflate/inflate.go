@@ -244,9 +244,7 @@ func (f *inflater) fromDict(out []byte, op, distance, length int) bool {
 		return false
 	}
 	n := copy(out[op:op+length], f.dict[len(f.dict)-back:])
-	if n < length {
-		copyMatch(out, op+n, distance, length-n)
-	}
+	copyMatch(out, op+n, distance, length-n)
 	return true
 }
 
