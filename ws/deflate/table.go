@@ -69,7 +69,7 @@ func (b *builder) build(table []uint32, lengths []uint8, entries []uint32, width
 	}
 	width = min(width, longest)
 	code, next := b.short(table, entries, width)
-	if longest > width && !b.long(table, entries, width, code, next) {
+	if !b.long(table, entries, width, code, next) {
 		return 0
 	}
 	return width
@@ -114,7 +114,7 @@ func (b *builder) short(table, entries []uint32, width int) (code uint32, next i
 	return code, next
 }
 
-// long enters the longer codes, into second tables behind the first.
+// long enters the longer codes, if there are any, into second tables behind the first.
 func (b *builder) long(table, entries []uint32, width int, code uint32, next int) bool {
 	mask, prefix := uint32(1)<<width-1, ^uint32(0)
 	var start, size int
@@ -124,7 +124,8 @@ func (b *builder) long(table, entries []uint32, width int, code uint32, next int
 			if code&mask != prefix {
 				prefix = code & mask
 				more := n - width
-				for space := int(b.count[n] - done); space < 1<<more && width+more < maxCode; {
+				// The code is complete, so that the longest codes fill the table at the latest.
+				for space := int(b.count[n] - done); space < 1<<more; {
 					more++
 					space = space<<1 + int(b.count[width+more])
 				}
