@@ -25,21 +25,20 @@ func (c *Codec) Compress(dst, payload, dict []byte, bits uint8) []byte {
 	if len(payload) <= room/2 {
 		room -= len(payload) // then no distance exceeds the window, and a faster compressor serves
 	}
-	if over := len(dict) - room; over > 0 {
-		dict = dict[over:]
-	}
+	dict = dict[max(len(dict)-room, 0):]
+	dictionary := len(dict) > 0
 	var pool *sync.Pool
 	switch {
 	case len(dict)+len(payload) > 1<<bits && bits < maxBits:
 		pool = &c.windows[maxBits-1-bits]
-	case len(dict) > 0:
+	case dictionary:
 		pool, bits = &c.dictionary, 0
 	default:
 		pool, bits = &c.alone, 0
 	}
 	w, _ := pool.Get().(*compressor)
 	if w == nil {
-		w = newCompressor(bits, len(dict) > 0)
+		w = newCompressor(bits, dictionary)
 	}
 	dst = w.run(dst, payload, dict)
 	pool.Put(w)

@@ -1,9 +1,12 @@
 package deflate
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/klauspost/compress/flate"
 
 	"github.com/expedite-go/expedite/internal/chatjson"
 )
@@ -25,6 +28,32 @@ func TestRoundTrip(t *testing.T) {
 				t.Run(fmt.Sprintf("%d bits, %d bytes, dictionary of %d", bits, n, d), func(t *testing.T) {
 					roundTrip(t, &codec, text[d:d+n], text[:d], bits)
 				})
+			}
+		}
+	}
+}
+
+// TestLevels holds that one Codec compresses messages with and without a dictionary at the level that is for each.
+func TestLevels(t *testing.T) {
+	var codec Codec
+	text := chatjson.New(1).Append(nil, 9000)
+	for range 2 { // in the second round, the compressors are those of the first
+		for _, dict := range [][]byte{nil, text[:4000]} {
+			level := levelAlone
+			if dict != nil {
+				level = levelDictionary
+			}
+			var want bytes.Buffer
+			w, err := flate.NewWriter(nil, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.ResetDict(&want, dict)
+			_, _ = w.Write(text[4000:])
+			_ = w.Flush()
+			if got := codec.Compress(nil, text[4000:], dict, 15); string(got)+tail != want.String() {
+				t.Errorf("dictionary of %d bytes: got %d bytes, want the %d of level %d", len(dict), len(got),
+					want.Len()-len(tail), level)
 			}
 		}
 	}
