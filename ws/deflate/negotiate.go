@@ -26,7 +26,7 @@ type Params struct {
 
 // Pack returns p as a byte, for use as a key or in a saved state. The format does not change.
 func (p Params) Pack() uint8 {
-	b := (p.ServerMaxWindowBits-minBits)&7 | (p.ClientMaxWindowBits-minBits)&7<<3
+	b := p.ServerMaxWindowBits&7 | p.ClientMaxWindowBits&7<<3 // 8 to 15 are 0 to 7
 	if p.ServerNoContextTakeover {
 		b |= 1 << 6
 	}

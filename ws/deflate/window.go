@@ -10,10 +10,7 @@ type Window struct{ b []byte }
 // Append adds the plaintext of a message, and drops the oldest bytes so that at most size remain. It does not keep p. A
 // larger size than in earlier calls does not bring back what they have dropped.
 func (w *Window) Append(p []byte, size int) {
-	if len(p) >= size {
-		p = p[len(p)-size:]
-		w.b = w.b[:0]
-	}
+	p = p[max(len(p)-size, 0):]
 	if over := len(w.b) + len(p) - size; over > 0 {
 		w.b = w.b[:copy(w.b, w.b[over:])]
 	}

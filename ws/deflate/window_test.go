@@ -43,3 +43,16 @@ func TestWindowOfAShortHistoryIsSmall(t *testing.T) {
 		t.Errorf("got %d bytes after Reset, want none", w.Cap())
 	}
 }
+
+// TestFullWindowDoesNotAllocate: each message would cost as much as the window has bytes.
+func TestFullWindowDoesNotAllocate(t *testing.T) {
+	var w Window
+	p := make([]byte, 100)
+	for w.Cap() < 1000 {
+		w.Append(p, 1000)
+	}
+	got := testing.AllocsPerRun(100, func() { w.Append(p, 1000) })
+	if got != 0 || w.Cap() != 1000 {
+		t.Errorf("got %v allocations, %d bytes, want none, 1000", got, w.Cap())
+	}
+}
