@@ -76,7 +76,7 @@ fuzz:
 # Changes one operator after the other in the packages that must be right, and expects a test to fail. PKG selects
 # packages, and MATCH mutants by file, function and line.
 PKG ?= internal/handoff internal/topic internal/wheel internal/broker internal/route internal/proxyproto \
-	internal/forwarded ws auth
+	internal/forwarded ws ws/deflate auth
 mutants: $(TOOLS)/.gremlins-$(GREMLINS)
 	go run ./scripts/mutants -match '$(MATCH)' $(PKG)
 

@@ -39,6 +39,8 @@ var quick = []string{"-rapid.shrinktime=0s", "-rapid.nofailfile"}
 var testArgs = map[string][]string{
 	"internal/topic": quick, "internal/wheel": quick, "ws": quick,
 	"auth": {"-test.skip=^TestJose$"}, // it loads a package of npm in each run
+	// Each run would start Python and Node.js, and the other tests have to find every fault by themselves.
+	"ws/deflate": {"-test.skip=^(TestZlib|TestPythonWebsockets)$"},
 }
 
 // tally counts the mutants of a package.
