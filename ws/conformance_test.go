@@ -52,6 +52,11 @@ func dataRules() []rule {
 			stream: join(s(true, OpText, "a"), s(true, OpBinary, ""), s(true, OpText, "b")),
 			events: []string{"text a", "binary ", "text b"},
 		},
+		{ // from its second byte on it looks like a binary message of 33 bytes
+			name: "header whose rest looks like a message", clause: "§5.2",
+			stream: join(s(true, OpBinary, "ab"), s(true, OpBinary, big[:50])),
+			events: []string{"binary ab", "binary " + big[:50]},
+		},
 		{
 			name: "server's frame at a client", clause: "§5.1", cfg: client,
 			stream: frame(Client, true, OpText, "hello"),
