@@ -73,7 +73,8 @@ type Status struct {
 	Err error
 	// Queued is the number of bytes that wait to be sent.
 	Queued int64
-	// Published and Received count messages, Refused those that Publish did not take, Repeated those that were sent again
-	// because it is not known whether a server has taken them, and Interrupted the times that Missing was called.
-	Published, Received, Refused, Repeated, Interrupted uint64
+	// Published and Received count messages, Refused those that Publish did not take, Dropped those that it took and no
+	// server ever will, Repeated those that were sent again because it is not known whether a server has taken them, and
+	// Interrupted the times that Missing was called.
+	Published, Received, Refused, Dropped, Repeated, Interrupted uint64
 }

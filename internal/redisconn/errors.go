@@ -15,6 +15,7 @@ import (
 var unusable = []string{
 	"OOM ", "READONLY ", "LOADING ", "MASTERDOWN ", "CLUSTERDOWN", "TRYAGAIN ", "NOREPLICAS ", "MISCONF ", "NOAUTH ",
 	"WRONGPASS ", "NOPERM ", "BUSY ", "DENIED ", "MOVED ", "ASK ", "ERR max number of clients", "ERR unknown command",
+	"max number of clients", "unknown command", // the client library removes ERR
 }
 
 // denied are parts of the errors of scripts whose user lacks a permission. They do not say which.
@@ -30,20 +31,37 @@ func Error(err error) error {
 	if !ok {
 		return session.Unavailable(err) // no answer: the connection is lost, or the time is over
 	}
-	text := reply.Error()
+	if unable(reply.Error()) {
+		return session.Unavailable(withoutArgs(err))
+	}
+	return fmt.Errorf("session: Redis: %w", withoutArgs(err))
+}
+
+// unable reports whether the text of an error is that of a server that cannot do its work.
+func unable(text string) bool {
 	for _, start := range unusable {
 		// An error of a command within a script is quoted in that of the script.
 		if strings.HasPrefix(text, start) || strings.Contains(text, "-"+start) || strings.Contains(text, " "+start) {
-			return session.Unavailable(withoutArgs(err))
+			return true
 		}
 	}
 	for _, part := range denied {
 		if strings.Contains(text, part) {
-			return session.Unavailable(withoutArgs(err))
+			return true
 		}
 	}
-	return fmt.Errorf("session: Redis: %w", withoutArgs(err))
+	return false
 }
+
+// Passing reports whether an error of the client library can pass without a change of the command: there was no answer,
+// or the server cannot do its work.
+func Passing(err error) bool {
+	reply, ok := rueidis.IsRedisErr(err)
+	return !ok || unable(reply.Error())
+}
+
+// WithoutSecrets returns an error of the client library that may be shown: without arguments of commands.
+func WithoutSecrets(err error) error { return withoutArgs(err) }
 
 // withoutArgs removes from an error the arguments of an unknown command, which Redis repeats: one may be a password.
 func withoutArgs(err error) error {

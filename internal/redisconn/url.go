@@ -34,6 +34,10 @@ const redisSchemes = "redis, rediss, unix, redis+sentinel, rediss+sentinel, redi
 // redisOptions returns the names of valid options.
 func redisOptions() []string { return []string{"db", "ca", "sentinel_user", "sentinel_password"} }
 
+// ParseURL returns the options of the client library for a URL, see [Open]: the addresses, the user, the database, TLS,
+// the Sentinels. ForceSingleClient is set if the URL has one server. Its errors do not contain the URL.
+func ParseURL(rawURL string) (rueidis.ClientOption, error) { return parseURL(rawURL) }
+
 // parseURL returns the options of the client library for a URL.
 func parseURL(raw string) (rueidis.ClientOption, error) {
 	u, err := splitRedisURL(raw)

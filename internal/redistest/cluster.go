@@ -17,16 +17,17 @@ type Cluster struct {
 	Nodes []*Server
 }
 
-// StartCluster starts a cluster of three servers and waits until it works.
-func StartCluster(t testing.TB) *Cluster {
+// StartCluster starts a cluster of three servers, with more arguments, and waits until it works.
+func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
 	const slots = 16384
 	c := &Cluster{}
 	var bus []int
 	for i := range 3 {
 		bus = append(bus, freePort(t))
-		c.Nodes = append(c.Nodes, Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
-			"--cluster-port", strconv.Itoa(bus[i])))
+		c.Nodes = append(c.Nodes, Start(t, append([]string{
+			"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(bus[i]),
+		}, args...)...))
 		c.Nodes[i].Do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/3), strconv.Itoa((i+1)*slots/3-1))
 	}
 	for i, n := range c.Nodes[1:] {

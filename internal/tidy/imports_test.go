@@ -16,6 +16,8 @@ var policy = map[string]string{
 	"session":                    "",
 	"backplane":                  "",
 	"internal/relay":             "backplane internal/broker internal/connid",
+	"backplane/backplanetest":    "backplane",
+	"backplane/redisplane":       "backplane internal/redisconn github.com/redis/rueidis",
 	"session/memstore":           "session internal/sessionwire",
 	"session/redisstore":         "session internal/redisconn internal/sessionwire github.com/redis/rueidis",
 	"internal/sessionwire":       "session internal/record",

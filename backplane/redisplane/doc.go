@@ -1,0 +1,2 @@
+// Package redisplane is a backplane.Backplane over Redis: see [New].
+package redisplane

@@ -1,0 +1,64 @@
+package redisplane
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/expedite-go/expedite/internal/redisconn"
+)
+
+var (
+	errConnecting   = errors.New("backplane: not connected to Redis yet")
+	errSilent       = errors.New("the server is silent")
+	errLost         = errors.New("the connection is lost")
+	errUnsubscribed = errors.New("backplane: Redis: the server has ended the subscription")
+	errMoved        = errors.New("backplane: Redis: the topic has moved to another server")
+	errReplica      = errors.New("backplane: Redis: the server is a replica")
+	errProtocol     = errors.New("backplane: Redis: the server does not know RESP3")
+	errKills        = errors.New("backplane: Redis: the server ends the connection at a large message")
+	errLayout       = errors.New("backplane: Redis: the cluster has no servers")
+	errMode         = errors.New("backplane: Redis: some servers of the cluster have no sharded channels")
+	errNoPrimary    = errors.New("backplane: Redis: no Sentinel knows the primary")
+)
+
+// explain returns an error of the client library as one of this package, without secrets.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if text := err.Error(); strings.HasPrefix(text, "backplane: ") {
+		return err
+	}
+	return fmt.Errorf("backplane: Redis: %w", redisconn.WithoutSecrets(err))
+}
+
+// reply returns the error of a server as text, or nothing if the server has not answered.
+func reply(err error) string {
+	if e, ok := rueidis.IsRedisErr(err); ok {
+		return e.Error()
+	}
+	return ""
+}
+
+// hopeless reports whether an answer means that a server will never take a message or a subscription, whereas it may
+// take others.
+func hopeless(err error) bool {
+	text := reply(err)
+	if strings.HasPrefix(text, "NOPERM") {
+		return strings.Contains(text, "channel") // and not a command
+	}
+	return !redisconn.Passing(err)
+}
+
+// movedTo returns the address that an answer refers to, or nothing.
+func movedTo(err error) string {
+	if e, ok := rueidis.IsRedisErr(err); ok {
+		if addr, ok := e.IsMoved(); ok {
+			return addr
+		}
+	}
+	return ""
+}

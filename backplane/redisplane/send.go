@@ -1,0 +1,131 @@
+package redisplane
+
+import (
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// send keeps a connection to the node and sends what is in its queue, until the node is not used any more.
+func (n *node) send() {
+	pause := firstPause
+	for n.ctx.Err() == nil {
+		began := time.Now()
+		l, err := n.connect()
+		if err == nil {
+			n.setLink(l)
+			s := sender{node: n, link: l}
+			err = s.run()
+			n.setLink(nil)
+			l.close()
+			if s.useful {
+				pause = firstPause
+			}
+		}
+		n.sending.Store(&err)
+		n.shard.watch.look("")
+		if time.Since(began) > lastPause {
+			pause = firstPause
+		}
+		n.wait(pause)
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// sender sends on one connection.
+type sender struct {
+	*node
+	link     *link
+	commands rueidis.Commands
+	hold     <-chan time.Time // nothing is sent until then
+	pause    time.Duration
+	useful   bool // a message was taken
+}
+
+// run sends until the connection is lost, and returns why.
+func (s *sender) run() error {
+	s.sending.Store(nil)
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	wake(s.wakeSend) // of what has been waiting
+	for {
+		select {
+		case <-s.wakeSend:
+		case <-s.hold:
+			s.hold = nil
+		case <-ping.C:
+			if err := s.check(s.link.client); err != nil {
+				return err
+			}
+			continue
+		case <-s.link.main.lost:
+			return explain(errLost)
+		case <-s.ctx.Done():
+			return explain(s.ctx.Err())
+		}
+		if err := s.drain(); err != nil {
+			return err
+		}
+	}
+}
+
+// drain sends all batches. It returns why the connection is lost.
+func (s *sender) drain() error {
+	for s.hold == nil {
+		batch := s.shard.out.take(s.node)
+		if len(batch) == 0 {
+			return nil
+		}
+		o := judge(batch, s.deliver(batch))
+		s.spare(&o)
+		if len(o.again) < len(batch) {
+			s.useful, s.kills = true, 0
+		}
+		s.shard.out.done(s.node, batch, o.again, o.dropped, o.dropErr)
+		switch {
+		case o.lost:
+			return o.err
+		case len(o.again) > 0:
+			s.sending.Store(&o.err)
+			s.pause = min(max(2*s.pause, firstPause), lastPause)
+			s.hold = time.After(jitter(s.pause))
+			if o.moved != "" {
+				s.shard.watch.look(o.moved)
+			}
+		default:
+			s.sending.Store(nil)
+			s.pause = 0
+		}
+	}
+	return nil
+}
+
+// deliver sends a batch and blocks until it is answered or the connection is lost.
+func (s *sender) deliver(batch []message) []rueidis.RedisResult {
+	b := s.link.client.B()
+	commands := s.commands[:0]
+	for i := range batch {
+		m := &batch[i]
+		if s.sharded {
+			commands = append(commands, b.Spublish().Channel(m.channel).Message(m.payload).Build())
+		} else {
+			commands = append(commands, b.Publish().Channel(m.channel).Message(m.payload).Build())
+		}
+	}
+	results := s.link.client.DoMulti(onLink(), commands...)
+	s.commands = commands
+	return results
+}
+
+// spare drops a large message at which the server has ended the connection several times.
+func (s *sender) spare(o *outcome) {
+	if !o.lost || len(o.again) == 0 || o.again[0].size() < largeMessage || s.ctx.Err() != nil {
+		return
+	}
+	if s.kills++; s.kills < maxKills {
+		return
+	}
+	o.again = o.again[1:]
+	o.dropped++
+	o.dropErr = errKills
+}
