@@ -63,6 +63,7 @@ func TestSnapshot(t *testing.T) {
 
 		later(time.Second)
 		newer := provided(t, one, &setC)
+		setC = "" // so that no fetch brings them again
 		if err := auth.Restore(newer, snapshot); err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,10 @@ func envelopes() []broker.Envelope {
 		{Kind: broker.Fence, Conn: 3, Seq: 4, Payload: []byte{}},
 		{Kind: broker.Gap, Conn: 3, Seq: 4, Payload: []byte{}},
 		{Kind: broker.Gap, Conn: 3, Seq: 4, Topic: "news", Payload: []byte{}},
+		{Kind: broker.Gap, Conn: 3, Seq: 4, Code: broker.Abroad, Payload: []byte{}},
+		{Kind: broker.Want, Topic: "news", Payload: []byte{}},
+		{Kind: broker.Unwant, Topic: "news", Payload: []byte{}},
+		{Kind: broker.Ask, Payload: []byte{}},
 	}
 }
 
@@ -96,7 +100,10 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		{"a length shorter than the header", damaged(broker.Publish, 0, 23), false},
 		{"an endless length", endless, false},
 		{"kind 0", damaged(broker.Send, 4, 0), true},
-		{"an unknown kind", damaged(broker.Send, 4, 8), true},
+		{"an unknown kind", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Ask + 1}), true},
+		{"a gap with a payload", damaged(broker.Gap, 4, 8), true},
+		{"a topic that is wanted and has no name", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Want}), true},
+		{"a question with topic", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Ask, Topic: "t"}), true},
 		{"a fence with a payload", damaged(broker.Fence, 4, 7), true},
 		{"a fence with flags", flagged, true},
 		{"unknown flags", damaged(broker.Send, 6, 4), true},

@@ -72,7 +72,7 @@ func (i *Interest) Flush() {
 			return
 		}
 	}
-	if send() && len(i.changed) == 0 {
+	if send() {
 		i.changed = make(map[string]bool) // a map never shrinks
 	}
 }
