@@ -162,7 +162,12 @@ func (l *Loaded) apply(s *Setting) error {
 	switch {
 	case err == nil:
 		return nil
-	case s.to.list: // the error quotes the element
+	case s.to.list: // the errors quote the elements
+		var faults []error
+		for _, one := range leaves(nil, err) {
+			faults = append(faults, g.place.fault(s.Name, one))
+		}
+		return errors.Join(faults...)
 	case s.to.secrecy == password:
 		err = fmt.Errorf("%q: %w", maskPassword(texts[0]), err)
 	case s.to.secrecy == public:

@@ -60,7 +60,7 @@ func TestLocate(t *testing.T) {
 
 // TestInOrder checks that errors of the file come in the order of its lines, before the others, each of them once.
 func TestInOrder(t *testing.T) {
-	f := file("log-level: loud", "idle-timeout: 10s", "auth-secret: abc", "wrokers: 1", "workers: 0", "addr: [:1, :x]")
+	f := file("log-level: loud", "idle-timeout: 10s", "auth-secret: abc", "wrokers: 1", "workers: 0", "addr: :1,:x")
 	l, err := Load(Sources{File: f, Flags: map[string][]string{"gogc": {"x"}}})
 	more := l.Locate(errors.Join(
 		errors.New("Config.LogDir: z"), fmt.Errorf("the handler of /a: %w", errors.New("Handler.IdleTimeout: y")),
@@ -92,6 +92,14 @@ func TestElements(t *testing.T) {
 		want := fmt.Sprintf("e.yaml:2: %s: %q: ", tt.name, tt.bad)
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Count(err.Error(), tt.bad) != 1 {
 			t.Errorf("%s: got %v, want %q and the reason", tt.name, err, want)
+		}
+		if strings.Contains(tt.bad, "0.0.0.0") { // wrong beside the other one only
+			continue
+		}
+		_, err = Load(Sources{File: file("# nothing", tt.name+": /x,"+tt.good+","+tt.bad)})
+		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("e.yaml:2: %s: \"/x\": ", tt.name)) ||
+			!strings.Contains(err.Error(), "\n"+want) {
+			t.Errorf("%s: got %v, want the errors of both elements", tt.name, err)
 		}
 	}
 }

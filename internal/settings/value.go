@@ -23,7 +23,7 @@ type value struct {
 	kind    string // name of the type, for the reference page
 	example string
 	target  any                        // pointer to the field that it sets
-	set     func(texts []string) error // parses one text, or those of a list, and then quotes the element that is wrong
+	set     func(texts []string) error // parses one text, or those of a list: errors, joined, then quote the elements
 	list    bool                       // several texts
 	flag    bool                       // the flag needs no text
 	enum    []string                   // all texts that are accepted; nil: the type decides
@@ -63,15 +63,18 @@ func list(to *[]string, check element) value {
 		kind: "list of " + check.kind, example: check.example, target: to, list: true,
 		set: func(texts []string) error {
 			var all []string
+			var faults []error
 			for _, t := range texts {
 				one, err := check.parse(t)
 				if err != nil {
-					return fmt.Errorf("%q: %w", t, err)
+					faults = append(faults, fmt.Errorf("%q: %w", t, err))
 				}
 				all = append(all, one)
 			}
-			*to = all
-			return nil
+			if len(faults) == 0 {
+				*to = all
+			}
+			return errors.Join(faults...)
 		},
 	}
 }
@@ -247,6 +250,14 @@ func addresses(first *string, others *[]string) value {
 	return value{
 		kind: "list of addresses", example: "ADDRESS", target: first, list: true, port: true,
 		set: func(texts []string) error {
+			var faults []error
+			for _, t := range texts {
+				_, err := ParseAddresses([]string{t})
+				faults = append(faults, err)
+			}
+			if err := errors.Join(faults...); err != nil {
+				return err
+			}
 			specs, err := ParseAddresses(texts)
 			if err != nil {
 				return err
