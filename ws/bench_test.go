@@ -124,7 +124,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	payload, cfg := []byte("twenty bytes of text"), &ReaderConfig{}
 	in := join(AppendMaskedFrame(nil, OpText, 0, payload), AppendMaskedFrame(nil, OpPing, 0, payload),
 		AppendMaskedFrame(nil, OpBinary, 0, bytes.Repeat(payload, 100)))
-	bad := frame(Server, true, OpContinuation, "")
+	ping, bad := AppendMaskedFrame(nil, OpPing, 0, payload), frame(Server, true, OpContinuation, "")
 	dst := make([]byte, 0, 256)
 	var r Reader
 	rows := []struct {
@@ -136,6 +136,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 				_, rest, _ = r.Next(rest, cfg)
 			}
 		}},
+		{"a ping alone", func() { _, _, _ = r.Next(ping, cfg) }},
 		{"frames cut in header and payload", func() {
 			for _, part := range [][]byte{in[:3], in[3:20], in[20:]} {
 				for len(part) > 0 {

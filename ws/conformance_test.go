@@ -362,6 +362,11 @@ func compressionRules() []rule {
 			stream: h(true, 4, OpBinary, long[:235]), err: errTooBig, at: 8,
 		},
 		{
+			name: "compressed message may be 64 bytes longer", clause: "RFC 6455 §10.4",
+			cfg:    ReaderConfig{Compression: true, MaxMessage: 4},
+			stream: h(true, 4, OpBinary, long[:68]), events: []string{"binary compressed " + long[:68]},
+		},
+		{
 			name: "plain message of the limit beside compressed ones", clause: "RFC 6455 §10.4", cfg: limit,
 			stream: h(true, 0, OpBinary, long[:160]), events: []string{"binary " + long[:160]},
 		},

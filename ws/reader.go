@@ -20,8 +20,8 @@ type ReaderConfig struct {
 	Role Role
 	// MaxMessage is the maximum length of a message in bytes, over all its fragments. 0 means DefaultMaxMessage; a
 	// negative value means no limit. The length that a header declares counts: of a frame that exceeds the limit, no
-	// payload is read. The error has CloseMessageTooBig. A compressed message may be a sixteenth longer: incompressible
-	// data is longer when it is compressed.
+	// payload is read. The error has CloseMessageTooBig. A compressed message may be longer by a sixteenth and
+	// 64 bytes: incompressible data is longer when it is compressed.
 	MaxMessage int64
 	// MaxFragments is the maximum number of frames in a message. 0 means DefaultMaxFragments; a negative value allows
 	// no message at all. It stops endless messages of empty frames. The error has ClosePolicyViolation.
