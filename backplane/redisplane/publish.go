@@ -56,7 +56,6 @@ func (p *publisher) publish(channel string, payload []byte) error {
 	n := p.layout.node(channel)
 	q := &n.queue
 	if q.messages > 0 && (q.bytes+m.size() > p.maxBytes || q.messages >= p.maxMessages) {
-		p.counts.Refused++
 		return backplane.ErrOverloaded
 	}
 	p.number++

@@ -2,6 +2,7 @@ package redisplane_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -48,6 +49,19 @@ func TestUnix(t *testing.T) { conform(t, redistest.Start(t, unlimited()...).URL(
 
 // TestTCP: the contract is fulfilled over TCP.
 func TestTCP(t *testing.T) { conform(t, "redis://"+redistest.Start(t, unlimited()...).Addr()+"/3") }
+
+// TestTLS: the contract is fulfilled over TLS, and a certificate that is not trusted is an error.
+func TestTLS(t *testing.T) {
+	proxy, ca := redistest.StartTLSProxy(t, redistest.Start(t, unlimited()...).Addr())
+	conform(t, "rediss://"+proxy.Addr+"?ca="+ca)
+	r := newRedis(t, redisplane.Config{}, "rediss://"+proxy.Addr)
+	defer r.Close()
+	r.Start(nil)
+	redistest.Until(t, "the error says why", func() bool {
+		err := r.Status().Err
+		return err != nil && strings.Contains(err.Error(), "certificate")
+	})
+}
 
 // TestTwo: the contract is fulfilled with two independent servers.
 func TestTwo(t *testing.T) {

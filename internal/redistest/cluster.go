@@ -42,6 +42,25 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	return c
 }
 
+// AddReplica starts a replica of a server of the cluster, and waits until it can replace it.
+func (c *Cluster) AddReplica(t testing.TB, of *Server, args ...string) *Server {
+	t.Helper()
+	r := Start(t, append([]string{
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(freePort(t)),
+	}, args...)...)
+	bus := strings.TrimPrefix(of.Do("CONFIG", "GET", "cluster-port"), "cluster-port\n")
+	r.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(of.port), bus)
+	id := of.Do("CLUSTER", "MYID")
+	Until(t, "the replica knows its primary", func() bool { return r.Do("CLUSTER", "REPLICATE", id) == "OK" })
+	Until(t, "the replica is complete", func() bool {
+		return strings.Contains(r.Do("INFO", "replication"), "master_link_status:up")
+	})
+	for _, n := range c.Nodes {
+		Until(t, "all servers know the replica", func() bool { return strings.Contains(n.Do("CLUSTER", "NODES"), r.Addr()) })
+	}
+	return r
+}
+
 // CheckClusterClients fails the test if goroutines of cluster clients are left at its end: rueidis closes connections
 // that it needs no more five seconds late. Call it before StartCluster.
 func CheckClusterClients(t testing.TB) {

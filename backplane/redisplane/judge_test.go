@@ -1,0 +1,86 @@
+package redisplane
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/redis/rueidis"
+
+	"github.com/expedite-go/expedite/internal/redistest"
+)
+
+// repliesOf returns answers of a real server.
+func repliesOf(t *testing.T, texts map[string]string) map[string]rueidis.RedisResult {
+	t.Helper()
+	server := redistest.Start(t)
+	c, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{server.Addr()}, ForceSingleClient: true, DisableCache: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	list := make(map[string]rueidis.RedisResult)
+	for name, text := range texts {
+		script := "return redis.error_reply(ARGV[1])"
+		if text == "" {
+			script = "return 1"
+		}
+		list[name] = c.Do(t.Context(), c.B().Eval().Script(script).Numkeys(0).Arg(text).Build())
+	}
+	return list
+}
+
+// TestJudge: what has failed is sent again, with what follows it on its channel, and what never passes is dropped.
+func TestJudge(t *testing.T) {
+	answers := repliesOf(t, map[string]string{
+		"ok":    "",
+		"down":  "CLUSTERDOWN The cluster is down",
+		"moved": "MOVED 5 10.0.0.1:7000",
+		"large": "ERR Protocol error: invalid bulk length",
+		"perm":  "NOPERM this user has no permissions to access one of the channels used as arguments",
+		"run":   "NOPERM this user has no permissions to run the 'publish' command",
+	})
+	answers["lost"] = rueidis.NewErrorResult(errors.New("the connection is lost"))
+	for _, tt := range []struct {
+		name, batch string // channel and answer of each message
+		again       string // channels of what is sent again, with an exclamation mark if it may arrive twice
+		dropped     int
+		moved       string
+		lost        bool
+	}{
+		{name: "all are taken", batch: "a:ok b:ok"},
+		{name: "a loss", batch: "a:ok b:lost c:lost", again: "b! c!", lost: true},
+		{name: "the order of a channel", batch: "a:down b:ok a:ok", again: "a a!"},
+		{name: "a slot that has moved", batch: "a:ok a:moved b:ok a:moved", again: "a a", moved: "10.0.0.1:7000"},
+		{name: "never", batch: "a:large b:perm c:ok", dropped: 2},
+		{name: "never, and a loss", batch: "a:large a:lost", again: "a!", dropped: 1, lost: true},
+		{name: "no permission at all", batch: "a:run", again: "a"},
+		{name: "never, after what fails for now", batch: "a:down a:perm a:ok", again: "a a!", dropped: 1},
+	} {
+		var batch []message
+		var results []rueidis.RedisResult
+		for _, one := range strings.Fields(tt.batch) {
+			channel, answer, _ := strings.Cut(one, ":")
+			batch = append(batch, message{channel: channel})
+			results = append(results, answers[answer])
+		}
+		o := judge(batch, results)
+		var again []string
+		for _, m := range o.again {
+			mark := ""
+			if m.tried {
+				mark = "!"
+			}
+			again = append(again, m.channel+mark)
+		}
+		got := strings.Join(again, " ")
+		if got != tt.again || o.dropped != tt.dropped || o.moved != tt.moved || o.lost != tt.lost {
+			t.Errorf("%s: got %q again, %d dropped, moved %q, lost %v", tt.name, got, o.dropped, o.moved, o.lost)
+		}
+		if (o.err == nil) != (tt.again == "") || (o.dropErr == nil) != (tt.dropped == 0) {
+			t.Errorf("%s: got errors %v, %v", tt.name, o.err, o.dropErr)
+		}
+	}
+}
