@@ -204,15 +204,15 @@ func TestAddressThatCannotBeAdded(t *testing.T) {
 	c := serveConfigured(t, "workers: 2\n")
 	v := visit(t, place{"tcp", c.addr})
 	before, places := lives(c.await("it serves", allReady)), c.places()
-	for _, bad := range []struct{ addr, says string }{
-		{taken.Addr().String(), "address already in use"},
-		{"unix:/nowhere/socket", "create the folder first"},
-		{"unix:" + socket + "x?group=nobodyhasthisname", "group"},
-		{"systemd:web", "when it starts the service"},
+	for _, bad := range []struct{ addr, place, says string }{ // the running program opens what the new one would find valid
+		{taken.Addr().String(), "--addr: ", "address already in use"},
+		{"unix:/nowhere/socket", "--addr: ", "create the folder first"},
+		{"unix:" + socket + "x?group=nobodyhasthisname", "expedite.yaml:4: addr: ", "group"},
+		{"systemd:web", "expedite.yaml:4: addr: ", "when it starts the service"},
 	} {
 		c.write(fmt.Sprintf("addr: [%q, %q, %q]\n", "127.0.0.1:0", "unix:"+socket, bad.addr))
 		out, err := c.reload()
-		if err == nil || !strings.Contains(out, bad.says) || !strings.Contains(out, "--addr") {
+		if err == nil || !strings.Contains(out, bad.says) || !strings.Contains(out, bad.place) {
 			t.Errorf("%s: got %v, %s; want an error that says %q", bad.addr, err, out, bad.says)
 		}
 		if _, err := os.Stat(socket); !errors.Is(err, os.ErrNotExist) {

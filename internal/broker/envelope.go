@@ -149,6 +149,8 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 		err = fmt.Errorf("%w: a payload of %d bytes", ErrEnvelope, n-headerLen-name)
 	case e.flags&^allFlags != 0 || b[flagsAt+1] != 0:
 		err = fmt.Errorf("%w: unknown flags", ErrEnvelope)
+	case e.Opcode&Plain != 0: // it is in the code
+		err = fmt.Errorf("%w: opcode %d", ErrEnvelope, e.Opcode)
 	case e.Kind > Close && (e.flags != 0 || n > headerLen+name):
 		err = fmt.Errorf("%w: kind %d with flags or a payload", ErrEnvelope, e.Kind)
 	}

@@ -107,6 +107,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		{"a fence with a payload", damaged(broker.Fence, 4, 7), true},
 		{"a fence with flags", flagged, true},
 		{"unknown flags", damaged(broker.Send, 6, 4), true},
+		{"an opcode with Plain, which is in the code", damaged(broker.Send, 5, 2|broker.Plain), true},
 		{"a reserved byte", damaged(broker.Send, 7, 1), true},
 		{"a publication without topic", damaged(broker.Publish, 10, 0), true},
 		{"a message with topic", damaged(broker.Send, 10, 1), true},
