@@ -1,7 +1,6 @@
 package redisplane
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -22,8 +21,7 @@ const (
 // message is a message that waits.
 type message struct {
 	channel, payload string
-	number           uint64 // in the order of publish
-	tried            bool   // a server may have taken it
+	tried            bool // a server may have taken it
 }
 
 func (m *message) size() int { return len(m.channel) + len(m.payload) }
@@ -42,7 +40,6 @@ type publisher struct {
 	layout  *layout
 	next    *layout // waits for the end of all batches, as it can move what follows a message in a batch
 	busy    int     // batches that are being sent
-	number  uint64
 	counts  backplane.Status
 	dropErr error
 	dropAt  time.Time
@@ -58,8 +55,6 @@ func (p *publisher) publish(channel string, payload []byte) error {
 	if q.messages > 0 && (q.bytes+m.size() > p.maxBytes || q.messages >= p.maxMessages) {
 		return backplane.ErrOverloaded
 	}
-	p.number++
-	m.number = p.number
 	q.list = append(q.list, m)
 	q.bytes += m.size()
 	q.messages++
@@ -142,12 +137,11 @@ func (p *publisher) settle() {
 	if p.next == nil || p.busy > 0 {
 		return
 	}
-	var all []message
+	var all []message // those of one channel were in one queue, so they stay in order
 	for _, n := range p.layout.nodes {
 		all = append(all, n.queue.list...)
 		n.queue = queue{}
 	}
-	slices.SortFunc(all, func(a, b message) int { return cmp.Compare(a.number, b.number) })
 	p.layout, p.next = p.next, nil
 	for _, m := range all {
 		q := &p.layout.node(m.channel).queue

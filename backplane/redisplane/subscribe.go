@@ -79,7 +79,9 @@ func (s *subscriber) settle(t *topic) {
 		delete(s.topics, t.name)
 		return
 	}
-	t.node = s.home(t)
+	if home := s.home(t); t.node != home {
+		t.node, t.queued = home, false // in the list of its former node, which ignores it
+	}
 	s.look(t)
 }
 
@@ -92,7 +94,6 @@ func (s *subscriber) use(l *layout) {
 		switch {
 		case t.node == s.home(t):
 		case t.state == idle:
-			t.queued = false // in the list of its former node, which ignores it
 			s.settle(t)
 		default:
 			s.look(t)
