@@ -159,6 +159,27 @@ func TestNonsenseWhileConnectionsReturn(t *testing.T) {
 	}
 }
 
+func TestTheEndOfAReturnComesOnceAndAfterAllAnswers(t *testing.T) {
+	w, p := stalled(t, 1, -1)
+	w.tick(defaultStall)
+	p.read(kindRevert)
+	end := func() (err error) {
+		w.giver.do(t, func() { err = w.giver.end.handle(&fdpass.Frame{Kind: kindEnd}) })
+		return err
+	}
+	wantErr(t, end(), errFrame) // a batch is under way
+	p.ack(1)
+	w.giver.await(t, "the answer", func() bool { return len(w.giver.end.flight) == 0 })
+	if err := end(); err != nil {
+		t.Errorf("after all answers: got %v", err)
+	}
+	wantErr(t, end(), errFrame)
+	p.read(kindGot)
+	p.write(kindLast, nil)
+	w.given()
+	w.owned(0, 0)
+}
+
 func TestTheAnswerToAReturnWaitsForWhatWasForwarded(t *testing.T) {
 	w, p := stalled(t, 1, -1)
 	p.ack(1)
