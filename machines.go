@@ -1,21 +1,46 @@
 package expedite
 
 import (
+	"fmt"
+
+	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/backplane/redisplane"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/relay"
 )
 
-// joinMachines connects the hub of a process that serves alone with other machines, if there may be any. start begins,
-// and returns what ends it.
-func (a *App) joinMachines(hub *broker.Hub, node uint64) (start func() (end func())) {
-	plane := a.cfg.Backplane
-	if plane == nil {
-		return func() func() { return func() {} }
+// plane returns what leads to other machines, and its kind; nil if there are none. It has not started: each process has
+// one, and only the primary starts its own, or a process that serves alone.
+func (c *Config) plane() (plane backplane.Backplane, kind string, err error) {
+	switch {
+	case c.Backplane != nil:
+		return c.Backplane, "custom", nil
+	case c.Sessions.Redis == "":
+		return nil, "", nil
 	}
-	r := relay.New(relay.Config{Node: node, Machine: connid.MachineOf(node), Backplane: plane}, hub)
-	return func() func() {
-		r.Start()
-		return func() { _ = r.Close() }
+	redis, err := redisplane.New([]string{c.Sessions.Redis}, redisplane.Config{})
+	if err != nil {
+		return nil, "", fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 	}
+	return redis, "redis", nil
+}
+
+// joinMachines connects the hub of a process that serves alone with other machines; nil if there are none.
+func (a *App) joinMachines(hub *broker.Hub, node uint64) (r *relay.Relay, kind string, err error) {
+	plane, kind, err := a.cfg.plane()
+	if plane == nil || err != nil {
+		return nil, "", err
+	}
+	c := relay.Config{Node: node, Machine: connid.MachineOf(node), Backplane: plane}
+	return relay.New(c, hub), kind, nil
+}
+
+// startMachines starts r, unless it is nil, and returns what ends it.
+func startMachines(r *relay.Relay) (end func()) {
+	if r == nil {
+		return func() {}
+	}
+	r.Start()
+	return func() { _ = r.Close() }
 }

@@ -33,10 +33,12 @@ func (a *App) runPrimary(ctx context.Context) error {
 		ControlConfig: a.controlConfig(),
 		Listeners:     specs, ProxyProtocol: a.cfg.ProxyProtocol,
 		Workers: a.cfg.workers(), Scheduling: a.cfg.Scheduling, Origins: a.cfg.Auth.Origins,
-		Backplane: a.cfg.Backplane,
-		StateDir:  a.cfg.StateDir, HangTimeout: a.cfg.HangTimeout, MaxWorkerMemory: a.cfg.MaxWorkerMemory,
+		StateDir: a.cfg.StateDir, HangTimeout: a.cfg.HangTimeout, MaxWorkerMemory: a.cfg.MaxWorkerMemory,
 		Registry: a.registryConfig(), WorkerOutput: a.cfg.WorkerOutput, Inheritance: left,
 		WorkerEnv: a.cfg.Tuning.settings().WorkerEnv(resource.ThisHost(), a.cfg.workers(), os.Environ()),
+	}
+	if cfg.Plane, cfg.ControlConfig.Backplane, err = a.cfg.plane(); err != nil {
+		return err
 	}
 	cfg.Changed, cfg.Apply = a.cfg.Changed, func(b []byte) error { return a.apply(nil, b) }
 	if cfg.Live, err = a.cfg.live(); err != nil {

@@ -41,7 +41,10 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	defer reg.Close()
 	hub := broker.NewHub(func(uint64) int { return slot })
-	startMachines := a.joinMachines(hub, reg.Node())
+	machines, kind, err := a.joinMachines(hub, reg.Node())
+	if err != nil {
+		return err
+	}
 	var port *broker.Port
 	var peer *registry.Worker
 	toHub := broker.LinkFunc(func(m []byte) error {
@@ -64,7 +67,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	peer = reg.Join(slot, func(m []byte) error { w.Registry().Receive(m); return nil })
 	defer reg.Leave(slot)
 	reg.Start()
-	defer startMachines()()
+	defer startMachines(machines)()
 	done := make(chan struct{})
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with runSingle
@@ -74,8 +77,8 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	a.warnLimits()
 	operators := a.controlConfig()
-	operators.Alone = true
-	c, err := primary.OpenControl(operators, &single{w, hub}, hub, reg)
+	operators.Alone, operators.Backplane = true, kind
+	c, err := primary.OpenControl(operators, &single{w, hub}, hub, machines, reg)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,10 @@ func (a *App) newWorker(
 	if err != nil {
 		return nil, err
 	}
+	plane, _, err := cfg.plane()
+	if err != nil {
+		return nil, err
+	}
 	limits := cfg.Tuning.settings().Running(resource.ThisHost(), at.slots, os.Environ())
 	budgets := resource.Budgets{Partial: cfg.MaxPartial, Queued: cfg.MaxQueued, Pending: cfg.MaxPending}.
 		Resolve(limits.HeapLimit)
@@ -80,7 +84,7 @@ func (a *App) newWorker(
 			Origins: cfg.Auth.Origins, TicketTTL: cfg.Auth.TicketTTL, Timeout: cfg.HandshakeTimeout,
 			MaxTickets: cfg.MaxAuthorizing, Cookie: cfg.Sessions.Cookie,
 		},
-		Machines: cfg.Backplane != nil, CloseOnGap: cfg.CloseOnGap, MaxDenials: cfg.Auth.MaxDenials,
+		Plane: plane, CloseOnGap: cfg.CloseOnGap, MaxDenials: cfg.Auth.MaxDenials,
 		Params: access.Params{Query: cfg.LogQuery, Headers: cfg.LogHeaders, Hide: a.hide},
 		Sessions: worker.Sessions{
 			Store: cfg.Sessions.Store, Redis: cfg.Sessions.Redis, Require: cfg.Sessions.RequireRedis,

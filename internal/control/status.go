@@ -36,8 +36,20 @@ type Status struct {
 	Sessions *SessionStatus `json:"sessions,omitempty"`
 	// Revocations is the state of the list of revocations. Nil: unknown.
 	Revocations *RevocationStatus `json:"revocations,omitempty"`
+	// Backplane is the state of what connects this machine with others. Nil: this machine is alone.
+	Backplane *BackplaneStatus `json:"backplane,omitempty"`
 	// Degraded names what does not work as it should, for people. Nil: everything works.
 	Degraded []string `json:"degraded,omitempty"`
+}
+
+// BackplaneStatus is the state of what connects this machine with others.
+type BackplaneStatus struct {
+	Kind        string            `json:"kind"`         // redis or custom
+	Up          bool              `json:"up"`           // messages pass
+	Cause       string            `json:"cause"`        // why they do not; empty if they do
+	Topics      int64             `json:"topics"`       // that this machine subscribes to
+	QueuedBytes int64             `json:"queued_bytes"` // waiting to be sent
+	Events      map[string]uint64 `json:"events"`       // counters since this program runs, by name: docs/scale-out.md
 }
 
 // ListenerStatus is an address that clients connect to.

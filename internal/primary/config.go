@@ -40,8 +40,8 @@ type Config struct {
 	HangTimeout time.Duration
 	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced. 0 or less is no limit.
 	MaxWorkerMemory int64
-	// Backplane leads to other machines; nil if there are none.
-	Backplane backplane.Backplane
+	// Plane leads to other machines; nil if there are none.
+	Plane backplane.Backplane
 	// Registry configures the registry; Open sets Moving.
 	Registry registry.Config
 	// Env has the entries (NAME=value) that all processes of this program need in their environment, and WorkerEnv those
@@ -81,7 +81,9 @@ type ControlConfig struct {
 	StopNow error
 	// Version is the name of this build, and Auth the mode of authentication: off, optional or required.
 	Version, Auth string
-	Journal       *telemetry.Journal
+	// Backplane is the kind of what leads to other machines: redis or custom.
+	Backplane string
+	Journal   *telemetry.Journal
 	// Secrets hides the secrets of clients in lists of sessions.
 	Secrets *telemetry.Secrets
 	// Alone reports that this process serves the connections itself. Its journal is then that of its only worker.

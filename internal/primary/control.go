@@ -15,6 +15,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -46,6 +47,7 @@ type ControlServer struct {
 	cfg      ControlConfig
 	workers  WorkerGroup
 	hub      *broker.Hub
+	relay    *relay.Relay // nil without other machines
 	registry *registry.Server
 	totals   *telemetry.Totals
 	roller   *roller // nil in a process that serves alone
@@ -69,16 +71,18 @@ const (
 )
 
 // OpenControl opens the control socket and the admin listener of a process that serves alone, and answers from then on.
+// machines is nil if there are no others.
 // The caller must call Close.
 func OpenControl(
-	cfg ControlConfig, workers WorkerGroup, hub *broker.Hub, reg *registry.Server,
+	cfg ControlConfig, workers WorkerGroup, hub *broker.Hub, machines *relay.Relay, reg *registry.Server,
 ) (*ControlServer, error) {
 	l, err := openListeners(&cfg, nil)
 	if err != nil {
 		return nil, err
 	}
 	s := &ControlServer{
-		cfg: cfg, workers: workers, hub: hub, registry: reg, totals: new(telemetry.Totals), began: time.Now(), listeners: l,
+		cfg: cfg, workers: workers, hub: hub, relay: machines, registry: reg, totals: new(telemetry.Totals),
+		began: time.Now(), listeners: l,
 	}
 	s.serve()
 	return s, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/statedir"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -24,6 +25,9 @@ type inheritance struct {
 	Control string                      `json:"control,omitempty"` // path of the socket in fileControl
 	Admin   string                      `json:"admin,omitempty"`   // address of the listener in fileAdmin
 	registry.State
+	// Relay is the state of the relay, and Bridge the worker that listens to other machines meanwhile; 0 is none.
+	Relay  []byte `json:"relay,omitempty"`
+	Bridge uint64 `json:"bridge,omitempty"`
 	// StateDir is the folder whose lock is in fileState.
 	StateDir string `json:"state_dir,omitempty"`
 
@@ -92,6 +96,8 @@ type inheritanceWriter struct {
 	workers   *supervisor
 	registry  *registry.Server
 	listeners *listeners
+	relay     *relay.Relay // nil without other machines
+	bridge    uint64       // the worker that listens while this program is replaced; 0 is none
 }
 
 // options returns what cluster.Primary.Exec gives to the next program; again reports whether that has to reload once
@@ -138,6 +144,9 @@ func (w *inheritanceWriter) state(sessions, denials *os.File, again bool) ([]byt
 		Settings: &now, Again: again,
 		Version: inheritanceVersion, Began: w.began, Hub: w.workers.hub.AppendState(nil), Totals: totals,
 		Reports: w.workers.reports(), Control: w.cfg.Socket, Admin: w.cfg.Admin, State: shared,
+	}
+	if w.relay != nil {
+		i.Relay, i.Bridge = w.relay.AppendState(nil), w.bridge
 	}
 	path, lock, err := w.registry.StateDir()
 	if err == nil && lock != nil {

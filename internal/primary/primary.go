@@ -65,10 +65,8 @@ func Open(ctx context.Context, cfg Config) (_ *Primary, err error) {
 	if err := p.inherit(); err != nil {
 		return nil, err
 	}
-	if cfg.Backplane != nil {
-		p.relay = relay.New(relay.Config{
-			Node: p.registry.Node(), Machine: connid.MachineOf(p.registry.Node()), Backplane: cfg.Backplane,
-		}, p.workers.hub)
+	if err := p.joinMachines(); err != nil {
+		return nil, err
 	}
 	if err := p.openAddresses(); err != nil {
 		return nil, err
@@ -132,10 +130,12 @@ func (p *Primary) openControl() error {
 		log: p.cfg.logger(), drain: p.cfg.DrainTimeout, cluster: p.workers.cluster, totals: p.workers.totals,
 		next: &inheritanceWriter{
 			cfg: &p.cfg, addresses: p.addresses, began: began, workers: p.workers, registry: p.registry, listeners: l,
+			relay: p.relay,
 		},
 	}
 	p.control = &ControlServer{
-		cfg: p.cfg.ControlConfig, workers: p.workers, hub: p.workers.hub, registry: p.registry, totals: p.workers.totals,
+		cfg: p.cfg.ControlConfig, workers: p.workers, hub: p.workers.hub, relay: p.relay, registry: p.registry,
+		totals: p.workers.totals,
 		roller: p.roller, began: began, listeners: l,
 	}
 	p.control.serve()
@@ -180,6 +180,9 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 		return AddressError(err)
 	}
 	p.workers.group.Store(group)
+	if p.relay != nil && p.before != nil {
+		p.relay.CatchUp()
+	}
 	defer p.completeReload()()
 	CloseUnused(p.cfg.Activation, p.cfg.logger())
 	bound := p.bound(group)

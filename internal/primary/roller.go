@@ -39,6 +39,7 @@ func (r *roller) start() error {
 	if !r.busy.TryLock() {
 		return r.explain(cluster.ErrBusy)
 	}
+	r.next.awaitMachines()
 	return nil
 }
 
@@ -160,6 +161,7 @@ func (r *roller) exec(ctx context.Context, rep control.Reporter, result func() c
 		return r.explain(err)
 	}
 	defer closeFiles(o.Files)
+	defer r.next.leaveMachines(ctx)()
 	o.Before = func() {
 		rep.Replacing(group.Generation(), result())
 		r.next.cfg.Journal.Flush()
@@ -207,6 +209,7 @@ func (r *roller) replace(ctx context.Context, slot int) (cluster.RollResult, err
 		return cluster.RollResult{}, cluster.ErrBusy
 	}
 	defer r.end()
+	r.next.awaitMachines()
 	return group.Replace(ctx, slot, cluster.RollOptions{Drain: r.drain})
 }
 

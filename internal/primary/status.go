@@ -9,6 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -103,11 +104,26 @@ func (s *ControlServer) addHealth(ctx context.Context, st *control.Status, repor
 	if h.Store.IsSet() {
 		st.Sessions.Degraded, st.Sessions.Since, st.Sessions.Cause = true, h.Store.Since.Format(time.RFC3339), h.Store.Cause
 	}
+	if s.relay != nil {
+		b := backplaneStatus(s.cfg.Backplane, s.relay.Stats())
+		st.Backplane = &b
+	}
 	st.Revocations = &control.RevocationStatus{Revocations: int64(stats.Revocations), Current: h.Current}
 	if h.Feed.IsSet() {
 		st.Revocations.Degraded, st.Revocations.Cause = true, h.Feed.Cause
 		st.Revocations.Since = h.Feed.Since.Format(time.RFC3339)
 	}
+}
+
+func backplaneStatus(kind string, s relay.Stats) control.BackplaneStatus {
+	b := control.BackplaneStatus{
+		Kind: kind, Up: s.Backplane.Err == nil, Topics: int64(s.Topics), QueuedBytes: s.Backplane.Queued,
+		Events: s.Counters(),
+	}
+	if s.Backplane.Err != nil {
+		b.Cause = s.Backplane.Err.Error()
+	}
+	return b
 }
 
 // keysMissing reports whether there are workers that serve and none of them can verify a token.
@@ -133,8 +149,16 @@ func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
 	if stats.External { // other machines have sessions there, too
 		sessions, connected = -1, -1
 	}
+	var plane *telemetry.BackplaneReport
+	if s.relay != nil {
+		now := s.relay.Stats()
+		plane = &telemetry.BackplaneReport{
+			Up: now.Backplane.Err == nil, Topics: now.Topics, QueuedBytes: now.Backplane.Queued, Events: now.Counters(),
+		}
+	}
 	return telemetry.PrimaryReport{
-		Version: s.cfg.Version, Restarts: group.Restarts,
+		Backplane: plane,
+		Version:   s.cfg.Version, Restarts: group.Restarts,
 		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed, HandoffSeconds: group.Handoff.LastSeconds,
 		Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
 		HasStore: stats.External, StoreUp: !h.Store.IsSet(), FeedUp: h.Current && !h.Feed.IsSet(), Limits: s.limits(),

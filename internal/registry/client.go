@@ -64,6 +64,8 @@ type ClientConfig struct {
 	Profile http.Handler
 	// Apply applies settings that a reload has changed.
 	Apply func(settings []byte) error
+	// Bridge listens to other machines for the primary; nil: there are none.
+	Bridge Bridge
 	// Wait makes Meet block until the primary answers, see EnvVariable.
 	Wait bool
 }
@@ -346,6 +348,8 @@ func (c *Client) serveProcess(op byte, payload []byte, reply func([]byte, error)
 	switch op {
 	case opReport:
 		reply(c.Report().Encode(), nil)
+	case opBridge, opEndBridge:
+		c.bridge(op, payload, reply)
 	case opProfile:
 		request := bytes.Clone(payload)
 		go func() { reply(c.profiles.serve(c.done, request)) }() // ends with the profile's time, or with Close

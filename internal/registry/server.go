@@ -36,6 +36,7 @@ type Server struct {
 	// verifier verifies nothing here. It holds the keys that workers have received. Nil is none.
 	verifier    auth.Verifier
 	moving      func() bool
+	bridged     func([]byte) error // nil: there are no other machines
 	subscribers *subscribers
 	require     bool          // refuse clients while the store is away
 	doubt       chan struct{} // asks for a check of the store
@@ -108,6 +109,9 @@ func newNodeName() string {
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
 	return hex.EncodeToString(b[:])
 }
+
+// OnBridged sets what takes the messages of a bridge. Before the first worker joins.
+func (s *Server) OnBridged(f func(bridged []byte) error) { s.bridged = f }
 
 // nodeNumber returns the name of a machine as a number; 0 if it is none.
 func nodeNumber(name string) uint64 {
@@ -240,6 +244,10 @@ func (s *Server) serve(w *Worker, op byte, payload []byte, reply func([]byte, er
 		reply(s.exchangeKeys(payload), nil)
 	case opLines:
 		s.subscribers.deliver(payload)
+	case opBridged:
+		if s.bridged != nil && s.bridged(payload) != nil {
+			s.log.Warn("message of another machine not understood")
+		}
 	case opCommand:
 		var c Command
 		if err := json.Unmarshal(payload, &c); err != nil {

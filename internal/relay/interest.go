@@ -42,6 +42,7 @@ func (r *Relay) leave(now time.Duration) {
 		topics = append(topics, topic)
 		delete(r.leaving, topic)
 		delete(r.receivers, topic)
+		r.listens(topic)
 	}
 	if len(topics) > 0 {
 		r.Backplane.Unsubscribe(topics...)
@@ -66,6 +67,7 @@ func (r *Relay) Listening(topics []string) {
 	defer r.mu.Unlock()
 	now := r.now()
 	for _, topic := range topics {
+		r.listens(topic)
 		at := r.receivers[topic]
 		if at == nil {
 			continue
@@ -81,5 +83,15 @@ func (r *Relay) Listening(topics []string) {
 		if topic == topicAll { // others may have asked meanwhile
 			r.answer(at.deaf)
 		}
+	}
+}
+
+// listens notes that an inherited topic is listened to, or not wanted any more.
+func (r *Relay) listens(topic string) {
+	if _, silent := r.silent[topic]; !silent {
+		return
+	}
+	if delete(r.silent, topic); len(r.silent) == 0 {
+		close(r.heard)
 	}
 }

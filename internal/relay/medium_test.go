@@ -99,6 +99,9 @@ func (p *plane) Unsubscribe(topics ...string) {
 func (p *plane) Status() backplane.Status { return backplane.Status{} }
 
 func (p *plane) Close() error {
+	p.mu.Lock()
+	clear(p.topics)
+	p.mu.Unlock()
 	close(p.calls)
 	return nil
 }
@@ -143,8 +146,18 @@ type machine struct {
 // newMachine starts a machine. Its node is its number.
 func newMachine(t *testing.T, m *medium, node uint64) *machine {
 	t.Helper()
+	return newMachineWith(t, m, Config{Node: node}, nil)
+}
+
+// newMachineWith starts a machine, which may succeed another one.
+func newMachineWith(t *testing.T, m *medium, c Config, state []byte) *machine {
+	t.Helper()
 	k := &machine{t: t, plane: m.plane(), hub: broker.NewHub(func(uint64) int { return 1 })}
-	k.Relay = New(Config{Node: node, Machine: connid.MachineOf(node), Backplane: k.plane}, k.hub)
+	c.Machine, c.Backplane = connid.MachineOf(c.Node), k.plane
+	k.Relay = New(c, k.hub)
+	if err := k.LoadState(state); err != nil {
+		t.Fatal(err)
+	}
 	toHub := broker.LinkFunc(func(b []byte) error { k.port.Receive(b); return nil })
 	k.local = broker.NewLocal(toHub, func(e broker.Envelope) bool {
 		k.mu.Lock()

@@ -95,6 +95,9 @@ func (r *Relay) work() (next time.Duration, planned bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, p := r.now(), &r.plan
+	if r.suspended {
+		return 0, false // Resume signals
+	}
 	if p.leave.take(now) {
 		r.leave(now)
 	}

@@ -63,12 +63,20 @@ func (m *message) after(h heard) bool {
 	return m.stream > h.stream || m.stream == h.stream && m.seq > h.seq
 }
 
-// of returns the latest publication of a machine.
-func (r *receiver) of(node uint64) (h *heard, known bool) {
+// last returns the latest publication of a machine; nil if there is none.
+func (r *receiver) last(node uint64) *heard {
 	for i := range r.nodes {
 		if r.nodes[i].node == node {
-			return &r.nodes[i], true
+			return &r.nodes[i]
 		}
+	}
+	return nil
+}
+
+// of returns the latest publication of a machine, and makes room for one that is not known.
+func (r *receiver) of(node uint64) (h *heard, known bool) {
+	if h := r.last(node); h != nil {
+		return h, true
 	}
 	if len(r.nodes) >= maxNodes { // the first one has been silent for longest, or began first
 		r.nodes = slices.Delete(r.nodes, 0, 1)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,11 @@ type Config struct {
 	// Machine is the number of this machine in the ids of connections.
 	Machine   int
 	Backplane backplane.Backplane
+	// Succeeds tells that the workers were started by the program before: nothing is delivered to them before CatchUp.
+	Succeeds bool
+	// EndBridge ends the Bridge that has listened since the program before; it blocks until everything from it was taken.
+	// Nil is none.
+	EndBridge func(ctx context.Context) error
 }
 
 // Relay connects the hub of this machine with other machines. It is safe for concurrent use.
@@ -33,27 +39,21 @@ type Relay struct {
 	scratch   []byte
 	stats     Stats
 	leaving   map[string]struct{} // topics of receivers that are not wanted
+	suspended bool                // messages for other machines wait in unsent
+	unsent    unsent
+	inherited map[string]*receiver
+	silent    map[string]struct{} // topics that were inherited and are not listened to yet
 	plan      plan
 
-	wake chan struct{}
-	done chan struct{}
-	task sync.WaitGroup
-}
+	// gate is held for reading while messages are taken, and for writing to change what is held.
+	gate sync.RWMutex
+	held *held // nil: messages are taken at once
 
-// Stats counts what happens between machines. Counters only grow.
-type Stats struct {
-	// Topics is the number of topics that this machine subscribes to.
-	Topics int
-	// Sent counts publications and directed messages to other machines, Refused those that the backplane did not take.
-	Sent, Refused uint64
-	// Heard counts publications and directed messages of other machines, Repeated those that came again, and Malformed
-	// those that were not understood.
-	Heard, Repeated, Malformed uint64
-	// Gaps counts the gaps in the publications of other machines, and Missed the publications of those gaps whose size is
-	// known. LostDirected counts directed messages that were lost.
-	Gaps, Missed, LostDirected uint64
-	// Resyncs counts outages after which the other machines were asked for their positions.
-	Resyncs uint64
+	heard  chan struct{} // closed when there are no silent topics any more
+	caught chan struct{} // closed at the end of CatchUp
+	wake   chan struct{}
+	done   chan struct{}
+	task   sync.WaitGroup
 }
 
 // The topics of machines. Those of applications do not begin with a zero byte.
@@ -66,7 +66,8 @@ const (
 func New(c Config, hub *broker.Hub) *Relay {
 	r := &Relay{
 		Config: c, hub: hub, start: time.Now(), senders: newSenders(), receivers: make(map[string]*receiver),
-		leaving: make(map[string]struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		leaving: make(map[string]struct{}), silent: make(map[string]struct{}),
+		heard: make(chan struct{}), caught: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	hub.Join(r)
 	return r
@@ -74,8 +75,15 @@ func New(c Config, hub *broker.Hub) *Relay {
 
 // Start connects to the other machines. Close ends that.
 func (r *Relay) Start() {
+	if r.Succeeds {
+		r.held = new(held)
+	} else {
+		close(r.caught)
+	}
 	r.Backplane.Start(r)
+	r.sendUnsent()
 	r.task.Go(r.run)
+	r.resume()
 	for _, topic := range []string{topicAll, machineTopic(r.Machine)} {
 		r.Want(topic, true)
 	}
@@ -89,15 +97,6 @@ func (r *Relay) Close() error {
 		return fmt.Errorf("expedite: backplane: %w", err)
 	}
 	return nil
-}
-
-// Stats returns the counters of now.
-func (r *Relay) Stats() Stats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.stats
-	s.Topics = len(r.receivers)
-	return s
 }
 
 // now returns the time since the relay began.
@@ -132,7 +131,7 @@ func (r *Relay) send(topic []byte, m message) {
 	to := r.senders.next(topic, r.now())
 	m.node, m.stream, m.seq = r.Node, to.stream, to.seq
 	r.scratch = m.append(r.scratch[:0])
-	err := r.Backplane.Publish(string(topic), r.scratch)
+	err := r.out(string(topic), r.scratch)
 	if cap(r.scratch) > maxKept {
 		r.scratch = nil
 	}
@@ -153,6 +152,22 @@ const maxKept = 64 << 10
 
 // Receive implements backplane.Receiver.
 func (r *Relay) Receive(list []backplane.Message) {
+	for {
+		r.gate.RLock()
+		if r.held == nil {
+			r.take(list)
+			r.gate.RUnlock()
+			return
+		}
+		r.gate.RUnlock()
+		if r.hold(list) {
+			return
+		}
+	}
+}
+
+// take takes messages of other machines.
+func (r *Relay) take(list []backplane.Message) {
 	for i := range list {
 		m, err := parse(list[i].Payload)
 		if err != nil {

@@ -158,12 +158,17 @@ func sessionSettings(p *Program) []Setting {
 	s := &p.Config.Sessions
 	return []Setting{
 		{
-			Name: "redis", Help: "Redis for sessions. Put a URL with a password into REDIS_URL or a file.", Auto: "none",
+			Name: "redis", Auto: "none",
+			Help:      "Redis for sessions and other machines. Put a URL with a password into REDIS_URL or a file.",
 			Variables: []string{"REDIS_URL"}, Example: "URL", to: redisURL(&s.Redis),
 		},
 		{
 			Name: "redis-file", Help: "File with the URL of Redis.", Auto: "none",
 			Variables: []string{"REDIS_URL_FILE"}, FileOf: "redis",
+		},
+		{
+			Name: "close-on-gap", Help: "Close with 1013 clients that missed messages of other machines.",
+			Default: "false", to: boolean(&p.Config.CloseOnGap),
 		},
 		{
 			Name: "require-redis", Help: "Refuse clients with 503 while Redis is unavailable.", Default: "false",

@@ -32,6 +32,7 @@ type collector struct {
 	families                                               []labeled
 	restarts, handoff, handoffSeconds, state, stale, build *prometheus.Desc
 	sessions, storeUp, revocations, feedUp, limits         *prometheus.Desc
+	planeUp, planeTopics, planeQueue, planeEvents          *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -68,6 +69,10 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 		revocations: desc("revocations", "Revocations in force."),
 		feedUp: desc("revocation_feed_up",
 			"1 if revocations are shared with other machines."),
+		planeUp:     desc("backplane_up", "1 if messages pass between machines."),
+		planeTopics: desc("backplane_topics", "Topics that this machine subscribes to."),
+		planeQueue:  desc("backplane_queue_bytes", "Bytes waiting to be sent to other machines."),
+		planeEvents: desc("backplane_events_total", "What happened to messages between machines.", "event"),
 	}
 }
 
@@ -190,7 +195,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 	for _, d := range []*prometheus.Desc{
 		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.revocations, c.feedUp,
-		c.limits, c.stale,
+		c.limits, c.stale, c.planeUp, c.planeTopics, c.planeQueue, c.planeEvents,
 	} {
 		ch <- d
 	}
@@ -250,6 +255,14 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 	if p.HasStore {
 		send(ch, c.storeUp, prometheus.GaugeValue, flag(p.StoreUp))
 		send(ch, c.feedUp, prometheus.GaugeValue, flag(p.FeedUp))
+	}
+	if b := p.Backplane; b != nil {
+		send(ch, c.planeUp, prometheus.GaugeValue, flag(b.Up))
+		send(ch, c.planeTopics, prometheus.GaugeValue, float64(b.Topics))
+		send(ch, c.planeQueue, prometheus.GaugeValue, float64(b.QueuedBytes))
+		for event, n := range b.Events {
+			send(ch, c.planeEvents, prometheus.CounterValue, float64(n), event)
+		}
 	}
 	send(ch, c.build, prometheus.GaugeValue, 1, valid(p.Version), runtime.Version())
 }

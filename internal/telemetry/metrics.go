@@ -24,6 +24,16 @@ type PrimaryReport struct {
 	StoreUp           bool  // the external store is available
 	FeedUp            bool  // revocations are shared with other machines
 	HasStore          bool  // there is an external store
+
+	Backplane *BackplaneReport // nil: this machine is alone
+}
+
+// BackplaneReport is the state of what connects this machine with others.
+type BackplaneReport struct {
+	Up          bool // messages pass
+	Topics      int  // that this machine subscribes to
+	QueuedBytes int64
+	Events      map[string]uint64 // counters, by name
 }
 
 // Metrics serves the metrics of all workers in the text format of Prometheus. Create one with [NewMetrics].

@@ -54,6 +54,9 @@ func Status(w io.Writer, s control.Status) error {
 	if r := s.Revocations; r != nil && *r != (control.RevocationStatus{Current: true}) {
 		b.WriteString(revocations(*r) + "\n")
 	}
+	if s.Backplane != nil {
+		b.WriteString(backplane(*s.Backplane) + "\n")
+	}
 	if s.Totals.HTTPConnections > 0 {
 		fmt.Fprintf(&b, "HTTP connections: %d\n", s.Totals.HTTPConnections)
 	}
@@ -110,6 +113,15 @@ func revocations(s control.RevocationStatus) string {
 		text += ", those of other machines are unknown"
 	}
 	return text + trouble(s.Degraded, "sharing with other machines does not work", s.Since, s.Cause)
+}
+
+func backplane(s control.BackplaneStatus) string {
+	text := fmt.Sprintf("other machines, over %s: %s", s.Kind, human.Count(uint64(max(s.Topics, 0)), "topic"))
+	if gaps := s.Events["gaps"]; gaps > 0 {
+		text += fmt.Sprintf(", %s, %s known to be missed",
+			human.Count(gaps, "gap"), human.Count(s.Events["missed"], "message"))
+	}
+	return text + trouble(!s.Up, "nothing passes", "", s.Cause)
 }
 
 func known(n *int64) string {

@@ -48,6 +48,9 @@ func TestStatusText(t *testing.T) {
 	one.Generation, one.Rolling, one.Auth, one.Degraded = 1, nil, "", nil
 	one.Sessions = &control.SessionStatus{Store: "memory", Sessions: new(int64(3)), Connected: new(int64(2))}
 	one.Revocations = &control.RevocationStatus{Current: true}
+	one.Backplane = &control.BackplaneStatus{
+		Kind: "redis", Cause: "connection refused", Topics: 3, Events: map[string]uint64{"gaps": 1, "missed": 12},
+	}
 	for name, st := range map[string]control.Status{"status.txt": example(t), "one.txt": one, "empty.txt": {}} {
 		var b strings.Builder
 		if err := Status(&b, st); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/internal/access"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
@@ -21,6 +22,7 @@ import (
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/ws"
@@ -61,9 +63,11 @@ type Config struct {
 	// Apply applies settings of the running program that a reload has changed. See Worker.Apply.
 	Apply    func(w *Worker, settings []byte) error
 	Sessions Sessions
-	// Machines tells that there may be other machines: the primary learns which topics have subscribers here.
-	// CloseOnGap closes connections that have missed publications of theirs and whose handler has no Gap.
-	Machines, CloseOnGap bool
+	// Plane leads to other machines: the primary learns which topics have subscribers here, and has this worker listen
+	// while it replaces its program. Nil: there are none. CloseOnGap closes connections that have missed publications of
+	// other machines and whose handler has no Gap.
+	Plane      backplane.Backplane
+	CloseOnGap bool
 	// MemoryReserve is how much memory must be left on the machine, in bytes. 0 is none.
 	MemoryReserve int64
 }
@@ -105,7 +109,7 @@ func New(c Config) (*Worker, error) {
 		Config: c, log: c.Journal.Logger, ticker: resource.NewIdleTicker(c.HangTimeout),
 		reportNow: make(chan struct{}, 1), ended: make(chan error, 1),
 	}
-	if c.Machines {
+	if c.Plane != nil {
 		w.interest = broker.NewInterest(c.Link, func() { w.engine.Post(w.interest.Flush) })
 	}
 	if err := w.newEngine(); err != nil {
@@ -118,8 +122,13 @@ func New(c Config) (*Worker, error) {
 	w.orders = access.NewOrders(access.OrdersConfig{
 		Engine: w.engine, Deny: deny, Log: w.log, ClientOf: c.ClientOf, CloseElsewhere: w.closeElsewhere,
 	})
+	var bridge registry.Bridge
+	if c.Plane != nil {
+		bridge = relay.NewBridge(c.Plane, func(b []byte) error { return w.registry.Bridged(b) })
+	}
 	w.registry = registry.NewClient(registry.ClientConfig{
-		Send: c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
+		Bridge: bridge,
+		Send:   c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
 		OwnStore: c.Sessions.Store, Apply: func(b []byte) error { return c.Apply(w, b) },
 		Report: w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
 	})

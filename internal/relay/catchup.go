@@ -1,0 +1,166 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/expedite-go/expedite/backplane"
+)
+
+const (
+	// catchUpLimit is how long a relay that has succeeded another one waits until it listens to all topics itself.
+	catchUpLimit = 10 * time.Second
+	// maxHeld is the size of what waits meanwhile, in bytes. What comes later is missed.
+	maxHeld = 32 << 20
+	// bridgeTick is how often a relay looks whether the bridge can end, and bridgeTicks how often at least: until then,
+	// the other machines have answered the resync.
+	bridgeTick, bridgeTicks = 20 * time.Millisecond, 20
+)
+
+// held is what arrives from the backplane while a bridge has not ended yet: it comes later than everything on the
+// bridge.
+type held struct {
+	list []backplane.Message
+	size int
+}
+
+// hold keeps messages if there is a bridge. It reports false if there is none.
+func (r *Relay) hold(list []backplane.Message) bool {
+	r.gate.Lock()
+	defer r.gate.Unlock()
+	if r.held == nil {
+		return false
+	}
+	for _, m := range list {
+		if r.held.size += len(m.Payload); r.held.size <= maxHeld {
+			r.held.list = append(r.held.list, backplane.Message{Topic: m.Topic, Payload: bytes.Clone(m.Payload)})
+		}
+	}
+	return true
+}
+
+// Topics returns the topics that this machine subscribes to.
+func (r *Relay) Topics() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Keys(r.receivers))
+}
+
+// release takes what was held.
+func (r *Relay) release() {
+	for {
+		r.gate.Lock()
+		var list []backplane.Message
+		if r.held != nil {
+			list = r.held.list
+		}
+		if len(list) == 0 {
+			r.held = nil
+			r.gate.Unlock()
+			return
+		}
+		r.held.list = nil
+		r.gate.Unlock()
+		r.take(list)
+	}
+}
+
+// resume subscribes to the topics of the program before.
+func (r *Relay) resume() {
+	r.mu.Lock()
+	topics := slices.Collect(maps.Keys(r.inherited))
+	now := r.now()
+	for topic, from := range r.inherited {
+		from.left = now
+		r.receivers[topic] = from
+		r.leaving[topic] = struct{}{}
+		r.silent[topic] = struct{}{}
+	}
+	r.inherited = nil
+	if len(topics) == 0 {
+		close(r.heard)
+	} else {
+		r.plan.leave.at(now + keepTopic)
+		r.answer(now - margin) // what the program before has queued may not have been sent
+	}
+	r.mu.Unlock()
+	if len(topics) > 0 {
+		r.Backplane.Subscribe(topics...)
+	}
+}
+
+// CatchUp delivers what has arrived since Start, in a relay that succeeds another one, when the hub knows all workers.
+// If there is a bridge, what it has heard comes first: it ends when this relay listens itself.
+func (r *Relay) CatchUp() { r.task.Go(r.catchUp) }
+
+// CaughtUp returns a channel that is closed at the end of CatchUp, or of Start where there is nothing to catch up with.
+// Until then the program must not be replaced again, nor the worker of the bridge.
+func (r *Relay) CaughtUp() <-chan struct{} { return r.caught }
+
+func (r *Relay) catchUp() {
+	defer close(r.caught)
+	defer r.release()
+	if r.EndBridge == nil {
+		return
+	}
+	limit := time.NewTimer(catchUpLimit)
+	defer limit.Stop()
+	select {
+	case <-r.heard:
+	case <-limit.C:
+	case <-r.done:
+	}
+	r.awaitBridge(limit.C)
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpLimit)
+	defer cancel()
+	_ = r.EndBridge(ctx) // if the worker has ended, so has the bridge
+}
+
+// awaitBridge waits until the bridge has brought everything that is older than what is held: what was published just
+// before this relay began to listen may still be on its way there. The numbers of what is held show what is missing,
+// and so do the positions with which the other machines answer the resync.
+func (r *Relay) awaitBridge(limit <-chan time.Time) {
+	tick := time.NewTicker(bridgeTick)
+	defer tick.Stop()
+	for waited := 0; waited < bridgeTicks || r.behind(); waited++ {
+		select {
+		case <-tick.C:
+		case <-limit:
+			return
+		case <-r.done:
+			return
+		}
+	}
+}
+
+// behind reports whether something is missing before what is held.
+func (r *Relay) behind() bool {
+	r.gate.RLock()
+	defer r.gate.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	type source struct {
+		topic string
+		node  uint64
+	}
+	next := make(map[source]bool)
+	for _, one := range r.held.list {
+		m, err := parse(one.Payload)
+		from := r.receivers[one.Topic]
+		if err != nil || from == nil || m.kind == resync || next[source{one.Topic, m.node}] {
+			continue
+		}
+		last := from.last(m.node)
+		if last == nil || last.stream != m.stream || m.seq <= last.seq {
+			continue
+		}
+		if m.kind == position || m.seq > last.seq+1 {
+			return true
+		}
+		next[source{one.Topic, m.node}] = true
+	}
+	return false
+}

@@ -1,0 +1,116 @@
+package relay
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/internal/record"
+)
+
+// ErrState is returned if bytes are not a valid state of a Relay.
+var ErrState = errors.New("relay: bad state")
+
+// The records of a state. Each begins with its tag and its length; unknown tags are skipped.
+const (
+	tagStream   = 1 // the stream of topics that come
+	tagSender   = 2 // topic, stream, seq, age in ms
+	tagUnsent   = 4 // topic, and a message that was not sent yet
+	tagStats    = 5 // the counters; more may follow
+	tagReceiver = 3 // topic, time since from in ms, and node, stream, seq for each machine
+)
+
+// AppendState appends the state of the Relay to dst and returns the result: its numbers, and those of the others. A
+// primary that replaces its program passes it to LoadState.
+func (r *Relay) AppendState(dst []byte) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	dst = record.AppendUint64(dst, tagStream, r.senders.stream)
+	var b []byte
+	for _, n := range r.stats.counts() {
+		b = appendNumbers(b, *n)
+	}
+	dst = record.Append(dst, tagStats, b)
+	for topic, s := range r.senders.topics {
+		b = record.AppendText(b[:0], topic)
+		b = appendNumbers(b, s.stream, s.seq, milliseconds(now-s.at))
+		dst = record.Append(dst, tagSender, b)
+	}
+	for topic, from := range r.receivers {
+		if !from.listening {
+			continue
+		}
+		b = record.AppendText(b[:0], topic)
+		b = appendNumbers(b, milliseconds(now-from.from))
+		for _, h := range from.nodes {
+			b = appendNumbers(b, h.node, h.stream, h.seq)
+		}
+		dst = record.Append(dst, tagReceiver, b)
+	}
+	for _, m := range r.unsent.list {
+		dst = record.Append(dst, tagUnsent, append(record.AppendText(b[:0], m.Topic), m.Payload...))
+	}
+	return dst
+}
+
+// LoadState makes this Relay continue with the state of another one, before Start. What was published since is missing:
+// it is asked for as after an outage. On an error, which is ErrState, nothing has changed.
+func (r *Relay) LoadState(b []byte) error {
+	next := newSenders()
+	next.stream = r.senders.stream
+	receivers := make(map[string]*receiver)
+	var waiting unsent
+	var stats Stats
+	now := r.now()
+	d := record.NewDecoder(b)
+	for d.More() {
+		tag, value := d.Next()
+		v := record.NewDecoder(value)
+		switch tag {
+		case tagStream:
+			next.stream = max(next.stream, v.Uint64())
+		case tagSender:
+			topic := string(v.Text())
+			next.topics[topic] = &sender{stream: v.Uvarint(), seq: v.Uvarint(), at: now - duration(v.Uvarint())}
+		case tagReceiver:
+			topic := string(v.Text())
+			from := &receiver{listening: true, from: now - duration(v.Uvarint()), isDeaf: true, deaf: now - margin}
+			for v.More() && v.Err() == nil {
+				from.nodes = append(from.nodes, heard{v.Uvarint(), v.Uvarint(), v.Uvarint()})
+			}
+			receivers[topic] = from
+		case tagStats:
+			for _, n := range stats.counts() {
+				*n = v.Uvarint()
+			}
+		case tagUnsent:
+			waiting.list = append(waiting.list, backplane.Message{Topic: string(v.Text()), Payload: v.Rest()})
+		}
+		if err := v.Err(); err != nil {
+			return fmt.Errorf("%w: %w", ErrState, err)
+		}
+	}
+	if err := d.End(); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.senders, r.inherited, r.unsent, r.stats = next, receivers, waiting, stats
+	return nil
+}
+
+func appendNumbers(b []byte, numbers ...uint64) []byte {
+	for _, n := range numbers {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
+func milliseconds(d time.Duration) uint64 { return uint64(max(d, 0) / time.Millisecond) }
+
+func duration(ms uint64) time.Duration {
+	return time.Duration(min(ms, uint64(maxAge/time.Millisecond))) * time.Millisecond
+}

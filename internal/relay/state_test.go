@@ -1,0 +1,170 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/connid"
+)
+
+// succeed replaces the program of a machine. What it publishes meanwhile is sent by the next one.
+func (k *machine) succeed(m *medium, endBridge func(context.Context) error, meanwhile func()) *machine {
+	k.t.Helper()
+	k.Suspend(0)
+	meanwhile()
+	state := k.AppendState(nil)
+	next := newMachineWith(k.t, m, Config{Node: k.Node, Succeeds: true, EndBridge: endBridge}, state)
+	next.subscribe("t")
+	next.CatchUp()
+	synctest.Wait()
+	return next
+}
+
+// TestSucceed: the next program goes on with the numbers, so nothing is taken for a repetition, and what was missed is
+// noticed. What waited is sent first.
+func TestSucceed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(medium)
+		a, b := newMachine(t, m, 1), newMachine(t, m, 2)
+		a.subscribe("t")
+		b.subscribe("t")
+		a.publish("t", "1", "2")
+		b.publish("t", "x")
+		a2 := a.succeed(m, nil, func() {
+			a.publish("t", "3")
+			b.publish("t", "missed")
+		})
+		a.plane.set(&a.plane.cut, true)
+		a2.publish("t", "4")
+		settle()
+		b.wants("t 1", "t 2", "t x", "t missed", "t 3", "t 4")
+		a2.wants("t 4", "t gap 1") // its own is there at once
+		if got := a2.Stats(); got.Sent != 4 || got.Heard != 1 {
+			t.Errorf("the counters do not go on: %+v", got)
+		}
+	})
+}
+
+// TestBridge: with a bridge, nothing is missed, and it comes in order.
+func TestBridge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(medium)
+		a, b := newMachine(t, m, 1), newMachine(t, m, 2)
+		a.subscribe("t")
+		b.publish("t", "1")
+		var mu sync.Mutex
+		var passed [][]byte
+		bridge := NewBridge(m.plane(), func(one []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			passed = append(passed, bytes.Clone(one))
+			return nil
+		})
+		opened := make(chan error, 1)
+		bridge.Open(a.Topics(), true, func(err error) { opened <- err })
+		if err := <-opened; err != nil {
+			t.Fatal(err)
+		}
+		bridge.Open([]string{"again"}, true, func(err error) { opened <- err })
+		if err := <-opened; !errors.Is(err, errBridge) {
+			t.Errorf("a bridge that is open: got %v", err)
+		}
+		var a2 *machine
+		end := func(context.Context) error {
+			if err := bridge.Close(); err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, one := range passed {
+				if err := a2.Bridged(one); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		a.Suspend(0)
+		b.publish("t", "2") // nobody takes it
+		a2 = newMachineWith(t, m, Config{Node: 1, Succeeds: true, EndBridge: end}, a.AppendState(nil))
+		a.plane.set(&a.plane.cut, true)
+		a2.subscribe("t")
+		b.publish("t", "3") // both have it
+		a2.wants()
+		a2.CatchUp()
+		settle()
+		<-a2.CaughtUp()
+		b.publish("t", "4")
+		a.wants("t 1")
+		a2.wants("t 2", "t 3", "t 4")
+		if got := a2.Stats(); got.Gaps != 0 || got.Repeated == 0 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// TestResume: a program that was not replaced goes on.
+func TestResume(t *testing.T) {
+	two(t, func(a, b *machine) {
+		a.subscribe("t")
+		b.Suspend(0)
+		a.publish("t", "1")
+		b.publish("t", "x")
+		b.wants("t x")
+		b.Resume()
+		synctest.Wait()
+		b.wants("t 1")
+		a.wants("t 1", "t x")
+	})
+}
+
+// FuzzState: any bytes are a state or an error, and a state that was read is written again.
+func FuzzState(f *testing.F) {
+	f.Add([]byte{})
+	r := New(Config{Node: 1}, broker.NewHub(func(uint64) int { return 1 }))
+	r.senders.next([]byte("t"), 0)
+	r.receivers["t"] = &receiver{listening: true, nodes: []heard{{2, 3, 4}}}
+	_ = r.unsent.add("t", []byte("x"))
+	f.Add(r.AppendState(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := New(Config{Node: 1, Machine: connid.MachineOf(1)}, broker.NewHub(func(uint64) int { return 1 }))
+		if err := r.LoadState(b); err != nil {
+			if !errors.Is(err, ErrState) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if len(r.senders.topics) > len(b) || len(r.inherited) > len(b) {
+			t.Fatal("more topics than bytes")
+		}
+		if err := r.LoadState(r.AppendState(nil)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzMessage: any bytes are a message or an error, and a message means the same after it was written.
+func FuzzMessage(f *testing.F) {
+	for _, m := range []message{
+		{kind: publication, node: 1, stream: 2, seq: 3, opcode: 1, data: []byte("x")},
+		{kind: position, node: 1, stream: 2, seq: 3, age: 5e9}, {kind: resync, node: 1, age: 5e9},
+		{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")},
+	} {
+		f.Add(m.append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := parse(b)
+		if err != nil {
+			return
+		}
+		again, err := parse(m.append(nil))
+		if err != nil || again.kind != m.kind || again.node != m.node || again.stream != m.stream ||
+			again.seq != m.seq || again.age != m.age || again.opcode != m.opcode || !bytes.Equal(again.data, m.data) {
+			t.Fatalf("got %+v, %v, want %+v", again, err, m)
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package relay
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/expedite-go/expedite/backplane"
+)
+
+// unsent is what waits for other machines while the primary replaces its program.
+type unsent struct {
+	list []backplane.Message
+	size int
+}
+
+// Suspend prepares the replacement of the program, in which the link to the workers takes nothing, and the connections
+// of the backplane end. Nothing from other machines is delivered until Resume: a Bridge must listen already. What is
+// published waits for the next program, and Suspend blocks until everything before that was sent, or until a time
+// limit.
+func (r *Relay) Suspend(limit time.Duration) {
+	r.gate.Lock()
+	if r.held == nil {
+		r.held = new(held)
+	}
+	r.gate.Unlock()
+	r.mu.Lock()
+	r.suspended = true
+	r.mu.Unlock()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(limit); r.Backplane.Status().Queued > 0 && time.Now().Before(until); {
+		<-tick.C
+	}
+}
+
+// Resume ends Suspend.
+func (r *Relay) Resume() {
+	r.sendUnsent()
+	r.release()
+}
+
+// out passes a message to the backplane, or keeps it for later.
+func (r *Relay) out(topic string, payload []byte) error {
+	if !r.suspended {
+		return r.Backplane.Publish(topic, payload)
+	}
+	return r.unsent.add(topic, payload)
+}
+
+// add keeps a message. It returns backplane.ErrOverloaded if there are too many.
+func (u *unsent) add(topic string, payload []byte) error {
+	if u.size += len(payload); u.size > maxHeld {
+		return backplane.ErrOverloaded
+	}
+	u.list = append(u.list, backplane.Message{Topic: topic, Payload: bytes.Clone(payload)})
+	return nil
+}
+
+// sendUnsent sends what has waited.
+func (r *Relay) sendUnsent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.unsent.list {
+		if r.Backplane.Publish(m.Topic, m.Payload) != nil {
+			r.senders.owed[m.Topic] = struct{}{}
+			r.plan.owed.at(r.now() + owedPause)
+		}
+	}
+	r.suspended, r.unsent = false, unsent{}
+	r.signal()
+}
