@@ -18,6 +18,9 @@ import (
 const (
 	// patience is how long a target may take to run its seeds, and to end after the interrupt.
 	patience = 5 * time.Minute
+	// minimize bounds the attempts to shorten an input that reaches new code. By default that is a minute of each input:
+	// ws/deflate FuzzCompress executed 11 new inputs in two minutes, and 16,000 in 20 seconds with this.
+	minimize = "100x"
 	// tail is the number of lines of output that are shown of a target that failed.
 	tail = 60
 )
@@ -84,7 +87,7 @@ func (r *runner) fuzz(ctx context.Context, t target) (res result) {
 		return res
 	}
 	cmd := exec.CommandContext(ctx, r.binary, "-test.run=^$", "-test.fuzz=^"+t.name+"$",
-		"-test.fuzzcachedir="+filepath.Join(r.cache, t.pkg), "-test.timeout=0")
+		"-test.fuzzcachedir="+filepath.Join(r.cache, t.pkg), "-test.fuzzminimizetime="+minimize, "-test.timeout=0")
 	cmd.Dir = t.folder
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = patience
