@@ -7,8 +7,10 @@ import (
 	"github.com/expedite-go/expedite/internal/redistest"
 )
 
-// move gives the slot of a topic to another server.
+// move gives the slot of a topic to another server. That one gets the latest epoch, or the servers would go on to tell
+// each other of the former owner.
 func move(c *redistest.Cluster, topic string, to int) {
+	c.Nodes[to].Do("CLUSTER", "BUMPEPOCH")
 	slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "expedite:0:"+topic)
 	id := c.Nodes[to].Do("CLUSTER", "MYID")
 	for i := range c.Nodes {
