@@ -111,6 +111,7 @@ func TestLoadStateRefuses(t *testing.T) {
 		{"an endless length", with(totals+8+slot+4*8, 1<<64-1)},
 		{"a held envelope that is none", with(totals+8+2*slot, 0)},
 		{"connections that do not ascend", with(len(good)-32, 1000)},
+		{"a connection twice", with(len(good)-16, 9)},
 		{"a slot that never was", with(len(good)-8, 77)},
 		{"too many connections away", with(len(good)-40, broker.MaxAway+1)},
 	}
