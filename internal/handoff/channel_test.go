@@ -5,10 +5,13 @@ package handoff
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/expedite-go/expedite/internal/fdpass"
 )
@@ -191,4 +194,20 @@ func TestALostDescriptorBesideAMessageIsNonsense(t *testing.T) {
 	})
 	p.close()
 	w.taken()
+}
+
+func TestDescriptorsForALoopThatHasEndedAreClosed(t *testing.T) {
+	h := newHost("ended", &ledger{owner: make(map[uint64]string)})
+	h.stop()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(fds[1])
+	e := &End{host: h}
+	e.receive(&fdpass.Frame{Kind: kindBatch, FDs: fds[:1]}, nil)
+	if n, _, err := unix.Recvfrom(fds[1], make([]byte, 1), unix.MSG_DONTWAIT); n != 0 || err != nil {
+		t.Errorf("got %d bytes, %v, want the end: the descriptor is still open", n, err)
+	}
+	e.receive(nil, io.EOF)
 }
