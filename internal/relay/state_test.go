@@ -151,7 +151,8 @@ func FuzzState(f *testing.F) {
 func FuzzMessage(f *testing.F) {
 	for _, m := range []message{
 		{kind: publication, node: 1, stream: 2, seq: 3, opcode: 1, data: []byte("x")},
-		{kind: position, node: 1, stream: 2, seq: 3, age: 5e9}, {kind: resync, node: 1, age: 5e9},
+		{kind: position, node: 1, stream: 2, seq: 3, age: 5e9},
+		{kind: resync, node: 1, age: 5e9},
 		{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")},
 	} {
 		f.Add(m.append(nil))
