@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -17,8 +18,9 @@ import (
 
 // banner shows where the server listens and what limits it.
 func banner(w io.Writer, st expedite.Started, controlSocket string) {
-	fmt.Fprintf(w, "\n  Expedite %s\n\n", version())
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var text bytes.Buffer // written at once: workers write, too
+	fmt.Fprintf(&text, "\n  Expedite %s\n\n", version())
+	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
@@ -51,7 +53,8 @@ func banner(w io.Writer, st expedite.Started, controlSocket string) {
 		row("control", "%s  (expedite status, expedite stop)", controlSocket)
 	}
 	_ = t.Flush()
-	fmt.Fprintln(w)
+	fmt.Fprintln(&text)
+	_, _ = w.Write(text.Bytes())
 }
 
 // tokens returns whether clients need a token.
