@@ -26,7 +26,7 @@ var (
 )
 
 // Backplane carries messages between machines. One process of each machine uses it. Its methods are safe for concurrent
-// use, and none of them waits for another machine.
+// use. None of them waits for another machine, or calls a method of the Receiver.
 //
 // Messages of one Backplane on one topic arrive in the order in which they were published. After the connection to a
 // server was lost, some of them may arrive again, in the same order: 1, 2, 3, 2, 3, 4. A message that Publish has taken

@@ -55,7 +55,7 @@ type Rule struct {
 type Case struct {
 	Name  string // unique in its rule
 	Needs []Feature
-	// Request is everything up to the end of the last request. {path} stands for the endpoint, {host} for the host. If
+	// Request is everything up to the end of the last request. {path} is replaced by the endpoint, {host} by the host. If
 	// it is empty, it is a correct handshake with the fields in Fields.
 	Request string
 	Fields  string // each ends in CRLF

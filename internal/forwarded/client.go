@@ -54,8 +54,8 @@ type hop struct {
 }
 
 // Client returns the client of a request with the given fields from a trusted peer: the right-most address that is not
-// trusted or, if all are trusted, the left-most one. If a proxy does not tell from whom it has a request, the client is
-// that proxy.
+// trusted or, if all are trusted, the left-most one. A proxy that does not tell where a request comes from is
+// the client.
 func (t *Trust) Client(peer netip.AddrPort, f *Fields) Client {
 	from, named, err := t.walk(peer, list{values: f.Forwarded, last: lastElement})
 	if err != nil {

@@ -177,7 +177,7 @@ func TestClientOfUnixPeer(t *testing.T) {
 	}
 }
 
-// TestParseTrust checks which entries are valid, whom they trust, and what errors suggest.
+// TestParseTrust checks which entries are valid, which peers they trust, and what errors suggest.
 func TestParseTrust(t *testing.T) {
 	trust, err := ParseTrust([]string{"10.0.0.0/8", " 192.0.2.7 ", "fd00::/8", "unix"})
 	if err != nil {

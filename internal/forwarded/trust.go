@@ -19,8 +19,7 @@ const unixPeers = "unix"
 // maxPrefixes is the maximum number of entries: every connection is compared with each.
 const maxPrefixes = 1024
 
-// ParseTrust parses a list of networks (10.0.0.0/8), addresses and the word unix, which stands for peers of Unix
-// sockets.
+// ParseTrust parses a list of networks (10.0.0.0/8), addresses and the word unix, for the peers of Unix sockets.
 func ParseTrust(list []string) (Trust, error) {
 	var t Trust
 	if len(list) > maxPrefixes {

@@ -48,14 +48,20 @@ func (w *inheritanceWriter) leaveMachines(ctx context.Context) (undo func()) {
 	if w.relay == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithTimeout(ctx, bridgeLimit)
-	defer cancel()
-	worker, err := w.registry.OpenBridge(ctx, w.relay.Topics())
+	sent := sentLimit
+	worker, err := uint64(0), w.relay.Stats().Backplane.Err
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, bridgeLimit)
+		defer cancel()
+		worker, err = w.registry.OpenBridge(ctx, w.relay.Topics())
+	} else {
+		sent = 0 // an outage must not delay the reload
+	}
 	if err != nil {
 		w.cfg.logger().Warn("messages of other machines may be missed while the primary is replaced", "error", err)
 	}
 	w.bridge = worker
-	w.relay.Suspend(sentLimit)
+	w.relay.Suspend(sent)
 	return func() {
 		w.relay.Resume()
 		ctx, cancel := context.WithTimeout(context.Background(), bridgeLimit)

@@ -19,7 +19,8 @@ type Bridge interface {
 // errNoBridge reports that a worker cannot listen.
 var errNoBridge = errors.New("no bridge")
 
-// OpenBridge has a worker listen to topics, and blocks until it does. EndBridge ends that.
+// OpenBridge has a worker listen to topics, and blocks until it does. EndBridge ends that. If it fails, it has ended
+// what it began.
 func (s *Server) OpenBridge(ctx context.Context, topics []string) (worker uint64, err error) {
 	s.mu.Lock()
 	var w *Worker
@@ -42,6 +43,11 @@ func (s *Server) OpenBridge(ctx context.Context, topics []string) (worker uint64
 			b[0] = 1
 		}
 		if _, err := w.peer.Call(ctx, opBridge, b); err != nil {
+			go func() { // ends with the timeout of orders
+				ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+				defer cancel()
+				_, _ = w.ask(ctx, opEndBridge, nil)
+			}()
 			return 0, fmt.Errorf("registry: %w", err)
 		}
 	}

@@ -84,7 +84,12 @@ func (r *Relay) resume() {
 		close(r.heard)
 	} else {
 		r.plan.leave.at(now + keepTopic)
-		r.answer(now - margin) // what the program before has queued may not have been sent
+	}
+	switch {
+	case r.queued: // nobody knows since when
+		r.answer(-maxAge)
+	case r.Succeeds: // what was refused at the end
+		r.answer(now - margin)
 	}
 	r.mu.Unlock()
 	if len(topics) > 0 {

@@ -29,6 +29,7 @@ type plane struct {
 	cut    bool           // nothing arrives
 	full   bool           // nothing is taken
 	twice  bool           // everything arrives twice
+	queued int64          // what Status tells
 	ever   map[string]int // how often a topic was subscribed to
 }
 
@@ -96,7 +97,7 @@ func (p *plane) Unsubscribe(topics ...string) {
 	}
 }
 
-func (p *plane) Status() backplane.Status { return backplane.Status{} }
+func (p *plane) Status() backplane.Status { return backplane.Status{Queued: p.queued} }
 
 func (p *plane) Close() error {
 	p.mu.Lock()

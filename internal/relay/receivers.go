@@ -37,8 +37,11 @@ func (r *receiver) hear(m *message) verdict {
 		return verdict{repeated: true}
 	}
 	h.stream, h.seq = m.stream, m.seq
-	if !known || m.stream != last.stream { // what came before may be older than the subscription, or forgotten
+	switch {
+	case !known: // what came before may be older than the subscription
 		return verdict{}
+	case m.stream != last.stream: // the machine has forgotten its number, and begun anew with 1
+		return verdict{gap: m.seq > 1, missed: m.seq - 1}
 	}
 	return verdict{gap: m.seq > last.seq+1, missed: m.seq - last.seq - 1}
 }

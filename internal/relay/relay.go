@@ -42,12 +42,15 @@ type Relay struct {
 	suspended bool                // messages for other machines wait in unsent
 	unsent    unsent
 	inherited map[string]*receiver
+	queued    bool                // the program before left messages in the queue of its backplane, which are lost
 	silent    map[string]struct{} // topics that were inherited and are not listened to yet
 	plan      plan
 
 	// gate is held for reading while messages are taken, and for writing to change what is held.
 	gate sync.RWMutex
 	held *held // nil: messages are taken at once
+	// order is held while messages are taken: a bridge and the backplane may bring those of one topic at the same time.
+	order sync.Mutex
 
 	heard  chan struct{} // closed when there are no silent topics any more
 	caught chan struct{} // closed at the end of CatchUp
@@ -168,6 +171,8 @@ func (r *Relay) Receive(list []backplane.Message) {
 
 // take takes messages of other machines.
 func (r *Relay) take(list []backplane.Message) {
+	r.order.Lock()
+	defer r.order.Unlock()
 	for i := range list {
 		m, err := parse(list[i].Payload)
 		if err != nil {

@@ -158,6 +158,21 @@ func TestForgotten(t *testing.T) {
 	})
 }
 
+// TestForgottenGap: what is missing at the beginning of a new stream is a gap.
+func TestForgottenGap(t *testing.T) {
+	two(t, func(a, b *machine) {
+		a.publish("t", "1")
+		a.senders.max = 1
+		a.publish("other", "x") // t is forgotten
+		a.senders.max = maxSenders
+		b.plane.set(&b.plane.cut, true)
+		a.publish("t", "2", "3")
+		b.plane.set(&b.plane.cut, false)
+		a.publish("t", "4")
+		b.wants("t 1", "t gap 2", "t 4")
+	})
+}
+
 // TestChurn: subscribers that come back soon cost nothing and miss nothing.
 func TestChurn(t *testing.T) {
 	two(t, func(a, b *machine) {

@@ -19,6 +19,7 @@ const (
 	tagSender   = 2 // topic, stream, seq, age in ms
 	tagUnsent   = 4 // topic, and a message that was not sent yet
 	tagStats    = 5 // the counters; more may follow
+	tagQueued   = 6 // nothing: messages are in the queue of the backplane
 	tagReceiver = 3 // topic, time since from in ms, and node, stream, seq for each machine
 )
 
@@ -50,6 +51,9 @@ func (r *Relay) AppendState(dst []byte) []byte {
 		}
 		dst = record.Append(dst, tagReceiver, b)
 	}
+	if r.Backplane != nil && r.Backplane.Status().Queued > 0 {
+		dst = record.Append(dst, tagQueued, "")
+	}
 	for _, m := range r.unsent.list {
 		dst = record.Append(dst, tagUnsent, append(record.AppendText(b[:0], m.Topic), m.Payload...))
 	}
@@ -64,6 +68,7 @@ func (r *Relay) LoadState(b []byte) error {
 	receivers := make(map[string]*receiver)
 	var waiting unsent
 	var stats Stats
+	queued := false
 	now := r.now()
 	d := record.NewDecoder(b)
 	for d.More() {
@@ -86,6 +91,8 @@ func (r *Relay) LoadState(b []byte) error {
 			for _, n := range stats.counts() {
 				*n = v.Uvarint()
 			}
+		case tagQueued:
+			queued = true
 		case tagUnsent:
 			waiting.list = append(waiting.list, backplane.Message{Topic: string(v.Text()), Payload: v.Rest()})
 		}
@@ -98,7 +105,7 @@ func (r *Relay) LoadState(b []byte) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.senders, r.inherited, r.unsent, r.stats = next, receivers, waiting, stats
+	r.senders, r.inherited, r.unsent, r.stats, r.queued = next, receivers, waiting, stats, queued
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/connid"
@@ -47,6 +48,25 @@ func TestSucceed(t *testing.T) {
 		if got := a2.Stats(); got.Sent != 4 || got.Heard != 1 {
 			t.Errorf("the counters do not go on: %+v", got)
 		}
+	})
+}
+
+// TestSucceedInAnOutage: what was in the queue of the backplane when the program was replaced is a gap on the other
+// machines, however long ago it was published.
+func TestSucceedInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(medium)
+		a, b := newMachine(t, m, 1), newMachine(t, m, 2)
+		b.subscribe("t")
+		a.publish("t", "1")
+		b.plane.set(&b.plane.cut, true) // as if the backplane of a had queued it
+		a.publish("t", "2")
+		b.plane.set(&b.plane.cut, false)
+		pass(time.Hour)
+		a.plane.queued = 1
+		a.succeed(m, nil, func() {})
+		settle()
+		b.wants("t 1", "t gap 1")
 	})
 }
 
