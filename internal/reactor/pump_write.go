@@ -27,6 +27,13 @@ func (p *pump) writev(bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
+// waiting returns the number of bytes that were not written yet. It implements Socket.Unacknowledged as far as it can.
+func (p *pump) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.out) + p.flying
+}
+
 // accept takes what there is room for. p.mu must be held.
 func (p *pump) accept(b []byte) (int, error) {
 	switch {

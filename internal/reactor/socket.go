@@ -48,6 +48,15 @@ func (s Socket) Writev(bufs [][]byte) (int, error) {
 	return fdWritev(s.FD(), bufs[:min(len(bufs), MaxBuffers)])
 }
 
+// Unacknowledged returns the number of bytes that s has taken and that the system of the peer has not acknowledged: 0
+// on a Unix socket when the peer has read everything. It is known until s is closed, even after a reset.
+func (s Socket) Unacknowledged() int {
+	if s.pump != nil {
+		return s.pump.waiting()
+	}
+	return fdUnacknowledged(s.FD())
+}
+
 // CloseWrite closes the sending side after what was written. The peer may still send.
 func (s Socket) CloseWrite() error {
 	if s.pump != nil {

@@ -124,6 +124,14 @@ func fdWritev(fd int, bufs [][]byte) (int, error) {
 	}
 }
 
+func fdUnacknowledged(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 func received(n int, errno unix.Errno) (int, error) {
 	switch {
 	case errno == unix.EAGAIN:

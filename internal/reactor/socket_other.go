@@ -27,4 +27,5 @@ func fdWrite(int, []byte) (int, error)    { return 0, errNoPoller }
 func fdWritev(int, [][]byte) (int, error) { return 0, errNoPoller }
 func fdCloseWrite(int) error              { return errNoPoller }
 func fdClose(int) error                   { return errNoPoller }
+func fdUnacknowledged(int) int            { return 0 }
 func fdConn(int) (net.Conn, error)        { return nil, errNoPoller }

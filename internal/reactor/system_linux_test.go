@@ -1,10 +1,12 @@
 package reactor_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -134,4 +136,48 @@ func TestSocketCallsAllocateNothing(t *testing.T) {
 			t.Errorf("%v allocations, want 0", got)
 		}
 	})
+}
+
+// TestUnacknowledged: what the peer has not taken is known until the socket is closed, even after a reset.
+func TestUnacknowledged(t *testing.T) {
+	r := newRig(t, kind{add: addFD}, &script{})
+	r.start()
+	end := r.connect()
+	unacknowledged := func() (n int) {
+		r.do(func() { n = end.sock.Unacknowledged() })
+		return n
+	}
+	write := func(size int) (n int) {
+		r.do(func() { n, _ = end.sock.Write(make([]byte, size)) })
+		return n
+	}
+	if n := write(1000); n != 1000 {
+		t.Fatalf("%d bytes written, want 1000", n)
+	}
+	if _, err := io.ReadFull(end.client, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(patience)
+	for unacknowledged() > 0 && time.Now().Before(deadline) { // the acknowledgement may be delayed
+	}
+	if n := unacknowledged(); n != 0 {
+		t.Errorf("%d bytes left after the peer has read all", n)
+	}
+	taken := write(64 << 20)
+	left := unacknowledged()
+	if left <= 0 || left > taken {
+		t.Errorf("%d bytes left of %d that the peer does not read", left, taken)
+	}
+	_ = end.client.SetLinger(0)
+	_ = end.client.Close()
+	broken := false
+	for !broken && time.Now().Before(deadline) {
+		r.do(func() {
+			_, err := end.sock.Write([]byte("x"))
+			broken = err != nil && !errors.Is(err, reactor.ErrAgain)
+		})
+	}
+	if got := unacknowledged(); !broken || got < left {
+		t.Errorf("%d bytes left after a reset (noticed: %v), want at least %d", got, broken, left)
+	}
 }
