@@ -8,4 +8,6 @@
 // pointers, so the garbage collector does not scan it. The members of a topic are one dense list.
 //
 // A Table has no lock: callers that share one must serialize their calls.
+//
+// A [Pattern] selects topics by name, and [Rules] find what applies to one.
 package topic
