@@ -97,10 +97,12 @@ type member struct {
 }
 
 func newCluster(t *testing.T, workers int, deliver brokertest.Deliver, direct bool) *cluster {
-	c := &cluster{
-		hub:     broker.NewHub(func(conn uint64) int { return int(conn >> 32) }),
-		deliver: deliver, direct: direct, workers: make([]member, workers),
-	}
+	hub := broker.NewHub(func(conn uint64) int { return int(conn >> 32) })
+	return newClusterOf(t, hub, workers, deliver, direct)
+}
+
+func newClusterOf(t *testing.T, hub *broker.Hub, workers int, deliver brokertest.Deliver, direct bool) *cluster {
+	c := &cluster{hub: hub, deliver: deliver, direct: direct, workers: make([]member, workers)}
 	for i := range workers {
 		c.Join(i)
 	}

@@ -41,6 +41,10 @@
 // missed some. If the topics are not known, it delivers one Gap without a topic. The limits are MaxTopic, MaxPayload,
 // MaxHeld, MaxAway, MaxGapTopics, MaxOwed and those of the Links.
 //
+// Topics may keep their latest publications: see History. A publication on such a topic has a Place, and a worker that
+// asks (Local.Recall) gets pages of what was kept, on the same Link. The last page stands between the publication that
+// it ends with and the next one, so a subscriber that joins at that point misses nothing and gets nothing twice.
+//
 // A single process connects a Hub and a Local directly: see the example of NewHub. Package brokertest is the
 // conformance suite for every way of connecting them.
 //

@@ -35,6 +35,9 @@ const (
 	Unwant
 	// Ask asks a worker for all topics that have subscribers there.
 	Ask
+	// Recall asks the Hub for what Topic has kept, Past answers a worker: see Query and Page.
+	Recall
+	Past
 )
 
 // Abroad is the Code of a Gap in the publications of other machines.
@@ -46,6 +49,8 @@ const (
 	MaxTopic = 256
 	// MaxPayload is the longest payload, in bytes.
 	MaxPayload = 32 << 20
+	// MaxPage is the largest page of several messages, in bytes with their headers. A single one may be longer.
+	MaxPage = 64 << 10
 )
 
 // Errors that callers branch on.
@@ -65,11 +70,12 @@ var (
 type Envelope struct {
 	Kind    Kind
 	Opcode  byte   // of the message; opaque, but for Plain
-	Code    uint16 // Close; Gap: 0 or Abroad
+	Code    uint16 // Close; Gap: 0 or Abroad; Past
 	Seq     uint64 // Publish: its number, from 1, or 0 before the Hub. Position, Fence: the latest. Gap: the last missed
-	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence: the token. Gap: how many were missed
-	Topic   string // Publish, Want, Unwant: 1 to MaxTopic bytes. Gap: the same, or empty
+	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence, Recall, Past: the token. Gap: how many were missed
+	Topic   string // Publish, Want, Unwant, Recall, Past: 1 to MaxTopic bytes. Gap: the same, or empty
 	Payload []byte
+	At      Place // Publish: its place in the history, which only the Hub sets; zero if the topic keeps none
 	flags   uint8
 }
 
@@ -82,7 +88,7 @@ const plainCode = 1
 
 // The encoding of an envelope: length of the rest (4), kind, opcode, flags, 0, code (2), length of the topic (2),
 // number (8), connection (8), topic, payload; little-endian. The number of a directed message is the Hub's mark of
-// the port that it was sent to.
+// the port that it was sent to. With flagPlaced, the payload begins with epoch (8) and offset (8).
 const (
 	kindAt    = 4
 	flagsAt   = 6
@@ -94,7 +100,10 @@ const (
 const (
 	flagBounced uint8 = 1 << iota // the worker that received it does not have the connection
 	flagFlood                     // it is sent to all workers: do not bounce it
-	allFlags    = flagBounced | flagFlood
+	flagPlaced                    // a publication with a place in the history
+	allFlags    = flagBounced | flagFlood | flagPlaced
+
+	placeLen = 16
 )
 
 // AppendEnvelope appends the encoding of e to dst and returns the result. A message on a Link may contain several
@@ -105,6 +114,10 @@ func AppendEnvelope(dst []byte, e Envelope) []byte {
 		e.Opcode, e.Code = e.Opcode&^Plain, plainCode
 	}
 	n := headerLen - 4 + len(e.Topic) + len(e.Payload)
+	if e.At.Epoch != 0 {
+		e.flags |= flagPlaced
+		n += placeLen
+	}
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
 	dst = append(dst, byte(e.Kind), e.Opcode, e.flags, 0)
 	dst = binary.LittleEndian.AppendUint16(dst, e.Code)
@@ -112,6 +125,10 @@ func AppendEnvelope(dst []byte, e Envelope) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, e.Seq)
 	dst = binary.LittleEndian.AppendUint64(dst, e.Conn)
 	dst = append(dst, e.Topic...)
+	if e.At.Epoch != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, e.At.Epoch)
+		dst = binary.LittleEndian.AppendUint64(dst, e.At.Offset)
+	}
 	return append(dst, e.Payload...)
 }
 
@@ -141,17 +158,19 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	}
 	name := int(binary.LittleEndian.Uint16(b[10:]))
 	switch {
-	case e.Kind < Publish || e.Kind > Ask:
+	case e.Kind < Publish || e.Kind > Past:
 		err = fmt.Errorf("%w: kind %d", ErrEnvelope, e.Kind)
 	case name > MaxTopic || headerLen+name > n || e.Kind != Gap && e.Kind.named() != (name > 0):
 		err = fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, name)
-	case n-headerLen-name > MaxPayload:
+	case n-headerLen-name > maxPayload(e.Kind, e.flags):
 		err = fmt.Errorf("%w: a payload of %d bytes", ErrEnvelope, n-headerLen-name)
 	case e.flags&^allFlags != 0 || b[flagsAt+1] != 0:
 		err = fmt.Errorf("%w: unknown flags", ErrEnvelope)
 	case e.Opcode&Plain != 0: // it is in the code
 		err = fmt.Errorf("%w: opcode %d", ErrEnvelope, e.Opcode)
-	case e.Kind > Close && (e.flags != 0 || n > headerLen+name):
+	case e.flags&flagPlaced != 0 && (e.Kind != Publish || n < headerLen+name+placeLen):
+		err = fmt.Errorf("%w: kind %d with a place in %d bytes", ErrEnvelope, e.Kind, n-headerLen-name)
+	case e.Kind > Close && (e.flags != 0 || n > headerLen+name && e.Kind < Recall):
 		err = fmt.Errorf("%w: kind %d with flags or a payload", ErrEnvelope, e.Kind)
 	}
 	if err != nil {
@@ -160,12 +179,32 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	if (e.Kind == Publish || e.Kind == Send) && e.Code == plainCode {
 		e.Opcode, e.Code = e.Opcode|Plain, 0
 	}
-	e.Payload = b[headerLen+name : n : n]
-	return e, b[headerLen : headerLen+name], n, nil
+	topic, e.Payload = b[headerLen:headerLen+name], b[headerLen+name:n:n]
+	if e.flags&flagPlaced != 0 {
+		e.flags &^= flagPlaced
+		e.At = Place{binary.LittleEndian.Uint64(e.Payload), binary.LittleEndian.Uint64(e.Payload[8:])}
+		e.Payload = e.Payload[placeLen:]
+		if e.At.Epoch == 0 {
+			return Envelope{}, nil, n, fmt.Errorf("%w: a place without an epoch", ErrEnvelope)
+		}
+	}
+	return e, topic, n, nil
 }
 
 // named reports whether envelopes of this kind have a topic.
-func (k Kind) named() bool { return k == Publish || k == Want || k == Unwant }
+func (k Kind) named() bool { return k == Publish || k == Want || k == Unwant || k >= Recall }
+
+// maxPayload returns the length of the longest payload: a page has one message of MaxPayload at least.
+func maxPayload(k Kind, flags uint8) int {
+	switch {
+	case k == Past:
+		return MaxPayload + MaxPage
+	case flags&flagPlaced != 0:
+		return MaxPayload + placeLen
+	default:
+		return MaxPayload
+	}
+}
 
 // CheckTopic returns ErrTopic if an application may not use the name: if it is empty, longer than MaxTopic, or begins
 // with a zero byte. Names that begin with a zero byte are reserved for the server.

@@ -29,6 +29,10 @@ func envelopes() []broker.Envelope {
 		{Kind: broker.Want, Topic: "news", Payload: []byte{}},
 		{Kind: broker.Unwant, Topic: "news", Payload: []byte{}},
 		{Kind: broker.Ask, Payload: []byte{}},
+		{Kind: broker.Publish, Topic: "t", Seq: 4, Payload: []byte("x"), At: broker.Place{Epoch: 1, Offset: 1<<64 - 1}},
+		{Kind: broker.Publish, Topic: "t", Conn: 3, Payload: []byte{}, At: broker.Place{Epoch: 1 << 63}},
+		{Kind: broker.Recall, Topic: "t", Seq: 4, Conn: 3, Payload: make([]byte, 16)},
+		{Kind: broker.Past, Topic: "t", Seq: 4, Conn: 3, Code: 1, Payload: make([]byte, 8)},
 	}
 }
 
@@ -87,6 +91,8 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 	long := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Send, Payload: make([]byte, broker.MaxPayload+1)})
 	flagged := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Fence})
 	flagged[6] = 1
+	unplaced := broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Publish, Topic: "t", Payload: make([]byte, 16)})
+	unplaced[6] = 4
 	endless := bytes.Clone(good)
 	binary.LittleEndian.PutUint32(endless, 1<<32-1)
 	for _, c := range []struct {
@@ -100,13 +106,17 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		{"a length shorter than the header", damaged(broker.Publish, 0, 23), false},
 		{"an endless length", endless, false},
 		{"kind 0", damaged(broker.Send, 4, 0), true},
-		{"an unknown kind", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Ask + 1}), true},
+		{"an unknown kind", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Past + 1}), true},
 		{"a gap with a payload", damaged(broker.Gap, 4, 8), true},
 		{"a topic that is wanted and has no name", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Want}), true},
 		{"a question with topic", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Ask, Topic: "t"}), true},
 		{"a fence with a payload", damaged(broker.Fence, 4, 7), true},
 		{"a fence with flags", flagged, true},
-		{"unknown flags", damaged(broker.Send, 6, 4), true},
+		{"unknown flags", damaged(broker.Send, 6, 8), true},
+		{"a message with a place", damaged(broker.Send, 6, 4), true},
+		{"a place that is cut off", damaged(broker.Publish, 6, 4), true},
+		{"a place without an epoch", unplaced, true},
+		{"a query without a topic", broker.AppendEnvelope(nil, broker.Envelope{Kind: broker.Recall}), true},
 		{"an opcode with Plain, which is in the code", damaged(broker.Send, 5, 2|broker.Plain), true},
 		{"a reserved byte", damaged(broker.Send, 7, 1), true},
 		{"a publication without topic", damaged(broker.Publish, 10, 0), true},

@@ -19,6 +19,7 @@ type Hub struct {
 	marks   uint64           // the last mark
 	count   counts
 
+	history  History        // nil: no topic keeps one
 	machines Machines       // the others; nil if there are none
 	wanted   map[string]int // by topic: the number of ports that want it. Empty without other machines
 	scratch  []byte         // for an envelope
@@ -63,15 +64,20 @@ func (h *Hub) send(e Envelope) error {
 // that of m.
 func (h *Hub) pass(from *Port, m []byte) int {
 	e, topic, n, err := parse(m) // before taking the lock, which all workers share
+	keeps := h.history != nil && e.Kind == Publish && h.history.Keeps(topic)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err != nil || e.flags&flagFlood != 0 {
+	if err != nil || e.flags&flagFlood != 0 || e.At.Epoch != 0 {
 		from.slot.malformed++
 		return cmp.Or(n, len(m))
 	}
 	b := m[:n:n]
 	switch e.Kind {
 	case Publish:
+		if keeps {
+			h.retain(string(topic), Kept{Opcode: e.Opcode, Except: e.Conn, Payload: e.Payload})
+			break
+		}
 		h.count.published++
 		binary.LittleEndian.PutUint64(b[seqAt:], h.count.published)
 		for _, p := range h.ports {
@@ -103,7 +109,9 @@ func (h *Hub) pass(from *Port, m []byte) int {
 		}
 	case Want, Unwant:
 		h.want(from, string(topic), e.Kind == Want)
-	default: // only the Hub sends Position, Gap and Ask
+	case Recall:
+		h.recall(from, &e, string(topic))
+	default: // only the Hub sends Position, Gap, Ask and Past
 		from.slot.malformed++
 	}
 	return n

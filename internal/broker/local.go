@@ -9,8 +9,8 @@ import (
 
 // Deliver delivers an envelope in this worker. It reports false if the envelope is for a connection that is not here.
 // It reports true for a message that it keeps for later, or that it passes to this worker's successor. The result is
-// ignored for a publication, a Gap, an Ask and the answer to a Fence. The envelope's payload is valid until Deliver
-// returns.
+// ignored for a publication, a Gap, an Ask, a Past and the answer to a Fence. The envelope's payload is valid until
+// Deliver returns.
 type Deliver func(e Envelope) (found bool)
 
 // Local is a worker's side: it sends to the Hub and delivers what the Hub passes on. It is safe for concurrent use,
@@ -134,7 +134,8 @@ func (l *Local) Receive(m []byte) {
 		case Position:
 			l.skip(e.Seq)
 			l.reach(e.Seq)
-		case Ask:
+		case Ask, Past:
+			e.Topic = string(topic)
 			l.deliver(e)
 		case Fence:
 			l.skip(e.Seq)

@@ -69,6 +69,9 @@ func (r *recorder) deliver(e broker.Envelope) (found bool) {
 	case broker.Fence:
 		r.tokens[e.Conn] = e.Seq
 		return false
+	case broker.Past:
+		r.list = append(r.list, e)
+		return false
 	}
 	r.asked[e.Conn]++
 	if !r.conns[e.Conn] {
