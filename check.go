@@ -31,6 +31,12 @@ func (a *App) Check() error {
 	if s := &a.cfg.Sessions; s.Store != nil && (isNil(s.Store) || s.Redis != "") {
 		faults = append(faults, errors.New("expedite: Config.Sessions.Store: want a store that is not nil, and no Redis"))
 	}
+	if len(c.MoreRedis) > 0 && (c.Sessions.Redis == "" || c.Backplane != nil) {
+		faults = append(faults, errors.New("expedite: Config.MoreRedis: want a Sessions.Redis, and no Backplane"))
+	}
+	if _, _, err := c.plane(); err != nil {
+		faults = append(faults, err)
+	}
 	if isNil(a.http) {
 		faults = append(faults, errors.New("expedite: App.HTTP was given no handler"))
 	}

@@ -64,6 +64,10 @@ type Config struct {
 	// machine is alone. The primary uses it, or a process that serves alone: main makes it in every process, and Run
 	// starts it where it is needed.
 	Backplane backplane.Backplane
+	// MoreRedis are the URLs of further Redis servers: topics are spread over Sessions.Redis and these, and each topic has
+	// one of them. All machines need the same ones, in any order. Sessions and revocations are in Sessions.Redis, which
+	// therefore must be the same one on all machines, too. With a Backplane, there must be none.
+	MoreRedis []string
 	// CloseOnGap closes, with 1013 (try again later), connections that have missed publications of other machines and
 	// whose Handler has no Gap. Without it they stay.
 	CloseOnGap bool

@@ -19,7 +19,11 @@ func TestErrorsNameFields(t *testing.T) {
 		"Config.Control":        {Control: "/dev/null/control"},
 		"Config.LogDir":         {LogDir: "/dev/null/logs"},
 		"Config.Sessions.Redis": {Sessions: Sessions{Redis: "nonsense://"}},
-		"Config.Tuning.Procs":   {Tuning: Tuning{Procs: -1}},
+		"Config.MoreRedis":      {MoreRedis: []string{"redis://a"}},
+		"Config.Sessions.Redis: backplane: Redis: URL 2": {
+			Sessions: Sessions{Redis: "redis://a"}, MoreRedis: []string{"nonsense://"},
+		},
+		"Config.Tuning.Procs": {Tuning: Tuning{Procs: -1}},
 	} {
 		if cfg.Workers = -1; cfg.Addr == "" {
 			cfg.Addr = "127.0.0.1:0"

@@ -19,7 +19,7 @@ func (c *Config) plane() (plane backplane.Backplane, kind string, err error) {
 	case c.Sessions.Redis == "":
 		return nil, "", nil
 	}
-	redis, err := redisplane.New([]string{c.Sessions.Redis}, redisplane.Config{})
+	redis, err := redisplane.New(append([]string{c.Sessions.Redis}, c.MoreRedis...), redisplane.Config{})
 	if err != nil {
 		return nil, "", fmt.Errorf("expedite: Config.Sessions.Redis: %w", err)
 	}

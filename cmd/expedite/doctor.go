@@ -19,7 +19,7 @@ type doctorCmd struct {
 	Connections int      `help:"Connections that should fit. Default: as many as fit into the memory." placeholder:"N"`
 	Workers     string   `help:"Workers that share them; auto: as many as necessary." default:"auto"`
 	Addr        []string `help:"Addresses to serve on." default:":8080" placeholder:"ADDRESS" env:"EXPEDITE_ADDR,PORT"`
-	Redis       string   `help:"Check this Redis server." placeholder:"URL" env:"EXPEDITE_REDIS,REDIS_URL"`
+	Redis       []string `help:"Check these Redis servers." placeholder:"URL" env:"EXPEDITE_REDIS,REDIS_URL" sep:"none"`
 	JSON        bool     `help:"Print JSON." name:"json"`
 	WriteSysctl string   `help:"Write the kernel settings that are too low to this file." placeholder:"FILE" env:"-"`
 	Force       bool     `help:"Overwrite that file." env:"-"`
@@ -91,18 +91,16 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 			w.Ports = append(w.Ports, port)
 		}
 	}
-	address := d.Redis
-	if address == "" {
-		return w, nil
+	for _, address := range settings.SplitURLs(strings.Join(d.Redis, " ")) {
+		if !strings.Contains(address, "://") {
+			address = "redis://" + address
+		}
+		probe, err := redisconn.NewProbe(address)
+		if err != nil {
+			return w, usageError{fmt.Errorf("--redis: %w", err)}
+		}
+		w.Redis = append(w.Redis, doctor.Redis{Address: probe.Address, Probe: probe.Memory})
 	}
-	if !strings.Contains(address, "://") {
-		address = "redis://" + address
-	}
-	probe, err := redisconn.NewProbe(address)
-	if err != nil {
-		return w, usageError{fmt.Errorf("--redis: %w", err)}
-	}
-	w.Redis, w.Probe = probe.Address, probe.Memory
 	return w, nil
 }
 

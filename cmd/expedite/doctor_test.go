@@ -151,6 +151,20 @@ func TestDoctorAsksRedis(t *testing.T) {
 	}
 }
 
+// TestDoctorAsksEachRedis checks that there is a finding for each server of a list, as serve would read it.
+func TestDoctorAsksEachRedis(t *testing.T) {
+	t.Setenv("EXPEDITE_REDIS", "redis://:hidden@127.0.0.1:1, redis+sentinel://127.0.0.2:1,127.0.0.3:1/main")
+	_, stdout, _ := examine(t, "--json")
+	for _, want := range []string{`"127.0.0.1:1: `, `"127.0.0.2:1,127.0.0.3:1: `} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("got %s, want %s", stdout, want)
+		}
+	}
+	if strings.Contains(stdout, "hidden") {
+		t.Error("the output has the password")
+	}
+}
+
 // awaitLine reads until a line contains text. It fails at the end of the output.
 func awaitLine(t *testing.T, r io.Reader, text string) {
 	t.Helper()

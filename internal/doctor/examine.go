@@ -24,14 +24,20 @@ type Want struct {
 	BytesPerConnection int
 	// Ports that the server listens on.
 	Ports []int
-	// Redis is the address of the server for sessions and topics, without secrets. Empty: none.
-	Redis string
-	// Probe returns the fields of INFO memory of that server. It must return within a second, when its context ends.
-	// Nil: the server is not asked.
+	// Redis are the servers for sessions and topics.
+	Redis []Redis
+}
+
+// Redis is a server for sessions and topics.
+type Redis struct {
+	// Address is its address, without secrets.
+	Address string
+	// Probe returns the fields of INFO memory. It must return within a second, when its context ends. Nil: the server is
+	// not asked.
 	Probe func(context.Context) (map[string]string, error)
 }
 
-// Examine returns what a machine holds and what is wrong with it. It is pure, except for w.Probe.
+// Examine returns what a machine holds and what is wrong with it. It is pure, except for the probes of w.
 func Examine(m Machine, w Want) Report {
 	e := newExam(&m, w)
 	for _, check := range checks {

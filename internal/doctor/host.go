@@ -176,41 +176,44 @@ func (e *exam) container() {
 	e.add(f)
 }
 
-// redis asks the server for sessions and topics for its settings.
+// redis asks the servers for sessions and topics for their settings.
 func (e *exam) redis() {
-	if e.want.Redis == "" && e.want.Probe == nil {
-		return
+	for _, one := range e.want.Redis {
+		e.add(one.examine())
 	}
-	f := Finding{Name: "redis", Level: LevelInfo, Value: e.want.Redis, Why: "not asked"}
-	defer func() { e.add(f) }()
-	if e.want.Probe == nil {
-		return
+}
+
+func (s *Redis) examine() Finding {
+	f := Finding{Name: "redis", Level: LevelInfo, Value: s.Address, Why: "not asked"}
+	if s.Probe == nil {
+		return f
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
-	info, err := e.want.Probe(ctx)
+	info, err := s.Probe(ctx)
 	if err != nil {
-		f.Level, f.Value, f.Want = LevelError, fmt.Sprintf("%s: %v", e.want.Redis, err), "reachable"
+		f.Level, f.Value, f.Want = LevelError, fmt.Sprintf("%s: %v", s.Address, err), "reachable"
 		f.Why = "without it, sessions exist on this machine only, and messages do not reach other machines"
 		f.Mend = "start it, or correct its address"
-		return
+		return f
 	}
 	memory, policy := info["maxmemory"], info["maxmemory_policy"]
 	most, errMost := strconv.ParseInt(memory, 10, 64)
 	switch {
 	case errMost != nil || policy == "":
-		f.Value, f.Why = e.want.Redis+" reachable", "this user may not read its memory limit"
+		f.Value, f.Why = s.Address+" reachable", "this user may not read its memory limit"
 	case most == 0:
-		f.Value, f.Want = e.want.Redis+" reachable, no maxmemory", "a maxmemory"
+		f.Value, f.Want = s.Address+" reachable, no maxmemory", "a maxmemory"
 		f.Why = "it can use up the memory of its machine"
 		f.Mend = "redis-cli CONFIG SET maxmemory BYTES, and the same in redis.conf"
 	default:
 		f.Level, f.Want = LevelOK, "noeviction"
-		f.Value = fmt.Sprintf("%s reachable, maxmemory %s, %s", e.want.Redis, human.Bytes(most), policy)
+		f.Value = fmt.Sprintf("%s reachable, maxmemory %s, %s", s.Address, human.Bytes(most), policy)
 		f.Why = "when its memory is used up, writes fail, and sessions stay"
 		if policy != "noeviction" {
 			f.Level, f.Why = LevelWarn, "when its memory is used up, it evicts sessions"
 			f.Mend = "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf"
 		}
 	}
+	return f
 }

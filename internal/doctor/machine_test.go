@@ -299,7 +299,7 @@ func TestPortsKeepTheirDigits(t *testing.T) {
 		Sysctl:    map[string]string{"net.ipv4.ip_local_port_range": "32768 60999"},
 	}
 	var b strings.Builder
-	if err := doctor.Examine(m, doctor.Want{Redis: "127.0.0.1:55845", Probe: up}).WriteText(&b, false); err != nil {
+	if err := doctor.Examine(m, doctor.Want{Redis: []doctor.Redis{{Address: "127.0.0.1:55845", Probe: up}}}).WriteText(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"127.0.0.1:55845", "20,000"} {
@@ -349,8 +349,8 @@ func TestRedis(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			asked := 0
-			r := doctor.Examine(doctor.Machine{}, doctor.Want{
-				Redis: "redis.example:6379",
+			r := doctor.Examine(doctor.Machine{}, doctor.Want{Redis: []doctor.Redis{{
+				Address: "redis.example:6379",
 				Probe: func(ctx context.Context) (map[string]string, error) {
 					asked++
 					if _, ok := ctx.Deadline(); !ok {
@@ -358,7 +358,7 @@ func TestRedis(t *testing.T) {
 					}
 					return tt.info, tt.err
 				},
-			})
+			}}})
 			f := finding(t, r, "redis")
 			if f.Level != tt.level || !strings.Contains(f.Value, tt.says) || asked != 1 {
 				t.Errorf("got %+v after %d questions, want %s with %q", f, asked, tt.level, tt.says)

@@ -115,7 +115,7 @@ func lookup(environ []string, name string) (value string) {
 	return value
 }
 
-// split splits the texts of a list at commas. Of another value, the last text counts.
+// split splits the texts of a list, at commas or as its type wants. Of another value, the last text counts.
 func (s *Setting) split(texts []string) []string {
 	if !s.to.list {
 		return texts[len(texts)-1:]
@@ -123,6 +123,10 @@ func (s *Setting) split(texts []string) []string {
 	var all []string
 	for _, t := range texts {
 		if t == "" {
+			continue
+		}
+		if s.to.cut != nil {
+			all = append(all, s.to.cut(t)...)
 			continue
 		}
 		for item := range strings.SplitSeq(t, ",") {
@@ -150,11 +154,12 @@ func (l *Loaded) apply(s *Setting) error {
 		}
 		texts = []string{s.Default}
 	}
-	if s.to.secrecy == password && g.place.source == fromFlag && hasPassword(texts[0]) {
+	hidden := s.to.secrecy == password && slices.ContainsFunc(texts, hasPassword)
+	if hidden && g.place.source == fromFlag {
 		return g.place.fault(s.Name, fmt.Errorf("other users of this machine can read the password in the arguments: "+
 			"put the URL into %s, or into a file, see --%s-file", s.Variable(), s.Name))
 	}
-	if s.to.secrecy == password && g.place.source == fromFile && hasPassword(texts[0]) && readable(g.place.name) {
+	if hidden && g.place.source == fromFile && readable(g.place.name) {
 		l.Warnings = append(l.Warnings, fmt.Sprintf("%s: %s: the URL has a password, and every user of this machine can "+
 			"read the file: chmod o-r it", g.place, s.Name))
 	}
@@ -215,10 +220,11 @@ func (l *Loaded) readSecret(s *Setting) error {
 	if s.to.set != nil { // the file is read again when it changes
 		return nil
 	}
-	if err := of.to.set([]string{content}); err != nil {
-		return g.place.fault(s.Name, err)
+	var faults []error
+	for _, one := range leaves(nil, of.to.set(of.split([]string{content}))) {
+		faults = append(faults, g.place.fault(s.Name, one))
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // maxSecret is the largest size of a file with a secret, in bytes.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,8 +108,8 @@ func TestEverySetting(t *testing.T) {
 		text := map[string]string{
 			"number": "7", "number or auto": "3", "size": "3MiB", "size or off": "3MiB", "size per second": "3MiB/s",
 			"duration": "7s", "duration or 0": "7s", "list of addresses": ":7,unix:/a", "address or off": ":7", "URL": "http://a.example",
-			"URL of a Redis": "redis://h",
-			"text":           "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",
+			"list of URLs of Redis": "redis://h,redis://i",
+			"text":                  "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",
 			"size in a time, or off": "5KiB/s", "events, or off": "0.5/3", "true or false": "true", "list of networks or unix": "10.0.0.0/8,unix",
 		}[s.to.kind]
 		switch {
@@ -242,6 +243,45 @@ func TestSecretFiles(t *testing.T) {
 		if _, err := Load(Sources{Environ: tt.env}); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%q: got %v, want %s", tt.env, err, tt.want)
 		}
+	}
+}
+
+// TestRedis checks how several servers are written, and that errors and passwords are those of each one.
+func TestRedis(t *testing.T) {
+	const a, b = "redis://:pw@a:1", "redis+sentinel://b,c:2/main/3"
+	secret := filepath.Join(t.TempDir(), "redis")
+	if err := os.WriteFile(secret, []byte(a+"\n"+b+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list := configfile.File{Entries: []configfile.Entry{{Key: "redis", Line: 1, List: true, Texts: []string{a, b}}}}
+	for name, src := range map[string]Sources{
+		"commas": {Environ: []string{"REDIS_URL=" + a + "," + b}}, "spaces": {Environ: []string{"EXPEDITE_REDIS= " + a + "  " + b}},
+		"both": {Environ: []string{"EXPEDITE_REDIS=" + a + ", " + b + ","}}, "a file": {Environ: []string{"REDIS_URL_FILE=" + secret}},
+		"a list": {File: list}, "a text": {File: file("redis: " + a + "," + b)},
+	} {
+		l, err := Load(src)
+		if c := l.Config; err != nil || c.Sessions.Redis != a || !slices.Equal(c.MoreRedis, []string{b}) {
+			t.Errorf("%s: got %q, %q, %v", name, c.Sessions.Redis, c.MoreRedis, err)
+		}
+	}
+	l, err := Load(Sources{Flags: map[string][]string{"redis": {"redis://a", b, "unix:///x,y"}}})
+	if c := l.Config; err != nil || c.Sessions.Redis != "redis://a" || !slices.Equal(c.MoreRedis, []string{b, "unix:///x,y"}) {
+		t.Errorf("flags: got %q, %q, %v", c.Sessions.Redis, c.MoreRedis, err)
+	}
+	for text, want := range map[string]string{
+		"redis://a,b":                        `REDIS_URL: "redis://a,b": several hosts`,
+		"redis://a redis://:pw@a:6379":       "REDIS_URL: URLs 1 and 2 have the same address",
+		"redis://a,nonsense://:pw@b":         `REDIS_URL: "nonsense://:` + mask + `@b": an unknown scheme`,
+		"redis://:p,w w@a,b redis://:p w@:x": `REDIS_URL: "redis://:` + mask + `@`,
+	} {
+		_, err := Load(Sources{Environ: []string{"REDIS_URL=" + text}})
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "w@") {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+	_, err = Load(Sources{Flags: map[string][]string{"redis": {"redis://a", "redis://:pw@b"}}})
+	if err == nil || strings.Contains(err.Error(), "pw") || !strings.HasPrefix(err.Error(), "--redis: other users") {
+		t.Errorf("a password in the second flag: got %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/expedite-go/expedite/internal/configfile"
@@ -39,7 +40,13 @@ func (l *Loaded) line(s *Setting) (text, from string) {
 	case s.IsSecret():
 		return fmt.Sprintf("# %s: %s", s.Name, mask), g.place.String()
 	case s.to.list && len(g.texts) > 0:
-		return fmt.Sprintf("%s: %s", s.Name, configfile.List(g.texts)), g.place.String()
+		texts := slices.Clone(g.texts)
+		for i := range texts {
+			if s.to.secrecy == password {
+				texts[i] = maskPassword(texts[i])
+			}
+		}
+		return fmt.Sprintf("%s: %s", s.Name, configfile.List(texts)), g.place.String()
 	case len(g.texts) > 0 && g.texts[0] != "":
 		value := g.texts[0]
 		if s.to.secrecy == password {

@@ -31,7 +31,7 @@ func read(t *testing.T, text string) configfile.File {
 func TestWriteText(t *testing.T) {
 	src := Sources{
 		File: read(t, "addr: :1\norigins: [https://a.example, 'https://*.b.example']\nadmin: off\nlog-query: 'a, b'\n"+
-			"session-cookie: 'yes: #1'\nlog-dir: '~'\ncontrol: '[x]'\nredis: redis://u:hidden@h:1\nworkers:\nrequire-redis: true\n"),
+			"session-cookie: 'yes: #1'\nlog-dir: '~'\ncontrol: '[x]'\nredis: [redis://u:hidden@h:1, 'redis+sentinel://:hidden@i,j/main']\nworkers:\nrequire-redis: true\n"),
 		Environ: []string{"EXPEDITE_AUTH_SECRET=hidden", "EXPEDITE_GOGC=200", "PORT=2"},
 		Flags:   map[string][]string{"log-sample": {"-1"}},
 	}
@@ -47,7 +47,7 @@ func TestWriteText(t *testing.T) {
 	for _, want := range []string{
 		"addr: [2] # PORT", "origins: [https://a.example, https://*.b.example] # e.yaml:2", "admin: off # e.yaml:3",
 		"gogc: 200 # EXPEDITE_GOGC", "log-sample: -1 # --log-sample", "workers: auto # default",
-		"# auth-secret: " + mask + " # EXPEDITE_AUTH_SECRET", "redis: redis://u:" + mask + "@h:1 # e.yaml:8",
+		"# auth-secret: " + mask + " # EXPEDITE_AUTH_SECRET", "redis: [redis://u:" + mask + "@h:1, \"redis+sentinel://:" + mask + "@i,j/main\"] # e.yaml:8",
 		"# max-queued: # default: a quarter of the heap", "drain-timeout: 30s # default", "require-redis: true # e.yaml:10",
 	} {
 		found := false
@@ -62,6 +62,7 @@ func TestWriteText(t *testing.T) {
 		t.Error("a secret is shown")
 	}
 	again, err := Load(Sources{File: read(t, text)})
+	again.Config.MoreRedis = l.Config.MoreRedis
 	again.Config.Sessions.Redis, again.Verifier.Secret = l.Config.Sessions.Redis, l.Verifier.Secret
 	if err != nil || !reflect.DeepEqual(again.Program, l.Program) {
 		t.Errorf("what was printed: got %+v, %v; want %+v", again.Program, err, l.Program)

@@ -159,11 +159,12 @@ func sessionSettings(p *Program) []Setting {
 	return []Setting{
 		{
 			Name: "redis", Auto: "none",
-			Help:      "Redis for sessions and other machines. Put a URL with a password into REDIS_URL or a file.",
-			Variables: []string{"REDIS_URL"}, Example: "URL", to: redisURL(&s.Redis),
+			Help: "Redis for sessions and other machines; topics are spread over several. " +
+				"Put a URL with a password into REDIS_URL or a file.",
+			Variables: []string{"REDIS_URL"}, Example: "URL", to: redisURLs(&s.Redis, &p.Config.MoreRedis),
 		},
 		{
-			Name: "redis-file", Help: "File with the URL of Redis.", Auto: "none",
+			Name: "redis-file", Help: "File with the URLs of Redis.", Auto: "none",
 			Variables: []string{"REDIS_URL_FILE"}, FileOf: "redis",
 		},
 		{

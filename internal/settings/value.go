@@ -6,12 +6,15 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/backplane/redisplane"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/forwarded"
 	"github.com/expedite-go/expedite/internal/listener"
@@ -25,6 +28,7 @@ type value struct {
 	target  any                        // pointer to the field that it sets
 	set     func(texts []string) error // parses one text, or those of a list: errors, joined, then quote the elements
 	list    bool                       // several texts
+	cut     func(text string) []string // splits a text of a list; nil: at commas
 	flag    bool                       // the flag needs no text
 	enum    []string                   // all texts that are accepted; nil: the type decides
 	secrecy secrecy
@@ -325,10 +329,47 @@ func httpURL(to *string) value {
 	})
 }
 
-// redisURL is the URL of a Redis, which may contain a password.
-func redisURL(to *string) value {
-	v := value{kind: "URL of a Redis", example: "URL", secrecy: password}
-	return scalar(to, v, func(s string) (string, error) { return s, redisconn.CheckURL(s) })
+// redisURLs are the URLs of Redis servers, which may contain passwords: the first one, and the others.
+func redisURLs(first *string, others *[]string) value {
+	return value{
+		kind: "list of URLs of Redis", example: "URL", target: first, list: true, cut: SplitURLs, secrecy: password,
+		set: func(texts []string) error {
+			var faults []error
+			for _, t := range texts {
+				if err := redisconn.CheckURL(t); err != nil {
+					faults = append(faults, fmt.Errorf("%q: %w", maskPassword(t), err))
+				}
+			}
+			if len(faults) == 0 && len(texts) > 1 {
+				if _, err := redisplane.New(texts, redisplane.Config{}); err != nil {
+					faults = append(faults, errors.New(strings.TrimPrefix(err.Error(), "backplane: Redis: ")))
+				}
+			}
+			if len(faults) > 0 {
+				return errors.Join(faults...)
+			}
+			*first, *others = texts[0], slices.Clone(texts[1:])
+			return nil
+		},
+	}
+}
+
+// urlStart is where the next URL of a list begins: commas within a URL separate its hosts.
+var urlStart = regexp.MustCompile(`[\s,]+[a-z]+(\+[a-z]+)?://`)
+
+// SplitURLs splits a list of URLs at the commas and white space that are followed by a scheme.
+func SplitURLs(text string) (urls []string) {
+	const separators = ", \t\r\n"
+	text = strings.Trim(text, separators)
+	for text != "" {
+		end := len(text)
+		if at := urlStart.FindStringIndex(text); at != nil {
+			end = at[0]
+		}
+		urls = append(urls, text[:end])
+		text = strings.TrimLeft(text[end:], separators)
+	}
+	return urls
 }
 
 // secret is a secret, which is never a flag or a key, and never shown.

@@ -75,7 +75,7 @@ var policy = map[string]string{
 	"internal/view":              "internal/control internal/human internal/telemetry internal/terminal",
 	"internal/inspect":           "auth internal/human",
 	"internal/verifier":          "auth",
-	"internal/settings":          ". auth cluster internal/admin internal/configfile internal/forwarded internal/listener internal/redisconn internal/spelling internal/verifier",
+	"internal/settings":          ". auth backplane/redisplane cluster internal/admin internal/configfile internal/forwarded internal/listener internal/redisconn internal/spelling internal/verifier",
 	"internal/configfile":        ". internal/spelling github.com/alecthomas/kong go.yaml.in/yaml/v3",
 	"internal/lobby":             ". ws session internal/telemetry",
 	"cmd/expedite":               ". ws auth session cluster internal/artillery internal/configfile internal/control internal/doctor internal/human internal/inspect internal/loadtest internal/lobby internal/redisconn internal/settings internal/spool internal/statedir internal/telemetry internal/terminal internal/view github.com/alecthomas/kong",
