@@ -1,6 +1,7 @@
 package expedite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (a *App) alone() bool {
 }
 
 type publisher interface {
-	Publish(topic string, opcode byte, payload []byte) error
+	PublishExcept(topic string, opcode byte, payload []byte, except uint64) error
 	SendTo(conn uint64, opcode byte, payload []byte) error
 	CloseConn(conn uint64, code uint16, reason string) error
 }
@@ -129,12 +130,19 @@ func (a *App) Run(ctx context.Context) error {
 // Publish sends a message to all subscribers of a topic in all workers, including the publisher if it is subscribed.
 // Messages of one publisher arrive in order. Publish never blocks: if the queue to the other workers is full, it drops
 // the message and returns ErrOverloaded. It is safe for concurrent use.
-func (a *App) Publish(topic string, m Message) error {
+func (a *App) Publish(topic string, m Message, opts ...PublishOption) error {
 	if broker.CheckTopic(topic) != nil {
 		return ErrTopic
 	}
-	return a.publish(topic, m)
+	return a.publish(topic, m, opts...)
 }
+
+// PublishOption changes who receives a publication. The zero PublishOption changes nothing.
+type PublishOption struct{ except ID }
+
+// Except leaves out one connection, on whichever machine it is: usually the one whose message is published. If there
+// are several, the last one counts.
+func Except(id ID) PublishOption { return PublishOption{except: id} }
 
 // SendUser sends a message to all connections of a user in all workers. It never blocks and is safe for concurrent use.
 func (a *App) SendUser(user string, m Message) error {
@@ -170,7 +178,7 @@ func (a *App) CloseConn(id ID, code ws.CloseCode, reason string) error {
 	return publicError(b.CloseConn(uint64(id), uint16(code), reason))
 }
 
-func (a *App) publish(topic string, m Message) error {
+func (a *App) publish(topic string, m Message, opts ...PublishOption) error {
 	b := a.publisher()
 	if b == nil {
 		return ErrNotRunning
@@ -178,7 +186,11 @@ func (a *App) publish(topic string, m Message) error {
 	if m.kind == kindNoText {
 		return ErrText
 	}
-	return publicError(b.Publish(topic, m.sentOpcode(), m.data))
+	var except ID
+	for _, o := range opts {
+		except = cmp.Or(o.except, except)
+	}
+	return publicError(b.PublishExcept(topic, m.sentOpcode(), m.data, uint64(except)))
 }
 
 // publisher returns what reaches all connections; nil if the App does not run.

@@ -25,10 +25,13 @@ import (
 // patience bounds every wait in these tests.
 const patience = 30 * time.Second
 
+// testRedis is the environment variable that gives the workers of a test their Redis.
+const testRedis = "EXPEDITE_TEST_REDIS"
+
 // TestMain is the tests, and each worker that they start.
 func TestMain(m *testing.M) {
 	if cluster.IsWorker() {
-		if err := obedient(Config{}).Run(context.Background()); err != nil {
+		if err := obedient(Config{Sessions: Sessions{Redis: os.Getenv(testRedis)}}).Run(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -40,6 +43,7 @@ func TestMain(m *testing.M) {
 // wish is what a client of the obedient app asks it to do.
 type wish struct {
 	Send, Close ID
+	Except      ID
 	User, Topic string
 	Text        string
 }
@@ -75,7 +79,7 @@ func obedient(cfg Config) *App {
 			case o.User != "":
 				err = app.SendUser(o.User, Text(o.Text))
 			default:
-				err = c.Publish(o.Topic, Text(o.Text))
+				err = c.Publish(o.Topic, Text(o.Text), Except(o.Except))
 			}
 			if err != nil {
 				c.Send(Text(err.Error()))

@@ -113,14 +113,14 @@ func (c *Conn) Context() context.Context { return c.client.Conn.Context() }
 
 // Publish is like App.Publish, on behalf of the client: it fails with ErrForbidden if Auth.Permit denies it, and with
 // ErrRate beyond Handler.PublishRate.
-func (c *Conn) Publish(topic string, m Message) error {
+func (c *Conn) Publish(topic string, m Message, opts ...PublishOption) error {
 	if !c.permits(auth.ActionPublish, topic) {
 		return ErrForbidden
 	}
 	if !c.client.MayPublish() {
 		return ErrRate
 	}
-	return c.end.app.Publish(topic, m)
+	return c.end.app.Publish(topic, m, opts...)
 }
 
 // Close starts the closing handshake with a code that may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999) and a

@@ -68,11 +68,13 @@ var (
 
 // Envelope is one message between workers.
 type Envelope struct {
-	Kind    Kind
-	Opcode  byte   // of the message; opaque, but for Plain
-	Code    uint16 // Close; Gap: 0 or Abroad; Past
-	Seq     uint64 // Publish: its number, from 1, or 0 before the Hub. Position, Fence: the latest. Gap: the last missed
-	Conn    uint64 // Send, Close, Here, Gone: the connection. Fence, Recall, Past: the token. Gap: how many were missed
+	Kind   Kind
+	Opcode byte   // of the message; opaque, but for Plain
+	Code   uint16 // Close; Gap: 0 or Abroad; Past
+	Seq    uint64 // Publish: its number, from 1, or 0 before the Hub. Position, Fence: the latest. Gap: the last missed
+	// Conn is the connection of Send, Close, Here and Gone, a connection that does not get a Publish or 0, the token of
+	// Fence, Recall and Past, and how many were missed of Gap.
+	Conn    uint64
 	Topic   string // Publish, Want, Unwant, Recall, Past: 1 to MaxTopic bytes. Gap: the same, or empty
 	Payload []byte
 	At      Place // Publish: its place in the history, which only the Hub sets; zero if the topic keeps none

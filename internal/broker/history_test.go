@@ -108,7 +108,7 @@ func TestPlaces(t *testing.T) {
 	must(t, hub.Publish("kept.2", 1, []byte("d")))
 	w.read()
 	w.read()
-	hub.Heard("kept", 1, []byte("e")) // delivered before it has a place
+	hub.Heard("kept", 1, []byte("e"), 0) // delivered before it has a place
 	hub.Placed("kept", broker.Kept{Opcode: 1, Except: 9, Payload: []byte("f")}, broker.Place{Epoch: 6, Offset: 4})
 	w.read()
 	if got := strings.Join(w.got, ""); got != "abcdef" && got != "dabcef" {

@@ -39,7 +39,12 @@ func NewHub(route func(conn uint64) int) *Hub {
 // Publish publishes a message from the primary itself, as Local.Publish does. It returns ErrTopic or ErrPayload. If a
 // worker misses the message, that is counted, and the worker is told with a Gap.
 func (h *Hub) Publish(topic string, opcode byte, payload []byte) error {
-	return h.send(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload})
+	return h.PublishExcept(topic, opcode, payload, 0)
+}
+
+// PublishExcept publishes a message from the primary itself, as Local.PublishExcept does.
+func (h *Hub) PublishExcept(topic string, opcode byte, payload []byte, except uint64) error {
+	return h.send(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload, Conn: except})
 }
 
 // SendTo sends a message from the primary itself, as Local.SendTo does. It returns ErrPayload.
@@ -86,7 +91,7 @@ func (h *Hub) pass(from *Port, m []byte) int {
 			}
 		}
 		if h.machines != nil {
-			h.machines.Publish(topic, e.Opcode, e.Payload)
+			h.machines.Publish(topic, e.Opcode, e.Payload, e.Conn)
 		}
 	case Send, Close:
 		if e.flags&flagBounced != 0 {

@@ -40,7 +40,12 @@ func NewLocal(link Link, deliver Deliver) *Local {
 // Publish sends a message to all subscribers of a topic in all workers, including this one. It returns ErrTopic,
 // ErrPayload or ErrOverloaded. The payload may be reused when it returns.
 func (l *Local) Publish(topic string, opcode byte, payload []byte) error {
-	return l.message(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload})
+	return l.PublishExcept(topic, opcode, payload, 0)
+}
+
+// PublishExcept is Publish to all subscribers but one connection. 0 is none.
+func (l *Local) PublishExcept(topic string, opcode byte, payload []byte, except uint64) error {
+	return l.message(Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload, Conn: except})
 }
 
 // SendTo sends a message to one connection, wherever it is. A connection that does not exist is not an error. It

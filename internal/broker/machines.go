@@ -9,8 +9,8 @@ import (
 // held, in the order of publications: they must neither block nor call the Hub. What they get is valid until they
 // return.
 type Machines interface {
-	// Publish sends a publication of this machine to the others.
-	Publish(topic []byte, opcode byte, payload []byte)
+	// Publish sends a publication of this machine to the others. The connection except does not get it; 0 is none.
+	Publish(topic []byte, opcode byte, payload []byte, except uint64)
 	// Direct sends an envelope for one connection to its machine. It reports false if that is this machine.
 	Direct(conn uint64, envelope []byte) (elsewhere bool)
 	// Want tells whether this machine has subscribers of a topic from now on.
@@ -20,11 +20,12 @@ type Machines interface {
 // Join connects the Hub with other machines. It must be called before Attach.
 func (h *Hub) Join(m Machines) { h.machines, h.wanted = m, make(map[string]int) }
 
-// Heard delivers a publication of another machine.
-func (h *Hub) Heard(topic string, opcode byte, payload []byte) {
+// Heard delivers a publication of another machine. The connection except does not get it; 0 is none.
+func (h *Hub) Heard(topic string, opcode byte, payload []byte, except uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.scratch = AppendEnvelope(h.scratch[:0], Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload})
+	e := Envelope{Kind: Publish, Topic: topic, Opcode: opcode, Payload: payload, Conn: except}
+	h.scratch = AppendEnvelope(h.scratch[:0], e)
 	h.publish(topic, h.scratch)
 	h.trim()
 }

@@ -15,8 +15,12 @@ type machines struct {
 	got       []string
 }
 
-func (m *machines) Publish(topic []byte, opcode byte, payload []byte) {
-	m.got = append(m.got, fmt.Sprintf("%s %d %s", topic, opcode, payload))
+func (m *machines) Publish(topic []byte, opcode byte, payload []byte, except uint64) {
+	said := fmt.Sprintf("%s %d %s", topic, opcode, payload)
+	if except != 0 {
+		said += fmt.Sprintf(" except %d", except)
+	}
+	m.got = append(m.got, said)
 }
 
 func (m *machines) Direct(conn uint64, envelope []byte) bool {
@@ -52,11 +56,34 @@ func TestMachinesHear(t *testing.T) {
 	w := newWorker(hub, 1)
 	must(t, w.local.Publish("t", 1, []byte("a")))
 	w.read()
-	hub.Heard("t", 2, []byte("b"))
+	hub.Heard("t", 2, []byte("b"), 0)
 	must(t, hub.Publish("t", 2, []byte("c")))
 	w.read()
 	wantGot(t, "the worker", w, "1:a", "2:b", "3:c")
 	others.want(t, "publications", "t 1 a", "t 2 c")
+}
+
+// TestMachinesHearOfExceptions: a connection that does not get a publication is named to workers and other machines.
+func TestMachinesHearOfExceptions(t *testing.T) {
+	hub, others := joined()
+	var got []broker.Envelope
+	local := broker.NewLocal(nil, func(e broker.Envelope) bool { got = append(got, e); return true })
+	hub.Attach(1, broker.LinkFunc(func(m []byte) error { local.Receive(m); return nil }))
+	w := newWorker(hub, 2)
+	must(t, w.local.PublishExcept("t", 1, []byte("a"), 8))
+	w.read()
+	must(t, hub.PublishExcept("t", 1, []byte("b"), 9))
+	hub.Heard("t", 1, []byte("c"), 10)
+	got = slices.DeleteFunc(got, func(e broker.Envelope) bool { return e.Kind != broker.Publish })
+	if len(got) != 3 {
+		t.Fatalf("got %d publications, want 3", len(got))
+	}
+	for i, e := range got {
+		if want := uint64(8 + i); e.Conn != want {
+			t.Errorf("publication %d: got the exception %d, want %d", i+1, e.Conn, want)
+		}
+	}
+	others.want(t, "publications", "t 1 a except 8", "t 1 b except 9")
 }
 
 // TestMachinesHaveConnections: a message goes to the machine of its connection.
@@ -111,7 +138,7 @@ func TestLost(t *testing.T) {
 	hub, others := joined()
 	down := newTray()
 	hub.Attach(1, down)
-	hub.Heard("t", 1, nil)
+	hub.Heard("t", 1, nil, 0)
 	hub.Lost("t", 5)
 	hub.Lost("", 0)
 	var got []string
@@ -183,7 +210,7 @@ func TestHeardAllocatesNothing(t *testing.T) {
 	hub, _ := joined()
 	hub.Attach(1, broker.LinkFunc(func([]byte) error { return nil }))
 	payload := make([]byte, 100)
-	if n := testing.AllocsPerRun(1000, func() { hub.Heard("lobby", 1, payload) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { hub.Heard("lobby", 1, payload, 0) }); n != 0 {
 		t.Errorf("got %v allocations, want none", n)
 	}
 }

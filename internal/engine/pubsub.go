@@ -79,7 +79,16 @@ func (c *Conn) Topics() []string {
 // for each window size, and each connection gets it in one write together with its other output of the turn. seq is the
 // number of the publication; numbers must increase. Publish returns the number of subscribers. On the loop (see Post).
 func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte) int {
+	return e.PublishExcept(seq, topic, op, payload, 0)
+}
+
+// PublishExcept is Publish to all subscribers but the connection with the id except. 0 is none. On the loop.
+func (e *Engine) PublishExcept(seq uint64, topic string, op ws.Opcode, payload []byte, except uint64) int {
 	e.position = max(e.position, seq)
+	var skip *Conn
+	if except != 0 {
+		skip = e.Lookup(except)
+	}
 	e.topicsMu.Lock()
 	defer e.topicsMu.Unlock()
 	members := e.topics.Members(topic)
@@ -89,13 +98,13 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 	encoded := e.newBroadcast(op, payload)
 	m := &encoded
 	if e.recording {
-		m = e.remember(published{seq: seq, topic: topic, broadcast: encoded})
+		m = e.remember(published{seq: seq, topic: topic, except: except, broadcast: encoded})
 	}
 	for _, i := range members {
 		if len(e.ahead) > 0 && e.ahead[i] >= seq {
 			continue
 		}
-		if c := e.conns[i]; c != nil {
+		if c := e.conns[i]; c != nil && c != skip {
 			e.sendPublication(c, m)
 		}
 	}

@@ -8,8 +8,9 @@ const historyLimit = 64 << 20
 
 // published is a publication in the history.
 type published struct {
-	seq   uint64
-	topic string
+	seq    uint64
+	topic  string
+	except uint64 // the id of a connection that does not get it; 0 is none
 	broadcast
 
 	gap *Gap // not a publication: this engine has missed some, up to seq
@@ -82,7 +83,7 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 	for i := range e.history {
 		p := &e.history[i] // its forms are kept
 		switch {
-		case p.seq <= position || !p.concerns(topics):
+		case p.seq <= position || !p.concerns(topics) || p.except != 0 && p.except == c.id:
 		case p.gap != nil:
 			e.tellGap(c, *p.gap)
 		default:

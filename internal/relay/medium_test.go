@@ -165,7 +165,11 @@ func newMachineWith(t *testing.T, m *medium, c Config, state []byte) *machine {
 		defer k.mu.Unlock()
 		switch e.Kind {
 		case broker.Publish:
-			k.got = append(k.got, e.Topic+" "+string(e.Payload))
+			said := e.Topic + " " + string(e.Payload)
+			if e.Conn != 0 {
+				said += fmt.Sprintf(" except %x", e.Conn)
+			}
+			k.got = append(k.got, said)
 		case broker.Gap:
 			k.got = append(k.got, fmt.Sprintf("%s gap %d", e.Topic, e.Conn))
 		case broker.Send, broker.Close:

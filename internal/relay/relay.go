@@ -111,10 +111,14 @@ func isOwn(topic string) bool { return topic == topicAll || strings.HasPrefix(to
 func machineTopic(machine int) string { return fmt.Sprintf("%s%04x", topicMachine, machine) }
 
 // Publish implements broker.Machines.
-func (r *Relay) Publish(topic []byte, opcode byte, payload []byte) {
+func (r *Relay) Publish(topic []byte, opcode byte, payload []byte, except uint64) {
+	m := message{kind: publication, opcode: opcode, data: payload}
+	if except != 0 && connid.ID(except).Machine() != r.Machine { // else no other machine has that connection
+		m.kind, m.except = exception, except
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.send(topic, message{kind: publication, opcode: opcode, data: payload})
+	r.send(topic, m)
 }
 
 // Direct implements broker.Machines.
@@ -203,8 +207,8 @@ func (r *Relay) receive(topic string, m *message) {
 		r.hub.Lost(topic, v.missed)
 	}
 	switch m.kind {
-	case publication:
-		r.hub.Heard(topic, m.opcode, m.data)
+	case publication, exception:
+		r.hub.Heard(topic, m.opcode, m.data, m.except)
 	case directed:
 		if r.hub.Arrived(m.data) != nil {
 			r.count(func(s *Stats) { s.Malformed++ })

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -230,6 +231,26 @@ func TestDirect(t *testing.T) {
 		b.wants("2 later")
 		if got := b.Stats(); got.LostDirected != 1 {
 			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// TestException: the machine of a connection that does not get a publication is told so, in the order of the others.
+func TestException(t *testing.T) {
+	two(t, func(a, b *machine) {
+		here, there := uint64(connid.New(connid.MachineOf(1), 1)), uint64(connid.New(connid.MachineOf(2), 1))
+		a.subscribe("t")
+		a.publish("t", "1")
+		for _, except := range []uint64{here, there} {
+			if err := a.local.PublishExcept("t", 1, []byte("2"), except); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.publish("t", "3")
+		a.wants("t 1", fmt.Sprintf("t 2 except %x", here), fmt.Sprintf("t 2 except %x", there), "t 3")
+		b.wants("t 1", "t 2", fmt.Sprintf("t 2 except %x", there), "t 3")
+		if got := b.Stats(); got.Heard != 4 || got.Gaps != 0 || got.Malformed != 0 {
+			t.Errorf("got %+v, want 4 heard and nothing missing", got)
 		}
 	})
 }

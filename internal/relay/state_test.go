@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -174,6 +175,7 @@ func FuzzMessage(f *testing.F) {
 		{kind: position, node: 1, stream: 2, seq: 3, age: 5e9},
 		{kind: resync, node: 1, age: 5e9},
 		{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")},
+		{kind: exception, node: 1, stream: 2, seq: 3, except: 4, opcode: 1, data: []byte("x")},
 	} {
 		f.Add(m.append(nil))
 	}
@@ -184,8 +186,33 @@ func FuzzMessage(f *testing.F) {
 		}
 		again, err := parse(m.append(nil))
 		if err != nil || again.kind != m.kind || again.node != m.node || again.stream != m.stream ||
-			again.seq != m.seq || again.age != m.age || again.opcode != m.opcode || !bytes.Equal(again.data, m.data) {
+			again.seq != m.seq || again.age != m.age || again.opcode != m.opcode || again.except != m.except ||
+			!bytes.Equal(again.data, m.data) {
 			t.Fatalf("got %+v, %v, want %+v", again, err, m)
 		}
 	})
+}
+
+// TestMessageForm: the bytes of messages are those that other machines understand.
+func TestMessageForm(t *testing.T) {
+	for _, tt := range []struct {
+		m    message
+		want string
+	}{
+		{
+			message{kind: publication, node: 1, stream: 2, seq: 300, opcode: 1, data: []byte("x")},
+			"010100000000000000" + "02ac02" + "01" + "78",
+		},
+		{message{kind: position, node: 1, stream: 2, seq: 3, age: 5e9}, "020100000000000000" + "0203" + "8827"},
+		{message{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")}, "030100000000000000" + "0203" + "78"},
+		{message{kind: resync, node: 1, age: 5e9}, "040100000000000000" + "8827"},
+		{
+			message{kind: exception, node: 1, stream: 2, seq: 3, except: 4, opcode: 1, data: []byte("x")},
+			"050100000000000000" + "0203" + "0400000000000000" + "01" + "78",
+		},
+	} {
+		if got := fmt.Sprintf("%x", tt.m.append(nil)); got != tt.want {
+			t.Errorf("kind %d: got %s, want %s", tt.m.kind, got, tt.want)
+		}
+	}
 }

@@ -18,10 +18,12 @@ const (
 	directed
 	// resync asks all machines for their positions, on topicAll; age is how far back.
 	resync
+	// exception is a publication that one connection of another machine does not get.
+	exception
 )
 
 // message is a message between machines. Its bytes are: kind, node (8), the numbers of the kind as uvarints, the opcode
-// of a publication, and the data.
+// of a publication, of an exception its connection (8) before that, and the data.
 type message struct {
 	kind   kind
 	node   uint64
@@ -29,6 +31,7 @@ type message struct {
 	seq    uint64 // publication, position, directed: from 1
 	age    time.Duration
 	opcode byte
+	except uint64 // exception: the connection
 	data   []byte
 }
 
@@ -47,6 +50,8 @@ func (m *message) append(b []byte) []byte {
 	switch m.kind {
 	case publication:
 		b = append(b, m.opcode)
+	case exception:
+		b = append(binary.LittleEndian.AppendUint64(b, m.except), m.opcode)
 	case position, resync:
 		b = binary.AppendUvarint(b, uint64(max(m.age, 0)/time.Millisecond))
 	case directed:
@@ -75,6 +80,8 @@ func parse(b []byte) (m message, err error) {
 	switch {
 	case m.kind == publication && len(b) > 0:
 		m.opcode, b = b[0], b[1:]
+	case m.kind == exception && len(b) > 8:
+		m.except, m.opcode, b = binary.LittleEndian.Uint64(b), b[8], b[9:]
 	case m.kind == position || m.kind == resync:
 		m.age = time.Duration(min(number(), uint64(maxAge/time.Millisecond))) * time.Millisecond
 	case m.kind == directed:

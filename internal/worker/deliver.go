@@ -11,7 +11,7 @@ func (w *Worker) deliver(e broker.Envelope) (found bool) {
 	w.ticker.Wake()
 	switch e.Kind {
 	case broker.Publish:
-		w.engine.Publish(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload)
+		w.engine.PublishExcept(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload, e.Conn)
 		return true
 	case broker.Gap:
 		w.engine.Gap(e.Seq, engine.Gap{
