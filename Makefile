@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak conformance fuzz mutants bench bench-peers bench-handoff bench-tuning million exports configuration tools
+.PHONY: run test check nightly soak conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -97,6 +97,10 @@ bench:
 BEFORE ?=
 bench-peers:
 	cd benchmarks && go run . -before "$(BEFORE)"
+
+# Two machines with the same Redis: Expedite beside centrifuge and Socket.IO, which npm installs once.
+bench-machines:
+	cd benchmarks && go run . machines -npm $(CURDIR)/.cache/socket.io
 
 # A million connections on this machine, both ends: open, identified, with sessions; published to, moved, closed. N is how
 # many; only a whole million is written down.

@@ -285,23 +285,29 @@ func (h *handoff) cpu() time.Duration {
 
 // familyCPU returns the CPU time of a process and its children. It reports false if a child has ended.
 func familyCPU(pid int) (sum time.Duration, ok bool) {
-	sum, ok = processCPU(pid)
-	if !ok {
-		return 0, true // the server itself has ended, which the caller's next request detects
+	for i, one := range familyPIDs(pid) {
+		used, ok := processCPU(one)
+		if !ok {
+			return 0, i == 0 // if the server itself has ended, the caller's next request detects that
+		}
+		sum += used
 	}
+	return sum, true
+}
+
+// familyPIDs returns a process and its children.
+func familyPIDs(pid int) []int {
+	all := []int{pid}
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, file := range lists {
 		b, _ := os.ReadFile(file)
 		for _, f := range bytes.Fields(b) {
-			child, _ := strconv.Atoi(string(f))
-			used, ok := processCPU(child)
-			if !ok {
-				return 0, false
+			if child, err := strconv.Atoi(string(f)); err == nil {
+				all = append(all, child)
 			}
-			sum += used
 		}
 	}
-	return sum, true
+	return all
 }
 
 // processCPU returns the CPU time of a process that has not been waited for.

@@ -76,6 +76,25 @@ func dial(addr netip.AddrPort, path string) (fd int, err error) {
 
 // dialFrom is like dial with a given source address. An offer of extensions may follow the path, after a zero byte.
 func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err error) {
+	if fd, err = connect(source, addr); err != nil {
+		return -1, err
+	}
+	rest, err := upgrade(fd, addr, path)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%q after the handshake", rest)
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// connect opens a TCP connection, whose descriptor blocks.
+func connect(source netip.Addr, addr netip.AddrPort) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
@@ -97,6 +116,11 @@ func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err 
 		return -1, err
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	return fd, nil
+}
+
+// upgrade performs the opening handshake, and returns what the server has sent after its response.
+func upgrade(fd int, addr netip.AddrPort, path string) (rest []byte, err error) {
 	path, offer, compressed := strings.Cut(path, "\x00")
 	if compressed {
 		offer = "Sec-WebSocket-Extensions: " + offer + "\r\n"
@@ -104,23 +128,24 @@ func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err 
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr.String() + "\r\nUpgrade: websocket\r\n" +
 		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + offer + "\r\n"
 	if _, err := unix.Write(fd, []byte(request)); err != nil {
-		return -1, err
+		return nil, err
 	}
-	answer := make([]byte, 0, 1024)
-	for !bytes.HasSuffix(answer, []byte("\r\n\r\n")) {
+	answer, whole := make([]byte, 0, 4096), false
+	for !whole {
 		n, err := unix.Read(fd, answer[len(answer):cap(answer)])
-		if err != nil || n == 0 {
-			return -1, fmt.Errorf("handshake: %q, %w", answer, err)
+		if err != nil || n <= 0 {
+			return nil, fmt.Errorf("handshake: %q, %w", answer, err)
 		}
 		answer = answer[:len(answer)+n]
+		_, rest, whole = bytes.Cut(answer, []byte("\r\n\r\n"))
 	}
 	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 101 ")) {
-		return -1, fmt.Errorf("handshake: %q", answer)
+		return nil, fmt.Errorf("handshake: %q", answer)
 	}
 	if compressed && !bytes.Contains(answer, []byte("permessage-deflate")) {
-		return -1, fmt.Errorf("handshake without compression: %q", answer)
+		return nil, fmt.Errorf("handshake without compression: %q", answer)
 	}
-	return fd, unix.SetNonblock(fd, true)
+	return rest, nil
 }
 
 // begin sends the first depth messages on each of the first n connections.

@@ -28,6 +28,7 @@ var broadcasts = []scenario{{"broadcast 20 B", 1000, 1}, {"broadcast 20 B", 1000
 var roles = map[string]func(args []string) error{
 	"server": runServer, "handoff": runHandoff, "handoff-server": serveHandoff, "handoff-clients": runClients,
 	"million": runMillion, "tuning": runTuning, "tuning-server": serveTuning,
+	"machines": runMachines, "machine": serveMachine,
 }
 
 func main() {
@@ -65,7 +66,7 @@ func main() {
 			exit(compressedMemory(1000, *length))
 		default:
 			exit(fmt.Errorf("unknown scenario %q: want echo, broadcast, idle, compressed, compressed-memory, handoff, "+
-				"million or tuning", w))
+				"machines, million or tuning", w))
 		}
 	}
 }

@@ -101,6 +101,9 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
+// PID returns the process id of the server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // URL returns the URL of the Unix socket.
 func (s *Server) URL() string { return "unix://" + s.socket() }
 

@@ -84,7 +84,7 @@ var policy = map[string]string{
 	"scripts/exports":            "internal/tidy",
 	"scripts/fuzz":               "",
 	"scripts/mutants":            "",
-	"benchmarks":                 ". ws github.com/lxzan/gws golang.org/x/sys internal/chatjson github.com/klauspost/compress",
+	"benchmarks":                 ". ws backplane/redisplane github.com/lxzan/gws github.com/centrifugal/centrifuge golang.org/x/sys internal/chatjson internal/redistest github.com/klauspost/compress",
 }
 
 // pure lists the parts of the standard library that a package must not import, so that it can be tested and used

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/expedite-go/expedite/ws"
+)
+
+// dialect is what clients of a server say.
+type dialect struct {
+	path       string
+	greet      []exchange // follows the handshake
+	begin      func(b []byte, topic int) []byte
+	end        string                       // begin and end of a publication
+	join       func(topic, n int) exchange  // subscribes to n topics
+	joinOne    func(topic, id int) exchange // if join is nil: subscribes to one
+	ping, pong string
+	own        int // channels that two machines have for themselves; -1: topics have no channels
+}
+
+// exchange is what a client says, perhaps nothing, and what the answer contains.
+type exchange struct{ say, await string }
+
+// talk is a conversation that blocks.
+type talk struct {
+	fd   int
+	rest []byte
+}
+
+// say sends a text, unless it is empty.
+func (t *talk) say(text string) error {
+	if text == "" {
+		return nil
+	}
+	_, err := unix.Write(t.fd, ws.AppendMaskedFrame(nil, ws.OpText, 1, []byte(text)))
+	return err
+}
+
+// await reads until a message contains text.
+func (t *talk) await(text string) error {
+	buf := make([]byte, 64<<10)
+	for {
+		_, payload, size := cutFrame(t.rest)
+		if size > 0 {
+			found := bytes.Contains(payload, []byte(text))
+			bad := bytes.Contains(payload, []byte(`"error"`))
+			said := string(payload[:min(len(payload), 300)])
+			t.rest = bytes.Clone(t.rest[size:])
+			switch {
+			case bad:
+				return fmt.Errorf("the server says %s", said)
+			case found:
+				return nil
+			}
+			continue
+		}
+		n, err := unix.Read(t.fd, buf)
+		if err != nil || n <= 0 {
+			return fmt.Errorf("no answer with %q: %d, %w", text, n, err)
+		}
+		t.rest = append(t.rest, buf[:n]...)
+	}
+}
+
+func (t *talk) exchange(e exchange) error {
+	if err := t.say(e.say); err != nil {
+		return err
+	}
+	return t.await(e.await)
+}
+
+// connect connects a client.
+func (d *dialect) connect(addr netip.AddrPort) (*talk, error) {
+	fd, err := connect(netip.IPv4Unspecified(), addr)
+	if err != nil {
+		return nil, err
+	}
+	t := &talk{fd: fd}
+	limit := unix.NsecToTimeval(patience.Nanoseconds())
+	if err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err == nil {
+		t.rest, err = upgrade(fd, addr, d.path)
+	}
+	for _, line := range d.greet {
+		if err == nil {
+			err = t.exchange(line)
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return t, nil
+}
+
+// subscribe subscribes to n topics.
+func (d *dialect) subscribe(t *talk, first, n int) error {
+	if d.join != nil {
+		return t.exchange(d.join(first, n))
+	}
+	const firstID = 10 // none is the beginning of another one's text, as n is less than 90
+	for i := range n {
+		if err := t.say(d.joinOne(first+i, firstID+i).say); err != nil {
+			return err
+		}
+	}
+	for i := range n {
+		if err := t.await(d.joinOne(first+i, firstID+i).await); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish appends the frame of a publication.
+func (d *dialect) publish(dst []byte, topic int, number uint64) []byte {
+	b := d.begin(make([]byte, 0, 2*messageLen), topic)
+	at := len(b)
+	b = append(b, mark)
+	b = appendNumber(b, uint64(topic), topicLen)
+	b = appendNumber(b, number, numberLen)
+	for len(b) < at+messageLen-1 {
+		b = append(b, 'x')
+	}
+	b = append(b, endMark)
+	return ws.AppendMaskedFrame(dst, ws.OpText, 0x12345678, append(b, d.end...))
+}
+
+// other answers what is not a message.
+func (d *dialect) other(op ws.Opcode, payload []byte) ([]byte, error) {
+	if op != ws.OpText || bytes.Contains(payload, []byte(`"error"`)) {
+		return nil, fmt.Errorf("opcode %v came: %.200q", op, payload)
+	}
+	if string(payload) == d.ping {
+		return []byte(d.pong), nil
+	}
+	return nil, nil
+}
+
+// expediteDialect: a message is published on the topic that it names.
+func expediteDialect() dialect {
+	return dialect{
+		path:  "/",
+		begin: func(b []byte, _ int) []byte { return b },
+		join:  func(topic, n int) exchange { return exchange{fmt.Sprintf("+%d %d", topic, n), "ok"} },
+		own:   3,
+	}
+}
+
+// centrifugeDialect is the JSON protocol. If quiet is set, publications are messages that are not answered.
+func centrifugeDialect(quiet bool) dialect {
+	d := dialect{
+		path:  "/",
+		greet: []exchange{{`{"id":1,"connect":{}}`, `"connect"`}},
+		begin: func(b []byte, topic int) []byte {
+			b = append(b, `{"id":2,"publish":{"channel":"`...)
+			b = appendNumber(b, uint64(topic), topicLen)
+			return append(b, `","data":"`...)
+		},
+		end: `"}}`,
+		joinOne: func(topic, id int) exchange {
+			return exchange{
+				fmt.Sprintf(`{"id":%d,"subscribe":{"channel":"%s"}}`, id, topicName(topic)), fmt.Sprintf(`"id":%d,`, id),
+			}
+		},
+		ping: "{}", pong: "{}", own: 6,
+	}
+	if quiet {
+		d.begin = func(b []byte, _ int) []byte { return append(b, `{"send":{"data":"`...) }
+	}
+	return d
+}
+
+// socketDialect is the protocol of Socket.IO 4 over a WebSocket from the start.
+func socketDialect() dialect {
+	return dialect{
+		path:  "/socket.io/?EIO=4&transport=websocket",
+		greet: []exchange{{"", `"sid"`}, {"40", `40{"sid"`}},
+		begin: func(b []byte, _ int) []byte { return append(b, `42["p","`...) },
+		end:   `"]`,
+		joinOne: func(topic, id int) exchange {
+			return exchange{fmt.Sprintf(`42%d["s","%s"]`, id, topicName(topic)), fmt.Sprintf("43%d[", id)}
+		},
+		ping: "2", pong: "3", own: -1,
+	}
+}
