@@ -1,8 +1,9 @@
 // Package backplane defines what carries messages between the machines of a service.
 //
-// A [Backplane] is publish and subscribe by topic. It knows nothing of connections. Expedite adds what it needs to drop
-// duplicates and to notice gaps. Package backplane/redisplane is the one that Expedite comes with, and package
-// backplane/backplanetest the conformance suite for others.
+// A [Backplane] is publish and subscribe by topic. It knows nothing of connections. Expedite adds what it needs to
+// drop duplicates and to notice gaps. One that also implements [History] keeps the latest messages of topics. Package
+// backplane/redisplane is the one that Expedite comes with, and package backplane/backplanetest the conformance suite
+// for others.
 package backplane
 
 import "errors"
@@ -25,27 +26,29 @@ var (
 	ErrClosed = errors.New("backplane: closed")
 )
 
-// Backplane carries messages between machines. One process of each machine uses it. Its methods are safe for concurrent
-// use. None of them waits for another machine, or calls a method of the Receiver.
+// Backplane carries messages between machines. One process of each machine uses it. Its methods are safe for
+// concurrent use. None of them waits for another machine, or calls a method of the Receiver.
 //
 // Messages of one Backplane on one topic arrive in the order in which they were published. After the connection to a
-// server was lost, some of them may arrive again, in the same order: 1, 2, 3, 2, 3, 4. A message that Publish has taken
-// is kept until a server has taken it, so an outage delays messages, and loses those that nobody was listening for.
+// server was lost, some of them may arrive again, in the same order: 1, 2, 3, 2, 3, 4. A message that Publish has
+// taken is kept until a server has taken it, so an outage delays messages, and loses those that nobody was listening
+// for.
 type Backplane interface {
-	// Start begins to connect, and passes what arrives to r, until Close. It is called once, before all other methods. A
-	// server that cannot be reached is no error: see Status.
+	// Start begins to connect, and passes what arrives to r, until Close. It is called once, before all other methods.
+	// A server that cannot be reached is no error: see Status.
 	Start(r Receiver)
 	// Publish queues a message for all machines that have subscribed to its topic, this one included. It returns
 	// ErrOverloaded, ErrTooLarge or ErrClosed. The payload may be reused when it returns.
 	Publish(topic string, payload []byte) error
-	// Subscribe asks for the messages of topics. Receiver.Listening tells when they arrive. Topics that are subscribed to
-	// already are ignored.
+	// Subscribe asks for the messages of topics. Receiver.Listening tells when they arrive. Topics that are subscribed
+	// to already are ignored.
 	Subscribe(topics ...string)
 	// Unsubscribe ends Subscribe. Messages may arrive for a while.
 	Unsubscribe(topics ...string)
 	// Status returns the state of now.
 	Status() Status
-	// Close ends everything. No method of the Receiver is called after it has returned. Messages that wait are dropped.
+	// Close ends everything. No method of the Receiver is called after it has returned. Messages that wait are
+	// dropped.
 	Close() error
 }
 
@@ -57,7 +60,8 @@ type Receiver interface {
 	Receive(list []Message)
 	// Listening reports that no message of these topics is missed from here on.
 	Listening(topics []string)
-	// Missing reports that messages of these topics may be missed from some time before until Listening is called again.
+	// Missing reports that messages of these topics may be missed from some time before until Listening is called
+	// again.
 	Missing(topics []string, cause error)
 }
 
@@ -65,6 +69,7 @@ type Receiver interface {
 type Message struct {
 	Topic   string
 	Payload []byte
+	At      Position // of a message that was appended to a history; otherwise zero
 }
 
 // Status is the state of a Backplane.
@@ -73,8 +78,8 @@ type Status struct {
 	Err error
 	// Queued is the number of bytes that wait to be sent.
 	Queued int64
-	// Published and Received count messages, Refused those that Publish did not take, Dropped those that it took and no
-	// server ever will, Repeated those that were sent again because it is not known whether a server has taken them, and
-	// Interrupted the times that Missing was called.
+	// Published and Received count messages, Refused those that Publish did not take, Dropped those that it took and
+	// no server ever will, Repeated those that were sent again because it is not known whether a server has taken
+	// them, and Interrupted the times that Missing was called.
 	Published, Received, Refused, Dropped, Repeated, Interrupted uint64
 }

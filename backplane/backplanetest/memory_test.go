@@ -2,6 +2,7 @@ package backplanetest
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,8 +16,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // medium connects Backplanes in memory.
 type medium struct {
-	mu  sync.Mutex
-	all []*memory
+	mu   sync.Mutex
+	all  []*memory
+	logs map[string]*log
 }
 
 // memory is a Backplane that passes messages in memory. fault, if it is not empty, is what it does wrong.
@@ -192,17 +194,19 @@ func TestFaults(t *testing.T) {
 		"cannot be closed twice": "CloseInTraffic",
 	} {
 		t.Run(fault, func(t *testing.T) {
-			for _, one := range suite() {
-				if one.name != finds {
-					continue
-				}
-				m := &medium{}
-				p := &probe{TB: t}
-				p.run(func() { one.run(p, time.Second, m.join(fault), m.join(fault)) })
-				if !p.failed {
-					t.Errorf("%s does not find it", finds)
-				}
-			}
+			testFault(t, suite(), fault, finds)
 		})
+	}
+}
+
+// testFault checks that a test of a suite finds a fault.
+func testFault(t *testing.T, tests []test, fault, finds string) {
+	t.Helper()
+	i := slices.IndexFunc(tests, func(one test) bool { return one.name == finds })
+	m := &medium{}
+	p := &probe{TB: t}
+	p.run(func() { tests[i].run(p, time.Second, m.join(fault), m.join(fault)) })
+	if !p.failed {
+		t.Errorf("%s does not find it", finds)
 	}
 }

@@ -21,6 +21,7 @@ type receiver struct {
 // topic is what was received of a topic.
 type topic struct {
 	payloads  []string
+	at        []backplane.Position // of each of them
 	listening bool
 	begun     int // calls of Listening
 	calls     int // under way
@@ -74,12 +75,14 @@ func (r *receiver) Receive(list []backplane.Message) {
 		r.t.Errorf("Receive was called without a message")
 	}
 	seen := make(map[string][]string)
+	at := make(map[string][]backplane.Position)
 	var names []string
 	for _, m := range list {
 		if _, known := seen[m.Topic]; !known {
 			names = append(names, m.Topic)
 		}
 		seen[m.Topic] = append(seen[m.Topic], string(m.Payload))
+		at[m.Topic] = append(at[m.Topic], m.At)
 	}
 	r.enter("Receive", names)
 	r.mu.Lock()
@@ -91,6 +94,7 @@ func (r *receiver) Receive(list []backplane.Message) {
 	i := 0
 	r.leave(names, func(t *topic) {
 		t.payloads = append(t.payloads, seen[names[i]]...)
+		t.at = append(t.at, at[names[i]]...)
 		i++
 	})
 }

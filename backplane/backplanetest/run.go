@@ -14,7 +14,17 @@ const patience = 60 * time.Second
 // Run runs all tests, each with two Backplanes that open returns. They use one medium, as two machines do, which no
 // other test uses. Start was not called. Payloads of backplane.MaxPayload must pass. Run closes the Backplanes.
 func Run(t *testing.T, open func(t *testing.T) (a, b backplane.Backplane)) {
-	for _, one := range suite() {
+	runAll(t, suite(), open)
+}
+
+// RunHistory runs the tests of backplane.History, as Run does those of backplane.Backplane. Both Backplanes implement
+// it.
+func RunHistory(t *testing.T, open func(t *testing.T) (a, b backplane.Backplane)) {
+	runAll(t, historySuite(), open)
+}
+
+func runAll(t *testing.T, tests []test, open func(t *testing.T) (a, b backplane.Backplane)) {
+	for _, one := range tests {
 		t.Run(one.name, func(t *testing.T) {
 			a, b := open(t)
 			one.run(t, patience, a, b)

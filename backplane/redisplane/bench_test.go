@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"strconv"
@@ -94,6 +95,66 @@ func BenchmarkPublish(b *testing.B) {
 				redistest.Until(b, "all is sent", func() bool { return r.Status().Queued == 0 })
 			})
 		})
+	}
+}
+
+// redisCPU returns the processor time of a server.
+func redisCPU(b *testing.B, server *redistest.Server) (total time.Duration) {
+	b.Helper()
+	for _, line := range strings.Fields(server.Do("INFO", "cpu")) {
+		name, value, _ := strings.Cut(line, ":")
+		if name != "used_cpu_sys" && name != "used_cpu_user" {
+			continue
+		}
+		seconds, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		total += time.Duration(seconds * 1e9)
+	}
+	return total
+}
+
+// BenchmarkHistory sends messages which one other machine receives: published ones, and those that are kept. They are
+// sent in groups, of which the next is sent when all have arrived.
+func BenchmarkHistory(b *testing.B) {
+	server := redistest.Start(b)
+	keep := backplane.Retention{Messages: 1000, For: time.Hour}
+	for _, group := range []int{1, 100} {
+		for _, kept := range []bool{false, true} {
+			b.Run(fmt.Sprintf("group=%d/kept=%v", group, kept), func(b *testing.B) {
+				from, _ := open(b, server.URL())
+				to, c := open(b, server.URL())
+				topics, payload := names(100), make([]byte, payloadSize)
+				to.Subscribe(topics...)
+				redistest.Until(b, "all are listened to", func() bool { return c.listening.Load() == int64(len(topics)) })
+				publisher := rand.Uint64()
+				before := redisCPU(b, server)
+				perMessage(b, func() {
+					for sent := 0; sent < b.N; {
+						for range min(group, b.N-sent) {
+							topic := topics[sent%len(topics)]
+							sent++
+							var err error
+							if kept {
+								err = from.Append(topic, backplane.Append{
+									Key: backplane.Key{Publisher: publisher, Number: uint64(sent)}, Keep: keep, Payload: payload,
+								}, func(backplane.Position, error) {})
+							} else {
+								err = from.Publish(topic, payload)
+							}
+							if err != nil {
+								b.Fatal(err)
+							}
+						}
+						for c.messages.Load() < int64(sent) {
+							<-c.more
+						}
+					}
+				})
+				b.ReportMetric(float64(redisCPU(b, server)-before)/float64(b.N), "redis-ns/op")
+			})
+		}
 	}
 }
 

@@ -21,6 +21,8 @@ var (
 	errKills        = errors.New("backplane: Redis: the server ends the connection at a large message")
 	errLayout       = errors.New("backplane: Redis: the cluster has no servers")
 	errMode         = errors.New("backplane: Redis: some servers of the cluster have no sharded channels")
+	errAnswer       = errors.New("backplane: Redis: an answer is not understood")
+	errNoEpoch      = errors.New("backplane: Redis: the server takes no new topic at present")
 	errNoPrimary    = errors.New("backplane: Redis: no Sentinel knows the primary")
 )
 

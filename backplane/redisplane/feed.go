@@ -35,11 +35,11 @@ type turn struct {
 }
 
 // message adds a message. The payload must be of its own, as the Receiver gets it without a copy.
-func (f *feed) message(topic, payload string) {
+func (f *feed) message(topic, payload string, at backplane.Position) {
 	f.mu.Lock()
 	f.received++
 	bytes := unsafe.Slice(unsafe.StringData(payload), len(payload))
-	f.messages = append(f.messages, backplane.Message{Topic: topic, Payload: bytes})
+	f.messages = append(f.messages, backplane.Message{Topic: topic, Payload: bytes, At: at})
 	full := len(f.messages) >= feedMessages
 	f.mu.Unlock()
 	if full {

@@ -75,8 +75,11 @@ type listener struct {
 
 // message takes a message. The reader of the connection calls it.
 func (l *listener) message(m rueidis.PubSubMessage) {
-	if len(m.Channel) >= len(l.shard.prefix) {
-		l.shard.feed.message(m.Channel[len(l.shard.prefix):], m.Message)
+	if len(m.Channel) < len(l.shard.prefix) {
+		return
+	}
+	if payload, at, ok := unmark(m.Message); ok {
+		l.shard.feed.message(m.Channel[len(l.shard.prefix):], payload, at)
 	}
 }
 

@@ -12,19 +12,19 @@ import (
 
 // TestLayoutWaits: while a batch is being sent, nothing that follows it is sent elsewhere.
 func TestLayoutWaits(t *testing.T) {
-	s := newShard(server{}, Config{QueueBytes: 1000, QueueMessages: 100}, nil)
+	s := newShard(server{}, Config{QueueBytes: 1000, QueueMessages: 100}, nil, nil)
 	one, two := newNode(s, "one"), newNode(s, "two")
 	at := func(n *node) *layout { return &layout{nodes: []*node{n}} }
 	p := &s.out
 	p.use(at(one))
 	for _, payload := range []string{"1", "2"} {
-		if err := p.publish("t", []byte(payload)); err != nil {
+		if err := p.publish(message{channel: "t", payload: payload}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	batch := p.take(one)
 	p.use(at(two))
-	if err := p.publish("t", []byte("3")); err != nil {
+	if err := p.publish(message{channel: "t", payload: "3"}); err != nil {
 		t.Fatal(err)
 	}
 	if early := append(p.take(one), p.take(two)...); len(early) > 0 {
@@ -32,7 +32,7 @@ func TestLayoutWaits(t *testing.T) {
 	}
 	again := append([]message(nil), batch[1])
 	again[0].tried = true
-	p.done(one, batch, again, 0, nil)
+	p.done(one, batch, &outcome{again: again})
 	if left := p.take(one); len(left) > 0 {
 		t.Errorf("%d messages stay at the old server", len(left))
 	}
@@ -43,7 +43,7 @@ func TestLayoutWaits(t *testing.T) {
 	if s := p.status(); s.Repeated != 1 || s.Published != 3 || s.Queued != 4 {
 		t.Errorf("got %+v", s)
 	}
-	p.done(two, batch, nil, 0, nil)
+	p.done(two, batch, &outcome{})
 	if s := p.status(); s.Queued != 0 || two.queue.messages != 0 {
 		t.Errorf("got %+v, %d messages", s, two.queue.messages)
 	}
@@ -86,7 +86,7 @@ func (w *world) Missing(topics []string, _ error) {
 
 func newWorld(t *testing.T) *world {
 	w := &world{
-		t: t, s: newShard(server{kind: cluster}, Config{}, nil), has: make(map[string]bool),
+		t: t, s: newShard(server{kind: cluster}, Config{}, nil, nil), has: make(map[string]bool),
 		listening: make(map[string]bool), wanted: make(map[string]bool),
 		pipes: make([][]func(), 2), due: make([]int, 2), retries: make([][]*topic, 2),
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// node is a server. Two goroutines use it: one sends, on a connection of its own, and one listens, on another.
+// node is a server. Three goroutines use it: one sends, one asks, on the same connection, and one listens, on another.
 type node struct {
 	shard   *shard
 	addr    string
@@ -30,6 +30,11 @@ type node struct {
 	wakeSend chan struct{} // there is something in the queue
 	kills    int           // used by send only: losses at the same large message
 
+	storing   atomic.Pointer[error] // why messages of histories are not taken
+	questions []question            // guarded by publisher.mu, as the following
+	asking    bool                  // questions are answered
+	wakeAsk   chan struct{}
+
 	changes    []*topic // guarded by subscriber.mu, as the following
 	live       bool     // a connection for subscriptions is in use
 	wakeListen chan struct{}
@@ -38,7 +43,7 @@ type node struct {
 func newNode(s *shard, addr string) *node {
 	n := &node{
 		shard: s, addr: addr, linked: make(chan struct{}),
-		wakeSend: make(chan struct{}, 1), wakeListen: make(chan struct{}, 1),
+		wakeSend: make(chan struct{}, 1), wakeListen: make(chan struct{}, 1), wakeAsk: make(chan struct{}, 1),
 	}
 	err := errConnecting
 	n.sending.Store(&err)
@@ -51,6 +56,8 @@ func (n *node) start(ctx context.Context) {
 	n.ctx, n.cancel = context.WithCancel(ctx)
 	n.shard.tasks.Go(n.send)
 	n.shard.tasks.Go(n.listen)
+	n.asking = true // it is in no layout yet
+	n.shard.tasks.Go(n.ask)
 }
 
 // wake lets the receiver of a channel run once.

@@ -3,6 +3,7 @@ package redisplane
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,6 +27,55 @@ func TestSlot(t *testing.T) {
 			t.Errorf("%q: got slot %s, want %s", one, got, want)
 		}
 	}
+}
+
+// TestKeys: the keys of a topic are in the slot of its channel, and no two topics have the same.
+func TestKeys(t *testing.T) {
+	topics := []string{
+		"", "a", "{", "}", "{}", "{a}", "x{a}y", "{}{a}", "{a", "a}", "}a{", "{{a}}", "a}b", "}{x}", "{}x}", "t", "t:s", "t:m",
+		"{a}:s", "a}:s", "history:a", "{0}expedite:0:a}",
+	}
+	for range 100 {
+		b := make([]byte, rand.IntN(6))
+		for i := range b {
+			b[i] = "{}a"[rand.IntN(3)]
+		}
+		topics = append(topics, string(b))
+	}
+	slices.Sort(topics)
+	seen := make(map[string]string)
+	for _, topic := range slices.Compact(topics) {
+		for _, key := range keysOf("expedite:", "expedite:0:", topic) {
+			if slot(key) != slot("expedite:0:"+topic) {
+				t.Errorf("%q: the key %q is in another slot", topic, key)
+			}
+			if other, known := seen[key]; known {
+				t.Errorf("%q and %q have the key %q", topic, other, key)
+			}
+			seen[key] = topic
+		}
+	}
+}
+
+// FuzzUnmark: any message of a channel is one that was published, or appended, or neither; published ones stay the same.
+func FuzzUnmark(f *testing.F) {
+	for _, one := range []string{"", "x", "\x00", "\x00\x00", "\x005 7 x", "\x005 7 ", "\x005 7", "\x005  x", "\x000 1 x"} {
+		f.Add(one)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		payload, at, ok := unmark(escape([]byte(text)))
+		if !ok || payload != text || at.Offset != 0 {
+			t.Errorf("%q: published, got %q at %v", text, payload, at)
+		}
+		payload, at, ok = unmark(text)
+		if !ok || at.Offset == 0 {
+			return
+		}
+		again := fmt.Sprintf("\x00%d %d %s", at.Epoch, at.Offset, payload)
+		if p, a, ok := unmark(again); !ok || p != payload || a != at {
+			t.Errorf("%q: got %q at %v, want %q at %v", text, p, a, payload, at)
+		}
+	})
 }
 
 // places returns the server of each topic.

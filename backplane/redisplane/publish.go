@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/expedite-go/expedite/backplane"
 )
 
@@ -21,7 +19,8 @@ const (
 // message is a message that waits.
 type message struct {
 	channel, payload string
-	tried            bool // a server may have taken it
+	tried            bool       // a server may have taken it
+	call             *appending // nil if it is not kept
 }
 
 func (m *message) size() int { return len(m.channel) + len(m.payload) }
@@ -30,6 +29,10 @@ func (m *message) size() int { return len(m.channel) + len(m.payload) }
 type queue struct {
 	list, spare     []message
 	bytes, messages int
+	// parked is what the server does not take for now, whereas it takes other messages: see outcome. All messages of its
+	// channels are there.
+	parked []message
+	on     map[string]struct{} // those channels
 }
 
 // publisher has the queues of a shard. Messages of one channel are in one queue, in order.
@@ -46,19 +49,22 @@ type publisher struct {
 }
 
 // publish queues a message for the server of its channel.
-func (p *publisher) publish(channel string, payload []byte) error {
-	m := message{channel: channel, payload: string(payload)}
+func (p *publisher) publish(m message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.layout.node(channel)
+	n := p.layout.node(m.channel)
 	q := &n.queue
 	if q.messages > 0 && (q.bytes+m.size() > p.maxBytes || q.messages >= p.maxMessages) {
 		return backplane.ErrOverloaded
 	}
-	q.list = append(q.list, m)
 	q.bytes += m.size()
 	q.messages++
 	p.counts.Published++
+	if _, parked := q.on[m.channel]; parked {
+		q.parked = append(q.parked, m)
+		return nil
+	}
+	q.list = append(q.list, m)
 	if len(q.list) == 1 {
 		wake(n.wakeSend)
 	}
@@ -97,31 +103,71 @@ func (p *publisher) take(n *node) []message {
 	return batch
 }
 
-// done ends a batch, of which some messages have to be sent again.
-func (p *publisher) done(n *node, batch, again []message, dropped int, dropErr error) {
+// done ends a batch.
+func (p *publisher) done(n *node, batch []message, o *outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := &n.queue
 	for i := range batch {
 		q.bytes -= batch[i].size()
 	}
-	for i := range again {
-		q.bytes += again[i].size()
+	for _, left := range [][]message{o.again, o.parked} {
+		for i := range left {
+			q.bytes += left[i].size()
+		}
 	}
-	q.messages -= len(batch) - len(again)
-	if len(again) > 0 {
-		q.list = append(again, q.list...)
+	q.messages -= len(batch) - len(o.again) - len(o.parked)
+	if len(o.again) > 0 {
+		q.list = append(o.again, q.list...)
 	}
+	q.park(o.parked)
 	clear(batch)
 	if q.spare = batch[:0]; cap(batch) > 2*batchMessages {
 		q.spare = nil
 	}
-	if dropped > 0 {
-		p.counts.Dropped += uint64(dropped)
-		p.dropErr, p.dropAt = dropErr, time.Now()
+	if o.dropped > 0 {
+		p.counts.Dropped += uint64(o.dropped)
+		p.dropErr, p.dropAt = o.dropErr, time.Now()
 	}
 	p.busy--
 	p.settle()
+}
+
+// park sets messages aside, with all that follow on their channels.
+func (q *queue) park(list []message) {
+	if len(list) == 0 {
+		return
+	}
+	if q.on == nil {
+		q.on = make(map[string]struct{})
+	}
+	for _, m := range list {
+		q.on[m.channel] = struct{}{}
+	}
+	q.parked = append(q.parked, list...)
+	left := q.list[:0]
+	for _, m := range q.list {
+		if _, parked := q.on[m.channel]; parked {
+			q.parked = append(q.parked, m)
+		} else {
+			left = append(left, m)
+		}
+	}
+	clear(q.list[len(left):])
+	q.list = left
+}
+
+// unpark has messages sent that were set aside.
+func (p *publisher) unpark(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := &n.queue
+	if len(q.parked) == 0 {
+		return
+	}
+	q.list = append(q.parked, q.list...)
+	q.parked, q.on = nil, nil
+	wake(n.wakeSend)
 }
 
 // use replaces the layout, at the end of all batches.
@@ -139,7 +185,7 @@ func (p *publisher) settle() {
 	}
 	var all []message // those of one channel were in one queue, so they stay in order
 	for _, n := range p.layout.nodes {
-		all = append(all, n.queue.list...)
+		all = append(append(all, n.queue.parked...), n.queue.list...)
 		n.queue = queue{}
 	}
 	p.layout, p.next = p.next, nil
@@ -166,48 +212,4 @@ func (p *publisher) status() backplane.Status {
 		s.Err = p.dropErr
 	}
 	return s
-}
-
-// outcome is what has become of a batch.
-type outcome struct {
-	again   []message
-	dropped int
-	dropErr error
-	err     error  // why messages have to be sent again
-	moved   string // where the server of one of them is
-	lost    bool   // the connection is of no use any more
-}
-
-// judge tells from the answers what has become of a batch. What follows a message that failed, on the same channel, is
-// sent again as well, to keep their order.
-func judge(batch []message, results []rueidis.RedisResult) (o outcome) {
-	var failed map[string]bool
-	for i, r := range results {
-		err := r.Error()
-		m := batch[i]
-		switch {
-		case err == nil && !failed[m.channel]:
-			continue
-		case err != nil && hopeless(err):
-			o.dropped++
-			o.dropErr = explain(err)
-			continue
-		case err == nil:
-			m.tried = true
-		default:
-			o.err = explain(err)
-			if addr := movedTo(err); addr != "" {
-				o.moved = addr
-			}
-			if reply(err) == "" {
-				o.lost, m.tried = true, true
-			}
-		}
-		if failed == nil {
-			failed = make(map[string]bool)
-		}
-		failed[m.channel] = true
-		o.again = append(o.again, m)
-	}
-	return o
 }

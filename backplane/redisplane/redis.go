@@ -15,8 +15,8 @@ import (
 
 // Config configures a Redis. The zero Config uses the defaults.
 type Config struct {
-	// Prefix is the beginning of all channels, before the database and a colon. It must not contain braces, and must be
-	// the same on all machines. Empty means "expedite:".
+	// Prefix is the beginning of all channels, before the database and a colon, and that of all keys of histories, before
+	// "history:". It must not contain braces, and must be the same on all machines. Empty means "expedite:".
 	Prefix string
 	// QueueBytes and QueueMessages limit what waits to be sent to a server. 0 means 16 MiB and 100,000 messages. An empty
 	// queue takes any message.
@@ -28,12 +28,14 @@ const (
 	defaultQueueMessages = 100_000
 )
 
-// Redis is a backplane.Backplane over the publish and subscribe of Redis, of version 6.2 or later. Make one with [New].
+// Redis is a backplane.Backplane over the publish and subscribe of Redis, of version 6.2 or later, and a
+// backplane.History in its streams. Make one with [New].
 //
-// Redis keeps no messages: a machine that is not connected misses what is published, which Receiver.Missing reports.
+// Redis keeps no published messages: a machine that is not connected misses them, which Receiver.Missing reports.
 // Redis ends the connection of a machine that reads too slowly: see client-output-buffer-limit, whose default of 32 MiB
 // is less than backplane.MaxPayload. A message that is larger than the limit reaches nobody.
 type Redis struct {
+	scripts *scripts
 	shards  []*shard
 	places  []uint64 // the hashes of their names
 	refused atomic.Uint64
@@ -76,7 +78,7 @@ func New(urls []string, c Config) (*Redis, error) {
 	if c.QueueMessages <= 0 {
 		c.QueueMessages = defaultQueueMessages
 	}
-	r := &Redis{cancel: func() {}}
+	r := &Redis{cancel: func() {}, scripts: newScripts()}
 	for i, one := range urls {
 		s, err := newServer(one)
 		if err != nil {
@@ -89,7 +91,7 @@ func New(urls []string, c Config) (*Redis, error) {
 			}
 		}
 		r.places = append(r.places, place)
-		r.shards = append(r.shards, newShard(s, c, &r.tasks))
+		r.shards = append(r.shards, newShard(s, c, r.scripts, &r.tasks))
 	}
 	return r, nil
 }
@@ -119,15 +121,23 @@ func (r *Redis) Publish(topic string, payload []byte) error {
 }
 
 func (r *Redis) publish(topic string, payload []byte) error {
+	if err := r.check(topic, len(payload)); err != nil {
+		return err
+	}
+	return r.shard(topic).publish(topic, payload)
+}
+
+// check returns why a message cannot be taken.
+func (r *Redis) check(topic string, payload int) error {
 	switch {
 	case r.state.Load() != stateStarted:
 		return backplane.ErrClosed
 	case len(topic) > backplane.MaxTopic:
 		return fmt.Errorf("%w: a topic of %d bytes", backplane.ErrTooLarge, len(topic))
-	case len(payload) > backplane.MaxPayload:
-		return fmt.Errorf("%w: a payload of %d bytes", backplane.ErrTooLarge, len(payload))
+	case payload > backplane.MaxPayload:
+		return fmt.Errorf("%w: a payload of %d bytes", backplane.ErrTooLarge, payload)
 	}
-	return r.shard(topic).publish(topic, payload)
+	return nil
 }
 
 // Subscribe implements backplane.Backplane. There is no limit: the caller has to have one. A topic takes about 300

@@ -42,6 +42,10 @@ func conform(t *testing.T, urls ...string) {
 		c := redisplane.Config{Prefix: prefix()}
 		return newRedis(t, c, urls...), newRedis(t, c, urls...)
 	})
+	backplanetest.RunHistory(t, func(t *testing.T) (a, b backplane.Backplane) {
+		c := redisplane.Config{Prefix: prefix()}
+		return newRedis(t, c, urls...), newRedis(t, c, urls...)
+	})
 }
 
 // TestUnix: the contract is fulfilled over a Unix socket.

@@ -14,20 +14,25 @@ import (
 type shard struct {
 	server server
 	prefix string // of the channels
-	tasks  *sync.WaitGroup
-	ctx    context.Context // of Start to Close
-	feed   feed
-	out    publisher
-	in     subscriber
-	watch  *watcher
+	// keyPrefix is the beginning of the keys of histories, and of prefix.
+	keyPrefix string
+	scripts   *scripts
+	tasks     *sync.WaitGroup
+	ctx       context.Context // of Start to Close
+	feed      feed
+	out       publisher
+	in        subscriber
+	watch     *watcher
 
 	fault atomic.Pointer[error] // why the servers are not known
 	mu    sync.Mutex
 	nodes []*node // in use
 }
 
-func newShard(s server, c Config, tasks *sync.WaitGroup) *shard {
-	one := &shard{server: s, prefix: channelPrefix(c.Prefix, s.option.SelectDB), tasks: tasks}
+func newShard(s server, c Config, scripts *scripts, tasks *sync.WaitGroup) *shard {
+	one := &shard{
+		server: s, prefix: channelPrefix(c.Prefix, s.option.SelectDB), keyPrefix: c.Prefix, scripts: scripts, tasks: tasks,
+	}
 	one.setFault(errConnecting)
 	nowhere := &layout{nodes: []*node{newNode(one, "")}} // until the servers are known
 	one.out = publisher{layout: nowhere, maxBytes: c.QueueBytes, maxMessages: c.QueueMessages}
@@ -83,7 +88,7 @@ func (s *shard) use(p plan) {
 
 // publish queues a message.
 func (s *shard) publish(topic string, payload []byte) error {
-	return s.out.publish(s.prefix+topic, payload)
+	return s.out.publish(message{channel: s.prefix + topic, payload: escape(payload)})
 }
 
 // want changes the topics that are wanted.
@@ -111,7 +116,7 @@ func (s *shard) nodesErr() error {
 		return errorOf(&s.fault)
 	}
 	for _, n := range s.nodes {
-		for _, fault := range []*atomic.Pointer[error]{&n.sending, &n.listening} {
+		for _, fault := range []*atomic.Pointer[error]{&n.sending, &n.listening, &n.storing} {
 			if err := errorOf(fault); err != nil {
 				return err
 			}
