@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration tools
+.PHONY: run test check nightly soak outages conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -52,6 +52,7 @@ $(TOOLS)/.gremlins-$(GREMLINS):
 # What takes longer than a change should wait for.
 nightly: check
 	$(MAKE) soak
+	$(MAKE) outages
 	$(MAKE) conformance
 	$(MAKE) fuzz
 	$(MAKE) mutants
@@ -60,6 +61,11 @@ nightly: check
 # Reloads, scales and rebalances for SOAK, under a crowd of clients that checks every byte.
 soak:
 	go test -count=1 -timeout 24h -run TestSoak -v ./internal/traffic -soak $(SOAK)
+
+# Every way in which Redis, or the way to it, can fail while machines talk. `make test` has some of them.
+outages:
+	scripts/test-tools
+	go test -count=1 -timeout 20m -run TestOutages -v ./cmd/expedite -outages
 
 # Every rule of the RFCs in every combination. The report is in REPORT. `make test` runs each case once.
 conformance:

@@ -7,17 +7,6 @@ import (
 	"github.com/expedite-go/expedite/internal/redistest"
 )
 
-// move gives the slot of a topic to another server. That one gets the latest epoch, or the servers would go on to tell
-// each other of the former owner.
-func move(c *redistest.Cluster, topic string, to int) {
-	c.Nodes[to].Do("CLUSTER", "BUMPEPOCH")
-	slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "expedite:0:"+topic)
-	id := c.Nodes[to].Do("CLUSTER", "MYID")
-	for i := range c.Nodes {
-		c.Nodes[(to+i)%len(c.Nodes)].Do("CLUSTER", "SETSLOT", slot, "NODE", id) // the new one first
-	}
-}
-
 // TestMigration: a topic whose slot moves is found at its new server, and other topics are not concerned.
 func TestMigration(t *testing.T) {
 	t.Parallel()
@@ -25,7 +14,7 @@ func TestMigration(t *testing.T) {
 	a, b, p := pair(t, topics, c.URL())
 	for round := range 6 {
 		before := b.count(topics[:1], missed)
-		move(c, topics[0], round%3)
+		c.Move("expedite:0:"+topics[0], round%3)
 		if round > 0 { // at first, it may be there already
 			b.until("Missing is called", topics[:1], func(h *heard) bool { return h.missed > before })
 		}

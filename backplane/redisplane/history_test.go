@@ -417,7 +417,7 @@ func TestHistoryInCluster(t *testing.T) {
 	w.during(func() {
 		w.some()
 		for i := range 3 {
-			move(c, w.topics[0], i)
+			c.Move("expedite:0:"+w.topics[0], i)
 			w.some()
 		}
 	})

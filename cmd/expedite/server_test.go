@@ -29,6 +29,9 @@ const patience = 30 * time.Second
 var command string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(fleetVariable) != "" {
+		os.Exit(runFleetMachine())
+	}
 	dir, err := os.MkdirTemp("", "expedite-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -61,6 +61,17 @@ func (c *Cluster) AddReplica(t testing.TB, of *Server, args ...string) *Server {
 	return r
 }
 
+// Move gives the slot of a key or channel to another server. That one gets the latest epoch, or the servers would go on
+// to tell each other of the former owner.
+func (c *Cluster) Move(key string, to int) {
+	c.Nodes[to].Do("CLUSTER", "BUMPEPOCH")
+	slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", key)
+	id := c.Nodes[to].Do("CLUSTER", "MYID")
+	for i := range c.Nodes {
+		c.Nodes[(to+i)%len(c.Nodes)].Do("CLUSTER", "SETSLOT", slot, "NODE", id) // the new one first
+	}
+}
+
 // CheckClusterClients fails the test if goroutines of cluster clients are left at its end: rueidis closes connections
 // that it needs no more five seconds late. Call it before StartCluster.
 func CheckClusterClients(t testing.TB) {

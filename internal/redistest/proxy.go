@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Proxy passes bytes between clients and a server, in small pieces, and cuts connections.
+// Proxy passes bytes between clients and a server, in small pieces, delays or holds them, and cuts connections.
 type Proxy struct {
 	// Addr is its address.
 	Addr string
@@ -28,6 +28,9 @@ type Proxy struct {
 	budget int // bytes of answers until a cut; 0 means none
 	limit  int // bytes of commands until a cut; 0 means none
 	cuts   int
+	delay  time.Duration // of each piece of answers
+	frozen chan struct{} // nothing passes until it is closed; nil: everything does
+	refuse bool
 	conns  map[net.Conn]bool
 	closed bool
 	tasks  sync.WaitGroup
@@ -87,6 +90,7 @@ func startProxy(t testing.TB, l net.Listener, to string, piece int) *Proxy {
 		p.mu.Lock()
 		p.closed = true
 		p.mu.Unlock()
+		p.Thaw()
 		p.Cut()
 		p.tasks.Wait()
 	})
@@ -105,6 +109,55 @@ func (p *Proxy) CutOver(limit int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.limit = limit
+}
+
+// Delay delays each piece of answers, and so limits their rate. 0 ends that.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Freeze holds all bytes in both directions until Thaw, like a network that loses every packet: no side learns of it.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen == nil {
+		p.frozen = make(chan struct{})
+	}
+}
+
+// Thaw ends Freeze.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen != nil {
+		close(p.frozen)
+		p.frozen = nil
+	}
+}
+
+// Refuse cuts all connections and refuses new ones, or no longer does.
+func (p *Proxy) Refuse(refuse bool) {
+	p.mu.Lock()
+	p.refuse = refuse
+	p.mu.Unlock()
+	if refuse {
+		p.Cut()
+	}
+}
+
+// hold waits until bytes may pass.
+func (p *Proxy) hold(answers bool) {
+	p.mu.Lock()
+	frozen, delay := p.frozen, p.delay
+	p.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
+	if answers && delay > 0 {
+		<-time.After(delay)
+	}
 }
 
 // over reports whether a connection with a number of bytes of commands is to be cut.
@@ -135,7 +188,7 @@ func (p *Proxy) add(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns[c] = true
-	return !p.closed
+	return !p.closed && !p.refuse
 }
 
 func (p *Proxy) remove(c net.Conn) {
@@ -176,6 +229,7 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 			return
 		}
 		for b := buf[:n]; len(b) > 0; {
+			p.hold(answers)
 			if left, err = p.spend(left, answers); err != nil {
 				return
 			}
