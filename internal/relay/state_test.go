@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/internal/record"
 )
 
 // succeed replaces the program of a machine. What it publishes meanwhile is sent by the next one.
@@ -123,6 +126,61 @@ func TestBridge(t *testing.T) {
 		a.wants("t 1")
 		a2.wants("t 2", "t 3", "t 4")
 		if got := a2.Stats(); got.Gaps != 0 || got.Repeated == 0 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// TestBridgeEnded: a bridge whose end overtakes its beginning does not begin: nobody would end it.
+func TestBridgeEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(medium)
+		p := m.plane()
+		bridge := NewBridge(p, func([]byte) error { return nil })
+		if err := bridge.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var got error
+		bridge.Open([]string{"t"}, true, func(err error) { got = err })
+		if !errors.Is(got, errBridge) || p.to != nil || len(p.topics) > 0 {
+			t.Errorf("got %v, and it listens to %v", got, p.topics)
+		}
+	})
+}
+
+// TestBridgeBesideBackplane: what a bridge and the backplane bring of one topic at the same time is passed on once and
+// in order.
+func TestBridgeBesideBackplane(t *testing.T) {
+	two(t, func(a, b *machine) {
+		const messages = 30_000
+		var want []string
+		for i := range messages {
+			want = append(want, fmt.Sprint("t ", i+1))
+		}
+		bring := func(take func(payload []byte)) {
+			for i := range messages {
+				m := message{kind: publication, node: a.Node, stream: 1, seq: uint64(i + 1), opcode: 1, data: fmt.Append(nil, i+1)}
+				take(m.append(nil))
+			}
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			bring(func(payload []byte) { b.Receive([]backplane.Message{{Topic: "t", Payload: payload}}) })
+		})
+		both.Go(func() {
+			bring(func(payload []byte) {
+				if err := b.Bridged(append(record.AppendText(nil, "t"), payload...)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+		both.Wait()
+		synctest.Wait()
+		if b.mu.Lock(); !slices.Equal(b.got, want) {
+			t.Errorf("got %d messages, and not those that were published in their order", len(b.got))
+		}
+		b.mu.Unlock()
+		if got := b.Stats(); got.Heard != messages || got.Repeated != messages {
 			t.Errorf("got %+v", got)
 		}
 	})
