@@ -20,7 +20,7 @@ const (
 var (
 	// ErrOverloaded means not now: the queue is full. The message was not taken.
 	ErrOverloaded = errors.New("backplane: the queue is full")
-	// ErrTooLarge means never: the topic or the payload is longer than a message may be.
+	// ErrTooLarge means never: the topic, the payload or the machine exceeds a limit.
 	ErrTooLarge = errors.New("backplane: message too large")
 	// ErrClosed means never: Close was called, or Start was not.
 	ErrClosed = errors.New("backplane: closed")

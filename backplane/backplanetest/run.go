@@ -12,7 +12,7 @@ import (
 const patience = 60 * time.Second
 
 // Run runs all tests, each with two Backplanes that open returns. They use one medium, as two machines do, which no
-// other test uses. Start was not called. Payloads of backplane.MaxPayload must pass. Run closes the Backplanes.
+// other test uses. Start was not called. If they are of backplane.Directory, that is tested, too. Payloads of backplane.MaxPayload must pass. Run closes the Backplanes.
 func Run(t *testing.T, open func(t *testing.T) (a, b backplane.Backplane)) {
 	runAll(t, suite(), open)
 }
@@ -56,6 +56,8 @@ func suite() []test {
 		{name: "ConcurrentPublishers", test: testConcurrentPublishers},
 		{name: "SlowReceiver", test: testSlowReceiver},
 		{name: "CloseInTraffic", test: testCloseInTraffic},
+		{name: "Directory", test: testDirectory},
+		{name: "DirectoryLimits", test: testDirectoryLimits},
 		{name: "NotStarted", test: testNotStarted, stopped: true},
 	}
 }

@@ -35,12 +35,13 @@ const (
 // Redis ends the connection of a machine that reads too slowly: see client-output-buffer-limit, whose default of 32 MiB
 // is less than backplane.MaxPayload. A message that is larger than the limit reaches nobody.
 type Redis struct {
-	scripts *scripts
-	shards  []*shard
-	places  []uint64 // the hashes of their names
-	refused atomic.Uint64
-	tasks   sync.WaitGroup
-	cancel  context.CancelFunc
+	scripts   *scripts
+	shards    []*shard
+	places    []uint64 // the hashes of their names
+	refused   atomic.Uint64
+	directory directoryScripts
+	tasks     sync.WaitGroup
+	cancel    context.CancelFunc
 
 	mu    sync.Mutex
 	state atomic.Int32
@@ -78,7 +79,7 @@ func New(urls []string, c Config) (*Redis, error) {
 	if c.QueueMessages <= 0 {
 		c.QueueMessages = defaultQueueMessages
 	}
-	r := &Redis{cancel: func() {}, scripts: newScripts()}
+	r := &Redis{cancel: func() {}, scripts: newScripts(), directory: newDirectoryScripts()}
 	for i, one := range urls {
 		s, err := newServer(one)
 		if err != nil {
@@ -198,6 +199,7 @@ func (r *Redis) Close() error {
 	r.mu.Unlock()
 	for _, s := range r.shards {
 		s.feed.close()
+		s.dir.close()
 	}
 	cancel()
 	r.tasks.Wait()

@@ -74,12 +74,14 @@ func TestTwo(t *testing.T) {
 
 // TestCluster: the contract is fulfilled in a cluster, by all its servers.
 func TestCluster(t *testing.T) {
+	redistest.CheckClusterClients(t)
 	c := redistest.StartCluster(t, unlimited()...)
 	conform(t, c.URL())
 }
 
 // TestClusterPlain: the contract is fulfilled in a cluster without sharded channels.
 func TestClusterPlain(t *testing.T) {
+	redistest.CheckClusterClients(t)
 	c := redistest.StartCluster(t, append(unlimited(), "--rename-command", "SPUBLISH", "", "--rename-command", "SSUBSCRIBE", "")...)
 	conform(t, c.URL())
 }

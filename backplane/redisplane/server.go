@@ -24,6 +24,7 @@ type server struct {
 	kind   kind
 	option rueidis.ClientOption
 	name   string // what tells URLs apart, without secrets
+	url    string
 }
 
 func newServer(rawURL string) (server, error) {
@@ -31,7 +32,7 @@ func newServer(rawURL string) (server, error) {
 	if err != nil {
 		return server{}, err
 	}
-	s := server{option: o, kind: cluster}
+	s := server{option: o, kind: cluster, url: rawURL}
 	switch {
 	case o.Sentinel.MasterSet != "":
 		s.kind = sentinel

@@ -23,6 +23,7 @@ type shard struct {
 	out       publisher
 	in        subscriber
 	watch     *watcher
+	dir       *directory
 
 	fault atomic.Pointer[error] // why the servers are not known
 	mu    sync.Mutex
@@ -38,6 +39,7 @@ func newShard(s server, c Config, scripts *scripts, tasks *sync.WaitGroup) *shar
 	one.out = publisher{layout: nowhere, maxBytes: c.QueueBytes, maxMessages: c.QueueMessages}
 	one.in = subscriber{shard: one, layout: nowhere, topics: make(map[string]*topic)}
 	one.watch = &watcher{shard: one, wake: make(chan struct{}, 1)}
+	one.dir = newDirectory(s.url, c.Prefix)
 	return one
 }
 
