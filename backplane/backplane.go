@@ -6,7 +6,10 @@
 // for others.
 package backplane
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Limits of a message.
 const (
@@ -76,8 +79,9 @@ type Message struct {
 type Status struct {
 	// Err is why messages do not pass at present; nil if they do.
 	Err error
-	// Queued is the number of bytes that wait to be sent.
-	Queued int64
+	// Queued is the number of bytes that wait to be sent, and Waiting how long the oldest of these messages has waited.
+	Queued  int64
+	Waiting time.Duration
 	// Published and Received count messages, Refused those that Publish did not take, Dropped those that it took and
 	// no server ever will, Repeated those that were sent again because it is not known whether a server has taken
 	// them, and Interrupted the times that Missing was called.

@@ -12,7 +12,8 @@ import (
 const patience = 60 * time.Second
 
 // Run runs all tests, each with two Backplanes that open returns. They use one medium, as two machines do, which no
-// other test uses. Start was not called. If they are of backplane.Directory, that is tested, too. Payloads of backplane.MaxPayload must pass. Run closes the Backplanes.
+// other test uses. Start was not called. Payloads of backplane.MaxPayload must pass. If they implement
+// backplane.Directory, that is tested, too. Run closes the Backplanes.
 func Run(t *testing.T, open func(t *testing.T) (a, b backplane.Backplane)) {
 	runAll(t, suite(), open)
 }

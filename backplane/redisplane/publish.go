@@ -19,6 +19,7 @@ const (
 // message is a message that waits.
 type message struct {
 	channel, payload string
+	at               time.Time  // when it was published
 	tried            bool       // a server may have taken it
 	call             *appending // nil if it is not kept
 }
@@ -31,8 +32,20 @@ type queue struct {
 	bytes, messages int
 	// parked is what the server does not take for now, whereas it takes other messages: see outcome. All messages of its
 	// channels are there.
-	parked []message
-	on     map[string]struct{} // those channels
+	parked  []message
+	on      map[string]struct{} // those channels
+	sending time.Time           // when the oldest message of the batch that is being sent was published; zero: there is none
+}
+
+// oldest returns when the message was published that has waited for longest; zero: there is none.
+func (q *queue) oldest() (at time.Time) {
+	at = q.sending
+	for _, list := range [][]message{q.list, q.parked} {
+		if len(list) > 0 && (at.IsZero() || list[0].at.Before(at)) {
+			at = list[0].at
+		}
+	}
+	return at
 }
 
 // publisher has the queues of a shard. Messages of one channel are in one queue, in order.
@@ -50,6 +63,7 @@ type publisher struct {
 
 // publish queues a message for the server of its channel.
 func (p *publisher) publish(m message) error {
+	m.at = time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := p.layout.node(m.channel)
@@ -80,6 +94,7 @@ func (p *publisher) take(n *node) []message {
 		return nil
 	}
 	p.busy++
+	q.sending = q.list[0].at
 	size, k := 0, 0
 	for k < min(len(q.list), batchMessages) {
 		size += q.list[k].size()
@@ -129,6 +144,7 @@ func (p *publisher) done(n *node, batch []message, o *outcome) {
 		p.counts.Dropped += uint64(o.dropped)
 		p.dropErr, p.dropAt = o.dropErr, time.Now()
 	}
+	q.sending = time.Time{}
 	p.busy--
 	p.settle()
 }
@@ -207,6 +223,9 @@ func (p *publisher) status() backplane.Status {
 	s := p.counts
 	for _, n := range p.layout.nodes {
 		s.Queued += int64(n.queue.bytes)
+		if at := n.queue.oldest(); !at.IsZero() {
+			s.Waiting = max(s.Waiting, time.Since(at))
+		}
 	}
 	if p.dropErr != nil && time.Since(p.dropAt) < dropShown {
 		s.Err = p.dropErr

@@ -172,6 +172,7 @@ func (r *Redis) Status() backplane.Status {
 	for _, s := range r.shards {
 		one := s.status()
 		total.Queued += one.Queued
+		total.Waiting = max(total.Waiting, one.Waiting)
 		total.Published += one.Published
 		total.Received += one.Received
 		total.Refused += one.Refused

@@ -40,6 +40,10 @@ func (f *fakeServer) Scale(
 	return f.operation(ctx, req, r)
 }
 
+func (f *fakeServer) Nodes(context.Context) (control.NodeList, error) {
+	return control.NodeList{}, nil
+}
+
 func (f *fakeServer) Rebalance(ctx context.Context, r control.Reporter) (control.Result, error) {
 	return f.operation(ctx, nil, r)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -15,6 +16,7 @@ const statusTimeout = 10 * time.Second
 // statusCmd implements `expedite status`.
 type statusCmd struct {
 	Control string `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
+	All     bool   `help:"All machines of the service, with one line for each."`
 	JSON    bool   `help:"Print JSON." name:"json"`
 }
 
@@ -22,8 +24,12 @@ type statusCmd struct {
 func (statusCmd) Help() string {
 	return `Examples:
   expedite status
+  expedite status --all
+  expedite status --all --json | jq '.nodes[] | {host, connections, missing}'
   expedite status --json | jq '.workers[] | {slot, pid, connections}'`
 }
+
+var errAll = errors.New("the server is of an earlier release, which does not know of other machines")
 
 // Run prints the status.
 func (s *statusCmd) Run(stdout io.Writer) error {
@@ -34,12 +40,19 @@ func (s *statusCmd) Run(stdout io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	st, err := client.Status(ctx)
+	ask, show := client.Status, view.Status
+	if s.All {
+		ask, show = client.StatusOfAll, view.Nodes
+	}
+	st, err := ask(ctx)
 	if err != nil {
 		return err
+	}
+	if s.All && len(st.Nodes) == 0 {
+		return errAll
 	}
 	if s.JSON {
 		return printJSON(stdout, st)
 	}
-	return view.Status(stdout, st)
+	return show(stdout, st)
 }

@@ -84,6 +84,9 @@ func only(method string, next http.HandlerFunc) http.HandlerFunc {
 
 func status(w http.ResponseWriter, r *http.Request, target Target) {
 	st, err := target.Status(r.Context())
+	if err == nil && r.URL.Query().Get("all") != "" {
+		err = addNodes(r.Context(), &st, target)
+	}
 	if err != nil {
 		fail(w, http.StatusServiceUnavailable, "unavailable", err.Error())
 		return

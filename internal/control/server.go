@@ -30,6 +30,8 @@ import (
 type Target interface {
 	// Status returns the state of the server. It should answer within a second.
 	Status(ctx context.Context) (Status, error)
+	// Nodes returns what is known of all machines of the service. It should answer within three seconds.
+	Nodes(ctx context.Context) (NodeList, error)
 	// Stop begins the shutdown and returns; the client waits for [Server.Close] or for the end of the process. A second
 	// call may ask for a faster shutdown than the first.
 	Stop(ctx context.Context, req StopRequest) error

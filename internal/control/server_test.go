@@ -17,6 +17,7 @@ import (
 type fake struct {
 	Target  // nil: only the methods below are called
 	status  Status
+	nodes   NodeList
 	err     error
 	stopped chan StopRequest
 	// operation is what reload, scale and rebalance do. req is nil for the last.
@@ -41,6 +42,8 @@ func (f *fake) Reload(ctx context.Context, req ReloadRequest, r Reporter) (Resul
 func (f *fake) Scale(ctx context.Context, req ScaleRequest, r Reporter) (Result, error) {
 	return f.operation(ctx, req, r)
 }
+
+func (f *fake) Nodes(context.Context) (NodeList, error) { return f.nodes, nil }
 
 func (f *fake) Rebalance(ctx context.Context, r Reporter) (Result, error) {
 	return f.operation(ctx, nil, r)

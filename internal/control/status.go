@@ -40,13 +40,20 @@ type Status struct {
 	Backplane *BackplaneStatus `json:"backplane,omitempty"`
 	// Degraded names what does not work as it should, for people. Nil: everything works.
 	Degraded []string `json:"degraded,omitempty"`
+	// Nodes are all machines of the service, if they were asked for. NodesCause is why there may be others; empty: there
+	// are none.
+	Nodes      []NodeStatus `json:"nodes,omitempty"`
+	NodesCause string       `json:"nodes_cause,omitempty"`
 }
 
 // BackplaneStatus is the state of what connects this machine with others.
 type BackplaneStatus struct {
 	Kind        string            `json:"kind"`         // redis or custom
 	Up          bool              `json:"up"`           // messages pass
-	Cause       string            `json:"cause"`        // why they do not; empty if they do
+	Degraded    bool              `json:"degraded"`     // it is down, messages wait, or this machine cannot be announced
+	Cause       string            `json:"cause"`        // why it is degraded; empty if it is not
+	LagSeconds  float64           `json:"lag_seconds"`  // how long the oldest message has waited to be sent
+	Machines    int               `json:"machines"`     // that are known, this one included; 0: unknown
 	Topics      int64             `json:"topics"`       // that this machine subscribes to
 	QueuedBytes int64             `json:"queued_bytes"` // waiting to be sent
 	Events      map[string]uint64 `json:"events"`       // counters since this program runs, by name: docs/scale-out.md

@@ -56,6 +56,7 @@ type ControlServer struct {
 	listeners *listeners
 	web       *http.Server // of the admin listener
 	tasks     sync.WaitGroup
+	closed    chan struct{} // closed by Close
 
 	serving atomic.Pointer[[]control.ListenerStatus] // nil before all workers are ready
 	stop    chan control.StopRequest
@@ -90,7 +91,7 @@ func OpenControl(
 
 // serve answers at the listeners until Close.
 func (s *ControlServer) serve() {
-	s.stop = make(chan control.StopRequest, 1)
+	s.stop, s.closed = make(chan control.StopRequest, 1), make(chan struct{})
 	s.stopNow, s.setNow = context.WithCancel(context.Background())
 	if s.listeners.admin != nil {
 		s.serveAdmin(s.listeners.admin)
@@ -98,6 +99,7 @@ func (s *ControlServer) serve() {
 	if s.listeners.control != nil {
 		s.serveSocket(s.listeners.control)
 	}
+	s.introduce()
 }
 
 func (s *ControlServer) serveAdmin(ln net.Listener) {
@@ -139,6 +141,7 @@ func (s *ControlServer) serveSocket(socket *control.Server) {
 
 // Close closes the control socket and the admin listener, and waits until nothing is served any more.
 func (s *ControlServer) Close() {
+	close(s.closed)
 	if s.listeners.control != nil {
 		_ = s.listeners.control.Close()
 	}

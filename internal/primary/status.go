@@ -115,14 +115,23 @@ func (s *ControlServer) addHealth(ctx context.Context, st *control.Status, repor
 	}
 }
 
+// lagDegraded is how long a message waits for other machines before that is called degraded.
+const lagDegraded = time.Second
+
 func backplaneStatus(kind string, s relay.Stats) control.BackplaneStatus {
 	b := control.BackplaneStatus{
 		Kind: kind, Up: s.Backplane.Err == nil, Topics: int64(s.Topics), QueuedBytes: s.Backplane.Queued,
-		Events: s.Counters(),
+		Events: s.Counters(), LagSeconds: s.Backplane.Waiting.Seconds(), Machines: s.Machines,
 	}
-	if s.Backplane.Err != nil {
+	switch {
+	case s.Backplane.Err != nil:
 		b.Cause = s.Backplane.Err.Error()
+	case s.Backplane.Waiting >= lagDegraded:
+		b.Cause = "messages wait to be sent"
+	case s.AnnounceErr != nil:
+		b.Cause = "this machine cannot be announced to the others: " + s.AnnounceErr.Error()
 	}
+	b.Degraded = b.Cause != ""
 	return b
 }
 
@@ -154,6 +163,7 @@ func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
 		now := s.relay.Stats()
 		plane = &telemetry.BackplaneReport{
 			Up: now.Backplane.Err == nil, Topics: now.Topics, QueuedBytes: now.Backplane.Queued, Events: now.Counters(),
+			LagSeconds: now.Backplane.Waiting.Seconds(), Machines: now.Machines,
 		}
 	}
 	return telemetry.PrimaryReport{

@@ -20,6 +20,7 @@ import (
 type Health struct {
 	Store Fault `json:"store,omitzero"`
 	Feed  Fault `json:"feed,omitzero"`
+	Plane Fault `json:"plane,omitzero"` // messages do not pass between machines
 	// Current reports that the revocations of other machines are known here.
 	Current bool `json:"current"`
 }
@@ -49,6 +50,7 @@ func (f *Fault) set(err error) {
 const (
 	degradedStore = "redis"
 	degradedFeed  = "revocations"
+	degradedPlane = "backplane"
 	// DegradedKeys means that a token provider has not sent its keys yet.
 	DegradedKeys = "keys"
 )
@@ -60,6 +62,9 @@ func (h Health) Degraded() (list []string) {
 	}
 	if h.Feed.IsSet() || !h.Current {
 		list = append(list, degradedFeed)
+	}
+	if h.Plane.IsSet() {
+		list = append(list, degradedPlane)
 	}
 	return list
 }
@@ -131,6 +136,19 @@ func (s *Server) noteStore(err error) {
 		s.log.Info("Redis can be used again", "away_seconds", time.Since(was.Since).Seconds())
 	}
 	s.feed.Check() // it may have missed what was published meanwhile
+}
+
+// NotePlane records why messages do not pass between machines; nil if they do. Machines go on without it, so this makes
+// none of them unready.
+func (s *Server) NotePlane(err error) {
+	before := s.change(func(h *Health) { h.Plane.set(err) })
+	switch was := before.Plane; {
+	case was.IsSet() == (err != nil):
+	case err != nil:
+		s.log.Warn("nothing passes between machines", "error", err)
+	default:
+		s.log.Info("messages pass between machines again", "away_seconds", time.Since(was.Since).Seconds())
+	}
 }
 
 // noteFeed records the state of the feed.

@@ -155,7 +155,7 @@ func (r *Relay) behind() bool {
 	for _, one := range r.held.list {
 		m, err := parse(one.Payload)
 		from := r.receivers[one.Topic]
-		if err != nil || from == nil || m.kind == resync || next[source{one.Topic, m.node}] {
+		if err != nil || from == nil || !m.kind.numbered() || next[source{one.Topic, m.node}] {
 			continue
 		}
 		last := from.last(m.node)

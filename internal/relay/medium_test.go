@@ -18,6 +18,7 @@ import (
 type medium struct {
 	mu     sync.Mutex
 	planes []*plane
+	known  map[string]announced // the directory
 }
 
 // plane is one machine's end of a medium.
@@ -25,6 +26,7 @@ type plane struct {
 	*medium
 	to     backplane.Receiver
 	calls  chan func()
+	closed chan struct{}
 	topics map[string]bool
 	cut    bool           // nothing arrives
 	full   bool           // nothing is taken
@@ -36,7 +38,10 @@ type plane struct {
 func (m *medium) plane() *plane {
 	p := &plane{
 		medium: m, topics: make(map[string]bool), ever: make(map[string]int), calls: make(chan func(), 1000),
+		closed: make(chan struct{}),
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.planes = append(m.planes, p)
 	return p
 }
@@ -44,8 +49,13 @@ func (m *medium) plane() *plane {
 func (p *plane) Start(r backplane.Receiver) {
 	p.to = r
 	go func() { // ends with Close
-		for f := range p.calls {
-			f()
+		for {
+			select {
+			case f := <-p.calls:
+				f()
+			case <-p.closed:
+				return
+			}
 		}
 	}()
 }
@@ -74,7 +84,12 @@ func (p *plane) Publish(topic string, payload []byte) error {
 }
 
 // later calls f on another goroutine, after what was to be called before: the caller may hold locks.
-func (p *plane) later(f func()) { p.calls <- f }
+func (p *plane) later(f func()) {
+	select {
+	case p.calls <- f:
+	case <-p.closed:
+	}
+}
 
 func (p *plane) Subscribe(topics ...string) {
 	p.mu.Lock()
@@ -103,7 +118,7 @@ func (p *plane) Close() error {
 	p.mu.Lock()
 	clear(p.topics)
 	p.mu.Unlock()
-	close(p.calls)
+	close(p.closed)
 	return nil
 }
 
@@ -139,6 +154,7 @@ type machine struct {
 	port     *broker.Port
 	local    *broker.Local
 	interest *broker.Interest
+	end      func()
 
 	mu  sync.Mutex
 	got []string
@@ -189,11 +205,12 @@ func newMachineWith(t *testing.T, m *medium, c Config, state []byte) *machine {
 		inbox <- slices.Clone(b)
 		return nil
 	}))
-	t.Cleanup(func() {
+	k.end = sync.OnceFunc(func() {
 		k.port.Detach()
 		close(inbox)
 		_ = k.Relay.Close()
 	})
+	t.Cleanup(k.end)
 	return k
 }
 

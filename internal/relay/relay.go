@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expedite-go/expedite/backplane"
@@ -45,12 +47,18 @@ type Relay struct {
 	queued    bool                // the program before left messages in the queue of its backplane, which are lost
 	silent    map[string]struct{} // topics that were inherited and are not listened to yet
 	plan      plan
+	asked     map[uint64]*question
+	lastAsk   uint64
+	replying  int // questions of other machines that are being answered
 
 	// gate is held for reading while messages are taken, and for writing to change what is held.
 	gate sync.RWMutex
 	held *held // nil: messages are taken at once
 	// order is held while messages are taken: a bridge and the backplane may bring those of one topic at the same time.
 	order sync.Mutex
+
+	self       atomic.Pointer[Self]
+	introduced chan struct{}
 
 	heard  chan struct{} // closed when there are no silent topics any more
 	caught chan struct{} // closed at the end of CatchUp
@@ -70,6 +78,7 @@ func New(c Config, hub *broker.Hub) *Relay {
 	r := &Relay{
 		Config: c, hub: hub, start: time.Now(), senders: newSenders(), receivers: make(map[string]*receiver),
 		leaving: make(map[string]struct{}), silent: make(map[string]struct{}),
+		asked: make(map[uint64]*question), lastAsk: rand.Uint64() >> 1, introduced: make(chan struct{}, 1),
 		heard: make(chan struct{}), caught: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	hub.Join(r)
@@ -86,6 +95,9 @@ func (r *Relay) Start() {
 	r.Backplane.Start(r)
 	r.sendUnsent()
 	r.task.Go(r.run)
+	if d, ok := r.Backplane.(backplane.Directory); ok {
+		r.task.Go(func() { r.announce(d) })
+	}
 	r.resume()
 	for _, topic := range []string{topicAll, machineTopic(r.Machine)} {
 		r.Want(topic, true)
@@ -94,8 +106,11 @@ func (r *Relay) Start() {
 
 // Close leaves the other machines.
 func (r *Relay) Close() error {
+	r.mu.Lock()
 	close(r.done)
+	r.mu.Unlock()
 	r.task.Wait()
+	r.retire()
 	if err := r.Backplane.Close(); err != nil {
 		return fmt.Errorf("expedite: backplane: %w", err)
 	}
@@ -193,10 +208,17 @@ func (r *Relay) take(list []backplane.Message) {
 
 // receive takes a message of another machine. Messages on one topic are taken one after the other.
 func (r *Relay) receive(topic string, m *message) {
-	if m.kind == resync {
+	switch m.kind {
+	case resync:
 		r.mu.Lock()
 		r.answer(r.now() - m.age)
 		r.mu.Unlock()
+		return
+	case asks:
+		r.hearQuestion(m)
+		return
+	case answers:
+		r.hearAnswer(m)
 		return
 	}
 	v, ok := r.judge(topic, m)
@@ -213,7 +235,6 @@ func (r *Relay) receive(topic string, m *message) {
 		if r.hub.Arrived(m.data) != nil {
 			r.count(func(s *Stats) { s.Malformed++ })
 		}
-	case position, resync:
 	}
 }
 

@@ -89,6 +89,9 @@ func (r *Relay) LoadState(b []byte) error {
 			receivers[topic] = from
 		case tagStats:
 			for _, n := range stats.counts() {
+				if !v.More() { // of an earlier release
+					break
+				}
 				*n = v.Uvarint()
 			}
 		case tagQueued:

@@ -234,6 +234,8 @@ func FuzzMessage(f *testing.F) {
 		{kind: resync, node: 1, age: 5e9},
 		{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")},
 		{kind: exception, node: 1, stream: 2, seq: 3, except: 4, opcode: 1, data: []byte("x")},
+		{kind: asks, node: 1, seq: 3, opcode: 2, data: []byte("x")},
+		{kind: answers, node: 1, stream: 2, seq: 3, opcode: 1, data: []byte("x")},
 	} {
 		f.Add(m.append(nil))
 	}
@@ -267,6 +269,11 @@ func TestMessageForm(t *testing.T) {
 		{
 			message{kind: exception, node: 1, stream: 2, seq: 3, except: 4, opcode: 1, data: []byte("x")},
 			"050100000000000000" + "0203" + "0400000000000000" + "01" + "78",
+		},
+		{message{kind: asks, node: 1, seq: 3, opcode: 2, data: []byte("x")}, "060100000000000000" + "0003" + "02" + "78"},
+		{
+			message{kind: answers, node: 1, stream: 2, seq: 3, opcode: 1, data: []byte("x")},
+			"070100000000000000" + "0203" + "01" + "78",
 		},
 	} {
 		if got := fmt.Sprintf("%x", tt.m.append(nil)); got != tt.want {

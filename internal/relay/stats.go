@@ -16,6 +16,13 @@ type Stats struct {
 	Gaps, Missed, LostDirected uint64
 	// Resyncs counts outages after which the other machines were asked for their positions.
 	Resyncs uint64
+	// Asked counts questions to all machines, Answered those of others that were answered, and Unanswered machines that
+	// have not answered in time. QuestionsRefused counts questions and answers beyond the limits.
+	Asked, Answered, Unanswered, QuestionsRefused uint64
+	// Machines is how many the directory knows, this one included; 0 if that is unknown. AnnounceErr is why this one could
+	// not be announced.
+	Machines    int
+	AnnounceErr error
 	// Backplane is its state.
 	Backplane backplane.Status
 }
@@ -34,6 +41,7 @@ func (r *Relay) Stats() Stats {
 func (s *Stats) counts() []*uint64 {
 	return []*uint64{
 		&s.Sent, &s.Refused, &s.Heard, &s.Repeated, &s.Malformed, &s.Gaps, &s.Missed, &s.LostDirected, &s.Resyncs,
+		&s.Asked, &s.Answered, &s.Unanswered, &s.QuestionsRefused,
 	}
 }
 
@@ -43,5 +51,6 @@ func (s *Stats) Counters() map[string]uint64 {
 		"sent": s.Sent, "refused": s.Refused, "dropped": s.Backplane.Dropped, "heard": s.Heard, "repeated": s.Repeated,
 		"malformed": s.Malformed, "gaps": s.Gaps, "missed": s.Missed, "lost_directed": s.LostDirected,
 		"resyncs": s.Resyncs, "interrupted": s.Backplane.Interrupted, "sent_again": s.Backplane.Repeated,
+		"asked": s.Asked, "answered": s.Answered, "unanswered": s.Unanswered, "questions_refused": s.QuestionsRefused,
 	}
 }

@@ -20,10 +20,19 @@ const (
 	resync
 	// exception is a publication that one connection of another machine does not get.
 	exception
+	// asks is a question to all machines, on topicAll: seq is its number, opcode its subject.
+	asks
+	// answers is the answer of node, on the topic of the machine that has asked: stream is that machine, seq the number of
+	// the question, opcode an answerState.
+	answers
 )
 
+// numbered reports whether messages of a kind are numbered by topic.
+func (k kind) numbered() bool { return k != resync && k != asks && k != answers }
+
 // message is a message between machines. Its bytes are: kind, node (8), the numbers of the kind as uvarints, the opcode
-// of a publication, of an exception its connection (8) before that, and the data.
+// of a publication, of an exception its connection (8) before that, and the data. Questions and answers are like
+// publications.
 type message struct {
 	kind   kind
 	node   uint64
@@ -48,7 +57,7 @@ func (m *message) append(b []byte) []byte {
 		b = binary.AppendUvarint(b, m.seq)
 	}
 	switch m.kind {
-	case publication:
+	case publication, asks, answers:
 		b = append(b, m.opcode)
 	case exception:
 		b = append(binary.LittleEndian.AppendUint64(b, m.except), m.opcode)
@@ -78,7 +87,7 @@ func parse(b []byte) (m message, err error) {
 		m.stream, m.seq = number(), number()
 	}
 	switch {
-	case m.kind == publication && len(b) > 0:
+	case (m.kind == publication || m.kind == asks || m.kind == answers) && len(b) > 0:
 		m.opcode, b = b[0], b[1:]
 	case m.kind == exception && len(b) > 8:
 		m.except, m.opcode, b = binary.LittleEndian.Uint64(b), b[8], b[9:]

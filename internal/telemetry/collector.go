@@ -33,6 +33,7 @@ type collector struct {
 	restarts, handoff, handoffSeconds, state, stale, build *prometheus.Desc
 	sessions, storeUp, revocations, feedUp, limits         *prometheus.Desc
 	planeUp, planeTopics, planeQueue, planeEvents          *prometheus.Desc
+	planeLag, machines                                     *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -72,6 +73,8 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 		planeUp:     desc("backplane_up", "1 if messages pass between machines."),
 		planeTopics: desc("backplane_topics", "Topics that this machine subscribes to."),
 		planeQueue:  desc("backplane_queue_bytes", "Bytes waiting to be sent to other machines."),
+		planeLag:    desc("backplane_lag_seconds", "How long the oldest message to other machines has waited."),
+		machines:    desc("machines", "Machines of the service that are known, this one included."),
 		planeEvents: desc("backplane_events_total", "What happened to messages between machines.", "event"),
 	}
 }
@@ -196,6 +199,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.revocations, c.feedUp,
 		c.limits, c.stale, c.planeUp, c.planeTopics, c.planeQueue, c.planeEvents,
+		c.planeLag, c.machines,
 	} {
 		ch <- d
 	}
@@ -260,6 +264,10 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 		send(ch, c.planeUp, prometheus.GaugeValue, flag(b.Up))
 		send(ch, c.planeTopics, prometheus.GaugeValue, float64(b.Topics))
 		send(ch, c.planeQueue, prometheus.GaugeValue, float64(b.QueuedBytes))
+		send(ch, c.planeLag, prometheus.GaugeValue, b.LagSeconds)
+		if b.Machines > 0 {
+			send(ch, c.machines, prometheus.GaugeValue, float64(b.Machines))
+		}
 		for event, n := range b.Events {
 			send(ch, c.planeEvents, prometheus.CounterValue, float64(n), event)
 		}

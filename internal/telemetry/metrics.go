@@ -33,6 +33,8 @@ type BackplaneReport struct {
 	Up          bool // messages pass
 	Topics      int  // that this machine subscribes to
 	QueuedBytes int64
+	LagSeconds  float64           // how long the oldest message has waited
+	Machines    int               // that are known, this one included; 0: unknown
 	Events      map[string]uint64 // counters, by name
 }
 

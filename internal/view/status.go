@@ -117,9 +117,15 @@ func revocations(s control.RevocationStatus) string {
 
 func backplane(s control.BackplaneStatus) string {
 	text := fmt.Sprintf("other machines, over %s: %s", s.Kind, human.Count(uint64(max(s.Topics, 0)), "topic"))
+	if s.Machines > 0 {
+		text += fmt.Sprintf(", %s known", human.Count(uint64(s.Machines), "machine"))
+	}
 	if gaps := s.Events["gaps"]; gaps > 0 {
 		text += fmt.Sprintf(", %s, %s known to be missed",
 			human.Count(gaps, "gap"), human.Count(s.Events["missed"], "message"))
+	}
+	if s.Up && s.Degraded {
+		return text + "; " + oneLine(s.Cause)
 	}
 	return text + trouble(!s.Up, "nothing passes", "", s.Cause)
 }

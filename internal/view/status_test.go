@@ -95,3 +95,30 @@ func TestSessions(t *testing.T) {
 		}
 	}
 }
+
+// TestNodesText: each machine has a row, and what is missing is told below.
+func TestNodesText(t *testing.T) {
+	st := control.Status{
+		NodesCause: "it is not known\nwhich",
+		Nodes: []control.NodeStatus{
+			{
+				Node: "00000000000000a1", Host: "one", PID: 11, Version: "v1", Addresses: []string{"10.0.0.1:80", "unix:/s"},
+				Workers: 2, Connections: 120, Status: &control.Status{UptimeSeconds: 4000, Degraded: []string{"redis"}},
+			},
+			{
+				Node: "00000000000000b2", Host: "two\x1b[1m", PID: 12, Version: "v1", Addresses: []string{"10.0.0.2:80"},
+				Workers: 4, Connections: 7, Missing: "it has not answered",
+			},
+			{Node: "00000000000000c3", Host: "three", PID: 13, Version: "v2", Status: &control.Status{UptimeSeconds: 5}},
+		},
+	}
+	var b strings.Builder
+	if err := Nodes(&b, st); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "nodes.txt", b.String())
+	st.Nodes = st.Nodes[2:]
+	if b.Reset(); Nodes(&b, st) != nil || strings.Contains(b.String(), "total") {
+		t.Errorf("got\n%s\nwant no totals of one machine", b.String())
+	}
+}

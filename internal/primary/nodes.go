@@ -1,0 +1,174 @@
+package primary
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/relay"
+)
+
+// What machines ask each other. Machines may be of different releases: a number never changes its meaning.
+const (
+	subjectStatus relay.Subject = 1 // nothing → control.NodeStatus
+)
+
+// machinesTick is how often it is examined whether messages pass between machines. planeDown is the number of ticks in
+// a row after which they do not.
+const (
+	machinesTick = time.Second
+	planeDown    = 3
+)
+
+// introduce tells other machines of this one, answers their questions, and notes whether they can be reached, until
+// Close.
+func (s *ControlServer) introduce() {
+	if s.relay == nil {
+		return
+	}
+	s.relay.Introduce(relay.Self{About: s.about, Answer: s.answer})
+	s.tasks.Go(s.watchMachines)
+}
+
+// watchMachines tells the registry whether other machines can be reached.
+func (s *ControlServer) watchMachines() {
+	tick := time.NewTicker(machinesTick)
+	defer tick.Stop()
+	for down := 0; ; {
+		select {
+		case <-tick.C:
+		case <-s.closed:
+			return
+		}
+		err := s.relay.Stats().Backplane.Err
+		if down++; err == nil {
+			down = 0
+		}
+		if down == 0 || down >= planeDown {
+			s.registry.NotePlane(err)
+		}
+	}
+}
+
+// node returns what this machine tells of itself, without asking its workers.
+func (s *ControlServer) node() control.NodeStatus {
+	st := control.Status{
+		Version: s.cfg.Version, PID: os.Getpid(), UptimeSeconds: time.Since(s.began).Seconds(),
+	}
+	if list := s.serving.Load(); list != nil {
+		st.Listeners = *list
+	}
+	for _, r := range s.workers.LastReports() {
+		addWorker(&st, r, 0)
+	}
+	n := st.Node()
+	n.Status = nil
+	return s.named(n)
+}
+
+// named adds what a status does not tell.
+func (s *ControlServer) named(n control.NodeStatus) control.NodeStatus {
+	n.Node = fmt.Sprintf("%016x", s.registry.Node())
+	n.Host, _ = os.Hostname()
+	n.Started = s.began.Truncate(time.Second)
+	return n
+}
+
+// about returns what the directory has of this machine.
+func (s *ControlServer) about() []byte {
+	n := s.node()
+	b, err := json.Marshal(n)
+	if err != nil || len(b) > backplane.MaxAbout { // it has very many addresses
+		n.Addresses = nil
+		b, _ = json.Marshal(n)
+	}
+	return b
+}
+
+// answer answers a question of another machine.
+func (s *ControlServer) answer(ctx context.Context, q relay.Question) ([]byte, error) {
+	switch q.Subject {
+	case subjectStatus:
+		st, err := s.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(s.named(st.Node()))
+	default:
+		return nil, errSubject
+	}
+}
+
+var errSubject = errors.New("the machine is of an earlier release, which does not know the question")
+
+// askAll asks all other machines. Each answer that is no error is passed to take. missing has those without one.
+func (s *ControlServer) askAll(
+	ctx context.Context, q relay.Question, take func(node uint64, b []byte) error,
+) (missing []control.NodeStatus, err error) {
+	if s.relay == nil {
+		return nil, nil
+	}
+	got, err := s.relay.Ask(ctx, q)
+	known := make(map[string]control.NodeStatus, len(got.Machines))
+	for _, m := range got.Machines {
+		n := control.NodeStatus{Node: m.Name}
+		_ = json.Unmarshal(m.About, &n) // one of a later release may say something else
+		n.Node, n.Status = m.Name, nil
+		known[m.Name] = n
+	}
+	miss := func(name, why string) {
+		n, ok := known[name]
+		if !ok {
+			n.Node = name
+		}
+		n.Missing = why
+		missing = append(missing, n)
+	}
+	for _, m := range got.Missing {
+		miss(m.Name, "it has not answered")
+	}
+	for _, a := range got.Answers {
+		if a.Err == nil {
+			a.Err = take(a.Node, a.Data)
+		}
+		if a.Err != nil {
+			miss(fmt.Sprintf("%016x", a.Node), a.Err.Error())
+		}
+	}
+	return missing, err
+}
+
+// Nodes returns what is known of all machines: this one first, then by host and name.
+func (s *ControlServer) Nodes(ctx context.Context) (list control.NodeList, err error) {
+	st, err := s.Status(ctx)
+	if err != nil {
+		return list, err
+	}
+	own := s.named(st.Node())
+	others := []control.NodeStatus{}
+	missing, err := s.askAll(ctx, relay.Question{Subject: subjectStatus}, func(_ uint64, b []byte) error {
+		var n control.NodeStatus
+		err := json.Unmarshal(b, &n)
+		if err == nil {
+			others = append(others, n)
+		}
+		return err
+	})
+	others = append(others, missing...)
+	slices.SortFunc(others, func(a, b control.NodeStatus) int {
+		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Node, b.Node))
+	})
+	list.Nodes = append([]control.NodeStatus{own}, others...)
+	if err != nil {
+		list.Cause = err.Error()
+	}
+	return list, nil
+}
