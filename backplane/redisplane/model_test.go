@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/expedite-go/expedite/backplane"
 )
@@ -47,6 +49,36 @@ func TestLayoutWaits(t *testing.T) {
 	if s := p.status(); s.Queued != 0 || two.queue.messages != 0 {
 		t.Errorf("got %+v, %d messages", s, two.queue.messages)
 	}
+}
+
+// TestWaiting: Status tells how long the oldest message has waited, in the queue, while it is sent, and sent again.
+func TestWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShard(server{}, Config{QueueBytes: 1000, QueueMessages: 100}, nil, nil)
+		n := newNode(s, "one")
+		p := &s.out
+		p.use(&layout{nodes: []*node{n}})
+		waits := func(want time.Duration) {
+			t.Helper()
+			if got := p.status().Waiting; got != want {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		waits(0)
+		for _, payload := range []string{"1", "2"} {
+			if err := p.publish(message{channel: "t", payload: payload}); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Second)
+		}
+		waits(2 * time.Second)
+		batch := p.take(n)
+		waits(2 * time.Second)
+		p.done(n, batch, &outcome{again: []message{batch[1]}})
+		waits(time.Second)
+		p.done(n, p.take(n), &outcome{})
+		waits(0)
+	})
 }
 
 // world is a cluster with the subscriptions of one machine, as a model.

@@ -34,7 +34,7 @@ type queue struct {
 	// channels are there.
 	parked  []message
 	on      map[string]struct{} // those channels
-	sending time.Time           // when the oldest message of the batch that is being sent was published; zero: there is none
+	sending time.Time           // when the first message of the batch that is being sent was published; zero: none is
 }
 
 // oldest returns when the message was published that has waited for longest; zero: there is none.
