@@ -80,6 +80,7 @@ var policy = map[string]string{
 	"internal/lobby":             ". ws session internal/telemetry",
 	"cmd/expedite":               ". ws auth session cluster internal/artillery internal/configfile internal/control internal/doctor internal/human internal/inspect internal/loadtest internal/lobby internal/redisconn internal/settings internal/spool internal/statedir internal/telemetry internal/terminal internal/view github.com/alecthomas/kong",
 	"examples/chat":              ". auth",
+	"examples/machines":          ". auth",
 	"examples/store":             ". session",
 	"scripts/exports":            "internal/tidy",
 	"scripts/fuzz":               "",
