@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/route"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/topic"
 	"github.com/expedite-go/expedite/internal/worker"
 	"github.com/expedite-go/expedite/ws"
 )
@@ -31,6 +33,7 @@ type App struct {
 	http     http.Handler
 	faults   []error // found before Run
 	ran      atomic.Bool
+	rules    func() (*topic.Rules[*PresenceRule], error) // of Config.Presence
 
 	journal atomic.Pointer[telemetry.Journal]
 	role    atomic.Pointer[role] // nil before Run and after its end
@@ -62,8 +65,10 @@ var (
 
 // New returns an App. It serves nothing before Run.
 func New(cfg Config) *App {
+	cfg = cfg.withDefaults()
 	return &App{
-		cfg: cfg.withDefaults(), handlers: make(map[string]*Handler), patterns: make(map[string]*route.Pattern),
+		cfg: cfg, rules: sync.OnceValues(cfg.presenceRules),
+		handlers: make(map[string]*Handler), patterns: make(map[string]*route.Pattern),
 		http: http.NotFoundHandler(),
 		hide: telemetry.NewSecrets(cfg.Auth.Extractor.QueryParameter, cfg.Auth.Extractor.Cookie, cfg.Sessions.Cookie),
 	}

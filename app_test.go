@@ -50,6 +50,7 @@ type wish struct {
 
 // obedient is an app that does what its clients say, by the methods of App.
 func obedient(cfg Config) *App {
+	cfg.Presence = presenceRules()
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	app := New(cfg)
 	app.Handle("/", Handler{
@@ -102,6 +103,7 @@ func obedient(cfg Config) *App {
 	handleGaps(app)
 	handlePaths(app)
 	handleLimits(app)
+	handlePresence(app)
 	return app
 }
 

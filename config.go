@@ -71,6 +71,10 @@ type Config struct {
 	// CloseOnGap closes, with 1013 (try again later), connections that have missed publications of other machines and
 	// whose Handler has no Gap. Without it they stay.
 	CloseOnGap bool
+	// Presence has the rules that make it known who is in topics. MaxPresence is the number of pairs of a topic and a
+	// member per machine; further members are not known. 0 is 250,000.
+	Presence    []PresenceRule
+	MaxPresence int
 
 	// Compression decides whether messages are compressed, for all endpoints; see also Handler.CompressAbove. The zero
 	// value is CompressionOff. Open connections keep what they agreed on when a later program has another Compression.

@@ -35,12 +35,3 @@ func (a *App) joinMachines(hub *broker.Hub, node uint64) (r *relay.Relay, kind s
 	c := relay.Config{Node: node, Machine: connid.MachineOf(node), Backplane: plane}
 	return relay.New(c, hub), kind, nil
 }
-
-// startMachines starts r, unless it is nil, and returns what ends it.
-func startMachines(r *relay.Relay) (end func()) {
-	if r == nil {
-		return func() {}
-	}
-	r.Start()
-	return func() { _ = r.Close() }
-}

@@ -10,8 +10,10 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/listener"
+	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -41,7 +43,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	defer reg.Close()
 	hub := broker.NewHub(func(uint64) int { return slot })
-	machines, kind, err := a.joinMachines(hub, reg.Node())
+	around, err := a.lookAround(hub, reg)
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	peer = reg.Join(slot, func(m []byte) error { w.Registry().Receive(m); return nil })
 	defer reg.Leave(slot)
 	reg.Start()
-	defer startMachines(machines)()
+	defer around.start()()
 	done := make(chan struct{})
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with runSingle
@@ -77,8 +79,8 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	a.warnLimits()
 	operators := a.controlConfig()
-	operators.Alone, operators.Backplane = true, kind
-	c, err := primary.OpenControl(operators, &single{w, hub}, hub, machines, reg)
+	operators.Alone, operators.Backplane = true, around.kind
+	c, err := primary.OpenControl(operators, &single{w, hub}, hub, around.machines, reg)
 	if err != nil {
 		return err
 	}
@@ -93,6 +95,39 @@ func (a *App) runSingle(ctx context.Context) error {
 	listener.RemoveFiles(opened)
 	defer context.AfterFunc(c.StopNow(), cancel)() // a later, faster stop wins
 	return w.Stop(drain)
+}
+
+// around is what a process that serves alone has beside its worker.
+type around struct {
+	machines *relay.Relay // nil if there are no others
+	kind     string
+	presence *presence.Server // nil if nobody wants to know who is in a topic
+}
+
+func (a *App) lookAround(hub *broker.Hub, reg *registry.Server) (r around, err error) {
+	if r.machines, r.kind, err = a.joinMachines(hub, reg.Node()); err != nil {
+		return r, err
+	}
+	r.presence, err = a.trackPresence(hub, reg)
+	return r, err
+}
+
+// start starts what there is, and returns what ends it.
+func (r around) start() (end func()) {
+	if r.machines != nil {
+		r.machines.Start()
+	}
+	if r.presence != nil {
+		r.presence.Start()
+	}
+	return func() {
+		if r.presence != nil {
+			r.presence.Close()
+		}
+		if r.machines != nil {
+			_ = r.machines.Close()
+		}
+	}
 }
 
 // registryAlone opens the registry of a process that serves alone.

@@ -59,6 +59,10 @@ func (a *App) newWorker(
 	if err != nil {
 		return nil, err
 	}
+	members, err := a.workerPresence()
+	if err != nil {
+		return nil, err
+	}
 	limits := cfg.Tuning.settings().Running(resource.ThisHost(), at.slots, os.Environ())
 	budgets := resource.Budgets{Partial: cfg.MaxPartial, Queued: cfg.MaxQueued, Pending: cfg.MaxPending}.
 		Resolve(limits.HeapLimit)
@@ -84,7 +88,7 @@ func (a *App) newWorker(
 			Origins: cfg.Auth.Origins, TicketTTL: cfg.Auth.TicketTTL, Timeout: cfg.HandshakeTimeout,
 			MaxTickets: cfg.MaxAuthorizing, Cookie: cfg.Sessions.Cookie,
 		},
-		Plane: plane, CloseOnGap: cfg.CloseOnGap, MaxDenials: cfg.Auth.MaxDenials,
+		Plane: plane, CloseOnGap: cfg.CloseOnGap, Presence: members, MaxDenials: cfg.Auth.MaxDenials,
 		Params: access.Params{Query: cfg.LogQuery, Headers: cfg.LogHeaders, Hide: a.hide},
 		Sessions: worker.Sessions{
 			Store: cfg.Sessions.Store, Redis: cfg.Sessions.Redis, Require: cfg.Sessions.RequireRedis,

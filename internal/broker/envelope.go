@@ -38,6 +38,15 @@ const (
 	// Recall asks the Hub for what Topic has kept, Past answers a worker: see Query and Page.
 	Recall
 	Past
+	// Enter tells the Hub that a member of Topic has a subscription in the worker, and Leave that it has none any more.
+	// Payload is the member, for package presence.
+	Enter
+	Leave
+	// Told follows everything that an Ask has asked for.
+	Told
+	// Change tells the subscribers of Topic who has come or gone. Payload is an event of package presence. It has a number
+	// as a publication has.
+	Change
 )
 
 // Abroad is the Code of a Gap in the publications of other machines.
@@ -75,7 +84,7 @@ type Envelope struct {
 	// Conn is the connection of Send, Close, Here and Gone, a connection that does not get a Publish or 0, the token of
 	// Fence, Recall and Past, and how many were missed of Gap.
 	Conn    uint64
-	Topic   string // Publish, Want, Unwant, Recall, Past: 1 to MaxTopic bytes. Gap: the same, or empty
+	Topic   string // Publish, Want, Unwant, Recall, Past, Enter, Leave, Change: 1 to MaxTopic bytes. Gap: the same, or empty
 	Payload []byte
 	At      Place // Publish: its place in the history, which only the Hub sets; zero if the topic keeps none
 	flags   uint8
@@ -160,7 +169,7 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 	}
 	name := int(binary.LittleEndian.Uint16(b[10:]))
 	switch {
-	case e.Kind < Publish || e.Kind > Past:
+	case e.Kind < Publish || e.Kind > Change:
 		err = fmt.Errorf("%w: kind %d", ErrEnvelope, e.Kind)
 	case name > MaxTopic || headerLen+name > n || e.Kind != Gap && e.Kind.named() != (name > 0):
 		err = fmt.Errorf("%w: kind %d with a topic of %d bytes", ErrEnvelope, e.Kind, name)
@@ -172,7 +181,7 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 		err = fmt.Errorf("%w: opcode %d", ErrEnvelope, e.Opcode)
 	case e.flags&flagPlaced != 0 && (e.Kind != Publish || n < headerLen+name+placeLen):
 		err = fmt.Errorf("%w: kind %d with a place in %d bytes", ErrEnvelope, e.Kind, n-headerLen-name)
-	case e.Kind > Close && (e.flags != 0 || n > headerLen+name && e.Kind < Recall):
+	case e.Kind > Close && (e.flags != 0 || n > headerLen+name && !e.Kind.carries()):
 		err = fmt.Errorf("%w: kind %d with flags or a payload", ErrEnvelope, e.Kind)
 	}
 	if err != nil {
@@ -194,7 +203,12 @@ func parse(b []byte) (e Envelope, topic []byte, n int, err error) {
 }
 
 // named reports whether envelopes of this kind have a topic.
-func (k Kind) named() bool { return k == Publish || k == Want || k == Unwant || k >= Recall }
+func (k Kind) named() bool {
+	return k == Publish || k == Want || k == Unwant || k >= Recall && k != Told
+}
+
+// carries reports whether envelopes of this kind may have a payload.
+func (k Kind) carries() bool { return k <= Close || k >= Recall && k != Told }
 
 // maxPayload returns the length of the longest payload: a page has one message of MaxPayload at least.
 func maxPayload(k Kind, flags uint8) int {

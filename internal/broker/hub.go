@@ -20,6 +20,7 @@ type Hub struct {
 	count   counts
 
 	history  History        // nil: no topic keeps one
+	presence Presence       // nil if nobody wants to know who is in a topic
 	machines Machines       // the others; nil if there are none
 	wanted   map[string]int // by topic: the number of ports that want it. Empty without other machines
 	scratch  []byte         // for an envelope
@@ -116,7 +117,11 @@ func (h *Hub) pass(from *Port, m []byte) int {
 		h.want(from, string(topic), e.Kind == Want)
 	case Recall:
 		h.recall(from, &e, string(topic))
-	default: // only the Hub sends Position, Gap, Ask and Past
+	case Enter, Leave, Told:
+		if h.presence != nil && !from.gone {
+			h.presence.Received(from.mark, e.Kind, string(topic), e.Payload)
+		}
+	default: // only the Hub sends Position, Gap, Ask, Past and Change
 		from.slot.malformed++
 	}
 	return n

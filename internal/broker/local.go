@@ -122,7 +122,7 @@ func (l *Local) Receive(m []byte) {
 			continue
 		}
 		switch e.Kind {
-		case Publish:
+		case Publish, Change:
 			if string(topic) != l.topic {
 				l.topic = string(topic)
 			}

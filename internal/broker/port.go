@@ -27,8 +27,8 @@ type slot struct {
 
 // Attach adds a worker to a slot. From now on it receives all publications and, if it is the only worker of the slot,
 // the messages to the slot's connections. Another worker takes those over with Port.Lead. The first envelope for l is a
-// Position: the worker receives the publications after that number. If there are other machines, an Ask follows. l may
-// be called before Attach returns.
+// Position: the worker receives the publications after that number. If there are other machines, or a Presence,
+// an Ask follows. l may be called before Attach returns.
 func (h *Hub) Attach(slot int, l Link) *Port {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -41,7 +41,10 @@ func (h *Hub) Attach(slot int, l Link) *Port {
 		s.leader = p
 	}
 	p.put(AppendEnvelope(nil, Envelope{Kind: Position, Seq: h.count.published}))
-	if h.machines != nil {
+	if h.presence != nil {
+		h.presence.Attached(p.mark)
+	}
+	if h.machines != nil || h.presence != nil {
 		p.put(AppendEnvelope(nil, Envelope{Kind: Ask}))
 	}
 	return p
@@ -126,4 +129,7 @@ func (p *Port) Detach() {
 	h.passOn(p.owed.closes)
 	p.owed = owed{}
 	h.unwantAll(p)
+	if h.presence != nil {
+		h.presence.Detached(p.mark)
+	}
 }

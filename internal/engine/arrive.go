@@ -147,6 +147,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		e.idsMu.Unlock()
 	}
 	e.settleIn(c, s.topics)
+	e.tellSubscribed(c, s.topics, true)
 	if orphaned {
 		e.catchUp(c, s.topics, max(position, s.seen))
 		const why = "this endpoint no longer exists"

@@ -184,10 +184,7 @@ func (e *Engine) teardown(c *Conn) {
 	e.idsMu.Lock()
 	delete(e.ids, c.id)
 	e.idsMu.Unlock()
-	e.topicsMu.Lock()
-	e.topics.Drop(c.key.Index)
-	delete(e.ahead, c.key.Index)
-	e.topicsMu.Unlock()
+	e.unsubscribeAll(c)
 	if end == nil {
 		end = &ending{code: ws.CloseAbnormal}
 	}

@@ -389,6 +389,7 @@ func (e *Engine) Release(b *Batch) {
 		e.idsMu.Lock()
 		delete(e.ids, c.id)
 		e.idsMu.Unlock()
+		e.tellSubscribed(c, z.topics, false)
 		c.mu.Lock()
 		c.endContext(ErrMoved)
 		c.mu.Unlock()
@@ -410,6 +411,7 @@ func (e *Engine) Thaw(b *Batch) {
 		c.mu.Unlock()
 		if err != nil {
 			e.clientLog(slog.LevelError, "connection lost", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+			e.tellSubscribed(c, z.topics, false)
 			e.lose(c)
 			continue
 		}

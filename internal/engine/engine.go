@@ -47,6 +47,10 @@ type Config struct {
 	// TopicChanged, unless it is nil, is called when a topic gets its first subscriber on this engine, and when it loses
 	// its last one. It must neither block nor call the engine, except Post.
 	TopicChanged func(topic string, exists bool)
+	// Subscribed, unless it is nil, is called when a connection is subscribed to a topic, and when it is no longer: also
+	// when it ends, has arrived from another worker, or was taken over by one. A move that fails is no change. The calls
+	// for a connection and a topic are in order. It must neither block nor call the engine, except Post.
+	Subscribed func(c *Conn, topic string, subscribed bool)
 	// Cause returns the cause of a context that ends with ErrClosed or ErrMoved: see Conn.Context. nil means the same.
 	Cause func(error) error
 	// Logger receives what an operator should know. nil means slog.Default.

@@ -25,7 +25,11 @@ func (c *Conn) Subscribe(topic string) (bool, error) {
 		e.count.limit(limitSubscriptions)
 		return false, ErrTooManySubscriptions
 	}
-	return e.topics.Subscribe(topic, c.key.Index), nil
+	added := e.topics.Subscribe(topic, c.key.Index)
+	if added && e.cfg.Subscribed != nil {
+		e.cfg.Subscribed(c, topic, true)
+	}
+	return added, nil
 }
 
 // Members returns the number of connections of a topic on this engine.
@@ -61,7 +65,36 @@ func (c *Conn) Unsubscribe(topic string) bool {
 	if ph := c.phase.Load(); ph != phaseOpen && ph != phaseClosing {
 		return false
 	}
-	return e.topics.Unsubscribe(topic, c.key.Index)
+	removed := e.topics.Unsubscribe(topic, c.key.Index)
+	if removed && e.cfg.Subscribed != nil {
+		e.cfg.Subscribed(c, topic, false)
+	}
+	return removed
+}
+
+// unsubscribeAll removes c, which ends, from all topics.
+func (e *Engine) unsubscribeAll(c *Conn) {
+	e.topicsMu.Lock()
+	defer e.topicsMu.Unlock()
+	if e.cfg.Subscribed != nil {
+		for topic := range e.topics.Topics(c.key.Index) {
+			e.cfg.Subscribed(c, topic, false)
+		}
+	}
+	e.topics.Drop(c.key.Index)
+	delete(e.ahead, c.key.Index)
+}
+
+// tellSubscribed calls Config.Subscribed for a connection that has arrived or was taken over.
+func (e *Engine) tellSubscribed(c *Conn, topics []string, subscribed bool) {
+	if e.cfg.Subscribed == nil || len(topics) == 0 {
+		return
+	}
+	e.topicsMu.Lock()
+	defer e.topicsMu.Unlock()
+	for _, topic := range topics {
+		e.cfg.Subscribed(c, topic, subscribed)
+	}
 }
 
 // Topics returns the topics of c, in no particular order; none if it is not here. It is safe for concurrent use.

@@ -10,6 +10,7 @@ import (
 	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/listener"
+	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
@@ -42,6 +43,8 @@ type Config struct {
 	MaxWorkerMemory int64
 	// Plane leads to other machines; nil if there are none.
 	Plane backplane.Backplane
+	// Presence has the rules for topics of which it is of interest who is there. Open sets the rest.
+	Presence presence.Config
 	// Registry configures the registry; Open sets Moving.
 	Registry registry.Config
 	// Env has the entries (NAME=value) that all processes of this program need in their environment, and WorkerEnv those

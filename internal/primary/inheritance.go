@@ -8,6 +8,7 @@ import (
 
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/listener"
+	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/statedir"
@@ -47,6 +48,7 @@ const (
 	fileAdmin    = "admin"
 	fileState    = "state"
 	fileSessions = "sessions" // in the form of memstore.Store.WriteState
+	filePresence = "presence" // in the form of presence.Server.AppendState
 	fileDenials  = "denials"  // in the form of denylist.Append, one after the other
 )
 
@@ -97,7 +99,8 @@ type inheritanceWriter struct {
 	registry  *registry.Server
 	listeners *listeners
 	relay     *relay.Relay // nil without other machines
-	bridge    uint64       // the worker that listens while this program is replaced; 0 is none
+	presence  *presence.Server
+	bridge    uint64 // the worker that listens while this program is replaced; 0 is none
 }
 
 // options returns what cluster.Primary.Exec gives to the next program; again reports whether that has to reload once
@@ -118,14 +121,19 @@ func (w *inheritanceWriter) options(again func() bool) (o cluster.ExecOptions, e
 	if lock != nil {
 		o.Files[fileState] = lock
 	}
-	for _, name := range []string{fileSessions, fileDenials} {
+	for _, name := range []string{fileSessions, fileDenials, filePresence} {
 		if o.Files[name], err = memoryFile(name); err != nil {
 			delete(o.Files, name)
 			return o, err
 		}
 	}
-	sessions, denials := o.Files[fileSessions], o.Files[fileDenials]
-	o.State = func() ([]byte, error) { return w.state(sessions, denials, again()) }
+	sessions, denials, present := o.Files[fileSessions], o.Files[fileDenials], o.Files[filePresence]
+	o.State = func() ([]byte, error) {
+		if err := w.savePresence(present); err != nil {
+			return nil, err
+		}
+		return w.state(sessions, denials, again())
+	}
 	return o, nil
 }
 

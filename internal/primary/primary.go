@@ -13,6 +13,7 @@ import (
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/listener"
+	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
@@ -30,7 +31,8 @@ type Primary struct {
 	// addresses are those of cfg, each socket of systemd by itself.
 	addresses []listener.Spec
 	workers   *supervisor
-	relay     *relay.Relay // nil without other machines
+	relay     *relay.Relay     // nil without other machines
+	presence  *presence.Server // nil if nobody wants to know who is in a topic
 	registry  *registry.Server
 	roller    *roller
 	control   *ControlServer
@@ -66,6 +68,9 @@ func Open(ctx context.Context, cfg Config) (_ *Primary, err error) {
 		return nil, err
 	}
 	if err := p.joinMachines(); err != nil {
+		return nil, err
+	}
+	if err := p.trackPresence(); err != nil {
 		return nil, err
 	}
 	if err := p.openAddresses(); err != nil {
@@ -130,7 +135,7 @@ func (p *Primary) openControl() error {
 		log: p.cfg.logger(), drain: p.cfg.DrainTimeout, cluster: p.workers.cluster, totals: p.workers.totals,
 		next: &inheritanceWriter{
 			cfg: &p.cfg, addresses: p.addresses, began: began, workers: p.workers, registry: p.registry, listeners: l,
-			relay: p.relay,
+			relay: p.relay, presence: p.presence,
 		},
 	}
 	p.control = &ControlServer{
@@ -158,6 +163,10 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 		p.relay.Start()
 		defer p.relay.Close()
 	}
+	if p.presence != nil {
+		p.presence.Start()
+		defer p.presence.Close()
+	}
 	done := make(chan struct{})
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with Run
@@ -182,6 +191,9 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	p.workers.group.Store(group)
 	if p.relay != nil && p.before != nil {
 		p.relay.CatchUp()
+	}
+	if p.presence != nil {
+		p.presence.Settle()
 	}
 	defer p.completeReload()()
 	CloseUnused(p.cfg.Activation, p.cfg.logger())

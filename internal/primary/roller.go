@@ -162,6 +162,7 @@ func (r *roller) exec(ctx context.Context, rep control.Reporter, result func() c
 	}
 	defer closeFiles(o.Files)
 	defer r.next.leaveMachines(ctx)()
+	defer r.next.suspendPresence()()
 	o.Before = func() {
 		rep.Replacing(group.Generation(), result())
 		r.next.cfg.Journal.Flush()

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
@@ -34,9 +35,14 @@ type Server struct {
 	deny    *denylist.List
 	file    *denyFile // the deny list on disk; nil without a state directory
 	// verifier verifies nothing here. It holds the keys that workers have received. Nil is none.
-	verifier    auth.Verifier
-	moving      func() bool
-	bridged     func([]byte) error // nil: there are no other machines
+	verifier auth.Verifier
+	moving   func() bool
+	bridged  func([]byte) error // nil: there are no other machines
+	// presence answers who is in a topic; nil: nobody knows.
+	presence       func(ctx context.Context, query []byte) ([]byte, error)
+	queries        atomic.Int64 // that are being answered
+	refusedQueries atomic.Uint64
+
 	subscribers *subscribers
 	require     bool          // refuse clients while the store is away
 	doubt       chan struct{} // asks for a check of the store
@@ -242,6 +248,8 @@ func (s *Server) serve(w *Worker, op byte, payload []byte, reply func([]byte, er
 		reply(remotestore.Serve(context.Background(), s.memory, payload), nil)
 	case opKeys:
 		reply(s.exchangeKeys(payload), nil)
+	case opPresence:
+		s.servePresence(payload, reply)
 	case opLines:
 		s.subscribers.deliver(payload)
 	case opBridged:

@@ -27,6 +27,7 @@ const (
 	opBridge                    // from the primary: topics, see OpenBridge → nothing, when all are listened to
 	opEndBridge                 // from the primary: nothing → nothing, after the last opBridged
 	opBridged                   // from a worker, a notice: what Relay.Bridged takes
+	opPresence                  // from a worker: a query of package presence → its answer
 )
 
 // Operations about the worker process itself. The gap is room for those above.

@@ -3,6 +3,7 @@ package topic
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -76,4 +77,15 @@ func (r *Rules[T]) Find(name string) (value T, ok bool) {
 		}
 	}
 	return value, false
+}
+
+// All returns the patterns and values in the order in which they were added.
+func (r *Rules[T]) All() iter.Seq2[Pattern, T] {
+	return func(yield func(Pattern, T) bool) {
+		for i := range r.list {
+			if !yield(r.list[i].pattern, r.list[i].value) {
+				return
+			}
+		}
+	}
 }

@@ -19,9 +19,10 @@ func (w *Worker) deliver(e broker.Envelope) (found bool) {
 		})
 		return true
 	case broker.Ask:
-		if w.interest != nil {
-			w.engine.EachTopic(w.interest.SetAll)
-		}
+		w.tellEverything()
+		return true
+	case broker.Change:
+		w.change(e)
 		return true
 	case broker.Fence:
 		w.host.fenced(e.Conn)

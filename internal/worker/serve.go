@@ -148,8 +148,8 @@ func (w *Worker) work(ctx context.Context, self *cluster.Self, leave <-chan depa
 			}
 			trimmer.Trim(time.Now(), w.ticker.Asleep())
 			w.registry.ShareKeys()
-			if w.interest != nil {
-				w.engine.Post(w.interest.Flush) // what the link has refused
+			if w.interest != nil || w.counts != nil {
+				w.engine.Post(w.tellAgain)
 			}
 			w.sendReport(self)
 		case <-w.ticker.Woken():

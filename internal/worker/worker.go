@@ -21,6 +21,7 @@ import (
 	"github.com/expedite-go/expedite/internal/denylist"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/listener"
+	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
@@ -68,6 +69,8 @@ type Config struct {
 	// other machines and whose handler has no Gap.
 	Plane      backplane.Backplane
 	CloseOnGap bool
+	// Presence tells who is in topics. Nil: nobody wants to know.
+	Presence *Presence
 	// MemoryReserve is how much memory must be left on the machine, in bytes. 0 is none.
 	MemoryReserve int64
 }
@@ -81,6 +84,7 @@ type Worker struct {
 	inbox     *inbox
 	local     *broker.Local
 	interest  *broker.Interest // nil without other machines
+	counts    *presence.Counts // nil without presence
 	registry  *registry.Client
 	orders    *access.Orders
 	tracker   *access.Tracker
@@ -163,6 +167,7 @@ func (w *Worker) newEngine() (err error) {
 	if w.interest != nil {
 		e.TopicChanged = w.interest.Set
 	}
+	w.trackPresence(&e)
 	e.Logger = w.log
 	e.MayLog, e.MayLogFault = w.Journal.Clients.Allow, w.Journal.Faults.Allow
 	e.MaxHandshakes = cmp.Or(e.MaxHandshakes, min(engine.DefaultMaxHandshakes, files/4))
