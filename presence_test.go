@@ -26,7 +26,8 @@ func presenceRules() []PresenceRule {
 }
 
 // handlePresence has endpoints that subscribe their clients to a topic with presence. To "who", they answer who is
-// there. With ?user=, clients are users; on /presentsession/, they have sessions.
+// there. With ?user=, clients are users; on /presentsession/, they have sessions. With ?later=, they subscribe with
+// "sub".
 func handlePresence(app *App) {
 	h := Handler{
 		Authorize: func(r *http.Request, id *auth.Identity) error {
@@ -38,11 +39,15 @@ func handlePresence(app *App) {
 			if s := c.Session().ID(); !s.IsZero() {
 				c.Send(Text(s.String()))
 			}
-			if err := c.Subscribe("present:" + c.PathValue("room")); err != nil {
-				c.Send(Text(err.Error()))
+			if c.Query().Get("later") == "" {
+				attendRoom(c)
 			}
 		},
 		Message: func(c *Conn, m Message) {
+			if m.String() == "sub" {
+				attendRoom(c)
+				return
+			}
 			if m.String() != "who" {
 				_ = c.Publish("present:"+c.PathValue("room"), m)
 				return
@@ -62,4 +67,10 @@ func handlePresence(app *App) {
 	app.Handle("/present/{room}", h)
 	h.Session = true
 	app.Handle("/presentsession/{room}", h)
+}
+
+func attendRoom(c *Conn) {
+	if err := c.Subscribe("present:" + c.PathValue("room")); err != nil {
+		c.Send(Text(err.Error()))
+	}
 }

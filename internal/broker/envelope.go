@@ -84,7 +84,7 @@ type Envelope struct {
 	// Conn is the connection of Send, Close, Here and Gone, a connection that does not get a Publish or 0, the token of
 	// Fence, Recall and Past, and how many were missed of Gap.
 	Conn    uint64
-	Topic   string // Publish, Want, Unwant, Recall, Past, Enter, Leave, Change: 1 to MaxTopic bytes. Gap: the same, or empty
+	Topic   string // 1 to MaxTopic bytes in kinds that have one. Gap: the same, or empty
 	Payload []byte
 	At      Place // Publish: its place in the history, which only the Hub sets; zero if the topic keeps none
 	flags   uint8
