@@ -36,17 +36,24 @@ func (r *Relay) hold(list []backplane.Message) bool {
 	}
 	for _, m := range list {
 		if r.held.size += len(m.Payload); r.held.size <= maxHeld {
-			r.held.list = append(r.held.list, backplane.Message{Topic: m.Topic, Payload: bytes.Clone(m.Payload)})
+			r.held.list = append(r.held.list, backplane.Message{Topic: m.Topic, Payload: bytes.Clone(m.Payload), At: m.At})
 		}
 	}
 	return true
 }
 
-// Topics returns the topics that this machine subscribes to.
+// Topics returns the topics that a Bridge has to listen to: those to which this machine subscribes, and which have no
+// history.
 func (r *Relay) Topics() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Keys(r.receivers))
+	var list []string
+	for topic := range r.receivers {
+		if !r.Keeps([]byte(topic)) {
+			list = append(list, topic)
+		}
+	}
+	return list
 }
 
 // release takes what was held.
@@ -60,6 +67,7 @@ func (r *Relay) release() {
 		if len(list) == 0 {
 			r.held = nil
 			r.gate.Unlock()
+			r.resumeSeries()
 			return
 		}
 		r.held.list = nil
@@ -78,6 +86,9 @@ func (r *Relay) resume() {
 		r.receivers[topic] = from
 		r.leaving[topic] = struct{}{}
 		r.silent[topic] = struct{}{}
+		if s := r.past.series[topic]; s != nil {
+			s.followed = true
+		}
 	}
 	r.inherited = nil
 	if len(topics) == 0 {

@@ -30,6 +30,16 @@ func (r *Relay) Want(topic string, wanted bool) {
 	}
 }
 
+// unfollow ends the series of a topic. What waits in it is delivered without a place.
+func (r *Relay) unfollow(topic string) {
+	if s := r.past.series[topic]; s != nil {
+		r.past.recalls -= len(s.recalls)
+		next := &series{own: s.own}
+		r.past.series[topic] = next
+		r.forget(topic, next)
+	}
+}
+
 // leave unsubscribes from the topics that have had no subscribers for long enough.
 func (r *Relay) leave(now time.Duration) {
 	var topics []string
@@ -42,6 +52,7 @@ func (r *Relay) leave(now time.Duration) {
 		topics = append(topics, topic)
 		delete(r.leaving, topic)
 		delete(r.receivers, topic)
+		r.unfollow(topic)
 		r.listens(topic)
 	}
 	if len(topics) > 0 {
@@ -51,11 +62,12 @@ func (r *Relay) leave(now time.Duration) {
 
 // Missing implements backplane.Receiver.
 func (r *Relay) Missing(topics []string, _ error) {
+	r.listen(topics, false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	since := r.now() - margin
 	for _, topic := range topics {
-		if at := r.receivers[topic]; at != nil && !at.isDeaf {
+		if at := r.receivers[topic]; at != nil && !at.isDeaf && !r.Keeps([]byte(topic)) {
 			at.isDeaf, at.deaf = true, since
 		}
 	}
@@ -63,6 +75,7 @@ func (r *Relay) Missing(topics []string, _ error) {
 
 // Listening implements backplane.Receiver. What was missed before is found out with a resync.
 func (r *Relay) Listening(topics []string) {
+	defer r.listen(topics, true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()

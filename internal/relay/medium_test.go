@@ -19,6 +19,8 @@ type medium struct {
 	mu     sync.Mutex
 	planes []*plane
 	known  map[string]announced // the directory
+	logs   map[string]*log
+	epochs uint64
 }
 
 // plane is one machine's end of a medium.
@@ -33,6 +35,10 @@ type plane struct {
 	twice  bool           // everything arrives twice
 	queued int64          // what Status tells
 	ever   map[string]int // how often a topic was subscribed to
+	stuck  bool           // appended messages wait
+	waits  []func()
+	away   bool // the history cannot be read
+	deaf   int  // so many appended messages do not arrive
 }
 
 func (m *medium) plane() *plane {
@@ -170,7 +176,7 @@ func newMachine(t *testing.T, m *medium, node uint64) *machine {
 func newMachineWith(t *testing.T, m *medium, c Config, state []byte) *machine {
 	t.Helper()
 	k := &machine{t: t, plane: m.plane(), hub: broker.NewHub(func(uint64) int { return 1 })}
-	c.Machine, c.Backplane = connid.MachineOf(c.Node), k.plane
+	c.Machine, c.Backplane, c.Keep = connid.MachineOf(c.Node), k.plane, keep
 	k.Relay = New(c, k.hub)
 	if err := k.LoadState(state); err != nil {
 		t.Fatal(err)
@@ -182,12 +188,17 @@ func newMachineWith(t *testing.T, m *medium, c Config, state []byte) *machine {
 		switch e.Kind {
 		case broker.Publish:
 			said := e.Topic + " " + string(e.Payload)
+			if e.At.Epoch != 0 {
+				said += fmt.Sprintf(" @%d:%d", e.At.Epoch, e.At.Offset)
+			}
 			if e.Conn != 0 {
 				said += fmt.Sprintf(" except %x", e.Conn)
 			}
 			k.got = append(k.got, said)
 		case broker.Gap:
 			k.got = append(k.got, fmt.Sprintf("%s gap %d", e.Topic, e.Conn))
+		case broker.Past:
+			k.got = append(k.got, pageText(&e))
 		case broker.Send, broker.Close:
 			k.got = append(k.got, fmt.Sprintf("%d %s", e.Kind, e.Payload))
 		}

@@ -17,8 +17,8 @@ const (
 
 // plan is what a relay has to do later.
 type plan struct {
-	ask, answer, owed, leave due
-	askSince, answerSince    time.Duration // how far back
+	ask, answer, owed, leave, series due
+	askSince, answerSince            time.Duration // how far back
 }
 
 // due is a time at which something is to be done. The zero value is never.
@@ -84,19 +84,24 @@ func (r *Relay) run() {
 		case <-r.done:
 			return
 		}
-		if next, planned := r.work(); planned {
+		next, planned, look := r.work()
+		if look {
+			r.lookAtSeries()
+			r.signal() // for what was planned meanwhile
+		}
+		if planned {
 			timer.Reset(next)
 		}
 	}
 }
 
-// work does what is due, and returns the time until the next is.
-func (r *Relay) work() (next time.Duration, planned bool) {
+// work does what is due, and returns the time until the next is, and whether to look at series.
+func (r *Relay) work() (next time.Duration, planned, look bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, p := r.now(), &r.plan
 	if r.suspended {
-		return 0, false // Resume signals
+		return 0, false, false // Resume signals
 	}
 	if p.leave.take(now) {
 		r.leave(now)
@@ -112,14 +117,16 @@ func (r *Relay) work() (next time.Duration, planned bool) {
 	}
 	if p.owed.take(now) {
 		r.tellPositions(now)
+		r.tellOmitted(now)
 	}
+	look = p.series.take(now)
 	next = time.Hour
-	for _, d := range []due{p.ask, p.answer, p.owed, p.leave} {
+	for _, d := range []due{p.ask, p.answer, p.owed, p.leave, p.series} {
 		if d.planned {
 			next, planned = min(next, d.when-now), true
 		}
 	}
-	return max(next, 0), planned
+	return max(next, 0), planned, look
 }
 
 // resync asks all machines for their positions.
@@ -153,5 +160,18 @@ func (r *Relay) tellPositions(now time.Duration) {
 			return
 		}
 		delete(r.senders.owed, topic)
+	}
+}
+
+// tellOmitted tells how many publications did not get into histories, as far as the backplane takes it.
+func (r *Relay) tellOmitted(now time.Duration) {
+	told := 0
+	for topic, n := range r.past.omitted {
+		m := message{kind: omitted, node: r.Node, seq: n}
+		if told++; told > positionsAtOnce || r.Backplane.Publish(topic, m.append(nil)) != nil {
+			r.plan.owed.at(now + owedPause)
+			return
+		}
+		delete(r.past.omitted, topic)
 	}
 }

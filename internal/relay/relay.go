@@ -24,6 +24,9 @@ type Config struct {
 	Backplane backplane.Backplane
 	// Succeeds tells that the workers were started by the program before: nothing is delivered to them before CatchUp.
 	Succeeds bool
+	// Keep returns how much a topic keeps, and false for most topics. It is used if the Backplane is a backplane.History.
+	// Nil is no topic.
+	Keep func(topic string) (backplane.Retention, bool)
 	// EndBridge ends the Bridge that has listened since the program before; it blocks until everything from it was taken.
 	// Nil is none.
 	EndBridge func(ctx context.Context) error
@@ -50,6 +53,7 @@ type Relay struct {
 	asked     map[uint64]*question
 	lastAsk   uint64
 	replying  int // questions of other machines that are being answered
+	past      histories
 
 	// gate is held for reading while messages are taken, and for writing to change what is held.
 	gate sync.RWMutex
@@ -82,6 +86,13 @@ func New(c Config, hub *broker.Hub) *Relay {
 		heard: make(chan struct{}), caught: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	hub.Join(r)
+	if plane, ok := c.Backplane.(backplane.History); ok && c.Keep != nil {
+		r.past = histories{
+			plane: plane, publisher: rand.Uint64(), series: make(map[string]*series),
+			busy: make(map[string]struct{}), omitted: make(map[string]uint64), paused: c.Succeeds,
+		}
+		hub.Keep(r)
+	}
 	return r
 }
 
@@ -193,6 +204,10 @@ func (r *Relay) take(list []backplane.Message) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	for i := range list {
+		if list[i].At.Offset != 0 {
+			r.takeKept(&list[i])
+			continue
+		}
 		m, err := parse(list[i].Payload)
 		if err != nil {
 			r.mu.Lock()
@@ -209,6 +224,10 @@ func (r *Relay) take(list []backplane.Message) {
 // receive takes a message of another machine. Messages on one topic are taken one after the other.
 func (r *Relay) receive(topic string, m *message) {
 	switch m.kind {
+	case omitted:
+		r.count(func(s *Stats) { s.Gaps, s.Missed = s.Gaps+1, s.Missed+m.seq })
+		r.hub.Lost(topic, m.seq)
+		return
 	case resync:
 		r.mu.Lock()
 		r.answer(r.now() - m.age)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/record"
 )
 
@@ -20,6 +21,9 @@ const (
 	tagUnsent   = 4 // topic, and a message that was not sent yet
 	tagStats    = 5 // the counters; more may follow
 	tagQueued   = 6 // nothing: messages are in the queue of the backplane
+	tagOwner    = 7 // of topics with a history: publisher, number of the latest publication
+	tagSeries   = 8 // topic, and of the latest publication that was delivered: epoch, offset, publisher, number
+	tagOwn      = 9 // topic, number, whether it was delivered, and lost, and the publication as appendKept writes it
 	tagReceiver = 3 // topic, time since from in ms, and node, stream, seq for each machine
 )
 
@@ -54,6 +58,7 @@ func (r *Relay) AppendState(dst []byte) []byte {
 	if r.Backplane != nil && r.Backplane.Status().Queued > 0 {
 		dst = record.Append(dst, tagQueued, "")
 	}
+	dst = r.appendSeries(dst)
 	for _, m := range r.unsent.list {
 		dst = record.Append(dst, tagUnsent, append(record.AppendText(b[:0], m.Topic), m.Payload...))
 	}
@@ -69,6 +74,8 @@ func (r *Relay) LoadState(b []byte) error {
 	var waiting unsent
 	var stats Stats
 	queued := false
+	past := r.past
+	past.series, past.ownCount, past.ownBytes = make(map[string]*series), 0, 0
 	now := r.now()
 	d := record.NewDecoder(b)
 	for d.More() {
@@ -96,6 +103,8 @@ func (r *Relay) LoadState(b []byte) error {
 			}
 		case tagQueued:
 			queued = true
+		case tagOwner, tagSeries, tagOwn:
+			past.load(tag, &v, now)
 		case tagUnsent:
 			waiting.list = append(waiting.list, backplane.Message{Topic: string(v.Text()), Payload: v.Rest()})
 		}
@@ -109,7 +118,71 @@ func (r *Relay) LoadState(b []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.senders, r.inherited, r.unsent, r.stats, r.queued = next, receivers, waiting, stats, queued
+	if past.plane != nil { // else topics have no history any more
+		r.past = past
+	}
 	return nil
+}
+
+// appendSeries appends the state of topics with a history.
+func (r *Relay) appendSeries(dst []byte) []byte {
+	if r.past.plane == nil {
+		return dst
+	}
+	dst = record.Append(dst, tagOwner, appendNumbers(nil, r.past.publisher, r.past.number))
+	var b []byte
+	for topic, s := range r.past.series {
+		if s.followed && s.started {
+			b = appendNumbers(record.AppendText(b[:0], topic), s.last.Epoch, s.last.Offset, s.id.publisher, s.id.number)
+			dst = record.Append(dst, tagSeries, b)
+		}
+		for _, o := range s.own {
+			b = appendNumbers(record.AppendText(b[:0], topic), o.number, flag(o.told), flag(o.lost))
+			dst = record.Append(dst, tagOwn, appendKept(b, identity{r.past.publisher, o.number}, &o.m))
+		}
+	}
+	return dst
+}
+
+func flag(set bool) uint64 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// load reads a record of the state. What was delivered since is read from the history.
+func (h *histories) load(tag byte, v *record.Decoder[[]byte], now time.Duration) {
+	if tag == tagOwner {
+		h.publisher, h.number = v.Uvarint(), v.Uvarint()
+		return
+	}
+	topic := string(v.Text())
+	s := h.series[topic]
+	if s == nil {
+		s = &series{}
+		h.series[topic] = s
+	}
+	if tag == tagSeries {
+		s.last = broker.Place{Epoch: v.Uvarint(), Offset: v.Uvarint()}
+		s.id = identity{v.Uvarint(), v.Uvarint()}
+		s.started, s.outage = true, true
+		return
+	}
+	o := &own{number: v.Uvarint(), told: v.Uvarint() != 0, lost: v.Uvarint() != 0, since: now}
+	_, m, err := parseKept(v.Rest())
+	if err != nil {
+		v.Fail(err)
+		return
+	}
+	o.m = m
+	if n := len(s.own); n > 0 && s.own[n-1].number >= o.number {
+		v.Fail(errMessage)
+		return
+	}
+	s.own = append(s.own, o)
+	h.ownCount++
+	h.ownBytes += o.size()
 }
 
 func appendNumbers(b []byte, numbers ...uint64) []byte {

@@ -204,20 +204,28 @@ func TestResume(t *testing.T) {
 // FuzzState: any bytes are a state or an error, and a state that was read is written again.
 func FuzzState(f *testing.F) {
 	f.Add([]byte{})
-	r := New(Config{Node: 1}, broker.NewHub(func(uint64) int { return 1 }))
+	fresh := func() *Relay {
+		c := Config{Node: 1, Machine: connid.MachineOf(1), Backplane: new(medium).plane(), Keep: keep}
+		return New(c, broker.NewHub(func(uint64) int { return 1 }))
+	}
+	r := fresh()
+	r.past.series["k"] = &series{
+		followed: true, started: true, last: broker.Place{Epoch: 1, Offset: 2}, id: identity{3, 4},
+		own: []*own{{number: 5, told: true}, {number: 6, lost: true, m: broker.Kept{Opcode: 1, Payload: []byte("x")}}},
+	}
 	r.senders.next([]byte("t"), 0)
 	r.receivers["t"] = &receiver{listening: true, nodes: []heard{{2, 3, 4}}}
 	_ = r.unsent.add("t", []byte("x"))
 	f.Add(r.AppendState(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := New(Config{Node: 1, Machine: connid.MachineOf(1)}, broker.NewHub(func(uint64) int { return 1 }))
+		r := fresh()
 		if err := r.LoadState(b); err != nil {
 			if !errors.Is(err, ErrState) {
 				t.Fatal(err)
 			}
 			return
 		}
-		if len(r.senders.topics) > len(b) || len(r.inherited) > len(b) {
+		if len(r.senders.topics) > len(b) || len(r.inherited) > len(b) || r.past.ownCount > len(b) {
 			t.Fatal("more topics than bytes")
 		}
 		if err := r.LoadState(r.AppendState(nil)); err != nil {
@@ -233,6 +241,7 @@ func FuzzMessage(f *testing.F) {
 		{kind: position, node: 1, stream: 2, seq: 3, age: 5e9},
 		{kind: resync, node: 1, age: 5e9},
 		{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")},
+		{kind: omitted, node: 1, seq: 3},
 		{kind: exception, node: 1, stream: 2, seq: 3, except: 4, opcode: 1, data: []byte("x")},
 		{kind: asks, node: 1, seq: 3, opcode: 2, data: []byte("x")},
 		{kind: answers, node: 1, stream: 2, seq: 3, opcode: 1, data: []byte("x")},

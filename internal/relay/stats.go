@@ -23,6 +23,11 @@ type Stats struct {
 	// not be announced.
 	Machines    int
 	AnnounceErr error
+	// Unplaced counts publications on topics with a history that were delivered here without a place, in an outage. Reads
+	// counts pages of histories that were read to repair holes, Renewed the epochs that ended because a server had lost
+	// what was delivered, Overrun the publications that were dropped because too many waited for earlier ones, which are
+	// read later, and RecallsLost the queries of workers that got no answer.
+	Unplaced, Reads, Renewed, Overrun, RecallsLost uint64
 	// Backplane is its state.
 	Backplane backplane.Status
 }
@@ -42,6 +47,7 @@ func (s *Stats) counts() []*uint64 {
 	return []*uint64{
 		&s.Sent, &s.Refused, &s.Heard, &s.Repeated, &s.Malformed, &s.Gaps, &s.Missed, &s.LostDirected, &s.Resyncs,
 		&s.Asked, &s.Answered, &s.Unanswered, &s.QuestionsRefused,
+		&s.Unplaced, &s.Reads, &s.Renewed, &s.Overrun, &s.RecallsLost,
 	}
 }
 
@@ -50,6 +56,7 @@ func (s *Stats) Counters() map[string]uint64 {
 	return map[string]uint64{
 		"sent": s.Sent, "refused": s.Refused, "dropped": s.Backplane.Dropped, "heard": s.Heard, "repeated": s.Repeated,
 		"malformed": s.Malformed, "gaps": s.Gaps, "missed": s.Missed, "lost_directed": s.LostDirected,
+		"unplaced": s.Unplaced, "reads": s.Reads, "renewed": s.Renewed, "overrun": s.Overrun, "recalls_lost": s.RecallsLost,
 		"resyncs": s.Resyncs, "interrupted": s.Backplane.Interrupted, "sent_again": s.Backplane.Repeated,
 		"asked": s.Asked, "answered": s.Answered, "unanswered": s.Unanswered, "questions_refused": s.QuestionsRefused,
 	}

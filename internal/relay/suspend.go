@@ -24,7 +24,7 @@ func (r *Relay) Suspend(limit time.Duration) {
 	}
 	r.gate.Unlock()
 	r.mu.Lock()
-	r.suspended = true
+	r.suspended, r.past.paused = true, true
 	r.mu.Unlock()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -67,5 +67,12 @@ func (r *Relay) sendUnsent() {
 		}
 	}
 	r.suspended, r.unsent = false, unsent{}
+	for topic, s := range r.past.series {
+		for _, o := range s.own {
+			if !o.sent && !o.lost {
+				r.sendOwn(topic, o)
+			}
+		}
+	}
 	r.signal()
 }

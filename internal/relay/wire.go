@@ -25,6 +25,8 @@ const (
 	// answers is the answer of node, on the topic of the machine that has asked: stream is that machine, seq the number of
 	// the question, opcode an answerState.
 	answers
+	// omitted tells how many publications, seq, on the topic did not get into its history.
+	omitted
 )
 
 // numbered reports whether messages of a kind are numbered by topic.
@@ -63,7 +65,7 @@ func (m *message) append(b []byte) []byte {
 		b = append(binary.LittleEndian.AppendUint64(b, m.except), m.opcode)
 	case position, resync:
 		b = binary.AppendUvarint(b, uint64(max(m.age, 0)/time.Millisecond))
-	case directed:
+	case directed, omitted:
 	}
 	return append(b, m.data...)
 }
@@ -93,7 +95,7 @@ func parse(b []byte) (m message, err error) {
 		m.except, m.opcode, b = binary.LittleEndian.Uint64(b), b[8], b[9:]
 	case m.kind == position || m.kind == resync:
 		m.age = time.Duration(min(number(), uint64(maxAge/time.Millisecond))) * time.Millisecond
-	case m.kind == directed:
+	case m.kind == directed || m.kind == omitted:
 	default:
 		return m, errMessage
 	}

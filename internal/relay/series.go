@@ -1,0 +1,307 @@
+package relay
+
+import (
+	"slices"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/broker"
+)
+
+const (
+	// holePause is how long a publication may be missing before one that has arrived, until the history is read.
+	holePause = 50 * time.Millisecond
+	// localAfter is how long a publication of this machine waits for its place, until it is delivered here without one.
+	// When the next ones have theirs within localUntil, they wait again.
+	localAfter, localUntil = time.Second, 500 * time.Millisecond
+	// maxAhead and maxTail are the bytes of publications of a topic that wait for earlier ones, or for a page.
+	maxAhead, maxTail = 1 << 20, 64 << 10
+	// entrySize is what an entry takes besides its payload.
+	entrySize = 96
+)
+
+// series is the order of the publications on a topic with a history, as far as this machine has delivered it.
+type series struct {
+	followed  bool // there is a receiver
+	listening bool // what is published now arrives
+	outage    bool // that was not so for a time, and what came in it was not read yet
+	started   bool // last is known
+	synced    bool // everything up to last is delivered, and what is later arrives
+	reading   bool // the history was asked
+	checked   bool // the history has last where it was delivered
+	retry     due  // after it has failed
+	hole      due  // a publication is missing, or one is known that has not arrived
+
+	last   broker.Place // the latest that was delivered
+	id     identity     // of it
+	former uint64       // the epoch before
+	known  broker.Place // the latest that is known
+
+	ahead      []entry // later than last, ascending
+	aheadBytes int
+	first      *first // how the series begins, when that is known
+
+	own   []*own // publications of this machine that are not delivered with their place, by number
+	local bool   // they are delivered at once
+
+	recalls   []*recall
+	tail      []entry // delivered since the first of them
+	tailBytes int
+}
+
+// first is the answer to the first question.
+type first struct {
+	last   broker.Place
+	id     identity
+	number uint64 // of the publication of this machine before the question
+}
+
+// own is a publication of this machine that waits for its place.
+type own struct {
+	number uint64
+	m      broker.Kept
+	since  time.Duration
+	sent   bool         // the backplane has it
+	told   bool         // it was delivered here
+	lost   bool         // it gets no place
+	gone   bool         // it is not counted any more
+	at     broker.Place // if it is known and not delivered yet
+}
+
+func (o *own) size() int { return len(o.m.Payload) + entrySize }
+
+// recall is a query that is not answered yet.
+type recall struct {
+	q     broker.Query
+	since time.Duration
+	page  *keptPage // nil before it was read
+	retry due       // when it is read again
+}
+
+// keptPage is a page of the history.
+type keptPage struct {
+	epoch, begin, head uint64
+	entries            []entry
+}
+
+// step is a call of the hub that is due.
+type step struct {
+	kind   stepKind
+	entry  entry
+	missed uint64
+	q      broker.Query
+	page   broker.Page
+}
+
+type stepKind uint8
+
+const (
+	stepPlaced stepKind = iota // entry has its place
+	stepLocal                  // entry has none
+	stepLost                   // publications are missing
+	stepAnswer
+)
+
+// arrive takes a publication that has arrived. It reports false if there is no room for it.
+func (s *series) arrive(e entry) bool {
+	switch {
+	case e.at.Epoch == s.former && s.former != 0:
+		return true // it comes late
+	case s.started && e.at.Epoch == s.last.Epoch && e.at.Offset <= s.last.Offset:
+		return true
+	case s.started && s.synced && e.at.Epoch != s.last.Epoch:
+		// Nothing was missed: the history has begun anew.
+		s.renew(e.at.Epoch, e.at.Offset-1)
+	}
+	i, found := slices.BinarySearchFunc(s.ahead, e.at, func(a entry, at broker.Place) int {
+		return compare(a.at, at, s.last.Epoch)
+	})
+	if found {
+		return true
+	}
+	if s.aheadBytes += len(e.m.Payload) + entrySize; s.aheadBytes > maxAhead && len(s.ahead) > 0 {
+		s.aheadBytes -= len(e.m.Payload) + entrySize
+		s.synced = false
+		return false
+	}
+	e.m.Payload = slices.Clone(e.m.Payload)
+	s.ahead = slices.Insert(s.ahead, i, e)
+	return true
+}
+
+// compare orders places: those of the epoch first.
+func compare(a, b broker.Place, epoch uint64) int {
+	switch {
+	case a.Epoch != b.Epoch && (a.Epoch == epoch || b.Epoch != epoch && a.Epoch < b.Epoch):
+		return -1
+	case a.Epoch != b.Epoch:
+		return 1
+	case a.Offset < b.Offset:
+		return -1
+	case a.Offset > b.Offset:
+		return 1
+	}
+	return 0
+}
+
+// renew continues with another epoch.
+func (s *series) renew(epoch, last uint64) {
+	s.former = s.last.Epoch
+	s.last, s.id = broker.Place{Epoch: epoch, Offset: last}, identity{}
+	s.dropAhead()
+	s.tail, s.tailBytes = nil, 0
+}
+
+func (s *series) dropAhead() { s.ahead, s.aheadBytes = nil, 0 }
+
+// deliver delivers the next publication.
+func (s *series) deliver(e entry, publisher uint64, now time.Duration) (steps []step) {
+	s.last, s.id = e.at, e.id
+	if len(s.recalls) > 0 {
+		if s.tailBytes += len(e.m.Payload) + entrySize; s.tailBytes > maxTail {
+			s.tail, s.tailBytes = nil, 0
+		}
+		s.tail = append(s.tail, e)
+	}
+	if e.id.publisher != publisher {
+		return []step{{kind: stepPlaced, entry: e}}
+	}
+	for len(s.own) > 0 && s.own[0].number <= e.id.number {
+		o := s.own[0]
+		s.own = s.own[1:]
+		switch {
+		case o.number < e.id.number && !o.told: // it has no place, or it is not kept any more
+			steps = append(steps, step{kind: stepLocal, entry: entry{m: o.m}})
+		case o.number == e.id.number:
+			if now-o.since < localUntil {
+				s.local = false
+			}
+			if o.told {
+				return steps
+			}
+		}
+	}
+	return append(steps, step{kind: stepPlaced, entry: e})
+}
+
+// drain delivers what has arrived, up to the next hole.
+func (s *series) drain(publisher uint64, now time.Duration) (steps []step) {
+	for len(s.ahead) > 0 && s.ahead[0].at.Epoch == s.last.Epoch && s.ahead[0].at.Offset <= s.last.Offset+1 {
+		e := s.ahead[0]
+		s.ahead = s.ahead[1:]
+		s.aheadBytes -= len(e.m.Payload) + entrySize
+		if e.at.Offset == s.last.Offset+1 {
+			steps = append(steps, s.deliver(e, publisher, now)...)
+		}
+	}
+	if len(s.ahead) == 0 {
+		s.dropAhead()
+	}
+	for len(s.own) > 0 && s.own[0].lost {
+		if o := s.own[0]; !o.told {
+			steps = append(steps, step{kind: stepLocal, entry: entry{m: o.m}})
+		}
+		s.own = s.own[1:]
+	}
+	if len(s.own) == 0 {
+		s.own, s.local = nil, s.local && !s.listening
+	}
+	return steps
+}
+
+// waiting returns since when a publication of this machine waits for its place.
+func (s *series) waiting() (since time.Duration, ok bool) {
+	for _, o := range s.own {
+		if !o.told {
+			return o.since, true
+		}
+	}
+	return 0, false
+}
+
+// missing reports whether something that exists has not arrived.
+func (s *series) missing() bool {
+	if len(s.ahead) > 0 {
+		return true
+	}
+	return s.known.Epoch != 0 && (s.known.Epoch != s.last.Epoch && s.known.Epoch != s.former ||
+		s.known.Epoch == s.last.Epoch && s.known.Offset > s.last.Offset)
+}
+
+// begin defines where the series begins: what is published from the time on at which this machine listens is delivered.
+func (s *series) begin() {
+	f := s.first
+	for _, o := range s.own {
+		if o.number <= f.number && o.at.Epoch == 0 && !o.told && !o.lost {
+			return // it may be before or after
+		}
+	}
+	s.last, s.id, s.first, s.started, s.outage = f.last, f.id, nil, true, false
+	lower := func(at broker.Place) {
+		if at.Epoch == s.last.Epoch && at.Offset <= s.last.Offset {
+			s.last.Offset, s.id = at.Offset-1, identity{}
+		}
+	}
+	for _, e := range s.ahead {
+		lower(e.at)
+	}
+	for _, o := range s.own {
+		if !o.told {
+			lower(o.at)
+		}
+	}
+	s.synced = s.last == f.last
+}
+
+// read takes a page that begins with the entry of last, as far as that is kept, or after it if it was checked. It
+// reports true if the server has lost what was delivered here: a new epoch must begin.
+func (s *series) read(p *keptPage, publisher uint64, now time.Duration) (steps []step, renew bool) {
+	same := false
+	if s.id != (identity{}) && len(p.entries) > 0 && p.entries[0].at.Offset == s.last.Offset {
+		same = p.entries[0].id == s.id
+		if !same && p.epoch == s.last.Epoch {
+			return nil, true
+		}
+	}
+	switch {
+	case p.epoch == s.last.Epoch && p.head < s.last.Offset:
+		return nil, true
+	case p.epoch == s.last.Epoch:
+	case same && s.last.Offset <= p.begin: // another machine has seen a loss that does not concern this one
+		id := s.id
+		s.renew(p.epoch, s.last.Offset)
+		s.id = id
+	default:
+		if s.outage {
+			steps = append(steps, step{kind: stepLost})
+		}
+		s.renew(p.epoch, p.begin)
+		s.checked = true
+		return steps, false // the page does not begin there
+	}
+	for _, e := range p.entries {
+		if e.at.Offset <= s.last.Offset {
+			continue
+		}
+		steps = append(steps, s.skip(e.at.Offset-1)...)
+		steps = append(steps, s.deliver(e, publisher, now)...)
+	}
+	if len(p.entries) == 0 {
+		steps = append(steps, s.skip(p.head)...)
+	}
+	s.checked = true
+	if s.last.Offset >= p.head {
+		s.synced, s.outage = s.listening, !s.listening
+	}
+	return steps, false
+}
+
+// skip tells that publications up to an offset are not kept any more.
+func (s *series) skip(to uint64) (steps []step) {
+	if to <= s.last.Offset {
+		return nil
+	}
+	steps = []step{{kind: stepLost, missed: to - s.last.Offset}}
+	s.last.Offset, s.id = to, identity{}
+	s.tail, s.tailBytes = nil, 0
+	return steps
+}
