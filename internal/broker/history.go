@@ -17,6 +17,9 @@ type Kept struct {
 	Payload []byte
 }
 
+// Space returns the number of bytes of a page that the publication takes.
+func (k *Kept) Space() int { return keptLen + len(k.Payload) }
+
 // Query asks for what a topic has kept.
 type Query struct {
 	Topic string
@@ -24,7 +27,8 @@ type Query struct {
 	// asked for, or as many as there are. With Last 0, the answer has the place of the newest one.
 	After Place
 	Last  uint32
-	// Bytes bounds the payloads of the answer. It has one publication at least, however long, if there is one.
+	// Bytes bounds the Space of all publications of the answer together, as MaxPage does. It has one at least, however
+	// long, if there is one.
 	Bytes uint32
 	// Token is repeated in the answer.
 	Token uint64
