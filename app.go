@@ -217,7 +217,9 @@ func publicError(err error) error {
 		return ErrMoved
 	case errors.Is(err, engine.ErrTooManySubscriptions):
 		return ErrTooManySubscriptions
-	case errors.Is(err, broker.ErrOverloaded):
+	case errors.Is(err, engine.ErrNoHistory):
+		return ErrNoHistory
+	case errors.Is(err, broker.ErrOverloaded), errors.Is(err, engine.ErrRecoveries):
 		return ErrOverloaded
 	case errors.Is(err, broker.ErrTopic):
 		return ErrTopic

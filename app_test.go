@@ -52,6 +52,9 @@ type wish struct {
 func obedient(cfg Config) *App {
 	cfg.Presence = presenceRules()
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if cfg.Sessions.Redis == "" && cfg.Backplane == nil {
+		cfg.History = testHistory()
+	}
 	app := New(cfg)
 	app.Handle("/", Handler{
 		Authorize: func(r *http.Request, id *auth.Identity) error {
@@ -102,6 +105,7 @@ func obedient(cfg Config) *App {
 	handleData(app)
 	handleGaps(app)
 	handlePaths(app)
+	handleHistory(app)
 	handleLimits(app)
 	handlePresence(app)
 	return app

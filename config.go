@@ -76,6 +76,12 @@ type Config struct {
 	Presence    []PresenceRule
 	MaxPresence int
 
+	// History makes topics keep their latest messages, by the first rule whose pattern matches. MaxHistory is how many
+	// bytes all topics may keep in the memory of the primary, with 80 more for each message and 256 for each topic. Beyond
+	// it, what would expire first is removed early. 0 is 64 MiB. See Conn.SubscribeFrom and docs/history.md.
+	History    []HistoryRule
+	MaxHistory int64
+
 	// Compression decides whether messages are compressed, for all endpoints; see also Handler.CompressAbove. The zero
 	// value is CompressionOff. Open connections keep what they agreed on when a later program has another Compression.
 	Compression Compression

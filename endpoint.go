@@ -64,6 +64,9 @@ func (e *endpoint) route() *engine.Route {
 
 		CompressAbove: h.CompressAbove,
 	}
+	if h.Recovered != nil {
+		r.Recovered = e.recovered
+	}
 	if h.CompressAbove >= 0 {
 		r.Compression = e.app.cfg.Compression.config()
 	}

@@ -30,6 +30,8 @@ var (
 	ErrMoved = errors.New("expedite: connection has moved")
 	// ErrTopic reports that a topic's name is empty, too long, or begins with a zero byte.
 	ErrTopic = errors.New("expedite: bad topic name")
+	// ErrNoHistory reports that a topic keeps no messages: no HistoryRule matches it.
+	ErrNoHistory = errors.New("expedite: the topic has no history")
 	// ErrText reports that a text message was not sent because it is not valid UTF-8.
 	ErrText = errors.New("expedite: the text is not valid UTF-8")
 )

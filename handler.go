@@ -71,6 +71,9 @@ type Handler struct {
 	// number is not known. Without Gap, a connection that has missed publications is closed with 1013 (try again
 	// later), but for those of other machines: see Config.CloseOnGap. Gap does not report what a Policy drops.
 	Gap func(c *Conn, topic string, missed uint64)
+	// Recovered is called with the outcome of a Conn.SubscribeFrom that was pending. In an Inline handler, what was missed
+	// is sent before, and what is published from now on afterwards.
+	Recovered func(c *Conn, topic string, r Recovered)
 	// State makes Conn.Data move with the connection, to the next worker and to the next release:
 	//
 	//	State: expedite.Carry[player]()

@@ -43,6 +43,9 @@ func (a *App) runPrimary(ctx context.Context) error {
 	if cfg.Presence, err = a.cfg.presence(); err != nil {
 		return err
 	}
+	if cfg.History, _, err = a.cfg.histories(); err != nil {
+		return err
+	}
 	cfg.Changed, cfg.Apply = a.cfg.Changed, func(b []byte) error { return a.apply(nil, b) }
 	if cfg.Live, err = a.cfg.live(); err != nil {
 		return fmt.Errorf("expedite: %w", err)

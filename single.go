@@ -9,6 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/history"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/primary"
@@ -79,7 +80,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	a.warnLimits()
 	operators := a.controlConfig()
-	operators.Alone, operators.Backplane = true, around.kind
+	operators.Alone, operators.Backplane, operators.Histories = true, around.kind, around.kept
 	c, err := primary.OpenControl(operators, &single{w, hub}, hub, around.machines, reg)
 	if err != nil {
 		return err
@@ -99,12 +100,16 @@ func (a *App) runSingle(ctx context.Context) error {
 
 // around is what a process that serves alone has beside its worker.
 type around struct {
-	machines *relay.Relay // nil if there are no others
+	kept     *history.Store // nil if no topic keeps anything
+	machines *relay.Relay   // nil if there are no others
 	kind     string
 	presence *presence.Server // nil if nobody wants to know who is in a topic
 }
 
 func (a *App) lookAround(hub *broker.Hub, reg *registry.Server) (r around, err error) {
+	if r.kept, err = a.keepAlone(hub); err != nil {
+		return r, err
+	}
 	if r.machines, r.kind, err = a.joinMachines(hub, reg.Node()); err != nil {
 		return r, err
 	}

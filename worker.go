@@ -59,7 +59,9 @@ func (a *App) newWorker(
 	if err != nil {
 		return nil, err
 	}
-	members, err := a.workerPresence()
+	members, errMembers := a.workerPresence()
+	_, frames, errFrames := cfg.histories()
+	err = errors.Join(errMembers, errFrames)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +90,7 @@ func (a *App) newWorker(
 			Origins: cfg.Auth.Origins, TicketTTL: cfg.Auth.TicketTTL, Timeout: cfg.HandshakeTimeout,
 			MaxTickets: cfg.MaxAuthorizing, Cookie: cfg.Sessions.Cookie,
 		},
-		Plane: plane, CloseOnGap: cfg.CloseOnGap, Presence: members, MaxDenials: cfg.Auth.MaxDenials,
+		Plane: plane, CloseOnGap: cfg.CloseOnGap, Presence: members, Histories: frames, MaxDenials: cfg.Auth.MaxDenials,
 		Params: access.Params{Query: cfg.LogQuery, Headers: cfg.LogHeaders, Hide: a.hide},
 		Sessions: worker.Sessions{
 			Store: cfg.Sessions.Store, Redis: cfg.Sessions.Redis, Require: cfg.Sessions.RequireRedis,

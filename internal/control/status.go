@@ -38,6 +38,8 @@ type Status struct {
 	Revocations *RevocationStatus `json:"revocations,omitempty"`
 	// Backplane is the state of what connects this machine with others. Nil: this machine is alone.
 	Backplane *BackplaneStatus `json:"backplane,omitempty"`
+	// History is what topics keep in the primary. Nil: no topic keeps messages there.
+	History *HistoryStatus `json:"history,omitempty"`
 	// Degraded names what does not work as it should, for people. Nil: everything works.
 	Degraded []string `json:"degraded,omitempty"`
 	// Nodes are all machines of the service, if they were asked for. NodesCause is why there may be others; empty: there
@@ -57,6 +59,15 @@ type BackplaneStatus struct {
 	Topics      int64             `json:"topics"`       // that this machine subscribes to
 	QueuedBytes int64             `json:"queued_bytes"` // waiting to be sent
 	Events      map[string]uint64 `json:"events"`       // counters since this program runs, by name: docs/scale-out.md
+}
+
+// HistoryStatus is what topics keep in the primary.
+type HistoryStatus struct {
+	Topics     int64             `json:"topics"`
+	Messages   int64             `json:"messages"`
+	Bytes      int64             `json:"bytes"`
+	LimitBytes int64             `json:"limit_bytes"`
+	Events     map[string]uint64 `json:"events"` // counters, by name: docs/history.md
 }
 
 // ListenerStatus is an address that clients connect to.

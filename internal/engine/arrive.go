@@ -164,6 +164,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		c.dispatch(ev)
 	}
 	e.catchUp(c, s.topics, max(position, s.seen)) // after a Gap that waits
+	e.carryOn(c, s.recoveries)
 }
 
 // restoreOutput queues the output that waited.

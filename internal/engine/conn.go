@@ -86,6 +86,7 @@ const (
 	bitLeaving                      // callbacks on a goroutine pause, because the connection is about to move
 	bitContext                      // has an entry in Engine.contexts
 	bitOver                         // the server has closed: messages that wait for their callback are dropped
+	bitThirsty                      // a recovery waits for room in the queue
 )
 
 // maxConnSize is the memory budget of a Conn. An idle connection uses little else.

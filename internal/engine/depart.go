@@ -59,6 +59,7 @@ type frozen struct {
 	conn    *Conn
 	phase   uint32
 	topics  []string
+	waiting []*recovery
 	carried []byte
 	seen    uint64 // number of the last publication that the connection has had
 }
@@ -348,6 +349,10 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 		b.States = record.Append(b.States, tagTopic, topic)
 	}
 	e.topics.Drop(c.key.Index)
+	for _, r := range e.withdrawAll(c, ErrMoved) {
+		z.waiting = append(z.waiting, r)
+		b.States = record.Append(b.States, tagRecovery, r.appendTo(nil))
+	}
 	z.seen = max(b.position, e.ahead[c.key.Index])
 	delete(e.ahead, c.key.Index)
 	e.topicsMu.Unlock()
@@ -425,6 +430,7 @@ func (e *Engine) Thaw(b *Batch) {
 			c.dispatch(event{kind: eventResume, data: z.carried})
 		}
 		e.catchUp(c, z.topics, z.seen)
+		e.carryOn(c, z.waiting)
 		if parked {
 			e.unpark(c, z.carried)
 		}

@@ -20,13 +20,14 @@ const (
 	eventResume
 	eventGap   // like eventFrame, it moves with its connection: the numbers must not change
 	eventFrame // not a callback: a publication that waits behind a Gap
+	eventRecovered
 )
 
 // event is a callback to be made.
 type event struct {
 	kind eventKind
 	op   ws.Opcode
-	data []byte  // eventMessage, eventResume; eventGap: count (uvarint), topic; eventFrame: the frame
+	data []byte  // eventMessage, eventResume; eventGap: count (uvarint), topic; eventFrame: the frame; eventRecovered
 	end  *ending // eventClose
 }
 
@@ -76,6 +77,8 @@ func (c *Conn) call(ev event) {
 		c.gap(ev.data)
 	case eventFrame:
 		c.sendHeld(ev.op, ev.data)
+	case eventRecovered:
+		c.recovered(ev.data)
 	case eventResume:
 		if err := h.Resume(c, ev.data); err != nil {
 			c.eng.clientLog(slog.LevelError, "connection cannot resume", "conn", fmt.Sprintf("%016x", c.id), "error", err)

@@ -51,6 +51,8 @@ type Config struct {
 	// when it ends, has arrived from another worker, or was taken over by one. A move that fails is no change. The calls
 	// for a connection and a topic are in order. It must neither block nor call the engine, except Post.
 	Subscribed func(c *Conn, topic string, subscribed bool)
+	// History leads to what topics keep. nil means that none keeps anything.
+	History *History
 	// Cause returns the cause of a context that ends with ErrClosed or ErrMoved: see Conn.Context. nil means the same.
 	Cause func(error) error
 	// Logger receives what an operator should know. nil means slog.Default.
@@ -222,7 +224,8 @@ type Engine struct {
 	dep         departures
 	gapped      map[*Conn]struct{} // their publications wait behind a Gap callback
 	orphan      *Route
-	position    uint64 // number of the last publication
+	recoveries  *recoveries // nil without Config.History
+	position    uint64      // number of the last publication
 	recording   bool
 	history     []published
 	historySize int
@@ -262,7 +265,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.opening, e.meters = make(map[uint64]*Upgrade), make(map[*Conn]*meter)
 	e.sources.list = []*Source{{}}
-	e.topics.Changed = cfg.TopicChanged
+	if cfg.TopicChanged != nil || cfg.History != nil {
+		e.topics.Changed = e.topicChanged
+	}
 	e.inbounds.New = func() any { return new(inbound) }
 	e.outboxes.New = func() any { return new(outbox) }
 	e.mailboxes.New = func() any { return new(mailbox) }
@@ -275,6 +280,9 @@ func New(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	e.loop = loop
+	if cfg.History != nil {
+		e.recoveries = e.newRecoveries()
+	}
 	e.clock.start(e.cfg.Wall)
 	if e.cfg.MessageMinRate.Bytes > 0 && e.cfg.MessageMinRate.Per > 0 {
 		e.partials.judge = loop.NewAlarm(e.judge)

@@ -17,12 +17,14 @@ type Gap struct {
 	Topic     string // empty if it is not known
 	Missed    uint64 // how many; 0 if that is not known
 	Tolerated bool   // connections whose Route has no Gaps stay
+	Kept      bool   // topics that keep publications may have them
 }
 
 // Gap informs the subscribers of the topic of a gap, or all connections with subscriptions if the topic is not known.
 // seq is the number of the last publication. Connections whose Route has no Gaps are closed with 1013 unless the gap is
-// tolerated. On the loop.
+// tolerated. What a topic has kept is not missed: its subscribers get it. On the loop.
 func (e *Engine) Gap(seq uint64, g Gap) {
+	before := e.position
 	e.position = max(e.position, seq)
 	var told []*Conn
 	tell := func(i uint32) {
@@ -47,7 +49,9 @@ func (e *Engine) Gap(seq uint64, g Gap) {
 	}
 	e.topicsMu.Unlock()
 	for _, c := range told { // without the lock, because callbacks may subscribe
-		e.tellGap(c, g)
+		if !g.Kept || !e.repair(c, g.Topic, before) {
+			e.tellGap(c, g)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/expedite-go/expedite/ws"
@@ -20,6 +21,9 @@ func (c *Conn) Subscribe(topic string) (bool, error) {
 		return false, ErrMoved
 	default:
 		return false, ErrClosed
+	}
+	if e.recovering(c, topic) != nil {
+		return false, nil
 	}
 	if e.topics.Count(c.key.Index) >= e.cfg.MaxSubscriptions {
 		e.count.limit(limitSubscriptions)
@@ -65,6 +69,13 @@ func (c *Conn) Unsubscribe(topic string) bool {
 	if ph := c.phase.Load(); ph != phaseOpen && ph != phaseClosing {
 		return false
 	}
+	if r := e.recovering(c, topic); r != nil {
+		e.withdraw(r)
+		if r.done != nil {
+			r.done <- outcome{err: ErrUnsubscribed}
+		}
+		return true
+	}
 	removed := e.topics.Unsubscribe(topic, c.key.Index)
 	if removed && e.cfg.Subscribed != nil {
 		e.cfg.Subscribed(c, topic, false)
@@ -82,6 +93,7 @@ func (e *Engine) unsubscribeAll(c *Conn) {
 		}
 	}
 	e.topics.Drop(c.key.Index)
+	e.withdrawAll(c, ErrClosed)
 	delete(e.ahead, c.key.Index)
 }
 
@@ -147,12 +159,15 @@ func (e *Engine) PublishExcept(seq uint64, topic string, op ws.Opcode, payload [
 	return len(members)
 }
 
-// EachTopic calls f with all topics that have subscribers on this engine. f must not call the engine. It is safe for
-// concurrent use.
+// EachTopic calls f with all topics that have subscribers on this engine, or will have after a recovery. f must not
+// call the engine. It is safe for concurrent use.
 func (e *Engine) EachTopic(f func(topics iter.Seq[string])) {
 	e.topicsMu.Lock()
 	defer e.topicsMu.Unlock()
 	f(e.topics.Names())
+	if e.recoveries != nil {
+		f(maps.Keys(e.recoveries.topics))
+	}
 }
 
 // Reached records that this worker has had all publications up to seq. On the loop.

@@ -56,6 +56,9 @@ const (
 
 // Route is a WebSocket endpoint. All its connections share it; it must not change after its first use.
 type Route struct {
+	// Recovered, unless it is nil, is called with the outcome of a recovery that was pending: see Conn.SubscribeFrom. What
+	// is published afterwards is sent later if the route is Inline.
+	Recovered func(c *Conn, topic string, r Recovered)
 	// Path identifies the route for Config.Route, in this worker and in the next.
 	Path    string
 	Handler Handler

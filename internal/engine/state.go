@@ -45,6 +45,7 @@ const (
 	tagReceived = 0x13 // of windows.in: what the peer's next message may refer to
 	tagSent     = 0x14 // of windows.out
 	tagLinked   = 0x15 // like tagFrames, one frame: see chunkLinked
+	tagRecovery = 0x16 // repeated: of a recovery, see recovery.appendTo
 	tagExpiry   = 0x81 // 8: Conn.expires
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes received in it, 8 each
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
@@ -71,6 +72,7 @@ type state struct {
 	path        string
 	owner       []byte
 	topics      []string
+	recoveries  []*recovery
 	reader      ws.Reader
 	op          ws.Opcode
 	inbound     []byte
@@ -268,6 +270,12 @@ func (s *state) load(tag byte, v []byte) bool {
 		s.owner = v
 	case tagTopic:
 		s.topics = append(s.topics, string(v))
+	case tagRecovery:
+		r := parseRecovery(v)
+		if r != nil {
+			s.recoveries = append(s.recoveries, r)
+		}
+		return r != nil
 	case tagCarried:
 		s.carried, s.wantsResume = v, true
 	case tagReader:
@@ -359,7 +367,7 @@ func (s *state) loadNumbers(tag byte, v []byte) bool {
 }
 
 // movable reports whether a callback that is due moves with its connection.
-func movable(k eventKind) bool { return k <= eventDrain || k == eventGap || k == eventFrame }
+func movable(k eventKind) bool { return k <= eventDrain || k >= eventGap && k <= eventRecovered }
 
 // plausible reports whether a connection can be in this state.
 func (s *state) plausible() bool {
@@ -368,7 +376,7 @@ func (s *state) plausible() bool {
 	}
 	switch s.phase {
 	case phaseHead:
-		return s.id == 0 && s.path == "" && len(s.topics) == 0 && len(s.events) == 0
+		return s.id == 0 && s.path == "" && len(s.topics)+len(s.recoveries) == 0 && len(s.events) == 0
 	case phaseRefused:
 		return s.id == 0
 	case phaseOpen: // an end in this phase was caused by the peer

@@ -60,6 +60,8 @@ const (
 	limitProxySize
 	limitProxyTime
 	limitProxyUntrusted
+	limitRecoveries
+	limitRecall
 	numLimits
 )
 
@@ -74,6 +76,7 @@ func (l limit) String() string {
 		"inflated_size", "deflate_data", "inflate_turn",
 		"message_rate", "publish_rate", "connect_rate", "connect_rate_table", "per_user", "lifetime",
 		"forwarded", "proxy_missing", "proxy_invalid", "proxy_size", "proxy_time", "proxy_untrusted",
+		"recoveries", "recall_time",
 	}[l]
 }
 
@@ -100,6 +103,10 @@ type Stats struct {
 	TextIn, BinaryIn   uint64 // messages
 	TextOut, BinaryOut uint64
 	BytesIn, BytesOut  uint64
+
+	// Recovered counts recoveries of subscriptions that were complete, NotRecovered the others, and Recalled the
+	// publications of their pages.
+	Recovered, NotRecovered, Recalled uint64
 
 	Compressions       uint64          // calls of the compressor: a publication needs few for many connections
 	Inflated, Deflated CompressedStats // compressed messages received and sent
@@ -133,6 +140,7 @@ type counters struct {
 	again                                  atomic.Int64 // the part of queuedBytes that is counted more than once
 	limits                                 [numLimits]atomic.Uint64
 	stays                                  [numStays]atomic.Uint64
+	recovered, notRecovered, recalled      atomic.Uint64
 	closes                                 [closeSlots]atomic.Uint64
 
 	refusedMu sync.Mutex
@@ -229,6 +237,7 @@ func (e *Engine) Stats() Stats {
 		Accepted: n.accepted.Load(), Opened: n.opened.Load(), HTTP: n.http.Load(), Resets: n.resets.Load(),
 		Panics: n.panics.Load(), Stalls: e.watch.stalls.Load(),
 		MovedIn: n.movedIn.Load(), MovedOut: n.movedOut.Load(),
+		Recovered: n.recovered.Load(), NotRecovered: n.notRecovered.Load(), Recalled: n.recalled.Load(),
 		TextIn: n.textIn.Load(), BinaryIn: n.binaryIn.Load(),
 		TextOut: n.textOut.Load(), BinaryOut: n.binaryOut.Load(),
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(),

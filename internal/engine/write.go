@@ -308,6 +308,10 @@ func (c *Conn) flush(writable bool) {
 	if drained {
 		c.bits &^= bitPressed
 	}
+	room := c.bits&bitThirsty != 0 && after <= c.route.LowMark
+	if room {
+		c.bits &^= bitThirsty
+	}
 	c.mu.Unlock()
 
 	if c.eng.limiter != nil {
@@ -321,5 +325,8 @@ func (c *Conn) flush(writable bool) {
 		c.settle(empty)
 	case drained:
 		c.dispatch(event{kind: eventDrain})
+	}
+	if room {
+		c.eng.refill(c)
 	}
 }

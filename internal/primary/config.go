@@ -9,6 +9,7 @@ import (
 
 	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/history"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/registry"
@@ -41,6 +42,8 @@ type Config struct {
 	HangTimeout time.Duration
 	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced. 0 or less is no limit.
 	MaxWorkerMemory int64
+	// History tells what topics keep in this process. Without rules that is nothing.
+	History history.Config
 	// Plane leads to other machines; nil if there are none.
 	Plane backplane.Backplane
 	// Presence has the rules for topics of which it is of interest who is there. Open sets the rest.
@@ -86,6 +89,8 @@ type ControlConfig struct {
 	Version, Auth string
 	// Backplane is the kind of what leads to other machines: redis or custom.
 	Backplane string
+	// Histories is what topics keep in this process; nil if no topic keeps anything. Open sets it for a Primary.
+	Histories *history.Store
 	Journal   *telemetry.Journal
 	// Secrets hides the secrets of clients in lists of sessions.
 	Secrets *telemetry.Secrets

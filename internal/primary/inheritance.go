@@ -2,6 +2,7 @@ package primary
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -50,6 +51,7 @@ const (
 	fileSessions = "sessions" // in the form of memstore.Store.WriteState
 	filePresence = "presence" // in the form of presence.Server.AppendState
 	fileDenials  = "denials"  // in the form of denylist.Append, one after the other
+	fileHistory  = "history"  // in the form of history.Store.WriteState
 )
 
 // readInheritance reads what the program before left; nil if this process is new.
@@ -127,9 +129,13 @@ func (w *inheritanceWriter) options(again func() bool) (o cluster.ExecOptions, e
 			return o, err
 		}
 	}
-	sessions, denials, present := o.Files[fileSessions], o.Files[fileDenials], o.Files[filePresence]
+	if err := w.addHistory(o.Files); err != nil {
+		return o, err
+	}
+	sessions, denials := o.Files[fileSessions], o.Files[fileDenials]
+	present, kept := o.Files[filePresence], o.Files[fileHistory]
 	o.State = func() ([]byte, error) {
-		if err := w.savePresence(present); err != nil {
+		if err := errors.Join(w.savePresence(present), w.saveHistory(kept)); err != nil {
 			return nil, err
 		}
 		return w.state(sessions, denials, again())

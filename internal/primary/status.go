@@ -64,6 +64,7 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 			MessagesOut: sum.DeflatedMessages, PlainOut: sum.DeflatedPlain, BytesOut: sum.DeflatedCompressed,
 		}
 	}
+	st.History = historyStatus(s.cfg.Histories, sum.History)
 	for name, n := range s.limits() {
 		if st.Totals.Limits == nil {
 			st.Totals.Limits = make(map[string]uint64)
@@ -167,8 +168,8 @@ func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
 		}
 	}
 	return telemetry.PrimaryReport{
-		Backplane: plane,
-		Version:   s.cfg.Version, Restarts: group.Restarts,
+		Backplane: plane, History: historyReport(s.cfg.Histories),
+		Version: s.cfg.Version, Restarts: group.Restarts,
 		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed, HandoffSeconds: group.Handoff.LastSeconds,
 		Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
 		HasStore: stats.External, StoreUp: !h.Store.IsSet(), FeedUp: h.Current && !h.Feed.IsSet(), Limits: s.limits(),

@@ -34,6 +34,8 @@ type collector struct {
 	sessions, storeUp, revocations, feedUp, limits         *prometheus.Desc
 	planeUp, planeTopics, planeQueue, planeEvents          *prometheus.Desc
 	planeLag, machines                                     *prometheus.Desc
+
+	historyTopics, historyMessages, historyBytes, historyEvents *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -76,6 +78,11 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 		planeLag:    desc("backplane_lag_seconds", "How long the oldest message to other machines has waited."),
 		machines:    desc("machines", "Machines of the service that are known, this one included."),
 		planeEvents: desc("backplane_events_total", "What happened to messages between machines.", "event"),
+
+		historyTopics:   desc("history_topics", "Topics whose history the primary knows."),
+		historyMessages: desc("history_messages", "Messages that topics keep."),
+		historyBytes:    desc("history_bytes", "Bytes of the messages that topics keep, with what they need in memory."),
+		historyEvents:   desc("history_events_total", "What happened to the histories of topics.", "event"),
 	}
 }
 
@@ -178,6 +185,8 @@ func families() []labeled {
 			func(w *Report) map[string]uint64 { return w.Limits }),
 		of("handoff_stays_total", "Connections that could not move, by reason.", "reason",
 			func(w *Report) map[string]uint64 { return w.Stays }),
+		of("recoveries_total", "Recoveries of subscriptions, by result, and the messages that they sent.", "result",
+			func(w *Report) map[string]uint64 { return w.History }),
 		of("session_operations_total", "Operations on sessions, by result.", "result",
 			func(w *Report) map[string]uint64 {
 				others := maps.Clone(w.Session)
@@ -200,6 +209,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.revocations, c.feedUp,
 		c.limits, c.stale, c.planeUp, c.planeTopics, c.planeQueue, c.planeEvents,
 		c.planeLag, c.machines,
+		c.historyTopics, c.historyMessages, c.historyBytes, c.historyEvents,
 	} {
 		ch <- d
 	}
@@ -270,6 +280,14 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 		}
 		for event, n := range b.Events {
 			send(ch, c.planeEvents, prometheus.CounterValue, float64(n), event)
+		}
+	}
+	if h := p.History; h != nil {
+		send(ch, c.historyTopics, prometheus.GaugeValue, float64(h.Topics))
+		send(ch, c.historyMessages, prometheus.GaugeValue, float64(h.Messages))
+		send(ch, c.historyBytes, prometheus.GaugeValue, float64(h.Bytes))
+		for event, n := range h.Events {
+			send(ch, c.historyEvents, prometheus.CounterValue, float64(n), event)
 		}
 	}
 	send(ch, c.build, prometheus.GaugeValue, 1, valid(p.Version), runtime.Version())

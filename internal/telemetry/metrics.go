@@ -26,6 +26,7 @@ type PrimaryReport struct {
 	HasStore          bool  // there is an external store
 
 	Backplane *BackplaneReport // nil: this machine is alone
+	History   *HistoryReport   // nil: no topic keeps messages here
 }
 
 // BackplaneReport is the state of what connects this machine with others.
@@ -36,6 +37,13 @@ type BackplaneReport struct {
 	LagSeconds  float64           // how long the oldest message has waited
 	Machines    int               // that are known, this one included; 0: unknown
 	Events      map[string]uint64 // counters, by name
+}
+
+// HistoryReport is what topics keep in the primary.
+type HistoryReport struct {
+	Topics, Messages  int
+	Bytes, LimitBytes int64
+	Events            map[string]uint64 // counters, by name
 }
 
 // Metrics serves the metrics of all workers in the text format of Prometheus. Create one with [NewMetrics].

@@ -55,6 +55,7 @@ type Report struct {
 	// Session counts operations on sessions. Writes that wait for the store to come back are "deferred", those that
 	// were given up "refused". The other names are values of the label result.
 	Session     map[string]uint64 `json:"session,omitempty"`
+	History     map[string]uint64 `json:"history,omitempty"`      // recoveries by result, and publications that they sent
 	LogsLeftOut uint64            `json:"logs_left_out,omitzero"` // log lines that a Sampler suppressed
 
 	// StoreDownSince is the Unix time since which the worker cannot use the session store, or 0. It is a gauge.
@@ -144,6 +145,7 @@ func (w Report) merge(o Report, op func(a, b uint64) uint64) Report {
 
 		AuthRefused: mergeMaps(w.AuthRefused, o.AuthRefused, op),
 		Session:     mergeMaps(w.Session, o.Session, op),
+		History:     mergeMaps(w.History, o.History, op),
 		LogsLeftOut: op(w.LogsLeftOut, o.LogsLeftOut),
 	}
 }

@@ -57,6 +57,9 @@ func Status(w io.Writer, s control.Status) error {
 	if s.Backplane != nil {
 		b.WriteString(backplane(*s.Backplane) + "\n")
 	}
+	if s.History != nil {
+		b.WriteString(history(*s.History) + "\n")
+	}
 	if s.Totals.HTTPConnections > 0 {
 		fmt.Fprintf(&b, "HTTP connections: %d\n", s.Totals.HTTPConnections)
 	}
@@ -128,6 +131,15 @@ func backplane(s control.BackplaneStatus) string {
 		return text + "; " + oneLine(s.Cause)
 	}
 	return text + trouble(!s.Up, "nothing passes", "", s.Cause)
+}
+
+func history(s control.HistoryStatus) string {
+	text := fmt.Sprintf("history: %s in %s, %s of %s", human.Count(uint64(max(s.Messages, 0)), "message"),
+		human.Count(uint64(max(s.Topics, 0)), "topic"), human.Bytes(s.Bytes), human.Bytes(s.LimitBytes))
+	if n := s.Events["evicted"]; n > 0 {
+		text += fmt.Sprintf("; %s removed early, the memory is too small", human.Count(n, "message"))
+	}
+	return text
 }
 
 func known(n *int64) string {

@@ -11,12 +11,20 @@ func (w *Worker) deliver(e broker.Envelope) (found bool) {
 	w.ticker.Wake()
 	switch e.Kind {
 	case broker.Publish:
+		if e.At.Epoch != 0 {
+			w.placed(&e)
+			return true
+		}
 		w.engine.PublishExcept(e.Seq, e.Topic, ws.Opcode(e.Opcode), e.Payload, e.Conn)
 		return true
 	case broker.Gap:
 		w.engine.Gap(e.Seq, engine.Gap{
 			Topic: e.Topic, Missed: e.Conn, Tolerated: e.Code == broker.Abroad && !w.CloseOnGap,
+			Kept: e.Code != broker.Abroad, // otherwise what is kept was read in vain
 		})
+		return true
+	case broker.Past:
+		w.past(&e)
 		return true
 	case broker.Ask:
 		w.tellEverything()

@@ -61,6 +61,16 @@ func (w *Worker) report() telemetry.Report {
 		DeflatedMessages: s.Deflated.Messages, DeflatedPlain: s.Deflated.Plain, DeflatedCompressed: s.Deflated.Compressed,
 		Closed: s.Closed, Limits: s.Limits, Stays: s.Stays, Refused: make(map[string]uint64, len(s.Refused)),
 	}
+	for result, n := range map[string]uint64{
+		"recovered": s.Recovered, "not_recovered": s.NotRecovered, "messages": s.Recalled,
+	} {
+		if n > 0 {
+			if r.History == nil {
+				r.History = make(map[string]uint64)
+			}
+			r.History[result] = n
+		}
+	}
 	for status, count := range s.Refused {
 		r.Refused[strconv.Itoa(status)] = count
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/telemetry"
+	"github.com/expedite-go/expedite/internal/topic"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -67,7 +68,9 @@ type Config struct {
 	// Plane leads to other machines: the primary learns which topics have subscribers here, and has this worker listen
 	// while it replaces its program. Nil: there are none. CloseOnGap closes connections that have missed publications of
 	// other machines and whose handler has no Gap.
-	Plane      backplane.Backplane
+	Plane backplane.Backplane
+	// Histories tells which topics keep messages, and what subscribers get of those.
+	Histories  topic.Rules[Frame]
 	CloseOnGap bool
 	// Presence tells who is in topics. Nil: nobody wants to know.
 	Presence *Presence
@@ -168,6 +171,7 @@ func (w *Worker) newEngine() (err error) {
 		e.TopicChanged = w.interest.Set
 	}
 	w.trackPresence(&e)
+	e.History = w.history()
 	e.Logger = w.log
 	e.MayLog, e.MayLogFault = w.Journal.Clients.Allow, w.Journal.Faults.Allow
 	e.MaxHandshakes = cmp.Or(e.MaxHandshakes, min(engine.DefaultMaxHandshakes, files/4))
