@@ -8,7 +8,7 @@ import (
 )
 
 // maxExported limits the exported names of all public packages together. `make exports` prints the count per package.
-const maxExported = 690
+const maxExported = 720
 
 // TestExports keeps the public API small.
 func TestExports(t *testing.T) {
