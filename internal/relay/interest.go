@@ -66,7 +66,11 @@ func (r *Relay) Missing(topics []string, _ error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	since := r.now() - margin
-	for _, topic := range topics {
+	for i, topic := range topics {
+		if i%positionsAtOnce == positionsAtOnce-1 { // there may be many, and the hub waits for the lock
+			r.mu.Unlock()
+			r.mu.Lock()
+		}
 		if at := r.receivers[topic]; at != nil && !at.isDeaf && !r.Keeps([]byte(topic)) {
 			at.isDeaf, at.deaf = true, since
 		}

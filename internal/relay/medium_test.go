@@ -118,7 +118,17 @@ func (p *plane) Unsubscribe(topics ...string) {
 	}
 }
 
-func (p *plane) Status() backplane.Status { return backplane.Status{Queued: p.queued} }
+func (p *plane) Status() backplane.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return backplane.Status{Queued: p.queued}
+}
+
+func (p *plane) setQueued(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queued = n
+}
 
 func (p *plane) Close() error {
 	p.mu.Lock()

@@ -11,8 +11,12 @@ const (
 	resyncPause = 100 * time.Millisecond
 	// owedPause is the time until a message is sent again that the backplane has refused.
 	owedPause = 200 * time.Millisecond
-	// positionsAtOnce is the number of positions that are told while the hub waits.
+	// positionsAtOnce is the number of topics that are looked at, or positions that are told, while the hub waits.
 	positionsAtOnce = 500
+	// No positions are told while more than positionsQueue bytes wait to be sent: publications would find no room.
+	// positionsPause is the time until the next look.
+	positionsQueue = 1 << 20
+	positionsPause = 50 * time.Millisecond
 )
 
 // plan is what a relay has to do later.
@@ -110,10 +114,11 @@ func (r *Relay) work() (next time.Duration, planned, look bool) {
 		r.resync(now)
 	}
 	if p.answer.take(now) {
-		for _, topic := range r.senders.since(p.answerSince) {
-			r.senders.owed[topic] = struct{}{}
-		}
+		r.owePositions(p.answerSince)
 		p.owed.at(now)
+		if r.suspended { // meanwhile
+			return 0, false, false
+		}
 	}
 	if p.owed.take(now) {
 		r.tellPositions(now)
@@ -139,9 +144,28 @@ func (r *Relay) resync(now time.Duration) {
 	r.stats.Resyncs++
 }
 
+// owePositions notes the topics on which something was published since a time. There may be many, and the hub waits
+// for the lock, so it is given up in between.
+func (r *Relay) owePositions(since time.Duration) {
+	looked := 0
+	for topic, t := range r.senders.topics {
+		if t.at >= since {
+			r.senders.owed[topic] = struct{}{}
+		}
+		if looked++; looked%positionsAtOnce == 0 {
+			r.mu.Unlock()
+			r.mu.Lock()
+		}
+	}
+}
+
 // tellPositions tells positions that are owed, as far as the backplane takes them. The hub waits meanwhile, so each
 // call tells only some.
 func (r *Relay) tellPositions(now time.Duration) {
+	if r.Backplane.Status().Queued > positionsQueue {
+		r.plan.owed.at(now + positionsPause)
+		return
+	}
 	told := 0
 	for topic := range r.senders.owed {
 		if told++; told > positionsAtOnce {

@@ -141,6 +141,42 @@ func TestRefused(t *testing.T) {
 	})
 }
 
+// TestPositionsWait: positions do not take the room of publications in the queue of the backplane.
+func TestPositionsWait(t *testing.T) {
+	two(t, func(a, b *machine) {
+		a.publish("t", "1")
+		b.plane.setCut(true)
+		a.publish("t", "2")
+		a.plane.setQueued(positionsQueue + 1)
+		b.plane.setCut(false)
+		settle()
+		b.wants("t 1")
+		a.plane.setQueued(0)
+		settle()
+		b.wants("t gap 1")
+	})
+}
+
+// TestManyPositions: more topics than are looked at while the hub waits.
+func TestManyPositions(t *testing.T) {
+	two(t, func(a, b *machine) {
+		const n = 2*positionsAtOnce + 1
+		for i := range n {
+			b.interest.Set(fmt.Sprint(i), true)
+		}
+		synctest.Wait()
+		b.plane.setCut(true)
+		for i := range n {
+			a.publish(fmt.Sprint(i), "x")
+		}
+		b.plane.setCut(false)
+		settle()
+		if got := b.Stats(); got.Gaps != n {
+			t.Errorf("%d gaps, want %d", got.Gaps, n)
+		}
+	})
+}
+
 // TestForgotten: a topic whose number the publisher has forgotten begins anew, and is not taken for a repetition.
 func TestForgotten(t *testing.T) {
 	two(t, func(a, b *machine) {

@@ -63,14 +63,3 @@ func (s *senders) forget(now time.Duration) {
 	oldest := at[len(at)/4]
 	maps.DeleteFunc(s.topics, func(_ string, t *sender) bool { return t.at <= oldest })
 }
-
-// since returns the topics on which something was published at a time or later.
-func (s *senders) since(at time.Duration) []string {
-	var list []string
-	for topic, t := range s.topics {
-		if t.at >= at {
-			list = append(list, topic)
-		}
-	}
-	return list
-}
