@@ -1,7 +1,6 @@
 package reactor
 
 import (
-	"encoding/binary"
 	"os"
 	"sync"
 	"time"
@@ -113,9 +112,10 @@ func (p *epoll) wake() {
 	if p.closed {
 		return
 	}
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	_, _ = unix.Write(p.waker, one[:])
+	// It does not block, and the scheduler must not see it: where the loop runs at once, on the same core, the monitor
+	// thread would take the caller's processor away meanwhile.
+	one := uint64(1)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(p.waker), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
 }
 
 func (p *epoll) close() error {
