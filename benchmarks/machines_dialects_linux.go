@@ -15,9 +15,10 @@ type dialect struct {
 	path       string
 	greet      []exchange // follows the handshake
 	begin      func(b []byte, topic int) []byte
-	end        string                       // begin and end of a publication
-	join       func(topic, n int) exchange  // subscribes to n topics
-	joinOne    func(topic, id int) exchange // if join is nil: subscribes to one
+	end        string                     // begin and end of a publication
+	join       func(topic, n int) string  // subscribes to n topics
+	joinOne    func(topic, id int) string // if join is nil: subscribes to one
+	joined     string                     // in each answer
 	ping, pong string
 	own        int // channels that two machines have for themselves; -1: topics have no channels
 }
@@ -40,29 +41,29 @@ func (t *talk) say(text string) error {
 	return err
 }
 
-// await reads until a message contains text.
-func (t *talk) await(text string) error {
+// await reads until text has come n times.
+func (t *talk) await(text string, n int) error {
 	buf := make([]byte, 64<<10)
 	for {
 		_, payload, size := cutFrame(t.rest)
 		if size > 0 {
-			found := bytes.Contains(payload, []byte(text))
+			n -= bytes.Count(payload, []byte(text))
 			bad := bytes.Contains(payload, []byte(`"error"`))
 			said := string(payload[:min(len(payload), 300)])
 			t.rest = bytes.Clone(t.rest[size:])
 			switch {
 			case bad:
 				return fmt.Errorf("the server says %s", said)
-			case found:
+			case n <= 0:
 				return nil
 			}
 			continue
 		}
-		n, err := unix.Read(t.fd, buf)
-		if err != nil || n <= 0 {
-			return fmt.Errorf("no answer with %q: %d, %w", text, n, err)
+		got, err := unix.Read(t.fd, buf)
+		if err != nil || got <= 0 {
+			return fmt.Errorf("no answer with %q: %d, %w", text, got, err)
 		}
-		t.rest = append(t.rest, buf[:n]...)
+		t.rest = append(t.rest, buf[:got]...)
 	}
 }
 
@@ -70,7 +71,7 @@ func (t *talk) exchange(e exchange) error {
 	if err := t.say(e.say); err != nil {
 		return err
 	}
-	return t.await(e.await)
+	return t.await(e.await, 1)
 }
 
 // connect connects a client.
@@ -99,20 +100,14 @@ func (d *dialect) connect(addr netip.AddrPort) (*talk, error) {
 // subscribe subscribes to n topics.
 func (d *dialect) subscribe(t *talk, first, n int) error {
 	if d.join != nil {
-		return t.exchange(d.join(first, n))
+		return t.exchange(exchange{d.join(first, n), d.joined})
 	}
-	const firstID = 10 // none is the beginning of another one's text, as n is less than 90
 	for i := range n {
-		if err := t.say(d.joinOne(first+i, firstID+i).say); err != nil {
+		if err := t.say(d.joinOne(first+i, i+2)); err != nil {
 			return err
 		}
 	}
-	for i := range n {
-		if err := t.await(d.joinOne(first+i, firstID+i).await); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.await(d.joined, n)
 }
 
 // publish appends the frame of a publication.
@@ -145,8 +140,8 @@ func expediteDialect() dialect {
 	return dialect{
 		path:  "/",
 		begin: func(b []byte, _ int) []byte { return b },
-		join:  func(topic, n int) exchange { return exchange{fmt.Sprintf("+%d %d", topic, n), "ok"} },
-		own:   3,
+		join:  func(topic, n int) string { return fmt.Sprintf("+%d %d", topic, n) }, joined: "ok",
+		own: 3,
 	}
 }
 
@@ -161,12 +156,11 @@ func centrifugeDialect(quiet bool) dialect {
 			return append(b, `","data":"`...)
 		},
 		end: `"}}`,
-		joinOne: func(topic, id int) exchange {
-			return exchange{
-				fmt.Sprintf(`{"id":%d,"subscribe":{"channel":"%s"}}`, id, topicName(topic)), fmt.Sprintf(`"id":%d,`, id),
-			}
+		joinOne: func(topic, id int) string {
+			return fmt.Sprintf(`{"id":%d,"subscribe":{"channel":"%s"}}`, id, topicName(topic))
 		},
-		ping: "{}", pong: "{}", own: 6,
+		joined: `"subscribe"`,
+		ping:   "{}", pong: "{}", own: 6,
 	}
 	if quiet {
 		d.begin = func(b []byte, _ int) []byte { return append(b, `{"send":{"data":"`...) }
@@ -177,13 +171,12 @@ func centrifugeDialect(quiet bool) dialect {
 // socketDialect is the protocol of Socket.IO 4 over a WebSocket from the start.
 func socketDialect() dialect {
 	return dialect{
-		path:  "/socket.io/?EIO=4&transport=websocket",
-		greet: []exchange{{"", `"sid"`}, {"40", `40{"sid"`}},
-		begin: func(b []byte, _ int) []byte { return append(b, `42["p","`...) },
-		end:   `"]`,
-		joinOne: func(topic, id int) exchange {
-			return exchange{fmt.Sprintf(`42%d["s","%s"]`, id, topicName(topic)), fmt.Sprintf("43%d[", id)}
-		},
-		ping: "2", pong: "3", own: -1,
+		path:    "/socket.io/?EIO=4&transport=websocket",
+		greet:   []exchange{{"", `"sid"`}, {"40", `40{"sid"`}},
+		begin:   func(b []byte, _ int) []byte { return append(b, `42["p","`...) },
+		end:     `"]`,
+		joinOne: func(topic, id int) string { return fmt.Sprintf(`42%d["s","%s"]`, id, topicName(topic)) },
+		joined:  "[]",
+		ping:    "2", pong: "3", own: -1,
 	}
 }

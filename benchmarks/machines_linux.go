@@ -57,7 +57,8 @@ func runMachines(args []string) error {
 	flags.IntVar(&m.rounds, "rounds", 5, "rounds per server")
 	flags.DurationVar(&m.length, "time", 1500*time.Millisecond, "length of a round")
 	scenarios := flags.String("only", "12345", "digits of the scenarios")
-	peers := flags.String("peers", "expedite,expedite/2,centrifuge,socket.io", "servers; also \"centrifuge quiet\"")
+	peers := flags.String("peers", "expedite,expedite/2,centrifuge,socket.io",
+		"servers; centrifuge quiet is another; NAME=FILE is that of an earlier build, NAME@VARIABLE=VALUE has an environment")
 	flags.StringVar(&m.profile, "profile", "", "folder for profiles of both machines by perf")
 	flags.StringVar(&m.folder, "npm", "", "folder for packages of npm; empty is a temporary one")
 	if err := flags.Parse(args); err != nil {
@@ -157,14 +158,20 @@ func dialectOf(peer string) dialect {
 func (m *machines) startMachine(peer string) (s *server, err error) {
 	url := "redis://" + m.redis.Addr()
 	path, args := "node", []string{filepath.Join(m.folder, "server.mjs"), url}
-	if peer != "socket.io" {
+	peer, env, _ := strings.Cut(peer, "@")
+	peer, before, earlier := strings.Cut(peer, "=")
+	switch {
+	case peer == "socket.io":
+	case earlier:
+		path, args = before, []string{"machine", peer, url, m.dir}
+	default:
 		if path, err = os.Executable(); err != nil {
 			return nil, err
 		}
 		args = []string{"machine", peer, url, m.dir}
 	}
 	pin(serverCore) // the child inherits it
-	c, err := startProgram(path, nil, args...)
+	c, err := startProgram(path, strings.Fields(env), args...)
 	pin(clientCore)
 	if err != nil {
 		return nil, err

@@ -143,7 +143,9 @@ func serveCentrifuge(url string) error {
 		return err
 	}
 	go func() { // ends with the process
-		_ = http.Serve(ln, centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{}))
+		_ = http.Serve(ln, centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+			PingPongConfig: centrifuge.PingPongConfig{PingInterval: -1},
+		}))
 	}()
 	out := bufio.NewWriter(os.Stdout)
 	fmt.Fprintln(out, ln.Addr())

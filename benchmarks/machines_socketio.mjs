@@ -12,7 +12,7 @@ for (const client of [pub, sub]) {
 await Promise.all([pub.connect(), sub.connect()]);
 
 const http = createServer();
-const io = new Server(http, { adapter: createAdapter(pub, sub) });
+const io = new Server(http, { adapter: createAdapter(pub, sub), pingInterval: 600000 });
 io.on("connection", (socket) => {
   socket.on("s", (room, done) => {
     socket.join(room);
