@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak outages conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration tools
+.PHONY: run test check nightly soak outages deployment conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -53,6 +53,7 @@ $(TOOLS)/.gremlins-$(GREMLINS):
 nightly: check
 	$(MAKE) soak
 	$(MAKE) outages
+	$(MAKE) deployment
 	$(MAKE) conformance
 	$(MAKE) fuzz
 	$(MAKE) mutants
@@ -66,6 +67,14 @@ soak:
 outages:
 	scripts/test-tools
 	go test -count=1 -timeout 20m -run TestOutages -v ./cmd/expedite -outages
+
+# The files of deploy/: the image's content, run without Docker; compose.yaml by the rules of Compose; HAProxy with two
+# servers.
+COMPOSE_GO := v2.16.2
+deployment:
+	scripts/test-tools
+	go run github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_GO) deploy/compose.yaml >/dev/null
+	go test -count=1 -timeout 20m -run 'TestImage|TestDeployment' -v ./cmd/expedite -image
 
 # Every rule of the RFCs in every combination. The report is in REPORT. `make test` runs each case once.
 conformance:
