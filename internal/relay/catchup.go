@@ -86,9 +86,6 @@ func (r *Relay) resume() {
 		r.receivers[topic] = from
 		r.leaving[topic] = struct{}{}
 		r.silent[topic] = struct{}{}
-		if s := r.past.series[topic]; s != nil {
-			s.followed = true
-		}
 	}
 	r.inherited = nil
 	if len(topics) == 0 {

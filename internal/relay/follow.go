@@ -134,6 +134,7 @@ func (r *Relay) read(topic string, s *series, now time.Duration) {
 		return
 	}
 	s.reading = true
+	s.asked++
 	r.past.reads++
 }
 

@@ -126,7 +126,7 @@ func (r *Relay) appended(topic string, number uint64, at broker.Place, err error
 		case !s.followed:
 			r.remove(s, i)
 		case at.Offset == 0 || at.Epoch != s.last.Epoch || at.Offset > s.last.Offset:
-			if o.at = at; at.Offset > 0 {
+			if o.at, o.asked = at, s.asked; at.Offset > 0 {
 				s.known = at
 			}
 			if !s.hole.planned {

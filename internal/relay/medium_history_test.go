@@ -10,8 +10,11 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 )
 
-// keep is the rule of the tests: topics that begin with k keep ten messages.
+// keep is the rule of the tests: topics that begin with k keep ten messages, and kall all.
 func keep(topic string) (backplane.Retention, bool) {
+	if topic == "kall" {
+		return backplane.Retention{Messages: 1 << 20, For: time.Hour}, true
+	}
 	return backplane.Retention{Messages: 10, For: time.Hour}, strings.HasPrefix(topic, "k")
 }
 
@@ -106,7 +109,11 @@ func (p *plane) append(topic string, one backplane.Append, done func(backplane.P
 	for _, q := range to {
 		q.later(func() { q.to.Receive([]backplane.Message{{Topic: topic, Payload: slices.Clone(one.Payload), At: at}}) })
 	}
-	done(at, nil)
+	told := at
+	if p.vague { // as if it was sent again
+		told.Offset = 0
+	}
+	done(told, nil)
 }
 
 func (p *plane) Read(topic string, what backplane.Range, done func(backplane.Page, error)) error {

@@ -21,15 +21,16 @@ const (
 
 // series is the order of the publications on a topic with a history, as far as this machine has delivered it.
 type series struct {
-	followed  bool // there is a receiver
-	listening bool // what is published now arrives
-	outage    bool // that was not so for a time, and what came in it was not read yet
-	started   bool // last is known
-	synced    bool // everything up to last is delivered, and what is later arrives
-	reading   bool // the history was asked
-	checked   bool // the history has last where it was delivered
-	retry     due  // after it has failed
-	hole      due  // a publication is missing, or one is known that has not arrived
+	followed  bool   // there is a receiver
+	listening bool   // what is published now arrives
+	outage    bool   // that was not so for a time, and what came in it was not read yet
+	started   bool   // last is known
+	synced    bool   // everything up to last is delivered, and what is later arrives
+	reading   bool   // the history was asked
+	asked     uint64 // how often
+	checked   bool   // the history has last where it was delivered
+	retry     due    // after it has failed
+	hole      due    // a publication is missing, or one is known that has not arrived
 
 	last   broker.Place // the latest that was delivered
 	id     identity     // of it
@@ -64,7 +65,8 @@ type own struct {
 	told   bool         // it was delivered here
 	lost   bool         // it gets no place
 	gone   bool         // it is not counted any more
-	at     broker.Place // if it is known and not delivered yet
+	at     broker.Place // if it is known and not delivered yet. Offset 0: it has one, which is not known
+	asked  uint64       // with Offset 0: series.asked when that was learned
 }
 
 func (o *own) size() int { return len(o.m.Payload) + entrySize }
@@ -196,7 +198,7 @@ func (s *series) drain(publisher uint64, now time.Duration) (steps []step) {
 	if len(s.ahead) == 0 {
 		s.dropAhead()
 	}
-	for len(s.own) > 0 && s.own[0].lost {
+	for len(s.own) > 0 && s.passed(s.own[0]) {
 		if o := s.own[0]; !o.told {
 			steps = append(steps, step{kind: stepLocal, entry: entry{m: o.m}})
 		}
@@ -206,6 +208,20 @@ func (s *series) drain(publisher uint64, now time.Duration) (steps []step) {
 		s.own, s.local = nil, s.local && !s.listening
 	}
 	return steps
+}
+
+// passed reports whether a publication of this machine will not come any more: it has no place, or one before the
+// beginning of the series or in a former epoch.
+func (s *series) passed(o *own) bool {
+	switch {
+	case o.lost:
+		return true
+	case o.at.Epoch == 0 || !s.started:
+		return false
+	case o.at.Epoch == s.former:
+		return true
+	}
+	return o.at.Epoch == s.last.Epoch && o.at.Offset > 0 && o.at.Offset <= s.last.Offset
 }
 
 // waiting returns since when a publication of this machine waits for its place.
@@ -220,7 +236,7 @@ func (s *series) waiting() (since time.Duration, ok bool) {
 
 // missing reports whether something that exists has not arrived.
 func (s *series) missing() bool {
-	if len(s.ahead) > 0 {
+	if len(s.ahead) > 0 || len(s.own) > 0 && s.own[0].at.Epoch != 0 && s.own[0].at.Offset == 0 {
 		return true
 	}
 	return s.known.Epoch != 0 && (s.known.Epoch != s.last.Epoch && s.known.Epoch != s.former ||
@@ -291,6 +307,11 @@ func (s *series) read(p *keptPage, publisher uint64, now time.Duration) (steps [
 	s.checked = true
 	if s.last.Offset >= p.head {
 		s.synced, s.outage = s.listening, !s.listening
+		for _, o := range s.own { // they were in what was read, or are not kept any more
+			if o.at.Epoch != 0 && o.at.Offset == 0 && o.asked < s.asked {
+				o.lost = true
+			}
+		}
 	}
 	return steps, false
 }

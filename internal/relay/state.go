@@ -118,6 +118,9 @@ func (r *Relay) LoadState(b []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.senders, r.inherited, r.unsent, r.stats, r.queued = next, receivers, waiting, stats, queued
+	for topic, s := range past.series {
+		s.followed = receivers[topic] != nil
+	}
 	if past.plane != nil { // else topics have no history any more
 		r.past = past
 	}
