@@ -52,7 +52,7 @@ type wish struct {
 func obedient(cfg Config) *App {
 	cfg.Presence = presenceRules()
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
-	if cfg.Sessions.Redis == "" && cfg.Backplane == nil {
+	if cfg.Backplane == nil {
 		cfg.History = testHistory()
 	}
 	app := New(cfg)

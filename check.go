@@ -37,10 +37,8 @@ func (a *App) Check() error {
 	if _, _, err := c.plane(); err != nil {
 		faults = append(faults, err)
 	}
-	if _, _, err := c.histories(); err != nil {
+	if err := c.checkHistory(); err != nil {
 		faults = append(faults, err)
-	} else if len(c.History) > 0 && (c.Backplane != nil || c.Sessions.Redis != "") {
-		faults = append(faults, errors.New("expedite: Config.History: with a Backplane or Redis, topics keep no messages"))
 	}
 	if isNil(a.http) {
 		faults = append(faults, errors.New("expedite: App.HTTP was given no handler"))

@@ -147,10 +147,11 @@ func frameOf(f func(string, Position, Message) Message) worker.Frame {
 	}
 }
 
-// keepAlone connects the hub of a process that serves alone with the histories of topics; nil if there are none.
+// keepAlone connects the hub of a process that serves alone with the histories of topics; nil if there are none, or if
+// those of other machines are there.
 func (a *App) keepAlone(hub *broker.Hub) (*history.Store, error) {
 	kept, _, err := a.cfg.histories()
-	if err != nil || kept.Rules.Len() == 0 {
+	if err != nil || kept.Rules.Len() == 0 || a.cfg.manyMachines() {
 		return nil, err
 	}
 	store := history.New(kept)

@@ -1,11 +1,12 @@
 package expedite
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/expedite-go/expedite/backplane"
 )
 
 // testHistory are the rules of the obedient app. The topics kept.* show their positions, long.* are long.
@@ -84,7 +85,11 @@ func TestCheckHistory(t *testing.T) {
 		}
 	}
 	c := Config{History: testHistory(), Sessions: Sessions{Redis: "redis://127.0.0.1:1"}}
-	if err := New(c).Check(); err == nil || errors.Is(err, ErrTopic) {
+	if err := New(c).Check(); err != nil {
 		t.Errorf("with Redis: got %v", err)
+	}
+	c.Backplane = struct{ backplane.Backplane }{} // which has no other methods
+	if err := New(c).Check(); err == nil || !strings.Contains(err.Error(), "backplane.History") {
+		t.Errorf("with a backplane that keeps nothing: got %v", err)
 	}
 }

@@ -12,13 +12,13 @@ import (
 )
 
 // keepHistory connects the hub with the histories of topics, if any topic has one. A program that has replaced another
-// one goes on with what that has kept.
+// one goes on with what that has kept. With other machines, the backplane keeps them.
 func (p *Primary) keepHistory() error {
 	file := p.before.file(fileHistory)
 	if file != nil {
 		defer file.Close()
 	}
-	if p.cfg.History.Rules.Len() == 0 {
+	if p.cfg.History.Rules.Len() == 0 || p.cfg.Plane != nil {
 		return nil
 	}
 	store := history.New(p.cfg.History)

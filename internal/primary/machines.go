@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/internal/connid"
+	"github.com/expedite-go/expedite/internal/history"
 	"github.com/expedite-go/expedite/internal/relay"
 )
 
@@ -27,6 +29,7 @@ func (p *Primary) joinMachines() error {
 	node := p.registry.Node()
 	c := relay.Config{
 		Node: node, Machine: connid.MachineOf(node), Backplane: p.cfg.Plane, Succeeds: p.before != nil,
+		Keep: Retentions(p.cfg.History),
 	}
 	if p.before != nil && p.before.Bridge != 0 {
 		c.EndBridge = func(ctx context.Context) error { return p.registry.EndBridge(ctx, p.before.Bridge) }
@@ -81,5 +84,16 @@ func (w *inheritanceWriter) awaitMachines() {
 	select {
 	case <-w.relay.CaughtUp():
 	case <-limit.C:
+	}
+}
+
+// Retentions returns how much topics keep in a backplane; nil if no topic keeps anything.
+func Retentions(c history.Config) func(topic string) (backplane.Retention, bool) {
+	if c.Rules.Len() == 0 {
+		return nil
+	}
+	return func(topic string) (keep backplane.Retention, ok bool) {
+		rule, ok := c.Rules.Find(topic)
+		return backplane.Retention{Messages: rule.Messages, For: rule.For}, ok
 	}
 }

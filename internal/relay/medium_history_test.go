@@ -105,12 +105,13 @@ func (p *plane) append(topic string, one backplane.Append, done func(backplane.P
 			to = append(to, q)
 		}
 	}
+	vague := p.vague
 	p.mu.Unlock()
 	for _, q := range to {
 		q.later(func() { q.to.Receive([]backplane.Message{{Topic: topic, Payload: slices.Clone(one.Payload), At: at}}) })
 	}
 	told := at
-	if p.vague { // as if it was sent again
+	if vague { // as if it was sent again
 		told.Offset = 0
 	}
 	done(told, nil)
