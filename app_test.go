@@ -44,9 +44,12 @@ func TestMain(m *testing.M) {
 type wish struct {
 	Send, Close ID
 	Except      ID
+	Count       string
 	User, Topic string
 	Text        string
 }
+
+func countText(n int, err error) string { return fmt.Sprint(n, " ", err) }
 
 // obedient is an app that does what its clients say, by the methods of App.
 func obedient(cfg Config) *App {
@@ -80,6 +83,9 @@ func obedient(cfg Config) *App {
 				err = app.Send(o.Send, Text(o.Text))
 			case o.Close != 0:
 				err = app.CloseConn(o.Close, 4000, o.Text)
+			case o.Count != "":
+				n, err := app.Subscribers(context.Background(), o.Count)
+				c.Send(Text(countText(n, err)))
 			case o.User != "":
 				err = app.SendUser(o.User, Text(o.Text))
 			default:

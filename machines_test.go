@@ -1,9 +1,15 @@
 package expedite
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/redistest"
 )
 
@@ -131,4 +137,140 @@ func TestExcept(t *testing.T) {
 			v.want("to all")
 		}
 	})
+}
+
+// know waits until all machines know each other.
+func (tn *town) know(t *testing.T) {
+	t.Helper()
+	if tn.redis == nil {
+		return
+	}
+	for _, app := range tn.apps {
+		until(t, "the machines know each other", func() bool {
+			list, err := app.role.Load().control.Nodes(t.Context())
+			return err == nil && len(list.Nodes) == len(tn.apps)
+		})
+	}
+}
+
+// TestSubscribers: the subscribers of all workers and machines are counted, asked in a worker or in a primary.
+func TestSubscribers(t *testing.T) {
+	towns(t, func(t *testing.T, tn *town) {
+		tn.know(t)
+		asker := tn.visit(t, 0, "user=a")
+		count := func(want string) {
+			t.Helper()
+			asker.say(wish{Count: "t"})
+			asker.want(want)
+			for _, app := range tn.apps {
+				n, err := app.Subscribers(t.Context(), "t")
+				if got := countText(n, err); got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+		}
+		count("0 <nil>")
+		var all []*visitor
+		for i := range 7 {
+			all = append(all, tn.visit(t, i, "user=b&topic=t"))
+		}
+		tn.visit(t, 1, "user=c&topic=other")
+		count("7 <nil>")
+		_ = all[0].conn.Close(websocket.StatusNormalClosure, "")
+		until(t, "one is gone", func() bool {
+			n, err := tn.apps[0].Subscribers(t.Context(), "t")
+			return n == 6 && err == nil
+		})
+		count("6 <nil>")
+		if _, err := tn.apps[0].Subscribers(t.Context(), "\x00user:b"); !errors.Is(err, ErrTopic) {
+			t.Errorf("a reserved topic: got %v, want ErrTopic", err)
+		}
+		if tn.redis != nil {
+			tn.redis.Kill()
+			n, err := tn.apps[0].Subscribers(t.Context(), "t")
+			if incomplete, ok := errors.AsType[*IncompleteError](err); !ok || n != 3 || len(incomplete.Missing) == 0 {
+				t.Errorf("without Redis: got %d, %v; want those of this machine", n, err)
+			}
+		}
+	})
+}
+
+// TestSubscribersWhileTheyMove: nobody is counted twice, and nobody is left out.
+func TestSubscribersWhileTheyMove(t *testing.T) {
+	addr, app := runApp(t, Config{Workers: 2})
+	const crowd = 40
+	for range crowd {
+		visit(t, addr, "user=a&topic=t")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	moved := make(chan error, 1)
+	go func() { // ends with the reloads
+		var err error
+		for range 2 {
+			_, e := app.role.Load().control.Reload(ctx, control.ReloadRequest{KeepPrimary: true}, control.Discard{})
+			err = errors.Join(err, e)
+		}
+		moved <- err
+	}()
+	for asked := 0; ; asked++ {
+		if n, err := app.Subscribers(ctx, "t"); n != crowd || err != nil {
+			t.Errorf("question %d: got %d, %v; want %d", asked, n, err, crowd)
+		}
+		select {
+		case err := <-moved:
+			if err != nil {
+				t.Error(err)
+			}
+			t.Logf("asked %d times", asked+1)
+			return
+		default:
+		}
+	}
+}
+
+// TestReachOfMachines: an app reaches users and connections on any machine, and closes, kicks and revokes them there.
+func TestReachOfMachines(t *testing.T) {
+	towns(t, func(t *testing.T, tn *town) {
+		a, b, c := tn.visit(t, 0, "user=a&topic=t"), tn.visit(t, 1, "user=b&topic=t"), tn.visit(t, 1, "user=c&topic=t")
+		d := tn.visit(t, 1, "user=d&topic=t")
+		tn.meet(t, "t", a, b, c, d)
+		a.say(wish{Send: b.ID, Text: "to one"})
+		b.want("to one")
+		a.say(wish{User: "b", Text: "to a user"})
+		b.want("to a user")
+		ends := func(v *visitor, want websocket.StatusCode) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			for {
+				if _, _, err := v.conn.Read(ctx); err != nil {
+					if got := websocket.CloseStatus(err); got != want {
+						t.Errorf("got %v, want close code %d", err, want)
+					}
+					return
+				}
+			}
+		}
+		a.say(wish{Close: b.ID, Text: "go"})
+		ends(b, 4000)
+		if _, err := tn.apps[0].Kick(t.Context(), Who{Conn: c.ID}, "enough"); err != nil {
+			t.Error(err)
+		}
+		ends(c, 4403)
+		if _, err := tn.apps[0].Revoke(t.Context(), Who{User: "d"}, time.Hour); err != nil {
+			t.Error(err)
+		}
+		ends(d, 4401)
+		a.say(wish{Topic: "t", Text: "alone"})
+		a.want("alone")
+	})
+}
+
+// TestAMachineIsMissing: a machine that does not answer is named.
+func TestAMachineIsMissing(t *testing.T) {
+	e := &IncompleteError{Missing: []string{"one (a1): it has not answered", "two (b2): it is starting"}}
+	if got := e.Error(); !strings.Contains(got, "one (a1)") || !strings.Contains(got, "two (b2)") {
+		t.Errorf("got %q, want both machines", got)
+	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/redistest"
@@ -134,5 +136,73 @@ func TestStatusOfAllInTrouble(t *testing.T) {
 	alone := serve(t, "--workers", "1")
 	if st := alone.all(t); len(st.Nodes) != 1 || st.NodesCause != "" {
 		t.Errorf("alone: got %d machines, %q; want 1", len(st.Nodes), st.NodesCause)
+	}
+}
+
+// sessionsOf asks a machine for sessions.
+func (s *server) sessionsOf(t *testing.T, args ...string) (list control.SessionList) {
+	t.Helper()
+	out, err := s.expedite(append([]string{"sessions", "--json"}, args...)...)
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &list)
+	}
+	if err != nil {
+		t.Fatalf("sessions: %v\n%s", err, out)
+	}
+	return list
+}
+
+// TestSessionsOfAll: the list of connected sessions has those of all machines, each with its machine, and names a
+// machine that does not answer.
+func TestSessionsOfAll(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
+	defer cancel()
+	redis := redistest.Start(t)
+	var machines []*server
+	for range 2 {
+		m := serveSecret(t, "--redis", redis.URL(), "--workers", "2")
+		for i := range 3 {
+			m.mustDial(ctx, "/?access_token="+tokenFor(t, "alice", fmt.Sprint(i), time.Hour, nil))
+		}
+		machines = append(machines, m)
+	}
+	for _, m := range machines {
+		m.await("it knows the other", func(st control.Status) bool { return st.Backplane.Machines == 2 })
+	}
+	want := make(map[string]int)
+	for _, n := range machines[0].all(t).Nodes {
+		want[n.Node] = 3
+	}
+	for i, m := range machines {
+		list := m.sessionsOf(t)
+		got, conns := make(map[string]int), make(map[string]bool)
+		for _, s := range list.Sessions {
+			got[s.Node]++
+			conns[s.Conn] = true
+			if s.User != "alice" || !s.Connected || s.Created.IsZero() {
+				t.Errorf("machine %d: got %+v", i, s)
+			}
+		}
+		if !maps.Equal(got, want) || len(conns) != 6 || list.More || len(list.Missing) > 0 {
+			t.Errorf("machine %d: got %v with %d connections, more %t, missing %q; want %v",
+				i, got, len(conns), list.More, list.Missing, want)
+		}
+		if few := m.sessionsOf(t, "--limit", "4"); len(few.Sessions) != 4 || !few.More {
+			t.Errorf("machine %d: got %d sessions, more %t; want 4 and more", i, len(few.Sessions), few.More)
+		}
+		if own := m.sessionsOf(t, "--user", "alice"); len(own.Sessions) != 6 {
+			t.Errorf("machine %d: got %d sessions of the user, want 6", i, len(own.Sessions))
+		}
+	}
+	machines[1].signal(syscall.SIGSTOP)
+	list := machines[0].sessionsOf(t)
+	out, err := machines[0].expedite("sessions")
+	machines[1].signal(syscall.SIGCONT)
+	if len(list.Sessions) != 3 || len(list.Missing) != 1 {
+		t.Errorf("got %d sessions, missing %q; want 3, and one machine", len(list.Sessions), list.Missing)
+	}
+	if err != nil || !strings.Contains(out, "missing: ") {
+		t.Errorf("got %v\n%s\nwant that a machine is missing", err, out)
 	}
 }

@@ -20,7 +20,7 @@ type sessionsCmd struct {
 // Help returns the text of `expedite sessions --help`.
 func (sessionsCmd) Help() string {
 	return `A session outlives the connections of its client. With --user, lists all sessions of a user; without it, those
-that are connected to this machine.
+that are connected, to any machine with the same Redis.
 
 Examples:
   expedite sessions

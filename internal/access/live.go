@@ -3,6 +3,7 @@ package access
 import (
 	"container/heap"
 
+	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/registry"
 )
@@ -29,6 +30,25 @@ func (o *Orders) Live(req registry.LiveRequest, done func([]registry.LiveConn)) 
 	}, func() { done(list) })
 	if !posted {
 		done(list)
+	}
+}
+
+// Members returns the subscribers of a topic, with their ids if they are wanted.
+func (o *Orders) Members(req registry.MembersRequest, done func(registry.Members)) {
+	if !req.IDs {
+		done(registry.Members{Count: o.Engine.Members(req.Topic)})
+		return
+	}
+	posted := o.Engine.Post(func() {
+		var m registry.Members
+		m.Count = o.Engine.EachMember(req.Topic, func(id uint64) bool {
+			m.IDs = append(m.IDs, connid.ID(id))
+			return len(m.IDs) < registry.MaxMembers
+		})
+		done(m)
+	})
+	if !posted { // the engine has ended, and its connections with it
+		done(registry.Members{})
 	}
 }
 

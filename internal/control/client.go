@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -114,6 +115,7 @@ func (c *Client) Sessions(ctx context.Context, req SessionsRequest) (SessionList
 		})
 		all.Sessions = append(all.Sessions, page.Sessions...)
 		all.Degraded, all.More, all.Next = all.Degraded || page.Degraded, page.More, page.Next
+		all.Missing = slices.Compact(slices.Sorted(slices.Values(append(all.Missing, page.Missing...))))
 	}
 	return all, err
 }

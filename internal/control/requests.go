@@ -27,7 +27,7 @@ const (
 	maxText    = 6*maxPublish + 4*1024 // bytes of a request with a text: JSON may write each of its bytes as \u00XX
 )
 
-// SessionsRequest says which sessions to list. The zero value lists those that are connected to this machine.
+// SessionsRequest says which sessions to list. The zero value lists those that are connected, to all machines.
 type SessionsRequest struct {
 	User  string // empty: all
 	Limit int    // up to 1,000,000; 0 is DefaultSessions
@@ -53,6 +53,8 @@ type SessionList struct {
 	Degraded bool      `json:"degraded"`       // the store does not answer: the list has what this machine knows
 	More     bool      `json:"more"`           // there are further ones
 	Next     string    `json:"next,omitempty"` // SessionsRequest.After for the next page; empty: this is the last
+	// Missing names machines that have not answered, for people: their sessions are not in the list.
+	Missing []string `json:"missing,omitempty"`
 }
 
 // KickRequest says which connections to close. Exactly one of the first three fields is set.

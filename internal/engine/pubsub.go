@@ -43,6 +43,20 @@ func (e *Engine) Members(topic string) int {
 	return len(e.topics.Members(topic))
 }
 
+// EachMember calls f with the ids of the connections of a topic on this engine until it returns false, and returns how
+// many there are. f must not call the engine. On the loop.
+func (e *Engine) EachMember(topic string, f func(id uint64) bool) int {
+	e.topicsMu.Lock()
+	defer e.topicsMu.Unlock()
+	members := e.topics.Members(topic)
+	for _, i := range members {
+		if c := e.conns[i]; c != nil && !f(c.id) {
+			break
+		}
+	}
+	return len(members)
+}
+
 // Join is Subscribe to the topic of a user that has at most limit connections; 0 means no limit. It reports false, and
 // subscribes to nothing, if there are as many already.
 func (c *Conn) Join(topic string, limit int) bool {

@@ -13,12 +13,15 @@ import (
 
 	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 )
 
 // What machines ask each other. Machines may be of different releases: a number never changes its meaning.
 const (
-	subjectStatus relay.Subject = 1 // nothing → control.NodeStatus
+	subjectStatus      relay.Subject = 1 // nothing → control.NodeStatus
+	subjectSubscribers relay.Subject = 2 // a topic → the number of its subscribers
+	subjectLive        relay.Subject = 3 // registry.LiveRequest → livePage
 )
 
 // machinesTick is how often it is examined whether messages pass between machines. planeDown is the number of ticks in
@@ -31,6 +34,7 @@ const (
 // introduce tells other machines of this one, answers their questions, and notes whether they can be reached, until
 // Close.
 func (s *ControlServer) introduce() {
+	s.registry.OnSubscribers(s.Subscribers)
 	if s.relay == nil {
 		return
 	}
@@ -102,6 +106,14 @@ func (s *ControlServer) answer(ctx context.Context, q relay.Question) ([]byte, e
 			return nil, err
 		}
 		return json.Marshal(s.named(st.Node()))
+	case subjectSubscribers:
+		n, err := s.registry.Subscribers(ctx, string(q.Data))
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(n)
+	case subjectLive:
+		return s.answerLive(ctx, q.Data)
 	default:
 		return nil, errSubject
 	}
@@ -144,6 +156,48 @@ func (s *ControlServer) askAll(
 		}
 	}
 	return missing, err
+}
+
+// names names machines for people: why each is missing.
+func names(missing []control.NodeStatus) (list []string) {
+	for _, n := range missing {
+		list = append(list, fmt.Sprintf("%s (%s): %s", cmp.Or(n.Host, "a machine"), n.Node, n.Missing))
+	}
+	return list
+}
+
+// Subscribers counts the connections that are subscribed to a topic, on all machines.
+func (s *ControlServer) Subscribers(ctx context.Context, topic string) (sum registry.Subscribers, err error) {
+	type result struct {
+		n   int
+		err error
+	}
+	own := make(chan result, 1)
+	go func() { // ends with its limit of time
+		n, err := s.registry.Subscribers(ctx, topic)
+		own <- result{n, err}
+	}()
+	others := 0
+	missing, err := s.askAll(ctx, relay.Question{Subject: subjectSubscribers, Data: []byte(topic)},
+		func(_ uint64, b []byte) error {
+			var n int
+			err := json.Unmarshal(b, &n)
+			others += n
+			return err
+		})
+	here := <-own
+	switch {
+	case here.err != nil:
+		return sum, here.err
+	case errors.Is(err, relay.ErrBusy):
+		sum.Busy = true
+		return sum, nil
+	}
+	sum.Count, sum.Missing = here.n+others, names(missing)
+	if err != nil {
+		sum.Cause = err.Error()
+	}
+	return sum, nil
 }
 
 // Nodes returns what is known of all machines: this one first, then by host and name.

@@ -19,7 +19,7 @@ const (
 	escapeLength = 6
 )
 
-// Sessions lists a page of the sessions of a user, the newest first, or of the connected ones of this machine, in the
+// Sessions lists a page of the sessions of a user, the newest first, or of the connected ones of all machines, in the
 // order of their connections' ids.
 func (s *ControlServer) Sessions(ctx context.Context, req control.SessionsRequest) (control.SessionList, error) {
 	out := control.SessionList{Store: s.registry.StoreName()}
@@ -29,11 +29,11 @@ func (s *ControlServer) Sessions(ctx context.Context, req control.SessionsReques
 	}
 	list, next := []session.Session(nil), registry.LiveCursor
 	var err error
-	if req.User != "" {
+	if req.User != "" { // those in the store are of all machines
 		next = registry.UserCursor
 		list, out.Degraded, err = s.registry.OfUser(ctx, req.User, req.After, most+1)
 	} else {
-		list, err = s.registry.Live(ctx, req.After, most+1)
+		list, out.Missing, err = s.live(ctx, req.After, most+1)
 	}
 	if errors.Is(err, registry.ErrCursor) {
 		err = badRequest(err)

@@ -78,6 +78,8 @@ type Connections interface {
 	Recheck(done func(closed int))
 	// Live lists connections that have sessions.
 	Live(req LiveRequest, done func([]LiveConn))
+	// Members returns the subscribers of a topic.
+	Members(req MembersRequest, done func(Members))
 	// Connected counts connections that have sessions.
 	Connected(done func(int64))
 }
@@ -297,6 +299,13 @@ func (c *Client) serve(op byte, payload []byte, reply func([]byte, error)) {
 		c.Connections.Recheck(func(closed int) { reply(json.Marshal(obeyed{closed})) })
 	case opCount:
 		c.Connections.Connected(func(connected int64) { reply(json.Marshal(connected)) })
+	case opMembers:
+		var req MembersRequest
+		if err := json.Unmarshal(payload, &req); err != nil {
+			reply(nil, err)
+			return
+		}
+		c.Connections.Members(req, func(m Members) { reply(json.Marshal(m)) })
 	case opLive:
 		var req LiveRequest
 		if err := json.Unmarshal(payload, &req); err != nil {

@@ -69,15 +69,32 @@ func (s *Server) OfUser(
 	return list, degraded, err
 }
 
-// Live lists sessions that are connected to this machine after a place, by the ids of their connections.
-func (s *Server) Live(ctx context.Context, after string, limit int) ([]session.Session, error) {
-	req := LiveRequest{Limit: limit}
+// ParseLive returns the request for connections with sessions after a LiveCursor. Empty is none.
+func ParseLive(after string, limit int) (req LiveRequest, err error) {
+	req.Limit = limit
 	if after != "" {
-		var err error
 		if req.After, err = connid.Parse(after); err != nil {
-			return nil, fmt.Errorf("after %q: %w", after, ErrCursor)
+			return req, fmt.Errorf("after %q: %w", after, ErrCursor)
 		}
 	}
+	return req, nil
+}
+
+// Live lists sessions that are connected to this machine after a place, by the ids of their connections.
+func (s *Server) Live(ctx context.Context, after string, limit int) ([]session.Session, error) {
+	req, err := ParseLive(after, limit)
+	if err != nil {
+		return nil, err
+	}
+	conns, err := s.LiveConns(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return s.Describe(ctx, conns), nil
+}
+
+// LiveConns lists connections of this machine that have sessions, by their ids.
+func (s *Server) LiveConns(ctx context.Context, req LiveRequest) ([]LiveConn, error) {
 	b, err := json.Marshal(req)
 	if err != nil {
 		return nil, err
@@ -98,7 +115,15 @@ func (s *Server) Live(ctx context.Context, after string, limit int) ([]session.S
 	})
 	slices.SortFunc(conns, func(a, b LiveConn) int { return cmp.Compare(a.Conn, b.Conn) })
 	conns = slices.CompactFunc(conns, func(a, b LiveConn) bool { return a.Conn == b.Conn }) // one that moves is in two
-	conns = conns[:min(len(conns), limit)]
+	conns = conns[:min(len(conns), req.Limit)]
+	for i := range conns {
+		conns[i].Node = s.node
+	}
+	return conns, nil
+}
+
+// Describe returns the sessions of connections, in their order.
+func (s *Server) Describe(ctx context.Context, conns []LiveConn) (list []session.Session) {
 	ids := make([]session.ID, len(conns))
 	for i, c := range conns {
 		ids[i] = c.Session
@@ -108,16 +133,15 @@ func (s *Server) Live(ctx context.Context, after string, limit int) ([]session.S
 	for _, one := range found {
 		known[one.ID] = one
 	}
-	var list []session.Session
 	for _, c := range conns {
 		one, ok := known[c.Session]
 		if !ok {
 			one = session.Session{ID: c.Session, User: c.User}
 		}
-		one.Place = session.Place{Node: s.node, Conn: uint64(c.Conn)}
+		one.Place = session.Place{Node: c.Node, Conn: uint64(c.Conn)}
 		list = append(list, one)
 	}
-	return list, nil
+	return list
 }
 
 // Connected asks the workers how many connections with sessions this machine has. It returns nil if one of them does

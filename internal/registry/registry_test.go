@@ -51,6 +51,8 @@ func (c *connections) Recheck(done func(int)) { c.rechecks.Add(1); done(0) }
 
 func (c *connections) Live(_ LiveRequest, done func([]LiveConn)) { done(nil) }
 
+func (c *connections) Members(_ MembersRequest, done func(Members)) { done(Members{}) }
+
 func (c *connections) Connected(done func(int64)) { done(0) }
 
 // join returns a worker of a server: both sides of its link.

@@ -42,6 +42,9 @@ type Server struct {
 	presence       func(ctx context.Context, query []byte) ([]byte, error)
 	queries        atomic.Int64 // that are being answered
 	refusedQueries atomic.Uint64
+	// subscribed counts the subscribers of a topic; counting bounds how often at once.
+	subscribed func(ctx context.Context, topic string) (Subscribers, error)
+	counting   slots
 
 	subscribers *subscribers
 	require     bool          // refuse clients while the store is away
@@ -87,7 +90,7 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 		verifier: c.Verifier,
 		deny:     &denylist.List{Max: c.MaxDenials},
 		require:  c.RequireRedis, workers: make(map[uint64]*Worker), done: make(chan struct{}),
-		doubt:  make(chan struct{}, 1),
+		doubt: make(chan struct{}, 1), counting: make(slots, maxCounting),
 		health: Health{Current: c.Redis == ""},
 	}
 	s.subscribers = newSubscribers(s)
@@ -256,6 +259,8 @@ func (s *Server) serve(w *Worker, op byte, payload []byte, reply func([]byte, er
 		if s.bridged != nil && s.bridged(payload) != nil {
 			s.log.Warn("message of another machine not understood")
 		}
+	case opSubscribers:
+		s.countSubscribers(string(payload), reply)
 	case opCommand:
 		var c Command
 		if err := json.Unmarshal(payload, &c); err != nil {

@@ -8,26 +8,28 @@ import (
 
 // Operations of the link. Primary and worker may be of different releases: a number never changes its meaning.
 const (
-	opHello     byte = iota + 1 // from a worker: helloRequest → hello
-	opSession                   // from a worker: a request of the memory store → its answer
-	opCommand                   // from a worker: Command → Done
-	opOrder                     // from the primary: Order → obeyed
-	opLive                      // from the primary: LiveRequest → []LiveConn
-	opFollow                    // from the primary: subscription → recent lines
-	opLines                     // from a worker, a notice: number of the subscription (8), log lines
-	opReopen                    // from the primary: continue in new log files
-	opGreet                     // from the primary, a notice: it has just begun, and asks the worker to say hello
-	opHealth                    // from the primary, a notice: Health
-	opPage                      // from a worker: pageRequest → page
-	opDenials                   // from the primary: denials of denylist.Append → obeyed
-	opCount                     // from the primary: nothing → number of connections with sessions
-	opKeys                      // from a worker: auth.Snapshot or nothing → that of the primary
-	opStore                     // from the primary: a request of the application's session store → its answer
-	opApply                     // from the primary: changed → nothing
-	opBridge                    // from the primary: topics, see OpenBridge → nothing, when all are listened to
-	opEndBridge                 // from the primary: nothing → nothing, after the last opBridged
-	opBridged                   // from a worker, a notice: what Relay.Bridged takes
-	opPresence                  // from a worker: a query of package presence → its answer
+	opHello       byte = iota + 1 // from a worker: helloRequest → hello
+	opSession                     // from a worker: a request of the memory store → its answer
+	opCommand                     // from a worker: Command → Done
+	opOrder                       // from the primary: Order → obeyed
+	opLive                        // from the primary: LiveRequest → []LiveConn
+	opFollow                      // from the primary: subscription → recent lines
+	opLines                       // from a worker, a notice: number of the subscription (8), log lines
+	opReopen                      // from the primary: continue in new log files
+	opGreet                       // from the primary, a notice: it has just begun, and asks the worker to say hello
+	opHealth                      // from the primary, a notice: Health
+	opPage                        // from a worker: pageRequest → page
+	opDenials                     // from the primary: denials of denylist.Append → obeyed
+	opCount                       // from the primary: nothing → number of connections with sessions
+	opKeys                        // from a worker: auth.Snapshot or nothing → that of the primary
+	opStore                       // from the primary: a request of the application's session store → its answer
+	opApply                       // from the primary: changed → nothing
+	opBridge                      // from the primary: topics, see OpenBridge → nothing, when all are listened to
+	opEndBridge                   // from the primary: nothing → nothing, after the last opBridged
+	opBridged                     // from a worker, a notice: what Relay.Bridged takes
+	opPresence                    // from a worker: a query of package presence → its answer
+	opMembers                     // from the primary: MembersRequest → Members
+	opSubscribers                 // from a worker: a topic → Subscribers
 )
 
 // Operations about the worker process itself. The gap is room for those above.
@@ -88,6 +90,7 @@ type LiveConn struct {
 	Session session.ID `json:"session"`
 	User    string     `json:"user"`
 	Conn    connid.ID  `json:"conn"`
+	Node    string     `json:"node,omitempty"` // its machine; empty in the answer of a worker
 }
 
 // MaxLive is the largest Limit that a worker obeys. A primary of an earlier release may ask for more.

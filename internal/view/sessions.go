@@ -43,6 +43,9 @@ func Sessions(w io.Writer, l control.SessionList, now time.Time) error {
 	if l.Degraded {
 		fmt.Fprintf(&b, "\n%s does not answer: these are the sessions that this machine knows\n", l.Store)
 	}
+	for _, one := range l.Missing {
+		fmt.Fprintf(&b, "\nmissing: %s\n", cell(oneLine(one), maxReason))
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
