@@ -133,6 +133,9 @@ func upgrade(fd int, addr netip.AddrPort, path string) (rest []byte, err error) 
 	answer, whole := make([]byte, 0, 4096), false
 	for !whole {
 		n, err := unix.Read(fd, answer[len(answer):cap(answer)])
+		if errors.Is(err, unix.EINTR) { // a limit of time ends restarts by the kernel
+			continue
+		}
 		if err != nil || n <= 0 {
 			return nil, fmt.Errorf("handshake: %q, %w", answer, err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -60,6 +61,9 @@ func (t *talk) await(text string, n int) error {
 			continue
 		}
 		got, err := unix.Read(t.fd, buf)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err != nil || got <= 0 {
 			return fmt.Errorf("no answer with %q: %d, %w", text, got, err)
 		}

@@ -55,7 +55,7 @@ func runMachines(args []string) error {
 	m := &machines{}
 	flags := flag.NewFlagSet("machines", flag.ExitOnError)
 	flags.IntVar(&m.rounds, "rounds", 5, "rounds per server")
-	flags.DurationVar(&m.length, "time", 1500*time.Millisecond, "length of a round")
+	flags.DurationVar(&m.length, "time", time.Second, "length of a round, after as long a warm-up")
 	scenarios := flags.String("only", "12345", "digits of the scenarios")
 	peers := flags.String("peers", "expedite,expedite/2,centrifuge,socket.io",
 		"servers; centrifuge quiet is another; NAME=FILE is that of an earlier build, NAME@VARIABLE=VALUE has an environment")
@@ -244,22 +244,22 @@ func (m *machines) cross(peer string, sc crossing) (r crossed, err error) {
 	if err := c.begin(sc.depth); err != nil {
 		return r, err
 	}
-	if err := c.run(m.length/3, nil); err != nil { // warm-up
+	if err := c.run(m.length, nil); err != nil { // warm-up
 		return r, err
 	}
 	defer m.record(a, b)()
 	pid := m.redis.PID()
 	redis, _ := processCPU(pid)
-	used, start, before := family(a)+family(b), time.Now(), *c
+	used, start, before := family(a)+family(b), time.Now(), c.deliveries
 	if err := c.run(m.length, nil); err != nil {
 		return r, err
 	}
 	used, took := family(a)+family(b)-used, time.Since(start)
 	redisNow, _ := processCPU(pid)
-	deliveries, publications := c.deliveries-before.deliveries, c.publication-before.publication
+	deliveries := c.deliveries - before
 	return crossed{
 		perDelivery: micro(used) / float64(deliveries),
-		redis:       micro(redisNow-redis) / float64(publications),
+		redis:       micro(redisNow-redis) / float64(deliveries) * float64(sc.subscribers),
 		perSecond:   float64(deliveries) / took.Seconds(),
 	}, c.settle()
 }
@@ -268,18 +268,12 @@ func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
 // populate connects the clients of a scenario: publishers to A, subscribers to B.
 func (m *machines) populate(c *crowd, sc crossing, a, b *server) error {
-	publishers, err := c.join(a.addr, sc.publishers)
+	publishers, err := c.join(a.addr, sc.publishers, 0, nil)
 	if err != nil {
 		return err
 	}
-	subscribers, err := c.join(b.addr, sc.topics*sc.subscribers)
-	if err != nil {
+	if _, err := c.join(b.addr, sc.topics*sc.subscribers, 1, func(i int) int { return i / sc.subscribers }); err != nil {
 		return err
-	}
-	for i, s := range subscribers {
-		if err := c.subscribe(s, i/sc.subscribers, 1); err != nil {
-			return err
-		}
 	}
 	if err := m.awaitChannels(c.dialect, sc.topics); err != nil {
 		return err

@@ -83,17 +83,42 @@ func newCrowd(d dialect) (*crowd, error) {
 	return &crowd{dialect: d, epoll: epoll, events: make([]unix.EpollEvent, 1024), buf: make([]byte, 512<<10)}, err
 }
 
-// join connects n clients to a server.
-func (c *crowd) join(addr netip.AddrPort, n int) (list []*member, err error) {
-	for range n {
-		t, err := c.dialect.connect(addr)
-		if err != nil {
-			return nil, fmt.Errorf("client %d: %w", len(c.members), err)
-		}
-		m := &member{fd: t.fd, part: t.rest}
-		c.members, list = append(c.members, m), append(list, m)
+// dialers is the number of clients that connect at the same time.
+const dialers = 8
+
+// join connects n clients to a server. Client i subscribes to each topics from topic of(i) on, if each is not 0.
+func (c *crowd) join(addr netip.AddrPort, n, each int, of func(i int) int) ([]*member, error) {
+	list, failed := make([]*member, n), make(chan error, dialers)
+	for first := range dialers {
+		go func() { // ends when its clients have connected
+			var err error
+			for i := first; i < n && err == nil; i += dialers {
+				list[i], err = c.connect(addr)
+				if err == nil && each > 0 {
+					err = c.subscribe(list[i], of(i), each)
+				}
+			}
+			failed <- err
+		}()
 	}
-	return list, nil
+	var errs []error
+	for range dialers {
+		errs = append(errs, <-failed)
+	}
+	for _, m := range list {
+		if m != nil {
+			c.members = append(c.members, m)
+		}
+	}
+	return list, errors.Join(errs...)
+}
+
+func (c *crowd) connect(addr netip.AddrPort) (*member, error) {
+	t, err := c.dialect.connect(addr)
+	if err != nil {
+		return nil, err
+	}
+	return &member{fd: t.fd, part: t.rest}, nil
 }
 
 // subscribe subscribes a client to topics, and waits for the answers.

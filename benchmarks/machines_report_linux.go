@@ -143,7 +143,7 @@ func (m *machines) unheardBy(peer string) error {
 	if err := c.begin(1); err != nil {
 		return err
 	}
-	if err := c.run(m.length/3, nil); err != nil {
+	if err := c.run(m.length, nil); err != nil {
 		return err
 	}
 	all, publish := m.commands()
@@ -194,11 +194,11 @@ func (m *machines) manyTopicsOf(peer string) error {
 		return err
 	}
 	defer c.close()
-	from, err := c.join(a.addr, publishers)
+	from, err := c.join(a.addr, publishers, 0, nil)
 	if err != nil {
 		return err
 	}
-	to, err := c.join(b.addr, topics/each)
+	to, err := c.join(b.addr, topics/each, 0, nil)
 	if err != nil {
 		return err
 	}
