@@ -27,7 +27,8 @@ type HistoryRule struct {
 	For      time.Duration
 	// Frame returns what subscribers get of a message, so that clients learn positions. Nil means the message. It is
 	// called on the event loop of each worker with subscribers, once for a message and again when it is recovered, and
-	// must not block. The bytes of m are valid until it returns.
+	// must not block. The bytes of m are valid until it returns. While Redis is away, the messages of this machine have no
+	// position: at is zero.
 	Frame func(topic string, at Position, m Message) Message
 }
 

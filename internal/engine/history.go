@@ -42,7 +42,8 @@ type Kept struct {
 
 func (p *Page) end() Place { return Place{p.After.Epoch, p.After.Offset + uint64(len(p.Messages))} }
 
-// PublishPlaced is PublishExcept for a publication with a place in the history of its topic. On the loop.
+// PublishPlaced is PublishExcept for a publication with a place in the history of its topic. The zero Place means that
+// it has none yet. On the loop.
 func (e *Engine) PublishPlaced(seq uint64, topic string, at Place, m Kept) int {
 	h := e.recoveries
 	if h == nil {
@@ -50,7 +51,7 @@ func (e *Engine) PublishPlaced(seq uint64, topic string, at Place, m Kept) int {
 	}
 	e.topicsMu.Lock()
 	wanted := len(e.topics.Members(topic)) > 0
-	if wanted || h.topics[topic] > 0 {
+	if at.Epoch != 0 && (wanted || h.topics[topic] > 0) {
 		h.places[topic] = at
 	}
 	e.topicsMu.Unlock()

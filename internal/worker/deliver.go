@@ -11,7 +11,7 @@ func (w *Worker) deliver(e broker.Envelope) (found bool) {
 	w.ticker.Wake()
 	switch e.Kind {
 	case broker.Publish:
-		if e.At.Epoch != 0 {
+		if e.At.Epoch != 0 || w.keeps(e.Topic) {
 			w.placed(&e)
 			return true
 		}

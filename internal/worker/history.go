@@ -15,7 +15,7 @@ func (w *Worker) history() *engine.History {
 		return nil
 	}
 	h := &engine.History{
-		Keeps: func(topic string) bool { _, kept := w.Histories.Find(topic); return kept },
+		Keeps: w.keeps,
 		Recall: func(q engine.Query) bool {
 			if w.interest != nil { // other machines must be heard first
 				w.interest.Flush()
@@ -34,7 +34,17 @@ func (w *Worker) history() *engine.History {
 	return h
 }
 
-// placed delivers a publication with a place in the history of its topic. On the loop.
+// keeps reports whether a topic has a history.
+func (w *Worker) keeps(topic string) bool {
+	if w.Histories.Len() == 0 {
+		return false
+	}
+	_, kept := w.Histories.Find(topic)
+	return kept
+}
+
+// placed delivers a publication on a topic with a history. In an outage of the backplane, it has no place yet. On the
+// loop.
 func (w *Worker) placed(e *broker.Envelope) {
 	w.engine.PublishPlaced(e.Seq, e.Topic, engine.Place(e.At), engine.Kept{
 		Op: ws.Opcode(e.Opcode), Except: e.Conn, Payload: e.Payload,
