@@ -112,6 +112,7 @@ func obedient(cfg Config) *App {
 	handleGaps(app)
 	handlePaths(app)
 	handleHistory(app)
+	handleRooms(app)
 	handleLimits(app)
 	handlePresence(app)
 	return app

@@ -81,7 +81,10 @@ func (c *Conn) Send(m Message) SendResult {
 // Buffered returns the number of bytes that are queued for the client.
 func (c *Conn) Buffered() int { return c.client.Conn.Buffered() }
 
-// Subscribe subscribes the connection to a topic: it receives what any worker publishes there. Subscribe fails with
+// Subscribe subscribes the connection to a topic: it receives what any worker publishes there. If the connection has
+// resumed a session, and the topic has a HistoryRule, the client first gets what it has missed since the last
+// connection of the session that was subscribed to the topic, as with SubscribeFrom; Handler.Recovered gets the
+// outcome, and Subscribe does not wait for it. Subscribe fails with
 // ErrTopic, ErrForbidden, ErrClosed, ErrMoved or ErrTooManySubscriptions. Subscribing twice has no further effect.
 func (c *Conn) Subscribe(topic string) error {
 	if broker.CheckTopic(topic) != nil {
@@ -89,6 +92,9 @@ func (c *Conn) Subscribe(topic string) error {
 	}
 	if !c.permits(auth.ActionSubscribe, topic) {
 		return ErrForbidden
+	}
+	if c.client.Remembers(topic) {
+		return c.continueOn(topic)
 	}
 	_, err := c.client.Conn.Subscribe(topic)
 	return publicError(err)

@@ -67,6 +67,12 @@ func (e *endpoint) route() *engine.Route {
 	if h.Recovered != nil {
 		r.Recovered = e.recovered
 	}
+	if h.Session && len(e.app.cfg.History) > 0 {
+		r.Replaced = access.CodeReplaced
+		r.Leaves = func(ec *engine.Conn, received []engine.Mark) {
+			e.worker.Tracker().Leave(&connOf(ec).client, received)
+		}
+	}
 	if h.CompressAbove >= 0 {
 		r.Compression = e.app.cfg.Compression.config()
 	}

@@ -95,6 +95,25 @@ func (c *Conn) SubscribeFrom(topic string, from Recover) (Recovered, error) {
 	return recoveredOf(r), publicError(err)
 }
 
+// continueOn subscribes the connection to a topic where its session has left it.
+func (c *Conn) continueOn(topic string) error {
+	s, err := c.client.Conn.Continue(topic)
+	switch {
+	case errors.Is(err, engine.ErrNoHistory): // the rules of this release are others
+		_, err = c.client.Conn.Subscribe(topic)
+		return publicError(err)
+	case s == nil: // it is subscribed already, or has failed
+		return publicError(err)
+	}
+	c.client.Continue(topic, func(m engine.Mark, ok bool) {
+		if ok && m.Epoch == 0 { // it is not known what was received
+			m.Place = engine.NoPlace()
+		}
+		s.Start(engine.From{After: m.Place})
+	})
+	return nil
+}
+
 func recoveredOf(r engine.Recovered) Recovered {
 	return Recovered{Missed: r.Missed, OK: r.OK, Pending: r.Pending, At: Position(r.At)}
 }

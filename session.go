@@ -101,7 +101,9 @@ func (s Session) Values(ctx context.Context) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Load(ctx, id)
+	values, err := store.Load(ctx, id)
+	access.HideReceived(values)
+	return values, err
 }
 
 // Get returns one value; nil if there is none.

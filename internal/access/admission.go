@@ -157,6 +157,7 @@ func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c
 			return err
 		}
 		u.Dropped = func() { a.Tracker.dropped(d, u.ID) }
+		a.Tracker.resumed(ctx, c, d)
 	}
 	if !d.empty() {
 		c.details.Store(d)
@@ -291,7 +292,7 @@ func (a *Admission) params(r *http.Request) map[string]string {
 // Opened applies to a connection that has just opened what was ordered while it was opening, and closes those that it
 // replaces. On the loop, or on a goroutine of the connection.
 func (a *Admission) Opened(c *Client) {
-	c.began = seconds()
+	c.silent.Store(max(seconds(), 1))
 	a.Orders.Opened(c)
 	a.Tracker.Opened(c)
 }

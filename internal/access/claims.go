@@ -25,10 +25,11 @@ type claims struct {
 // claim is an attachment that is still to be claimed. claims.mu guards everything but attach.
 type claim struct {
 	attach  session.Attach
-	running bool // with the store
-	gone    bool // the connection has ended or moved
-	ended   bool // tell the store afterwards that the connection has ended
-	discard bool // as in Tracker.note
+	resume  *resume // nil if nobody waits for what the session has received
+	running bool    // with the store
+	gone    bool    // the connection has ended or moved
+	ended   bool    // tell the store afterwards that the connection has ended
+	discard bool    // as in Tracker.note
 }
 
 const (
@@ -39,14 +40,14 @@ const (
 )
 
 // add queues the claim of a connection that is open. It reports false if there are too many.
-func (s *claims) add(a session.Attach) bool {
+func (s *claims) add(a session.Attach, r *resume) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.byConn) >= maxClaims {
 		return false
 	}
 	if s.byConn[a.Place.Conn] == nil {
-		one := &claim{attach: a}
+		one := &claim{attach: a, resume: r}
 		s.byConn[a.Place.Conn] = one
 		s.queue = append(s.queue, one)
 		s.work()
@@ -121,7 +122,10 @@ func (s *claims) run() {
 		}
 		one.running = true
 		s.mu.Unlock()
-		err := s.t.claim(one.attach)
+		from, err := s.t.claim(one.attach)
+		if one.resume != nil && !errors.Is(err, session.ErrUnavailable) {
+			s.t.awaits.Go(func() { s.t.awaitReceived(one.resume, one.attach.ID, from) })
+		}
 		s.mu.Lock()
 		one.running = false
 		switch {
@@ -139,7 +143,7 @@ func (s *claims) run() {
 
 // claim claims a session, and closes the connections that have lost theirs by it. If the session no longer exists, its
 // own connection is closed.
-func (t *Tracker) claim(a session.Attach) error {
+func (t *Tracker) claim(a session.Attach) (from session.Place, err error) {
 	for pending := true; pending; {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		at, err := t.Store.Claim(ctx, a)
@@ -147,17 +151,20 @@ func (t *Tracker) claim(a session.Attach) error {
 		switch {
 		case errors.Is(err, session.ErrNotFound):
 			t.closeAt(a.Place, CodeTooMany, reasonTooMany)
-			return nil
+			return from, nil
 		case err != nil:
 			if !errors.Is(err, session.ErrUnavailable) && t.Journal.Clients.Allow() {
 				t.log.Warn("session not claimed", "session", a.ID.Short(), "error", err)
 			}
-			return err
+			return from, err
+		}
+		if at.Replaced.Conn != 0 {
+			from = at.Replaced
 		}
 		t.closeOthers(&at)
 		pending = at.Pending
 	}
-	return nil
+	return from, nil
 }
 
 // Opened closes the connections that this one replaces: the previous holder of its session, and those evicted by the
@@ -181,7 +188,11 @@ func (t *Tracker) Opened(c *Client) {
 func (t *Tracker) claimFor(c *Client, params map[string]string) {
 	d := c.details.Load()
 	a := session.Attach{ID: d.session, User: d.user, Params: params, Policy: t.Policy, Place: t.place(uint64(c.ID()))}
-	if !t.claims.add(a) {
+	var r *resume
+	if c.extra != nil {
+		r = c.extra.resume
+	}
+	if !t.claims.add(a, r) {
 		t.unclaimed.Add(1)
 		_ = c.Conn.Close(ws.CloseTryAgainLater, "too many sessions are being resumed") // or it has ended
 	}

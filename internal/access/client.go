@@ -19,9 +19,10 @@ import (
 // Client is what a worker knows of the client of a connection. It is part of the application's connection.
 type Client struct {
 	Conn    *engine.Conn
-	Query   string // of the handshake, without token and session
-	began   uint32 // when the connection opened, in seconds of the loop's clock
-	spoke   bool   // the client has sent a message. In callbacks only
+	Query   string        // of the handshake, without token and session
+	silent  atomic.Uint32 // since when, in seconds of the loop's clock, it is open and has sent no message; 0 if it has
+	saved   uint16        // checksum of what was saved of what it has received. On the loop
+	left    bool          // Tracker.Leave was called. On the loop
 	details atomic.Pointer[details]
 	extra   *extra // nil if the connection has nothing of it
 }
@@ -83,15 +84,22 @@ func (c *Client) Session() (id session.ID, resumed bool) {
 	return id, false
 }
 
-// Spoke notes that the client has sent a message. In callbacks only.
-func (c *Client) Spoke() { c.spoke = true }
+// Spoke notes that the client has sent a message.
+func (c *Client) Spoke() {
+	if c.silent.Load() != 0 {
+		c.silent.Store(0)
+	}
+}
 
 // briefly is the time in seconds for which a connection must last, or the client say something, so that a new session
 // outlives it even if it is anonymous and holds no values.
 const briefly = 10
 
-// brief reports whether the connection has hardly begun. In callbacks, or while it moves.
-func (c *Client) brief() bool { return !c.spoke && seconds()-c.began < briefly }
+// brief reports whether the connection has hardly begun.
+func (c *Client) brief() bool {
+	since := c.silent.Load()
+	return since != 0 && seconds()-since < briefly
+}
 
 // seconds returns the time of the loop's clock, which all processes of a machine share.
 func seconds() uint32 { return uint32(reactor.Monotonic() / int64(time.Second)) }

@@ -13,6 +13,7 @@ type extra struct {
 	values      []string // of the wildcards in the path of the endpoint, in their order
 	subprotocol string
 	published   atomic.Int64 // state of the limit of publications
+	resume      *resume      // nil unless it has resumed a session
 }
 
 // more returns the extra of a connection that is not open yet.

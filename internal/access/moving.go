@@ -29,6 +29,7 @@ const (
 	recordPathValue   = 0x90 // repeated: values of the wildcards in the path of the endpoint, in their order
 	recordSubprotocol = 0x91
 	recordPublished   = 0x92 // extra.published (8)
+	recordReceived    = 0x93 // of received.append: what the session has received of topics that it is not subscribed to
 )
 
 // ErrRecord reports a record of a connection that cannot be read.
@@ -44,8 +45,8 @@ func (a *Admission) Save(c *Client, state *[]byte) []byte {
 	}
 	b = appendRecord(b, recordCarried, a.Tracker.carry(d))
 	b = record.AppendUint64(b, recordSince, uint64(a.Orders.Since()))
-	if !c.spoke && !d.session.IsZero() {
-		b = binary.LittleEndian.AppendUint32(record.AppendHeader(b, recordBegan, 4), c.began)
+	if since := c.silent.Load(); since != 0 && !d.session.IsZero() {
+		b = binary.LittleEndian.AppendUint32(record.AppendHeader(b, recordBegan, 4), since)
 	}
 	if a.Tracker.claims.waits(c.Conn.ID()) {
 		b = record.Append(b, recordClaim, "\x01")
@@ -65,6 +66,10 @@ func (c *Client) record(state *[]byte) []byte {
 		b = appendRecord(b, recordSubprotocol, x.subprotocol)
 		if at := x.published.Load(); at != 0 {
 			b = record.AppendUint64(b, recordPublished, uint64(at))
+		}
+		if x.resume != nil {
+			r := received{marks: x.resume.left()}
+			b = record.Append(b, recordReceived, r.append(nil))
 		}
 	}
 	d := c.details.Load()
@@ -118,7 +123,6 @@ type moved struct {
 // parse reads a record.
 func (c *Client) parse(b []byte) (rest moved, err error) {
 	d := &details{since: reactor.Monotonic()}
-	c.spoke = true
 	user := ""
 	for dec := record.NewDecoder(b); dec.More(); {
 		tag, value := dec.Next()
@@ -139,7 +143,7 @@ func (c *Client) parse(b []byte) (rest moved, err error) {
 		case tag == recordSince && len(value) == 8:
 			d.since = int64(binary.LittleEndian.Uint64(value))
 		case tag == recordBegan && len(value) == 4:
-			c.began, c.spoke = binary.LittleEndian.Uint32(value), false
+			c.silent.Store(binary.LittleEndian.Uint32(value))
 		case tag == recordHeaders:
 			d.headers = string(value)
 		case tag == recordState:
@@ -149,6 +153,11 @@ func (c *Client) parse(b []byte) (rest moved, err error) {
 			c.more().values = append(c.more().values, string(value))
 		case tag == recordPublished && len(value) == 8:
 			c.more().published.Store(int64(binary.LittleEndian.Uint64(value)))
+		case tag == recordReceived:
+			if r, err := parseReceived(value); err == nil {
+				c.more().resume = new(resume)
+				c.more().resume.settle(r.marks)
+			}
 		case tag == recordSubprotocol:
 			c.more().subprotocol = string(value)
 		case tag == recordSession:

@@ -25,7 +25,7 @@ func TestRecord(t *testing.T) {
 	b := c.record(nil)
 	got := new(Client)
 	rest, err := got.parse(append(b, recordCarried, 1, 9, recordClaim, 1, 1, recordBegan, 4, 7, 0, 0, 0, 0xf0, 2, 1, 2))
-	if err != nil || string(rest.carried) != "\t" || !rest.claim || got.began != 7 || got.spoke {
+	if err != nil || string(rest.carried) != "\t" || !rest.claim || got.silent.Load() != 7 {
 		t.Fatalf("got %+v, %+v, %v", rest, got, err)
 	}
 	g := got.details.Load()

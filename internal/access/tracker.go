@@ -33,6 +33,8 @@ type TrackerConfig struct {
 	Guard *storeguard.Guard // the same store if it is not the primary's; else nil
 	// Require refuses clients while the store is away.
 	Require bool
+	// Remember makes sessions remember what their clients have received of topics with a history.
+	Remember bool
 	// KeepEmpty lets anonymous sessions without values live as long as others.
 	KeepEmpty bool
 	Policy    session.Policy
@@ -54,6 +56,7 @@ type Tracker struct {
 	mu        sync.Mutex
 	ended     []session.Ref // of connections that have ended
 	discarded []session.Ref // of those that had hardly begun
+	left      []toSave      // what those that have ended have received
 	wake      chan struct{} // receives when one of them is no longer empty
 	done      chan struct{}
 	stopped   chan struct{} // closed when Run has returned
@@ -61,7 +64,12 @@ type Tracker struct {
 	cursor   int         // of touch. On the loop
 	touching atomic.Bool // a batch is with the store
 
-	sessionless, forgotten, touchesSkipped, restored, unclaimed atomic.Uint64
+	remembered int           // cursor of remember. On the loop
+	saving     atomic.Bool   // remember is with the store
+	waiters    chan struct{} // holds one for each call of awaitReceived
+	awaits     sync.WaitGroup
+
+	sessionless, forgotten, touchesSkipped, restored, unclaimed, saves, unsaved, orphaned atomic.Uint64
 }
 
 const (
@@ -86,6 +94,7 @@ func NewTracker(c TrackerConfig) *Tracker {
 	t := &Tracker{
 		TrackerConfig: c, log: c.Journal.Logger,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), stopped: make(chan struct{}),
+		waiters: make(chan struct{}, waitersAtOnce),
 	}
 	t.claims = claims{t: t, byConn: make(map[uint64]*claim)}
 	if c.Policy.Refuse && c.Policy.MaxPerUser > 0 {
@@ -228,6 +237,10 @@ func (t *Tracker) note(ref session.Ref, discard bool) {
 func (t *Tracker) Run() {
 	defer close(t.stopped)
 	touch := t.Engine.NewTicker(t.touchEvery())
+	var remember <-chan struct{}
+	if t.Remember {
+		remember = t.Engine.NewTicker(rememberEvery).C
+	}
 	for {
 		select {
 		case <-t.wake:
@@ -239,6 +252,8 @@ func (t *Tracker) Run() {
 		case <-touch.C:
 			t.claims.again()
 			t.touch()
+		case <-remember:
+			t.remember()
 		case <-t.done:
 			t.flush()
 			return
@@ -252,6 +267,7 @@ func (t *Tracker) Stop(ctx context.Context) {
 	t.claims.tasks.Wait() // each has a timeout
 	close(t.done)
 	<-t.stopped
+	t.awaits.Wait()
 	if t.Guard != nil {
 		t.Guard.Settle(ctx)
 	}
@@ -261,9 +277,10 @@ func (t *Tracker) Stop(ctx context.Context) {
 // flush tells the store of the connections that have ended.
 func (t *Tracker) flush() {
 	t.mu.Lock()
-	ended, discarded := t.ended, t.discarded
-	t.ended, t.discarded = nil, nil
+	ended, discarded, left := t.ended, t.discarded, t.left
+	t.ended, t.discarded, t.left = nil, nil, nil
 	t.mu.Unlock()
+	t.saveAll(left)
 	t.tell(ended, t.Store.Detach)
 	t.tell(discarded, t.Store.Discard)
 }
@@ -419,6 +436,7 @@ func (t *Tracker) Stats() map[string]uint64 {
 	list := map[string]uint64{
 		"sessionless": t.sessionless.Load(), "detach_lost": t.forgotten.Load(),
 		"touches_skipped": t.touchesSkipped.Load(), "restored": t.restored.Load(), "unclaimed": t.unclaimed.Load(),
+		"received_saved": t.saves.Load(), "received_unsaved": t.unsaved.Load(), "received_unknown": t.orphaned.Load(),
 	}
 	if t.Guard != nil {
 		s := t.Guard.Stats()

@@ -146,7 +146,7 @@ func (e *Engine) start(c *Conn, s *state, position uint64) {
 		e.ids[c.id] = c
 		e.idsMu.Unlock()
 	}
-	e.settleIn(c, s.topics)
+	e.settleIn(c, s.topics, s.marks)
 	e.tellSubscribed(c, s.topics, true)
 	if orphaned {
 		e.catchUp(c, s.topics, max(position, s.seen))

@@ -13,6 +13,11 @@ const refuseLinger = 2 * time.Second
 type ending struct {
 	code   ws.CloseCode
 	reason string
+
+	// What Conn.Marks needs: the length of our close frame, once it is queued; bytes that were dropped because of the end;
+	// and marks.total when it began.
+	frame, lost int
+	at          uint64
 }
 
 // Close starts the closing handshake. With a code of 0 or ws.CloseNoStatus, the close frame is empty. Close returns
@@ -73,6 +78,7 @@ func (c *Conn) finishPart() {
 	switch {
 	case c.end.code == ws.CloseAbnormal: // the peer sends no more frames and expects none
 		c.phase.Store(phaseClosing)
+		c.end.at = c.eng.marks.total.Load()
 		c.endContext(ErrClosed)
 		c.markDirty()
 	case c.loopBits&bitPeerClosed != 0:
@@ -97,6 +103,7 @@ func (c *Conn) queueClose(end ending, reason string) {
 	if err != nil { // only for the engine's own reasons: those of the application were checked
 		frame, _ = ws.AppendClose(nil, end.code, "")
 	}
+	c.end.frame, c.end.at = len(frame), c.eng.marks.total.Load()
 	c.outbox().addPinned(frame)
 	c.eng.count.queued(len(frame))
 	c.markDirty()
@@ -117,8 +124,11 @@ func (c *Conn) settle(empty bool) {
 		c.lastPing = c.eng.loop.Now()
 		c.eng.loop.SetDeadline(c.key, c.lastPing+int64(c.settleLimit()))
 		c.releaseInput()
-		if c.route != nil {
+		if r := c.route; r != nil {
 			c.dropInput() // nobody needs the rest
+			if r.Leaves != nil && c.end != nil && c.end.code == r.Replaced {
+				r.Leaves(c, c.Marks())
+			}
 		}
 	}
 	if c.eng.limiter != nil {

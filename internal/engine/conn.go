@@ -153,6 +153,9 @@ func (e *Engine) newConn(k reactor.Key, s reactor.Socket, remote netip.AddrPort)
 
 // teardown ends c on the loop: it closes the socket, removes c from the tables, and calls Close if Open was called.
 func (e *Engine) teardown(c *Conn) {
+	if ph := c.phase.Load(); (ph == phaseOpen || ph == phaseClosing) && c.route.Leaves != nil {
+		c.leaves()
+	}
 	c.mu.Lock()
 	was := c.phase.Load()
 	if was >= phaseClosed {

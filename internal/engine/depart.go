@@ -60,6 +60,7 @@ type frozen struct {
 	phase   uint32
 	topics  []string
 	waiting []*recovery
+	marks   []Mark
 	carried []byte
 	seen    uint64 // number of the last publication that the connection has had
 }
@@ -348,6 +349,10 @@ func (e *Engine) freeze(b *Batch, c *Conn, carried []byte) {
 		z.topics = append(z.topics, topic)
 		b.States = record.Append(b.States, tagTopic, topic)
 	}
+	z.marks = e.marksOf(c)
+	for i := range z.marks {
+		b.States = z.marks[i].append(b.States)
+	}
 	e.topics.Drop(c.key.Index)
 	for _, r := range e.withdrawAll(c, ErrMoved) {
 		z.waiting = append(z.waiting, r)
@@ -421,7 +426,7 @@ func (e *Engine) Thaw(b *Batch) {
 			continue
 		}
 		c.key, c.sock = k, s
-		e.settleIn(c, z.topics)
+		e.settleIn(c, z.topics, z.marks)
 		parked := c.box != nil
 		if parked && c.box.waiting.holdsBack() {
 			e.holdBack(c)
@@ -439,7 +444,7 @@ func (e *Engine) Thaw(b *Batch) {
 }
 
 // settleIn adds c, which has a new key, to the tables and sets its deadline. It schedules waiting output.
-func (e *Engine) settleIn(c *Conn, topics []string) {
+func (e *Engine) settleIn(c *Conn, topics []string, had []Mark) {
 	for int(c.key.Index) >= len(e.conns) {
 		e.conns = append(e.conns, nil)
 	}
@@ -451,6 +456,7 @@ func (e *Engine) settleIn(c *Conn, topics []string) {
 	for _, topic := range topics {
 		e.topics.Subscribe(topic, c.key.Index)
 	}
+	e.arriveAt(had)
 	e.topicsMu.Unlock()
 	c.mu.Lock()
 	c.blocked.Store(false)

@@ -217,6 +217,7 @@ type Engine struct {
 
 	topicsMu sync.Mutex
 	topics   *topic.Table
+	marks    marks
 	ahead    map[uint32]uint64 // by index: the connection has had publications up to this number in its previous worker
 	farthest uint64            // the largest number in ahead
 

@@ -58,7 +58,7 @@ func (e *Engine) PublishPlaced(seq uint64, topic string, at Place, m Kept) int {
 	if wanted || e.recording {
 		m = e.frame(topic, at, m) // without the lock, because it is the application's
 	}
-	return e.PublishExcept(seq, topic, m.Op, m.Payload, m.Except)
+	return e.publish(seq, Mark{topic, at}, m)
 }
 
 // frame returns what subscribers get of a publication.

@@ -29,6 +29,11 @@ func (e *Engine) Past(p Page) {
 	if after := q.key.from.After; p.Lost && after.Epoch == end.Epoch && after.Offset < end.Offset {
 		unknown = end.Offset - after.Offset
 	}
+	if len(q.list) == 0 && !p.More {
+		e.topicsMu.Lock()
+		e.arrivedAt(p.Topic, end)
+		e.topicsMu.Unlock()
+	}
 	for _, r := range q.list {
 		if !e.waits(r) {
 			continue
@@ -163,7 +168,7 @@ func (e *Engine) repairTopic(c *Conn, topic string, before uint64) bool {
 	ahead := e.ahead[c.key.Index] > before // what it has had of the topic is not known
 	e.topicsMu.Unlock()
 	r := &recovery{conn: c, topic: topic, from: From{After: at}, repair: true}
-	if !known || ahead || !e.cfg.History.Keeps(topic) || e.begin(r) != nil {
+	if !known || ahead || !e.cfg.History.Keeps(topic) || e.begin(r, false) != nil {
 		return false
 	}
 	e.lineUp(r)

@@ -33,6 +33,9 @@ func (c *Conn) Subscribe(topic string) (bool, error) {
 	if added && e.cfg.Subscribed != nil {
 		e.cfg.Subscribed(c, topic, true)
 	}
+	if added {
+		e.locate(c, topic)
+	}
 	return added, nil
 }
 
@@ -143,10 +146,15 @@ func (e *Engine) Publish(seq uint64, topic string, op ws.Opcode, payload []byte)
 
 // PublishExcept is Publish to all subscribers but the connection with the id except. 0 is none. On the loop.
 func (e *Engine) PublishExcept(seq uint64, topic string, op ws.Opcode, payload []byte, except uint64) int {
+	return e.publish(seq, Mark{Topic: topic}, Kept{Op: op, Payload: payload, Except: except})
+}
+
+func (e *Engine) publish(seq uint64, at Mark, kept Kept) int {
+	topic := at.Topic
 	e.position = max(e.position, seq)
 	var skip *Conn
-	if except != 0 {
-		skip = e.Lookup(except)
+	if kept.Except != 0 {
+		skip = e.Lookup(kept.Except)
 	}
 	e.topicsMu.Lock()
 	defer e.topicsMu.Unlock()
@@ -154,10 +162,10 @@ func (e *Engine) PublishExcept(seq uint64, topic string, op ws.Opcode, payload [
 	if len(members) == 0 && !e.recording {
 		return 0
 	}
-	encoded := e.newBroadcast(op, payload)
+	encoded := e.newBroadcast(kept.Op, kept.Payload)
 	m := &encoded
 	if e.recording {
-		m = e.remember(published{seq: seq, topic: topic, except: except, broadcast: encoded})
+		m = e.remember(published{seq: seq, topic: topic, except: kept.Except, broadcast: encoded})
 	}
 	for _, i := range members {
 		if len(e.ahead) > 0 && e.ahead[i] >= seq {
@@ -169,6 +177,9 @@ func (e *Engine) PublishExcept(seq uint64, topic string, op ws.Opcode, payload [
 	}
 	if len(e.ahead) > 0 && seq >= e.farthest {
 		clear(e.ahead)
+	}
+	if at.Epoch != 0 && len(members) > 0 {
+		e.marks.published(at, m.leastSize())
 	}
 	return len(members)
 }

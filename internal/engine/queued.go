@@ -120,8 +120,9 @@ func (c *Conn) giveUpQueue(why limit) {
 	defer c.mu.Unlock()
 	c.eng.count.limit(why)
 	c.bits |= bitPressed
-	c.discard()
+	lost := c.discard()
 	if c.phase.Load() == phaseOpen && c.route.Policy == PolicyClose {
-		c.closeLocked(ending{code: ws.CloseTryAgainLater, reason: "too slow: all send queues are too long"}, "too slow")
+		const reason = "too slow: all send queues are too long"
+		c.closeLocked(ending{code: ws.CloseTryAgainLater, reason: reason, lost: lost}, "too slow")
 	}
 }

@@ -31,6 +31,8 @@ var (
 	ErrRecovering = errors.New("engine: the connection is recovering on this topic already")
 	// ErrUnsubscribed means that the recovery has ended because the connection has unsubscribed.
 	ErrUnsubscribed = errors.New("engine: the connection has unsubscribed")
+
+	errSubscribed = errors.New("engine: the connection is subscribed already")
 )
 
 // From tells where a subscription begins: after a place or, without one, with the newest Last publications.
@@ -118,7 +120,7 @@ func (c *Conn) SubscribeFrom(topic string, from From) (Recovered, error) {
 	if !c.route.Inline {
 		r.done = make(chan outcome, 1)
 	}
-	if err := e.begin(r); err != nil {
+	if err := e.begin(r, false); err != nil {
 		return Recovered{}, err
 	}
 	if !e.Post(func() { e.lineUp(r) }) {
@@ -131,8 +133,9 @@ func (c *Conn) SubscribeFrom(topic string, from From) (Recovered, error) {
 	return o.Recovered, o.err
 }
 
-// begin records a recovery. It ends a subscription of the same topic.
-func (e *Engine) begin(r *recovery) error {
+// begin records a recovery. It ends a subscription of the same topic or, if the recovery is only for a new one, returns
+// errSubscribed.
+func (e *Engine) begin(r *recovery, onlyNew bool) error {
 	e.topicsMu.Lock()
 	defer e.topicsMu.Unlock()
 	h, c := e.recoveries, r.conn
@@ -144,8 +147,11 @@ func (e *Engine) begin(r *recovery) error {
 		return ErrClosed
 	}
 	list := h.of[c]
-	if find(list, r.topic) != nil {
+	switch {
+	case find(list, r.topic) != nil:
 		return ErrRecovering
+	case onlyNew && e.topics.Has(r.topic, c.key.Index):
+		return errSubscribed
 	}
 	if h.count >= maxRecoveries {
 		e.count.limit(limitRecoveries)
@@ -364,7 +370,7 @@ func (e *Engine) carryOn(c *Conn, list []*recovery) {
 			if _, err := c.Subscribe(r.topic); err == nil {
 				e.tellRecovered(r, Recovered{Missed: r.missed}, 0)
 			}
-		case e.begin(r) == nil:
+		case e.begin(r, false) == nil:
 			e.lineUp(r)
 		case c.phase.Load() == phaseOpen: // there are too many
 			e.join(r, Place{}, false, 0)

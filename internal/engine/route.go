@@ -73,6 +73,11 @@ type Route struct {
 	// call. Both are called on the loop and must not block. If they are nil, owners do not move.
 	Save func(c *Conn) []byte
 	Load func(c *Conn, b []byte) error
+	// Leaves, unless it is nil, is called on the loop right before the end of an open connection, with what its client has
+	// received of topics with a history. It must neither block nor call c, except what is safe for concurrent use. If c is
+	// closed with the code Replaced, it is also called before the closing handshake: another connection waits for it.
+	Leaves   func(c *Conn, received []Mark)
+	Replaced ws.CloseCode
 	// Inline runs the callbacks on the loop. They must not block.
 	Inline bool
 	// Authorize decides about a handshake and may set the owner of the connection. An error of type *ws.HandshakeError

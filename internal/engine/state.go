@@ -52,6 +52,7 @@ const (
 	tagKept     = 0x84 // empty: kept alive after an HTTP request
 	tagSource   = 0x85 // name of Conn.Source, before the handshake is over
 	tagVia      = 0x86 // 1: Conn.via
+	tagMark     = 0x87 // repeated: epoch (8), offset (8), topic of a Mark
 	tagLifetime = 0x90 // 8: meter.ends
 	tagMessages = 0x91 // 8: meter.next
 	tagSkipping = 0x92 // empty: meter.skipping
@@ -73,6 +74,7 @@ type state struct {
 	owner       []byte
 	topics      []string
 	recoveries  []*recovery
+	marks       []Mark
 	reader      ws.Reader
 	op          ws.Opcode
 	inbound     []byte
@@ -268,14 +270,8 @@ func (s *state) load(tag byte, v []byte) bool {
 		s.path = string(v)
 	case tagOwner:
 		s.owner = v
-	case tagTopic:
-		s.topics = append(s.topics, string(v))
-	case tagRecovery:
-		r := parseRecovery(v)
-		if r != nil {
-			s.recoveries = append(s.recoveries, r)
-		}
-		return r != nil
+	case tagTopic, tagRecovery, tagMark:
+		return s.loadTopic(tag, v)
 	case tagCarried:
 		s.carried, s.wantsResume = v, true
 	case tagReader:
@@ -317,6 +313,26 @@ func (s *state) load(tag byte, v []byte) bool {
 		s.events = append(s.events, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
 	default:
 		return false
+	}
+	return true
+}
+
+// loadTopic stores a record of a topic.
+func (s *state) loadTopic(tag byte, v []byte) bool {
+	switch tag {
+	case tagTopic:
+		s.topics = append(s.topics, string(v))
+	case tagRecovery:
+		r := parseRecovery(v)
+		if r == nil {
+			return false
+		}
+		s.recoveries = append(s.recoveries, r)
+	case tagMark:
+		if len(v) < markLen {
+			return false
+		}
+		s.marks = append(s.marks, parseMark(v))
 	}
 	return true
 }

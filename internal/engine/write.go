@@ -121,8 +121,9 @@ func (c *Conn) admit(size int) bool {
 		return true
 	default:
 		c.eng.count.limit(limitQueueClose)
-		c.discard()
-		c.closeLocked(ending{code: ws.CloseTryAgainLater, reason: "too slow: the send queue is full"}, "too slow")
+		lost := c.discard()
+		const reason = "too slow: the send queue is full"
+		c.closeLocked(ending{code: ws.CloseTryAgainLater, reason: reason, lost: lost}, "too slow")
 		return false
 	}
 }
@@ -179,16 +180,17 @@ func (c *Conn) outbox() *outbox {
 	return c.out
 }
 
-// discard drops the queued data, except a frame that has begun to leave.
-func (c *Conn) discard() {
+// discard drops the queued data, except a frame that has begun to leave. It returns how many bytes it has dropped.
+func (c *Conn) discard() (dropped int) {
 	if c.out == nil {
-		return
+		return 0
 	}
 	before := c.out.size
 	c.unlink()
 	c.out.split()
 	c.out.dropOldest(before)
 	c.eng.count.queued(c.out.size - before)
+	return before - c.out.size
 }
 
 func (c *Conn) markDirty() {

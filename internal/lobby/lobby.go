@@ -35,6 +35,15 @@ type Welcome struct {
 	User       string      `json:"user,omitempty"`
 }
 
+// Recovered tells a client that has resumed its session how many messages of the lobby it has been sent that it had
+// missed, before this one. OK is false if some are no longer kept, or if it is not known what the client has received.
+type Recovered struct {
+	Type    string `json:"type"`
+	Resumed bool   `json:"resumed"`
+	Missed  int    `json:"missed"`
+	OK      bool   `json:"ok"`
+}
+
 func welcome(app *expedite.App, c *expedite.Conn) (expedite.Message, error) {
 	w := Welcome{
 		Type: "welcome", Connection: c.ID(), Worker: app.Slot(), Workers: app.Slots(),
@@ -61,6 +70,13 @@ func Register(app *expedite.App, base expedite.Handler) {
 		if err := c.Subscribe(topic); err != nil && !errors.Is(err, expedite.ErrClosed) && lines.Allow() {
 			c.Log().Warn("client not subscribed to the lobby", "error", err)
 		}
+	}
+	lobby.Recovered = func(c *expedite.Conn, _ string, r expedite.Recovered) {
+		m, err := expedite.JSON(Recovered{Type: "recovered", Resumed: true, Missed: r.Missed, OK: r.OK})
+		if err != nil && lines.Allow() {
+			c.Log().Error("recovery not told", "error", err)
+		}
+		c.Send(m)
 	}
 	lobby.Message = func(c *expedite.Conn, m expedite.Message) {
 		switch err := c.Publish(topic, m); {

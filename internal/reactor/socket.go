@@ -57,6 +57,13 @@ func (s Socket) Unacknowledged() int {
 	return fdUnacknowledged(s.FD())
 }
 
+// Abandon makes Close drop what was not sent, and reset a TCP connection. Not every socket can.
+func (s Socket) Abandon() {
+	if s.pump == nil {
+		fdAbandon(s.FD())
+	}
+}
+
 // CloseWrite closes the sending side after what was written. The peer may still send.
 func (s Socket) CloseWrite() error {
 	if s.pump != nil {

@@ -132,6 +132,10 @@ func fdUnacknowledged(fd int) int {
 	return n
 }
 
+func fdAbandon(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
 func received(n int, errno unix.Errno) (int, error) {
 	switch {
 	case errno == unix.EAGAIN:

@@ -116,6 +116,12 @@ func (t *Table) Drop(i uint32) {
 	}
 }
 
+// Has reports whether connection i is a member of a topic.
+func (t *Table) Has(name string, i uint32) bool {
+	id, ok := t.ids[name]
+	return ok && t.find(id, i) != 0
+}
+
 // Members returns the connections of a topic, each once, in no particular order. The slice belongs to the table and is
 // valid until the next change: copy it to change the table while iterating.
 func (t *Table) Members(name string) []uint32 {
