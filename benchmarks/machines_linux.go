@@ -56,7 +56,7 @@ func runMachines(args []string) error {
 	flags := flag.NewFlagSet("machines", flag.ExitOnError)
 	flags.IntVar(&m.rounds, "rounds", 5, "rounds per server")
 	flags.DurationVar(&m.length, "time", time.Second, "length of a round, after as long a warm-up")
-	scenarios := flags.String("only", "12345", "digits of the scenarios")
+	scenarios := flags.String("only", "123456", "digits of the scenarios")
 	peers := flags.String("peers", "expedite,expedite/2,centrifuge,socket.io",
 		"servers; centrifuge quiet is another; NAME=FILE is that of an earlier build, NAME@VARIABLE=VALUE has an environment")
 	flags.StringVar(&m.profile, "profile", "", "folder for profiles of both machines by perf")
@@ -94,7 +94,12 @@ func runMachines(args []string) error {
 			}
 		}
 		if strings.ContainsRune(*scenarios, '5') {
-			return m.manyTopics()
+			if err := m.manyTopics(); err != nil {
+				return err
+			}
+		}
+		if strings.ContainsRune(*scenarios, '6') {
+			return m.redisAlone()
 		}
 		return nil
 	})
