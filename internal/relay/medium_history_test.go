@@ -84,6 +84,11 @@ func (p *plane) release() {
 
 func (p *plane) append(topic string, one backplane.Append, done func(backplane.Position, error)) {
 	p.mu.Lock()
+	if p.never {
+		p.mu.Unlock()
+		done(backplane.Position{}, backplane.ErrRefused)
+		return
+	}
 	l := p.log(topic)
 	if one.Key.Number <= l.last[one.Key.Publisher] {
 		p.mu.Unlock()

@@ -37,6 +37,7 @@ type plane struct {
 	ever   map[string]int // how often a topic was subscribed to
 	stuck  bool           // appended messages wait
 	waits  []func()
+	never  bool // appended messages are refused for good
 	vague  bool // publishers do not learn offsets
 	away   bool // the history cannot be read
 	deaf   int  // so many appended messages do not arrive

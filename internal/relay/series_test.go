@@ -249,6 +249,23 @@ func TestOmitted(t *testing.T) {
 	})
 }
 
+// TestRefusedForGood: what the history will never take is delivered here, in order, and the others learn of it.
+func TestRefusedForGood(t *testing.T) {
+	kept(t, func(_ *medium, a, b *machine) {
+		a.publish("k", "1")
+		a.plane.set(&a.plane.never, true)
+		a.publish("k", "2", "3")
+		a.plane.set(&a.plane.never, false)
+		a.publish("k", "4")
+		pass(time.Second)
+		a.wants("k 1 @1:1", "k 2", "k 3", "k 4 @1:2")
+		b.wants("k 1 @1:1", "k 4 @1:2", "k gap 2")
+		if got := a.Stats(); got.Refused != 2 || a.past.ownCount != 0 {
+			t.Errorf("got %+v, %d wait", got, a.past.ownCount)
+		}
+	})
+}
+
 // TestRecall: a page comes after everything up to its end, and ends where the live publications begin.
 func TestRecall(t *testing.T) {
 	kept(t, func(m *medium, a, b *machine) {
