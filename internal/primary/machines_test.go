@@ -22,6 +22,8 @@ type stuckPlane struct {
 
 func (p stuckPlane) Status() backplane.Status { return backplane.Status{Err: p.err, Queued: 1} }
 
+func (stuckPlane) Publish(string, []byte) error { return nil }
+
 // TestReloadInAnOutage: while there is no way to other machines, the replacement of the program does not wait for one;
 // otherwise it waits for a bridge, and for what is queued, but not for ever.
 func TestReloadInAnOutage(t *testing.T) {

@@ -108,7 +108,7 @@ func (r *Relay) Bridged(bridged []byte) error {
 	if d.Err() != nil {
 		return fmt.Errorf("%w: %w", errMessage, d.Err())
 	}
-	r.take([]backplane.Message{{Topic: topic, Payload: payload}})
+	r.take([]backplane.Message{{Topic: topic, Payload: payload}}, true)
 	return nil
 }
 

@@ -18,6 +18,8 @@ const (
 	// bridgeTick is how often a relay looks whether the bridge can end, and bridgeTicks how often at least: until then,
 	// the other machines have answered the resync.
 	bridgeTick, bridgeTicks = 20 * time.Millisecond, 20
+	// markTicks is how many times it waits for its mark to come through the bridge, whose worker may have ended.
+	markTicks = 100
 )
 
 // held is what arrives from the backplane while a bridge has not ended yet: it comes later than everything on the
@@ -72,7 +74,7 @@ func (r *Relay) release() {
 		}
 		r.held.list = nil
 		r.gate.Unlock()
-		r.take(list)
+		r.take(list, false)
 	}
 }
 
@@ -134,11 +136,12 @@ func (r *Relay) catchUp() {
 
 // awaitBridge waits until the bridge has brought everything that is older than what is held: what was published just
 // before this relay began to listen may still be on its way there. The numbers of what is held show what is missing,
-// and so do the positions with which the other machines answer the resync.
+// and so do the positions with which the other machines answer the resync. While those are silent, the mark shows it.
 func (r *Relay) awaitBridge(limit <-chan time.Time) {
 	tick := time.NewTicker(bridgeTick)
 	defer tick.Stop()
-	for waited := 0; waited < bridgeTicks || r.behind(); waited++ {
+	sent := r.mark()
+	for waited := 0; waited < bridgeTicks || r.behind() || waited < markTicks && !r.has(sent, true); waited++ {
 		select {
 		case <-tick.C:
 		case <-limit:

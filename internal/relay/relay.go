@@ -50,6 +50,7 @@ type Relay struct {
 	queued    bool                // the program before left messages in the queue of its backplane, which are lost
 	silent    map[string]struct{} // topics that were inherited and are not listened to yet
 	plan      plan
+	marks     marks
 	asked     map[uint64]*question
 	lastAsk   uint64
 	replying  int // questions of other machines that are being answered
@@ -85,6 +86,7 @@ func New(c Config, hub *broker.Hub) *Relay {
 		asked: make(map[uint64]*question), lastAsk: rand.Uint64() >> 1, introduced: make(chan struct{}, 1),
 		heard: make(chan struct{}), caught: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	r.marks.start(rand.Uint64() >> 1)
 	hub.Join(r)
 	if plane, ok := c.Backplane.(backplane.History); ok && c.Keep != nil {
 		r.past = histories{
@@ -188,7 +190,7 @@ func (r *Relay) Receive(list []backplane.Message) {
 	for {
 		r.gate.RLock()
 		if r.held == nil {
-			r.take(list)
+			r.take(list, false)
 			r.gate.RUnlock()
 			return
 		}
@@ -199,8 +201,8 @@ func (r *Relay) Receive(list []backplane.Message) {
 	}
 }
 
-// take takes messages of other machines.
-func (r *Relay) take(list []backplane.Message) {
+// take takes messages of other machines, from the backplane or from a bridge.
+func (r *Relay) take(list []backplane.Message, bridged bool) {
 	r.order.Lock()
 	defer r.order.Unlock()
 	for i := range list {
@@ -215,8 +217,11 @@ func (r *Relay) take(list []backplane.Message) {
 			r.mu.Unlock()
 			continue
 		}
-		if m.node != r.Node {
+		switch {
+		case m.node != r.Node:
 			r.receive(list[i].Topic, &m)
+		case m.kind == mark:
+			r.marked(m.seq, bridged)
 		}
 	}
 }
@@ -224,6 +229,8 @@ func (r *Relay) take(list []backplane.Message) {
 // receive takes a message of another machine. Messages on one topic are taken one after the other.
 func (r *Relay) receive(topic string, m *message) {
 	switch m.kind {
+	case mark: // of a machine with the same number
+		return
 	case omitted:
 		r.count(func(s *Stats) { s.Gaps, s.Missed = s.Gaps+1, s.Missed+m.seq })
 		r.hub.Lost(topic, m.seq)

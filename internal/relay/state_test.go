@@ -131,6 +131,68 @@ func TestBridge(t *testing.T) {
 	})
 }
 
+// TestLateReaders: a program that reads late when it is replaced, and a bridge that reads late when it ends, lose nothing
+// of what was on its way to them.
+func TestLateReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(medium)
+		a, b := newMachine(t, m, 1), newMachine(t, m, 2)
+		a.subscribe("t")
+		b.publish("t", "1")
+		var mu sync.Mutex
+		var a2 *machine
+		var early [][]byte
+		passed := m.plane()
+		bridge := NewBridge(passed, func(one []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if a2 == nil {
+				early = append(early, bytes.Clone(one))
+				return nil
+			}
+			return a2.Bridged(one)
+		})
+		late := func(p *plane) (end func()) {
+			stall := make(chan struct{})
+			p.later(func() { <-stall })
+			return func() { close(stall) }
+		}
+		end := late(a.plane)
+		b.publish("t", "2") // it is on its way
+		opened := make(chan error, 1)
+		bridge.Open(a.Topics(), true, func(err error) { opened <- err })
+		if err := <-opened; err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, end)
+		a.Suspend(2 * time.Second)
+		a.wants("t 1", "t 2")
+
+		end = late(passed)
+		b.publish("t", "3") // only the bridge has it, late
+		b.Suspend(0)        // so it does not tell
+		next := newMachineWith(t, m, Config{
+			Node: 1, Succeeds: true, EndBridge: func(context.Context) error { return bridge.Close() },
+		}, a.AppendState(nil))
+		a.plane.set(&a.plane.cut, true)
+		next.subscribe("t")
+		mu.Lock()
+		a2 = next
+		for _, one := range early {
+			if err := a2.Bridged(one); err != nil {
+				t.Error(err)
+			}
+		}
+		mu.Unlock()
+		time.AfterFunc(time.Second, end)
+		next.CatchUp()
+		<-next.CaughtUp()
+		b.Resume()
+		b.publish("t", "4")
+		next.wants("t 3", "t 4")
+	})
+}
+
 // TestBridgeEnded: a bridge whose end overtakes its beginning does not begin: nobody would end it.
 func TestBridgeEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -241,6 +303,7 @@ func FuzzMessage(f *testing.F) {
 		{kind: position, node: 1, stream: 2, seq: 3, age: 5e9},
 		{kind: resync, node: 1, age: 5e9},
 		{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")},
+		{kind: mark, node: 1, seq: 3},
 		{kind: omitted, node: 1, seq: 3},
 		{kind: exception, node: 1, stream: 2, seq: 3, except: 4, opcode: 1, data: []byte("x")},
 		{kind: asks, node: 1, seq: 3, opcode: 2, data: []byte("x")},
@@ -273,6 +336,7 @@ func TestMessageForm(t *testing.T) {
 			"010100000000000000" + "02ac02" + "01" + "78",
 		},
 		{message{kind: position, node: 1, stream: 2, seq: 3, age: 5e9}, "020100000000000000" + "0203" + "8827"},
+		{message{kind: mark, node: 1, seq: 3}, "090100000000000000" + "0003"},
 		{message{kind: directed, node: 1, stream: 2, seq: 3, data: []byte("x")}, "030100000000000000" + "0203" + "78"},
 		{message{kind: resync, node: 1, age: 5e9}, "040100000000000000" + "8827"},
 		{

@@ -16,8 +16,16 @@ type unsent struct {
 // Suspend prepares the replacement of the program, in which the link to the workers takes nothing, and the connections
 // of the backplane end. Nothing from other machines is delivered until Resume: a Bridge must listen already. What is
 // published waits for the next program, and Suspend blocks until everything before that was sent, or until a time
-// limit.
+// limit. What has reached this program before the Bridge listened is delivered first.
 func (r *Relay) Suspend(limit time.Duration) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	until := time.Now().Add(limit)
+	if limit > 0 {
+		for sent := r.mark(); !r.has(sent, false) && time.Now().Before(until); {
+			<-tick.C
+		}
+	}
 	r.gate.Lock()
 	if r.held == nil {
 		r.held = new(held)
@@ -26,9 +34,7 @@ func (r *Relay) Suspend(limit time.Duration) {
 	r.mu.Lock()
 	r.suspended, r.past.paused = true, true
 	r.mu.Unlock()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for until := time.Now().Add(limit); r.Backplane.Status().Queued > 0 && time.Now().Before(until); {
+	for r.Backplane.Status().Queued > 0 && time.Now().Before(until) {
 		<-tick.C
 	}
 }

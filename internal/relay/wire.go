@@ -27,10 +27,12 @@ const (
 	answers
 	// omitted tells how many publications, seq, on the topic did not get into its history.
 	omitted
+	// mark is for the machine that has sent it: see marks.
+	mark
 )
 
 // numbered reports whether messages of a kind are numbered by topic.
-func (k kind) numbered() bool { return k != resync && k != asks && k != answers }
+func (k kind) numbered() bool { return k != resync && k != asks && k != answers && k != mark }
 
 // message is a message between machines. Its bytes are: kind, node (8), the numbers of the kind as uvarints, the opcode
 // of a publication, of an exception its connection (8) before that, and the data. Questions and answers are like
@@ -65,7 +67,7 @@ func (m *message) append(b []byte) []byte {
 		b = append(binary.LittleEndian.AppendUint64(b, m.except), m.opcode)
 	case position, resync:
 		b = binary.AppendUvarint(b, uint64(max(m.age, 0)/time.Millisecond))
-	case directed, omitted:
+	case directed, omitted, mark:
 	}
 	return append(b, m.data...)
 }
@@ -95,7 +97,7 @@ func parse(b []byte) (m message, err error) {
 		m.except, m.opcode, b = binary.LittleEndian.Uint64(b), b[8], b[9:]
 	case m.kind == position || m.kind == resync:
 		m.age = time.Duration(min(number(), uint64(maxAge/time.Millisecond))) * time.Millisecond
-	case m.kind == directed || m.kind == omitted:
+	case m.kind == directed || m.kind == omitted || m.kind == mark:
 	default:
 		return m, errMessage
 	}
