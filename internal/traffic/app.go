@@ -23,6 +23,8 @@ const (
 	pathUser  = "/user"
 	pathCount = "/count"
 	pathNote  = "/note"
+	pathKept  = "/kept"
+	pathAway  = "/kept/inline"
 )
 
 // failure is the prefix of an answer that reports an error of the application. Every client treats it as a bad message.
@@ -39,7 +41,9 @@ const failure = "error: "
 //     identity (see Verify) must still match the user in the query, and the session must still hold the value written
 //     by Open;
 //   - /note stores each message as the value "note" of the session and answers with the outcome; an empty message is
-//     answered with the stored value.
+//     answered with the stored value;
+//   - /kept?topic=T&at=P subscribes the client to T from a position, tells the outcome, and publishes its messages to T;
+//     /kept/inline does the same on the event loop. T must be one of Histories.
 //
 // Routes must be called in each process before Run. It records Open and Close callbacks as described at AuditVariable.
 func Routes(app *expedite.App) {
@@ -58,7 +62,46 @@ func Routes(app *expedite.App) {
 		Message: func(c *expedite.Conn, m expedite.Message) { complain(c, pass(app, m)) },
 	}))
 	app.Handle(pathCount, a.handler(countHandler()))
+	kept := expedite.Handler{
+		Open:      subscribeFrom,
+		Message:   func(c *expedite.Conn, m expedite.Message) { complain(c, c.Publish(topicOf(c), m)) },
+		Recovered: func(c *expedite.Conn, _ string, r expedite.Recovered) { tellRecovered(c, r) },
+	}
+	app.Handle(pathKept, a.handler(kept))
+	kept.Inline = true
+	app.Handle(pathAway, a.handler(kept))
 	app.Handle(pathNote, a.handler(expedite.Handler{Session: true, Message: note}))
+}
+
+// Histories are rules for Config.History: messages on topics that begin with kept show their positions.
+func Histories() []expedite.HistoryRule {
+	return []expedite.HistoryRule{{
+		Topics: "kept*", Messages: 1_000_000, For: time.Hour,
+		Frame: func(_ string, at expedite.Position, m expedite.Message) expedite.Message {
+			return expedite.Text(at.String() + " " + m.String())
+		},
+	}}
+}
+
+// outcome is the prefix of a message that tells the outcome of a recovery.
+const outcome = "recovered "
+
+func subscribeFrom(c *expedite.Conn) {
+	var from expedite.Recover
+	if at, err := expedite.ParsePosition(c.Query().Get("at")); err == nil {
+		from.Epoch, from.Offset = at.Epoch, at.Offset
+	}
+	r, err := c.SubscribeFrom(topicOf(c), from)
+	switch {
+	case err != nil:
+		complain(c, err)
+	case !r.Pending:
+		tellRecovered(c, r)
+	}
+}
+
+func tellRecovered(c *expedite.Conn, r expedite.Recovered) {
+	c.Send(expedite.Text(fmt.Sprintf("%s%v %d %s", outcome, r.OK, r.Missed, r.At)))
 }
 
 // handler returns h, extended to record its Open and Close callbacks.

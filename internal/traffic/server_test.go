@@ -38,6 +38,14 @@ type serverConfig struct {
 	Compression expedite.Compression
 }
 
+// history returns the histories of a server that is alone.
+func (c serverConfig) history() []expedite.HistoryRule {
+	if c.Redis != "" {
+		return nil
+	}
+	return Histories()
+}
+
 // runServer is the main function of a test server.
 func runServer() int {
 	var c serverConfig
@@ -51,6 +59,7 @@ func runServer() int {
 		Addr: "127.0.0.1:0", Workers: c.Workers, Scheduling: c.Scheduling, Control: c.Control, DrainTimeout: 10 * time.Second,
 		Auth:        expedite.Auth{Verifier: auth.VerifierFunc(Verify)},
 		Sessions:    expedite.Sessions{Redis: c.Redis},
+		History:     c.history(),
 		Compression: c.Compression, HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})
