@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/expedite-go/expedite/internal/reactor"
@@ -90,17 +91,18 @@ func (l *library) silence(silent bool) {
 func startReaders(t *testing.T, change func(*Config)) (*pair, *library) {
 	l := new(library)
 	make1 := func() *fixture {
-		var f *fixture
+		var self atomic.Pointer[fixture]
 		var ids uint64
 		cfg := Config{
 			NewID:   func() uint64 { ids++; return ids },
 			Reactor: reactor.Options{Wait: reactor.WaitVisible},
-			History: l.history(func() *Engine { return f.Engine }),
+			History: l.history(func() *Engine { return self.Load().Engine }),
 		}
 		if change != nil {
 			change(&cfg)
 		}
-		f = start(t, cfg, readerRoutes())
+		f := start(t, cfg, readerRoutes())
+		self.Store(f)
 		return f
 	}
 	return &pair{t: t, here: make1(), there: make1(), ready: make(chan struct{}, 1)}, l

@@ -42,8 +42,8 @@ const failure = "error: "
 //     by Open;
 //   - /note stores each message as the value "note" of the session and answers with the outcome; an empty message is
 //     answered with the stored value;
-//   - /kept?topic=T&at=P subscribes the client to T from a position, tells the outcome, and publishes its messages to T;
-//     /kept/inline does the same on the event loop. T must be one of Histories.
+//   - /kept?topic=T&at=P subscribes the client to T from a position, tells the outcome, and publishes its messages to
+//     T; /kept/inline does the same on the event loop. T must be one of Histories.
 //
 // Routes must be called in each process before Run. It records Open and Close callbacks as described at AuditVariable.
 func Routes(app *expedite.App) {
