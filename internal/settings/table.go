@@ -172,6 +172,14 @@ func sessionSettings(p *Program) []Setting {
 			Default: "false", to: boolean(&p.Config.CloseOnGap),
 		},
 		{
+			Name: "history", Help: "Topics that keep their latest messages: how many, and how long.", Auto: "none",
+			to: histories(&p.Config.History),
+		},
+		{
+			Name: "max-history", Help: "Memory for the messages that all topics keep.", Auto: "64MiB",
+			to: size(&p.Config.MaxHistory),
+		},
+		{
 			Name: "require-redis", Help: "Refuse clients with 503 while Redis is unavailable.", Default: "false",
 			to: boolean(&s.RequireRedis),
 		},
