@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/redistest"
 )
 
 // roomer is a client of a room.
@@ -199,4 +201,34 @@ func kill(t *testing.T, app *App, slot int) {
 		}
 	}
 	t.Fatalf("there is no worker %d", slot)
+}
+
+// TestSessionsGoOnElsewhere: a session goes on on another machine, whether its connection has ended or is still open.
+func TestSessionsGoOnElsewhere(t *testing.T) {
+	cfg := Config{Workers: -1}
+	cfg.Sessions.Redis = redistest.Start(t).URL()
+	here, a := runApp(t, cfg)
+	there, b := runApp(t, cfg)
+	query := url.Values{"user": {"ann"}, "topic": {"kept.s"}}
+	first := enterRoom(t, here, "/room", query)
+	publishAll(t, a, "kept.s", "z") // before it has come back, other machines may not be heard
+	first.want("1 z")
+	publishAll(t, b, "kept.s", "a")
+	first.want("2 a")
+	_ = first.conn.Close(websocket.StatusNormalClosure, "")
+	publishAll(t, a, "kept.s", "b")
+	publishAll(t, b, "kept.s", "c")
+	query.Set("session", first.Session)
+	second := enterRoom(t, there, "/room/inline", query)
+	got := []string{second.hear(), second.hear()} // two publishers
+	slices.Sort(got)
+	if order := strings.Join(got, ", "); order != "3 b, 4 c" && order != "3 c, 4 b" {
+		t.Errorf("got %s", order)
+	}
+	second.want("kept.s: ok true, missed 2")
+	third := enterRoom(t, here, "/room", query)
+	second.wantClosed(websocket.StatusCode(CloseReplaced))
+	third.want("kept.s: ok true, missed 0")
+	publishAll(t, b, "kept.s", "d")
+	third.want("5 d")
 }
