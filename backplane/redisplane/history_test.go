@@ -147,7 +147,7 @@ func (m *machine) fails(says string) {
 // TestHistoryRestart: after kill -9, a server that saves everything has each message once, though it knows no script.
 func TestHistoryRestart(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "--appendonly", "yes")
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	w := newWriter(start(t, redisplane.Config{}, server.URL()), names(3)...)
 	w.during(func() {
 		for range 3 {

@@ -223,7 +223,7 @@ func TestRoomsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
 	defer cancel()
-	redis := redistest.Start(t, "--appendonly", "yes")
+	redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	h := startHotel(ctx, t, redis.URL())
 	for _, outage := range []struct {
 		begin, end func()
