@@ -27,6 +27,9 @@ import (
 // fleetVariable holds the configuration of a machine of a fleet. If it is set, this program is that machine.
 const fleetVariable = "EXPEDITE_TEST_FLEET"
 
+// keptPrefix is the beginning of the topics that have a history.
+const keptPrefix = "kept"
+
 // fleetConfig is the configuration of a machine. It reads the URLs of Redis when it starts, or is reloaded.
 type fleetConfig struct {
 	Addr, Control, RedisFile string
@@ -49,6 +52,7 @@ func runFleetMachine() int {
 	app := expedite.New(expedite.Config{
 		Addr: c.Addr, Addrs: c.Addrs, Control: c.Control, Workers: 1, DrainTimeout: 10 * time.Second,
 		Sessions: expedite.Sessions{Redis: redis[0]}, MoreRedis: redis[1:],
+		History: []expedite.HistoryRule{{Topics: keptPrefix + "*", Messages: 100_000, For: 10 * time.Minute}},
 	})
 	app.Handle("/", expedite.Handler{
 		Inline: true, Session: true,
@@ -105,8 +109,8 @@ func startFleet(t *testing.T, machines int, fault fault) *fleet {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	t.Cleanup(cancel)
 	f := &fleet{t: t, ctx: ctx}
-	for i := range 12 {
-		f.topics = append(f.topics, fmt.Sprint("topic", i))
+	for i := range 6 {
+		f.topics = append(f.topics, fmt.Sprint("topic", i), fmt.Sprint(keptPrefix, i))
 	}
 	for i := range machines {
 		m := &fleetMachine{
@@ -361,8 +365,8 @@ func (h *hearer) heard(topic, from string) int {
 	return h.last[channel{topic, from}]
 }
 
-// check reports what was wrong, and how many messages are missing.
-func (h *hearer) check(t *testing.T) (missing int) {
+// check reports what was wrong, and how many messages are missing, without and with a history.
+func (h *hearer) check(t *testing.T) (missing, missingKept int) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -370,7 +374,9 @@ func (h *hearer) check(t *testing.T) (missing int) {
 		t.Errorf("client of %s: %s", h.own, one)
 	}
 	for topic, n := range h.holes {
-		missing += n
+		if missing += n; strings.HasPrefix(topic, keptPrefix) {
+			missing, missingKept = missing-n, missingKept+n
+		}
 		if told := h.gaps[topic]; told < n && !h.vague[topic] {
 			t.Errorf("client of %s: %d messages on %s are missing, %d were told", h.own, n, topic, told)
 		}
@@ -380,5 +386,5 @@ func (h *hearer) check(t *testing.T) (missing int) {
 			t.Errorf("client of %s: %d messages on %s are missing, %d were told", h.own, h.holes[topic], topic, told)
 		}
 	}
-	return missing
+	return missing, missingKept
 }
