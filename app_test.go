@@ -45,6 +45,8 @@ type wish struct {
 	Send, Close ID
 	Except      ID
 	Count       string
+	Join, Leave string // topics of Of
+	Of          Who
 	User, Topic string
 	Text        string
 }
@@ -83,6 +85,10 @@ func obedient(cfg Config) *App {
 				err = app.Send(o.Send, Text(o.Text))
 			case o.Close != 0:
 				err = app.CloseConn(o.Close, 4000, o.Text)
+			case o.Join != "":
+				err = app.Subscribe(o.Of, o.Join)
+			case o.Leave != "":
+				err = app.Unsubscribe(o.Of, o.Leave)
 			case o.Count != "":
 				n, err := app.Subscribers(context.Background(), o.Count)
 				c.Send(Text(countText(n, err)))

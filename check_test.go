@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/backplane/redisplane"
 )
 
 // TestWrongConfig: what would panic at the first client, or refuse all of them, is an error of Run, and nothing starts.
@@ -29,6 +30,7 @@ func TestWrongConfig(t *testing.T) {
 			Verifier: auth.NewCache(auth.Chain(good, (*auth.Introspector)(nil)), 0, 0),
 		}}, nil, "*auth.Introspector"},
 		{"an empty chain", Config{Auth: Auth{Verifier: auth.Chain()}}, nil, "an empty chain"},
+		{"a nil backplane", Config{Backplane: (*redisplane.Redis)(nil)}, nil, "Config.Backplane is a nil"},
 		{"a nil writer", Config{WorkerOutput: (*bytes.Buffer)(nil)}, nil, "Config.WorkerOutput"},
 		{"a hang timeout that kills the healthy", Config{HangTimeout: 300 * time.Millisecond}, nil, "Config.HangTimeout is 300ms"},
 		{"a time below zero", Config{HandshakeTimeout: -1}, nil, "Config.HandshakeTimeout"},

@@ -16,6 +16,8 @@ import (
 // one, and only the primary starts its own, or a process that serves alone.
 func (c *Config) plane() (plane backplane.Backplane, kind string, err error) {
 	switch {
+	case c.Backplane != nil && isNil(c.Backplane): // the result of a constructor that has failed, for instance
+		return nil, "", fmt.Errorf("expedite: Config.Backplane is a nil %T", c.Backplane)
 	case c.Backplane != nil:
 		return c.Backplane, "custom", nil
 	case c.Sessions.Redis == "":

@@ -11,6 +11,7 @@ import (
 
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/redistest"
+	"github.com/expedite-go/expedite/internal/registry"
 )
 
 // town is a number of machines with the same Redis, or one machine without.
@@ -227,6 +228,49 @@ func TestSubscribersWhileTheyMove(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// TestSubscribeOthers: the server subscribes users and connections to topics, wherever they are, and ends that.
+func TestSubscribeOthers(t *testing.T) {
+	towns(t, func(t *testing.T, tn *town) {
+		tn.know(t)
+		a, b, c := tn.visit(t, 0, "user=a"), tn.visit(t, 1, "user=b&topic=t"), tn.visit(t, 1, "user=b")
+		here := tn.visit(t, 0, "user=b")
+		tn.meet(t, "t", b)
+		members := func(topic string, want int) {
+			t.Helper()
+			until(t, "the subscribers are counted", func() bool {
+				n, err := tn.apps[0].Subscribers(t.Context(), topic)
+				return n == want && err == nil
+			})
+		}
+		a.say(wish{Of: Who{User: "b"}, Join: "user"})
+		members("user", 3)
+		a.say(wish{Of: Who{Conn: c.ID}, Join: "conn"})
+		members("conn", 1)
+		a.say(wish{Of: Who{Conn: a.ID}, Join: "own"})
+		a.say(wish{Topic: "own", Text: "at once"}) // in order on this machine
+		a.want("at once")
+		a.say(wish{Of: Who{User: "b", Except: c.ID}, Join: "except"})
+		members("except", 2)
+		a.say(wish{Of: Who{User: "b"}, Join: "t"})
+		members("t", 3)
+		tn.meet(t, "user", b, c, here)
+		a.say(wish{Of: Who{User: "b"}, Leave: "user"})
+		members("user", 0)
+		a.say(wish{Of: Who{Conn: c.ID}, Leave: "conn"})
+		members("conn", 0)
+		for what, want := range map[string]error{"none": tn.apps[0].Subscribe(Who{}, "t"), "two": tn.apps[0].Subscribe(
+			Who{User: "a", Conn: a.ID}, "t"), "a token": tn.apps[0].Unsubscribe(Who{User: "a", TokenID: "x"}, "t")} {
+			if !errors.Is(want, registry.ErrTarget) {
+				t.Errorf("%s: got %v, want ErrTarget", what, want)
+			}
+		}
+		if err := tn.apps[0].Subscribe(Who{User: "a"}, "\x00user:b"); !errors.Is(err, ErrTopic) {
+			t.Errorf("a reserved topic: got %v, want ErrTopic", err)
+		}
+		members("nobody", 0)
+	})
 }
 
 // TestReachOfMachines: an app reaches users and connections on any machine, and closes, kicks and revokes them there.

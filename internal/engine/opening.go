@@ -9,6 +9,7 @@ const maxHeld = 64 << 10
 type held struct {
 	end      *ending
 	messages []heldMessage
+	assigned []*Assignment
 	size     int
 }
 
@@ -52,6 +53,10 @@ func (u *Upgrade) applyEnd() {
 
 // applyMessages sends the messages of Send.
 func (u *Upgrade) applyMessages() {
+	for _, a := range u.held.assigned {
+		u.Conn.assign(a)
+	}
+	u.held.assigned = nil
 	for _, m := range u.held.messages {
 		u.Conn.Send(m.op, m.payload)
 	}

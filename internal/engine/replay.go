@@ -13,7 +13,8 @@ type published struct {
 	except uint64 // the id of a connection that does not get it; 0 is none
 	broadcast
 
-	gap *Gap // not a publication: this engine has missed some, up to seq
+	assignment *Assignment // not a publication
+	gap        *Gap        // not a publication: this engine has missed some, up to seq
 }
 
 // concerns reports whether a connection with these topics must get p.
@@ -21,7 +22,15 @@ func (p *published) concerns(topics []string) bool {
 	return p.topic == "" && len(topics) > 0 || slices.Contains(topics, p.topic)
 }
 
-func (p *published) size() int { return len(p.plain.frame) + len(p.topic) }
+func (p *published) size() int {
+	if p.assignment != nil {
+		return assignmentSize
+	}
+	return len(p.plain.frame) + len(p.topic)
+}
+
+// assignmentSize is the assumed size of an assignment in the history, in bytes.
+const assignmentSize = 1024
 
 // Record keeps publications until Unrecord, for connections that will arrive without having had them all. On the loop.
 func (e *Engine) Record() {
@@ -74,15 +83,15 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 		e.topicsMu.Unlock()
 		return
 	}
-	if len(topics) == 0 {
-		return
-	}
-	if e.recording && position < e.forgotten { // too much was published meanwhile
+	if len(topics) > 0 && e.recording && position < e.forgotten { // too much was published meanwhile
 		e.tellGap(c, Gap{})
 	}
 	for i := range e.history {
 		p := &e.history[i] // its forms are kept
 		switch {
+		case p.assignment != nil && p.seq > position:
+			topics = c.catchUpAssignment(p.assignment, topics)
+		case p.assignment != nil:
 		case p.seq <= position || !p.concerns(topics) || p.except != 0 && p.except == c.id:
 		case p.gap != nil:
 			e.tellGap(c, *p.gap)

@@ -89,6 +89,9 @@ func New(c Config) *Store {
 
 // Keeps implements broker.History.
 func (s *Store) Keeps(name []byte) bool {
+	if len(name) == 0 || name[0] == 0 { // a topic of the server itself
+		return false
+	}
 	_, ok := s.Rules.Find(string(name))
 	return ok
 }

@@ -140,6 +140,10 @@ func machineTopic(machine int) string { return fmt.Sprintf("%s%04x", topicMachin
 
 // Publish implements broker.Machines.
 func (r *Relay) Publish(topic []byte, opcode byte, payload []byte, except uint64) {
+	if string(topic) == broker.TopicAssignments {
+		r.assign(payload)
+		return
+	}
 	m := message{kind: publication, opcode: opcode, data: payload}
 	if except != 0 && connid.ID(except).Machine() != r.Machine { // else no other machine has that connection
 		m.kind, m.except = exception, except
@@ -147,6 +151,23 @@ func (r *Relay) Publish(topic []byte, opcode byte, payload []byte, except uint64
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.send(topic, m)
+}
+
+// assign sends an assignment to the machines that may have its connections.
+func (r *Relay) assign(payload []byte) {
+	a, err := broker.ParseAssignment(payload)
+	to := topicAll
+	switch {
+	case err != nil || a.Conn != 0 && connid.ID(a.Conn).Machine() == r.Machine:
+		return
+	case a.Conn != 0:
+		to = machineTopic(connid.ID(a.Conn).Machine())
+	case a.Of != "":
+		to = a.Of
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.send([]byte(to), message{kind: assignment, data: payload})
 }
 
 // Direct implements broker.Machines.
@@ -255,6 +276,8 @@ func (r *Relay) receive(topic string, m *message) {
 		r.hub.Lost(topic, v.missed)
 	}
 	switch m.kind {
+	case assignment:
+		r.hub.Heard(broker.TopicAssignments, 0, m.data, 0)
 	case publication, exception:
 		r.hub.Heard(topic, m.opcode, m.data, m.except)
 	case directed:

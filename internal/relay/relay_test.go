@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,6 +288,44 @@ func TestException(t *testing.T) {
 		b.wants("t 1", "t 2", fmt.Sprintf("t 2 except %x", there), "t 3")
 		if got := b.Stats(); got.Heard != 4 || got.Gaps != 0 || got.Malformed != 0 {
 			t.Errorf("got %+v, want 4 heard and nothing missing", got)
+		}
+	})
+}
+
+// TestAssignments: an assignment goes to the machines that may have its connections, in the order of what is on the same
+// topic, and to no others.
+func TestAssignments(t *testing.T) {
+	two(t, func(a, b *machine) {
+		here, there := uint64(connid.New(connid.MachineOf(1), 1)), uint64(connid.New(connid.MachineOf(2), 1))
+		b.subscribe("\x00user:b")
+		for _, one := range []broker.Assignment{
+			{Topic: "1", Conn: here}, {Topic: "2", Conn: there}, {Topic: "3", Of: "\x00user:b"},
+			{Topic: "4", Of: "\x00user:nobody"}, {Topic: "5", Session: []byte("s")},
+		} {
+			if err := a.local.Publish(broker.TopicAssignments, 0, one.Append(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		topics := func(k *machine) (list string) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			for _, said := range k.got {
+				topic, payload, _ := strings.Cut(said, " ")
+				one, err := broker.ParseAssignment([]byte(payload))
+				if topic != broker.TopicAssignments || err != nil {
+					t.Errorf("got %q, %v", said, err)
+				}
+				list += one.Topic
+			}
+			k.got = nil
+			return list
+		}
+		if mine, others := topics(a), topics(b); mine != "12345" || others != "235" {
+			t.Errorf("got %s here and %s there, want 12345 and 235", mine, others)
+		}
+		if got := b.Stats(); got.Malformed != 0 || got.Gaps != 0 {
+			t.Errorf("got %+v", got)
 		}
 	})
 }

@@ -29,6 +29,9 @@ const (
 	omitted
 	// mark is for the machine that has sent it: see marks.
 	mark
+	// assignment is a broker.Assignment: on the topic to which its connections are subscribed, that of their machine, or
+	// topicAll.
+	assignment
 )
 
 // numbered reports whether messages of a kind are numbered by topic.
@@ -67,7 +70,7 @@ func (m *message) append(b []byte) []byte {
 		b = append(binary.LittleEndian.AppendUint64(b, m.except), m.opcode)
 	case position, resync:
 		b = binary.AppendUvarint(b, uint64(max(m.age, 0)/time.Millisecond))
-	case directed, omitted, mark:
+	case directed, omitted, mark, assignment:
 	}
 	return append(b, m.data...)
 }
@@ -97,7 +100,7 @@ func parse(b []byte) (m message, err error) {
 		m.except, m.opcode, b = binary.LittleEndian.Uint64(b), b[8], b[9:]
 	case m.kind == position || m.kind == resync:
 		m.age = time.Duration(min(number(), uint64(maxAge/time.Millisecond))) * time.Millisecond
-	case m.kind == directed || m.kind == omitted || m.kind == mark:
+	case m.kind == directed || m.kind == omitted || m.kind == mark || m.kind == assignment:
 	default:
 		return m, errMessage
 	}

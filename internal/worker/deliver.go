@@ -11,6 +11,10 @@ func (w *Worker) deliver(e broker.Envelope) (found bool) {
 	w.ticker.Wake()
 	switch e.Kind {
 	case broker.Publish:
+		if e.Topic == broker.TopicAssignments {
+			w.assign(e)
+			return true
+		}
 		if e.At.Epoch != 0 || w.keeps(e.Topic) {
 			w.placed(&e)
 			return true
