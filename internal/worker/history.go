@@ -36,7 +36,7 @@ func (w *Worker) history() *engine.History {
 
 // keeps reports whether a topic has a history.
 func (w *Worker) keeps(topic string) bool {
-	if w.Histories.Len() == 0 {
+	if w.Histories.Len() == 0 || broker.CheckTopic(topic) != nil { // topics of the server keep nothing
 		return false
 	}
 	_, kept := w.Histories.Find(topic)
