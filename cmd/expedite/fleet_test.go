@@ -83,6 +83,18 @@ func runFleetMachine() int {
 	return 0
 }
 
+// fault is what goes wrong with the Redis of a fleet.
+type fault struct {
+	// url returns the URLs of Redis for a machine.
+	url func(machine int) string
+	// begin and end are the fault, with traffic. A nil end means that it ends by itself.
+	begin, end func(f *fleet)
+	// check, if not nil, checks more at the end.
+	check func(f *fleet)
+	// by returns the program that starts a machine, with its arguments. Nil: the test does.
+	by func(machine int) []string
+}
+
 // fleet are machines with the same Redis. Each has a client that publishes numbered messages on all topics, and one that
 // hears those of all machines.
 type fleet struct {

@@ -17,18 +17,6 @@ import (
 // everyOutage makes TestOutages go through the whole table.
 var everyOutage = flag.Bool("outages", false, "go through every outage of the table, in their full length")
 
-// fault is what goes wrong with the Redis of a fleet.
-type fault struct {
-	// url returns the URLs of Redis for a machine.
-	url func(machine int) string
-	// begin and end are the fault, with traffic. A nil end means that it ends by itself.
-	begin, end func(f *fleet)
-	// check, if not nil, checks more at the end.
-	check func(f *fleet)
-	// by returns the program that starts a machine, with its arguments. Nil: the test does.
-	by func(machine int) []string
-}
-
 // outage is a row of the table.
 type outage struct {
 	name string
