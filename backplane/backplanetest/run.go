@@ -59,6 +59,13 @@ func suite() []test {
 		{name: "CloseInTraffic", test: testCloseInTraffic},
 		{name: "Directory", test: testDirectory},
 		{name: "DirectoryLimits", test: testDirectoryLimits},
+		{name: "Presence", test: testPresence},
+		{name: "PresenceNames", test: testPresenceNames},
+		{name: "PresenceMax", test: testPresenceMax},
+		{name: "PresenceRetire", test: testPresenceRetire},
+		{name: "PresenceReap", test: testPresenceReap},
+		{name: "PresenceRestore", test: testPresenceRestore},
+		{name: "PresenceLimits", test: testPresenceLimits},
 		{name: "NotStarted", test: testNotStarted, stopped: true},
 	}
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // directory keeps the machines at one server: in a sorted set by the end of their leases, by the clock of the server,
-// and what they say of themselves in a hash. It has a connection of its own, made when it is first used.
+// and what they say of themselves in a hash. It has a connection of its own, made when it is first used, which serves
+// presence, too.
 type directory struct {
 	url  string
 	keys []string
@@ -77,8 +78,8 @@ func newDirectory(url, prefix string) *directory {
 	return &directory{url: url, keys: []string{prefix + "leases", prefix + "about"}}
 }
 
-// run runs a script.
-func (d *directory) run(ctx context.Context, s redisconn.Script, args ...string) ([]string, error) {
+// connect returns the connection. The first time, it waits for it.
+func (d *directory) connect(ctx context.Context) (*redisconn.Conn, error) {
 	d.mu.Lock()
 	if d.conn == nil && !d.closed {
 		var err error
@@ -92,7 +93,16 @@ func (d *directory) run(ctx context.Context, s redisconn.Script, args ...string)
 	if closed {
 		return nil, backplane.ErrClosed
 	}
-	c.Wait(ctx) // the first time
+	c.Wait(ctx)
+	return c, nil
+}
+
+// run runs a script.
+func (d *directory) run(ctx context.Context, s redisconn.Script, args ...string) ([]string, error) {
+	c, err := d.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
 	res, err := c.Run(ctx, s.Call(d.keys, args...))
 	if err != nil {
 		return nil, explain(err)

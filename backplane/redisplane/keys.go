@@ -8,8 +8,13 @@ import (
 // keysOf returns the names of the stream and the hash of a topic. In a cluster, they are in the slot of its channel,
 // whose braces decide on that.
 func keysOf(prefix, channelPrefix, topic string) [2]string {
-	channel := channelPrefix + topic
-	name := prefix + "history:"
+	name := slotName(prefix, "history:", channelPrefix+topic)
+	return [2]string{name + ":s", name + ":m"}
+}
+
+// slotName returns a name that begins with prefix and kind, and is in the slot of a channel whatever follows.
+func slotName(prefix, kind, channel string) string {
+	name := prefix + kind
 	switch {
 	case tagged(channel):
 		name += channel[len(prefix):] // which has the same braces
@@ -18,7 +23,7 @@ func keysOf(prefix, channelPrefix, topic string) [2]string {
 	default:
 		name += "{" + tagOf(slot(channel)) + "}" + channel
 	}
-	return [2]string{name + ":s", name + ":m"}
+	return name
 }
 
 // tagged reports whether a part of a name in braces tells its slot.

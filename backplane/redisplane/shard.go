@@ -17,6 +17,7 @@ type shard struct {
 	// keyPrefix is the beginning of the keys of histories, and of prefix.
 	keyPrefix string
 	scripts   *scripts
+	members   presenceScripts
 	tasks     *sync.WaitGroup
 	ctx       context.Context // of Start to Close
 	feed      feed
@@ -28,11 +29,13 @@ type shard struct {
 	fault atomic.Pointer[error] // why the servers are not known
 	mu    sync.Mutex
 	nodes []*node // in use
+	index index
 }
 
 func newShard(s server, c Config, scripts *scripts, tasks *sync.WaitGroup) *shard {
 	one := &shard{
 		server: s, prefix: channelPrefix(c.Prefix, s.option.SelectDB), keyPrefix: c.Prefix, scripts: scripts, tasks: tasks,
+		members: newPresenceScripts(),
 	}
 	one.setFault(errConnecting)
 	nowhere := &layout{nodes: []*node{newNode(one, "")}} // until the servers are known
