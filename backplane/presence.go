@@ -52,8 +52,8 @@ type Change struct {
 	// Add has members that come, Restore members that others were told of before, Keep those of them that are about to
 	// leave, and Remove the IDs of members that leave. Together they are up to MaxChange.
 	//
-	// If the server has lost its memory since Knows, nobody is told of Restore, and Keep is restored, too. Otherwise,
-	// Restore is like Add, and Keep is nothing.
+	// If the server has lost its memory since Knows, which the Epoch of the new Standing shows, it only adds Restore and
+	// Keep, and nobody is told. Otherwise, Restore is like Add, and Keep is nothing.
 	Add, Restore, Keep []Member
 	Remove             []string
 	// Knows is the latest Standing of the topic that the caller knows; zero if it knows none.

@@ -252,14 +252,18 @@ func testPresenceRestore(s *bench) {
 		s.subscribe(s.a, one)
 		s.subscribe(s.b, one)
 	}
-	now := a.change("lost", backplane.Change{
+	lost := backplane.Change{
 		Restore: membersOf("x"), Keep: membersOf("y"), Add: membersOf("z"), Knows: backplane.Standing{Epoch: 1, Announced: 7},
-	})
-	a.wantMembers("lost", "x", "y", "z")
-	a.remove("lost", "y")
-	if now.Epoch == 1 || now.Count != 3 || now.Announced != 1 {
+	}
+	now := a.change("lost", lost)
+	a.wantMembers("lost", "x", "y")
+	if now.Epoch == 1 || now.Count != 2 || now.Announced != 0 {
 		s.Errorf("got %+v", now)
 	}
+	lost.Remove, lost.Knows = []string{"y"}, now
+	a.change("lost", lost)
+	a.wantMembers("lost", "x", "z")
+	s.heard("lost", "+z 3", "-y 2")
 	before := a.add("back", "u")
 	a.remove("back", "u")
 	before.Announced += 5 // a server that was promoted has lost the latest

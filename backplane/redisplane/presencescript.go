@@ -67,10 +67,11 @@ if not epoch or epoch == knows and said < tonumber(ARGV[3]) then epoch, said = A
 max, prefix = tonumber(ARGV[4]), ARGV[5]
 call('HSET', meta, 'e', epoch, 'm', max, 'p', prefix)
 local lost = epoch ~= knows
+local only = lost and knows ~= '0'
 local adds = tonumber(ARGV[6])
 for i = 7, 6 + 3 * adds, 3 do
   local kind, id, info = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if (kind ~= 'k' or lost) and call('SADD', own, id) == 1 then
+  if (kind == 'r' or kind == 'a' and not only or kind == 'k' and lost) and call('SADD', own, id) == 1 then
     local known = call('HGET', members, id)
     if known then
       local n = tonumber(string.sub(known, 1, string.find(known, ' ', 1, true) - 1))
@@ -82,7 +83,7 @@ for i = 7, 6 + 3 * adds, 3 do
     end
   end
 end
-for i = 7 + 3 * adds, #ARGV - 2 do
+for i = 7 + 3 * adds, only and 0 or #ARGV - 2 do
   if call('SREM', own, ARGV[i]) == 1 then leave(ARGV[i]) end
 end
 return finish()

@@ -1,9 +1,13 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+
+	"github.com/expedite-go/expedite/backplane"
 )
 
 // Query asks who is in a topic. It is written as JSON; fields may be added.
@@ -30,7 +34,41 @@ type AnswerMember struct {
 
 // Ask answers a Query.
 func (s *Server) Ask(ctx context.Context, q Query) (Answer, error) {
-	return s.local(q.Topic), nil
+	a := s.local(q.Topic)
+	rule, ok := s.cfg.Rules.Find(q.Topic)
+	if s.cfg.Plane == nil || !ok {
+		return a, nil
+	}
+	var all backplane.Members
+	if err := s.limited(ctx, func(ctx context.Context) (err error) {
+		all, err = s.cfg.Plane.Members(ctx, q.Topic, rule.MaxListed)
+		return err
+	}); err != nil {
+		a.Partial = true
+		return a, nil
+	}
+	return merge(a, all, rule.MaxListed), nil
+}
+
+// merge adds to the members of all machines those of this one that it was not told yet.
+func merge(local Answer, all backplane.Members, most int) Answer {
+	a := Answer{Count: all.Count, Truncated: all.Count > most}
+	if a.Truncated {
+		return a
+	}
+	known := make(map[string]bool, len(all.List))
+	for _, m := range all.List {
+		known[m.ID] = true
+		a.Members = append(a.Members, AnswerMember{ID: m.ID, Info: []byte(m.Info)})
+	}
+	for _, m := range local.Members {
+		if !known[m.ID] {
+			a.Count++
+			a.Members = append(a.Members, m)
+		}
+	}
+	slices.SortFunc(a.Members, func(a, b AnswerMember) int { return cmp.Compare(a.ID, b.ID) })
+	return a
 }
 
 // local returns who is in a topic on this machine.

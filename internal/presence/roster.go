@@ -39,6 +39,7 @@ type room struct {
 	rule    *Rule
 	members map[string]*member
 	present int // of members
+	share   share
 }
 
 // member is a Member in a room.
@@ -50,6 +51,7 @@ type member struct {
 	queued  bool          // in Roster.leaving
 	present bool          // it has a subscription, or its grace has not passed
 	quiet   bool          // nobody is told of the next change: others know it already
+	shared  shared
 }
 
 // departure is a member that may leave when its grace has passed.
@@ -170,6 +172,9 @@ func (r *Roster) Expire(now time.Duration) (next time.Duration) {
 
 // forget removes a member that is not present.
 func (r *Roster) forget(m *member) {
+	if m.room.members[m.ID] != m {
+		return
+	}
 	delete(m.room.members, m.ID)
 	r.members--
 	r.tidy(m.room)
@@ -177,7 +182,7 @@ func (r *Roster) forget(m *member) {
 
 // tidy removes a room that is not needed any more.
 func (r *Roster) tidy(at *room) {
-	if len(at.members) == 0 {
+	if len(at.members) == 0 && !at.share.busy && !at.share.ready {
 		delete(r.rooms, at.topic)
 	}
 }

@@ -2,9 +2,11 @@ package presence
 
 import (
 	"bytes"
+	"context"
 	"sync"
 	"time"
 
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/topic"
 )
@@ -28,6 +30,8 @@ const (
 type Hub interface {
 	// Change tells the subscribers of a topic of an event.
 	Change(topic string, event []byte)
+	// Lost tells the subscribers of a topic that they have missed events.
+	Lost(topic string, missed uint64)
 	// Ask asks a worker for everything.
 	Ask(port uint64)
 }
@@ -40,6 +44,11 @@ type Config struct {
 	// Grace is how long a member without a subscription is present. 0 is 2 s.
 	Grace time.Duration
 	Hub   Hub
+	// Plane knows who is in topics on all machines; nil: there are no others. Prefix begins its announcements. Lease is
+	// how long the members of a machine are present that has died; 0 is DefaultLease.
+	Plane  backplane.Presence
+	Prefix []byte
+	Lease  time.Duration
 }
 
 // Server is the presence of a machine. It is safe for concurrent use.
@@ -57,6 +66,7 @@ type Server struct {
 	roster *Roster
 	ports  map[uint64]bool // workers, and whether they have told everything
 	events []told
+	sharing
 	stats  Stats
 	before *before // what the program before has left; nil when the workers have told everything
 
@@ -68,15 +78,20 @@ type Server struct {
 
 // item is something that the hub has received, or a worker that has come or gone.
 type item struct {
-	kind    broker.Kind // 0: the worker has come; broker.Close: it has gone
+	kind    broker.Kind // 0: the worker has come; broker.Close: it has gone; broker.Change: an announcement
 	port    uint64
 	topic   string
 	payload []byte
 }
 
-// told is an event that was not told yet.
+func announcement(topic string, payload []byte) item {
+	return item{kind: broker.Change, topic: topic, payload: bytes.Clone(payload)}
+}
+
+// told is an event that was not told yet, or a number of events that were missed.
 type told struct {
-	topic string
+	topic  string
+	missed uint64
 	Event
 }
 
@@ -88,6 +103,13 @@ type Stats struct {
 	Joins, Leaves, Refused uint64
 	// Dropped counts what did not fit into the queue. The workers told it again.
 	Dropped uint64
+
+	// Shared tells that there are other machines, and Err why they are not told at present.
+	Shared bool
+	Err    error
+	// Attendances counts how often everybody was told to the store, Restored the topics of which it had lost its memory,
+	// Reaped the machines that had died, Heard the events of all machines, and Missed those that did not arrive.
+	Attendances, Restored, Reaped, Heard, Missed uint64
 }
 
 // NewServer returns a Server. Start starts it.
@@ -102,17 +124,41 @@ func NewServer(c Config) *Server {
 		cfg: c, start: time.Now(), lossy: make(map[uint64]bool), ports: make(map[uint64]bool),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	if c.Lease == 0 {
+		s.cfg.Lease = DefaultLease
+	}
+	s.sharing.wake, s.sharing.trouble = make(chan struct{}, 1), make(chan struct{}, 1)
 	s.roster = NewRoster(c.Rules, c.Max, c.Grace, s.changed)
 	return s
 }
 
 // Start starts the Server. Close ends that.
-func (s *Server) Start() { s.task.Go(s.run) }
+func (s *Server) Start() {
+	s.task.Go(s.run)
+	if s.cfg.Plane != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		s.task.Go(func() { // ends with Close
+			<-s.done
+			cancel()
+		})
+		s.task.Go(func() { s.share(ctx) })
+	}
+}
 
-// Close ends Start.
+// Close ends Start. With other machines, the members of this one leave when their grace has passed.
 func (s *Server) Close() {
 	close(s.done)
 	s.task.Wait()
+	s.mu.Lock()
+	present, attends := s.roster.members > 0, len(s.sharing.former) > 0 && s.sharing.err == nil
+	s.mu.Unlock()
+	if !attends {
+		return
+	}
+	if present {
+		<-time.After(s.cfg.Grace)
+	}
+	_ = s.retire(context.Background(), true) // else other machines do
 }
 
 // now returns the time since the Server was made.
@@ -208,6 +254,9 @@ func (s *Server) take() {
 		}
 	}
 	for port := range lossy { // what it tells again is in time
+		if port == inherited { // announcements, which are missed
+			continue
+		}
 		s.detach(port)
 		s.cfg.Hub.Ask(port)
 	}
@@ -220,6 +269,8 @@ func (s *Server) accept(i *item) {
 		s.ports[i.port] = false
 	case broker.Close:
 		delete(s.ports, i.port)
+	case broker.Change:
+		s.hear(i.topic, i.payload)
 	case broker.Told:
 		if _, known := s.ports[i.port]; known {
 			s.ports[i.port] = true
@@ -280,6 +331,12 @@ func (s *Server) changed(at *room, m *member) {
 	} else {
 		s.stats.Leaves++
 	}
+	if s.cfg.Plane != nil {
+		m.shared.known = m.shared.known || m.quiet
+		m.quiet = false
+		s.mark(m)
+		return
+	}
 	e, told := EventOf(m.present, at.present, at.rule.MaxListed, m.Member)
 	if told && !at.rule.Silent && !m.quiet {
 		s.add(at.topic, e)
@@ -290,7 +347,9 @@ func (s *Server) changed(at *room, m *member) {
 	}
 }
 
-func (s *Server) add(topic string, e Event) { s.events = append(s.events, told{topic, e}) }
+func (s *Server) add(topic string, e Event) {
+	s.events = append(s.events, told{topic: topic, Event: e})
+}
 
 // tell tells the subscribers of events. It runs on the goroutine of the Server.
 func (s *Server) tell() {
@@ -299,6 +358,10 @@ func (s *Server) tell() {
 	s.events = nil
 	s.mu.Unlock()
 	for _, e := range list {
+		if e.missed > 0 {
+			s.cfg.Hub.Lost(e.topic, e.missed)
+			continue
+		}
 		s.cfg.Hub.Change(e.topic, e.Append(nil))
 	}
 }
@@ -320,6 +383,7 @@ func (s *Server) Stats() Stats {
 	st := s.stats
 	st.Topics, st.Members = len(s.roster.rooms), s.roster.present
 	st.Refused, st.Dropped = s.roster.refused, dropped
+	st.Shared, st.Err = s.cfg.Plane != nil, s.sharing.err
 	return st
 }
 

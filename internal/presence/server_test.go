@@ -30,6 +30,12 @@ func (o *office) Change(topic string, event []byte) {
 	o.events = append(o.events, fmt.Sprintf("%s %d %s %d", topic, e.Kind, e.ID, e.Count))
 }
 
+func (o *office) Lost(topic string, missed uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.events = append(o.events, fmt.Sprintf("%s lost %d", topic, missed))
+}
+
 func (o *office) Ask(port uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,10 +1,13 @@
 package presence
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/internal/record"
 	"github.com/expedite-go/expedite/internal/topic"
 )
@@ -37,6 +40,11 @@ const (
 	tagRule   = 1 // text of a pattern
 	tagTopic  = 2 // name
 	tagMember = 3 // of the topic before it
+	tagNew    = 4 // a member that others were not told of
+	// tagShare has what is known of the topic before it: epoch and number of announcements, those of the latest that was
+	// heard. tagFormer has an attendance that the next program ends.
+	tagShare  = 5
+	tagFormer = 6
 )
 
 // AppendState appends the state of the Server to dst and returns the result. A primary that replaces its program passes
@@ -50,11 +58,26 @@ func (s *Server) AppendState(dst []byte) []byte {
 	var b []byte
 	for name, at := range s.roster.rooms {
 		dst = record.Append(dst, tagTopic, name)
+		told, heard := at.share.standing, at.share.heard
+		b = b[:0]
+		for _, n := range []uint64{told.Epoch, told.Announced, heard.Epoch, heard.Announced} {
+			b = binary.AppendUvarint(b, n)
+		}
+		dst = record.Append(dst, tagShare, b)
 		for _, m := range at.members {
+			tag := byte(tagMember)
+			if s.cfg.Plane != nil && !m.shared.known {
+				tag = tagNew
+			}
 			if m.present {
 				b = m.append(b[:0])
-				dst = record.Append(dst, tagMember, b)
+				dst = record.Append(dst, tag, b)
 			}
+		}
+	}
+	for _, id := range append(slices.Clone(s.sharing.former), s.sharing.id) {
+		if id != 0 {
+			dst = record.AppendUint64(dst, tagFormer, id)
 		}
 	}
 	return dst
@@ -67,6 +90,7 @@ func (s *Server) LoadState(state []byte) error {
 	defer s.mu.Unlock()
 	s.before = new(before)
 	name := ""
+	var told, heard backplane.Standing
 	d := record.NewDecoder(state)
 	for d.More() {
 		switch tag, value := d.Next(); tag {
@@ -78,12 +102,28 @@ func (s *Server) LoadState(state []byte) error {
 			s.before.rules.Add(p, struct{}{})
 		case tagTopic:
 			name = string(value)
-		case tagMember:
+		case tagMember, tagNew:
 			m, err := parseMember(value)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrState, err)
 			}
-			s.roster.Enter(inherited, name, m, true)
+			s.roster.Enter(inherited, name, m, tag == tagMember || s.cfg.Plane == nil)
+			if at := s.roster.rooms[name]; at != nil {
+				at.share.standing, at.share.heard = told, heard
+			}
+		case tagShare:
+			v := record.NewDecoder(value)
+			told = backplane.Standing{Epoch: v.Uvarint(), Announced: v.Uvarint()}
+			heard = backplane.Standing{Epoch: v.Uvarint(), Announced: v.Uvarint()}
+			if err := v.End(); err != nil {
+				return fmt.Errorf("%w: %w", ErrState, err)
+			}
+		case tagFormer:
+			v := record.NewDecoder(value)
+			s.sharing.former = append(s.sharing.former, v.Uint64())
+			if err := v.End(); err != nil {
+				return fmt.Errorf("%w: %w", ErrState, err)
+			}
 		}
 	}
 	if err := d.End(); err != nil {

@@ -1,0 +1,398 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/internal/broker"
+	"github.com/expedite-go/expedite/internal/topic"
+)
+
+// node is a machine among others.
+type node struct {
+	*machine
+	door *door
+}
+
+// join starts a machine with a store. The caller ends it.
+func join(t testing.TB, d *door, state []byte) *node {
+	n := &node{machine: new(machine), door: d}
+	rules := new(topic.Rules[*Rule])
+	p, err := topic.ParsePattern("t*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules.Add(p, &Rule{MaxListed: 100})
+	n.Server = NewServer(Config{Rules: rules, Hub: &n.office, Plane: d})
+	if state != nil {
+		if err := n.LoadState(state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.set(func(d *door) {
+		for _, m := range d.bridged {
+			n.Announced(m.Topic, m.Payload)
+		}
+		d.bridged, d.hear = nil, n.Announced
+	})
+	n.Start()
+	n.Attached(1)
+	synctest.Wait()
+	return n
+}
+
+// kill ends a machine as if its power had failed.
+func (n *node) kill() {
+	n.door.set(func(d *door) {
+		d.down, d.hear = true, func(topic string, payload []byte) {
+			d.bridged = append(d.bridged, backplane.Message{Topic: topic, Payload: payload})
+		}
+	})
+	n.Close()
+}
+
+// who returns who is in a topic by the answer of a machine.
+func (n *node) who(topic string) (ids []string, partial bool) {
+	a, _ := n.Server.Ask(context.Background(), Query{Topic: topic})
+	for _, m := range a.Members {
+		ids = append(ids, m.ID)
+	}
+	if a.Count != len(ids) {
+		ids = append(ids, fmt.Sprint("count ", a.Count))
+	}
+	return ids, a.Partial
+}
+
+func (n *node) wantWho(t *testing.T, topic string, ids ...string) {
+	t.Helper()
+	if got, _ := n.who(topic); !slices.Equal(got, ids) {
+		t.Errorf("got %q, want %q", got, ids)
+	}
+}
+
+// TestShare: a user on two machines is one member, with one join and one leave. All machines tell the same events in
+// the same order.
+func TestShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		a, b := join(t, s.door(), nil), join(t, s.door(), nil)
+		defer a.kill()
+		defer b.kill()
+		a.enter(1, "t", "a")
+		synctest.Wait()
+		b.enter(1, "t", "b")
+		synctest.Wait()
+		a.enter(1, "t", "x")
+		b.enter(1, "t", "x")
+		synctest.Wait()
+		a.wantWho(t, "t", "a", "b", "x")
+		a.leave(1, "t", "x")
+		<-time.After(10 * time.Second)
+		b.wantWho(t, "t", "a", "b", "x")
+		b.leave(1, "t", "x")
+		<-time.After(10 * time.Second)
+		a.want(t, "t 1 a 1", "t 1 b 2", "t 1 x 3", "t 2 x 2")
+		b.want(t, "t 1 b 2", "t 1 x 3", "t 2 x 2")
+		b.wantWho(t, "t", "a", "b")
+	})
+}
+
+// TestShareKilled: the members of a machine that dies leave within its lease. Those of one that stops leave when their
+// grace has passed.
+func TestShareKilled(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStore()
+			a, b := join(t, s.door(), nil), join(t, s.door(), nil)
+			defer a.kill()
+			a.enter(1, "t", "a", "x")
+			synctest.Wait()
+			b.enter(1, "t", "x")
+			b.enter(1, "t", "b")
+			synctest.Wait()
+			a.want(t, "t 1 a 1", "t 1 x 2", "t 1 b 3")
+			<-time.After(time.Minute)
+			began := time.Now()
+			if stopped {
+				b.Close()
+			} else {
+				b.kill()
+			}
+			for ids := []string(nil); !slices.Equal(ids, []string{"a", "x"}); ids, _ = a.who("t") {
+				<-time.After(100 * time.Millisecond)
+			}
+			if took, most := time.Since(began), DefaultLease; took > most || stopped && took > 3*time.Second {
+				t.Errorf("they left after %v", took)
+			}
+			a.want(t, "t 2 b 2")
+		})
+	}
+}
+
+// TestShareLostMemory: a store that has lost its memory knows everybody again within the interval in which a lease is
+// extended, and nobody is told of anybody. Who has left meanwhile leaves afterwards, and who has come comes.
+func TestShareLostMemory(t *testing.T) {
+	for _, outage := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStore()
+			a, b := join(t, s.door(), nil), join(t, s.door(), nil)
+			defer a.kill()
+			defer b.kill()
+			a.enter(1, "t", "a", "x", "y")
+			synctest.Wait()
+			b.enter(1, "t", "b", "x")
+			synctest.Wait()
+			a.want(t, "t 1 a 1", "t 1 x 2", "t 1 y 3", "t 1 b 4")
+			b.want(t, "t 1 b 4")
+			<-time.After(time.Minute)
+			down := func(is bool) {
+				for _, n := range []*node{a, b} {
+					n.door.set(func(d *door) { d.down = is })
+				}
+			}
+			if outage {
+				down(true)
+				<-time.After(20 * time.Second)
+				if _, partial := a.who("t"); !partial {
+					t.Error("the answer is not partial")
+				}
+			}
+			s.lose()
+			a.leave(1, "t", "y")
+			a.leave(1, "t", "x")
+			a.enter(1, "t", "z")
+			down(false)
+			<-time.After(DefaultLease / 3)
+			a.want(t)
+			b.wantWho(t, "t", "a", "b", "x", "y")
+			<-time.After(10 * time.Second)
+			b.wantWho(t, "t", "a", "b", "x", "z")
+			synctest.Wait()
+			for _, n := range []*node{a, b} {
+				n.office.mu.Lock()
+				slices.Sort(n.office.events)
+				n.office.mu.Unlock()
+			}
+			if n := len(a.office.events); n != 2 || !slices.Equal(a.office.events, b.office.events) {
+				t.Errorf("got %q and %q, want y to leave and z to join", a.office.events, b.office.events)
+			}
+		})
+	}
+}
+
+// TestShareSucceeds: a program that replaces another one tells nobody of those who stay, and those who went meanwhile
+// leave.
+func TestShareSucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		a, b := join(t, s.door(), nil), join(t, s.door(), nil)
+		defer b.kill()
+		b.enter(1, "t", "b")
+		a.enter(1, "t", "a", "x")
+		<-time.After(time.Minute)
+		b.office.mu.Lock()
+		b.office.events = nil
+		b.office.mu.Unlock()
+		a.Suspend()
+		a.enter(1, "t", "lost on the way")
+		state := a.AppendState(nil)
+		a.Resume()
+		a.kill()
+		a.door.set(func(d *door) { d.down = false })
+		c := join(t, a.door, state)
+		defer c.kill()
+		c.enter(1, "t", "a", "new")
+		c.Received(1, broker.Told, "", nil)
+		c.Settle()
+		<-time.After(5 * time.Second)
+		b.want(t, "t 1 new 4", "t 2 x 3")
+		b.wantWho(t, "t", "a", "b", "new")
+		if n := len(s.leases); n != 2 {
+			t.Errorf("%d attendances live, want 2", n)
+		}
+	})
+}
+
+// TestShareMissed: announcements that a machine has not heard are a gap, also if they were the last ones.
+func TestShareMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		a, b := join(t, s.door(), nil), join(t, s.door(), nil)
+		defer a.kill()
+		defer b.kill()
+		a.enter(1, "t", "a")
+		<-time.After(5 * time.Second)
+		b.door.set(func(d *door) { d.deaf = true })
+		b.enter(1, "t", "b")
+		<-time.After(5 * time.Second) // nothing was heard before: there is no gap
+		b.want(t)
+		a.enter(1, "t", "c")
+		synctest.Wait()
+		b.door.set(func(d *door) { d.deaf = false })
+		a.enter(1, "t", "d")
+		b.want(t, "t lost 1", "t 1 d 4")
+		b.door.set(func(d *door) { d.deaf = true })
+		a.enter(1, "t", "e")
+		synctest.Wait()
+		b.enter(1, "t", "f")
+		b.want(t)
+		<-time.After(5 * time.Second)
+		b.want(t, "t lost 2")
+		if n := b.Stats().Missed; n != 3 {
+			t.Errorf("got %d missed", n)
+		}
+	})
+}
+
+// world is the model of several machines: who is subscribed where, and what the clients of each were told.
+type world struct {
+	*store
+	nodes []*node
+	here  []map[string]bool // by machine: the members that are subscribed
+	seen  []map[string]bool // by machine: the members by the events
+}
+
+const worldTopic = "t"
+
+// observer is a member of each machine that stays: so its clients are told everything.
+func observer(i int) string { return fmt.Sprint("observer ", i) }
+
+// quiesce waits until nothing happens any more, and checks what everybody knows.
+func (w *world) quiesce(rt *rapid.T) {
+	<-time.After(40 * time.Second)
+	synctest.Wait()
+	truth := make(map[string]bool)
+	for _, members := range w.here {
+		maps.Copy(truth, members)
+	}
+	want := slices.Sorted(maps.Keys(truth))
+	for i, n := range w.nodes {
+		if got, partial := n.who(worldTopic); !slices.Equal(got, want) || partial {
+			rt.Fatalf("machine %d: got %q, %v, want %q", i, got, partial, want)
+		}
+		n.office.mu.Lock()
+		for _, e := range n.office.events {
+			f := strings.SplitN(e, " ", 3)
+			if f[1] == "lost" {
+				rt.Fatalf("machine %d: %s", i, e)
+			}
+			who := f[2][:strings.LastIndexByte(f[2], ' ')]
+			if w.seen[i] == nil {
+				continue
+			}
+			if joined := f[1] == "1"; w.seen[i][who] == joined {
+				rt.Fatalf("machine %d: wrong event %q in %q", i, e, n.office.events)
+			}
+			if f[1] == "1" {
+				w.seen[i][who] = true
+			} else {
+				delete(w.seen[i], who)
+			}
+		}
+		n.office.events = nil
+		n.office.mu.Unlock()
+		if w.seen[i] == nil {
+			w.seen[i] = maps.Clone(truth)
+		}
+		if got := slices.Sorted(maps.Keys(w.seen[i])); !slices.Equal(got, want) {
+			rt.Fatalf("machine %d: by the events, there are %q, want %q", i, got, want)
+		}
+		if left, n := n.Server.sharing.left, len(n.Server.sharing.former); left != 0 || n != 0 {
+			rt.Fatalf("machine %d: %d rooms are not complete, %d former attendances", i, left, n)
+		}
+	}
+}
+
+// undated is a test without a deadline, which does not exist in a bubble.
+type undated struct{ testing.TB }
+
+// TestShareModel: whatever happens to machines and their store, all of them know who is there in the end, and what
+// their clients were told one after the other is true: nobody comes who was there, or leaves who was not.
+func TestShareModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rapid.Check(undated{t}, func(rt *rapid.T) {
+			w := &world{store: newStore()}
+			for i := range 3 {
+				n := join(t, w.door(), nil)
+				w.nodes, w.here = append(w.nodes, n), append(w.here, map[string]bool{observer(i): true})
+				n.enter(1, worldTopic, observer(i))
+			}
+			w.seen = make([]map[string]bool, 3)
+			defer func() {
+				for _, n := range w.nodes {
+					n.kill()
+				}
+			}()
+			w.quiesce(rt)
+			machines, ids := rapid.IntRange(0, 2), rapid.SampledFrom([]string{"u", "v", "w"})
+			for range rapid.IntRange(1, 6).Draw(rt, "rounds") {
+				for range rapid.IntRange(1, 8).Draw(rt, "steps") {
+					w.step(rt, t, machines.Draw(rt, "machine"), ids.Draw(rt, "member"))
+				}
+				for _, n := range w.nodes {
+					n.door.set(func(d *door) { d.down, d.torn = false, false })
+				}
+				w.quiesce(rt)
+			}
+		})
+	})
+}
+
+// step does something.
+func (w *world) step(rt *rapid.T, t *testing.T, i int, id string) {
+	n := w.nodes[i]
+	switch rapid.SampledFrom([]string{
+		"enter", "enter", "leave", "leave", "wait", "down", "up", "torn", "lose", "exec", "interrupted",
+	}).Draw(rt, "step") {
+	case "enter":
+		w.here[i][id] = true
+		n.enter(1, worldTopic, id)
+	case "leave":
+		delete(w.here[i], id)
+		n.leave(1, worldTopic, id)
+	case "wait":
+		<-time.After(rapid.SampledFrom([]time.Duration{1, time.Millisecond, time.Second, 5 * time.Second}).Draw(rt, "time"))
+	case "down":
+		n.door.set(func(d *door) { d.down = true })
+	case "up":
+		n.door.set(func(d *door) { d.down, d.torn = false, false })
+	case "torn":
+		n.door.set(func(d *door) { d.torn = true })
+	case "interrupted":
+		n.Interrupted()
+	case "lose":
+		for _, n := range w.nodes { // whoever can reach it notices
+			n.door.set(func(d *door) { d.down, d.torn = false, false })
+		}
+		<-time.After(8 * time.Second)
+		w.lose()
+		<-time.After(12 * time.Second)
+	case "exec":
+		synctest.Wait()
+		n.Suspend()
+		state := n.AppendState(nil)
+		n.Resume()
+		was := n.door.down
+		n.kill()
+		n.door.set(func(d *door) { d.down = was })
+		next := join(t, n.door, state)
+		next.office.mu.Lock()
+		next.office.events = append(n.office.events, next.office.events...)
+		next.office.mu.Unlock()
+		w.nodes[i] = next
+		for id := range w.here[i] {
+			next.enter(1, worldTopic, id)
+		}
+		next.Received(1, broker.Told, "", nil)
+		next.Settle()
+	}
+}
