@@ -75,6 +75,8 @@ type Config struct {
 	// member per machine; further members are not known. 0 is 250,000.
 	Presence    []PresenceRule
 	MaxPresence int
+	// PresenceLease is how long the members of a machine are present that has died. 0 is 15 s; at least 1 s.
+	PresenceLease time.Duration
 
 	// History makes topics keep their latest messages, by the first rule whose pattern matches. MaxHistory is how many
 	// bytes all topics may keep in the memory of the primary, with 80 more for each message and 256 for each topic. Beyond

@@ -9,6 +9,7 @@ import (
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/primary"
+	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 )
 
@@ -44,18 +45,27 @@ func (c *Config) checkHistory() error {
 	return nil
 }
 
-// joinMachines connects the hub of a process that serves alone with other machines; nil if there are none.
-func (a *App) joinMachines(hub *broker.Hub, node uint64) (r *relay.Relay, kind string, err error) {
+// joinMachines finds out who is in topics in a process that serves alone, and connects its hub with other machines, if
+// there are any.
+func (a *App) joinMachines(r *around, hub *broker.Hub, reg *registry.Server) error {
 	plane, kind, err := a.cfg.plane()
-	if plane == nil || err != nil {
-		return nil, "", err
+	if err != nil {
+		return err
 	}
 	kept, _, err := a.cfg.histories()
 	if err != nil {
-		return nil, "", err
+		return err
 	}
+	if r.presence, err = a.trackPresence(hub, reg, plane); err != nil || plane == nil {
+		return err
+	}
+	node := reg.Node()
 	c := relay.Config{
 		Node: node, Machine: connid.MachineOf(node), Backplane: plane, Keep: primary.Retentions(kept),
 	}
-	return relay.New(c, hub), kind, nil
+	if r.presence != nil {
+		c.Presence = r.presence
+	}
+	r.machines, r.kind = relay.New(c, hub), kind
+	return nil
 }

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
+	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/topic"
 	"github.com/expedite-go/expedite/internal/worker"
 	"github.com/expedite-go/expedite/ws"
@@ -37,6 +40,9 @@ type PresenceRule struct {
 
 // maxListed is the largest PresenceRule.MaxListed.
 const maxListed = 10_000
+
+// minLease is the shortest Config.PresenceLease.
+const minLease = time.Second
 
 // PresenceKind is what has happened in a topic.
 type PresenceKind uint8
@@ -163,12 +169,20 @@ func (c *Config) checkPresence() error {
 	if err == nil && c.MaxPresence < 0 {
 		err = fmt.Errorf("expedite: Config.MaxPresence is %d: want 0 or more", c.MaxPresence)
 	}
+	if c.PresenceLease != 0 && (c.PresenceLease < minLease || c.PresenceLease > time.Hour) {
+		err = errors.Join(err, fmt.Errorf("expedite: Config.PresenceLease is %v: want %v to an hour",
+			c.PresenceLease, minLease))
+	}
+	if _, ok := c.Backplane.(backplane.Presence); c.Backplane != nil && len(c.Presence) > 0 && !ok {
+		err = errors.Join(err, fmt.Errorf("expedite: Config.Presence needs a Config.Backplane that is a backplane.Presence, "+
+			"which %T is not", c.Backplane))
+	}
 	return err
 }
 
 // presence returns the configuration of the presence of this machine.
 func (c *Config) presence() (presence.Config, error) {
-	p := presence.Config{Rules: new(topic.Rules[*presence.Rule]), Max: c.MaxPresence}
+	p := presence.Config{Rules: new(topic.Rules[*presence.Rule]), Max: c.MaxPresence, Lease: c.PresenceLease}
 	rules, err := c.presenceRules()
 	if err != nil {
 		return p, err
@@ -184,12 +198,15 @@ func (c *Config) presence() (presence.Config, error) {
 }
 
 // trackPresence finds out who is in topics in a process that serves alone; nil if there are no rules.
-func (a *App) trackPresence(hub *broker.Hub, reg *registry.Server) (*presence.Server, error) {
+func (a *App) trackPresence(
+	hub *broker.Hub, reg *registry.Server, plane backplane.Backplane,
+) (*presence.Server, error) {
 	c, err := a.cfg.presence()
 	if err != nil || c.Rules.Len() == 0 {
 		return nil, err
 	}
-	c.Hub = hub
+	c.Hub, c.Prefix = hub, relay.AnnouncementPrefix()
+	c.Plane, _ = plane.(backplane.Presence)
 	s := presence.NewServer(c)
 	hub.Track(s)
 	reg.OnPresence(s.Serve)

@@ -81,6 +81,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	a.warnLimits()
 	operators := a.controlConfig()
 	operators.Alone, operators.Backplane, operators.Histories = true, around.kind, around.kept
+	operators.Members = around.presence
 	c, err := primary.OpenControl(operators, &single{w, hub}, hub, around.machines, reg)
 	if err != nil {
 		return err
@@ -110,10 +111,7 @@ func (a *App) lookAround(hub *broker.Hub, reg *registry.Server) (r around, err e
 	if r.kept, err = a.keepAlone(hub); err != nil {
 		return r, err
 	}
-	if r.machines, r.kind, err = a.joinMachines(hub, reg.Node()); err != nil {
-		return r, err
-	}
-	r.presence, err = a.trackPresence(hub, reg)
+	err = a.joinMachines(&r, hub, reg)
 	return r, err
 }
 

@@ -36,8 +36,8 @@ type Presence interface {
 	// Extend makes an attendance live for the time of the lease from now. It fails with ErrLapsed, also if only one of
 	// several servers has lost it.
 	Extend(ctx context.Context, id uint64, lease time.Duration) error
-	// Change changes the members of a topic under an attendance. What is so already is no change. Concurrent calls for the
-	// same topic and attendance have no order.
+	// Change changes the members of a topic under an attendance. What is so already is no change. Concurrent calls for
+	// the same topic and attendance have no order.
 	Change(ctx context.Context, id uint64, topic string, c Change) (Standing, error)
 	// Members returns the members of a topic: only their number if there are more than most.
 	Members(ctx context.Context, topic string, most int) (Members, error)
@@ -67,8 +67,8 @@ type Change struct {
 // Member is who may be in a topic.
 type Member struct{ ID, Info string }
 
-// Standing is the state of a topic: the number of announcements so far, in an epoch. When the server has lost its memory
-// of the topic, a new epoch begins, with 0. An epoch is not 0.
+// Standing is the state of a topic: the number of announcements so far, in an epoch. When the server has lost its
+// memory of the topic, a new epoch begins, with 0. An epoch is not 0.
 type Standing struct {
 	Epoch, Announced uint64
 	// Count is the number of members.

@@ -292,7 +292,9 @@ func (s *shard) do(ctx context.Context, command, key string, args ...string) (ru
 	if err != nil {
 		return rueidis.RedisResult{}, err
 	}
-	r := c.Do(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Arbitrary(command).Keys(key).Args(args...).Build() })
+	r := c.Do(ctx, func(b rueidis.Builder) rueidis.Completed {
+		return b.Arbitrary(command).Keys(key).Args(args...).Build()
+	})
 	return r, failure(r.Error())
 }
 

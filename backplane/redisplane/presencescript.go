@@ -13,18 +13,22 @@ import "github.com/expedite-go/expedite/internal/redisconn"
 // in.
 
 // presenceScripts are the programs for members.
-type presenceScripts struct{ change, clear, members, lease, lapsed, end redisconn.Script }
+type presenceScripts struct {
+	change, clear, members, lease, lapsed, end redisconn.Script
+}
 
 func newPresenceScripts() presenceScripts {
 	return presenceScripts{
-		change: redisconn.NewScript(memberText + changeText), clear: redisconn.NewScript(memberText + clearText),
-		members: redisconn.NewScript(membersText), lease: redisconn.NewScript(leaseText), lapsed: redisconn.NewScript(lapsedText),
-		end: redisconn.NewScript(endText),
+		change:  redisconn.NewScript(memberText + changeText),
+		clear:   redisconn.NewScript(memberText + clearText),
+		members: redisconn.NewScript(membersText), lease: redisconn.NewScript(leaseText),
+		lapsed: redisconn.NewScript(lapsedText),
+		end:    redisconn.NewScript(endText),
 	}
 }
 
-// memberText has what the programs that change members share. Their keys are members, own and meta; their last arguments
-// the command and the channel to publish.
+// memberText has what the programs that change members share. Their keys are members, own and meta; their last
+// arguments the command and the channel to publish.
 const memberText = `
 local call, members, own, meta = redis.call, KEYS[1], KEYS[2], KEYS[3]
 local publish, channel = ARGV[#ARGV - 1], ARGV[#ARGV]

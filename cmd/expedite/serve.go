@@ -90,6 +90,7 @@ func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer, out *console) error 
 	}
 	defer end.Close()
 	cfg.OnStart = func(st expedite.Started) { soon(func() { banner(stdout, st, cfg.Control) }) }
+	lobby.Tell(cfg.Presence)
 	app := expedite.New(cfg)
 	lobby.Register(app, loaded.Handler)
 	defer onSignals(until, app)()

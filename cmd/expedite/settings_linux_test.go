@@ -143,6 +143,7 @@ var changes = map[string]struct{ to, refused string }{
 	"auth-keys": {"/nowhere", "/nowhere"}, "auth-jwks": {"nonsense", "expedite.yaml:5: auth-jwks"}, "auth-introspect": {"nonsense", "expedite.yaml:5: auth-introspect"},
 	"auth-introspect-client": {"me", ""}, "auth-introspect-secret-file": {"/nowhere", "/nowhere"}, "redis-file": {"/nowhere", "/nowhere"}, "auth-issuer": {"me", ""}, "auth-audience": {"me", ""},
 	"origins": {"https://a.example", ""}, "auth-leeway": {"1s", ""}, "redis": {"nonsense://", "expedite.yaml:5: redis"},
+	"presence": {"lobby", ""}, "presence-lease": {"20s", ""},
 	"close-on-gap": {"true", ""}, "history": {"room.*=100/1h", ""}, "max-history": {"1MiB", ""},
 	"require-redis": {"true", "expedite.yaml:5: require-redis: wants"}, "session-ttl": {"2h", ""}, "session-empty-ttl": {"1m", ""},
 	"max-sessions": {"1000", ""}, "max-sessions-per-user": {"3", ""}, "session-overflow": {"refuse-new", ""},

@@ -40,6 +40,8 @@ type Status struct {
 	Backplane *BackplaneStatus `json:"backplane,omitempty"`
 	// History is what topics keep in the primary. Nil: no topic keeps messages there.
 	History *HistoryStatus `json:"history,omitempty"`
+	// Presence is who is in topics on this machine. Nil: no topic has presence.
+	Presence *PresenceStatus `json:"presence,omitempty"`
 	// Degraded names what does not work as it should, for people. Nil: everything works.
 	Degraded []string `json:"degraded,omitempty"`
 	// Nodes are all machines of the service, if they were asked for. NodesCause is why there may be others; empty: there
@@ -59,6 +61,15 @@ type BackplaneStatus struct {
 	Topics      int64             `json:"topics"`       // that this machine subscribes to
 	QueuedBytes int64             `json:"queued_bytes"` // waiting to be sent
 	Events      map[string]uint64 `json:"events"`       // counters since this program runs, by name: docs/scale-out.md
+}
+
+// PresenceStatus is who is in topics on this machine.
+type PresenceStatus struct {
+	Topics   int64             `json:"topics"`
+	Members  int64             `json:"members"`  // once for each topic
+	Degraded bool              `json:"degraded"` // other machines are not told at present
+	Cause    string            `json:"cause"`
+	Events   map[string]uint64 `json:"events"` // counters since this program runs, by name: docs/presence.md
 }
 
 // HistoryStatus is what topics keep in the primary.

@@ -112,6 +112,19 @@ type Stats struct {
 	Attendances, Restored, Reaped, Heard, Missed uint64
 }
 
+// Counters returns the counters by name.
+func (s *Stats) Counters() map[string]uint64 {
+	c := map[string]uint64{"joins": s.Joins, "leaves": s.Leaves, "refused": s.Refused, "dropped": s.Dropped}
+	if s.Shared {
+		for name, n := range map[string]uint64{
+			"attendances": s.Attendances, "restored": s.Restored, "reaped": s.Reaped, "heard": s.Heard, "missed": s.Missed,
+		} {
+			c[name] = n
+		}
+	}
+	return c
+}
+
 // NewServer returns a Server. Start starts it.
 func NewServer(c Config) *Server {
 	if c.Max == 0 {

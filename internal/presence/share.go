@@ -273,27 +273,6 @@ func (s *Server) look() {
 	}
 }
 
-// expect finds out whether the latest announcement was heard that the store has told of. s.mu must be held.
-func (s *Server) expect(at *room) {
-	heard, told := &at.share.heard, at.share.standing
-	if heard.Epoch == told.Epoch && heard.Announced >= told.Announced {
-		return
-	}
-	if heard.Epoch == told.Epoch {
-		s.miss(at, told.Announced-heard.Announced)
-	}
-	*heard = told
-}
-
-// miss notes that announcements were missed. s.mu must be held.
-func (s *Server) miss(at *room, n uint64) {
-	s.stats.Missed += n
-	if !at.rule.Silent {
-		s.events = append(s.events, told{topic: at.topic, missed: n})
-	}
-	s.signal()
-}
-
 // work changes one room after the other until ctx ends or a change fails.
 func (s *Server) work(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -487,41 +466,4 @@ func (s *Server) settleRoom(at *room) {
 		s.sharing.left--
 	}
 	s.roster.tidy(at)
-}
-
-// Announced takes an announcement of the store, without its prefix. It does not block.
-func (s *Server) Announced(topic string, payload []byte) { s.put(announcement(topic, payload)) }
-
-// Interrupted tells that the connection to the store was lost: what it knows is uncertain. It does not block.
-func (s *Server) Interrupted() {
-	if s.cfg.Plane == nil {
-		return
-	}
-	select {
-	case s.sharing.trouble <- struct{}{}:
-	default:
-	}
-}
-
-// hear tells the subscribers of an announcement, unless it came again. s.mu must be held.
-func (s *Server) hear(topic string, payload []byte) {
-	at := s.roster.rooms[topic]
-	a, err := backplane.ParseAnnouncement(payload)
-	if at == nil || err != nil {
-		return
-	}
-	heard := &at.share.heard
-	if heard.Epoch == a.Epoch {
-		if a.Announced <= heard.Announced {
-			return
-		}
-		if n := a.Announced - heard.Announced - 1; n > 0 {
-			s.miss(at, n)
-		}
-	}
-	*heard = a.Standing
-	if e, told := EventOf(a.Joined, a.Count, at.rule.MaxListed, Member(a.Member)); told && !at.rule.Silent {
-		s.stats.Heard++
-		s.add(topic, e)
-	}
 }

@@ -94,6 +94,8 @@ type ControlConfig struct {
 	Journal   *telemetry.Journal
 	// Secrets hides the secrets of clients in lists of sessions.
 	Secrets *telemetry.Secrets
+	// Members knows who is in topics; nil: nobody wants to know.
+	Members *presence.Server
 	// Alone reports that this process serves the connections itself. Its journal is then that of its only worker.
 	Alone bool
 }

@@ -31,6 +31,9 @@ func (p *Primary) joinMachines() error {
 		Node: node, Machine: connid.MachineOf(node), Backplane: p.cfg.Plane, Succeeds: p.before != nil,
 		Keep: Retentions(p.cfg.History),
 	}
+	if p.presence != nil {
+		c.Presence = p.presence
+	}
 	if p.before != nil && p.before.Bridge != 0 {
 		c.EndBridge = func(ctx context.Context) error { return p.registry.EndBridge(ctx, p.before.Bridge) }
 	}

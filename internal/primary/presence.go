@@ -5,7 +5,11 @@ import (
 	"io"
 	"os"
 
+	"github.com/expedite-go/expedite/backplane"
+	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/presence"
+	"github.com/expedite-go/expedite/internal/relay"
+	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
 // trackPresence finds out who is in topics, if there are rules for any. A program that has replaced another one goes on
@@ -19,13 +23,15 @@ func (p *Primary) trackPresence() error {
 		return nil
 	}
 	c := p.cfg.Presence
-	c.Hub = p.workers.hub
+	c.Hub, c.Prefix = p.workers.hub, relay.AnnouncementPrefix()
+	c.Plane, _ = p.cfg.Plane.(backplane.Presence)
 	p.presence = presence.NewServer(c)
 	if p.before != nil {
 		if err := loadPresence(p.presence, left); err != nil {
 			return fmt.Errorf("expedite: %w", err)
 		}
 	}
+	p.cfg.Members = p.presence
 	p.workers.hub.Track(p.presence)
 	p.registry.OnPresence(p.presence.Serve)
 	return nil
@@ -67,4 +73,24 @@ func (w *inheritanceWriter) suspendPresence() (undo func()) {
 	}
 	w.presence.Suspend()
 	return w.presence.Resume
+}
+
+func presenceStatus(s *presence.Server) *control.PresenceStatus {
+	if s == nil {
+		return nil
+	}
+	now := s.Stats()
+	st := &control.PresenceStatus{Topics: int64(now.Topics), Members: int64(now.Members), Events: now.Counters()}
+	if now.Err != nil {
+		st.Degraded, st.Cause = true, now.Err.Error()
+	}
+	return st
+}
+
+func presenceReport(s *presence.Server) *telemetry.PresenceReport {
+	if s == nil {
+		return nil
+	}
+	now := s.Stats()
+	return &telemetry.PresenceReport{Topics: now.Topics, Members: now.Members, Up: now.Err == nil, Events: now.Counters()}
 }

@@ -67,10 +67,7 @@ func Open(ctx context.Context, cfg Config) (_ *Primary, err error) {
 	if err := p.inherit(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(p.keepHistory(), p.joinMachines()); err != nil {
-		return nil, err
-	}
-	if err := p.trackPresence(); err != nil {
+	if err := errors.Join(p.keepHistory(), p.trackPresence(), p.joinMachines()); err != nil {
 		return nil, err
 	}
 	if err := p.openAddresses(); err != nil {

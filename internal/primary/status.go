@@ -64,6 +64,7 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 			MessagesOut: sum.DeflatedMessages, PlainOut: sum.DeflatedPlain, BytesOut: sum.DeflatedCompressed,
 		}
 	}
+	st.Presence = presenceStatus(s.cfg.Members)
 	st.History = historyStatus(s.cfg.Histories, sum.History)
 	for name, n := range s.limits() {
 		if st.Totals.Limits == nil {
@@ -168,7 +169,7 @@ func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
 		}
 	}
 	return telemetry.PrimaryReport{
-		Backplane: plane, History: historyReport(s.cfg.Histories),
+		Backplane: plane, History: historyReport(s.cfg.Histories), Presence: presenceReport(s.cfg.Members),
 		Version: s.cfg.Version, Restarts: group.Restarts,
 		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed, HandoffSeconds: group.Handoff.LastSeconds,
 		Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
@@ -187,6 +188,10 @@ func (s *ControlServer) limits() map[string]uint64 {
 	}
 	if s.listeners.control != nil {
 		count("control", s.listeners.control.Refused())
+	}
+	count("presence_queries", s.registry.RefusedQueries())
+	if s.cfg.Members != nil {
+		count("presence", s.cfg.Members.Stats().Refused)
 	}
 	sessions := s.registry.Stats()
 	count("sessions", sessions.Full)

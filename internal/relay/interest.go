@@ -63,6 +63,9 @@ func (r *Relay) leave(now time.Duration) {
 // Missing implements backplane.Receiver.
 func (r *Relay) Missing(topics []string, _ error) {
 	r.listen(topics, false)
+	if r.Presence != nil {
+		r.Presence.Interrupted()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	since := r.now() - margin

@@ -22,6 +22,8 @@ type Config struct {
 	// Machine is the number of this machine in the ids of connections.
 	Machine   int
 	Backplane backplane.Backplane
+	// Presence takes announcements; nil: nobody wants to know.
+	Presence Presence
 	// Succeeds tells that the workers were started by the program before: nothing is delivered to them before CatchUp.
 	Succeeds bool
 	// Keep returns how much a topic keeps, and false for most topics. It is used if the Backplane is a backplane.History.
@@ -229,6 +231,10 @@ func (r *Relay) take(list []backplane.Message, bridged bool) {
 	for i := range list {
 		if list[i].At.Offset != 0 {
 			r.takeKept(&list[i])
+			continue
+		}
+		if isAnnouncement(list[i].Payload) {
+			r.tellNews(list[i].Topic, list[i].Payload)
 			continue
 		}
 		m, err := parse(list[i].Payload)

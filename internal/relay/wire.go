@@ -32,6 +32,8 @@ const (
 	// assignment is a broker.Assignment: on the topic to which its connections are subscribed, that of their machine, or
 	// topicAll.
 	assignment
+	// news is not made by a relay: the backplane tells who is in a topic. The rest is a backplane.Announcement.
+	news
 )
 
 // numbered reports whether messages of a kind are numbered by topic.

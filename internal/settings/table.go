@@ -180,6 +180,15 @@ func sessionSettings(p *Program) []Setting {
 			to: size(&p.Config.MaxHistory),
 		},
 		{
+			Name: "presence", Help: "Pattern of topics whose clients are told who comes and goes; * is any text. " +
+				"The lobby's topic is lobby.",
+			Auto: "none", to: presenceTopics(&p.Config.Presence),
+		},
+		{
+			Name: "presence-lease", Help: "Time after which the members of a machine that has died are gone.", Auto: "15s",
+			to: duration(&p.Config.PresenceLease),
+		},
+		{
 			Name: "require-redis", Help: "Refuse clients with 503 while Redis is unavailable.", Default: "false",
 			to: boolean(&s.RequireRedis),
 		},

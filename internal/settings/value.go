@@ -400,3 +400,21 @@ const (
 	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
 	sizePattern     = `^[0-9]+([KMGT]i)?B$`
 )
+
+// presenceTopics are the patterns of rules.
+func presenceTopics(to *[]expedite.PresenceRule) value {
+	return value{
+		kind: "list of patterns", example: "PATTERN", target: to, list: true,
+		set: func(texts []string) error {
+			var rules []expedite.PresenceRule
+			for _, t := range texts {
+				rules = append(rules, expedite.PresenceRule{Topics: t})
+			}
+			if err := expedite.New(expedite.Config{Presence: rules}).Check(); err != nil {
+				return err
+			}
+			*to = rules
+			return nil
+		},
+	}
+}

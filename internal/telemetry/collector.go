@@ -36,6 +36,7 @@ type collector struct {
 	planeLag, machines                                     *prometheus.Desc
 
 	historyTopics, historyMessages, historyBytes, historyEvents *prometheus.Desc
+	presenceUp, presenceTopics, presenceMembers, presenceEvents *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -79,6 +80,10 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 		machines:    desc("machines", "Machines of the service that are known, this one included."),
 		planeEvents: desc("backplane_events_total", "What happened to messages between machines.", "event"),
 
+		presenceUp:      desc("presence_up", "Whether other machines are told who is in topics (1) or not (0)."),
+		presenceTopics:  desc("presence_topics", "Topics with members on this machine."),
+		presenceMembers: desc("presence_members", "Members of topics on this machine."),
+		presenceEvents:  desc("presence_events_total", "What happened to the members of topics.", "event"),
 		historyTopics:   desc("history_topics", "Topics whose history the primary knows."),
 		historyMessages: desc("history_messages", "Messages that topics keep."),
 		historyBytes:    desc("history_bytes", "Bytes of the messages that topics keep, with what they need in memory."),
@@ -210,6 +215,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.limits, c.stale, c.planeUp, c.planeTopics, c.planeQueue, c.planeEvents,
 		c.planeLag, c.machines,
 		c.historyTopics, c.historyMessages, c.historyBytes, c.historyEvents,
+		c.presenceUp, c.presenceTopics, c.presenceMembers, c.presenceEvents,
 	} {
 		ch <- d
 	}
@@ -280,6 +286,18 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 		}
 		for event, n := range b.Events {
 			send(ch, c.planeEvents, prometheus.CounterValue, float64(n), event)
+		}
+	}
+	if m := p.Presence; m != nil {
+		up := 0.0
+		if m.Up {
+			up = 1
+		}
+		send(ch, c.presenceUp, prometheus.GaugeValue, up)
+		send(ch, c.presenceTopics, prometheus.GaugeValue, float64(m.Topics))
+		send(ch, c.presenceMembers, prometheus.GaugeValue, float64(m.Members))
+		for event, n := range m.Events {
+			send(ch, c.presenceEvents, prometheus.CounterValue, float64(n), event)
 		}
 	}
 	if h := p.History; h != nil {

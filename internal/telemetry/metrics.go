@@ -27,6 +27,7 @@ type PrimaryReport struct {
 
 	Backplane *BackplaneReport // nil: this machine is alone
 	History   *HistoryReport   // nil: no topic keeps messages here
+	Presence  *PresenceReport  // nil: no topic has presence
 }
 
 // BackplaneReport is the state of what connects this machine with others.
@@ -37,6 +38,13 @@ type BackplaneReport struct {
 	LagSeconds  float64           // how long the oldest message has waited
 	Machines    int               // that are known, this one included; 0: unknown
 	Events      map[string]uint64 // counters, by name
+}
+
+// PresenceReport is who is in topics on this machine.
+type PresenceReport struct {
+	Topics, Members int
+	Up              bool              // other machines are told
+	Events          map[string]uint64 // counters, by name
 }
 
 // HistoryReport is what topics keep in the primary.

@@ -36,7 +36,7 @@ var policy = map[string]string{
 	"internal/broker":            "internal/record",
 	"internal/history":           "internal/broker internal/topic",
 	"internal/broker/brokertest": "internal/broker",
-	"internal/presence":          "internal/broker internal/record internal/topic",
+	"internal/presence":          "backplane internal/broker internal/record internal/topic",
 	"internal/record":            "",
 	"internal/denylist":          "internal/record",
 	"internal/identity":          "auth internal/record internal/strictjson",

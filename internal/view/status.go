@@ -57,6 +57,9 @@ func Status(w io.Writer, s control.Status) error {
 	if s.Backplane != nil {
 		b.WriteString(backplane(*s.Backplane) + "\n")
 	}
+	if p := s.Presence; p != nil {
+		b.WriteString(presence(*p) + "\n")
+	}
 	if s.History != nil {
 		b.WriteString(history(*s.History) + "\n")
 	}
@@ -131,6 +134,12 @@ func backplane(s control.BackplaneStatus) string {
 		return text + "; " + oneLine(s.Cause)
 	}
 	return text + trouble(!s.Up, "nothing passes", "", s.Cause)
+}
+
+func presence(s control.PresenceStatus) string {
+	text := fmt.Sprintf("presence: %s in %s", human.Count(uint64(max(s.Members, 0)), "member"),
+		human.Count(uint64(max(s.Topics, 0)), "topic"))
+	return text + trouble(s.Degraded, "other machines are not told", "", s.Cause)
 }
 
 func history(s control.HistoryStatus) string {
