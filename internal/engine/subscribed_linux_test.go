@@ -95,7 +95,7 @@ func BenchmarkSubscribe(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			c := &Conn{eng: e}
+			c := &Conn{eng: e, route: e.orphans()}
 			c.phase.Store(phaseOpen)
 			for b.Loop() {
 				_, _ = c.Subscribe("ticker:EURUSD")
