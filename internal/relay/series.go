@@ -15,6 +15,8 @@ const (
 	localAfter, localUntil = time.Second, 500 * time.Millisecond
 	// maxAhead and maxTail are the bytes of publications of a topic that wait for earlier ones, or for a page.
 	maxAhead, maxTail = 1 << 20, 64 << 10
+	// maxPublishers is the number of machines whose latest number is kept for a topic.
+	maxPublishers = 128
 	// entrySize is what an entry takes besides its payload.
 	entrySize = 96
 )
@@ -36,6 +38,7 @@ type series struct {
 	id     identity     // of it
 	former uint64       // the epoch before
 	known  broker.Place // the latest that is known
+	latest []identity   // of each publisher, the latest that was delivered
 
 	ahead      []entry // later than last, ascending
 	aheadBytes int
@@ -158,6 +161,9 @@ func (s *series) dropAhead() { s.ahead, s.aheadBytes = nil, 0 }
 // deliver delivers the next publication.
 func (s *series) deliver(e entry, publisher uint64, now time.Duration) (steps []step) {
 	s.last, s.id = e.at, e.id
+	if s.repeats(e.id) {
+		return nil
+	}
 	if len(s.recalls) > 0 {
 		if s.tailBytes += len(e.m.Payload) + entrySize; s.tailBytes > maxTail {
 			s.tail, s.tailBytes = nil, 0
@@ -183,6 +189,25 @@ func (s *series) deliver(e entry, publisher uint64, now time.Duration) (steps []
 		}
 	}
 	return append(steps, step{kind: stepPlaced, entry: e})
+}
+
+// repeats reports whether a publication was delivered before, and records it otherwise. Publications of one machine have
+// ascending numbers. They come again if a server returns with an earlier history than that of its successor.
+func (s *series) repeats(id identity) bool {
+	for i := range s.latest {
+		if l := &s.latest[i]; l.publisher == id.publisher {
+			if id.number <= l.number {
+				return true
+			}
+			l.number = id.number
+			return false
+		}
+	}
+	if len(s.latest) >= maxPublishers {
+		s.latest = slices.Delete(s.latest, 0, 1)
+	}
+	s.latest = append(s.latest, id)
+	return false
 }
 
 // drain delivers what has arrived, up to the next hole.

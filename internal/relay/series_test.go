@@ -177,6 +177,29 @@ func TestHistoryFlushed(t *testing.T) {
 	})
 }
 
+// TestEarlierHistory: a server that returns with what another one had said in the meantime is in its own epoch. What was
+// delivered does not come again.
+func TestEarlierHistory(t *testing.T) {
+	kept(t, func(m *medium, a, b *machine) {
+		a.publish("k", "1", "2")
+		b.publish("k", "3")
+		both(a, b, "k 1 @1:1", "k 2 @1:2", "k 3 @1:3")
+		a.plane.setCut(true)
+		b.plane.setCut(true)
+		m.mu.Lock()
+		m.epochs++
+		m.log("k").epoch = m.epochs
+		m.mu.Unlock()
+		a.publish("k", "4")
+		a.plane.setCut(false)
+		b.plane.setCut(false)
+		pass(2 * time.Second)
+		a.publish("k", "5")
+		a.wants("k 4", "k gap 0", "k 5 @2:5")
+		b.wants("k gap 0", "k 4 @2:4", "k 5 @2:5")
+	})
+}
+
 // TestLostWrites: when a server has lost what was delivered, a new epoch begins, of which everybody learns.
 func TestLostWrites(t *testing.T) {
 	for name, more := range map[string][]string{"lower": nil, "others": {"x", "y", "z"}} {
