@@ -44,6 +44,8 @@ type door struct {
 }
 
 func (s *store) door() *door {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	d := &door{store: s}
 	s.machines = append(s.machines, d)
 	return d

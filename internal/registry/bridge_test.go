@@ -30,6 +30,7 @@ func TestBridgeThatOpensTooLate(t *testing.T) {
 		if worker, err := s.OpenBridge(ctx, []string{"t"}); worker != 0 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got worker %d, %v, want that it took too long", worker, err)
 		}
+		synctest.Wait()
 		b.ready(nil) // nobody waits for it
 		synctest.Wait()
 		if b.ended != 1 {

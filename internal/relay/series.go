@@ -191,8 +191,8 @@ func (s *series) deliver(e entry, publisher uint64, now time.Duration) (steps []
 	return append(steps, step{kind: stepPlaced, entry: e})
 }
 
-// repeats reports whether a publication was delivered before, and records it otherwise. Publications of one machine have
-// ascending numbers. They come again if a server returns with an earlier history than that of its successor.
+// repeats reports whether a publication was delivered before, and records it otherwise. Publications of one machine
+// have ascending numbers. They come again if a server returns with an earlier history than that of its successor.
 func (s *series) repeats(id identity) bool {
 	for i := range s.latest {
 		if l := &s.latest[i]; l.publisher == id.publisher {

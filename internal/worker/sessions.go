@@ -55,7 +55,7 @@ func (w *Worker) trackerConfig(main mainStore) access.TrackerConfig {
 	c := access.TrackerConfig{
 		Store: w.registry.Store(), Require: w.Sessions.Require, KeepEmpty: w.Sessions.KeepEmpty,
 		Remember: w.Histories.Len() > 0,
-		Policy: w.Sessions.Policy, Registry: w.registry, Engine: w.engine, Journal: w.Journal, ClientOf: w.ClientOf,
+		Policy:   w.Sessions.Policy, Registry: w.registry, Engine: w.engine, Journal: w.Journal, ClientOf: w.ClientOf,
 		Close: func(conn connid.ID, code ws.CloseCode, reason string) {
 			_ = w.local.CloseConn(uint64(conn), uint16(code), reason) // an overload is counted
 		},
