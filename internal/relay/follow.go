@@ -27,6 +27,7 @@ func (r *Relay) changeInOrder(topic string, f func(s *series) []step) {
 	before := s.own
 	steps := f(s)
 	steps = append(steps, r.advance(topic, s)...)
+	r.countSteps(steps)
 	r.settleOwn(before, s.own)
 	r.forget(topic, s)
 	r.mu.Unlock()
@@ -42,6 +43,24 @@ func (r *Relay) settleOwn(before, after []*own) {
 			return
 		}
 		r.free(o)
+	}
+}
+
+// countSteps counts what a change of a series does. The caller has the lock.
+func (r *Relay) countSteps(steps []step) {
+	for _, one := range steps {
+		switch one.kind {
+		case stepPlaced:
+			if one.entry.id.publisher != r.past.publisher {
+				r.stats.Heard++
+			}
+		case stepLocal:
+			r.stats.Unplaced++
+		case stepLost:
+			r.stats.Gaps++
+			r.stats.Missed += one.missed
+		case stepAnswer:
+		}
 	}
 }
 
@@ -75,20 +94,6 @@ func (r *Relay) advance(topic string, s *series) (steps []step) {
 	}
 	r.read(topic, s, now)
 	steps = append(steps, r.answerRecalls(topic, s, now)...)
-	for _, one := range steps {
-		switch one.kind {
-		case stepPlaced:
-			if one.entry.id.publisher != r.past.publisher {
-				r.stats.Heard++
-			}
-		case stepLocal:
-			r.stats.Unplaced++
-		case stepLost:
-			r.stats.Gaps++
-			r.stats.Missed += one.missed
-		case stepAnswer:
-		}
-	}
 	for _, d := range []due{s.hole, s.retry} {
 		if d.planned {
 			r.due(topic, d.when)
@@ -216,6 +221,7 @@ func (r *Relay) takeKept(one *backplane.Message) {
 			return nil
 		})
 	case id.publisher != r.past.publisher && err == nil: // this machine keeps less than others
+		r.count(func(s *Stats) { s.Heard++ })
 		r.hub.Heard(one.Topic, m.Opcode, m.Payload, m.Except)
 	}
 }

@@ -69,6 +69,9 @@ func (r *Relay) Append(topic []byte, m broker.Kept) (at broker.Place, ok bool) {
 		r.due(name, o.since+localAfter)
 	}
 	s.own = append(s.own, o)
+	if s.local && s.followed {
+		r.stats.Unplaced++
+	}
 	r.past.ownCount++
 	r.past.ownBytes += o.size()
 	if !o.lost && !r.suspended {

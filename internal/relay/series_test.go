@@ -50,6 +50,9 @@ func TestPlaced(t *testing.T) {
 		if len(a.got) != 40 || !slices.Equal(a.got, b.got) {
 			t.Errorf("got %q and %q", a.got, b.got)
 		}
+		if x, y := a.Stats(), b.Stats(); x.Heard != 21 || y.Heard != 23 || x.Unplaced+y.Unplaced != 0 {
+			t.Errorf("got %+v and %+v", x, y)
+		}
 		if n := a.past.ownCount + a.past.ownBytes + len(a.past.series["k"].own); n != 0 {
 			t.Errorf("%d publications wait", n)
 		}
@@ -105,6 +108,9 @@ func TestHoleTrimmed(t *testing.T) {
 		if want := []string{"k 1 @1:1", "k gap 5", "k 7 @1:7"}; len(b.got) != 12 || !slices.Equal(b.got[:3], want) {
 			t.Errorf("got %q", b.got)
 		}
+		if got := b.Stats(); got.Gaps != 1 || got.Missed != 5 || got.Heard != 11 {
+			t.Errorf("got %+v", got)
+		}
 	})
 }
 
@@ -132,7 +138,7 @@ func TestHistoryOutage(t *testing.T) {
 		b.wants("k 2 @1:3", "k 3 @1:4")
 		a.publish("k", "5")
 		both(a, b, "k 5 @1:5")
-		if got := a.Stats(); got.Gaps != 0 || got.Unplaced != 1 {
+		if got := a.Stats(); got.Gaps != 0 || got.Unplaced != 2 {
 			t.Errorf("got %+v", got)
 		}
 	})
