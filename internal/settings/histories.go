@@ -46,5 +46,10 @@ func parseHistory(s string) (expedite.HistoryRule, error) {
 	if errCount != nil || errAge != nil || check() != nil {
 		return r, errors.New("want a pattern of topics, 1 to 1000000 messages and a second or more, like room.*=100/1h")
 	}
+	if first, _, more := strings.Cut(s, " "); more {
+		if _, err := parseHistory(first); err == nil {
+			return r, errors.New("separate histories by commas, not by spaces")
+		}
+	}
 	return r, nil
 }

@@ -172,8 +172,8 @@ func sessionSettings(p *Program) []Setting {
 			Default: "false", to: boolean(&p.Config.CloseOnGap),
 		},
 		{
-			Name: "history", Help: "Topics that keep their latest messages: how many, and how long.", Auto: "none",
-			to: histories(&p.Config.History),
+			Name: "history", Help: "Topics that keep their latest messages: how many, and how long. The lobby's topic is lobby.",
+			Auto: "none", to: histories(&p.Config.History),
 		},
 		{
 			Name: "max-history", Help: "Memory for the messages that all topics keep.", Auto: "64MiB",
