@@ -55,12 +55,9 @@ func (e *Engine) locate(c *Conn, topic string) {
 	}
 	e.Post(func() {
 		h, key := e.recoveries, recallKey{topic: topic, bytes: 1}
-		if h.open[key] != nil {
-			return
+		if h.open[key] == nil {
+			e.queue(key)
+			e.askNext()
 		}
-		q := &recall{key: key}
-		h.open[key] = q
-		h.line = append(h.line, q)
-		e.askNext()
 	})
 }

@@ -84,6 +84,16 @@ func (e *Engine) holdBack(c *Conn) {
 	e.gapped[c] = struct{}{}
 }
 
+// holdsBack reports whether publications may wait behind the callbacks of c. On the loop.
+func (e *Engine) holdsBack(c *Conn) bool {
+	if _, held := e.gapped[c]; !held {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.box != nil
+}
+
 // sendPublication sends a publication to c. On the loop.
 func (e *Engine) sendPublication(c *Conn, m *broadcast) {
 	if len(e.gapped) > 0 {

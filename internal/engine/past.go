@@ -24,7 +24,6 @@ func (e *Engine) Past(p Page) {
 	if !p.Lost && latest.Epoch == end.Epoch && latest.Offset > end.Offset {
 		p.More = true // the page has been overtaken
 	}
-	messages := e.encode(&p)
 	unknown := uint64(0) // how many are lost, if that is known
 	if after := q.key.from.After; p.Lost && after.Epoch == end.Epoch && after.Offset < end.Offset {
 		unknown = end.Offset - after.Offset
@@ -34,24 +33,42 @@ func (e *Engine) Past(p Page) {
 		e.arrivedAt(p.Topic, end)
 		e.topicsMu.Unlock()
 	}
+	var messages []broadcast
 	for _, r := range q.list {
-		if !e.waits(r) {
-			continue
-		}
-		for i := range messages {
-			if x := p.Messages[i].Except; x == 0 || x != r.conn.id {
-				r.conn.sendBroadcast(&messages[i])
-				r.missed++
+		if e.waits(r) {
+			if messages == nil {
+				messages = e.encode(&p)
+			}
+			switch {
+			case !e.give(r, &p, messages):
+			case !p.Lost && (p.More || e.isAhead(r.conn)):
+				e.lineUp(r)
+			default:
+				e.join(r, end, !p.Lost, unknown)
 			}
 		}
-		r.from = From{After: end}
-		if !p.Lost && (p.More || e.isAhead(r.conn)) {
-			e.lineUp(r)
-			continue
-		}
-		e.join(r, end, !p.Lost, unknown)
+		e.goOn(r)
 	}
 	e.askNext()
+}
+
+// give sends a page to the connection of a recovery. It reports false if the queue has no room for all of it: other
+// recoveries, or the application, have filled it since the page was asked for. Then the rest waits.
+func (e *Engine) give(r *recovery, p *Page, messages []broadcast) bool {
+	at := p.After
+	for i := range messages {
+		if x := p.Messages[i].Except; x == 0 || x != r.conn.id {
+			if !r.conn.takes(len(messages[i].plain.frame)) {
+				r.from, r.parked = From{After: at}, true
+				return false
+			}
+			r.conn.sendBroadcast(&messages[i])
+			r.missed++
+		}
+		at.Offset++
+	}
+	r.from = From{After: at}
+	return true
 }
 
 // encode encodes the messages of a page.
@@ -167,6 +184,9 @@ func (e *Engine) repairTopic(c *Conn, topic string, before uint64) bool {
 	at, known := h.places[topic]
 	ahead := e.ahead[c.key.Index] > before // what it has had of the topic is not known
 	e.topicsMu.Unlock()
+	if e.holdsBack(c) { // what is recovered would overtake it
+		return false
+	}
 	r := &recovery{conn: c, topic: topic, from: From{After: at}, repair: true}
 	if !known || ahead || !e.cfg.History.Keeps(topic) || e.begin(r, false) != nil {
 		return false

@@ -25,7 +25,7 @@ func (c *Conn) Subscribe(topic string) (bool, error) {
 	if e.recovering(c, topic) != nil {
 		return false, nil
 	}
-	if e.topics.Count(c.key.Index) >= e.cfg.MaxSubscriptions {
+	if e.topics.Count(c.key.Index)+e.numRecoveries(c) >= e.cfg.MaxSubscriptions {
 		e.count.limit(limitSubscriptions)
 		return false, ErrTooManySubscriptions
 	}

@@ -16,6 +16,10 @@ const (
 	maxPageBytes = 64 << 10
 	// maxShared is how many recoveries share a page. Each of them copies it into its queue.
 	maxShared = 64
+	// refillPages is how many pages a connection asks for when its queue has room again. They fit.
+	refillPages = 3
+	// sweepFrom is how many recalls wait before those that nobody needs any more are looked for.
+	sweepFrom = 256
 	// recallPause is the time in ns after which a page is asked for once more, and recallTries how often it is asked for.
 	recallPause = int64(1e9)
 	recallTries = 10
@@ -91,6 +95,7 @@ type recoveries struct {
 
 	// On the loop.
 	line  []*recall             // not asked yet
+	sweep int                   // the length of line at which it is swept
 	open  map[recallKey]*recall // may be shared by further ones
 	asked map[uint64]*recall    // by token
 	token uint64
@@ -230,6 +235,14 @@ func (e *Engine) recovering(c *Conn, topic string) *recovery {
 	return find(e.recoveries.of[c], topic)
 }
 
+// numRecoveries returns how many topics c is recovering on. e.topicsMu is held.
+func (e *Engine) numRecoveries(c *Conn) int {
+	if e.recoveries == nil {
+		return 0
+	}
+	return len(e.recoveries.of[c])
+}
+
 // lineUp asks for the next page of a recovery, once its connection has room for it. On the loop.
 func (e *Engine) lineUp(r *recovery) {
 	h, c := e.recoveries, r.conn
@@ -247,26 +260,12 @@ func (e *Engine) lineUp(r *recovery) {
 	key := recallKey{r.topic, r.from, uint32(min(maxPageBytes, max(c.route.QueueLimit/4, 1)))}
 	q := h.open[key]
 	if q == nil {
-		q = &recall{key: key}
-		h.open[key] = q
-		h.line = append(h.line, q)
+		q = e.queue(key)
 	}
 	if q.list = append(q.list, r); len(q.list) == maxShared {
 		delete(h.open, key)
 	}
 	e.askNext()
-}
-
-// refill lines up the recoveries of c that waited for room in its queue. On the loop.
-func (e *Engine) refill(c *Conn) {
-	e.topicsMu.Lock()
-	list := append([]*recovery(nil), e.recoveries.of[c]...)
-	e.topicsMu.Unlock()
-	for _, r := range list {
-		if r.parked {
-			e.lineUp(r)
-		}
-	}
 }
 
 // askNext asks for pages, as many as may be under way.
@@ -276,9 +275,15 @@ func (e *Engine) askNext() {
 		q := h.line[0]
 		h.line[0] = nil
 		if h.line = h.line[1:]; len(h.line) == 0 {
-			h.line = nil
+			h.line, h.sweep = nil, 0
 		}
-		e.ask(q)
+		if e.topicsMu.Lock(); !e.needs(q) {
+			e.dropRecall(q)
+			q = nil
+		}
+		if e.topicsMu.Unlock(); q != nil {
+			e.ask(q)
+		}
 	}
 }
 

@@ -310,7 +310,7 @@ func (c *Conn) flush(writable bool) {
 	if drained {
 		c.bits &^= bitPressed
 	}
-	room := c.bits&bitThirsty != 0 && after <= c.route.LowMark
+	room := c.bits&bitThirsty != 0 && (empty || after < before && after <= c.route.LowMark)
 	if room {
 		c.bits &^= bitThirsty
 	}
