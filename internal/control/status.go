@@ -53,7 +53,7 @@ type Status struct {
 // BackplaneStatus is the state of what connects this machine with others.
 type BackplaneStatus struct {
 	Kind        string            `json:"kind"`         // redis or custom
-	Up          bool              `json:"up"`           // messages pass
+	Up          bool              `json:"up"`           // messages pass: all of them
 	Degraded    bool              `json:"degraded"`     // it is down, messages wait, or this machine cannot be announced
 	Cause       string            `json:"cause"`        // why it is degraded; empty if it is not
 	LagSeconds  float64           `json:"lag_seconds"`  // how long the oldest message has waited to be sent

@@ -145,7 +145,7 @@ func (s *Server) NotePlane(err error) {
 	switch was := before.Plane; {
 	case was.IsSet() == (err != nil):
 	case err != nil:
-		s.log.Warn("nothing passes between machines", "error", err)
+		s.log.Warn("not everything passes between machines", "error", err)
 	default:
 		s.log.Info("messages pass between machines again", "away_seconds", time.Since(was.Since).Seconds())
 	}

@@ -149,6 +149,7 @@ func TestFaults(t *testing.T) {
 		Flags: map[string][]string{
 			"hang-timeout": {"5"}, "redis": {"redis://user:hidden@host"}, "message-min-rate": {"1KiB"},
 			"memory": {"0"}, "conn-rate-in": {"12"}, "procs": {"x"}, "auth-jwks": {"ftp://x"}, "scheduling": {"x"},
+			"presence": {"lobby", " "},
 		},
 	})
 	if err == nil {
@@ -175,6 +176,7 @@ func TestFaults(t *testing.T) {
 		`--procs: "x": want a number, 0 or more`,
 		`--auth-jwks: "ftp://x": want a URL`,
 		`--scheduling: "x": want round-robin, least-connections or none`,
+		`--presence: "": want a pattern of topics`,
 	} {
 		if !strings.Contains(text, "\n"+want) {
 			t.Errorf("no line %q", want)

@@ -407,14 +407,18 @@ func presenceTopics(to *[]expedite.PresenceRule) value {
 		kind: "list of patterns", example: "PATTERN", target: to, list: true,
 		set: func(texts []string) error {
 			var rules []expedite.PresenceRule
+			var faults []error
 			for _, t := range texts {
-				rules = append(rules, expedite.PresenceRule{Topics: t})
+				r := expedite.PresenceRule{Topics: t}
+				if expedite.New(expedite.Config{Presence: []expedite.PresenceRule{r}}).Check() != nil {
+					faults = append(faults, fmt.Errorf("%q: want a pattern of topics, up to 256 bytes, like lobby or room.*", t))
+				}
+				rules = append(rules, r)
 			}
-			if err := expedite.New(expedite.Config{Presence: rules}).Check(); err != nil {
-				return err
+			if len(faults) == 0 {
+				*to = rules
 			}
-			*to = rules
-			return nil
+			return errors.Join(faults...)
 		},
 	}
 }

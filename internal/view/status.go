@@ -133,7 +133,7 @@ func backplane(s control.BackplaneStatus) string {
 	if s.Up && s.Degraded {
 		return text + "; " + oneLine(s.Cause)
 	}
-	return text + trouble(!s.Up, "nothing passes", "", s.Cause)
+	return text + trouble(!s.Up, "not everything passes", "", s.Cause)
 }
 
 func presence(s control.PresenceStatus) string {
