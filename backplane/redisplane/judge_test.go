@@ -50,6 +50,8 @@ func TestJudge(t *testing.T) {
 		"nosc":  "NOSCRIPT No matching script. Please use EVAL.",
 		"full":  "OOM command not allowed when used memory > 'maxmemory'.",
 		"wrong": "WRONGTYPE Operation against a key holding the wrong kind of value",
+		"try":   "TRYAGAIN Multiple keys request during rehashing of slot",
+		"ask":   "ASK 5 10.0.0.1:7000",
 		"run":   "NOPERM this user has no permissions to run the 'publish' command",
 	})
 	answers["lost"] = rueidis.NewErrorResult(errors.New("the connection is lost"))
@@ -73,6 +75,8 @@ func TestJudge(t *testing.T) {
 		{name: "an unknown script", batch: "A:nosc A:order B:at7", again: "A A", told: "7"},
 		{name: "one that fails for now", batch: "A:down A:order", again: "A A"},
 		{name: "a full server", batch: "A:full A:order B:full c:ok B:at7", parked: "A A B", told: "7"},
+		{name: "a slot that moves", batch: "A:try A:order B:at7 c:ok A:ask", parked: "A A A", told: "7"},
+		{name: "a slot that moves after an unknown script", batch: "A:nosc A:try", again: "A A"},
 		{name: "a published one after that", batch: "a:ok A:full", parked: "A"},
 		{name: "never, appended", batch: "A:wrong A:order B:at7", again: "A", told: "0 7", dropped: 1},
 		{name: "a loss, appended", batch: "A:at7 A:lost B:lost", again: "A! B!", told: "7", lost: true},

@@ -1,6 +1,7 @@
 package redisplane
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 // outcome is what has become of a batch.
 type outcome struct {
 	again []message
-	// parked is what the server does not take for a reason that concerns histories only: it is full, for example.
+	// parked is what the server does not take for a reason that concerns histories only: it is full, or a slot moves.
 	parked   []message
 	dropped  int
 	dropErr  error
@@ -50,7 +51,8 @@ const (
 )
 
 // judge tells from the answers what has become of a batch. What follows a message that failed, on the same channel, is
-// sent again as well, to keep their order. The script takes care of that for appended messages.
+// sent again as well, to keep their order. The script takes care of that for appended messages. The first failure on a
+// channel decides whether all of them are parked: otherwise they would overtake each other.
 func judge(batch []message, results []rueidis.RedisResult) (o outcome) {
 	var failed map[string]fate
 	for i, r := range results {
@@ -71,13 +73,14 @@ func judge(batch []message, results []rueidis.RedisResult) (o outcome) {
 			m.tried = true
 		case m.call != nil && strings.HasPrefix(reply(err), notInOrder), isNoScript(err):
 			o.noScript = o.noScript || isNoScript(err)
-			then = max(then, sentAgain)
+			then = cmp.Or(then, sentAgain)
 		case hopeless(err):
 			o.refuse(&m, explain(err))
 			continue
 		case m.call != nil && parks(err):
-			o.parkErr = explain(err)
-			then = parked
+			if then = cmp.Or(then, parked); then == parked {
+				o.parkErr = explain(err)
+			}
 		default:
 			o.err = explain(err)
 			if addr := movedTo(err); addr != "" {
@@ -86,7 +89,7 @@ func judge(batch []message, results []rueidis.RedisResult) (o outcome) {
 			if reply(err) == "" {
 				o.lost, m.tried = true, true
 			}
-			then = max(then, sentAgain)
+			then = cmp.Or(then, sentAgain)
 		}
 		if failed == nil {
 			failed = make(map[string]fate)
@@ -102,13 +105,14 @@ func judge(batch []message, results []rueidis.RedisResult) (o outcome) {
 }
 
 // parks reports whether an answer means that a server that works does not take messages of histories for now: it is
-// full, for example, or a permission is missing.
+// full, for example, or a permission is missing, or keys of the topic are at the server to which its slot is moving.
+// ASK is not followed: until the slot has moved, its subscribers are here.
 func parks(err error) bool {
 	text := reply(err)
 	if text == "" || !redisconn.Passing(err) {
 		return false
 	}
-	for _, start := range []string{"MOVED ", "ASK ", "CLUSTERDOWN", "TRYAGAIN ", "LOADING ", "MASTERDOWN ", "BUSY "} {
+	for _, start := range []string{"MOVED ", "CLUSTERDOWN", "LOADING ", "MASTERDOWN ", "BUSY "} {
 		if strings.HasPrefix(text, start) {
 			return false
 		}

@@ -118,6 +118,13 @@ func (p *publisher) take(n *node) []message {
 	return batch
 }
 
+// empty reports whether nothing waits for a node.
+func (p *publisher) empty(n *node) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return n.queue.messages == 0
+}
+
 // done ends a batch.
 func (p *publisher) done(n *node, batch []message, o *outcome) {
 	p.mu.Lock()

@@ -90,6 +90,7 @@ func (s *sender) drain() error {
 	for s.hold == nil {
 		batch := s.shard.out.take(s.node)
 		if len(batch) == 0 {
+			s.idle()
 			return nil
 		}
 		o := judge(batch, s.deliver(batch))
@@ -116,6 +117,15 @@ func (s *sender) drain() error {
 		}
 	}
 	return nil
+}
+
+// idle forgets why messages were not taken if none waits here: they may have gone to another server.
+func (s *sender) idle() {
+	if s.shard.out.empty(s.node) {
+		s.sending.Store(nil)
+		s.storing.Store(nil)
+		s.pause, s.parkPause = 0, 0
+	}
 }
 
 // deliver sends a batch and blocks until it is answered or the connection is lost.
