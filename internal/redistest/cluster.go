@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,8 +62,8 @@ func (c *Cluster) AddReplica(t testing.TB, of *Server, args ...string) *Server {
 	return r
 }
 
-// Move gives the slot of a key or channel to another server. That one gets the latest epoch, or the servers would go on
-// to tell each other of the former owner.
+// Move gives the slot of a key or channel to another server, without its keys. That one gets the latest epoch, or the
+// servers would go on to tell each other of the former owner.
 func (c *Cluster) Move(key string, to int) {
 	c.Nodes[to].Do("CLUSTER", "BUMPEPOCH")
 	slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", key)
@@ -71,6 +72,43 @@ func (c *Cluster) Move(key string, to int) {
 		c.Nodes[(to+i)%len(c.Nodes)].Do("CLUSTER", "SETSLOT", slot, "NODE", id) // the new one first
 	}
 }
+
+// Moving is a slot that moves to another server with its keys, as operators do it. Both servers know of it.
+type Moving struct {
+	c         *Cluster
+	key, slot string
+	from, to  int
+}
+
+// Begin begins to move the slot of a key or channel with its keys.
+func (c *Cluster) Begin(key string) *Moving {
+	first := c.Nodes[0]
+	m := &Moving{c: c, key: key, slot: first.Do("CLUSTER", "KEYSLOT", key)}
+	for m.from < len(c.Nodes)-1 && strings.HasPrefix(c.Nodes[m.from].Do("EXISTS", key), "MOVED ") {
+		m.from++
+	}
+	m.to = (m.from + 2) % len(c.Nodes) // in a cluster of three, Move tells the former owner next
+	from, to := c.Nodes[m.from], c.Nodes[m.to]
+	to.must("OK", "CLUSTER", "SETSLOT", m.slot, "IMPORTING", from.Do("CLUSTER", "MYID"))
+	from.must("OK", "CLUSTER", "SETSLOT", m.slot, "MIGRATING", to.Do("CLUSTER", "MYID"))
+	return m
+}
+
+// Keys returns the keys that have not moved yet, sorted.
+func (m *Moving) Keys() []string {
+	list := strings.Fields(m.c.Nodes[m.from].Do("CLUSTER", "GETKEYSINSLOT", m.slot, "1000"))
+	slices.Sort(list)
+	return list
+}
+
+// Take moves keys.
+func (m *Moving) Take(keys ...string) {
+	port := strconv.Itoa(m.c.Nodes[m.to].port)
+	m.c.Nodes[m.from].must("OK", append([]string{"MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"}, keys...)...)
+}
+
+// End gives the slot to the new server. Keys that have not moved are lost.
+func (m *Moving) End() { m.c.Move(m.key, m.to) }
 
 // CheckClusterClients fails the test if goroutines of cluster clients are left at its end: rueidis closes connections
 // that it needs no more five seconds late. Call it before StartCluster.

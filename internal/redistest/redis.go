@@ -133,6 +133,14 @@ func (s *Server) Do(command ...string) string {
 	return answer
 }
 
+// must sends a command and ends the test at another answer than want.
+func (s *Server) must(want string, command ...string) {
+	s.t.Helper()
+	if got := s.Do(command...); got != want {
+		s.t.Fatalf("%v: got %s, want %s", command, got, want)
+	}
+}
+
 func (s *Server) try(command ...string) (string, error) {
 	c, err := net.Dial("unix", s.socket())
 	if err != nil {
