@@ -102,7 +102,11 @@ func (c *Conn) Subscribe(topic string) error {
 
 // Unsubscribe ends a subscription, and reports whether there was one.
 func (c *Conn) Unsubscribe(topic string) bool {
-	return broker.CheckTopic(topic) == nil && c.client.Conn.Unsubscribe(topic)
+	if broker.CheckTopic(topic) != nil {
+		return false
+	}
+	c.client.Forget(topic)
+	return c.client.Conn.Unsubscribe(topic)
 }
 
 // Topics returns the topics that the connection is subscribed to, in no particular order. It returns none if the

@@ -29,7 +29,8 @@ const (
 	recordPathValue   = 0x90 // repeated: values of the wildcards in the path of the endpoint, in their order
 	recordSubprotocol = 0x91
 	recordPublished   = 0x92 // extra.published (8)
-	recordReceived    = 0x93 // of received.append: what the session has received of topics that it is not subscribed to
+	recordReceived    = 0x93 // of received.append: what the session has received of topics that it is not subscribed to;
+	// final if that is not known
 )
 
 // ErrRecord reports a record of a connection that cannot be read.
@@ -68,7 +69,7 @@ func (c *Client) record(state *[]byte) []byte {
 			b = record.AppendUint64(b, recordPublished, uint64(at))
 		}
 		if x.resume != nil {
-			r := received{marks: x.resume.left()}
+			r := received{final: x.resume.unknown(), marks: x.resume.left()}
 			b = record.Append(b, recordReceived, r.append(nil))
 		}
 	}
@@ -107,6 +108,9 @@ func (a *Admission) Load(c *Client, b []byte) (state *[]byte, err error) {
 	if len(rest.carried) > 0 {
 		a.Tracker.adopt(c, rest.carried)
 	}
+	if c.extra != nil && c.extra.resume != nil && rest.unknown && !rest.claim { // else the claim settles it
+		c.extra.resume.settleBlind()
+	}
 	if rest.claim {
 		a.Tracker.claimFor(c, nil)
 	}
@@ -117,6 +121,7 @@ func (a *Admission) Load(c *Client, b []byte) (state *[]byte, err error) {
 type moved struct {
 	carried []byte
 	claim   bool
+	unknown bool // what its session has received
 	state   *[]byte
 }
 
@@ -155,8 +160,10 @@ func (c *Client) parse(b []byte) (rest moved, err error) {
 			c.more().published.Store(int64(binary.LittleEndian.Uint64(value)))
 		case tag == recordReceived:
 			if r, err := parseReceived(value); err == nil {
-				c.more().resume = new(resume)
-				c.more().resume.settle(r.marks)
+				c.more().resume = &resume{gone: make(chan struct{})}
+				if rest.unknown = r.final; !r.final {
+					c.more().resume.settle(r.marks)
+				}
 			}
 		case tag == recordSubprotocol:
 			c.more().subprotocol = string(value)

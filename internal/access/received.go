@@ -98,6 +98,18 @@ type resume struct {
 	blind   bool                   // the last word of the connection before is not known
 	marks   map[string]engine.Mark // of topics that it has not subscribed to yet
 	waiting map[string]func(engine.Mark, bool)
+	gone    chan struct{} // closed when the connection leaves; nil if nobody waits for that
+}
+
+// leave tells that nobody needs the marks any more. On the loop.
+func (r *resume) leave() {
+	select {
+	case <-r.gone:
+	default:
+		if r.gone != nil {
+			close(r.gone)
+		}
+	}
 }
 
 // settle makes the marks known.
@@ -115,12 +127,27 @@ func (r *resume) settle(marks []engine.Mark) {
 	}
 }
 
+// settleBlind makes known that the marks will not be.
+func (r *resume) settleBlind() {
+	r.mu.Lock()
+	r.blind = true
+	r.mu.Unlock()
+	r.settle(nil)
+}
+
 func (r *resume) take(topic string) (engine.Mark, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m, ok := r.marks[topic]
 	delete(r.marks, topic)
 	return m, ok || r.blind
+}
+
+// unknown reports whether it is not known, or not yet, what was received.
+func (r *resume) unknown() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.known || r.blind
 }
 
 // left returns the marks that nobody has taken.
@@ -154,7 +181,18 @@ func (c *Client) Remembers(topic string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, found := r.marks[topic]
-	return found || !r.known
+	return found || !r.known || r.blind
+}
+
+// Forget gives up a Continue that waits: the connection has unsubscribed.
+func (c *Client) Forget(topic string) {
+	if c.extra == nil || c.extra.resume == nil {
+		return
+	}
+	r := c.extra.resume
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.waiting, topic)
 }
 
 // Continue calls f once with what the session of c has received on a topic, and forgets it: the connection subscribes
@@ -182,7 +220,7 @@ func (t *Tracker) resumed(ctx context.Context, c *Client, d *details) {
 	if !d.resumed || !t.Remember {
 		return
 	}
-	r := new(resume)
+	r := &resume{gone: make(chan struct{})}
 	c.more().resume = r
 	if d.attached == nil {
 		last, _ := t.lastReceived(ctx, d.session) // without it, the client goes on with what comes
@@ -204,6 +242,8 @@ func (t *Tracker) awaitReceived(r *resume, id session.ID, from session.Place) {
 	select {
 	case t.waiters <- struct{}{}:
 		defer func() { <-t.waiters }()
+	case <-r.gone:
+		return
 	case <-t.done:
 		r.settle(nil)
 		return
@@ -221,13 +261,16 @@ func (t *Tracker) awaitReceived(r *resume, id session.ID, from session.Place) {
 		case round >= waitRounds:
 			t.orphaned.Add(1)
 			if !known {
-				r.blind, last.marks = true, nil // nobody reads it before settle
+				r.settleBlind()
+				return
 			}
 			r.settle(last.marks)
 			return
 		}
 		select {
 		case <-time.After(pause):
+		case <-r.gone:
+			return
 		case <-t.done:
 			r.settle(nil)
 			return
@@ -247,6 +290,9 @@ type toSave struct {
 // The first call counts. It is called before Ended, on the loop, and never blocks.
 func (t *Tracker) Leave(c *Client, marks []engine.Mark) {
 	d := c.details.Load()
+	if c.extra != nil && c.extra.resume != nil {
+		c.extra.resume.leave()
+	}
 	if !t.Remember || c.left || d == nil || d.session.IsZero() || c.waits() {
 		return
 	}

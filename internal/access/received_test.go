@@ -1,11 +1,13 @@
 package access
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/expedite-go/expedite/internal/engine"
+	"github.com/expedite-go/expedite/session"
 )
 
 func mark(topic string, epoch, offset uint64) engine.Mark {
@@ -66,5 +68,73 @@ func TestContinue(t *testing.T) {
 	}
 	if ask(2, "b"); found[2] || len(r.left()) != 0 {
 		t.Error("a mark was taken twice")
+	}
+}
+
+// TestBlind: if it is not known what a session has received, that holds for topics that are subscribed to later, and
+// after a move.
+func TestBlind(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		c := new(Client)
+		r := new(resume)
+		c.more().resume = r
+		if known {
+			r.settleBlind()
+		}
+		after := new(Client)
+		if _, err := new(Admission).Load(after, c.record(nil)); err != nil {
+			t.Fatal(err)
+		}
+		list := []*Client{after}
+		if known {
+			list = append(list, c)
+		}
+		for _, c := range list {
+			called, remembers := false, c.Remembers("later")
+			if remembers {
+				c.Continue("later", func(m engine.Mark, ok bool) { called = ok && m == engine.Mark{} })
+			}
+			if !called {
+				t.Errorf("known %v: a topic is remembered: %v; want it with an unknown mark", known, remembers)
+			}
+		}
+	}
+}
+
+// TestForget: topics that a connection has left do not wait.
+func TestForget(t *testing.T) {
+	c := new(Client)
+	r := new(resume)
+	c.more().resume = r
+	c.Continue("a", func(engine.Mark, bool) { t.Error("a was left") })
+	c.Forget("a")
+	if len(r.waiting) != 0 {
+		t.Errorf("got %d that wait, want none", len(r.waiting))
+	}
+	r.settle(nil)
+}
+
+// silentStore does not know what sessions have received.
+type silentStore struct{ session.Store }
+
+func (silentStore) Load(context.Context, session.ID, ...string) (map[string][]byte, error) {
+	return nil, session.ErrUnavailable
+}
+
+// TestAwaitEnds: nothing waits for a connection that has ended, also if there are too many.
+func TestAwaitEnds(t *testing.T) {
+	tracker := &Tracker{done: make(chan struct{})}
+	tracker.Store = silentStore{}
+	for _, slots := range []int{0, 1} {
+		tracker.waiters = make(chan struct{}, slots)
+		c := new(Client)
+		r := &resume{gone: make(chan struct{})}
+		c.more().resume = r
+		tracker.Leave(c, nil)
+		tracker.Leave(c, nil)
+		tracker.awaitReceived(r, session.NewID(""), session.Place{Conn: 1})
+		if !c.Remembers("a") {
+			t.Error("it was settled")
+		}
 	}
 }
