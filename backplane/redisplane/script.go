@@ -104,6 +104,17 @@ after = math.max(after, head - tonumber(ARGV[5]), 0)
 local time = redis.call('TIME')
 local oldest = time[1] * 1000 + math.floor(time[2] / 1000) - keep
 local most, room = tonumber(ARGV[2]), tonumber(ARGV[3])
+local high = head
+while after < high do -- skip what is too old: there may be a million
+  local middle = math.floor((after + high) / 2)
+  local one = redis.call('XRANGE', KEYS[1], string.format('%.0f', middle + 1), '+', 'COUNT', 1)[1]
+  local cut = one and string.find(one[1], '-', 1, true)
+  if one and tonumber(string.sub(one[1], cut + 1)) < oldest then
+    after = tonumber(string.sub(one[1], 1, cut - 1))
+  else
+    high = middle
+  end
+end
 local page, count, step = {meta[1], tonumber(meta[3] or 0), head}, 0, 1
 while count < most and after < head do
   local list = redis.call('XRANGE', KEYS[1], string.format('%.0f', after + 1), '+', 'COUNT', step)
