@@ -88,6 +88,27 @@ func TestSessionsGoOn(t *testing.T) {
 	}
 }
 
+// TestStrangersGoOn: a client without a name that has only listened for a moment goes on, too.
+func TestStrangersGoOn(t *testing.T) {
+	addr, app := runApp(t, Config{Workers: 1})
+	query := url.Values{"topic": {"kept.s"}}
+	for i := range 3 {
+		v := enterRoom(t, addr, "/room/inline", query)
+		if v.Resumed != (i > 0) {
+			t.Fatalf("visit %d: resumed %v", i, v.Resumed)
+		}
+		if i > 0 {
+			v.want(fmt.Sprint(2*i, " between"))
+			v.want("kept.s: ok true, missed 1")
+		}
+		publishAll(t, app, "kept.s", "here")
+		v.want(fmt.Sprint(2*i+1, " here"))
+		_ = v.conn.Close(websocket.StatusNormalClosure, "")
+		publishAll(t, app, "kept.s", "between")
+		query.Set("session", v.Session)
+	}
+}
+
 // hearOrEnd returns the next message; false after the last one.
 func (v *visitor) hearOrEnd() (text string, ok bool) {
 	v.t.Helper()

@@ -18,13 +18,15 @@ import (
 
 // Client is what a worker knows of the client of a connection. It is part of the application's connection.
 type Client struct {
-	Conn    *engine.Conn
-	Query   string        // of the handshake, without token and session
-	silent  atomic.Uint32 // since when, in seconds of the loop's clock, it is open and has sent no message; 0 if it has
-	saved   uint16        // checksum of what was saved of what it has received. On the loop
-	left    bool          // Tracker.Leave was called. On the loop
-	details atomic.Pointer[details]
-	extra   *extra // nil if the connection has nothing of it
+	Conn   *engine.Conn
+	Query  string        // of the handshake, without token and session
+	silent atomic.Uint32 // since when, in seconds of the loop's clock, it is open and has sent no message; 0 if it has
+	saved  uint16        // checksum of what was saved of what it has received. On the loop
+	left   bool          // Tracker.Leave was called. On the loop
+	// listened tells that it left topics with a history, which its session remembers. Written by Leave.
+	listened bool
+	details  atomic.Pointer[details]
+	extra    *extra // nil if the connection has nothing of it
 }
 
 // details is what is known of a client at one time. It is replaced as a whole and never changed; a Client has none if

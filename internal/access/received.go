@@ -297,11 +297,9 @@ func (t *Tracker) Leave(c *Client, marks []engine.Mark) {
 		return
 	}
 	c.left = true
-	if d.user == "" && !d.resumed && !t.KeepEmpty && c.brief() {
-		return // the session ends, too
-	}
 	save := t.toSave(c, d, marks, true)
-	if save.topics > 0 || c.saved != 0 || c.Conn.Replaced() || c.extra != nil && c.extra.resume != nil {
+	c.listened = save.topics > 0
+	if c.listened || c.saved != 0 || c.Conn.Replaced() || c.extra != nil && c.extra.resume != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if len(t.left) >= endedQueue {

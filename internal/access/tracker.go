@@ -203,7 +203,7 @@ func (t *Tracker) Ended(c *Client) {
 	if d == nil || d.session.IsZero() {
 		return
 	}
-	discard := d.user == "" && !d.resumed && !t.KeepEmpty && c.brief()
+	discard := d.user == "" && !d.resumed && !t.KeepEmpty && c.brief() && !c.listened
 	if !t.claims.ended(uint64(c.ID()), discard) {
 		t.note(session.Ref{ID: d.session, Conn: uint64(c.ID())}, discard)
 	}
