@@ -109,6 +109,18 @@ func TestStrangersGoOn(t *testing.T) {
 	}
 }
 
+// TestReservedValues: an application neither sees nor changes what a session has received.
+func TestReservedValues(t *testing.T) {
+	d := openDoor(t, Config{})
+	g := d.enter("/?access_token=alice/1/99")
+	if got := g.ask("set \x00received x"); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("got %q", got)
+	}
+	if got := g.ask("get \x00received"); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // hearOrEnd returns the next message; false after the last one.
 func (v *visitor) hearOrEnd() (text string, ok bool) {
 	v.t.Helper()

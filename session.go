@@ -3,6 +3,9 @@ package expedite
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/access"
@@ -102,14 +105,17 @@ func (s Session) Values(ctx context.Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	values, err := store.Load(ctx, id)
-	access.HideReceived(values)
+	maps.DeleteFunc(values, func(key string, _ []byte) bool { return isReserved(key) })
 	return values, err
 }
+
+// isReserved reports whether a value of a session is not the application's.
+func isReserved(key string) bool { return strings.HasPrefix(key, "\x00") }
 
 // Get returns one value; nil if there is none.
 func (s Session) Get(ctx context.Context, key string) ([]byte, error) {
 	store, id, err := s.store()
-	if err != nil {
+	if err != nil || isReserved(key) {
 		return nil, err
 	}
 	values, err := store.Load(ctx, id, key)
@@ -129,11 +135,17 @@ func (s Session) Delete(ctx context.Context, key string) error {
 	return s.Update(ctx, session.Changes{key: nil})
 }
 
-// Update sets several values, and deletes those that are nil: all or none.
+// Update sets several values, and deletes those that are nil: all or none. Keys that begin with a zero byte are
+// reserved for the server.
 func (s Session) Update(ctx context.Context, changes session.Changes) error {
 	store, id, err := s.store()
 	if err != nil {
 		return err
+	}
+	for key := range changes {
+		if isReserved(key) {
+			return fmt.Errorf("expedite: the key %q of a session is reserved", key)
+		}
 	}
 	return store.Save(ctx, id, changes)
 }

@@ -24,9 +24,6 @@ import (
 // receivedKey is the key of the value. Keys of applications do not begin with a zero byte.
 const receivedKey = "\x00received"
 
-// HideReceived removes what is not the application's from the values of a session.
-func HideReceived(values map[string][]byte) { delete(values, receivedKey) }
-
 const (
 	// maxReceived is the length of the value in bytes; topics beyond it are left out.
 	maxReceived = 16 << 10

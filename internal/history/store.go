@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"container/heap"
+	"container/list"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type Store struct {
 	mu     sync.Mutex
 	topics map[string]*entry
 	due    queue
+	asked  list.List // of *entry: topics without a publication ever. Any client may ask for many
 	stats  Stats
 }
 
@@ -63,11 +65,12 @@ type entry struct {
 	name    string
 	rule    Rule
 	epoch   uint64
-	head    uint64    // offset of the newest publication, 0 if there was none
-	touched int64     // ns, when it was last used
-	kept    []message // the newest ones, without a hole
-	due     int64     // ns, when the oldest publication expires or, without one, the topic is forgotten
-	index   int       // in Store.due
+	head    uint64        // offset of the newest publication, 0 if there was none
+	touched int64         // ns, when it was last used
+	kept    []message     // the newest ones, without a hole
+	due     int64         // ns, when the oldest publication expires or, without one, the topic is forgotten
+	index   int           // in Store.due
+	asked   *list.Element // in Store.asked; nil after the first publication
 }
 
 type message struct {
@@ -103,7 +106,10 @@ func (s *Store) Append(name []byte, m broker.Kept) (broker.Place, bool) {
 	now := s.now()
 	s.expire(now)
 	e := s.open(string(name), now)
-	e.head++
+	if e.head++; e.asked != nil {
+		s.asked.Remove(e.asked)
+		e.asked = nil
+	}
 	m.Payload = bytes.Clone(m.Payload)
 	at := broker.Place{Epoch: e.epoch, Offset: e.head}
 	if n := len(e.kept); n > 0 { // the clock may be set back
@@ -187,6 +193,9 @@ func (s *Store) add(e *entry) {
 	s.stats.Bytes += e.size()
 	e.due = e.when()
 	heap.Push(&s.due, e)
+	if e.head == 0 {
+		e.asked = s.asked.PushBack(e)
+	}
 }
 
 // when returns when something is due in a topic.
@@ -236,9 +245,15 @@ func (s *Store) expire(now int64) {
 	}
 }
 
-// bound removes what is due next until everything fits. What a rule keeps for a short time goes first.
+// bound removes until everything fits: first topics on which nothing was ever published, then what is due next. So what
+// a rule keeps for a short time goes early.
 func (s *Store) bound() {
 	for s.stats.Bytes > s.MaxBytes && len(s.due) > 0 {
+		if first := s.asked.Front(); first != nil {
+			s.stats.Forgotten++
+			s.remove(first.Value.(*entry))
+			continue
+		}
 		if len(s.due[0].kept) > 0 {
 			s.stats.Evicted++
 		} else {
@@ -256,7 +271,15 @@ func (s *Store) removeFirst() {
 		s.schedule(e)
 		return
 	}
-	heap.Pop(&s.due)
+	s.remove(e)
+}
+
+// remove forgets a topic that keeps nothing.
+func (s *Store) remove(e *entry) {
+	heap.Remove(&s.due, e.index)
+	if e.asked != nil {
+		s.asked.Remove(e.asked)
+	}
 	delete(s.topics, e.name)
 	s.stats.Bytes -= e.size()
 }

@@ -203,6 +203,27 @@ type model struct {
 	times map[string][]time.Time
 }
 
+// TestAskedTopicsGoFirst: however many topics clients ask for, that takes nothing from those on which something is said.
+func TestAskedTopicsGoFirst(t *testing.T) {
+	s, _ := newStore(t, 10_000)
+	at := s.say(t, "a", "1")
+	quiet := s.ask("a-quiet", broker.Place{})
+	s.say(t, "a-quiet", "2")
+	for i := range 1000 {
+		s.ask(fmt.Sprint("b", i), broker.Place{})
+	}
+	if got := text(s.ask("a", broker.Place{Epoch: at.Epoch})); got != "1" {
+		t.Errorf("what was published is gone: %q", got)
+	}
+	if got := text(s.ask("a-quiet", quiet.After)); got != "2" {
+		t.Errorf("the place of a topic without a publication is gone: %q", got)
+	}
+	st := s.Stats()
+	if st.Evicted != 0 || st.Forgotten == 0 || st.Bytes > st.MaxBytes || st.Topics != len(s.due) || s.asked.Len() != st.Topics-2 {
+		t.Errorf("got %+v, %d topics without a publication", st, s.asked.Len())
+	}
+}
+
 // TestModel: a Store gives the same answers as a list of everything, also after it was written and read.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
