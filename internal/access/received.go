@@ -219,10 +219,16 @@ func (t *Tracker) resumed(ctx context.Context, c *Client, d *details) {
 	}
 	r := &resume{gone: make(chan struct{})}
 	c.more().resume = r
-	if d.attached == nil {
-		last, _ := t.lastReceived(ctx, d.session) // without it, the client goes on with what comes
-		r.settle(last.marks)
+	if d.attached != nil {
+		return
 	}
+	last, err := t.lastReceived(ctx, d.session)
+	if err != nil { // the client is told that it may have missed something
+		t.orphaned.Add(1)
+		r.settleBlind()
+		return
+	}
+	r.settle(last.marks)
 }
 
 // lastReceived returns what was saved of a session.

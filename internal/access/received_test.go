@@ -101,6 +101,27 @@ func TestBlind(t *testing.T) {
 	}
 }
 
+// mute is a store that does not answer Load.
+type mute struct{ session.Store }
+
+func (mute) Load(context.Context, session.ID, ...string) (map[string][]byte, error) {
+	return nil, session.ErrUnavailable
+}
+
+// TestResumedWithoutAnAnswer: if the store does not tell what a session has received, that is not known.
+func TestResumedWithoutAnAnswer(t *testing.T) {
+	tracker := &Tracker{TrackerConfig: TrackerConfig{Store: mute{}, Remember: true}}
+	c := new(Client)
+	tracker.resumed(t.Context(), c, &details{resumed: true})
+	called := false
+	if c.Remembers("a") {
+		c.Continue("a", func(m engine.Mark, ok bool) { called = ok && m == engine.Mark{} })
+	}
+	if !called {
+		t.Error("a client goes on as if it had missed nothing")
+	}
+}
+
 // TestForget: topics that a connection has left do not wait.
 func TestForget(t *testing.T) {
 	c := new(Client)
