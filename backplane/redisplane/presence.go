@@ -28,12 +28,25 @@ func (r *Redis) Attend(ctx context.Context, lease time.Duration) (uint64, error)
 		return 0, backplane.ErrClosed
 	}
 	id := 1 + rand.Uint64N(1<<64-1)
-	for _, s := range r.shards {
+	for i, s := range r.shards {
 		if err := s.lease(ctx, id, lease, false); err != nil {
+			unlease(r.shards[:i], id)
 			return 0, err
 		}
 	}
 	return id, nil
+}
+
+// unleaseTimeout bounds the end of an attendance that could not begin on all servers.
+const unleaseTimeout = time.Second
+
+// unlease ends an attendance without members. What a server does not take ends with the lease.
+func unlease(list []*shard, id uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), unleaseTimeout)
+	defer cancel()
+	for _, s := range list {
+		_ = s.retire(ctx, attendance(id))
+	}
 }
 
 // Extend implements backplane.Presence.

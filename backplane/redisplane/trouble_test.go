@@ -1,9 +1,11 @@
 package redisplane_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/backplane/redisplane"
@@ -312,5 +314,29 @@ func TestDeadlyMessage(t *testing.T) {
 	b.until("the last message arrives", []string{"t"}, func(h *heard) bool { return h.largest == 2 })
 	if s := a.Status(); s.Dropped != 1 || s.Err == nil {
 		t.Errorf("got %+v, want one dropped, and why", s)
+	}
+}
+
+// TestAttendanceOfSomeServers: an attendance that cannot begin on all servers leaves nothing on the others.
+func TestAttendanceOfSomeServers(t *testing.T) {
+	up, down := redistest.Start(t), redistest.Start(t)
+	m := start(t, redisplane.Config{}, up.URL(), down.URL())
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := m.Attend(ctx, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	const leases = "expedite:presence:leases"
+	if n := up.Do("ZCARD", leases); n != "1" {
+		t.Fatalf("%s attendances, want 1", n)
+	}
+	down.Kill()
+	for range 3 {
+		if _, err := m.Attend(ctx, time.Minute); err == nil {
+			t.Error("an attendance began without one of two servers")
+		}
+	}
+	if n := up.Do("ZCARD", leases); n != "1" {
+		t.Errorf("%s attendances, want 1", n)
 	}
 }
