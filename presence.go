@@ -207,6 +207,7 @@ func (a *App) trackPresence(
 	}
 	c.Hub, c.Prefix = hub, relay.AnnouncementPrefix()
 	c.Plane, _ = plane.(backplane.Presence)
+	c.Log = a.Logger()
 	s := presence.NewServer(c)
 	hub.Track(s)
 	reg.OnPresence(s.Serve)

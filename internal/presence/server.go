@@ -3,6 +3,7 @@ package presence
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -49,6 +50,8 @@ type Config struct {
 	Plane  backplane.Presence
 	Prefix []byte
 	Lease  time.Duration
+	// Log is told once when other machines are not told of members, and once when they are again. Nil discards that.
+	Log *slog.Logger
 }
 
 // Server is the presence of a machine. It is safe for concurrent use.
@@ -136,6 +139,9 @@ func NewServer(c Config) *Server {
 	s := &Server{
 		cfg: c, start: time.Now(), lossy: make(map[uint64]bool), ports: make(map[uint64]bool),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if c.Log == nil {
+		s.cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Lease == 0 {
 		s.cfg.Lease = DefaultLease

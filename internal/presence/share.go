@@ -32,6 +32,7 @@ type sharing struct {
 	held      []*room // whose changes have to wait
 	expecting []*room // whose announcements are under way
 	left      int     // rooms that were not complete in this attendance yet
+	told      bool    // Config.Log knows that others are not told. Only share and what it calls use it
 	err       error   // why there is no attendance
 
 	wake    chan struct{} // for the workers
@@ -111,6 +112,10 @@ func (s *Server) share(ctx context.Context) {
 		s.mu.Lock()
 		s.sharing.err = err
 		s.mu.Unlock()
+		if !errors.Is(err, errInterrupted) && !s.sharing.told {
+			s.sharing.told = true
+			s.cfg.Log.Warn("presence is not shared with other machines", "error", err)
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -212,7 +217,19 @@ func (s *Server) live(ctx context.Context, id uint64, lease time.Duration) error
 		if err := s.retire(ctx, false); err != nil {
 			return err
 		}
+		s.complete()
 		s.look()
+	}
+}
+
+// complete tells that an attendance has everybody, if it was told that there was none.
+func (s *Server) complete() {
+	s.mu.Lock()
+	all := s.sharing.left == 0
+	s.mu.Unlock()
+	if all && s.sharing.told {
+		s.sharing.told = false
+		s.cfg.Log.Info("presence is shared with other machines again")
 	}
 }
 

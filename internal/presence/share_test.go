@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 type node struct {
 	*machine
 	door *door
+	log  strings.Builder
 }
 
 // join starts a machine with a store. The caller ends it.
@@ -32,7 +34,7 @@ func join(t testing.TB, d *door, state []byte) *node {
 		t.Fatal(err)
 	}
 	rules.Add(p, &Rule{MaxListed: 100})
-	n.Server = NewServer(Config{Rules: rules, Hub: &n.office, Plane: d})
+	n.Server = NewServer(Config{Rules: rules, Hub: &n.office, Plane: d, Log: slog.New(slog.NewTextHandler(&n.log, nil))})
 	if state != nil {
 		if err := n.LoadState(state); err != nil {
 			t.Fatal(err)
@@ -103,6 +105,26 @@ func TestShare(t *testing.T) {
 		a.want(t, "t 1 a 1", "t 1 b 2", "t 1 x 3", "t 2 x 2")
 		b.want(t, "t 1 b 2", "t 1 x 3", "t 2 x 2")
 		b.wantWho(t, "t", "a", "b")
+	})
+}
+
+// TestShareIsLogged: an outage of the store is told once, and its end, too.
+func TestShareIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := join(t, newStore().door(), nil)
+		a.enter(1, "t", "a")
+		for range 2 {
+			<-time.After(time.Minute)
+			a.door.set(func(d *door) { d.down = true })
+			<-time.After(time.Minute)
+			a.door.set(func(d *door) { d.down = false })
+		}
+		<-time.After(time.Minute)
+		a.kill()
+		log := a.log.String()
+		if strings.Count(log, "level=WARN") != 2 || strings.Count(log, "level=INFO") != 2 {
+			t.Errorf("got %s", log)
+		}
 	})
 }
 

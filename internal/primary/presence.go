@@ -25,6 +25,7 @@ func (p *Primary) trackPresence() error {
 	c := p.cfg.Presence
 	c.Hub, c.Prefix = p.workers.hub, relay.AnnouncementPrefix()
 	c.Plane, _ = p.cfg.Plane.(backplane.Presence)
+	c.Log = p.cfg.logger()
 	p.presence = presence.NewServer(c)
 	if p.before != nil {
 		if err := loadPresence(p.presence, left); err != nil {
