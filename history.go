@@ -20,7 +20,7 @@ import (
 // HistoryRule makes topics keep their latest messages, so that a client that was away can be sent what it has missed:
 // see Conn.SubscribeFrom. docs/history.md describes it.
 type HistoryRule struct {
-	// Topics is a pattern of names: * stands for any bytes, also none.
+	// Topics is a pattern of names. A * matches any sequence of bytes, including an empty one.
 	Topics string
 	// Messages is how many messages a topic keeps, 1 to 1,000,000, and For how long, at least a second.
 	Messages int

@@ -24,7 +24,8 @@ import (
 // their session, or each connection by itself if it has none. A member that comes back within two seconds was never
 // away, also for connections that move or a worker that dies.
 type PresenceRule struct {
-	// Topics is a pattern: each * stands for any bytes, also none. The first rule that matches a topic applies to it.
+	// Topics is a pattern. A * matches any sequence of bytes, including an empty one. The first rule that matches a topic
+	// applies to it.
 	Topics string
 	// Info returns what Member.Info is to be, of at most 256 bytes; more is cut off. It is called on the event loop, once
 	// for a member in a topic and worker, and must not block. Of the connection, it must not use Data. Nil is nothing.

@@ -24,7 +24,7 @@ type Event struct {
 	Kind Kind
 	// Count is the number of members after the event.
 	Count int
-	// Member is who has joined or left; with Crowded and Listed, it is the one by whom the number has changed.
+	// Member has joined or left. With Crowded and Listed, it is the one that changed the number.
 	Member
 }
 

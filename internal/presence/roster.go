@@ -12,7 +12,7 @@ import (
 type Rule struct {
 	// MaxListed is the number of members up to which they are listed and events are told.
 	MaxListed int
-	// Silent tells that nobody is told of events.
+	// Silent means that subscribers get no events.
 	Silent bool
 }
 
@@ -50,7 +50,7 @@ type member struct {
 	left    time.Duration // since when there are none
 	queued  bool          // in Roster.leaving
 	present bool          // it has a subscription, or its grace has not passed
-	quiet   bool          // nobody is told of the next change: others know it already
+	quiet   bool          // the next change makes no event: others know of it already
 	shared  shared
 }
 

@@ -155,7 +155,7 @@ func (s *Server) limited(ctx context.Context, f func(ctx context.Context) error)
 	return f(ctx)
 }
 
-// begin makes everybody somebody who has to be added.
+// begin marks all members to be added.
 func (s *Server) begin(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -133,7 +133,7 @@ func (s *Server) LoadState(state []byte) error {
 	return nil
 }
 
-// Settle lets those leave whom no worker has told, when all have told everything: the hub knows all of them.
+// Settle removes the members that no worker has reported. Call it when all workers have reported theirs.
 func (s *Server) Settle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -121,7 +121,8 @@ func (s *ControlServer) answer(ctx context.Context, q relay.Question) ([]byte, e
 
 var errSubject = errors.New("the machine is of an earlier release, which does not know the question")
 
-// askAll asks all other machines. Each answer that is no error is passed to take. missing has those without one.
+// askAll asks all other machines, and passes each answer to take. missing lists those that returned an error or
+// nothing.
 func (s *ControlServer) askAll(
 	ctx context.Context, q relay.Question, take func(node uint64, b []byte) error,
 ) (missing []control.NodeStatus, err error) {

@@ -13,8 +13,8 @@ var ErrPattern = errors.New("topic: bad pattern")
 // maxPattern is the longest pattern in bytes.
 const maxPattern = 256
 
-// Pattern selects topics by their names: each * stands for any bytes, also none, and every other byte for itself. The
-// zero Pattern selects nothing.
+// Pattern selects topics by their names: a * matches any sequence of bytes, including an empty one. The zero Pattern
+// selects nothing.
 type Pattern struct {
 	parts []string // between the stars; one if there is none
 }
