@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/engine"
@@ -362,9 +363,10 @@ func checksum(b []byte) uint16 {
 	return max(uint16(h.Sum32())^uint16(h.Sum32()>>16), 1)
 }
 
-// saveAll saves what connections have received.
+// saveAll saves what connections have received. It gives up when the store is away: the caller must not wait for each.
 func (t *Tracker) saveAll(list []toSave) {
 	var group sync.WaitGroup
+	var away atomic.Bool
 	slots := make(chan struct{}, saversAtOnce)
 	for _, save := range list {
 		slots <- struct{}{}
@@ -372,7 +374,14 @@ func (t *Tracker) saveAll(list []toSave) {
 			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 			defer cancel()
+			if away.Load() {
+				t.unsaved.Add(1)
+				return
+			}
 			err := t.Store.Save(ctx, save.id, session.Changes{receivedKey: save.value})
+			if errors.Is(err, session.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+				away.Store(true)
+			}
 			if err != nil && !errors.Is(err, session.ErrDeferred) {
 				t.unsaved.Add(1)
 				return

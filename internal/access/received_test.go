@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/expedite-go/expedite/internal/engine"
@@ -106,6 +107,28 @@ type mute struct{ session.Store }
 
 func (mute) Load(context.Context, session.ID, ...string) (map[string][]byte, error) {
 	return nil, session.ErrUnavailable
+}
+
+// hung is a store that takes nothing, and counts the calls.
+type hung struct {
+	session.Store
+	calls atomic.Int64
+}
+
+func (h *hung) Save(context.Context, session.ID, session.Changes) error {
+	h.calls.Add(1)
+	return context.DeadlineExceeded
+}
+
+// TestSaveAllGivesUp: a store that does not answer is not asked for each connection.
+func TestSaveAllGivesUp(t *testing.T) {
+	store := new(hung)
+	tracker := &Tracker{TrackerConfig: TrackerConfig{Store: store, Remember: true}}
+	const many = 10_000
+	tracker.saveAll(make([]toSave, many))
+	if calls := store.calls.Load(); calls > 2*saversAtOnce || tracker.unsaved.Load() != many {
+		t.Errorf("%d calls, %d not saved", calls, tracker.unsaved.Load())
+	}
 }
 
 // TestResumedWithoutAnAnswer: if the store does not tell what a session has received, that is not known.
