@@ -27,24 +27,26 @@ const (
 //
 // A machine has an attendance, under which it adds members to topics. A member is in a topic while an attendance has it
 // there. An attendance lives while it is extended. That of a machine that has died is ended by another one with Reap.
+// An attendance belongs to one part of a Backplane that is Divided, and is used for the topics of this part only. All
+// others have only part 0.
 //
 // Whenever a member comes into a topic or leaves it for good, an Announcement is published to the topic, in the order
 // of these changes on all machines and exactly once, as far as messages are.
 type Presence interface {
 	// Attend begins an attendance without members, and returns its random id. It lives for the time of the lease.
-	Attend(ctx context.Context, lease time.Duration) (id uint64, err error)
-	// Extend makes an attendance live for the time of the lease from now. It fails with ErrLapsed, also if only one of
-	// several servers has lost it.
-	Extend(ctx context.Context, id uint64, lease time.Duration) error
+	Attend(ctx context.Context, part int, lease time.Duration) (id uint64, err error)
+	// Extend makes an attendance live for the time of the lease from now. It fails with ErrLapsed if the attendance has
+	// ended.
+	Extend(ctx context.Context, part int, id uint64, lease time.Duration) error
 	// Change changes the members of a topic under an attendance. What is so already is no change. Concurrent calls for
 	// the same topic and attendance have no order.
 	Change(ctx context.Context, id uint64, topic string, c Change) (Standing, error)
 	// Members returns the members of a topic: only their number if there are more than most.
 	Members(ctx context.Context, topic string, most int) (Members, error)
-	// Retire ends an attendance: its members leave.
-	Retire(ctx context.Context, id uint64) error
-	// Reap retires the attendances whose lease has run out, and returns how many these were.
-	Reap(ctx context.Context) (int, error)
+	// Retire ends an attendance: its members leave. One that the part does not know is no error.
+	Retire(ctx context.Context, part int, id uint64) error
+	// Reap retires the attendances of a part whose lease has run out, and returns how many these were.
+	Reap(ctx context.Context, part int) (int, error)
 }
 
 // Change is a change of the members of a topic.

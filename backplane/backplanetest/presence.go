@@ -11,11 +11,12 @@ import (
 	"github.com/expedite-go/expedite/backplane"
 )
 
-// attendance is one of a machine in a test.
+// attendance is one of a machine in a test: at each part of a Backplane that is Divided.
 type attendance struct {
 	*bench
 	plane backplane.Presence
-	id    uint64
+	parts backplane.Divided
+	ids   []uint64 // by part
 }
 
 const longLease = time.Hour
@@ -27,12 +28,39 @@ func (s *bench) attend(m *machine, lease time.Duration) *attendance {
 	if !ok {
 		s.Skip("it is no backplane.Presence")
 	}
-	a := &attendance{bench: s, plane: p}
-	s.call("Attend", func(ctx context.Context) (err error) {
-		a.id, err = p.Attend(ctx, lease)
-		return err
-	})
+	a := &attendance{bench: s, plane: p, parts: m.parts()}
+	for part := range a.parts.Parts() {
+		s.call("Attend", func(ctx context.Context) error {
+			id, err := p.Attend(ctx, part, lease)
+			if err == nil {
+				a.ids = append(a.ids, id)
+			}
+			return err
+		})
+	}
 	return a
+}
+
+// at returns the part of a topic, and the attendance there.
+func (a *attendance) at(topic string) (part int, id uint64) {
+	part = a.parts.Part(topic)
+	return part, a.ids[part]
+}
+
+// extend extends the attendance for a topic.
+func (a *attendance) extend(ctx context.Context, topic string) error {
+	part, id := a.at(topic)
+	return a.plane.Extend(ctx, part, id, longLease)
+}
+
+// retireBy lets the machine of another attendance end this one.
+func (a *attendance) retireBy(b *attendance) {
+	a.Helper()
+	for _, topic := range a.oneOfEach(a.parts) {
+		_, id := a.at(topic)
+		part, _ := b.at(topic)
+		a.call("Retire", func(ctx context.Context) error { return b.plane.Retire(ctx, part, id) })
+	}
 }
 
 // announced is Change.Prefix of the tests.
@@ -47,7 +75,8 @@ func (a *attendance) change(topic string, c backplane.Change) (standing backplan
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.patience)
 	defer cancel()
-	standing, err := a.plane.Change(ctx, a.id, topic, c)
+	_, id := a.at(topic)
+	standing, err := a.plane.Change(ctx, id, topic, c)
 	if err != nil {
 		a.Fatalf("Change: %v", err)
 	}
@@ -203,7 +232,7 @@ func testPresenceRetire(s *bench) {
 	a.add("small", "x", "y")
 	b.add("small", "y")
 	b.add("large", "0007")
-	s.call("Retire", func(ctx context.Context) error { return b.plane.Retire(ctx, a.id) })
+	a.retireBy(b)
 	b.wantMembers("small", "y")
 	b.wantMembers("large", "0007")
 	for i := range 100 {
@@ -212,9 +241,9 @@ func testPresenceRetire(s *bench) {
 	s.heard("small", "+x 1", "+y 2", "-x 1")
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
-	s.want("Extend", a.plane.Extend(ctx, a.id, longLease), backplane.ErrLapsed)
-	s.call("Extend", func(ctx context.Context) error { return b.plane.Extend(ctx, b.id, longLease) })
-	s.call("Retire again", func(ctx context.Context) error { return b.plane.Retire(ctx, a.id) })
+	s.want("Extend", a.extend(ctx, "small"), backplane.ErrLapsed)
+	s.call("Extend", func(ctx context.Context) error { return b.extend(ctx, "small") })
+	a.retireBy(b) // again
 }
 
 // testPresenceReap: an attendance that is not extended is retired by any machine; others are not.
@@ -226,7 +255,7 @@ func testPresenceReap(s *bench) {
 	b.add("t", "y")
 	for reaped, deadline := 0, time.Now().Add(s.patience); reaped == 0; {
 		s.call("Reap", func(ctx context.Context) (err error) {
-			reaped, err = b.plane.Reap(ctx)
+			reaped, err = b.plane.Reap(ctx, b.parts.Part("t"))
 			return err
 		})
 		if time.Now().After(deadline) {
@@ -234,14 +263,14 @@ func testPresenceReap(s *bench) {
 		}
 	}
 	s.call("Reap again", func(ctx context.Context) error {
-		_, err := a.plane.Reap(ctx)
+		_, err := a.plane.Reap(ctx, a.parts.Part("t"))
 		return err
 	})
 	a.wantMembers("t", "y")
 	s.heard("t", "+x 1", "+y 2", "-x 1")
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
-	s.want("Extend", a.plane.Extend(ctx, a.id, longLease), backplane.ErrLapsed)
+	s.want("Extend", a.extend(ctx, "t"), backplane.ErrLapsed)
 }
 
 // testPresenceRestore: a machine that knows another epoch, or more announcements than there were, adds members again
@@ -291,21 +320,22 @@ func testPresenceLimits(s *bench) {
 		"a longer info":    {Keep: []backplane.Member{{ID: "i", Info: longest.Info + "x"}}},
 		"too many at once": {Remove: make([]string, backplane.MaxChange+1)},
 	} {
-		_, err := a.plane.Change(ctx, a.id, "t", c)
+		_, err := a.plane.Change(ctx, a.ids[0], "t", c)
 		s.want(what, err, backplane.ErrTooLarge)
 	}
-	_, err := a.plane.Change(ctx, a.id, strings.Repeat("t", backplane.MaxTopic+1), backplane.Change{})
+	_, err := a.plane.Change(ctx, a.ids[0], strings.Repeat("t", backplane.MaxTopic+1), backplane.Change{})
 	s.want("a longer topic", err, backplane.ErrTooLarge)
-	if _, err := a.plane.Change(ctx, a.id, "t", backplane.Change{Add: []backplane.Member{longest}}); err != nil {
+	part, id := a.at("t")
+	if _, err := a.plane.Change(ctx, id, "t", backplane.Change{Add: []backplane.Member{longest}}); err != nil {
 		s.Errorf("the longest member: %v", err)
 	}
 	s.close(s.a)
-	_, err = a.plane.Attend(ctx, longLease)
-	_, errReap := a.plane.Reap(ctx)
+	_, err = a.plane.Attend(ctx, part, longLease)
+	_, errReap := a.plane.Reap(ctx, part)
 	_, errMembers := a.plane.Members(ctx, "t", 1)
-	_, errChange := a.plane.Change(ctx, a.id, "t", backplane.Change{Remove: []string{"x"}})
+	_, errChange := a.plane.Change(ctx, id, "t", backplane.Change{Remove: []string{"x"}})
 	for _, err := range []error{
-		err, errReap, errMembers, errChange, a.plane.Extend(ctx, a.id, longLease), a.plane.Retire(ctx, a.id),
+		err, errReap, errMembers, errChange, a.extend(ctx, "t"), a.plane.Retire(ctx, part, id),
 	} {
 		if !errors.Is(err, backplane.ErrClosed) {
 			s.Errorf("after Close: got %v, want %v", err, backplane.ErrClosed)

@@ -13,7 +13,7 @@ const patience = 60 * time.Second
 
 // Run runs all tests, each with two Backplanes that open returns. They use one medium, as two machines do, which no
 // other test uses. Start was not called. Payloads of backplane.MaxPayload must pass. If they implement
-// backplane.Directory, that is tested, too. Run closes the Backplanes.
+// backplane.Directory, backplane.Presence or backplane.Divided, that is tested, too. Run closes the Backplanes.
 func Run(t *testing.T, open func(t *testing.T) (a, b backplane.Backplane)) {
 	runAll(t, suite(), open)
 }
@@ -66,6 +66,8 @@ func suite() []test {
 		{name: "PresenceReap", test: testPresenceReap},
 		{name: "PresenceRestore", test: testPresenceRestore},
 		{name: "PresenceLimits", test: testPresenceLimits},
+		{name: "PresenceParts", test: testPresenceParts},
+		{name: "Parts", test: testParts, stopped: true},
 		{name: "NotStarted", test: testNotStarted, stopped: true},
 	}
 }

@@ -23,43 +23,36 @@ const (
 )
 
 // Attend implements backplane.Presence.
-func (r *Redis) Attend(ctx context.Context, lease time.Duration) (uint64, error) {
-	if r.state.Load() != stateStarted {
-		return 0, backplane.ErrClosed
+func (r *Redis) Attend(ctx context.Context, part int, lease time.Duration) (uint64, error) {
+	s, err := r.at(part)
+	if err != nil {
+		return 0, err
 	}
 	id := 1 + rand.Uint64N(1<<64-1)
-	for i, s := range r.shards {
-		if err := s.lease(ctx, id, lease, false); err != nil {
-			unlease(r.shards[:i], id)
-			return 0, err
-		}
+	if err := s.lease(ctx, id, lease, false); err != nil {
+		return 0, err
 	}
 	return id, nil
 }
 
-// unleaseTimeout bounds the end of an attendance that could not begin on all servers.
-const unleaseTimeout = time.Second
-
-// unlease ends an attendance without members. What a server does not take ends with the lease.
-func unlease(list []*shard, id uint64) {
-	ctx, cancel := context.WithTimeout(context.Background(), unleaseTimeout)
-	defer cancel()
-	for _, s := range list {
-		_ = s.retire(ctx, attendance(id))
+// Extend implements backplane.Presence.
+func (r *Redis) Extend(ctx context.Context, part int, id uint64, lease time.Duration) error {
+	s, err := r.at(part)
+	if err != nil {
+		return err
 	}
+	return s.lease(ctx, id, lease, true)
 }
 
-// Extend implements backplane.Presence.
-func (r *Redis) Extend(ctx context.Context, id uint64, lease time.Duration) error {
-	if r.state.Load() != stateStarted {
-		return backplane.ErrClosed
+// at returns a part.
+func (r *Redis) at(part int) (*shard, error) {
+	switch {
+	case r.state.Load() != stateStarted:
+		return nil, backplane.ErrClosed
+	case part < 0 || part >= len(r.shards):
+		return nil, fmt.Errorf("%w: there is no part %d", backplane.ErrRefused, part)
 	}
-	for _, s := range r.shards {
-		if err := s.lease(ctx, id, lease, true); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.shards[part], nil
 }
 
 // Change implements backplane.Presence.
@@ -121,38 +114,33 @@ func (r *Redis) Members(ctx context.Context, topic string, most int) (m backplan
 }
 
 // Retire implements backplane.Presence.
-func (r *Redis) Retire(ctx context.Context, id uint64) error {
-	if r.state.Load() != stateStarted {
-		return backplane.ErrClosed
+func (r *Redis) Retire(ctx context.Context, part int, id uint64) error {
+	s, err := r.at(part)
+	if err != nil {
+		return err
 	}
-	for _, s := range r.shards {
-		if err := s.retire(ctx, attendance(id)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.retire(ctx, attendance(id))
 }
 
-// Reap implements backplane.Presence. Each server is looked at by itself.
-func (r *Redis) Reap(ctx context.Context) (retired int, err error) {
-	if r.state.Load() != stateStarted {
-		return 0, backplane.ErrClosed
+// Reap implements backplane.Presence.
+func (r *Redis) Reap(ctx context.Context, part int) (retired int, err error) {
+	s, err := r.at(part)
+	if err != nil {
+		return 0, err
 	}
-	for _, s := range r.shards {
-		answer, err := s.call(ctx, s.members.lapsed, []string{s.leases()})
-		if err != nil {
+	answer, err := s.call(ctx, s.members.lapsed, []string{s.leases()})
+	if err != nil {
+		return 0, err
+	}
+	list, err := answer.AsStrSlice()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+	}
+	for _, who := range list {
+		if err := s.retire(ctx, who); err != nil {
 			return retired, err
 		}
-		list, err := answer.AsStrSlice()
-		if err != nil {
-			return retired, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
-		}
-		for _, who := range list {
-			if err := s.retire(ctx, who); err != nil {
-				return retired, err
-			}
-			retired++
-		}
+		retired++
 	}
 	return retired, nil
 }

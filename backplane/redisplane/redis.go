@@ -207,11 +207,14 @@ func (r *Redis) Close() error {
 	return nil
 }
 
-// shard returns where a topic is: at the server whose hash together with that of the topic is the largest. If a server
-// is added or removed, only its own topics move.
-func (r *Redis) shard(topic string) *shard {
+// Parts implements backplane.Divided: there is one for each URL.
+func (r *Redis) Parts() int { return len(r.shards) }
+
+// Part implements backplane.Divided. A topic is at the server whose hash together with that of the topic is the
+// largest. If a server is added or removed, only its own topics move.
+func (r *Redis) Part(topic string) int {
 	if len(r.shards) == 1 {
-		return r.shards[0]
+		return 0
 	}
 	of := hash(topic)
 	best, most := 0, uint64(0)
@@ -220,8 +223,11 @@ func (r *Redis) shard(topic string) *shard {
 			best, most = i, score
 		}
 	}
-	return r.shards[best]
+	return best
 }
+
+// shard returns where a topic is.
+func (r *Redis) shard(topic string) *shard { return r.shards[r.Part(topic)] }
 
 // hash returns the FNV-1a hash of a text, mixed. It never changes: machines of different versions have to agree.
 func hash(text string) uint64 {
@@ -243,4 +249,7 @@ func mix(h uint64) uint64 {
 // contain it.
 func channelPrefix(prefix string, db int) string { return prefix + strconv.Itoa(db) + ":" }
 
-var _ backplane.Backplane = (*Redis)(nil)
+var (
+	_ backplane.Backplane = (*Redis)(nil)
+	_ backplane.Divided   = (*Redis)(nil)
+)

@@ -2,6 +2,7 @@ package redisplane_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,17 +36,17 @@ func newRedis(t *testing.T, c redisplane.Config, urls ...string) *redisplane.Red
 	return r
 }
 
-// conform runs the conformance suite.
+// conform runs the conformance suite. The machines have several URLs in different orders.
 func conform(t *testing.T, urls ...string) {
 	prefix := numbered("t")
-	backplanetest.Run(t, func(t *testing.T) (a, b backplane.Backplane) {
+	others := slices.Clone(urls)
+	slices.Reverse(others)
+	open := func(t *testing.T) (a, b backplane.Backplane) {
 		c := redisplane.Config{Prefix: prefix()}
-		return newRedis(t, c, urls...), newRedis(t, c, urls...)
-	})
-	backplanetest.RunHistory(t, func(t *testing.T) (a, b backplane.Backplane) {
-		c := redisplane.Config{Prefix: prefix()}
-		return newRedis(t, c, urls...), newRedis(t, c, urls...)
-	})
+		return newRedis(t, c, urls...), newRedis(t, c, others...)
+	}
+	backplanetest.Run(t, open)
+	backplanetest.RunHistory(t, open)
 }
 
 // TestUnix: the contract is fulfilled over a Unix socket.

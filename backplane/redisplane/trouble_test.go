@@ -317,26 +317,46 @@ func TestDeadlyMessage(t *testing.T) {
 	}
 }
 
-// TestAttendanceOfSomeServers: an attendance that cannot begin on all servers leaves nothing on the others.
-func TestAttendanceOfSomeServers(t *testing.T) {
+// TestAttendanceOfOneServer: while one of two servers is away, the attendances and members of the other one go on.
+func TestAttendanceOfOneServer(t *testing.T) {
+	t.Parallel()
 	up, down := redistest.Start(t), redistest.Start(t)
 	m := start(t, redisplane.Config{}, up.URL(), down.URL())
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if _, err := m.Attend(ctx, time.Minute); err != nil {
-		t.Fatal(err)
+	topics, ids := make([]string, m.Parts()), make([]uint64, m.Parts())
+	for _, topic := range names(20) {
+		topics[m.Part(topic)] = topic
 	}
-	const leases = "expedite:presence:leases"
-	if n := up.Do("ZCARD", leases); n != "1" {
-		t.Fatalf("%s attendances, want 1", n)
+	for part := range ids {
+		redistest.Until(t, "the server answers", func() (done bool) {
+			var err error
+			ids[part], err = m.Attend(ctx, part, time.Minute)
+			return err == nil
+		})
 	}
 	down.Kill()
-	for range 3 {
-		if _, err := m.Attend(ctx, time.Minute); err == nil {
-			t.Error("an attendance began without one of two servers")
+	change := func(part int, id uint64) error {
+		_, err := m.Change(ctx, id, topics[part], backplane.Change{Add: []backplane.Member{{ID: "x"}}})
+		return err
+	}
+	for part, away := range []bool{false, true} {
+		_, errAttend := m.Attend(ctx, part, time.Minute)
+		_, errReap := m.Reap(ctx, part)
+		_, errMembers := m.Members(ctx, topics[part], 10)
+		for what, err := range map[string]error{
+			"Attend": errAttend, "Reap": errReap, "Members": errMembers, "Change": change(part, ids[part]),
+			"Extend": m.Extend(ctx, part, ids[part], time.Minute), "Retire": m.Retire(ctx, part, ids[part]),
+		} {
+			if away != errors.Is(err, backplane.ErrUnavailable) || !away && err != nil {
+				t.Errorf("server %d, %s: got %v, away %t", part, what, err, away)
+			}
 		}
 	}
-	if n := up.Do("ZCARD", leases); n != "1" {
+	if n := up.Do("ZCARD", "expedite:presence:leases"); n != "1" {
 		t.Errorf("%s attendances, want 1", n)
+	}
+	if _, err := m.Attend(ctx, 2, time.Minute); !errors.Is(err, backplane.ErrRefused) {
+		t.Errorf("got %v, want that there is no third server", err)
 	}
 }

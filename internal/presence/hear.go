@@ -5,14 +5,17 @@ import "github.com/expedite-go/expedite/backplane"
 // Announced takes an announcement of the store, without its prefix. It does not block.
 func (s *Server) Announced(topic string, payload []byte) { s.put(announcement(topic, payload)) }
 
-// Interrupted tells that the connection to the store was lost: what it knows is uncertain. It does not block.
-func (s *Server) Interrupted() {
-	if s.cfg.Plane == nil {
-		return
-	}
-	select {
-	case s.sharing.trouble <- struct{}{}:
-	default:
+// Interrupted tells that the connection to the store of topics was lost: what it knows is uncertain. It does not block.
+func (s *Server) Interrupted(topics []string) {
+	told := make(map[*part]bool, len(s.parts))
+	for _, topic := range topics {
+		if len(told) == len(s.parts) {
+			return
+		}
+		if p := s.parts[s.partOf(topic)]; !told[p] {
+			told[p] = true
+			p.interrupt()
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -45,8 +46,8 @@ type Config struct {
 	// Grace is how long a member without a subscription is present. 0 is 2 s.
 	Grace time.Duration
 	Hub   Hub
-	// Plane knows who is in topics on all machines; nil: there are no others. Prefix begins its announcements. Lease is
-	// how long the members of a machine are present that has died; 0 is DefaultLease.
+	// Plane knows who is in topics on all machines; nil: there are no others. It may be a backplane.Divided, too. Prefix
+	// begins its announcements. Lease is how long the members of a machine are present that has died; 0 is DefaultLease.
 	Plane  backplane.Presence
 	Prefix []byte
 	Lease  time.Duration
@@ -56,8 +57,10 @@ type Config struct {
 
 // Server is the presence of a machine. It is safe for concurrent use.
 type Server struct {
-	cfg   Config
-	start time.Time
+	cfg    Config
+	start  time.Time
+	parts  []*part // of the store; none without other machines
+	partOf func(topic string) int
 
 	inboxMu sync.Mutex
 	inbox   []item
@@ -69,7 +72,6 @@ type Server struct {
 	roster *Roster
 	ports  map[uint64]bool // workers, and whether they have told everything
 	events []told
-	sharing
 	stats  Stats
 	before *before // what the program before has left; nil when the workers have told everything
 
@@ -107,7 +109,7 @@ type Stats struct {
 	// Dropped counts what did not fit into the queue. The workers told it again.
 	Dropped uint64
 
-	// Shared tells that there are other machines, and Err why they are not told at present.
+	// Shared tells that there are other machines, and Err why they are not told of some topics at present.
 	Shared bool
 	Err    error
 	// Attendances counts how often everybody was told to the store, Restored the topics of which it had lost its memory,
@@ -146,7 +148,7 @@ func NewServer(c Config) *Server {
 	if c.Lease == 0 {
 		s.cfg.Lease = DefaultLease
 	}
-	s.sharing.wake, s.sharing.trouble = make(chan struct{}, 1), make(chan struct{}, 1)
+	s.divide()
 	s.roster = NewRoster(c.Rules, c.Max, c.Grace, s.changed)
 	return s
 }
@@ -154,13 +156,16 @@ func NewServer(c Config) *Server {
 // Start starts the Server. Close ends that.
 func (s *Server) Start() {
 	s.task.Go(s.run)
-	if s.cfg.Plane != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		s.task.Go(func() { // ends with Close
-			<-s.done
-			cancel()
-		})
-		s.task.Go(func() { s.share(ctx) })
+	if len(s.parts) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.task.Go(func() { // ends with Close
+		<-s.done
+		cancel()
+	})
+	for _, p := range s.parts {
+		s.task.Go(func() { p.share(ctx) }) // ends with ctx
 	}
 }
 
@@ -169,15 +174,22 @@ func (s *Server) Close() {
 	close(s.done)
 	s.task.Wait()
 	s.mu.Lock()
-	present, attends := s.roster.members > 0, len(s.sharing.former) > 0 && s.sharing.err == nil
-	s.mu.Unlock()
-	if !attends {
-		return
+	present := s.roster.members > 0
+	var attended []*part
+	for _, p := range s.parts {
+		if len(p.former) > 0 && p.err == nil {
+			attended = append(attended, p)
+		}
 	}
-	if present {
+	s.mu.Unlock()
+	if present && len(attended) > 0 {
 		<-time.After(s.cfg.Grace)
 	}
-	_ = s.retire(context.Background(), true) // else other machines do
+	var all sync.WaitGroup
+	for _, p := range attended {
+		all.Go(func() { _ = p.retire(context.Background(), true) }) // else other machines do
+	}
+	all.Wait()
 }
 
 // now returns the time since the Server was made.
@@ -402,7 +414,10 @@ func (s *Server) Stats() Stats {
 	st := s.stats
 	st.Topics, st.Members = len(s.roster.rooms), s.roster.present
 	st.Refused, st.Dropped = s.roster.refused, dropped
-	st.Shared, st.Err = s.cfg.Plane != nil, s.sharing.err
+	st.Shared = s.cfg.Plane != nil
+	for _, p := range s.parts {
+		st.Err = cmp.Or(st.Err, p.err)
+	}
 	return st
 }
 

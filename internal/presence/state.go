@@ -75,9 +75,13 @@ func (s *Server) AppendState(dst []byte) []byte {
 			}
 		}
 	}
-	for _, id := range append(slices.Clone(s.sharing.former), s.sharing.id) {
-		if id != 0 {
-			dst = record.AppendUint64(dst, tagFormer, id)
+	former := make(map[uint64]bool)
+	for _, p := range s.parts {
+		for _, id := range append(slices.Clone(p.former), p.id) {
+			if id != 0 && !former[id] {
+				former[id] = true
+				dst = record.AppendUint64(dst, tagFormer, id)
+			}
 		}
 	}
 	return dst
@@ -120,9 +124,12 @@ func (s *Server) LoadState(state []byte) error {
 			}
 		case tagFormer:
 			v := record.NewDecoder(value)
-			s.sharing.former = append(s.sharing.former, v.Uint64())
+			id := v.Uint64()
 			if err := v.End(); err != nil {
 				return fmt.Errorf("%w: %w", ErrState, err)
+			}
+			for _, p := range s.parts { // the program before may have had others
+				p.former = append(p.former, id)
 			}
 		}
 	}

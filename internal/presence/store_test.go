@@ -10,13 +10,20 @@ import (
 	"github.com/expedite-go/expedite/backplane"
 )
 
-// store is what a backplane.Presence promises, in memory, for several machines.
+// store is what a backplane.Presence promises, in memory, for several machines. It is divided by the last byte of topics.
 type store struct {
+	parts    int
 	mu       sync.Mutex
 	last     uint64
-	leases   map[uint64]time.Time
+	leases   map[lease]time.Time
 	topics   map[string]*storeTopic
 	machines []*door
+}
+
+// lease is an attendance in a part.
+type lease struct {
+	part int
+	id   uint64
 }
 
 // storeTopic is a topic of a store: attendances by member.
@@ -27,14 +34,21 @@ type storeTopic struct {
 	info map[string]string
 }
 
-func newStore() *store {
-	return &store{leases: make(map[uint64]time.Time), topics: make(map[string]*storeTopic)}
+func newStore() *store { return newStores(1) }
+
+func newStores(parts int) *store {
+	return &store{parts: parts, leases: make(map[lease]time.Time), topics: make(map[string]*storeTopic)}
 }
+
+func (s *store) Parts() int { return s.parts }
+
+func (s *store) Part(topic string) int { return int(topic[len(topic)-1]) % s.parts }
 
 // door is the store as a machine sees it.
 type door struct {
 	*store
 	down bool // the machine cannot reach the store
+	away int  // the machine cannot reach this part, counted from 1
 	deaf bool // the machine hears no announcements
 	// torn makes changes fail that were made.
 	torn bool
@@ -60,10 +74,17 @@ func (d *door) set(f func(d *door)) {
 
 // lose makes the store forget everything.
 func (s *store) lose() {
+	for part := range s.parts {
+		s.losePart(part)
+	}
+}
+
+// losePart makes a part forget everything.
+func (s *store) losePart(part int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.leases)
-	clear(s.topics)
+	maps.DeleteFunc(s.leases, func(l lease, _ time.Time) bool { return l.part == part })
+	maps.DeleteFunc(s.topics, func(topic string, _ *storeTopic) bool { return s.Part(topic) == part })
 }
 
 func (s *store) number() uint64 {
@@ -71,39 +92,39 @@ func (s *store) number() uint64 {
 	return s.last
 }
 
-func (d *door) enter() error {
+func (d *door) enter(part int) error {
 	d.mu.Lock()
-	if d.down {
+	if d.down || d.away == part+1 {
 		return backplane.ErrUnavailable
 	}
 	return nil
 }
 
-func (d *door) Attend(_ context.Context, lease time.Duration) (uint64, error) {
+func (d *door) Attend(_ context.Context, part int, lives time.Duration) (uint64, error) {
 	defer d.mu.Unlock()
-	if err := d.enter(); err != nil {
+	if err := d.enter(part); err != nil {
 		return 0, err
 	}
 	id := d.number()
-	d.leases[id] = time.Now().Add(lease)
+	d.leases[lease{part, id}] = time.Now().Add(lives)
 	return id, nil
 }
 
-func (d *door) Extend(_ context.Context, id uint64, lease time.Duration) error {
+func (d *door) Extend(_ context.Context, part int, id uint64, lives time.Duration) error {
 	defer d.mu.Unlock()
-	if err := d.enter(); err != nil {
+	if err := d.enter(part); err != nil {
 		return err
 	}
-	if ends, ok := d.leases[id]; !ok || !ends.After(time.Now()) {
+	if ends, ok := d.leases[lease{part, id}]; !ok || !ends.After(time.Now()) {
 		return backplane.ErrLapsed
 	}
-	d.leases[id] = time.Now().Add(lease)
+	d.leases[lease{part, id}] = time.Now().Add(lives)
 	return nil
 }
 
 func (d *door) Change(_ context.Context, id uint64, topic string, c backplane.Change) (backplane.Standing, error) {
 	defer d.mu.Unlock()
-	if err := d.enter(); err != nil {
+	if err := d.enter(d.Part(topic)); err != nil {
 		return backplane.Standing{}, err
 	}
 	t := d.topics[topic]
@@ -176,7 +197,7 @@ func (s *store) announce(topic string, joined bool, m backplane.Member) {
 
 func (d *door) Members(_ context.Context, topic string, most int) (m backplane.Members, err error) {
 	defer d.mu.Unlock()
-	if err := d.enter(); err != nil {
+	if err := d.enter(d.Part(topic)); err != nil {
 		return m, err
 	}
 	t := d.topics[topic]
@@ -192,36 +213,42 @@ func (d *door) Members(_ context.Context, topic string, most int) (m backplane.M
 	return m, nil
 }
 
-func (d *door) Retire(_ context.Context, id uint64) error {
+func (d *door) Retire(_ context.Context, part int, id uint64) error {
 	defer d.mu.Unlock()
-	if err := d.enter(); err != nil {
+	if err := d.enter(part); err != nil {
 		return err
 	}
-	d.retire(id)
+	d.retire(part, id)
 	return nil
 }
 
-func (s *store) retire(id uint64) {
+func (s *store) retire(part int, id uint64) {
 	for topic, t := range s.topics {
+		if s.Part(topic) != part {
+			continue
+		}
 		for _, who := range slices.Sorted(maps.Keys(t.who)) {
 			s.leave(topic, who, id)
 		}
 	}
-	delete(s.leases, id)
+	delete(s.leases, lease{part, id})
 }
 
-func (d *door) Reap(context.Context) (n int, err error) {
+func (d *door) Reap(_ context.Context, part int) (n int, err error) {
 	defer d.mu.Unlock()
-	if err := d.enter(); err != nil {
+	if err := d.enter(part); err != nil {
 		return 0, err
 	}
-	for id, ends := range d.leases {
-		if !ends.After(time.Now()) {
-			d.retire(id)
+	for l, ends := range d.leases {
+		if l.part == part && !ends.After(time.Now()) {
+			d.retire(part, l.id)
 			n++
 		}
 	}
 	return n, nil
 }
 
-var _ backplane.Presence = (*door)(nil)
+var (
+	_ backplane.Presence = (*door)(nil)
+	_ backplane.Divided  = (*door)(nil)
+)

@@ -64,7 +64,7 @@ func (r *Relay) leave(now time.Duration) {
 func (r *Relay) Missing(topics []string, _ error) {
 	r.listen(topics, false)
 	if r.Presence != nil {
-		r.Presence.Interrupted()
+		r.Presence.Interrupted(topics)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -4,8 +4,8 @@ package relay
 type Presence interface {
 	// Announced takes an announcement, without its prefix.
 	Announced(topic string, announcement []byte)
-	// Interrupted tells that announcements may be missed, and that the backplane may have lost what it knew.
-	Interrupted()
+	// Interrupted tells that announcements of topics may be missed, and that the backplane may have lost what it knew.
+	Interrupted(topics []string)
 }
 
 // AnnouncementPrefix returns what announcements begin with: see backplane.Change.Prefix.
