@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak outages deployment conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration tools
+.PHONY: run test check nightly soak outages deployment conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration metrics tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -98,6 +98,10 @@ mutants: $(TOOLS)/.gremlins-$(GREMLINS)
 # The reference page of the settings and the JSON Schema of expedite.yaml, from internal/settings.
 configuration:
 	go test -count=1 -run TestReference ./internal/settings -update
+
+# The tables of docs/metrics.md, from internal/telemetry.
+metrics:
+	UPDATE_GOLDEN=1 go test -count=1 -run TestReference ./internal/telemetry
 
 # How many names each public package exports.
 exports:

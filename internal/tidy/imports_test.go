@@ -46,6 +46,7 @@ var policy = map[string]string{
 	"internal/topic":             "",
 	"internal/route":             "",
 	"internal/tidy":              "",
+	"internal/doctest":           "",
 	"internal/resource":          "",
 	"internal/access":            "auth session ws internal/connid internal/denylist internal/engine internal/identity internal/reactor internal/record internal/registry internal/route internal/storeguard internal/telemetry internal/urlquery",
 	"internal/worker":            "auth backplane session ws cluster internal/access internal/admin internal/broker internal/connid internal/denylist internal/engine internal/handoff internal/listener internal/presence internal/reactor internal/record internal/registry internal/relay internal/resource internal/route internal/rpc internal/storeguard internal/telemetry internal/topic session/redisstore",
