@@ -15,18 +15,24 @@ func (a *App) Healthz() http.Handler {
 	})
 }
 
+// unreadyWait is the Retry-After of Readyz, in seconds.
+const unreadyWait = "5"
+
 // Readyz returns a handler that answers 200 while the worker takes new clients, and 503 while it does not: before it
 // has started, in a drain, with Sessions.RequireRedis while Redis is away or the revocations of other machines are not
-// known, and with AuthRequired while there are no keys. The body names what is degraded.
+// known, and with AuthRequired while there are no keys. The body names what is degraded. A 503 has a Retry-After. Pages
+// of the origins that Auth.Origins allows may read the response: browsers do not tell them why a handshake failed.
 func (a *App) Readyz() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var state worker.Readiness
-		if r := a.role.Load(); r != nil && r.worker != nil {
-			state = r.worker.Readiness()
+		if role := a.role.Load(); role != nil && role.worker != nil {
+			state = role.worker.Readiness()
+			role.worker.Admission().Share(w, r)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		if !state.Ready {
+			w.Header().Set("Retry-After", unreadyWait)
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		_ = json.NewEncoder(w).Encode(state)

@@ -55,6 +55,7 @@ func openDoor(t *testing.T, cfg Config, more ...func(*App)) *door {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ticket", d.app.Ticket())
+	mux.Handle("/readyz", d.app.Readyz())
 	d.app.HTTP(mux)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ended := make(chan error, 1)

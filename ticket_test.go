@@ -62,6 +62,35 @@ func TestTicketAnswersAtOnce(t *testing.T) {
 	}
 }
 
+// TestReadyzAcrossSites: a page that may connect may also read why it cannot, and no other page.
+func TestReadyzAcrossSites(t *testing.T) {
+	d := openDoor(t, Config{Auth: Auth{Origins: auth.Origins{"https://app.example"}}})
+	for origin, want := range map[string]string{
+		"": "", "https://app.example": "https://app.example", "https://evil.example": "",
+		"null": "", "http://" + d.addr: "http://" + d.addr,
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.addr+"/readyz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		h := resp.Header
+		if got := h.Get("Access-Control-Allow-Origin"); resp.StatusCode != http.StatusOK || got != want {
+			t.Errorf("from %q: got %s, readable by %q, want by %q", origin, resp.Status, got, want)
+		}
+		if isShared := h.Get("Access-Control-Expose-Headers") == "Retry-After"; isShared != (want != "") {
+			t.Errorf("from %q: got %v", origin, h)
+		}
+	}
+}
+
 // TestTicketAcrossSites: a page of another origin gets no ticket, neither with a token of its own nor with what a
 // browser adds to its requests by itself, and no leave to send a token.
 func TestTicketAcrossSites(t *testing.T) {

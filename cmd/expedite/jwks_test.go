@@ -39,6 +39,9 @@ func (s *server) readyz(t *testing.T) (status int, degraded []string) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, b)
 	}
+	if after := resp.Header.Get("Retry-After"); (after != "") != (resp.StatusCode == http.StatusServiceUnavailable) {
+		t.Errorf("/readyz says %d with a Retry-After of %q", resp.StatusCode, after)
+	}
 	return resp.StatusCode, state.Degraded
 }
 

@@ -27,13 +27,11 @@ type ticketAnswer struct {
 
 // ServeTicket answers a request for a ticket: a POST with a token in the Authorization header.
 func (a *Admission) ServeTicket(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	if origin := r.Header.Get("Origin"); origin != "" && a.allowed().Allows(r) {
-		h := w.Header()
-		h.Set("Access-Control-Allow-Origin", origin)
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if a.Share(w, r) {
 		h.Set("Access-Control-Allow-Headers", "Authorization")
 		h.Set("Access-Control-Allow-Methods", "POST")
-		h.Add("Vary", "Origin")
 	}
 	switch r.Method {
 	case http.MethodOptions:
@@ -41,9 +39,21 @@ func (a *Admission) ServeTicket(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		a.postTicket(w, r)
 	default:
-		w.Header().Set("Allow", "POST, OPTIONS")
+		h.Set("Allow", "POST, OPTIONS")
 		http.Error(w, "want POST", http.StatusMethodNotAllowed)
 	}
+}
+
+// Share permits the page that made r to read the response, if it may connect, and reports whether it does. Fetch §3.3.
+func (a *Admission) Share(w http.ResponseWriter, r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || !a.allowed().Allows(r) {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Origin", origin)
+	w.Header().Set("Access-Control-Expose-Headers", "Retry-After")
+	w.Header().Add("Vary", "Origin")
+	return true
 }
 
 func (a *Admission) postTicket(w http.ResponseWriter, r *http.Request) {

@@ -24,6 +24,7 @@ func TestConnectRate(t *testing.T) {
 			if !strings.HasPrefix(head, "HTTP/1.1 429 ") || !strings.Contains(head, "\r\nRetry-After: ") {
 				t.Errorf("got %q, want 429 with a Retry-After", head)
 			}
+			wantReadable(t, head)
 		}
 		p.send(ws.OpText, []byte("x"))
 		p.want(ws.OpText, []byte("x"))
@@ -31,6 +32,16 @@ func TestConnectRate(t *testing.T) {
 			t.Errorf("counted %d, want 2", n)
 		}
 	})
+}
+
+// wantReadable checks that a page of any origin may read when it should connect again.
+func wantReadable(t *testing.T, head string) {
+	t.Helper()
+	for _, want := range []string{"Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: Retry-After"} {
+		if !strings.Contains(head, "\r\n"+want+"\r\n") {
+			t.Errorf("got %q, want %s in it", head, want)
+		}
+	}
 }
 
 // TestConnectRateOfClients checks what counts as one client, and when it may connect again.

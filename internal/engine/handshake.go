@@ -38,8 +38,7 @@ var (
 	errHeadTooSlow  = &ws.HandshakeError{Status: http.StatusRequestTimeout, Reason: "request head took too long"}
 	errInternal     = &ws.HandshakeError{Status: http.StatusInternalServerError, Reason: "internal error"}
 	errPerAddress   = &ws.HandshakeError{
-		Status: http.StatusTooManyRequests, Reason: "too many connections from this address",
-		Header: []ws.Field{{Name: "Retry-After", Value: "5"}},
+		Status: http.StatusTooManyRequests, Reason: "too many connections from this address", Header: retryAfter("5"),
 	}
 	errUnnamed = &ws.HandshakeError{
 		Status: http.StatusBadRequest, Reason: "the proxy's fields do not name its client",
@@ -54,15 +53,24 @@ var (
 func errConnectRate(wait int64) *ws.HandshakeError {
 	return &ws.HandshakeError{
 		Status: http.StatusTooManyRequests, Reason: "too many new connections from this address",
-		Header: []ws.Field{{Name: "Retry-After", Value: strconv.FormatInt((wait+second-1)/second, 10)}},
+		Header: retryAfter(strconv.FormatInt((wait+second-1)/second, 10)),
+	}
+}
+
+// retryAfter returns the fields of a refusal for some seconds. Pages of every origin may read such a refusal of a plain
+// request, which is how they learn when to connect again: it contains nothing about the client.
+func retryAfter(seconds string) []ws.Field {
+	return []ws.Field{
+		{Name: "Retry-After", Value: seconds},
+		{Name: "Access-Control-Allow-Origin", Value: "*"},
+		{Name: "Access-Control-Expose-Headers", Value: "Retry-After"},
 	}
 }
 
 // unavailable returns a 503 with a Retry-After in seconds.
 func unavailable(reason, after string) *ws.HandshakeError {
 	return &ws.HandshakeError{
-		Status: http.StatusServiceUnavailable, Reason: reason,
-		Header: []ws.Field{{Name: "Retry-After", Value: after}},
+		Status: http.StatusServiceUnavailable, Reason: reason, Header: retryAfter(after),
 		Body: []byte(`{"error":{"type":"temporarily_unavailable","code":"overloaded","message":"` +
 			reason + `"}}` + "\n"),
 		ContentType: "application/json",

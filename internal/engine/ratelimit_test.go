@@ -361,6 +361,7 @@ func TestShortOfMemory(t *testing.T) {
 			t.Errorf("got %q, want %q in it", head, want)
 		}
 	}
+	wantReadable(t, head)
 	if got := f.Stats().Limits["memory"]; got != 1 {
 		t.Errorf("memory: got %d, want 1", got)
 	}

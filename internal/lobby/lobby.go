@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/client"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/session"
 	"github.com/expedite-go/expedite/ws"
@@ -91,6 +92,7 @@ func Register(app *expedite.App, base expedite.Handler) {
 	app.Handle("/echo", echo)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", servePage)
+	mux.Handle("GET /expedite.js", client.Handler())
 	mux.Handle("/ticket", app.Ticket())
 	mux.Handle("GET /healthz", app.Healthz())
 	mux.Handle("GET /readyz", app.Readyz())
@@ -102,7 +104,7 @@ func servePage(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; connect-src 'self'; "+
-		"style-src 'unsafe-inline'; script-src 'unsafe-inline'")
+		"style-src 'unsafe-inline'; script-src 'self' 'unsafe-inline'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
 	_, _ = w.Write(page)
