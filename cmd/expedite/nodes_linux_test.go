@@ -206,3 +206,46 @@ func TestSessionsOfAll(t *testing.T) {
 		t.Errorf("got %v\n%s\nwant that a machine is missing", err, out)
 	}
 }
+
+// TestStatusOfAllWithoutOneRedis: a machine that lives is there, and answers, whichever of two Redis is away or has been
+// emptied.
+func TestStatusOfAllWithoutOneRedis(t *testing.T) {
+	t.Parallel()
+	servers := []*redistest.Server{redistest.Start(t), redistest.Start(t)}
+	var machines []*server
+	for range 2 {
+		machines = append(machines, serve(t, "--redis", servers[0].URL(), "--redis", servers[1].URL(), "--workers", "1"))
+	}
+	for _, m := range machines {
+		m.await("it knows both", func(st control.Status) bool { return st.Backplane.Machines == 2 && st.Backplane.Up })
+	}
+	check := func(when string) {
+		t.Helper()
+		for i, m := range machines {
+			st := m.all(t)
+			if len(st.Nodes) != 2 {
+				t.Errorf("%s, machine %d: got %d machines, %q; want 2", when, i, len(st.Nodes), st.NodesCause)
+			}
+			for _, n := range st.Nodes {
+				if n.Missing != "" || n.Status == nil {
+					t.Errorf("%s, machine %d: got %+v, want a status", when, i, n)
+				}
+			}
+		}
+	}
+	check("at first")
+	for i, redis := range servers {
+		redis.Do("FLUSHALL")
+		check(fmt.Sprint("Redis ", i, " emptied"))
+		redis.Kill()
+		for _, m := range machines {
+			m.await("it notices", func(st control.Status) bool { return !st.Backplane.Up })
+		}
+		check(fmt.Sprint("Redis ", i, " away"))
+		redis.Restart()
+		for _, m := range machines {
+			m.await("it is connected again", func(st control.Status) bool { return st.Backplane.Up })
+		}
+		check(fmt.Sprint("Redis ", i, " restarted"))
+	}
+}

@@ -27,10 +27,22 @@ type Self struct {
 // Introduce sets what other machines are told of this one. Before, it is not in the directory.
 func (r *Relay) Introduce(s Self) {
 	r.self.Store(&s)
+	r.announceNow()
+}
+
+// announceNow announces this machine without waiting for the next time.
+func (r *Relay) announceNow() {
 	select {
 	case r.introduced <- struct{}{}:
 	default:
 	}
+}
+
+// isAnnounced reports whether the directory should have this machine.
+func (r *Relay) isAnnounced() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats.Machines > 0 && r.stats.AnnounceErr == nil
 }
 
 // announce keeps this machine in the directory until Close.

@@ -84,7 +84,7 @@ func (r *Relay) Ask(ctx context.Context, q Question) (got Replies, err error) {
 	}
 	defer r.withdraw(id)
 	got.Machines, err = r.others(ctx)
-	for !asked.complete(r, got.Machines) {
+	for err != nil || !asked.complete(r, got.Machines) {
 		select {
 		case <-asked.changed:
 			continue
@@ -117,7 +117,7 @@ func (r *Relay) pose(q Question) (asked *question, id uint64, err error) {
 	r.lastAsk++
 	id = r.lastAsk
 	m := message{kind: asks, node: r.Node, seq: id, opcode: byte(q.Subject), data: q.Data}
-	if err := r.out(topicAll, m.append(nil)); err != nil {
+	if err := r.outAll(m.append(nil)); err != nil {
 		return nil, 0, fmt.Errorf("expedite: other machines cannot be asked: %w", err)
 	}
 	asked = &question{changed: make(chan struct{}, 1)}
@@ -133,7 +133,7 @@ func (r *Relay) withdraw(id uint64) {
 	delete(r.asked, id)
 }
 
-// others returns the other machines that are known, or nil and ErrDirectory.
+// others returns the other machines that are known, and ErrDirectory if there may be more.
 func (r *Relay) others(ctx context.Context) ([]backplane.Machine, error) {
 	d, ok := r.Backplane.(backplane.Directory)
 	if !ok {
@@ -143,9 +143,14 @@ func (r *Relay) others(ctx context.Context) ([]backplane.Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
+	all := len(list)
 	list = slices.DeleteFunc(list, func(m backplane.Machine) bool { return m.Name == nodeName(r.Node) })
 	if list == nil {
 		list = []backplane.Machine{}
+	}
+	if len(list) == all && r.isAnnounced() {
+		r.announceNow()
+		return list, fmt.Errorf("%w: the directory has lost its memory", ErrDirectory)
 	}
 	return list, nil
 }
@@ -191,9 +196,11 @@ func (r *Relay) hearAnswer(m *message) {
 	}
 }
 
-// hearQuestion answers a question of another machine, on a goroutine of its own.
-func (r *Relay) hearQuestion(m *message) {
-	to, id := m.node, m.seq
+// hearQuestion answers a question of another machine, on a goroutine of its own. The answer takes the way by which the
+// question has come first.
+func (r *Relay) hearQuestion(topic string, m *message) {
+	to := asker{m.node, m.seq}
+	way := beside(r.Backplane, machineTopic(connid.MachineOf(to.node)), topic)
 	self := r.self.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,12 +210,14 @@ func (r *Relay) hearQuestion(m *message) {
 	default:
 	}
 	switch {
+	case r.questions.heard(to):
+		return
 	case self == nil || self.Answer == nil:
-		r.reply(to, id, nil, errStarting)
+		r.reply(way, to, nil, errStarting)
 		return
 	case r.replying >= maxReplies:
 		r.stats.QuestionsRefused++
-		r.reply(to, id, nil, ErrBusy)
+		r.reply(way, to, nil, ErrBusy)
 		return
 	}
 	r.replying++
@@ -220,7 +229,7 @@ func (r *Relay) hearQuestion(m *message) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.replying--
-		r.reply(to, id, data, err)
+		r.reply(way, to, data, err)
 	})
 }
 
@@ -230,15 +239,15 @@ var (
 )
 
 // reply sends an answer.
-func (r *Relay) reply(to, id uint64, data []byte, err error) {
+func (r *Relay) reply(way string, to asker, data []byte, err error) {
 	if err == nil && len(data) > MaxAnswer {
 		err = errAnswer
 	}
-	m := message{kind: answers, node: r.Node, stream: to, seq: id, opcode: answered, data: data}
+	m := message{kind: answers, node: r.Node, stream: to.node, seq: to.id, opcode: answered, data: data}
 	if err != nil {
 		m.opcode, m.data = failed, []byte(err.Error())
 	}
-	if r.out(machineTopic(connid.MachineOf(to)), m.append(nil)) != nil {
+	if r.out(way, m.append(nil)) != nil {
 		r.stats.QuestionsRefused++ // the other machine misses it
 		return
 	}

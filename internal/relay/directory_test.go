@@ -244,3 +244,58 @@ func TestAnnounce(t *testing.T) {
 		known(2)
 	})
 }
+
+// TestAskOverParts: while a part of the backplane is away, all machines answer by the others. An answer is given once.
+func TestAskOverParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &medium{parts: 3}
+		a, b, c := newMachine(t, m, 1), newMachine(t, m, 2), newMachine(t, m, 3)
+		for _, k := range []*machine{a, b, c} {
+			k.introduce()
+		}
+		for gone := range 4 {
+			m.mu.Lock()
+			m.gone = gone
+			m.mu.Unlock()
+			began := time.Now()
+			a.asks("x", "2: 7 x, 3: 7 x", "")
+			b.asks("y", "1: 7 y, 3: 7 y", "")
+			c.asks("z", "1: 7 z, 2: 7 z", "")
+			if took := time.Since(began); took != 0 {
+				t.Errorf("without part %d: took %v, want no time", gone, took)
+			}
+		}
+		if got := b.Stats().Answered; got != 8 {
+			t.Errorf("got %d answers, want 8", got)
+		}
+	})
+}
+
+// TestAskAfterLoss: a directory that has lost its memory hides nobody: it is told that there may be others, and those
+// answer. All are announced again soon.
+func TestAskAfterLoss(t *testing.T) {
+	three(t, func(a, b, c *machine) {
+		pass(announceEvery)
+		a.plane.mu.Lock()
+		clear(a.plane.known)
+		a.plane.mu.Unlock()
+		got, err := a.Ask(context.Background(), Question{Data: []byte("x")})
+		if !errors.Is(err, ErrDirectory) || len(got.Answers) != 2 || len(got.Missing) != 0 {
+			t.Errorf("got %+v, %v; want two answers, and that there may be more", got, err)
+		}
+		pass(announceEvery)
+		a.asks("x", "2: 7 x, 16385: 7 x", "")
+		a.plane.mu.Lock()
+		clear(a.plane.known)
+		a.plane.mu.Unlock()
+		for _, k := range []*machine{a, b, c} { // the connection was lost, too
+			k.plane.setCut(true)
+			k.plane.setCut(false)
+		}
+		began := time.Now()
+		a.asks("x", "2: 7 x, 16385: 7 x", "")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %v, want no time", took)
+		}
+	})
+}

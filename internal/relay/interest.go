@@ -1,6 +1,9 @@
 package relay
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// keepTopic is how long a topic is kept after its last subscriber on this machine: subscribers that move to another
@@ -87,6 +90,9 @@ func (r *Relay) Listening(topics []string) {
 	defer r.mu.Unlock()
 	now := r.now()
 	for _, topic := range topics {
+		if slices.Contains(r.all, topic) { // the server may have lost its memory
+			r.announceNow()
+		}
 		r.listens(topic)
 		at := r.receivers[topic]
 		if at == nil {
@@ -100,7 +106,7 @@ func (r *Relay) Listening(topics []string) {
 		}
 		at.isDeaf = false
 		r.ask(at.deaf)
-		if topic == topicAll { // others may have asked meanwhile
+		if slices.Contains(r.all, topic) { // others may have asked meanwhile
 			r.answer(at.deaf)
 		}
 	}

@@ -21,6 +21,8 @@ type medium struct {
 	known  map[string]announced // the directory
 	logs   map[string]*log
 	epochs uint64
+	parts  int // 0 is 1
+	gone   int // the part that is away, counted from 1
 }
 
 // plane is one machine's end of a medium.
@@ -77,7 +79,7 @@ func (p *plane) Publish(topic string, payload []byte) error {
 	payload = slices.Clone(payload)
 	var to []*plane
 	for _, q := range p.planes {
-		if q.topics[topic] && !q.cut {
+		if q.topics[topic] && !q.cut && p.gone != 1+p.Part(topic) {
 			to = append(to, q)
 			if q.twice {
 				to = append(to, q)
@@ -90,6 +92,11 @@ func (p *plane) Publish(topic string, payload []byte) error {
 	}
 	return nil
 }
+
+func (m *medium) Parts() int { return max(m.parts, 1) }
+
+// Part spreads topics by their last byte.
+func (m *medium) Part(topic string) int { return int(topic[len(topic)-1]) % m.Parts() }
 
 // later calls f on another goroutine, after what was to be called before: the caller may hold locks.
 func (p *plane) later(f func()) {

@@ -137,7 +137,7 @@ func (r *Relay) work() (next time.Duration, planned, look bool) {
 // resync asks all machines for their positions.
 func (r *Relay) resync(now time.Duration) {
 	m := message{kind: resync, node: r.Node, age: now - r.plan.askSince}
-	if r.Backplane.Publish(topicAll, m.append(nil)) != nil {
+	if r.outAll(m.append(nil)) != nil {
 		r.plan.ask.at(now + owedPause)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type Relay struct {
 	Config
 	hub   *broker.Hub
 	start time.Time
+	all   []string // the ways to all machines
 
 	mu        sync.Mutex // after that of the hub, and before those of the backplane
 	senders   senders
@@ -55,7 +57,8 @@ type Relay struct {
 	marks     marks
 	asked     map[uint64]*question
 	lastAsk   uint64
-	replying  int // questions of other machines that are being answered
+	replying  int    // questions of other machines that are being answered
+	questions recent // of other machines
 	past      histories
 
 	// gate is held for reading while messages are taken, and for writing to change what is held.
@@ -74,7 +77,7 @@ type Relay struct {
 	task   sync.WaitGroup
 }
 
-// The topics of machines. Those of applications do not begin with a zero byte.
+// The topics of machines; ways adds others to them. Those of applications do not begin with a zero byte.
 const (
 	topicAll     = "\x00all"
 	topicMachine = "\x00machine:"
@@ -83,8 +86,9 @@ const (
 // New returns a Relay for a hub, which it joins. Start starts it.
 func New(c Config, hub *broker.Hub) *Relay {
 	r := &Relay{
-		Config: c, hub: hub, start: time.Now(), senders: newSenders(), receivers: make(map[string]*receiver),
-		leaving: make(map[string]struct{}), silent: make(map[string]struct{}),
+		Config: c, hub: hub, start: time.Now(), all: ways(c.Backplane, topicAll), senders: newSenders(),
+		receivers: make(map[string]*receiver),
+		leaving:   make(map[string]struct{}), silent: make(map[string]struct{}),
 		asked: make(map[uint64]*question), lastAsk: rand.Uint64() >> 1, introduced: make(chan struct{}, 1),
 		heard: make(chan struct{}), caught: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -114,7 +118,7 @@ func (r *Relay) Start() {
 		r.task.Go(func() { r.announce(d) })
 	}
 	r.resume()
-	for _, topic := range []string{topicAll, machineTopic(r.Machine)} {
+	for _, topic := range slices.Concat(r.all, ways(r.Backplane, machineTopic(r.Machine))) {
 		r.Want(topic, true)
 	}
 }
@@ -136,7 +140,9 @@ func (r *Relay) Close() error {
 func (r *Relay) now() time.Duration { return time.Since(r.start) }
 
 // isOwn reports whether a topic is one of the relays themselves.
-func isOwn(topic string) bool { return topic == topicAll || strings.HasPrefix(topic, topicMachine) }
+func isOwn(topic string) bool {
+	return topic == topicAll || strings.HasPrefix(topic, topicAll+wayMark) || strings.HasPrefix(topic, topicMachine)
+}
 
 func machineTopic(machine int) string { return fmt.Sprintf("%s%04x", topicMachine, machine) }
 
@@ -268,7 +274,7 @@ func (r *Relay) receive(topic string, m *message) {
 		r.mu.Unlock()
 		return
 	case asks:
-		r.hearQuestion(m)
+		r.hearQuestion(topic, m)
 		return
 	case answers:
 		r.hearAnswer(m)
