@@ -1,10 +1,10 @@
 package expedite
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/http"
 	"path/filepath"
 	"reflect"
@@ -46,7 +46,7 @@ func (a *App) Check() error {
 	faults = append(faults, a.checkPatterns())
 	for _, path := range slices.Sorted(maps.Keys(a.handlers)) {
 		h := a.handlers[path]
-		faults = append(faults, h.checkLimits(path))
+		faults = append(faults, h.checkLimits(path, c))
 		if h.Auth == AuthRequired && a.cfg.Auth.Verifier == nil {
 			faults = append(faults, fmt.Errorf("expedite: the handler of %s has AuthRequired: %w", path, errNoVerifier))
 		}
@@ -200,11 +200,14 @@ func (c *Config) checkLimits() error {
 		fault("MessageMinRate is %d bytes in %s: want a time",
 			c.MessageMinRate.Bytes, c.MessageMinRate.Per)
 	}
+	if err := c.checkSilence(); err != nil {
+		faults = append(faults, fmt.Errorf("expedite: %w", err))
+	}
 	return errors.Join(faults...)
 }
 
 // checkLimits reports settings of a handler that cannot work, alone or together.
-func (h *Handler) checkLimits(path string) error {
+func (h *Handler) checkLimits(path string, c *Config) error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("expedite: the handler of "+path+": "+format, args...)
 	}
@@ -212,33 +215,17 @@ func (h *Handler) checkLimits(path string) error {
 		h.CloseTimeout < 0 || h.MaxLifetime < 0 {
 		return fail("a limit is negative")
 	}
-	idle, ping := h.IdleTimeout, h.PingInterval
-	if idle == 0 {
-		idle = engine.DefaultIdleTimeout
-	}
 	queue := h.QueueLimit
 	if queue == 0 {
 		queue = engine.DefaultQueueLimit
 	}
-	if err := h.checkRates(); err != nil {
+	if err := cmp.Or(h.checkRates(), h.checkSilence(c)); err != nil {
 		return fail("%w", err)
 	}
-	switch {
-	case idle > 0 && ping > 0 && clamp(ping) >= clamp(idle) && clamp(idle) < clamp(math.MaxInt64):
-		return fail("Handler.PingInterval is %s and Handler.IdleTimeout %s: clients that only listen would be closed before "+
-			"they are pinged; want a shorter interval", ping, idle)
-	case h.LowMark >= queue:
+	if h.LowMark >= queue {
 		return fail("Handler.LowMark is %d, and Handler.QueueLimit %d: want a lower mark", h.LowMark, queue)
 	}
 	return nil
-}
-
-// pingInterval returns the interval in force: by default short enough for clients that only listen.
-func (h *Handler) pingInterval() time.Duration {
-	if h.PingInterval == 0 && h.IdleTimeout > 0 && h.IdleTimeout <= engine.DefaultPingInterval {
-		return h.IdleTimeout * 5 / 12 // as 50 s is of 120 s
-	}
-	return h.PingInterval
 }
 
 // warnLimits logs settings that are probably not what was meant.

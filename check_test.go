@@ -48,7 +48,12 @@ func TestWrongConfig(t *testing.T) {
 		}, "the handler of /x: Handler.PingInterval is 50s"},
 		{"pings that come too late by default", Config{}, func(a *App) {
 			a.Handle("/x", Handler{PingInterval: 5 * time.Minute})
-		}, "Handler.PingInterval is 5m0s"},
+		}, "Handler.PingInterval is 5m0s and Handler.IdleTimeout 2m0s"},
+		{"pings of Config that come too late", Config{PingInterval: 50 * time.Second, IdleTimeout: 30 * time.Second}, nil,
+			"Config.PingInterval is 50s and Config.IdleTimeout 30s"},
+		{"pings that come too late for Config", Config{IdleTimeout: 30 * time.Second}, func(a *App) {
+			a.Handle("/x", Handler{PingInterval: 50 * time.Second})
+		}, "Handler.PingInterval is 50s and Config.IdleTimeout 30s"},
 		{"a mark above its limit", Config{}, func(a *App) {
 			a.Handle("/x", Handler{QueueLimit: 1000, LowMark: 1000})
 		}, "Handler.LowMark is 1000"},
@@ -73,11 +78,27 @@ func TestWrongConfig(t *testing.T) {
 
 // TestPingsFitTheIdleTimeout: without an interval, clients are pinged well before they count as gone.
 func TestPingsFitTheIdleTimeout(t *testing.T) {
-	for idle, want := range map[time.Duration]time.Duration{
-		0: 0, -1: 0, 2 * time.Minute: 0, 50 * time.Second: 50 * time.Second * 5 / 12, 12 * time.Second: 5 * time.Second,
+	const s, none = time.Second, time.Duration(-1)
+	for _, tt := range []struct {
+		name       string
+		h          Handler
+		cfg        Config
+		idle, ping time.Duration
+	}{
+		{"neither", Handler{}, Config{}, 120 * s, 50 * s},
+		{"no timeout", Handler{IdleTimeout: none}, Config{}, none, 50 * s},
+		{"a long timeout", Handler{IdleTimeout: 60 * s}, Config{}, 60 * s, 50 * s},
+		{"a timeout as long as the default interval", Handler{IdleTimeout: 50 * s}, Config{}, 50 * s, 50 * s * 5 / 12},
+		{"a short timeout", Handler{IdleTimeout: 12 * s}, Config{}, 12 * s, 5 * s},
+		{"a short timeout of Config", Handler{}, Config{IdleTimeout: 12 * s}, 12 * s, 5 * s},
+		{"both of Config", Handler{}, Config{IdleTimeout: 30 * s, PingInterval: 20 * s}, 30 * s, 20 * s},
+		{"an interval of Config that suits", Handler{IdleTimeout: 24 * s}, Config{PingInterval: 20 * s}, 24 * s, 20 * s},
+		{"an interval of Config that does not", Handler{IdleTimeout: 12 * s}, Config{PingInterval: 20 * s}, 12 * s, 5 * s},
+		{"no pings of Config", Handler{IdleTimeout: 12 * s}, Config{PingInterval: none}, 12 * s, none},
+		{"its own", Handler{IdleTimeout: 12 * s, PingInterval: s}, Config{IdleTimeout: 9 * s, PingInterval: 2 * s}, 12 * s, s},
 	} {
-		if got := (&Handler{IdleTimeout: idle}).pingInterval(); got != want {
-			t.Errorf("idle timeout %s: got a ping each %s, want %s (0 is the default)", idle, got, want)
+		if idle, ping := tt.h.silence(&tt.cfg); idle != tt.idle || ping != tt.ping {
+			t.Errorf("%s: got a timeout of %s and a ping each %s, want %s and %s", tt.name, idle, ping, tt.idle, tt.ping)
 		}
 	}
 }

@@ -103,14 +103,17 @@ type Config struct {
 	// as many times more. The zero value is no limit. Behind a proxy it is as for
 	// MaxPerAddress.
 	ConnectRate EventRate
-	// MaxMessage, MaxFragments, MessageRate with OverRate, PublishRate and MaxPerUser apply to each Handler that does not
-	// have its own. 0 is 1 MiB for MaxMessage, 1024 for MaxFragments, and no limit for the others.
+	// MaxMessage, MaxFragments, MessageRate with OverRate, PublishRate, MaxPerUser, IdleTimeout and PingInterval apply to
+	// each Handler that does not have its own. 0 is 1 MiB for MaxMessage, 1024 for MaxFragments, 120 s for IdleTimeout,
+	// 50 s for PingInterval, and no limit for the others.
 	MaxMessage   int64
 	MaxFragments int
 	MessageRate  EventRate
 	OverRate     RatePolicy
 	PublishRate  EventRate
 	MaxPerUser   int
+	IdleTimeout  time.Duration
+	PingInterval time.Duration
 	// MaxHTTPConnections is the number of connections per worker that have an HTTP request or are kept alive after one.
 	// For a further request, the one that has been idle for longest is closed. If none is idle, the request gets 503,
 	// except GET /healthz and /readyz. 0 is 4096, or a quarter of the open files if that is less.

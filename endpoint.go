@@ -41,6 +41,7 @@ func (a *App) routes(w *worker.Worker) map[string]*engine.Route {
 // route returns the engine's form of the handler.
 func (e *endpoint) route() *engine.Route {
 	h := e.handler
+	idle, ping := h.silence(&e.app.cfg)
 	r := &engine.Route{
 		Path:         e.Path,
 		Handler:      e,
@@ -53,8 +54,8 @@ func (e *endpoint) route() *engine.Route {
 		Authorize:    e.authorize,
 		Blocking:     h.Authorize != nil || h.Session || h.authMode(&e.app.cfg.Auth) != AuthOff,
 		Subprotocols: h.Subprotocols,
-		IdleTimeout:  clamp(h.IdleTimeout),
-		PingInterval: clamp(h.pingInterval()),
+		IdleTimeout:  idle,
+		PingInterval: ping,
 		CloseTimeout: clamp(h.CloseTimeout),
 		QueueLimit:   h.QueueLimit,
 		LowMark:      h.LowMark,

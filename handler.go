@@ -109,10 +109,10 @@ type Handler struct {
 	// negative is no compression in either direction. See also Message.Plain.
 	CompressAbove int
 	// IdleTimeout is how long a client may send nothing, not even the answer to a ping, before its connection is closed. 0
-	// is 120 s, negative is no limit.
+	// is that of Config, negative is no limit.
 	IdleTimeout time.Duration
-	// PingInterval is the silence after which the client is pinged. It must be shorter than IdleTimeout. 0 is 50 s, or
-	// less if IdleTimeout is short; negative is never.
+	// PingInterval is the silence after which the client is pinged. It must be shorter than IdleTimeout. 0 is that of
+	// Config, or less if IdleTimeout is short; negative is never.
 	PingInterval time.Duration
 	// MessageRate limits the messages of each client, and OverRate decides what happens beyond it. A message counts when
 	// its first frame comes; pings and pongs count, too. Both are those of Config if the rate is zero.

@@ -15,10 +15,16 @@ import (
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/cluster"
+	cli "github.com/expedite-go/expedite/internal/command"
 	"github.com/expedite-go/expedite/internal/doctor"
 	"github.com/expedite-go/expedite/internal/loadtest"
 	"github.com/expedite-go/expedite/ws"
 )
+
+// benchGroup adds bench to the commands.
+type benchGroup struct {
+	Bench benchCmd `cmd:"" help:"Open many connections, and measure."`
+}
 
 // benchCmd implements `expedite bench`.
 type benchCmd struct {
@@ -41,8 +47,6 @@ type benchCmd struct {
 	Fail []string `help:"Exit with 1 on a condition: rtt.p99>50ms; repeatable." sep:"none" placeholder:"WHAT" env:"-"`
 
 	Environment string `help:"Environment in an Artillery script." short:"e" placeholder:"NAME"`
-	// Load reads a script. Nil: scripts are not supported.
-	Load func(path, environment string) (*loadtest.Plan, error) `kong:"-"`
 }
 
 // benchHandshake has the flags for what clients send when they connect.
@@ -85,7 +89,7 @@ Examples:
 }
 
 // Run runs the clients and prints the report.
-func (b *benchCmd) Run(c *console) error {
+func (b *benchCmd) Run(c *cli.Console) error {
 	cfg, checks, err := b.config()
 	if err != nil {
 		return err
@@ -99,18 +103,18 @@ func (b *benchCmd) Run(c *console) error {
 	context.AfterFunc(ctx, stop) // the second signal ends the process
 	page, err := loadtest.OpenHTML(b.HTML)
 	if err != nil {
-		return usageError{fmt.Errorf("--html: %w", err)}
+		return cli.Usage(fmt.Errorf("--html: %w", err))
 	}
 	defer page.Close()
 	if m, err := doctor.Read("", doctor.Options{}); err == nil {
 		cfg.Machine = m.String()
 	}
-	w := loadtest.NewWatch(c.err)
+	w := loadtest.NewWatch(c.Err)
 	cfg.Progress = w.Show
 	r, err := loadtest.Run(ctx, cfg)
 	w.End()
 	if errors.Is(err, loadtest.ErrRemote) {
-		return usageError{fmt.Errorf("%w; --yes-this-is-my-server permits it", unprefixed(err))}
+		return cli.Usage(fmt.Errorf("%w; --yes-this-is-my-server permits it", unprefixed(err)))
 	}
 	if err != nil {
 		return unprefixed(err)
@@ -121,9 +125,9 @@ func (b *benchCmd) Run(c *console) error {
 		}
 	}
 	if err := page.Write(r); err != nil {
-		return errors.Join(b.print(c.out, r), fmt.Errorf("--html: %w", err), verdict(r))
+		return errors.Join(b.print(c.Out, r), fmt.Errorf("--html: %w", err), verdict(r))
 	}
-	return errors.Join(b.print(c.out, r), verdict(r))
+	return errors.Join(b.print(c.Out, r), verdict(r))
 }
 
 // verdict returns an error if the run was not a success.
@@ -139,7 +143,7 @@ func verdict(r *loadtest.Report) error {
 
 func (b *benchCmd) print(stdout io.Writer, r *loadtest.Report) error {
 	if b.JSON {
-		return printJSON(stdout, r)
+		return cli.PrintJSON(stdout, r)
 	}
 	return r.WriteText(stdout)
 }
@@ -150,14 +154,14 @@ func unprefixed(err error) error { return errors.New(strings.TrimPrefix(err.Erro
 // config returns the settings that the flags stand for.
 func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err error) {
 	usage := func(err error) (loadtest.Config, []loadtest.Check, error) {
-		return cfg, nil, usageError{unprefixed(err)}
+		return cfg, nil, cli.Usage(unprefixed(err))
 	}
 	if b.Connections < 1 {
 		return usage(fmt.Errorf("--connections %d: want 1 or more", b.Connections))
 	}
 	cfg = loadtest.Config{
 		Connections: b.Connections, Mode: loadtest.Mode(b.Mode), Rate: 1, Duration: b.Duration, Timeout: b.Timeout,
-		Version: version(),
+		Version: cli.Version(),
 		Pause:   b.Pause, Subprotocols: b.Subprotocol, Compression: b.Compression,
 		ServerPID: b.ServerPID, Insecure: b.Insecure, AllowRemote: b.Mine,
 	}
@@ -226,13 +230,10 @@ func (b *benchCmd) target(cfg *loadtest.Config) (err error) {
 		return nil
 	}
 	if _, err := os.Stat(b.Target); err != nil {
-		return usageError{fmt.Errorf("%q is neither a URL like ws://127.0.0.1:8080/echo nor a script: %w", b.Target, err)}
+		return cli.Usage(fmt.Errorf("%q is neither a URL like ws://127.0.0.1:8080/echo nor a script: %w", b.Target, err))
 	}
-	if b.Load == nil {
-		return usageError{fmt.Errorf("%s: this build reads no scripts; want a URL like ws://127.0.0.1:8080/echo", b.Target)}
-	}
-	if cfg.Plan, err = b.Load(b.Target, b.Environment); err != nil {
-		return usageError{err}
+	if cfg.Plan, err = loadScript(b.Target, b.Environment); err != nil {
+		return cli.Usage(err)
 	}
 	return nil
 }

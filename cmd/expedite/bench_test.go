@@ -65,7 +65,7 @@ func finish(t *testing.T, r *benching) (b benched) {
 // wantFine checks that n clients connected without errors.
 func (b *benched) wantFine(t *testing.T, n uint64) {
 	t.Helper()
-	if b.code != exitFine {
+	if b.code != 0 {
 		t.Errorf("exit code: got %d, want 0; %s", b.code, b.stderr)
 	}
 	if c := b.Connections; c.Opened != n || c.Failed != 0 || len(c.Closed) != 0 || len(b.Errors) != 0 {
@@ -199,7 +199,7 @@ func TestBenchServerDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := finish(t, r)
-	if b.code != exitFailed || b.Connections.Closed["1006"] != 20 || !strings.Contains(b.stderr, "closed.1006>0: it is 20") {
+	if b.code != 1 || b.Connections.Closed["1006"] != 20 || !strings.Contains(b.stderr, "closed.1006>0: it is 20") {
 		t.Errorf("got code %d, %+v, %s", b.code, b.Connections, b.stderr)
 	}
 }
@@ -265,7 +265,7 @@ func TestBenchKeepsResults(t *testing.T) {
 	}
 	s := serve(t, "--workers", "1")
 	b := benchmark(t, "ws://"+s.addr+"/echo", "-c", "3", "--ramp", "0s", "--duration", "100ms", "--html", "/dev/full")
-	if b.code != exitFailed || !strings.Contains(b.stderr, "the report is incomplete") {
+	if b.code != 1 || !strings.Contains(b.stderr, "the report is incomplete") {
 		t.Errorf("got code %d and %q, want 1 and the cause", b.code, b.stderr)
 	}
 	if b.Connections.Opened != 3 {
@@ -281,7 +281,7 @@ func TestBenchLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{old, none} {
-		if b := benchmark(t, "ws://192.0.2.1/", "-c", "1", "--html", file); b.code != exitUsage {
+		if b := benchmark(t, "ws://192.0.2.1/", "-c", "1", "--html", file); b.code != 2 {
 			t.Errorf("got code %d, %s", b.code, b.stderr)
 		}
 	}

@@ -9,7 +9,11 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
+	cli "github.com/expedite-go/expedite/internal/command"
 )
+
+// secretEnv is the variable with the secret of tokens.
+const secretEnv = cli.SecretVariable
 
 // benchTokenLife is the lifetime of a token, which is signed when its client connects.
 const benchTokenLife = 24 * time.Hour
@@ -22,23 +26,23 @@ func (b *benchCmd) tokens() (func(client int) string, error) {
 	case b.TokenFile != "":
 		text, err := os.ReadFile(b.TokenFile)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--token-file: %w", err)}
+			return nil, cli.Usage(fmt.Errorf("--token-file: %w", err))
 		}
 		token := strings.TrimSpace(string(text))
 		if token == "" {
-			return nil, usageError{fmt.Errorf("--token-file: %s is empty", b.TokenFile)}
+			return nil, cli.Usage(fmt.Errorf("--token-file: %s is empty", b.TokenFile))
 		}
 		return func(int) string { return token }, nil
 	case b.TokenKey == secretEnv:
 		key := os.Getenv(secretEnv)
 		if key == "" {
-			return nil, usageError{errors.New("--token-key: " + secretEnv + " is not set")}
+			return nil, cli.Usage(errors.New("--token-key: " + secretEnv + " is not set"))
 		}
 		return signer([]byte(key))
 	case b.TokenKey != "":
 		key, err := os.ReadFile(b.TokenKey)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--token-key: %w", err)}
+			return nil, cli.Usage(fmt.Errorf("--token-key: %w", err))
 		}
 		return signer(key)
 	}
@@ -50,7 +54,7 @@ func (b *benchCmd) tokens() (func(client int) string, error) {
 func signer(key []byte) (func(client int) string, error) {
 	k, err := auth.ParsePrivateKey(key)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--token-key: %w", err)}
+		return nil, cli.Usage(fmt.Errorf("--token-key: %w", err))
 	}
 	return func(client int) string {
 		now := time.Now()

@@ -56,9 +56,17 @@ func welcome(app *expedite.App, c *expedite.Conn) (expedite.Message, error) {
 	return expedite.JSON(w)
 }
 
-// Register registers the endpoints with app. They have the limits of base, which has no callbacks.
-func Register(app *expedite.App, base expedite.Handler) {
-	base.Inline, base.Subprotocols = true, []string{subprotocol}
+// New returns the App. It never fails.
+func New(cfg expedite.Config) (*expedite.App, error) {
+	tell(cfg.Presence)
+	app := expedite.New(cfg)
+	register(app)
+	return app, nil
+}
+
+// register registers the endpoints with app.
+func register(app *expedite.App) {
+	base := expedite.Handler{Inline: true, Subprotocols: []string{subprotocol}}
 	lines := telemetry.NewSampler(logLines, nil)
 	lobby, echo := base, base
 	lobby.Session = true

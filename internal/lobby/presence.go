@@ -10,8 +10,8 @@ type Event struct {
 	Count  int             `json:"count"`
 }
 
-// Tell makes the rules tell clients of events.
-func Tell(rules []expedite.PresenceRule) {
+// tell makes the rules tell clients of events.
+func tell(rules []expedite.PresenceRule) {
 	for i := range rules {
 		rules[i].Event = func(e expedite.PresenceEvent) expedite.Message {
 			m, _ := expedite.JSON(Event{Type: e.Kind.String(), Topic: e.Topic, Member: e.Member, Count: e.Count}) // never fails

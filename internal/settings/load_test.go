@@ -59,15 +59,15 @@ func TestTable(t *testing.T) {
 	want := expedite.Config{
 		Addr: ":8080", Admin: "127.0.0.1:9600", HangTimeout: 30 * time.Second, DrainTimeout: 30 * time.Second,
 		ResponseTimeout: 30 * time.Second, BodyTimeout: 10 * time.Second, LogQueue: 1024, LogSample: 20,
-		MaxMessage: 1 << 20, MaxFragments: 1024, MaxHead: 8 << 10,
+		MaxMessage: 1 << 20, MaxFragments: 1024, MaxHead: 8 << 10, PingInterval: 50 * time.Second, IdleTimeout: 2 * time.Minute,
 		MessageMinRate: expedite.Progress{Bytes: 1024, Per: 10 * time.Second},
 		Sessions:       expedite.Sessions{TTL: time.Hour, EmptyTTL: 2 * time.Minute, MaxSessions: 2_000_000},
 	}
 	if !reflect.DeepEqual(l.Config, want) {
 		t.Errorf("the defaults: got %+v, want %+v", l.Config, want)
 	}
-	if h := l.Handler; h.PingInterval != 50*time.Second || h.IdleTimeout != 2*time.Minute || l.Verifier.Leeway != 5*time.Second {
-		t.Errorf("the defaults: got %v, %v, %v", h.PingInterval, h.IdleTimeout, l.Verifier.Leeway)
+	if l.Verifier.Leeway != 5*time.Second {
+		t.Errorf("the defaults: got a leeway of %v", l.Verifier.Leeway)
 	}
 }
 
@@ -342,7 +342,7 @@ func TestInFlags(t *testing.T) {
 		"Config.Tuning.ConnRate.In is -1":  "--conn-rate-in is -1",
 		"Config.Auth.Origins: x":           "--origins: x",
 		"Config.Auth.Mode and Handler.Foo": "--auth and Handler.Foo",
-		"Handler.PingInterval":             "--ping-interval",
+		"Config.PingInterval":              "--ping-interval",
 		"Verifier.Secret: too short":       "EXPEDITE_AUTH_SECRET: too short",
 		"Config.MessageMinRate":            "--message-min-rate",
 		"Config.Addr":                      "--addr",

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -36,9 +35,6 @@ func leaves(list []error, errs ...error) []error {
 	return list
 }
 
-// handler is how the root package begins an error of an endpoint. The settings are those of all endpoints.
-var handler = regexp.MustCompile(`^the handler of \S+: `)
-
 // Locate returns an error of another package as the users of the settings see it: where packages name the fields of
 // their configuration, it names settings, and it begins with the place of the value that it is about. What follows only
 // from a value that Load has refused is left out, and so is what is there twice.
@@ -61,7 +57,6 @@ func (l *Loaded) Locate(err error) error {
 func (l *Loaded) locate(err error) error {
 	text := strings.TrimPrefix(err.Error(), "expedite: ")
 	var lead *Setting
-	named := false
 	for _, f := range field.FindAllString(text, -1) {
 		s := l.settingOf(f)
 		if s == nil {
@@ -70,13 +65,9 @@ func (l *Loaded) locate(err error) error {
 		if l.wrong[s.Name] {
 			return nil
 		}
-		named = true
 		if _, ok := l.given[s.Name]; ok && lead == nil {
 			lead = s
 		}
-	}
-	if named {
-		text = handler.ReplaceAllString(text, "")
 	}
 	if lead == nil {
 		return located{InFlags(text), err}

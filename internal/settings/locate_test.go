@@ -35,7 +35,7 @@ func TestLocate(t *testing.T) {
 		{"Config.MaxHead wants Verifier.ClientSecret", "EXPEDITE_MAX_HEAD wants EXPEDITE_AUTH_INTROSPECT_SECRET"},
 		{"Config.LogDir wants Config.HangTimeout", "e.yaml:1: hang-timeout: log-dir wants hang-timeout"},
 		{
-			"expedite: the handler of /x: Handler.PingInterval is 50s and Handler.IdleTimeout 10s: no",
+			"expedite: Config.PingInterval is 50s and Config.IdleTimeout 10s: no",
 			"--ping-interval is 50s and idle-timeout (e.yaml:2) 10s: no",
 		},
 		{"Config.Auth.Origins without Config.Auth.Verifier", "EXPEDITE_ORIGINS without --auth-introspect, EXPEDITE_AUTH_SECRET, " +
@@ -63,8 +63,8 @@ func TestInOrder(t *testing.T) {
 	f := file("log-level: loud", "idle-timeout: 10s", "auth-secret: abc", "wrokers: 1", "workers: 0", "addr: :1,:x")
 	l, err := Load(Sources{File: f, Flags: map[string][]string{"gogc": {"x"}}})
 	more := l.Locate(errors.Join(
-		errors.New("Config.LogDir: z"), fmt.Errorf("the handler of /a: %w", errors.New("Handler.IdleTimeout: y")),
-		errors.New("the handler of /b: Handler.IdleTimeout: y"),
+		errors.New("Config.LogDir: z"), fmt.Errorf("expedite: %w", errors.New("Config.IdleTimeout: y")),
+		errors.New("Config.IdleTimeout: y"),
 	))
 	whole := configfile.NewError(0, "e.yaml: whole")
 	var got []string

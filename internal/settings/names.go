@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-var field = regexp.MustCompile(`(Config|Handler|Verifier)(\.[A-Z][A-Za-z]*)+`)
+var field = regexp.MustCompile(`(Config|Verifier)(\.[A-Z][A-Za-z]*)+`)
 
 // verifierField is what the keys of tokens are together.
 const verifierField = "Config.Auth.Verifier"

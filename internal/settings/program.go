@@ -12,8 +12,6 @@ type Program struct {
 	// Config is that of the App, without what the settings only name: the verifier and the logger. Control and StateDir
 	// may be off, or empty for the default.
 	Config expedite.Config
-	// Handler has the limits of every endpoint.
-	Handler expedite.Handler
 	// Verifier names the keys of tokens.
 	Verifier verifier.Config
 	// LogFormat is auto, text or json.

@@ -292,21 +292,21 @@ func abuseSettings(p *Program) []Setting {
 }
 
 func clientSettings(p *Program) []Setting {
-	h := &p.Handler
+	c := &p.Config
 	return []Setting{
 		{
 			Name: "compression", Help: "Compress messages with permessage-deflate.", Default: "off",
-			to: word(&p.Config.Compression, []expedite.Compression{
+			to: word(&c.Compression, []expedite.Compression{
 				expedite.CompressionOff, expedite.CompressionShared, expedite.CompressionTakeover,
 			}),
 		},
 		{
 			Name: "ping-interval", Help: "Ping a client after this silence; 0: never.", Default: "50s",
-			to: timeout(&h.PingInterval),
+			to: timeout(&c.PingInterval),
 		},
 		{
 			Name: "idle-timeout", Help: "Disconnect a client after this silence; 0: never.", Default: "120s",
-			to: timeout(&h.IdleTimeout),
+			to: timeout(&c.IdleTimeout),
 		},
 	}
 }
