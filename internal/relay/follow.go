@@ -199,11 +199,11 @@ func (r *Relay) renew(topic string, s *series, epoch uint64) {
 
 // takeKept takes a kept publication that has arrived.
 func (r *Relay) takeKept(one *backplane.Message) {
-	id, m, err := parseKept(one.Payload)
+	e, err := parseKept(one.Payload)
 	if err != nil {
 		r.count(func(s *Stats) { s.Malformed++ })
 	}
-	e := entry{at: broker.Place(one.At), id: id, m: m}
+	e.at = broker.Place(one.At)
 	r.mu.Lock()
 	followed, known := r.receivers[one.Topic] != nil, r.past.series[one.Topic] != nil
 	r.mu.Unlock()
@@ -220,9 +220,9 @@ func (r *Relay) takeKept(one *backplane.Message) {
 			}
 			return nil
 		})
-	case id.publisher != r.past.publisher && err == nil: // this machine keeps less than others
+	case e.id.publisher != r.past.publisher && err == nil: // this machine keeps less than others
 		r.count(func(s *Stats) { s.Heard++ })
-		r.hub.Heard(one.Topic, m.Opcode, m.Payload, m.Except)
+		r.hub.Heard(one.Topic, e.m.Opcode, e.m.Payload, e.m.Except)
 	}
 }
 

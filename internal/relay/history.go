@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 	"time"
 
@@ -27,6 +26,7 @@ type histories struct {
 	plane     backplane.History // nil: no topic has one
 	publisher uint64            // names this machine, for all its publications
 	number    uint64            // of the latest of them
+	said      said
 	series    map[string]*series
 	busy      map[string]struct{} // topics that wait for something
 	ownCount  int
@@ -64,7 +64,9 @@ func (r *Relay) Append(topic []byte, m broker.Kept) (at broker.Place, ok bool) {
 		r.omit(name)
 	}
 	r.past.number++
-	o.number = r.past.number
+	if o.number = r.past.number; !o.lost {
+		o.previous = r.past.said.next(name, o.number, o.since)
+	}
 	if o.m.Payload = bytes.Clone(m.Payload); len(s.own) == 0 {
 		r.due(name, o.since+localAfter)
 	}
@@ -86,7 +88,7 @@ func (r *Relay) Append(topic []byte, m broker.Kept) (at broker.Place, ok bool) {
 // sendOwn gives a publication of this machine to the backplane.
 func (r *Relay) sendOwn(topic string, o *own) {
 	keep, _ := r.Keep(topic)
-	r.scratch = appendKept(r.scratch[:0], identity{r.past.publisher, o.number}, &o.m)
+	r.scratch = appendKept(r.scratch[:0], o.entry(r.past.publisher))
 	number := o.number
 	err := r.past.plane.Append(topic, backplane.Append{
 		Key: backplane.Key{Publisher: r.past.publisher, Number: number}, Keep: keep, Payload: r.scratch,
@@ -96,6 +98,7 @@ func (r *Relay) sendOwn(topic string, o *own) {
 	}
 	if err != nil {
 		o.lost = true
+		r.past.said.refused(topic)
 		r.omit(topic)
 		r.due(topic, r.now())
 		return
@@ -117,7 +120,7 @@ func (r *Relay) omit(topic string) {
 // appended takes the place of a publication of this machine, or why it has none.
 func (r *Relay) appended(topic string, number uint64, at broker.Place, err error) {
 	r.change(topic, func(s *series) []step {
-		i, found := slices.BinarySearchFunc(s.own, number, func(o *own, n uint64) int { return cmp.Compare(o.number, n) })
+		i, found := slices.BinarySearchFunc(s.own, number, byNumber)
 		if !found {
 			return nil // it was delivered
 		}
@@ -125,12 +128,13 @@ func (r *Relay) appended(topic string, number uint64, at broker.Place, err error
 		switch {
 		case err != nil:
 			o.lost = true
+			r.past.said.refused(topic)
 			r.omit(topic)
 		case !s.followed:
 			r.remove(s, i)
 		case at.Offset == 0 || at.Epoch != s.last.Epoch || at.Offset > s.last.Offset:
 			if o.at, o.asked = at, s.asked; at.Offset > 0 {
-				s.known = at
+				s.know(at)
 			}
 			if !s.hole.planned {
 				s.hole.at(r.now() + holePause)
@@ -219,7 +223,7 @@ func (r *Relay) readRecall(topic string, one *recall) {
 	if q.After.Epoch == 0 {
 		what.After, what.Newest = 0, int(q.Last)
 	}
-	one.retry = due{}
+	one.retry, one.asked = due{}, r.past.series[topic].asked
 	err := r.past.plane.Read(topic, what, func(p backplane.Page, err error) {
 		r.change(topic, func(*series) []step {
 			if err != nil {
@@ -239,11 +243,12 @@ func (r *Relay) readRecall(topic string, one *recall) {
 func (r *Relay) pageOf(p backplane.Page) *keptPage {
 	page := &keptPage{epoch: p.Epoch, begin: p.Begin, head: p.Head}
 	for _, one := range p.Entries {
-		id, m, err := parseKept(one.Payload)
+		e, err := parseKept(one.Payload)
 		if err != nil {
 			r.stats.Malformed++ // it counts as an empty publication, for nothing may be missing
 		}
-		page.entries = append(page.entries, entry{at: broker.Place{Epoch: p.Epoch, Offset: one.Offset}, id: id, m: m})
+		e.at = broker.Place{Epoch: p.Epoch, Offset: one.Offset}
+		page.entries = append(page.entries, e)
 	}
 	return page
 }

@@ -25,18 +25,38 @@ type log struct {
 	last               map[uint64]uint64
 }
 
-// log returns the history of a topic. The caller has the lock.
-func (m *medium) log(topic string) *log {
+// stored is where a history is: servers of a medium do not know of each other.
+type stored struct {
+	server int
+	topic  string
+}
+
+// log returns the history of a topic at the first server. The caller has the lock.
+func (m *medium) log(topic string) *log { return m.logAt(stored{topic: topic}) }
+
+// log returns the history of a topic at the server of this machine. The caller has the lock.
+func (p *plane) log(topic string) *log { return p.logAt(stored{p.server, topic}) }
+
+func (m *medium) logAt(of stored) *log {
 	if m.logs == nil {
-		m.logs = make(map[string]*log)
+		m.logs = make(map[stored]*log)
 	}
-	l := m.logs[topic]
+	l := m.logs[of]
 	if l == nil {
 		m.epochs++
 		l = &log{epoch: m.epochs, last: make(map[uint64]uint64)}
-		m.logs[topic] = l
+		m.logs[of] = l
 	}
 	return l
+}
+
+// move has the topics of this machine at another server from now on.
+func (p *plane) move(server int) {
+	p.setCut(true)
+	p.mu.Lock()
+	p.server = server
+	p.mu.Unlock()
+	p.setCut(false)
 }
 
 // flush loses all histories.
@@ -103,7 +123,7 @@ func (p *plane) append(topic string, one backplane.Append, done func(backplane.P
 	var to []*plane
 	for _, q := range p.planes {
 		switch {
-		case !q.topics[topic] || q.cut:
+		case !q.topics[topic] || q.cut || q.server != p.server:
 		case q.deaf > 0:
 			q.deaf--
 		default:

@@ -19,7 +19,7 @@ type medium struct {
 	mu     sync.Mutex
 	planes []*plane
 	known  map[string]announced // the directory
-	logs   map[string]*log
+	logs   map[stored]*log
 	epochs uint64
 	parts  int // 0 is 1
 	gone   int // the part that is away, counted from 1
@@ -32,6 +32,7 @@ type plane struct {
 	calls  chan func()
 	closed chan struct{}
 	topics map[string]bool
+	server int            // the one that the topics of this machine are at
 	cut    bool           // nothing arrives
 	full   bool           // nothing is taken
 	twice  bool           // everything arrives twice
@@ -79,7 +80,7 @@ func (p *plane) Publish(topic string, payload []byte) error {
 	payload = slices.Clone(payload)
 	var to []*plane
 	for _, q := range p.planes {
-		if q.topics[topic] && !q.cut && p.gone != 1+p.Part(topic) {
+		if q.topics[topic] && !q.cut && q.server == p.server && p.gone != 1+p.Part(topic) {
 			to = append(to, q)
 			if q.twice {
 				to = append(to, q)

@@ -47,11 +47,15 @@ func (s *series) answer(one *recall) (p broker.Page, ok bool) {
 		p.After = s.last
 		return p, true
 	case page.epoch != s.last.Epoch: // one of them is old
-		if page.epoch != s.former {
-			s.known = broker.Place{Epoch: page.epoch, Offset: page.head}
-		} else {
+		switch {
+		case page.epoch == s.former.Epoch:
 			p.Lost, p.After = true, s.last
 			return p, q.After.Epoch != 0
+		case one.asked < s.asked: // the page is
+			one.page = nil
+			one.retry.at(0)
+		default:
+			s.know(broker.Place{Epoch: page.epoch, Offset: page.head})
 		}
 		return p, false
 	case q.After.Epoch == 0 && len(page.entries) > 0:
@@ -73,7 +77,7 @@ func (s *series) answer(one *recall) (p broker.Page, ok bool) {
 		p.More = true
 		return p, true
 	case s.last.Offset < end:
-		s.known = broker.Place{Epoch: page.epoch, Offset: end}
+		s.know(broker.Place{Epoch: page.epoch, Offset: end})
 		return p, false
 	}
 	for _, e := range s.tail {

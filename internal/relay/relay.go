@@ -97,7 +97,7 @@ func New(c Config, hub *broker.Hub) *Relay {
 	if plane, ok := c.Backplane.(backplane.History); ok && c.Keep != nil {
 		r.past = histories{
 			plane: plane, publisher: rand.Uint64(), series: make(map[string]*series),
-			busy: make(map[string]struct{}), omitted: make(map[string]uint64), paused: c.Succeeds,
+			busy: make(map[string]struct{}), omitted: make(map[string]uint64), paused: c.Succeeds, said: newSaid(),
 		}
 		hub.Keep(r)
 	}

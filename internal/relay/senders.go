@@ -51,15 +51,23 @@ func (s *senders) forget(now time.Duration) {
 		return
 	}
 	s.stream++
-	maps.DeleteFunc(s.topics, func(_ string, t *sender) bool { return now-t.at > keepSender })
-	if len(s.topics) < s.max {
+	makeRoom(s.topics, s.max, func(t *sender) time.Duration { return t.at }, now)
+}
+
+// makeRoom forgets topics if there are too many: those not used for long, or else those that were used longest ago.
+func makeRoom[T any](topics map[string]T, most int, used func(T) time.Duration, now time.Duration) {
+	if len(topics) < most {
 		return
 	}
-	at := make([]time.Duration, 0, len(s.topics))
-	for _, t := range s.topics {
-		at = append(at, t.at)
+	maps.DeleteFunc(topics, func(_ string, t T) bool { return now-used(t) > keepSender })
+	if len(topics) < most {
+		return
+	}
+	at := make([]time.Duration, 0, len(topics))
+	for _, t := range topics {
+		at = append(at, used(t))
 	}
 	slices.Sort(at)
 	oldest := at[len(at)/4]
-	maps.DeleteFunc(s.topics, func(_ string, t *sender) bool { return t.at <= oldest })
+	maps.DeleteFunc(topics, func(_ string, t T) bool { return used(t) <= oldest })
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -36,9 +37,14 @@ type series struct {
 
 	last   broker.Place // the latest that was delivered
 	id     identity     // of it
-	former uint64       // the epoch before
-	known  broker.Place // the latest that is known
-	latest []identity   // of each publisher, the latest that was delivered
+	latest []latest     // of each publisher
+	// former is the latest that was delivered in the epoch before, and formerID the identity of it: the history may go
+	// back, where it is at two servers and machines do not agree which is the right one.
+	former   broker.Place
+	formerID identity
+	// known is a place that was heard of and not delivered, when the history had been asked knownBy times.
+	known   broker.Place
+	knownBy uint64
 
 	ahead      []entry // later than last, ascending
 	aheadBytes int
@@ -52,6 +58,12 @@ type series struct {
 	tailBytes int
 }
 
+// latest is the latest publication of a publisher that was delivered.
+type latest struct {
+	identity
+	trimmed bool // those that follow are not kept any more, which was told
+}
+
 // first is the answer to the first question.
 type first struct {
 	last   broker.Place
@@ -61,15 +73,21 @@ type first struct {
 
 // own is a publication of this machine that waits for its place.
 type own struct {
-	number uint64
-	m      broker.Kept
-	since  time.Duration
-	sent   bool         // the backplane has it
-	told   bool         // it was delivered here
-	lost   bool         // it gets no place
-	gone   bool         // it is not counted any more
-	at     broker.Place // if it is known and not delivered yet. Offset 0: it has one, which is not known
-	asked  uint64       // with Offset 0: series.asked when that was learned
+	number   uint64
+	previous uint64 // see entry
+	m        broker.Kept
+	since    time.Duration
+	sent     bool         // the backplane has it
+	told     bool         // it was delivered here
+	lost     bool         // it gets no place
+	gone     bool         // it is not counted any more
+	at       broker.Place // if it is known and not delivered yet. Offset 0: it has one, which is not known
+	asked    uint64       // with Offset 0: series.asked when that was learned
+}
+
+// entry returns the publication as it is kept.
+func (o *own) entry(publisher uint64) *entry {
+	return &entry{id: identity{publisher, o.number}, previous: o.previous, m: o.m}
 }
 
 func (o *own) size() int { return len(o.m.Payload) + entrySize }
@@ -79,6 +97,7 @@ type recall struct {
 	q     broker.Query
 	since time.Duration
 	page  *keptPage // nil before it was read
+	asked uint64    // series.asked when it was asked for
 	retry due       // when it is read again
 }
 
@@ -109,13 +128,13 @@ const (
 // arrive takes a publication that has arrived. It reports false if there is no room for it.
 func (s *series) arrive(e entry) bool {
 	switch {
-	case e.at.Epoch == s.former && s.former != 0:
-		return true // it comes late
 	case s.started && e.at.Epoch == s.last.Epoch && e.at.Offset <= s.last.Offset:
 		return true
-	case s.started && s.synced && e.at.Epoch != s.last.Epoch:
-		// Nothing was missed: the history has begun anew.
-		s.renew(e.at.Epoch, e.at.Offset-1)
+	case s.started && e.at.Epoch != s.last.Epoch:
+		// One of them is old: the history tells which, and has what follows. Those of the epoch before can come late.
+		s.know(e.at)
+		s.synced = s.synced && e.at.Epoch == s.former.Epoch
+		return true
 	}
 	i, found := slices.BinarySearchFunc(s.ahead, e.at, func(a entry, at broker.Place) int {
 		return compare(a.at, at, s.last.Epoch)
@@ -148,10 +167,16 @@ func compare(a, b broker.Place, epoch uint64) int {
 	return 0
 }
 
-// renew continues with another epoch.
-func (s *series) renew(epoch, last uint64) {
-	s.former = s.last.Epoch
-	s.last, s.id = broker.Place{Epoch: epoch, Offset: last}, identity{}
+// know notes a place that was heard of.
+func (s *series) know(at broker.Place) { s.known, s.knownBy = at, s.asked }
+
+// renew continues with another epoch, at a place up to which there is nothing to deliver.
+func (s *series) renew(at broker.Place, id identity) {
+	s.former, s.formerID = s.last, s.id
+	s.last, s.id = at, id
+	for i := range s.latest {
+		s.latest[i].trimmed = false
+	}
 	s.dropAhead()
 	s.tail, s.tailBytes = nil, 0
 }
@@ -161,7 +186,9 @@ func (s *series) dropAhead() { s.ahead, s.aheadBytes = nil, 0 }
 // deliver delivers the next publication.
 func (s *series) deliver(e entry, publisher uint64, now time.Duration) (steps []step) {
 	s.last, s.id = e.at, e.id
-	if s.repeats(e.id) {
+	fresh, missed := s.record(&e)
+	own := e.id.publisher == publisher
+	if !fresh || own && !s.waits(e.id.number) {
 		return nil
 	}
 	if len(s.recalls) > 0 {
@@ -170,8 +197,11 @@ func (s *series) deliver(e entry, publisher uint64, now time.Duration) (steps []
 		}
 		s.tail = append(s.tail, e)
 	}
-	if e.id.publisher != publisher {
-		return []step{{kind: stepPlaced, entry: e}}
+	if missed && !own {
+		steps = append(steps, step{kind: stepLost})
+	}
+	if !own {
+		return append(steps, step{kind: stepPlaced, entry: e})
 	}
 	for len(s.own) > 0 && s.own[0].number <= e.id.number {
 		o := s.own[0]
@@ -191,23 +221,34 @@ func (s *series) deliver(e entry, publisher uint64, now time.Duration) (steps []
 	return append(steps, step{kind: stepPlaced, entry: e})
 }
 
-// repeats reports whether a publication was delivered before, and records it otherwise. Publications of one machine
-// have ascending numbers. They come again if a server returns with an earlier history than that of its successor.
-func (s *series) repeats(id identity) bool {
+// waits reports whether a publication of this machine waits for its place. If not, it was delivered without one, and
+// does not come again.
+func (s *series) waits(number uint64) bool {
+	_, found := slices.BinarySearchFunc(s.own, number, byNumber)
+	return found
+}
+
+func byNumber(o *own, number uint64) int { return cmp.Compare(o.number, number) }
+
+// record records a publication. It reports whether it is later than those of its publisher that were delivered, and
+// whether one in between was missed, and that was not told. Publications of one machine have ascending numbers. They
+// come again if a server returns with an earlier history than that of its successor.
+func (s *series) record(e *entry) (fresh, missed bool) {
 	for i := range s.latest {
-		if l := &s.latest[i]; l.publisher == id.publisher {
-			if id.number <= l.number {
-				return true
+		if l := &s.latest[i]; l.publisher == e.id.publisher {
+			if e.id.number <= l.number {
+				return false, false
 			}
-			l.number = id.number
-			return false
+			missed = e.previous > l.number && !l.trimmed
+			*l = latest{identity: e.id}
+			return true, missed
 		}
 	}
 	if len(s.latest) >= maxPublishers {
 		s.latest = slices.Delete(s.latest, 0, 1)
 	}
-	s.latest = append(s.latest, id)
-	return false
+	s.latest = append(s.latest, latest{identity: e.id})
+	return true, false
 }
 
 // drain delivers what has arrived, up to the next hole.
@@ -243,7 +284,7 @@ func (s *series) passed(o *own) bool {
 		return true
 	case o.at.Epoch == 0 || !s.started:
 		return false
-	case o.at.Epoch == s.former:
+	case o.at.Epoch == s.former.Epoch:
 		return true
 	}
 	return o.at.Epoch == s.last.Epoch && o.at.Offset > 0 && o.at.Offset <= s.last.Offset
@@ -264,8 +305,7 @@ func (s *series) missing() bool {
 	if len(s.ahead) > 0 || len(s.own) > 0 && s.own[0].at.Epoch != 0 && s.own[0].at.Offset == 0 {
 		return true
 	}
-	return s.known.Epoch != 0 && (s.known.Epoch != s.last.Epoch && s.known.Epoch != s.former ||
-		s.known.Epoch == s.last.Epoch && s.known.Offset > s.last.Offset)
+	return s.known.Epoch != 0 && (s.known.Epoch != s.last.Epoch || s.known.Offset > s.last.Offset)
 }
 
 // begin defines where the series begins: what is published from the time on at which this machine listens is delivered.
@@ -308,14 +348,19 @@ func (s *series) read(p *keptPage, publisher uint64, now time.Duration) (steps [
 		return nil, true
 	case p.epoch == s.last.Epoch:
 	case same && s.last.Offset <= p.begin: // another machine has seen a loss that does not concern this one
-		id := s.id
-		s.renew(p.epoch, s.last.Offset)
-		s.id = id
+		s.renew(broker.Place{Epoch: p.epoch, Offset: s.last.Offset}, s.id)
+	case p.epoch == s.former.Epoch:
+		if s.outage {
+			steps = append(steps, step{kind: stepLost})
+		}
+		s.renew(s.former, s.formerID)
+		s.checked = false
+		return steps, false
 	default:
 		if s.outage {
 			steps = append(steps, step{kind: stepLost})
 		}
-		s.renew(p.epoch, p.begin)
+		s.renew(broker.Place{Epoch: p.epoch, Offset: p.begin}, identity{})
 		s.checked = true
 		return steps, false // the page does not begin there
 	}
@@ -332,6 +377,9 @@ func (s *series) read(p *keptPage, publisher uint64, now time.Duration) (steps [
 	s.checked = true
 	if s.last.Offset >= p.head {
 		s.synced, s.outage = s.listening, !s.listening
+		if s.knownBy < s.asked { // if it is of another epoch, that is an old one
+			s.known = broker.Place{}
+		}
 		for _, o := range s.own { // they were in what was read, or are not kept any more
 			if o.at.Epoch != 0 && o.at.Offset == 0 && o.asked < s.asked {
 				o.lost = true
@@ -348,6 +396,9 @@ func (s *series) skip(to uint64) (steps []step) {
 	}
 	steps = []step{{kind: stepLost, missed: to - s.last.Offset}}
 	s.last.Offset, s.id = to, identity{}
+	for i := range s.latest {
+		s.latest[i].trimmed = true
+	}
 	s.tail, s.tailBytes = nil, 0
 	return steps
 }

@@ -16,15 +16,16 @@ var ErrState = errors.New("relay: bad state")
 
 // The records of a state. Each begins with its tag and its length; unknown tags are skipped.
 const (
-	tagStream   = 1 // the stream of topics that come
-	tagSender   = 2 // topic, stream, seq, age in ms
-	tagUnsent   = 4 // topic, and a message that was not sent yet
-	tagStats    = 5 // the counters; more may follow
-	tagQueued   = 6 // nothing: messages are in the queue of the backplane
-	tagOwner    = 7 // of topics with a history: publisher, number of the latest publication
-	tagSeries   = 8 // topic, and of the latest publication that was delivered: epoch, offset, publisher, number
-	tagOwn      = 9 // topic, number, whether it was delivered, and lost, and the publication as appendKept writes it
-	tagReceiver = 3 // topic, time since from in ms, and node, stream, seq for each machine
+	tagStream   = 1  // the stream of topics that come
+	tagSender   = 2  // topic, stream, seq, age in ms
+	tagUnsent   = 4  // topic, and a message that was not sent yet
+	tagStats    = 5  // the counters; more may follow
+	tagQueued   = 6  // nothing: messages are in the queue of the backplane
+	tagOwner    = 7  // of topics with a history: publisher, number of the latest publication
+	tagSeries   = 8  // topic, and of the latest publication that was delivered: epoch, offset, publisher, number; latest
+	tagOwn      = 9  // topic, number, whether it was delivered, and lost, and the publication as appendKept writes it
+	tagSaid     = 10 // of topics with a history: topic, number of the latest publication, age in ms
+	tagReceiver = 3  // topic, time since from in ms, and node, stream, seq for each machine
 )
 
 // AppendState appends the state of the Relay to dst and returns the result: its numbers, and those of the others. A
@@ -75,7 +76,7 @@ func (r *Relay) LoadState(b []byte) error {
 	var stats Stats
 	queued := false
 	past := r.past
-	past.series, past.ownCount, past.ownBytes = make(map[string]*series), 0, 0
+	past.series, past.ownCount, past.ownBytes, past.said = make(map[string]*series), 0, 0, newSaid()
 	now := r.now()
 	d := record.NewDecoder(b)
 	for d.More() {
@@ -103,7 +104,7 @@ func (r *Relay) LoadState(b []byte) error {
 			}
 		case tagQueued:
 			queued = true
-		case tagOwner, tagSeries, tagOwn:
+		case tagOwner, tagSeries, tagOwn, tagSaid:
 			past.load(tag, &v, now)
 		case tagUnsent:
 			waiting.list = append(waiting.list, backplane.Message{Topic: string(v.Text()), Payload: v.Rest()})
@@ -137,12 +138,20 @@ func (r *Relay) appendSeries(dst []byte) []byte {
 	for topic, s := range r.past.series {
 		if s.followed && s.started {
 			b = appendNumbers(record.AppendText(b[:0], topic), s.last.Epoch, s.last.Offset, s.id.publisher, s.id.number)
+			for _, l := range s.latest {
+				b = appendNumbers(b, l.publisher, l.number)
+			}
 			dst = record.Append(dst, tagSeries, b)
 		}
 		for _, o := range s.own {
 			b = appendNumbers(record.AppendText(b[:0], topic), o.number, flag(o.told), flag(o.lost))
-			dst = record.Append(dst, tagOwn, appendKept(b, identity{r.past.publisher, o.number}, &o.m))
+			dst = record.Append(dst, tagOwn, appendKept(b, o.entry(r.past.publisher)))
 		}
+	}
+	now := r.now()
+	for topic, l := range r.past.said.topics {
+		b = appendNumbers(record.AppendText(b[:0], topic), l.number, milliseconds(now-l.at))
+		dst = record.Append(dst, tagSaid, b)
 	}
 	return dst
 }
@@ -161,6 +170,10 @@ func (h *histories) load(tag byte, v *record.Decoder[[]byte], now time.Duration)
 		return
 	}
 	topic := string(v.Text())
+	if tag == tagSaid {
+		h.said.topics[topic] = &latestOwn{number: v.Uvarint(), at: now - duration(v.Uvarint())}
+		return
+	}
 	s := h.series[topic]
 	if s == nil {
 		s = &series{}
@@ -170,15 +183,18 @@ func (h *histories) load(tag byte, v *record.Decoder[[]byte], now time.Duration)
 		s.last = broker.Place{Epoch: v.Uvarint(), Offset: v.Uvarint()}
 		s.id = identity{v.Uvarint(), v.Uvarint()}
 		s.started, s.outage = true, true
+		for v.More() && v.Err() == nil { // an earlier release tells none
+			s.latest = append(s.latest, latest{identity: identity{v.Uvarint(), v.Uvarint()}})
+		}
 		return
 	}
 	o := &own{number: v.Uvarint(), told: v.Uvarint() != 0, lost: v.Uvarint() != 0, since: now}
-	_, m, err := parseKept(v.Rest())
+	e, err := parseKept(v.Rest())
 	if err != nil {
 		v.Fail(err)
 		return
 	}
-	o.m = m
+	o.m, o.previous = e.m, e.previous
 	if n := len(s.own); n > 0 && s.own[n-1].number >= o.number {
 		v.Fail(errMessage)
 		return
