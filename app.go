@@ -26,14 +26,15 @@ import (
 // App is a server: its endpoints and, while it runs, its role in this process. Several Apps in one process are
 // independent of each other.
 type App struct {
-	cfg      Config
-	hide     *telemetry.Secrets // redacts what clients send
-	handlers map[string]*Handler
-	patterns map[string]*route.Pattern // of handlers
-	http     http.Handler
-	faults   []error // found before Run
-	ran      atomic.Bool
-	rules    func() (*topic.Rules[*PresenceRule], error) // of Config.Presence
+	cfg        Config
+	hide       *telemetry.Secrets // redacts what clients send
+	handlers   map[string]*Handler
+	patterns   map[string]*route.Pattern // of handlers
+	http       http.Handler
+	background []func(context.Context) // of Go
+	faults     []error                 // found before Run
+	ran        atomic.Bool
+	rules      func() (*topic.Rules[*PresenceRule], error) // of Config.Presence
 
 	journal atomic.Pointer[telemetry.Journal]
 	role    atomic.Pointer[role] // nil before Run and after its end

@@ -121,6 +121,9 @@ func obedient(cfg Config) *App {
 	handleRooms(app)
 	handleLimits(app)
 	handlePresence(app)
+	if os.Getenv(testBackground) != "" {
+		handleBackground(app)
+	}
 	return app
 }
 

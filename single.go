@@ -89,7 +89,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	defer c.Close()
 	defer a.role.Store(nil)
 	w.Start()
-	a.serves(w, c)
+	defer a.serves(w, c)()
 	c.SetServing(serving)
 	a.started(primary.Serving{Addresses: primary.Texts(serving), Admin: c.AdminAddr()})
 	drain, cancel := context.WithDeadline(context.Background(), c.AwaitStop(ctx))

@@ -40,7 +40,9 @@ func (a *App) runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.Serve(ctx, self, func() { a.serves(w, nil) }, func() time.Time { return a.stopDeadline(ctx) })
+	stop := func() {}
+	defer func() { stop() }()
+	return w.Serve(ctx, self, func() { stop = a.serves(w, nil) }, func() time.Time { return a.stopDeadline(ctx) })
 }
 
 // workerPlace is a slot, 1 to slots.
@@ -102,10 +104,12 @@ func (a *App) newWorker(
 	})
 }
 
-// serves makes the App's methods work in a process that serves connections.
-func (a *App) serves(w *worker.Worker, c *primary.ControlServer) {
+// serves makes the App's methods work in a process that serves connections, and starts the functions of Go, which stop
+// ends.
+func (a *App) serves(w *worker.Worker, c *primary.ControlServer) (stop func()) {
 	a.role.Store(&role{worker: w, control: c, bus: w.Broker()})
 	logTuned(a.Logger(), a.Tuned())
+	return a.runBackground()
 }
 
 // ErrStopNow is for the cause of Run's context: Run ends without a drain then. See context.WithCancelCause.

@@ -29,6 +29,7 @@ func library() map[string]string {
 	const own = "github.com/expedite-go/expedite"
 	packages := map[string]string{
 		"expedite": own, "http": "net/http", "slog": "log/slog", "json": "encoding/json", "signal": "os/signal",
+		"httptest": "net/http/httptest",
 	}
 	for _, name := range []string{
 		"auth", "backplane", "client", "cluster", "command", "expeditetest", "session", "ws",

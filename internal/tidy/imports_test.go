@@ -52,6 +52,7 @@ var policy = map[string]string{
 	"internal/access":            "auth session ws internal/connid internal/denylist internal/engine internal/identity internal/reactor internal/record internal/registry internal/route internal/storeguard internal/telemetry internal/urlquery",
 	"internal/worker":            "auth backplane session ws cluster internal/access internal/admin internal/broker internal/connid internal/denylist internal/engine internal/handoff internal/listener internal/presence internal/reactor internal/record internal/registry internal/relay internal/resource internal/route internal/rpc internal/storeguard internal/telemetry internal/topic session/redisstore",
 	"internal/statedir":          "",
+	"expeditetest":               ". auth ws github.com/coder/websocket",
 	"internal/fdpass":            "golang.org/x/sys",
 	"internal/reactor":           "internal/wheel golang.org/x/sys",
 	"internal/engine":            "ws ws/deflate internal/forwarded internal/proxyproto internal/reactor internal/record internal/topic",
