@@ -15,6 +15,7 @@
 //	expedite stop         end it gracefully
 //	expedite bench        open many clients to a server, and measure
 //	expedite doctor       what this machine can hold, and what limits it
+//	expedite version      which build this is
 package main
 
 import (

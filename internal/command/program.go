@@ -64,9 +64,10 @@ type cli struct {
 	Scale     scaleCmd     `cmd:"" help:"Change the number of workers; connections move."`
 	Rebalance rebalanceCmd `cmd:"" help:"Distribute connections evenly over the workers."`
 	Stop      stopCmd      `cmd:"" help:"Stop a running server, gracefully or at once."`
+	Version   versionCmd   `cmd:"" help:"Print the version, its commit and platform."`
 
 	File    string           `name:"config" help:"Configuration file. Default: expedite.yaml, if any." placeholder:"FILE"`
-	Version kong.VersionFlag `help:"Print the version and exit." env:"-"`
+	Printed kong.VersionFlag `name:"version" help:"Print the version and exit." env:"-"`
 }
 
 // Main runs the command of the arguments of the process, and returns the exit code.
@@ -127,7 +128,7 @@ func (p *Program) newParser(c *cli, stdout, stderr io.Writer, exit func(code int
 			"Every flag of serve can also be set in the environment (EXPEDITE_ADDR for --addr) and, by its name, in "+
 			"expedite.yaml. Flags override the environment, which overrides the file. An empty variable counts as not set."),
 		kong.Vars{
-			"version": Version(), "control": control.DefaultPath(),
+			"version": p.build().String(), "control": control.DefaultPath(),
 		},
 		kong.DefaultEnvars("EXPEDITE"),
 		kong.Resolvers(resolver()),
