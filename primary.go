@@ -12,6 +12,7 @@ import (
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/resource"
+	"github.com/expedite-go/expedite/internal/systemd"
 )
 
 // runPrimary runs the workers until ctx ends or an operator stops the server.
@@ -54,6 +55,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		cfg.Env = []string{settingsVariable + "=" + kept}
 	}
 	if left == nil {
+		cfg.Systemd = systemd.TakeEnvironment()
 		if cfg.Activation, err = listener.TakeActivation(); err != nil {
 			return fmt.Errorf("expedite: %w", err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
 	"github.com/expedite-go/expedite/internal/rpc"
+	"github.com/expedite-go/expedite/internal/systemd"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/internal/worker"
 )
@@ -79,10 +80,7 @@ func (a *App) runSingle(ctx context.Context) error {
 		return err
 	}
 	a.warnLimits()
-	operators := a.controlConfig()
-	operators.Alone, operators.Backplane, operators.Histories = true, around.kind, around.kept
-	operators.Members = around.presence
-	c, err := primary.OpenControl(operators, &single{w, hub}, hub, around.machines, reg)
+	c, err := primary.OpenControl(a.controlAlone(around, w), &single{w, hub}, hub, around.machines, reg)
 	if err != nil {
 		return err
 	}
@@ -92,11 +90,20 @@ func (a *App) runSingle(ctx context.Context) error {
 	defer a.serves(w, c)()
 	c.SetServing(serving)
 	a.started(primary.Serving{Addresses: primary.Texts(serving), Admin: c.AdminAddr()})
+	c.Ready()
 	drain, cancel := context.WithDeadline(context.Background(), c.AwaitStop(ctx))
 	defer cancel()
 	listener.RemoveFiles(opened)
 	defer context.AfterFunc(c.StopNow(), cancel)() // a later, faster stop wins
 	return w.Stop(drain)
+}
+
+// controlAlone returns the configuration of the server that answers operators.
+func (a *App) controlAlone(r around, w *worker.Worker) primary.ControlConfig {
+	c := a.controlConfig()
+	c.Alone, c.Backplane, c.Histories, c.Members = true, r.kind, r.kept, r.presence
+	c.Systemd, c.Check = systemd.TakeEnvironment(), w.Sync
+	return c
 }
 
 // around is what a process that serves alone has beside its worker.

@@ -107,6 +107,10 @@ func (p *Primary) Setup(s Settings) {
 // Settings returns the settings that the next worker is started with.
 func (p *Primary) Settings() Settings { return p.s.launcher.current() }
 
+// Sync blocks until the primary has handled what happened before the call. If a callback of Config hangs, so does Sync,
+// which lets a watchdog notice. After Drain or Stop it returns at once.
+func (p *Primary) Sync() { p.s.loop.call(func() {}) }
+
 // Done returns a channel that is closed when all workers have ended after Drain or Stop.
 func (p *Primary) Done() <-chan struct{} { return p.s.loop.ended }
 

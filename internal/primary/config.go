@@ -13,6 +13,7 @@ import (
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/presence"
 	"github.com/expedite-go/expedite/internal/registry"
+	"github.com/expedite-go/expedite/internal/systemd"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -96,6 +97,11 @@ type ControlConfig struct {
 	Secrets *telemetry.Secrets
 	// Members knows who is in topics; nil: nobody wants to know.
 	Members *presence.Server
+	// Systemd is what the service manager has asked this process for. A program that replaces another one has it from
+	// that one.
+	Systemd systemd.Environment
+	// Check blocks while what serves hangs. Open sets it for a Primary.
+	Check func()
 	// Alone reports that this process serves the connections itself. Its journal is then that of its only worker.
 	Alone bool
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
+	"github.com/expedite-go/expedite/internal/systemd"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -51,6 +52,7 @@ type ControlServer struct {
 	registry *registry.Server
 	totals   *telemetry.Totals
 	roller   *roller // nil in a process that serves alone
+	manager  *systemd.Notifier
 	began    time.Time
 
 	listeners *listeners
@@ -83,7 +85,7 @@ func OpenControl(
 	}
 	s := &ControlServer{
 		cfg: cfg, workers: workers, hub: hub, relay: machines, registry: reg, totals: new(telemetry.Totals),
-		began: time.Now(), listeners: l,
+		began: time.Now(), listeners: l, manager: newManager(&cfg, workers),
 	}
 	s.serve()
 	return s, nil
@@ -93,6 +95,7 @@ func OpenControl(
 func (s *ControlServer) serve() {
 	s.stop, s.closed = make(chan control.StopRequest, 1), make(chan struct{})
 	s.stopNow, s.setNow = context.WithCancel(context.Background())
+	s.tasks.Go(func() { s.manager.Run(s.closed) })
 	if s.listeners.admin != nil {
 		s.serveAdmin(s.listeners.admin)
 	}
@@ -166,6 +169,9 @@ func (s *ControlServer) AdminAddr() string {
 // SetServing notes that clients are served.
 func (s *ControlServer) SetServing(at []control.ListenerStatus) { s.serving.Store(&at) }
 
+// Ready tells the service manager that everything is ready. After a reload it is called when that is complete.
+func (s *ControlServer) Ready() { s.manager.Ready() }
+
 // AwaitStop blocks until ctx ends or an operator requests a stop, and returns the time by which it has to be complete.
 func (s *ControlServer) AwaitStop(ctx context.Context) (deadline time.Time) {
 	fast := false
@@ -175,6 +181,7 @@ func (s *ControlServer) AwaitStop(ctx context.Context) (deadline time.Time) {
 	case req := <-s.stop:
 		fast = req.Fast
 	}
+	s.manager.Stopping()
 	if fast {
 		return time.Now()
 	}

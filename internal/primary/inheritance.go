@@ -13,6 +13,7 @@ import (
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/statedir"
+	"github.com/expedite-go/expedite/internal/systemd"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
@@ -35,6 +36,8 @@ type inheritance struct {
 
 	// Settings are those that it was written under; nil from a program that compares none.
 	Settings *settings `json:"terms,omitempty"`
+	// Systemd is what the service manager has asked this process for.
+	Systemd systemd.Environment `json:"systemd,omitzero"`
 	// Again reports that another reload was requested during the one that led to this inheritance.
 	Again bool `json:"again,omitempty"`
 
@@ -155,7 +158,7 @@ func (w *inheritanceWriter) state(sessions, denials *os.File, again bool) ([]byt
 	}
 	now := w.cfg.settings()
 	i := inheritance{
-		Settings: &now, Again: again,
+		Settings: &now, Again: again, Systemd: w.cfg.Systemd,
 		Version: inheritanceVersion, Began: w.began, Hub: w.workers.hub.AppendState(nil), Totals: totals,
 		Reports: w.workers.reports(), Control: w.cfg.Socket, Admin: w.cfg.Admin, State: shared,
 	}

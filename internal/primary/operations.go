@@ -12,6 +12,7 @@ func (s *ControlServer) Reload(
 	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
 ) (control.Result, error) {
 	if s.roller == nil {
+		s.manager.Refused(control.ErrUnsupported)
 		return control.Result{}, control.ErrUnsupported
 	}
 	return s.roller.reload(ctx, req, rep)
@@ -21,6 +22,7 @@ func (s *ControlServer) Reload(
 // reload follows.
 func (s *ControlServer) ReloadOrQueue(ctx context.Context) error {
 	if s.roller == nil {
+		s.manager.Refused(control.ErrUnsupported)
 		return control.ErrUnsupported
 	}
 	return s.roller.reloadOrQueue(ctx)

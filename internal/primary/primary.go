@@ -46,6 +46,9 @@ func Open(ctx context.Context, cfg Config) (_ *Primary, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if before != nil {
+		cfg.Systemd = before.Systemd
+	}
 	p := &Primary{cfg: cfg, before: before}
 	group := new(atomic.Pointer[cluster.Primary])
 	cfg.Registry.Moving = func() bool {
@@ -128,8 +131,11 @@ func (p *Primary) openControl() error {
 	if p.before != nil {
 		began = p.before.Began
 	}
+	p.cfg.Check = p.check
+	manager := newManager(&p.cfg.ControlConfig, p.workers)
 	p.roller = &roller{
-		log: p.cfg.logger(), drain: p.cfg.DrainTimeout, cluster: p.workers.cluster, totals: p.workers.totals,
+		manager: manager,
+		log:     p.cfg.logger(), drain: p.cfg.DrainTimeout, cluster: p.workers.cluster, totals: p.workers.totals,
 		next: &inheritanceWriter{
 			cfg: &p.cfg, addresses: p.addresses, began: began, workers: p.workers, registry: p.registry, listeners: l,
 			relay: p.relay, presence: p.presence,
@@ -138,7 +144,7 @@ func (p *Primary) openControl() error {
 	p.control = &ControlServer{
 		cfg: p.cfg.ControlConfig, workers: p.workers, hub: p.workers.hub, relay: p.relay, registry: p.registry,
 		totals: p.workers.totals,
-		roller: p.roller, began: began, listeners: l,
+		roller: p.roller, began: began, listeners: l, manager: manager,
 	}
 	p.control.serve()
 	return nil
@@ -168,6 +174,7 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	defer close(done)
 	go resource.NewHeapTrimmer().Run(done) // ends with Run
 	watchdog := &memoryWatchdog{limit: p.cfg.MaxWorkerMemory, roller: p.roller, log: p.cfg.logger()}
+	leaving := &departures{roller: p.roller, log: p.cfg.logger()}
 	group, err := cluster.Start(ctx, cluster.Config{
 		Workers: p.cfg.Workers, Listeners: p.clusterListeners(), Scheduling: p.cfg.Scheduling, Logger: p.cfg.logger(),
 		Stdout: p.cfg.WorkerOutput, Stderr: p.cfg.WorkerOutput, Inherit: p.cfg.Inheritance,
@@ -176,6 +183,7 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 		OnReport: func(w *cluster.Worker, b []byte) {
 			if r, ok := p.workers.report(w, b); ok {
 				watchdog.examine(w, r)
+				leaving.examine(w, r)
 			}
 		},
 	})
@@ -203,6 +211,9 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	serving(Serving{
 		Addresses: Texts(bound), Admin: p.control.AdminAddr(), Workers: len(group.Workers()), Inherited: p.before != nil,
 	})
+	if !p.completesReload() {
+		p.control.Ready()
+	}
 	deadline := p.control.AwaitStop(ctx)
 	defer context.AfterFunc(p.control.StopNow(), func() { group.Stop() })() // perhaps during the drain
 	if killed := stop(group, deadline); killed > 0 {
@@ -226,10 +237,13 @@ func stop(group *cluster.Primary, deadline time.Time) (killed int) {
 	return group.Drain(ctx)
 }
 
+// completesReload reports whether this program was started by a reload, which completeReload ends.
+func (p *Primary) completesReload() bool { return p.before != nil && p.before.Settings != nil }
+
 // completeReload does what the reload that started this program could not: it changes the number of workers to that of
 // the new settings, and reloads once more if that was requested meanwhile. stop ends it and waits for its end.
 func (p *Primary) completeReload() (stop func()) {
-	if p.before == nil || p.before.Settings == nil {
+	if !p.completesReload() {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -243,6 +257,8 @@ func (p *Primary) completeReload() (stop func()) {
 		}
 		if p.before.Again {
 			_ = p.roller.reloadOrQueue(context.Background())
+		} else {
+			p.control.Ready()
 		}
 	}()
 	return func() {

@@ -11,12 +11,14 @@ import (
 
 	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/systemd"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
 // roller moves connections between workers: it reloads, scales, rebalances and replaces, one at a time.
 type roller struct {
 	log     *slog.Logger
+	manager *systemd.Notifier
 	drain   time.Duration // time for connections that cannot move
 	cluster func() *cluster.Primary
 	totals  *telemetry.Totals
@@ -73,6 +75,7 @@ const reloadAttempts = 3
 func (r *roller) reloadOrQueue(ctx context.Context) (err error) {
 	for range reloadAttempts {
 		if r.queue() {
+			r.manager.Reloading(0)
 			return nil
 		}
 		_, err = r.reload(ctx, control.ReloadRequest{CanarySeconds: control.DefaultCanarySeconds}, control.Discard{})
@@ -81,6 +84,7 @@ func (r *roller) reloadOrQueue(ctx context.Context) (err error) {
 		}
 	}
 	r.log.Error("reload failed", "error", err)
+	r.manager.Refused(err)
 	return err
 }
 
@@ -88,7 +92,7 @@ func (r *roller) reloadOrQueue(ctx context.Context) (err error) {
 // unless the request keeps the primary. It logs errors, except that of another operation.
 func (r *roller) reload(
 	ctx context.Context, req control.ReloadRequest, rep control.Reporter,
-) (control.Result, error) {
+) (res control.Result, err error) {
 	if err := r.start(); err != nil {
 		return control.Result{}, err
 	}
@@ -97,6 +101,9 @@ func (r *roller) reload(
 	if group == nil {
 		return control.Result{}, control.ErrUnsupported
 	}
+	canary := time.Duration(req.CanarySeconds * float64(time.Second))
+	r.manager.Reloading(canary)
+	defer func() { r.reloaded(err) }()
 	lost := group.Stats().ConnectionsLost
 	trial, err := r.trial(req)
 	if err != nil {
@@ -107,8 +114,8 @@ func (r *roller) reload(
 		defer closeFiles(trial.Files)
 		defer r.unstage() // unless the next program has taken over
 	}
-	res, err := r.roll("reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
-		o.Canary, o.Trial = time.Duration(req.CanarySeconds*float64(time.Second)), trial
+	res, err = r.roll("reload", rep, func(g *cluster.Primary, o cluster.RollOptions) (cluster.RollResult, error) {
+		o.Canary, o.Trial = canary, trial
 		return g.Reload(ctx, o)
 	})
 	a := r.answer.Load()
@@ -127,6 +134,13 @@ func (r *roller) reload(
 		res.Failed = max(res.Failed, group.Stats().ConnectionsLost-lost) // also with workers that died before or after
 		return res
 	})
+}
+
+// reloaded tells the service manager that a reload has ended in this program. If another one follows, that tells it.
+func (r *roller) reloaded(err error) {
+	if !r.again.Load() {
+		r.manager.Reloaded(err)
+	}
 }
 
 // trial returns what the program on disk is tried with before anything is replaced: it has to answer that it could
@@ -226,6 +240,7 @@ func (r *roller) roll(
 	res, err := f(group, cluster.RollOptions{
 		Drain: r.drain,
 		Progress: func(p cluster.Progress) {
+			r.manager.Progress()
 			pr := progressOf(kind, p)
 			r.progress.Store(&pr)
 			if p.Step == cluster.StepDone {

@@ -64,6 +64,8 @@ type Report struct {
 	KeysMissing bool `json:"keys_missing,omitzero"`
 	// Unready is set if the worker takes no new clients: its /readyz answers 503.
 	Unready bool `json:"unready,omitzero"`
+	// Leaving is set if another process than the primary has asked the worker to end: it wants to be replaced.
+	Leaving bool `json:"leaving,omitzero"`
 }
 
 // MessagesIn returns the number of messages received.
@@ -110,7 +112,7 @@ func (w Report) plus(o Report) Report {
 	sum.Goroutines = w.Goroutines + o.Goroutines
 	sum.StoreDownSince = max(w.StoreDownSince, o.StoreDownSince)
 	sum.KeysMissing = w.KeysMissing || o.KeysMissing
-	sum.Unready = w.Unready || o.Unready
+	sum.Unready, sum.Leaving = w.Unready || o.Unready, w.Leaving || o.Leaving
 	return sum
 }
 

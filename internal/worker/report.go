@@ -91,7 +91,7 @@ func (w *Worker) report() telemetry.Report {
 		r.StoreDownSince = float64(fault.Since.Unix())
 	}
 	r.KeysMissing = w.admission.KeysMissing()
-	r.Unready = !w.Readiness().Ready
+	r.Unready, r.Leaving = !w.Readiness().Ready, w.leaving.Load()
 	r.LogsLeftOut = w.leftOut.Load()
 	r.ReadProcess()
 	return r

@@ -29,8 +29,9 @@ type departure struct {
 	err      error
 }
 
-// Serve serves the sockets that the primary passes, until the primary ends the worker or is gone, or until ctx ends.
-// stopBy returns by when a stop has to be complete after ctx has ended. started is called when the worker serves.
+// Serve serves the sockets that the primary passes, until the primary ends the worker or is gone. After the end of ctx
+// the worker asks the primary to replace it; if stopBy then returns a time that has passed, it ends at once. started is
+// called when the worker serves.
 func (w *Worker) Serve(ctx context.Context, self *cluster.Self, started func(), stopBy func() time.Time) error {
 	leave := make(chan departure, 1)
 	depart := func(d departure) {
@@ -51,14 +52,29 @@ func (w *Worker) Serve(ctx context.Context, self *cluster.Self, started func(), 
 	if err := self.Ready(); err != nil {
 		return fmt.Errorf("expedite: %w", err)
 	}
-	d, err := w.work(ctx, self, leave)
+	go func() { // ends with ctx, or with the worker
+		select {
+		case <-ctx.Done():
+			w.interrupt(stopBy(), depart)
+		case <-w.stopped:
+		}
+	}()
+	d, err := w.work(self, leave)
 	if err != nil {
 		return err
 	}
-	if d.deadline.IsZero() {
-		d.deadline = stopBy()
-	}
 	return w.end(self, d)
+}
+
+// interrupt ends the worker if its context has ended and there is no time left. Else the worker goes on until the
+// primary has replaced it, so that its connections stay: whoever has ended the context, the primary is there.
+func (w *Worker) interrupt(by time.Time, depart func(departure)) {
+	if !by.After(time.Now()) {
+		depart(departure{deadline: by})
+		return
+	}
+	w.leaving.Store(true)
+	w.reportSoon()
 }
 
 // hooks returns what the worker does for its primary.
@@ -120,8 +136,8 @@ func (w *Worker) reportSoon() {
 	}
 }
 
-// work does the worker's regular work until it has to end. The deadline is zero if ctx has ended.
-func (w *Worker) work(ctx context.Context, self *cluster.Self, leave <-chan departure) (d departure, err error) {
+// work does the worker's regular work until it has to end.
+func (w *Worker) work(self *cluster.Self, leave <-chan departure) (d departure, err error) {
 	every := w.ticker.Busy()
 	tick, move := w.engine.NewTicker(every), time.NewTicker(handoffTick)
 	defer move.Stop()
@@ -170,8 +186,6 @@ func (w *Worker) work(ctx context.Context, self *cluster.Self, leave <-chan depa
 				move.Stop()
 			}
 		case d = <-leave:
-			return d, nil
-		case <-ctx.Done():
 			return d, nil
 		case err := <-w.ended:
 			return d, fmt.Errorf("expedite: the event loop ended: %w", err)

@@ -98,6 +98,8 @@ type Worker struct {
 	guard     *resource.MemoryGuard // nil: memory is never short
 
 	draining  atomic.Bool
+	leaving   atomic.Bool   // wants to be replaced
+	stopped   chan struct{} // closed by Stop
 	reportNow chan struct{} // asks for a report at once
 	leftOut   atomic.Uint64 // log lines about clients that were left out
 	lag       lagWatch
@@ -115,6 +117,7 @@ func New(c Config) (*Worker, error) {
 	w := &Worker{
 		Config: c, log: c.Journal.Logger, ticker: resource.NewIdleTicker(c.HangTimeout),
 		reportNow: make(chan struct{}, 1), ended: make(chan error, 1),
+		stopped: make(chan struct{}),
 	}
 	if c.Plane != nil {
 		w.interest = broker.NewInterest(c.Link, func() { w.engine.Post(w.interest.Flush) })
@@ -207,6 +210,7 @@ const callbackGrace = time.Second
 // Stop ends the worker: it drains until ctx ends, and then closes the remaining connections.
 func (w *Worker) Stop(ctx context.Context) error {
 	w.draining.Store(true)
+	close(w.stopped)
 	w.engine.Post(w.stopAccept)
 	web := make(chan struct{})
 	go func() {
@@ -231,6 +235,14 @@ func (w *Worker) Stop(ctx context.Context) error {
 	case <-time.After(callbackGrace):
 		w.log.Warn("callbacks still run at the end of the process")
 		return nil
+	}
+}
+
+// Sync blocks until the event loop has handled what had happened before, and for ever if it hangs.
+func (w *Worker) Sync() {
+	done := make(chan struct{})
+	if w.engine.Post(func() { close(done) }) {
+		<-done
 	}
 }
 
