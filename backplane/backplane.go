@@ -86,4 +86,7 @@ type Status struct {
 	// no server ever will, Repeated those that were sent again because it is not known whether a server has taken
 	// them, and Interrupted the times that Missing was called.
 	Published, Received, Refused, Dropped, Repeated, Interrupted uint64
+	// Renewed counts epochs of histories that the Backplane has ended because a server had lost messages, Unverified
+	// messages of which it would not notice that.
+	Renewed, Unverified uint64
 }

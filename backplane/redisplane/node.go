@@ -29,6 +29,7 @@ type node struct {
 	queue    queue         // guarded by publisher.mu
 	wakeSend chan struct{} // there is something in the queue
 	kills    int           // used by send only: losses at the same large message
+	verify   bool          // guarded by publisher.mu: whether the server still has what it has taken is not known
 
 	storing   atomic.Pointer[error] // why messages of histories are not taken
 	questions []question            // guarded by publisher.mu, as the following

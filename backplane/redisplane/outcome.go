@@ -28,9 +28,11 @@ type outcome struct {
 
 // told is a call of done that is due.
 type told struct {
-	done func(backplane.Position, error)
-	at   backplane.Position
-	err  error
+	done    func(backplane.Position, error)
+	channel string
+	key     backplane.Key
+	at      backplane.Position
+	err     error
 }
 
 // refuse drops a message.
@@ -65,7 +67,7 @@ func judge(batch []message, results []rueidis.RedisResult) (o outcome) {
 				o.refuse(&m, err)
 				continue
 			}
-			o.told = append(o.told, told{done: m.call.done, at: at})
+			o.told = append(o.told, told{done: m.call.done, channel: m.channel, key: m.call.key, at: at})
 			continue
 		case err == nil && then == 0:
 			continue

@@ -56,6 +56,7 @@ type publisher struct {
 	layout  *layout
 	next    *layout // waits for the end of all batches, as it can move what follows a message in a batch
 	busy    int     // batches that are being sent
+	ledger  ledger
 	counts  backplane.Status
 	dropErr error
 	dropAt  time.Time
@@ -151,6 +152,7 @@ func (p *publisher) done(n *node, batch []message, o *outcome) {
 		p.counts.Dropped += uint64(o.dropped)
 		p.dropErr, p.dropAt = o.dropErr, time.Now()
 	}
+	p.note(n, o)
 	q.sending = time.Time{}
 	p.busy--
 	p.settle()

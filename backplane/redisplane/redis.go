@@ -179,6 +179,8 @@ func (r *Redis) Status() backplane.Status {
 		total.Dropped += one.Dropped
 		total.Repeated += one.Repeated
 		total.Interrupted += one.Interrupted
+		total.Renewed += one.Renewed
+		total.Unverified += one.Unverified
 		if total.Err == nil {
 			total.Err = one.Err
 		}

@@ -39,10 +39,12 @@ func (s *script) command(b rueidis.Builder, whole bool, keys [2]string, args ...
 const notInOrder = "EXPEDITE order"
 
 // scripts are the programs. Each has the stream and the hash as its keys.
-type scripts struct{ append, read, renew *script }
+type scripts struct{ append, read, renew, verify *script }
 
 func newScripts() *scripts {
-	return &scripts{append: newScript(appendText), read: newScript(readText), renew: newScript(renewText)}
+	return &scripts{
+		append: newScript(appendText), read: newScript(readText), renew: newScript(renewText), verify: newScript(verifyText),
+	}
 }
 
 // appendText takes: publisher, number, number of the message before that must have been taken (or 0), payload, epoch if
@@ -144,4 +146,22 @@ local head = tonumber(meta[2])
 if meta[1] ~= ARGV[1] then return {meta[1], tonumber(meta[3] or 0), head} end
 redis.call('HSET', KEYS[2], 'e', ARGV[2], 'b', head)
 return {ARGV[2], head, head}
+`
+
+// verifyText takes: the epoch that a publisher knows, and the next one; the publisher, the number of a message that was
+// taken, and its offset. It ends the epoch if that message is lost, and returns the epoch of now. A publisher that is
+// not known was lost as well, unless there are so many that it may have been forgotten.
+const verifyText = `
+local meta = redis.call('HMGET', KEYS[2], 'e', 'o', 'p' .. ARGV[3], 'q' .. ARGV[3])
+if meta[1] ~= ARGV[1] then return meta[1] or '0' end
+local head, number, at, offset = tonumber(meta[2]), tonumber(meta[3]), tonumber(meta[4]), tonumber(ARGV[5])
+local lost
+if number and at then
+  lost = at < offset or at == offset and number > tonumber(ARGV[4])
+else
+  lost = head < offset or redis.call('HLEN', KEYS[2]) < 400
+end
+if not lost then return meta[1] end
+redis.call('HSET', KEYS[2], 'e', ARGV[2], 'b', head)
+return ARGV[2]
 `

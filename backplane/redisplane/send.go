@@ -60,6 +60,7 @@ func (s *sender) run() error {
 	defer ping.Stop()
 	s.whole, s.before = true, make(map[source]uint64)
 	s.shard.out.unpark(s.node)
+	s.shard.out.doubt(s.node)
 	wake(s.wakeSend) // of what has been waiting
 	for {
 		select {
@@ -73,7 +74,7 @@ func (s *sender) run() error {
 			if err := s.check(s.link.client); err != nil {
 				return err
 			}
-			continue
+			s.shard.out.prune(s.node)
 		case <-s.link.main.lost:
 			return explain(errLost)
 		case <-s.ctx.Done():
@@ -88,6 +89,9 @@ func (s *sender) run() error {
 // drain sends all batches. It returns why the connection is lost.
 func (s *sender) drain() error {
 	for s.hold == nil {
+		if err := s.verify(); err != nil {
+			return err
+		}
 		batch := s.shard.out.take(s.node)
 		if len(batch) == 0 {
 			s.idle()

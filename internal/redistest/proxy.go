@@ -167,6 +167,14 @@ func (p *Proxy) over(bytes int) bool {
 	return p.limit > 0 && bytes > p.limit
 }
 
+// Turn cuts all connections, and passes those that follow to another server.
+func (p *Proxy) Turn(to string) {
+	p.mu.Lock()
+	p.to = to
+	p.mu.Unlock()
+	p.Cut()
+}
+
 // Cuts returns the number of connections that CutAfter has cut.
 func (p *Proxy) Cuts() int {
 	p.mu.Lock()
@@ -200,7 +208,10 @@ func (p *Proxy) remove(c net.Conn) {
 
 func (p *Proxy) serve(client net.Conn) {
 	defer p.remove(client)
-	server, err := net.Dial("tcp", p.to)
+	p.mu.Lock()
+	to := p.to
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}

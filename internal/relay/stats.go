@@ -39,6 +39,7 @@ func (r *Relay) Stats() Stats {
 	defer r.mu.Unlock()
 	s := r.stats
 	s.Topics, s.Backplane = len(r.receivers), plane
+	s.Renewed += plane.Renewed
 	return s
 }
 
@@ -57,6 +58,7 @@ func (s *Stats) Counters() map[string]uint64 {
 		"sent": s.Sent, "refused": s.Refused, "dropped": s.Backplane.Dropped, "heard": s.Heard, "repeated": s.Repeated,
 		"malformed": s.Malformed, "gaps": s.Gaps, "missed": s.Missed, "lost_directed": s.LostDirected,
 		"unplaced": s.Unplaced, "reads": s.Reads, "renewed": s.Renewed, "overrun": s.Overrun, "recalls_lost": s.RecallsLost,
+		"unverified": s.Backplane.Unverified,
 		"resyncs": s.Resyncs, "interrupted": s.Backplane.Interrupted, "sent_again": s.Backplane.Repeated,
 		"asked": s.Asked, "answered": s.Answered, "unanswered": s.Unanswered, "questions_refused": s.QuestionsRefused,
 	}
