@@ -49,7 +49,7 @@ func (s Socket) Writev(bufs [][]byte) (int, error) {
 }
 
 // Unacknowledged returns the number of bytes that s has taken and that the system of the peer has not acknowledged: 0
-// on a Unix socket when the peer has read everything. It is known until s is closed, even after a reset.
+// on a Unix socket, whose peer has the same system. It is known until s is closed, even after a reset.
 func (s Socket) Unacknowledged() int {
 	if s.pump != nil {
 		return s.pump.waiting()

@@ -126,7 +126,11 @@ func fdWritev(fd int, bufs [][]byte) (int, error) {
 
 func fdUnacknowledged(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
-	if err != nil {
+	if err != nil || n == 0 {
+		return 0
+	}
+	// Of a Unix socket it is the memory of what the peer has not read, which is more than its bytes.
+	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain == unix.AF_UNIX {
 		return 0
 	}
 	return n

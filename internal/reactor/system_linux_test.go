@@ -181,3 +181,26 @@ func TestUnacknowledged(t *testing.T) {
 		t.Errorf("%d bytes left after a reset (noticed: %v), want at least %d", got, broken, left)
 	}
 }
+
+// TestUnacknowledgedOfUnixSockets: what was written is in the peer's buffer, whether it is read yet or not.
+func TestUnacknowledgedOfUnixSockets(t *testing.T) {
+	r := newRig(t, kind{add: addFD}, &script{})
+	r.start()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(pair[1]) })
+	r.do(func() {
+		key, sock, _, err := r.loop.AddFD(pair[0])
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer r.loop.Close(key, sock)
+		n, err := sock.Write([]byte("not read"))
+		if left := sock.Unacknowledged(); err != nil || n != 8 || left != 0 {
+			t.Errorf("wrote %d bytes, %v: got %d unacknowledged, want 0", n, err, left)
+		}
+	})
+}
