@@ -66,7 +66,7 @@ soak:
 # Every way in which Redis, or the way to it, can fail while machines talk. `make test` has some of them.
 outages:
 	scripts/test-tools
-	go test -count=1 -timeout 20m -run TestOutages -v ./cmd/expedite -outages
+	go test -count=1 -timeout 20m -run 'TestOutages|TestMembersInOutages' -v ./cmd/expedite -outages
 
 # The files of deploy/: the image's content, run without Docker; compose.yaml by the rules of Compose; HAProxy with two
 # servers.

@@ -52,8 +52,10 @@ func runFleetMachine() int {
 	app := expedite.New(expedite.Config{
 		Addr: c.Addr, Addrs: c.Addrs, Control: c.Control, Workers: 1, DrainTimeout: 10 * time.Second,
 		Sessions: expedite.Sessions{Redis: redis[0]}, MoreRedis: redis[1:],
-		History: []expedite.HistoryRule{{Topics: keptPrefix + "*", Messages: 100_000, For: 10 * time.Minute}},
+		History:  []expedite.HistoryRule{{Topics: keptPrefix + "*", Messages: 100_000, For: 10 * time.Minute}},
+		Presence: []expedite.PresenceRule{memberRule()}, PresenceLease: memberLease,
 	})
+	app.Handle("/"+memberPrefix, memberHandler(app))
 	app.Handle("/", expedite.Handler{
 		Inline: true, Session: true,
 		Open: func(c *expedite.Conn) {

@@ -35,7 +35,12 @@ func (s *Server) hear(topic string, payload []byte) {
 			s.miss(at, n)
 		}
 	}
-	*heard = a.Standing
+	at.share.setHeard(a.Standing)
+	if a.Joined {
+		at.share.loss.net++
+	} else {
+		at.share.loss.net--
+	}
 	if e, told := EventOf(a.Joined, a.Count, at.rule.MaxListed, Member(a.Member)); told && !at.rule.Silent {
 		s.stats.Heard++
 		s.add(topic, e)
@@ -51,7 +56,15 @@ func (s *Server) expect(at *room) {
 	if heard.Epoch == told.Epoch {
 		s.miss(at, told.Announced-heard.Announced)
 	}
-	*heard = told
+	at.share.setHeard(told)
+}
+
+// setHeard notes the latest announcement.
+func (h *share) setHeard(now backplane.Standing) {
+	if h.heard.Epoch != now.Epoch {
+		h.loss.net = 0
+	}
+	h.heard = now
 }
 
 // miss notes that announcements were missed. s.mu must be held.

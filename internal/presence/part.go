@@ -82,7 +82,7 @@ func (p *part) interrupt() {
 
 // line lets a worker look at a room. p.mu must be held.
 func (p *part) line(at *room) {
-	if p.id == 0 || at.share.ready || at.share.busy || at.share.held {
+	if p.id == 0 || at.share.ready || at.share.busy || at.share.held && at.share.hold > p.now() {
 		return
 	}
 	at.share.ready = true
@@ -266,13 +266,19 @@ func (p *part) look() {
 	held := p.held
 	p.held = nil
 	for _, at := range held {
+		until := at.share.hold
+		if len(at.share.dirty) == 0 {
+			until = max(until, at.share.loss.at)
+		}
 		at.share.held = false
-		if at.share.hold > now {
+		switch {
+		case p.roster.rooms[at.topic] != at: // nobody is there any more
+		case until > now:
 			at.share.held = true
 			p.held = append(p.held, at)
-			continue
+		default:
+			p.line(at)
 		}
-		p.line(at)
 	}
 	expecting := p.expecting
 	p.expecting = nil
@@ -321,7 +327,7 @@ func (p *part) next() (at *room, id uint64, c backplane.Change, list []action) {
 		at = p.ready[0]
 		p.ready = p.ready[1:]
 		at.share.ready = false
-		if c, list = p.batch(at); len(list) == 0 {
+		if c, list = p.batch(at); len(list) == 0 && !at.share.loss.due(p.now()) {
 			p.settleRoom(at)
 			continue
 		}

@@ -174,3 +174,27 @@ func TestPartSucceeds(t *testing.T) {
 		a.wantWho(t, topicUp, "a", "b")
 	})
 }
+
+// TestPartLostWithMachine: members of a machine that has died when the store lost its memory are missed: nobody was told
+// that they left.
+func TestPartLostWithMachine(t *testing.T) {
+	divided(t, func(s *store, a, b *node, awayAt int) {
+		b.enter(1, topicAway, "a") // stays, as it is on both
+		a.enter(1, topicAway, "leaves")
+		<-time.After(10 * time.Second)
+		a.want(t, "ta 1 leaves 3")
+		b.kill()
+		s.losePart(awayAt - 1)
+		a.leave(1, topicAway, "leaves")
+		a.enter(1, topicAway, "comes")
+		<-time.After(20 * time.Second)
+		a.wantWho(t, topicAway, "a", "comes")
+		synctest.Wait()
+		a.office.mu.Lock()
+		slices.Sort(a.office.events)
+		a.office.mu.Unlock()
+		if want := []string{"ta 1 comes", "ta 2 leaves", "ta lost 1", "tb 2 b 1"}; !slices.EqualFunc(a.office.events, want, strings.HasPrefix) {
+			t.Errorf("got %q, want %q", a.office.events, want)
+		}
+	})
+}

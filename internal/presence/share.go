@@ -22,7 +22,18 @@ type share struct {
 	entire   bool               // it counts in part.left
 	hold     time.Duration      // until when others add their members again to a store that has lost its memory
 	expects  time.Duration      // when standing must have been heard; 0 is nothing
+	loss     loss
 }
+
+// loss is what is compared some time after the store has lost its memory: members of a machine that has died meanwhile
+// are not there any more, and nobody was told that they left.
+type loss struct {
+	knew int           // members before; 0: there is nothing to compare
+	at   time.Duration // when all that others have changed since was heard
+	net  int           // joins less leaves that were heard in the latest epoch
+}
+
+func (l *loss) due(now time.Duration) bool { return l.knew > 0 && l.at <= now }
 
 // shared is what a member has in addition.
 type shared struct {
@@ -76,7 +87,9 @@ func (s *Server) batch(at *room) (c backplane.Change, list []action) {
 	if len(list) > 0 || at.share.hold > s.now() {
 		return c, list
 	}
-	c.Knows = at.share.latest()
+	if c.Knows = at.share.latest(); at.share.loss.due(s.now()) {
+		return c, nil
+	}
 	return c, s.collect(at, func(m *member) (kind actionKind, due bool) {
 		if m.present {
 			c.Add = append(c.Add, backplane.Member(m.Member))
@@ -145,6 +158,7 @@ func (s *Server) changedShared(at *room, c backplane.Change, list []action, r re
 	lost := c.Knows.Epoch != 0 && c.Knows.Epoch != standing.Epoch
 	if lost {
 		at.share.hold = s.now() + s.settling()
+		at.share.loss.knew, at.share.loss.at = max(at.share.loss.knew, c.Knows.Count), at.share.hold+hearLimit
 	}
 	switch restored := len(c.Restore)+len(c.Keep) > 0; {
 	case lost && !restored: // it has lost the others, too
@@ -154,6 +168,9 @@ func (s *Server) changedShared(at *room, c backplane.Change, list []action, r re
 		fallthrough
 	default:
 		at.share.standing = standing
+	}
+	if len(list) == 0 && !lost {
+		s.compare(at)
 	}
 	if at.share.expects == 0 {
 		p := s.home(at)
@@ -168,6 +185,18 @@ func (s *Server) changedShared(at *room, c backplane.Change, list []action, r re
 		return
 	}
 	s.settleRoom(at)
+}
+
+// compare tells of members that have gone with the memory of the store. s.mu must be held.
+func (s *Server) compare(at *room) {
+	l, now := &at.share.loss, at.share.standing
+	if at.share.heard.Epoch != now.Epoch {
+		l.net = 0
+	}
+	if n := l.knew - (now.Count - l.net); n > 0 && l.knew <= at.rule.MaxListed {
+		s.miss(at, uint64(n))
+	}
+	l.knew = 0
 }
 
 // applied takes the success of an action. A store that has lost its memory only restores. s.mu must be held.
@@ -187,12 +216,12 @@ func (s *Server) applied(one action, lost bool) {
 
 // settleRoom notes that a room has no changes that could be made now. s.mu must be held.
 func (s *Server) settleRoom(at *room) {
+	if (len(at.share.dirty) > 0 || at.share.loss.knew > 0) && !at.share.held {
+		at.share.held = true
+		p := s.home(at)
+		p.held = append(p.held, at)
+	}
 	if len(at.share.dirty) > 0 {
-		if !at.share.held {
-			at.share.held = true
-			p := s.home(at)
-			p.held = append(p.held, at)
-		}
 		return
 	}
 	if at.share.entire {
