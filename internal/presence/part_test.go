@@ -92,6 +92,22 @@ func TestPartAway(t *testing.T) {
 	})
 }
 
+// TestPartBackLater: a machine that comes back some seconds after another one, when all leases have run out, has not
+// left.
+func TestPartBackLater(t *testing.T) {
+	divided(t, func(_ *store, a, b *node, awayAt int) {
+		away(awayAt, a, b)
+		<-time.After(time.Minute)
+		away(0, a)
+		<-time.After(DefaultLease / 4)
+		away(0, b)
+		<-time.After(20 * time.Second)
+		a.want(t)
+		b.want(t)
+		a.wantWho(t, topicAway, "a", "b")
+	})
+}
+
 // TestPartLost: a part that has lost its memory gets everybody again, and the other part is not concerned.
 func TestPartLost(t *testing.T) {
 	divided(t, func(s *store, a, b *node, awayAt int) {

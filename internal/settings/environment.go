@@ -35,6 +35,26 @@ func unknownVariables(environ []string, t table, others []string) (warnings []st
 	return warnings
 }
 
+// hiddenVariables returns a warning for each further variable of a setting that says something else than the one that
+// counts. Values are not shown: there may be passwords in them.
+func hiddenVariables(environ []string, t table) (warnings []string) {
+	for _, s := range t.settings() {
+		used, value := "", ""
+		for _, name := range s.AllVariables() {
+			text := strings.TrimPrefix(lookup(environ, name), ":") // PORT=80 is EXPEDITE_ADDR=:80
+			switch {
+			case text == "" || text == value:
+			case used == "":
+				used, value = name, text
+			default:
+				warnings = append(warnings, fmt.Sprintf("%s is ignored: %s is set, too, and says something else: unset one of them",
+					name, used))
+			}
+		}
+	}
+	return warnings
+}
+
 // isInjected reports whether Kubernetes has set a variable. NAME_PORT is a URL there, and a number if a person set it.
 func isInjected(name, value string) bool {
 	m := injected.FindStringSubmatch(name)

@@ -50,7 +50,7 @@ func Load(src Sources) (*Loaded, error) {
 	l.table = newTable(&l.Program)
 	keys := Keys()
 	faults := []error{l.checkKeys(src.File, keys)}
-	l.Warnings = unknownVariables(src.Environ, l.table, src.Variables)
+	l.Warnings = append(unknownVariables(src.Environ, l.table, src.Variables), hiddenVariables(src.Environ, l.table)...)
 	for _, s := range l.table.settings() {
 		if g, ok := src.find(s); ok {
 			l.given[s.Name] = g

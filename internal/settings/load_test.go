@@ -318,6 +318,28 @@ func TestUnknownVariables(t *testing.T) {
 	}
 }
 
+// TestHiddenVariables checks that a variable that another one hides is reported, without its value.
+func TestHiddenVariables(t *testing.T) {
+	for _, tt := range []struct {
+		environ []string
+		want    string
+	}{
+		{[]string{"REDIS_URL=redis://:pw@b", "EXPEDITE_REDIS=redis://:pw@a"},
+			"REDIS_URL is ignored: EXPEDITE_REDIS is set, too, and says something else: unset one of them"},
+		{[]string{"REDIS_URL=redis://a", "EXPEDITE_REDIS=redis://a"}, ""},
+		{[]string{"REDIS_URL=redis://a", "EXPEDITE_REDIS="}, ""},
+		{[]string{"REDIS_URL=redis://a"}, ""},
+		{[]string{"PORT=1", "EXPEDITE_ADDR=:2"},
+			"PORT is ignored: EXPEDITE_ADDR is set, too, and says something else: unset one of them"},
+		{[]string{"PORT=2", "EXPEDITE_ADDR=:2"}, ""},
+	} {
+		l, err := Load(Sources{Environ: tt.environ})
+		if got := strings.Join(l.Warnings, "\n"); err != nil || got != tt.want {
+			t.Errorf("%q: got %q, %v; want %q", tt.environ, got, err, tt.want)
+		}
+	}
+}
+
 // TestMaskPassword checks that a password of a URL is found, even in a broken one.
 func TestMaskPassword(t *testing.T) {
 	for url, want := range map[string]string{
