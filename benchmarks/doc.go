@@ -13,7 +13,8 @@
 // of CPU time per message: the absolute figures depend on the machine and the moment.
 //
 // Machines runs the two servers of each peer on one core, and Redis and all clients on the other. A server has its
-// default GOMAXPROCS there.
+// default GOMAXPROCS there. Two peers show what remains when parts are left out: alone is one server without Redis, and
+// bare is two loops that only make the system calls.
 //
 // Handoff measures Expedite alone and pins nothing, because two workers take part in a move. It needs as many open
 // files per process as there are connections, and fails if a connection is lost.

@@ -139,13 +139,13 @@ func (d *dialect) other(op ws.Opcode, payload []byte) ([]byte, error) {
 	return nil, nil
 }
 
-// expediteDialect: a message is published on the topic that it names.
-func expediteDialect() dialect {
+// expediteDialect: a message is published on the topic that it names. own is as in dialect.
+func expediteDialect(own int) dialect {
 	return dialect{
 		path:  "/",
 		begin: func(b []byte, _ int) []byte { return b },
 		join:  func(topic, n int) string { return fmt.Sprintf("+%d %d", topic, n) }, joined: "ok",
-		own: 3,
+		own: own,
 	}
 }
 

@@ -36,6 +36,7 @@ var crossings = []crossing{
 	{"1: one topic, 500 subscribers, 1 publication in flight", 1, 500, 1, 1},
 	{"2: one topic, 500 subscribers, 16 publications in flight", 1, 500, 1, 16},
 	{"3: 10,000 topics with a subscriber each, 64 publishers, 1 publication in flight each", 10_000, 1, 64, 1},
+	{"7: one topic with a subscriber, 1 publication in flight; deliveries/s tell the latency", 1, 1, 1, 1},
 }
 
 // machines is a run of this benchmark.
@@ -47,6 +48,7 @@ type machines struct {
 	rounds  int
 	length  time.Duration
 	profile string
+	counts  bool
 	servers []*server // that run
 }
 
@@ -56,10 +58,12 @@ func runMachines(args []string) error {
 	flags := flag.NewFlagSet("machines", flag.ExitOnError)
 	flags.IntVar(&m.rounds, "rounds", 5, "rounds per server")
 	flags.DurationVar(&m.length, "time", time.Second, "length of a round, after as long a warm-up")
-	scenarios := flags.String("only", "123456", "digits of the scenarios")
+	scenarios := flags.String("only", "1234567", "digits of the scenarios")
 	peers := flags.String("peers", "expedite,expedite/2,centrifuge,socket.io",
-		"servers; centrifuge quiet is another; NAME=FILE is that of an earlier build, NAME@VARIABLE=VALUE has an environment")
+		"servers; centrifuge quiet, alone and bare are others; NAME=FILE is that of an earlier build, "+
+			"NAME@VARIABLE=VALUE has an environment")
 	flags.StringVar(&m.profile, "profile", "", "folder for profiles of both machines by perf")
+	flags.BoolVar(&m.counts, "counts", false, "print context switches, and reads and writes of Redis")
 	flags.StringVar(&m.folder, "npm", "", "folder for packages of npm; empty is a temporary one")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -81,8 +85,8 @@ func runMachines(args []string) error {
 		defer func() { fmt.Printf("\n%.0f s in all\n", time.Since(began).Seconds()) }()
 		fmt.Printf("two machines with one Redis, %d B from A to B, %d rounds of %v, servers alternate\n",
 			messageLen, m.rounds, m.length)
-		for i, sc := range crossings {
-			if strings.ContainsRune(*scenarios, rune('1'+i)) {
+		for _, sc := range crossings {
+			if strings.Contains(*scenarios, sc.name[:1]) {
 				if err := m.compare(sc); err != nil {
 					return err
 				}
@@ -154,8 +158,12 @@ func dialectOf(peer string) dialect {
 		return centrifugeDialect(strings.HasSuffix(peer, "quiet"))
 	case peer == "socket.io":
 		return socketDialect()
+	case peer == "alone":
+		return expediteDialect(-1)
+	case peer == "bare":
+		return expediteDialect(0)
 	default:
-		return expediteDialect()
+		return expediteDialect(3)
 	}
 }
 
@@ -187,9 +195,14 @@ func (m *machines) startMachine(peer string) (s *server, err error) {
 	return s, err
 }
 
-// startMachines starts A and B.
+// startMachines starts A and B, which are one server if the peer is alone.
 func (m *machines) startMachines(peer string) (a, b *server, err error) {
-	if a, err = m.startMachine(peer); err == nil {
+	a, err = m.startMachine(peer)
+	switch {
+	case err != nil:
+	case peer == "alone":
+		b = a
+	default:
 		b, err = m.startMachine(peer)
 	}
 	if err != nil {
@@ -204,6 +217,14 @@ func (m *machines) stop() {
 		s.stop()
 	}
 	m.servers = nil
+}
+
+// families returns the CPU time of all processes of both machines.
+func families(a, b *server) time.Duration {
+	if a == b {
+		return family(a)
+	}
+	return family(a) + family(b)
 }
 
 // family returns the CPU time of all processes of a machine.
@@ -254,14 +275,21 @@ func (m *machines) cross(peer string, sc crossing) (r crossed, err error) {
 	}
 	defer m.record(a, b)()
 	pid := m.redis.PID()
+	var counted tally
+	if m.counts {
+		counted = m.tally(a, b)
+	}
 	redis, _ := processCPU(pid)
-	used, start, before := family(a)+family(b), time.Now(), c.deliveries
+	used, start, before := families(a, b), time.Now(), c.deliveries
 	if err := c.run(m.length, nil); err != nil {
 		return r, err
 	}
-	used, took := family(a)+family(b)-used, time.Since(start)
+	used, took := families(a, b)-used, time.Since(start)
 	redisNow, _ := processCPU(pid)
 	deliveries := c.deliveries - before
+	if m.counts {
+		m.tally(a, b).print(peer, counted, deliveries/uint64(sc.subscribers))
+	}
 	return crossed{
 		perDelivery: micro(used) / float64(deliveries),
 		redis:       micro(redisNow-redis) / float64(deliveries) * float64(sc.subscribers),
@@ -309,7 +337,7 @@ func (m *machines) record(a, b *server) (end func()) {
 	var list []*exec.Cmd
 	for name, s := range map[string]*server{"a": a, "b": b} {
 		file := filepath.Join(m.profile, name+".perf")
-		cmd := exec.Command("perf", "record", "-q", "-g", "-o", file, "-p", fmt.Sprint(s.cmd.Process.Pid))
+		cmd := exec.Command("perf", "record", "-q", "-F", "499", "-g", "-o", file, "-p", fmt.Sprint(s.cmd.Process.Pid))
 		if cmd.Start() == nil {
 			list = append(list, cmd)
 		}

@@ -39,6 +39,12 @@ func serveMachine(args []string) error {
 	if strings.HasPrefix(name, "centrifuge") {
 		return serveCentrifuge(url)
 	}
+	if name == "bare" {
+		return serveBare(url)
+	}
+	if name == "alone" { // one machine, without Redis
+		url = ""
+	}
 	workers := -1
 	if _, after, several := strings.Cut(name, "/"); several {
 		workers, _ = strconv.Atoi(after)
@@ -58,18 +64,22 @@ func untilInputEnds(f func()) {
 func serveExpedite(workers int, url string) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	plane, err := redisplane.New([]string{url}, redisplane.Config{})
-	if err != nil {
-		return err
-	}
-	app := expedite.New(expedite.Config{
-		Addr: "127.0.0.1:0", Workers: workers, Backplane: plane,
+	config := expedite.Config{
+		Addr: "127.0.0.1:0", Workers: workers,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		OnStart: func(st expedite.Started) { // not in workers, which have no standard input
 			fmt.Println(st.Addresses[0])
 			untilInputEnds(func() { cancel(expedite.ErrStopNow) })
 		},
-	})
+	}
+	if url != "" {
+		plane, err := redisplane.New([]string{url}, redisplane.Config{})
+		if err != nil {
+			return err
+		}
+		config.Backplane = plane
+	}
+	app := expedite.New(config)
 	app.Handle("/", expedite.Handler{
 		Inline: true, PingInterval: -1, IdleTimeout: -1,
 		Message: func(c *expedite.Conn, m expedite.Message) {

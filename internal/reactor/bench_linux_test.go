@@ -23,7 +23,7 @@ func BenchmarkEcho(b *testing.B) {
 	waits := []struct {
 		name string
 		wait reactor.Wait
-	}{{"visible", reactor.WaitVisible}, {"hybrid", reactor.WaitHybrid}, {"raw", reactor.WaitRaw}}
+	}{{"visible", reactor.WaitVisible}, {"parked", reactor.WaitParked}, {"hybrid", reactor.WaitHybrid}, {"raw", reactor.WaitRaw}}
 	for _, rate := range []int{0, 20_000} {
 		for _, procs := range []int{1, 2} {
 			for _, w := range waits {
@@ -128,7 +128,7 @@ func benchEcho(b *testing.B, o reactor.Options, procs, rate int) {
 // BenchmarkIdle measures the CPU time of an idle loop per second.
 func BenchmarkIdle(b *testing.B) {
 	for name, wait := range map[string]reactor.Wait{
-		"visible": reactor.WaitVisible, "hybrid": reactor.WaitHybrid, "raw": reactor.WaitRaw,
+		"visible": reactor.WaitVisible, "parked": reactor.WaitParked, "hybrid": reactor.WaitHybrid, "raw": reactor.WaitRaw,
 	} {
 		b.Run(name, func(b *testing.B) {
 			loop, err := reactor.New(&script{}, reactor.Options{Wait: wait})

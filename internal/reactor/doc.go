@@ -36,7 +36,11 @@
 // A loop that waits visibly to the scheduler loses its processor after 20 microseconds and has to get it back for the
 // next event. So it first waits without informing the scheduler (Options.RawWait), and visibly only if it was idle that
 // long. The price is a processor that other goroutines cannot use meanwhile: run with GOMAXPROCS above the number of
-// loops. With GOMAXPROCS of 1, all waits are visible, and a loop that never waits yields once per millisecond. A stop
-// of the world ends a raw wait: the preemption signal interrupts it, and the loop treats that as an empty turn.
-// Handlers must report goroutines that they start with Runnable.
+// loops. A stop of the world ends a raw wait: the preemption signal interrupts it, and the loop treats that as an empty
+// turn.
+//
+// With GOMAXPROCS of 1, a busy loop waits in Go's own poller, which watches that of the loop: one thread runs the loop
+// and the goroutines that wait for the network by turns. A loop that was idle waits visibly, without a timer of the
+// runtime, and one that never waits yields once per millisecond. Handlers must report goroutines that they start with
+// Runnable.
 package reactor

@@ -14,6 +14,7 @@ func platformKinds() []kind {
 	return []kind{
 		{"epoll", reactor.Options{Tick: time.Millisecond}, addFD},
 		{"epoll, visible", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitVisible}, addFD},
+		{"epoll, parked", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitParked}, addFD},
 		{"epoll, raw", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitRaw}, addFD},
 		{"descriptor in a pump", reactor.Options{Tick: time.Millisecond, Portable: true}, addFD},
 	}

@@ -46,6 +46,24 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
+// TestEventsPassWhileATimeIsAlwaysDue: an alarm that is due whenever the loop is about to wait holds up no events.
+func TestEventsPassWhileATimeIsAlwaysDue(t *testing.T) {
+	forEachKind(t, func(t *testing.T, kd kind) {
+		r, _ := newEchoRig(t, kd)
+		end := r.connect()
+		r.do(func() {
+			var always *reactor.Alarm
+			always = r.loop.NewAlarm(func() { always.Set(r.loop.Now(), 0) })
+			always.Set(r.loop.Now(), 0)
+		})
+		for range 10 {
+			if err := exchange(end.client, pattern(100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestRemoveLeavesTheSocketOpen(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kd kind) {
 		r, _ := newEchoRig(t, kd)

@@ -22,11 +22,14 @@ type Wait uint8
 // The ways to wait. They differ only on Linux.
 const (
 	// WaitHybrid first waits without informing Go's scheduler, for at most Options.RawWait, and then visibly. A busy
-	// loop does not have to release and reacquire its processor, and an idle process sleeps. With GOMAXPROCS of 1, it
-	// is the same as WaitVisible, because other goroutines need the processor.
+	// loop does not have to release and reacquire its processor, and an idle process sleeps. With GOMAXPROCS of 1,
+	// a busy loop waits as with WaitParked, because other goroutines need the processor.
 	WaitHybrid Wait = iota
 	// WaitVisible always lets the scheduler give the loop's processor to others.
 	WaitVisible
+	// WaitParked waits in Go's own poller, together with all goroutines that wait for the network, so that one thread
+	// runs the loop and them by turns.
+	WaitParked
 	// WaitRaw never does. It requires GOMAXPROCS above the number of loops.
 	WaitRaw
 )

@@ -12,6 +12,7 @@ import (
 // epoll is the poller of Linux.
 type epoll struct {
 	fd     int
+	park   *park // owns fd
 	events []unix.EpollEvent
 
 	wakeMu sync.Mutex // prevents writes to the descriptor after close, when its number may be reused
@@ -28,12 +29,16 @@ func newPoller(o Options) (poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
+	p := &epoll{fd: fd, events: make([]unix.EpollEvent, o.MaxEvents)}
+	if p.park, err = newPark(fd, func() (int, error) { return p.waitRaw(0) }); err != nil {
+		return nil, err
+	}
 	waker, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = p.park.close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &epoll{fd: fd, waker: waker, events: make([]unix.EpollEvent, o.MaxEvents)}
+	p.waker = waker
 	// Edge triggered: the eventfd need never be read.
 	if err := p.register(waker, unix.EPOLLIN|unix.EPOLLET, Key{Index: wakeIndex}); err != nil {
 		_ = p.close()
@@ -68,6 +73,8 @@ func (p *epoll) wait(mode waitMode, ns int64) (n int, done bool, err error) {
 		n, err = p.waitRaw(0)
 	case waitRaw:
 		n, err = p.waitRaw(ms)
+	case waitParked:
+		n, err = p.park.wait(ns)
 	default:
 		n, err = unix.EpollWait(p.fd, p.events, ms)
 	}
@@ -126,7 +133,7 @@ func (p *epoll) close() error {
 	}
 	p.closed = true
 	_ = unix.Close(p.waker)
-	return os.NewSyscallError("close", unix.Close(p.fd))
+	return p.park.close()
 }
 
 var _ poller = (*epoll)(nil)

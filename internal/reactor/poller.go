@@ -12,6 +12,7 @@ const (
 	waitNot     waitMode = iota // do not wait
 	waitRaw                     // wait without informing the scheduler
 	waitVisible                 // wait like other blocking calls
+	waitParked                  // wait without a thread
 )
 
 // poller reports the readiness of descriptors. Its methods are for the loop, except wake.
@@ -58,7 +59,7 @@ func (p *parker) wake() {
 }
 
 func (p *parker) wait(mode waitMode, ns int64) (n int, done bool, err error) {
-	if mode != waitVisible {
+	if mode != waitVisible && mode != waitParked {
 		return 0, true, nil
 	}
 	if ns < 0 {

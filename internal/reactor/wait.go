@@ -20,8 +20,9 @@ func (l *Loop) wait() (n int, err error) {
 		return n, err
 	}
 	// A loop that was idle sleeps again. A loop on the only processor must not occupy it while it waits.
-	unseen := l.opt.Wait == WaitHybrid && l.hot && !l.oneProc
-	if !unseen && l.opt.Wait != WaitRaw {
+	hot := l.opt.Wait == WaitHybrid && l.hot
+	parked, unseen := l.opt.Wait == WaitParked || hot && l.oneProc, hot && !l.oneProc
+	if !unseen && !parked && l.opt.Wait != WaitRaw {
 		// A look without waiting is cheaper than a sleep that the scheduler sees.
 		if n, _, err = l.poller.wait(waitNot, 0); n > 0 || err != nil {
 			l.hot = true
@@ -41,7 +42,10 @@ func (l *Loop) wait() (n int, err error) {
 		}
 	}
 	mode := waitVisible
-	if l.opt.Wait == WaitRaw && !l.opt.Portable {
+	switch {
+	case parked:
+		mode = waitParked
+	case l.opt.Wait == WaitRaw && !l.opt.Portable:
 		mode = waitRaw
 	}
 	l.count.sleeps.Add(1)
