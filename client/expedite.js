@@ -52,7 +52,7 @@ function expiry(token) {
 
 export class Expedite extends EventTarget {
   #url; #options; #state = "connecting"; #socket; #opened // when
-  #turn = 0 // grows with each connection: what belongs to an earlier one is ignored
+  #turn = 0 // of connections: what belongs to an earlier one is ignored
   #attempt = 0; #earliest // of the next attempt
   #timer; #pulse; #renewal // of waiting, heartbeat and refresh
   #token; #refused = false // the last token was
@@ -126,7 +126,7 @@ export class Expedite extends EventTarget {
     socket.onopen = () => this.#open(socket)
     socket.onmessage = event => this.#message(event)
     socket.onclose = event => this.#lost(event.code, event.reason, url)
-    socket.onerror = () => {} // close follows
+    socket.onerror = () => this.#opened || this.#lost(1006, "", url) // in old Node.js no close follows
   }
 
   // authorize adds the token to the URL, or to the subprotocols: browsers cannot send it in a header.
@@ -195,7 +195,7 @@ export class Expedite extends EventTarget {
       if (readyz) await this.#ask(readyz, url)
       if (this.#token && tokenBy !== "ticket") await this.#ask(ticket, url)
     } catch (e) {
-      if (![403, 404, 405].includes(e.status)) error = e // one may not ask
+      if (![403, 404, 405].includes(e.status)) error = e // with these one may not ask
     }
     if (turn === this.#turn) this.#failed(error)
   }
@@ -263,7 +263,7 @@ export class Expedite extends EventTarget {
     const socket = this.#socket
     this.#socket = this.#opened = undefined
     if (!socket) return
-    socket.onopen = socket.onmessage = socket.onclose = null
+    socket.onopen = socket.onmessage = socket.onclose = socket.onerror = () => {} // ws throws errors that nobody hears
     socket.close()
   }
 

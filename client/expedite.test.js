@@ -279,6 +279,21 @@ test("a handshake without an answer ends after a time", async () => {
   client.close()
 })
 
+test("an error ends a handshake, also if no close follows, but not a connection", async () => {
+  const client = start()
+  await settle()
+  sockets[0].onerror()
+  sockets[0].onerror()
+  sockets[0].end(1006)
+  await settle()
+  assert.deepEqual([client.named("state").length, client.state], [2, "waiting"])
+  await advance(600)
+  sockets[1].open()
+  sockets[1].onerror()
+  assert.equal(client.state, "open")
+  client.close()
+})
+
 test("tokens are sent as tickets, subprotocols, or in the query", async () => {
   answer = () => ({ status: 200, body: { ticket: "once" } })
   await opened({ token: async () => "t" })

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(fleetVariable) != "" {
 		os.Exit(runFleetMachine())
 	}
+	if os.Getenv(roomVariable) != "" {
+		os.Exit(runRoom())
+	}
 	dir, err := os.MkdirTemp("", "expedite-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

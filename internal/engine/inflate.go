@@ -27,12 +27,12 @@ func (c *Conn) inflate(op ws.Opcode, payload []byte) {
 	case errors.Is(err, deflate.ErrTooLarge):
 		e.share.spent += c.route.inflateLimit
 		e.count.limit(limitInflatedSize)
-		c.failMessage(ws.CloseMessageTooBig, "message too big")
+		c.failMessage(ws.CloseMessageTooBig, "message is too big")
 	case err != nil: // RFC 7692 names no code
 		e.count.limit(limitDeflateData)
 		c.failMessage(ws.CloseInvalidPayload, "invalid compressed data")
 	case op == ws.OpText && !utf8.Valid(plain): // RFC 6455 §8.1
-		c.failMessage(ws.CloseInvalidPayload, "invalid UTF-8")
+		c.failMessage(ws.CloseInvalidPayload, "text is not valid UTF-8")
 	default:
 		w.receive(c.agreed, plain)
 		e.count.inflated.add(len(plain), len(payload))
