@@ -27,8 +27,9 @@ const (
 type event struct {
 	kind eventKind
 	op   ws.Opcode
-	data []byte  // eventMessage, eventResume; eventGap: count (uvarint), topic; eventFrame: the frame; eventRecovered
-	end  *ending // eventClose
+	data []byte     // eventMessage, eventResume; eventGap: count (uvarint), topic; eventFrame: the frame; eventRecovered
+	end  *ending    // eventClose
+	held *heldTopic // eventFrame
 }
 
 // dispatch makes a callback: directly if the route is inline, otherwise after the earlier ones of the connection. On
@@ -76,7 +77,7 @@ func (c *Conn) call(ev event) {
 	case eventGap:
 		c.gap(ev.data)
 	case eventFrame:
-		c.sendHeld(ev.op, ev.data)
+		c.sendHeld(ev)
 	case eventRecovered:
 		c.recovered(ev.data)
 	case eventResume:

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 
 	"github.com/expedite-go/expedite/ws"
 )
@@ -94,10 +95,10 @@ func (e *Engine) holdsBack(c *Conn) bool {
 	return c.box != nil
 }
 
-// sendPublication sends a publication to c. On the loop.
-func (e *Engine) sendPublication(c *Conn, m *broadcast) {
+// sendPublication sends a publication on a topic to c. On the loop.
+func (e *Engine) sendPublication(c *Conn, topic string, m *broadcast) {
 	if len(e.gapped) > 0 {
-		if _, held := e.gapped[c]; held && e.behindGap(c, m) {
+		if _, held := e.gapped[c]; held && e.behindGap(c, topic, m) {
 			return
 		}
 	}
@@ -106,7 +107,7 @@ func (e *Engine) sendPublication(c *Conn, m *broadcast) {
 
 // behindGap queues a publication behind the callbacks of c. It reports false if there are none or c is ending.
 // QueueLimit bounds these publications too: beyond it the policy of the route applies, and drops the newest.
-func (e *Engine) behindGap(c *Conn, m *broadcast) bool {
+func (e *Engine) behindGap(c *Conn, topic string, m *broadcast) bool {
 	op, frame := m.op, m.plain.frame
 	if c.agreed == 0 { // releases without compression do not know Plain
 		op &^= Plain
@@ -121,7 +122,7 @@ func (e *Engine) behindGap(c *Conn, m *broadcast) bool {
 	c.mu.Unlock()
 	switch {
 	case waiting <= c.route.QueueLimit:
-		c.post(event{kind: eventFrame, op: op, data: frame})
+		c.post(event{kind: eventFrame, op: op, data: frame, held: &heldTopic{topic: topic}})
 	case c.route.Policy == PolicyClose:
 		e.count.limit(limitQueueClose)
 		c.beginClose(ending{code: ws.CloseTryAgainLater, reason: "too slow: Gap does not return"}, "too slow")
@@ -141,11 +142,47 @@ func (c *Conn) gap(data []byte) {
 	c.route.Handler.Gap(c, string(data[n:]), missed)
 }
 
-// sendHeld sends a copy of a publication that waited behind a Gap. The bytes of frame belong to the mailbox.
-func (c *Conn) sendHeld(op ws.Opcode, frame []byte) {
-	h, n, err := ws.ParseHeader(frame)
-	if err == nil && n > 0 && h.Length == uint64(len(frame)-n) {
-		c.Send(op, frame[n:])
+// sendHeld sends a copy of a publication that waited behind a Gap, unless the subscription has ended. The bytes of the
+// frame belong to the mailbox.
+func (c *Conn) sendHeld(ev event) {
+	if ev.held != nil && ev.held.over.Load() {
+		return
+	}
+	h, n, err := ws.ParseHeader(ev.data)
+	if err == nil && n > 0 && h.Length == uint64(len(ev.data)-n) {
+		c.Send(ev.op, ev.data[n:])
+	}
+}
+
+// heldTopic is the topic of publications that wait behind a Gap of a connection.
+type heldTopic struct {
+	topic string
+	over  atomic.Bool // the subscription has ended: they are not sent
+}
+
+// hold returns the topic of a publication that begins to wait. Conn.mu must be held.
+func (m *mailbox) hold(topic string) *heldTopic {
+	h := m.topics[topic]
+	if h == nil {
+		if m.topics == nil {
+			m.topics = make(map[string]*heldTopic)
+		}
+		h = &heldTopic{topic: topic}
+		m.topics[topic] = h
+	}
+	return h
+}
+
+// dropHeld drops what waits of a topic, because a recovery of c begins there: it brings what is later than its place.
+func (c *Conn) dropHeld(topic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.box == nil {
+		return
+	}
+	if h := c.box.topics[topic]; h != nil {
+		h.over.Store(true)
+		delete(c.box.topics, topic) // for those that follow
 	}
 }
 

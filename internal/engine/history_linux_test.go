@@ -89,6 +89,10 @@ func (l *library) silence(silent bool) {
 
 // startReaders returns two engines whose connections subscribe from the place that their first message tells.
 func startReaders(t *testing.T, change func(*Config)) (*pair, *library) {
+	return startReadersOf(t, readerRoutes, change)
+}
+
+func startReadersOf(t *testing.T, routes func() map[string]*Route, change func(*Config)) (*pair, *library) {
 	l := new(library)
 	make1 := func() *fixture {
 		var self atomic.Pointer[fixture]
@@ -101,7 +105,7 @@ func startReaders(t *testing.T, change func(*Config)) (*pair, *library) {
 		if change != nil {
 			change(&cfg)
 		}
-		f := start(t, cfg, readerRoutes())
+		f := start(t, cfg, routes())
 		self.Store(f)
 		return f
 	}

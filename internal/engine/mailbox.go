@@ -8,6 +8,8 @@ type mailbox struct {
 	next    int // index of the next callback in running
 	from    int // where its payload begins
 	held    int // what the engine's total includes of it; guarded by Conn.mu
+
+	topics map[string]*heldTopic // of publications that wait; guarded by Conn.mu
 }
 
 // batch is a list of events with the payloads of its messages in one arena.
@@ -89,6 +91,9 @@ func (c *Conn) post(ev event) {
 	idle := c.box == nil
 	if idle {
 		c.box = e.mailboxes.Get().(*mailbox)
+	}
+	if ev.held != nil {
+		ev.held = c.box.hold(ev.held.topic)
 	}
 	c.box.waiting.add(ev)
 	e.weigh(c.box)
@@ -176,6 +181,7 @@ func (c *Conn) step() int {
 				e.loop.Post(c.resume)
 			}
 			box.running.reset()
+			box.topics = nil
 			c.box = nil
 			if c.end != nil {
 				c.markDirty() // the loop may wait for this: see Conn.part

@@ -172,7 +172,7 @@ func (e *Engine) publish(seq uint64, at Mark, kept Kept) int {
 			continue
 		}
 		if c := e.conns[i]; c != nil && c != skip {
-			e.sendPublication(c, m)
+			e.sendPublication(c, topic, m)
 		}
 	}
 	if len(e.ahead) > 0 && seq >= e.farthest {

@@ -172,6 +172,7 @@ func (e *Engine) begin(r *recovery, onlyNew bool) error {
 		e.cfg.Subscribed(c, r.topic, false)
 	}
 	if removed || e.topics.Count(c.key.Index)+len(list) < e.cfg.MaxSubscriptions {
+		c.dropHeld(r.topic)
 		return nil
 	}
 	e.withdraw(r)

@@ -96,7 +96,7 @@ func (e *Engine) catchUp(c *Conn, topics []string, position uint64) {
 		case p.gap != nil:
 			e.tellGap(c, *p.gap)
 		default:
-			e.sendPublication(c, &p.broadcast)
+			e.sendPublication(c, p.topic, &p.broadcast)
 		}
 	}
 }

@@ -53,6 +53,7 @@ const (
 	tagSource   = 0x85 // name of Conn.Source, before the handshake is over
 	tagVia      = 0x86 // 1: Conn.via
 	tagMark     = 0x87 // repeated: epoch (8), offset (8), topic of a Mark
+	tagHeld     = 0x88 // the topic of the publication in the tagEvent before
 	tagLifetime = 0x90 // 8: meter.ends
 	tagMessages = 0x91 // 8: meter.next
 	tagSkipping = 0x92 // empty: meter.skipping
@@ -226,8 +227,14 @@ func (c *Conn) appendEvents(dst []byte) []byte {
 		if c.bits&bitOver != 0 && (l.kind == eventMessage || l.kind == eventDrain) {
 			continue
 		}
+		if l.held != nil && l.held.over.Load() {
+			continue
+		}
 		dst = record.AppendHeader(dst, tagEvent, 2+len(data))
 		dst = append(append(dst, byte(l.kind), byte(l.op)), data...)
+		if l.held != nil {
+			dst = record.Append(dst, tagHeld, l.held.topic)
+		}
 	}
 	return dst
 }
@@ -311,6 +318,10 @@ func (s *state) load(tag byte, v []byte) bool {
 			return false
 		}
 		s.events = append(s.events, event{kind: eventKind(v[0]), op: ws.Opcode(v[1]), data: v[2:]})
+	case tagHeld:
+		if n := len(s.events); n > 0 && s.events[n-1].kind == eventFrame {
+			s.events[n-1].held = &heldTopic{topic: string(v)}
+		}
 	default:
 		return false
 	}
