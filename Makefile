@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak outages deployment conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration metrics tools
+.PHONY: run test check nightly soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration metrics tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -54,6 +54,7 @@ nightly: check
 	$(MAKE) soak
 	$(MAKE) outages
 	$(MAKE) deployment
+	$(MAKE) installation
 	$(MAKE) conformance
 	$(MAKE) fuzz
 	$(MAKE) mutants
@@ -75,6 +76,14 @@ deployment:
 	scripts/test-tools
 	go run github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_GO) deploy/compose.yaml >/dev/null
 	go test -count=1 -timeout 20m -run 'TestImage|TestDeployment' -v ./cmd/expedite -image
+
+# Installs the command, and builds the program of README, through a module proxy that has what is here as a release.
+installation:
+	go test -count=1 -timeout 20m -run TestInstall -v ./scripts/release -install
+
+# The archives of a release and their checksums, in dist. docs/stability.md has the steps.
+release:
+	go run ./scripts/release
 
 # Every rule of the RFCs in every combination. The report is in REPORT. `make test` runs each case once.
 conformance:

@@ -93,6 +93,7 @@ var policy = map[string]string{
 	"scripts/exports":            "internal/tidy",
 	"scripts/fuzz":               "",
 	"scripts/mutants":            "",
+	"scripts/release":            "",
 	"benchmarks":                 ". ws backplane/redisplane github.com/lxzan/gws github.com/centrifugal/centrifuge golang.org/x/sys internal/chatjson internal/redistest github.com/klauspost/compress",
 }
 
