@@ -1,8 +1,6 @@
 package redisplane
 
 import (
-	"fmt"
-
 	"github.com/redis/rueidis"
 
 	"github.com/expedite-go/expedite/backplane"
@@ -29,7 +27,7 @@ func (p *publisher) ask(channel string, q question) error {
 	n := p.layout.node(channel)
 	switch {
 	case !n.asking:
-		return fmt.Errorf("%w: %w", backplane.ErrUnavailable, errConnecting)
+		return as(backplane.ErrUnavailable, errConnecting)
 	case len(n.questions) >= maxQuestions:
 		return backplane.ErrOverloaded
 	}
@@ -76,7 +74,7 @@ func (n *node) answer(list []question) {
 	n.mu.Unlock()
 	if l == nil || n.ctx.Err() != nil {
 		for _, q := range list {
-			q.done(backplane.Page{}, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errLost))
+			q.done(backplane.Page{}, as(backplane.ErrUnavailable, errLost))
 		}
 		return
 	}
@@ -115,7 +113,7 @@ func (n *node) report(q question, r rueidis.RedisResult) {
 	if err == nil {
 		p, err := pageOf(r)
 		if err != nil {
-			p, err = backplane.Page{}, fmt.Errorf("%w: %w", backplane.ErrUnavailable, err)
+			p, err = backplane.Page{}, as(backplane.ErrUnavailable, err)
 		}
 		q.done(p, err)
 		return
@@ -127,5 +125,5 @@ func (n *node) report(q question, r rueidis.RedisResult) {
 	if addr := movedTo(err); addr != "" {
 		n.shard.watch.look(addr)
 	}
-	q.done(backplane.Page{}, fmt.Errorf("%w: %w", kind, explain(err)))
+	q.done(backplane.Page{}, as(kind, err))
 }

@@ -31,11 +31,30 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if text := err.Error(); strings.HasPrefix(text, "backplane: ") {
+	if strings.HasPrefix(err.Error(), packagePrefix) {
 		return err
 	}
-	return fmt.Errorf("backplane: Redis: %w", redisconn.WithoutSecrets(err))
+	return fmt.Errorf("%sRedis: %w", packagePrefix, renamed{err, redisconn.Text(err)})
 }
+
+// as returns an error that is one of package backplane because of another one.
+func as(kind, cause error) error {
+	cause = explain(cause)
+	return fmt.Errorf("%w: %w", kind, renamed{cause, strings.TrimPrefix(cause.Error(), packagePrefix)})
+}
+
+// packagePrefix begins all errors, once.
+const packagePrefix = "backplane: "
+
+// renamed is an error with another text, which has no secrets.
+type renamed struct {
+	error
+	text string
+}
+
+func (r renamed) Error() string { return r.text }
+
+func (r renamed) Unwrap() error { return r.error }
 
 // reply returns the error of a server as text, or nothing if the server has not answered.
 func reply(err error) string {

@@ -94,11 +94,11 @@ func (r *Redis) Members(ctx context.Context, topic string, most int) (m backplan
 	}
 	list, err := answer.ToArray()
 	if err != nil || len(list)%2 != 1 {
-		return m, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+		return m, as(backplane.ErrUnavailable, errAnswer)
 	}
 	n, err := list[0].AsInt64()
 	if err != nil {
-		return m, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+		return m, as(backplane.ErrUnavailable, errAnswer)
 	}
 	m.Count = int(n)
 	for list = list[1:]; len(list) > 0; list = list[2:] {
@@ -106,7 +106,7 @@ func (r *Redis) Members(ctx context.Context, topic string, most int) (m backplan
 		value, errValue := list[1].ToString()
 		_, info, found := strings.Cut(value, " ")
 		if errors.Join(errID, errValue) != nil || !found {
-			return backplane.Members{}, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+			return backplane.Members{}, as(backplane.ErrUnavailable, errAnswer)
 		}
 		m.List = append(m.List, backplane.Member{ID: id, Info: info})
 	}
@@ -134,7 +134,7 @@ func (r *Redis) Reap(ctx context.Context, part int) (retired int, err error) {
 	}
 	list, err := answer.AsStrSlice()
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+		return 0, as(backplane.ErrUnavailable, errAnswer)
 	}
 	for _, who := range list {
 		if err := s.retire(ctx, who); err != nil {
@@ -210,7 +210,7 @@ func (s *shard) runMembers(
 	}
 	list, err := answer.ToArray()
 	if err != nil || len(list) != 4 {
-		return standing, 0, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+		return standing, 0, as(backplane.ErrUnavailable, errAnswer)
 	}
 	var errs [4]error
 	standing.Epoch, errs[0] = epochOf(list[0])
@@ -220,7 +220,7 @@ func (s *shard) runMembers(
 	errs[3] = err
 	standing.Count = int(count)
 	if errors.Join(errs[:]...) != nil {
-		return standing, 0, fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+		return standing, 0, as(backplane.ErrUnavailable, errAnswer)
 	}
 	return standing, left, nil
 }
@@ -234,7 +234,7 @@ func (s *shard) retire(ctx context.Context, who string) error {
 		}
 		topics, err := answer.AsStrSlice()
 		if err != nil {
-			return fmt.Errorf("%w: %w", backplane.ErrUnavailable, errAnswer)
+			return as(backplane.ErrUnavailable, errAnswer)
 		}
 		if len(topics) == 0 {
 			break
@@ -319,9 +319,9 @@ func failure(err error) error {
 	case err == nil:
 		return nil
 	case hopeless(err):
-		return fmt.Errorf("%w: %w", backplane.ErrRefused, explain(err))
+		return as(backplane.ErrRefused, err)
 	default:
-		return fmt.Errorf("%w: %w", backplane.ErrUnavailable, explain(err))
+		return as(backplane.ErrUnavailable, err)
 	}
 }
 

@@ -351,6 +351,9 @@ func TestAttendanceOfOneServer(t *testing.T) {
 			if away != errors.Is(err, backplane.ErrUnavailable) || !away && err != nil {
 				t.Errorf("server %d, %s: got %v, away %t", part, what, err, away)
 			}
+			if away && (strings.Count(err.Error(), "backplane:") != 1 || strings.Contains(err.Error(), "session")) {
+				t.Errorf("%s: the error names packages: %v", what, err)
+			}
 		}
 	}
 	if n := up.Do("ZCARD", "expedite:presence:leases"); n != "1" {
@@ -358,5 +361,18 @@ func TestAttendanceOfOneServer(t *testing.T) {
 	}
 	if _, err := m.Attend(ctx, 2, time.Minute); !errors.Is(err, backplane.ErrRefused) {
 		t.Errorf("got %v, want that there is no third server", err)
+	}
+}
+
+// TestNoPassword: who has given no password is told where to put it, by messages and by presence.
+func TestNoPassword(t *testing.T) {
+	t.Parallel()
+	m := start(t, redisplane.Config{}, "redis://"+redistest.Start(t, "--requirepass", "pw").Addr())
+	want := func(err error) bool {
+		return err != nil && strings.Contains(err.Error(), "--redis-file") && strings.Count(err.Error(), "backplane:") == 1
+	}
+	redistest.Until(t, "the status says why", func() bool { return want(m.Status().Err) })
+	if _, err := m.Attend(t.Context(), 0, time.Minute); !want(err) {
+		t.Errorf("got %v, want what to do", err)
 	}
 }

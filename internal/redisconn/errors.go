@@ -60,16 +60,31 @@ func Passing(err error) bool {
 	return !ok || unable(reply.Error())
 }
 
-// WithoutSecrets returns an error of the client library that may be shown: without arguments of commands.
-func WithoutSecrets(err error) error { return withoutArgs(err) }
+// Text returns the text of an error of this package or of the client library that another package may show: without
+// arguments of commands, and without the name of package session.
+func Text(err error) string {
+	text := withoutArgs(err).Error()
+	for _, prefix := range []string{session.ErrUnavailable.Error() + ": ", "session: Redis: ", "session: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}
 
-// withoutArgs removes from an error the arguments of an unknown command, which Redis repeats: one may be a password.
+// errPassword is what a server means that wants a password and got none.
+var errPassword = errors.New("NOAUTH: Redis wants a password: put it into the URL, redis://user:password@host, " +
+	"which is best in a file (--redis-file) or in REDIS_URL")
+
+// withoutArgs removes from an error the arguments of an unknown command, which Redis repeats: one may be a password. It
+// replaces an error that does not tell what to do.
 func withoutArgs(err error) error {
 	if err == nil {
 		return nil
 	}
 	if text, _, found := strings.Cut(err.Error(), ", with args"); found {
 		return errors.New(text)
+	}
+	if strings.HasPrefix(err.Error(), "NOAUTH ") {
+		return errPassword
 	}
 	return err
 }

@@ -51,3 +51,26 @@ func TestPassing(t *testing.T) {
 		t.Error("a lost connection is no error that passes")
 	}
 }
+
+// TestText: another package shows errors without the name of this one, and without secrets; a missing password is told
+// with what to do.
+func TestText(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "pw")
+	c, err := Open("redis://"+server.Addr(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Wait(t.Context())
+	_, noPassword := c.Client()
+	for err, want := range map[error]string{
+		noPassword:                                      errPassword.Error(),
+		session.Unavailable(errConnecting):              "not connected to Redis yet",
+		Error(errors.New("the connection is lost")):     "the connection is lost",
+		errors.New("ERR unknown command, with args pw"): "ERR unknown command",
+	} {
+		if got := Text(err); got != want {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
+	}
+}
