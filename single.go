@@ -90,7 +90,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	defer a.serves(w, c)()
 	c.SetServing(serving)
 	a.started(primary.Serving{Addresses: primary.Texts(serving), Admin: c.AdminAddr()})
-	c.Ready()
+	c.Settled()
 	drain, cancel := context.WithDeadline(context.Background(), c.AwaitStop(ctx))
 	defer cancel()
 	listener.RemoveFiles(opened)

@@ -12,7 +12,9 @@
 //	expedite reload       replace it by a new binary, the connections move over
 //	expedite scale N      change the number of workers
 //	expedite rebalance    even out the connections of the workers
+//	expedite drain        close its connections over some time, and keep it up
 //	expedite stop         end it gracefully
+//	expedite healthcheck  exit with 0 if it takes new clients
 //	expedite bench        open many clients to a server, and measure
 //	expedite doctor       what this machine can hold, and what limits it
 //	expedite version      which build this is

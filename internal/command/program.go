@@ -53,18 +53,21 @@ type cli struct {
 	Status       statusCmd `cmd:"" help:"Show the state of a running server."`
 	kong.Plugins           // Program.More, here in the help
 
-	Doctor    doctorCmd    `cmd:"" help:"Show how many connections this machine holds, and what limits them."`
-	Logs      logsCmd      `cmd:"" help:"Show the log lines of all workers."`
-	Sessions  sessionsCmd  `cmd:"" help:"List the sessions of a user, or those connected."`
-	Kick      kickCmd      `cmd:"" help:"Close the connections of a user, of a session, or one connection."`
-	Revoke    revokeCmd    `cmd:"" help:"Close the connections of a user, session or token, and refuse its clients."`
-	Token     tokenCmd     `cmd:"" help:"Create and inspect access tokens."`
-	Publish   publishCmd   `cmd:"" help:"Send a text to all subscribers of a topic."`
-	Reload    reloadCmd    `cmd:"" help:"Replace a running server by the binary on disk; connections move."`
-	Scale     scaleCmd     `cmd:"" help:"Change the number of workers; connections move."`
-	Rebalance rebalanceCmd `cmd:"" help:"Distribute connections evenly over the workers."`
-	Stop      stopCmd      `cmd:"" help:"Stop a running server, gracefully or at once."`
-	Version   versionCmd   `cmd:"" help:"Print the version, its commit and platform."`
+	Doctor      doctorCmd      `cmd:"" help:"Show how many connections this machine holds, and what limits them."`
+	Logs        logsCmd        `cmd:"" help:"Show the log lines of all workers."`
+	Sessions    sessionsCmd    `cmd:"" help:"List the sessions of a user, or those connected."`
+	Kick        kickCmd        `cmd:"" help:"Close the connections of a user, of a session, or one connection."`
+	Revoke      revokeCmd      `cmd:"" help:"Close the connections of a user, session or token, and refuse its clients."`
+	Token       tokenCmd       `cmd:"" help:"Create and inspect access tokens."`
+	Publish     publishCmd     `cmd:"" help:"Send a text to all subscribers of a topic."`
+	Reload      reloadCmd      `cmd:"" help:"Replace a running server by the binary on disk; connections move."`
+	Scale       scaleCmd       `cmd:"" help:"Change the number of workers; connections move."`
+	Rebalance   rebalanceCmd   `cmd:"" help:"Distribute connections evenly over the workers."`
+	Drain       drainCmd       `cmd:"" help:"Close the connections over some time; the server stays up without any."`
+	Stop        stopCmd        `cmd:"" help:"Stop a running server, gracefully or at once."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Exit with 0 if the server takes new clients."`
+
+	Version versionCmd `cmd:"" help:"Print the version, its commit and platform."`
 
 	File    string           `name:"config" help:"Configuration file. Default: expedite.yaml, if any." placeholder:"FILE"`
 	Printed kong.VersionFlag `name:"version" help:"Print the version and exit." env:"-"`

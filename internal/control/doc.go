@@ -14,6 +14,8 @@
 //	POST /revoke       a RevokeRequest; 200 and a RevokeResult
 //	POST /logs         a LogsRequest; 200 and log lines, which are JSON objects
 //	POST /publish      a PublishRequest; 200 and {}
+//	POST /drain        a DrainRequest; 200 and {}
+//	GET  /ready        200 and a Readiness
 //	POST /reopen-logs  200 and {}
 //	errors             4xx or 5xx and {"error":{"code":"…","message":"…"}}
 //

@@ -59,14 +59,22 @@ func (s *Server) routes(mux *http.ServeMux, target Target) {
 			return empty{}, target.Publish(ctx, req)
 		})
 	})
+	handle(http.MethodPost, "/drain", func(w http.ResponseWriter, r *http.Request) {
+		do(s, w, r, func(ctx context.Context, req DrainRequest) (empty, error) {
+			return empty{}, target.Drain(ctx, req)
+		})
+	})
+	handle(http.MethodGet, "/ready", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, func() (Readiness, error) { return target.Ready(r.Context()) })
+	})
 	handle(http.MethodPost, "/reopen-logs", func(w http.ResponseWriter, r *http.Request) {
 		do(s, w, r, func(ctx context.Context, _ empty) (empty, error) { return empty{}, target.ReopenLogs(ctx) })
 	})
 	handle(http.MethodPost, "/logs", func(w http.ResponseWriter, r *http.Request) { s.logs(w, r, target) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, "not_found", "there is no "+r.URL.Path+
-			": there are /status, /stop, /reload, /scale, /rebalance, /sessions, /kick, /revoke, /logs, /publish and "+
-			"/reopen-logs")
+			": there are /status, /stop, /reload, /scale, /rebalance, /sessions, /kick, /revoke, /logs, /publish, "+
+			"/drain, /ready and /reopen-logs")
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 // requested is a target that answers as the test says, and records the requests.
 type requested struct {
 	*fake
+	ready    Readiness
 	asked    chan any
 	list     SessionList
 	kicked   KickResult
@@ -67,6 +68,16 @@ func (o *requested) ReopenLogs(ctx context.Context) error {
 	return o.problem
 }
 
+func (o *requested) Drain(ctx context.Context, req DrainRequest) error {
+	o.act(ctx, req)
+	return o.problem
+}
+
+func (o *requested) Ready(ctx context.Context) (Readiness, error) {
+	o.asked <- nil
+	return o.ready, o.problem
+}
+
 var _ Target = (*requested)(nil)
 
 // calls returns the requests other than logs, as methods of a client.
@@ -81,6 +92,9 @@ func calls(c *Client) map[string]func(context.Context) (any, error) {
 		},
 		"publish": func(ctx context.Context) (any, error) {
 			return nil, c.Publish(ctx, PublishRequest{"lobby", "<hello>\n"})
+		},
+		"drain": func(ctx context.Context) (any, error) {
+			return nil, c.Drain(ctx, DrainRequest{SettleSeconds: 0.5, OverSeconds: 60, Notice: "bye"})
 		},
 		"reopen-logs": func(ctx context.Context) (any, error) { return nil, c.ReopenLogs(ctx) },
 	}
@@ -100,8 +114,9 @@ func TestRequestsTravel(t *testing.T) {
 	requests := map[string]any{
 		"sessions": SessionsRequest{User: "a&b=ü", Limit: 7}, "kick": KickRequest{User: "alice", Reason: "bye"},
 		"revoke": RevokeRequest{TokenID: "t1", Seconds: 60}, "publish": PublishRequest{"lobby", "<hello>\n"}, "reopen-logs": nil,
+		"drain": DrainRequest{SettleSeconds: 0.5, OverSeconds: 60, Notice: "bye"},
 	}
-	answers := map[string]any{"sessions": target.list, "kick": target.kicked, "revoke": target.revoked, "publish": nil, "reopen-logs": nil}
+	answers := map[string]any{"sessions": target.list, "kick": target.kicked, "revoke": target.revoked, "publish": nil, "drain": nil, "reopen-logs": nil}
 	for name, call := range calls(dial(t, path)) {
 		got, err := call(t.Context())
 		if err != nil || !reflect.DeepEqual(got, answers[name]) {
@@ -111,6 +126,11 @@ func TestRequestsTravel(t *testing.T) {
 			t.Errorf("%s: the target was asked %+v, want %+v", name, asked, requests[name])
 		}
 	}
+	target.ready = Readiness{Workers: 2, Reason: "why"}
+	if got, err := dial(t, path).Readiness(t.Context()); err != nil || got != target.ready {
+		t.Errorf("readiness: got %+v, %v", got, err)
+	}
+	<-target.asked
 	if _, err := dial(t, path).Sessions(t.Context(), SessionsRequest{}); err != nil {
 		t.Error(err)
 	}

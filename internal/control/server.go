@@ -36,6 +36,11 @@ type Target interface {
 	// call may ask for a faster shutdown than the first.
 	Stop(ctx context.Context, req StopRequest) error
 
+	// Drain begins, changes or undoes a drain, and returns.
+	Drain(ctx context.Context, req DrainRequest) error
+	// Ready reports whether new clients are taken. It blocks while the primary hangs.
+	Ready(ctx context.Context) (Readiness, error)
+
 	// Reload replaces the workers one after the other by processes of the binary that is on disk now, then the primary.
 	Reload(ctx context.Context, req ReloadRequest, r Reporter) (Result, error)
 	// Scale sets the number of workers.

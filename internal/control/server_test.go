@@ -43,6 +43,10 @@ func (f *fake) Scale(ctx context.Context, req ScaleRequest, r Reporter) (Result,
 	return f.operation(ctx, req, r)
 }
 
+func (f *fake) Drain(context.Context, DrainRequest) error { return f.err }
+
+func (f *fake) Ready(context.Context) (Readiness, error) { return Readiness{}, f.err }
+
 func (f *fake) Nodes(context.Context) (NodeList, error) { return f.nodes, nil }
 
 func (f *fake) Rebalance(ctx context.Context, r Reporter) (Result, error) {

@@ -30,6 +30,8 @@ type Status struct {
 	Listeners []ListenerStatus `json:"listeners,omitempty"`
 	// Rolling is the operation under way: a reload, scale or rebalance. Nil: there is none.
 	Rolling *Progress `json:"rolling,omitempty"`
+	// Draining is the drain that was begun with the command. Nil: there is none.
+	Draining *DrainStatus `json:"draining,omitempty"`
 	// Auth says whether clients need a token: off, optional or required. Empty: unknown.
 	Auth string `json:"auth,omitempty"`
 	// Sessions is the state of the session store. Nil: there is none.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/expedite-go/expedite/ws"
@@ -10,10 +11,12 @@ import (
 const (
 	// drainTick is the time between two portions of closes.
 	drainTick = 20 * time.Millisecond
-	// drainRate is the minimum number of closes per second: fewer would only delay the end.
+	// drainRate is the minimum number of closes per second in Drain: fewer would only delay the end.
 	drainRate = 1000
-	// drainShare is the part of the available time in which the closes are spread. The rest is for closing handshakes.
+	// drainShare is the part of the available time in which Drain spreads the closes. The rest is for closing handshakes.
 	drainShare = 0.6
+	// evictIdle is the time between two looks of Evict when no connection is open.
+	evictIdle = time.Second
 )
 
 // Drain closes all connections with code. It spreads the closes over a part of the time until the deadline of ctx, so
@@ -24,23 +27,68 @@ func (e *Engine) Drain(ctx context.Context, code ws.CloseCode, reason string) er
 	e.hurryBodies()
 	e.loop.Post(e.closeAllKept)
 	portion := drainPortion(ctx, e.Len())
-	tick := time.NewTicker(drainTick)
-	defer tick.Stop()
-	for next := 0; ; {
-		state := make(chan int, 1)
-		if !e.loop.Post(func() { next = e.closeSome(next, portion, code, reason); state <- e.left() }) {
-			return nil
-		}
-		select {
-		case left := <-state:
-			if left == 0 {
-				return nil
+	return e.closePaced(ctx, ending{code: code, reason: reason}, pace{
+		portion: func(int) int { return portion },
+		next: func() time.Duration {
+			if e.left() == 0 {
+				return 0
 			}
+			return drainTick
+		},
+	})
+}
+
+// Evict closes all connections with code, also those that come meanwhile: it spreads the closes evenly until a time,
+// in random order. It goes on until ctx ends, and refuses nothing: see Refuse. It is safe for concurrent use, but must
+// not be called on the loop.
+func (e *Engine) Evict(ctx context.Context, until time.Time, code ws.CloseCode, reason string) {
+	_ = e.closePaced(ctx, ending{code: code, reason: reason}, pace{
+		portion: func(open int) int { return evictPortion(open, time.Until(until), rand.Float64()) },
+		next: func() time.Duration {
+			if e.Len() == 0 {
+				return evictIdle
+			}
+			return drainTick
+		},
+	})
+}
+
+// Refuse sets whether handshakes are refused with 503, as in a drain. Other requests are served. It is safe for
+// concurrent use.
+func (e *Engine) Refuse(all bool) { e.refusing.Store(all) }
+
+// pace tells how fast connections are closed. Its functions run on the loop.
+type pace struct {
+	portion func(open int) int   // how many connections are closed now
+	next    func() time.Duration // time until the next portion; 0 ends it
+}
+
+// closePaced closes connections in portions. It returns nil when the pace ends it, or after Stop.
+func (e *Engine) closePaced(ctx context.Context, end ending, p pace) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for at := -1; ; {
+		select {
+		case <-timer.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		next := make(chan time.Duration, 1)
+		if !e.loop.Post(func() {
+			if at < 0 {
+				at = rand.IntN(len(e.conns) + 1)
+			}
+			at = e.closeSome(at, p.portion(e.Len()), end)
+			next <- p.next()
+		}) {
+			return nil
+		}
 		select {
-		case <-tick.C:
+		case wait := <-next:
+			if wait == 0 {
+				return nil
+			}
+			timer.Reset(wait)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -66,8 +114,18 @@ func drainPortion(ctx context.Context, connections int) int {
 	return portion
 }
 
+// evictPortion returns how many of the open connections to close in a tick so that the last one is closed after the
+// time that is left. chance, 0 to 1, rounds the number: up as often as the number is above a whole one.
+func evictPortion(open int, left time.Duration, chance float64) int {
+	if left <= drainTick {
+		return max(open, 1)
+	}
+	exact := float64(open) * float64(drainTick) / float64(left)
+	return int(exact + chance)
+}
+
 // closeSome starts to close up to n open connections from index on, and returns the index to continue at. On the loop.
-func (e *Engine) closeSome(index, n int, code ws.CloseCode, reason string) int {
+func (e *Engine) closeSome(index, n int, end ending) int {
 	for range e.conns {
 		if n == 0 {
 			break
@@ -78,7 +136,7 @@ func (e *Engine) closeSome(index, n int, code ws.CloseCode, reason string) int {
 		c := e.conns[index]
 		index++
 		if c != nil && c.phase.Load() == phaseOpen {
-			c.beginClose(ending{code: code, reason: reason}, reason)
+			c.beginClose(end, end.reason)
 			n--
 		}
 	}

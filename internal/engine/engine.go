@@ -252,6 +252,7 @@ type Engine struct {
 	http       atomic.Int64 // connections of the HTTP fallback
 	deciding   atomic.Int64 // goroutines in Route.Authorize
 	draining   atomic.Bool
+	refusing   atomic.Bool // handshakes only
 	tlsOnce    sync.Once
 	short      atomic.Bool    // see SetShort
 	leaving    atomic.Bool    // between Depart and Stay

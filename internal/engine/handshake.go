@@ -242,7 +242,7 @@ func (c *Conn) keepRest(rest []byte) []byte {
 
 // room returns an error if no more WebSockets may be opened.
 func (e *Engine) room() error {
-	if e.draining.Load() {
+	if e.draining.Load() || e.refusing.Load() {
 		return unavailableInDrain()
 	}
 	if most := e.limits.connections.Load(); most > 0 && int64(e.Len()) >= most {

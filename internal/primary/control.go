@@ -53,6 +53,8 @@ type ControlServer struct {
 	totals   *telemetry.Totals
 	roller   *roller // nil in a process that serves alone
 	manager  *systemd.Notifier
+	drainer  drainer
+	stopping atomic.Bool
 	began    time.Time
 
 	listeners *listeners
@@ -93,6 +95,7 @@ func OpenControl(
 
 // serve answers at the listeners until Close.
 func (s *ControlServer) serve() {
+	s.drainer.log, s.drainer.registry, s.drainer.workers = s.cfg.logger(), s.registry, s.workers
 	s.stop, s.closed = make(chan control.StopRequest, 1), make(chan struct{})
 	s.stopNow, s.setNow = context.WithCancel(context.Background())
 	s.tasks.Go(func() { s.manager.Run(s.closed) })
@@ -145,6 +148,7 @@ func (s *ControlServer) serveSocket(socket *control.Server) {
 // Close closes the control socket and the admin listener, and waits until nothing is served any more.
 func (s *ControlServer) Close() {
 	close(s.closed)
+	s.drainer.close()
 	if s.listeners.control != nil {
 		_ = s.listeners.control.Close()
 	}
@@ -169,8 +173,8 @@ func (s *ControlServer) AdminAddr() string {
 // SetServing notes that clients are served.
 func (s *ControlServer) SetServing(at []control.ListenerStatus) { s.serving.Store(&at) }
 
-// Ready tells the service manager that everything is ready. After a reload it is called when that is complete.
-func (s *ControlServer) Ready() { s.manager.Ready() }
+// Settled tells the service manager that everything is ready. After a reload it is called when that is complete.
+func (s *ControlServer) Settled() { s.manager.Ready() }
 
 // AwaitStop blocks until ctx ends or an operator requests a stop, and returns the time by which it has to be complete.
 func (s *ControlServer) AwaitStop(ctx context.Context) (deadline time.Time) {
@@ -181,6 +185,8 @@ func (s *ControlServer) AwaitStop(ctx context.Context) (deadline time.Time) {
 	case req := <-s.stop:
 		fast = req.Fast
 	}
+	s.stopping.Store(true)
+	s.drainer.close()
 	s.manager.Stopping()
 	if fast {
 		return time.Now()

@@ -38,6 +38,8 @@ type inheritance struct {
 	Settings *settings `json:"terms,omitempty"`
 	// Systemd is what the service manager has asked this process for.
 	Systemd systemd.Environment `json:"systemd,omitzero"`
+	// Drain is the drain under way; nil: there has been none.
+	Drain *drainPlan `json:"drain,omitempty"`
 	// Again reports that another reload was requested during the one that led to this inheritance.
 	Again bool `json:"again,omitempty"`
 
@@ -105,6 +107,7 @@ type inheritanceWriter struct {
 	listeners *listeners
 	relay     *relay.Relay // nil without other machines
 	presence  *presence.Server
+	drainer   *drainer
 	bridge    uint64 // the worker that listens while this program is replaced; 0 is none
 }
 
@@ -158,7 +161,7 @@ func (w *inheritanceWriter) state(sessions, denials *os.File, again bool) ([]byt
 	}
 	now := w.cfg.settings()
 	i := inheritance{
-		Settings: &now, Again: again, Systemd: w.cfg.Systemd,
+		Settings: &now, Again: again, Systemd: w.cfg.Systemd, Drain: w.drainer.leave(),
 		Version: inheritanceVersion, Began: w.began, Hub: w.workers.hub.AppendState(nil), Totals: totals,
 		Reports: w.workers.reports(), Control: w.cfg.Socket, Admin: w.cfg.Admin, State: shared,
 	}

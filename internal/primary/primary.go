@@ -146,6 +146,7 @@ func (p *Primary) openControl() error {
 		totals: p.workers.totals,
 		roller: p.roller, began: began, listeners: l, manager: manager,
 	}
+	p.roller.next.drainer = &p.control.drainer
 	p.control.serve()
 	return nil
 }
@@ -202,6 +203,9 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	}
 	defer p.completeReload()()
 	CloseUnused(p.cfg.Activation, p.cfg.logger())
+	if p.before != nil && p.before.Drain != nil {
+		p.control.drainer.resume(*p.before.Drain)
+	}
 	bound := p.bound(group)
 	p.control.SetServing(bound)
 	if p.before != nil {
@@ -212,7 +216,7 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 		Addresses: Texts(bound), Admin: p.control.AdminAddr(), Workers: len(group.Workers()), Inherited: p.before != nil,
 	})
 	if !p.completesReload() {
-		p.control.Ready()
+		p.control.Settled()
 	}
 	deadline := p.control.AwaitStop(ctx)
 	defer context.AfterFunc(p.control.StopNow(), func() { group.Stop() })() // perhaps during the drain
@@ -258,7 +262,7 @@ func (p *Primary) completeReload() (stop func()) {
 		if p.before.Again {
 			_ = p.roller.reloadOrQueue(context.Background())
 		} else {
-			p.control.Ready()
+			p.control.Settled()
 		}
 	}()
 	return func() {

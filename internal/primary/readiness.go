@@ -1,8 +1,10 @@
 package primary
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/registry"
@@ -13,13 +15,14 @@ type readiness struct {
 	Ready    bool     `json:"ready"`
 	Workers  int      `json:"workers"` // slots whose worker takes new clients
 	Degraded []string `json:"degraded,omitempty"`
+	Draining string   `json:"draining,omitempty"` // the phase of a drain
 }
 
 // readiness reports whether a worker takes new clients, by the latest reports: a probe must not wait for a worker that
 // hangs.
 func (s *ControlServer) readiness() readiness {
 	reports := s.workers.LastReports()
-	r := readiness{Degraded: s.registry.Health(reports).Degraded()}
+	r := readiness{Draining: s.drainer.phase(), Degraded: s.registry.Health(reports).Degraded()}
 	if keysMissing(reports) {
 		r.Degraded = append(r.Degraded, registry.DegradedKeys)
 	}
@@ -30,8 +33,27 @@ func (s *ControlServer) readiness() readiness {
 		}
 	}
 	r.Workers = len(slots)
-	r.Ready = r.Workers > 0
+	r.Ready = r.Workers > 0 && r.Draining == ""
 	return r
+}
+
+// Ready reports whether new clients are taken. It blocks while a part of this process hangs.
+func (s *ControlServer) Ready(context.Context) (control.Readiness, error) {
+	s.cfg.Check()
+	r := s.readiness()
+	answer := control.Readiness{Ready: r.Ready && !s.stopping.Load(), Workers: r.Workers}
+	switch {
+	case answer.Ready:
+	case s.stopping.Load():
+		answer.Reason = "the server stops"
+	case r.Draining != "":
+		answer.Reason = "the server drains: " + r.Draining
+	case s.serving.Load() == nil:
+		answer.Reason = "the server starts"
+	default:
+		answer.Reason = strings.Join(append([]string{"no worker takes new clients"}, r.Degraded...), ", degraded: ")
+	}
+	return answer, nil
 }
 
 // serveReady answers /readyz like that of the public address, for all workers together.

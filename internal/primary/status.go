@@ -64,6 +64,7 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 			MessagesOut: sum.DeflatedMessages, PlainOut: sum.DeflatedPlain, BytesOut: sum.DeflatedCompressed,
 		}
 	}
+	st.Draining = s.drainer.status(st.Totals.Connections)
 	st.Presence = presenceStatus(s.cfg.Members)
 	st.History = historyStatus(s.cfg.Histories, sum.History)
 	for name, n := range s.limits() {
@@ -170,7 +171,7 @@ func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
 	}
 	return telemetry.PrimaryReport{
 		Backplane: plane, History: historyReport(s.cfg.Histories), Presence: presenceReport(s.cfg.Members),
-		Version: s.cfg.Version, Restarts: group.Restarts,
+		Version: s.cfg.Version, Restarts: group.Restarts, Draining: s.drainer.phase() != "",
 		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed, HandoffSeconds: group.Handoff.LastSeconds,
 		Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
 		HasStore: stats.External, StoreUp: !h.Store.IsSet(), FeedUp: h.Current && !h.Feed.IsSet(), Limits: s.limits(),

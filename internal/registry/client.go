@@ -42,6 +42,7 @@ type Client struct {
 
 	applyMu sync.Mutex // held while changed settings are applied
 	applied uint64     // their number
+	drain   uint64     // number of the latest drain; under applyMu, too
 
 	done chan struct{}
 	mu   sync.Mutex
@@ -64,6 +65,8 @@ type ClientConfig struct {
 	Profile http.Handler
 	// Apply applies settings that a reload has changed.
 	Apply func(settings []byte) error
+	// Drain carries out a drain. It must not block.
+	Drain func(Drain)
 	// Bridge listens to other machines for the primary; nil: there are none.
 	Bridge Bridge
 	// Wait makes Meet block until the primary answers, see EnvVariable.
@@ -209,6 +212,7 @@ func (c *Client) greet() error {
 			c.log.Error("changed settings not applied", "error", err)
 		}
 	}
+	c.drained(h.Drain)
 	c.denyAll(h.Denials)
 	follows := h.Follows
 	for at := 0; h.Paged; {
@@ -357,6 +361,11 @@ func (c *Client) serveProcess(op byte, payload []byte, reply func([]byte, error)
 	switch op {
 	case opReport:
 		reply(c.Report().Encode(), nil)
+	case opDrain:
+		var d Drain
+		if json.Unmarshal(payload, &d) == nil {
+			c.drained(&d)
+		}
 	case opBridge, opEndBridge:
 		c.bridge(op, payload, reply)
 	case opProfile:

@@ -45,11 +45,12 @@ func FuzzClientServe(f *testing.F) {
 		conns := new(connections)
 		c := NewClient(ClientConfig{
 			Send: func([]byte) error { return nil }, Journal: journal, Deny: &denylist.List{Max: 10}, Connections: conns,
+			Drain: func(Drain) {},
 		})
 		defer c.Close()
 		answers := 0
 		c.serve(op, payload, func([]byte, error) { answers++ })
-		if answers > 1 || op != opHealth && op != opProfileEnd && answers == 0 {
+		if answers > 1 || op != opHealth && op != opDrain && op != opProfileEnd && answers == 0 {
 			t.Fatalf("operation %d: %d answers", op, answers)
 		}
 		if conns.orders.Load() > 0 && (op != opOrder || !json.Valid(payload)) {

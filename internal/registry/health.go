@@ -193,13 +193,16 @@ func (s *Server) change(f func(*Health)) (before Health) {
 	return before
 }
 
-// tellAgain repeats the health if a worker's queue was full, and asks workers that did not carry out an order to say
-// hello: they get the whole deny list then.
+// tellAgain repeats the health and the drain if a worker's queue was full, and asks workers that did not carry out an
+// order to say hello: they get the whole deny list then.
 func (s *Server) tellAgain() {
 	s.tellMu.Lock()
 	defer s.tellMu.Unlock()
 	if s.untold {
 		s.untold = !s.tellHealth(s.ownHealth())
+	}
+	if s.drainUntold {
+		s.drainUntold = !s.tellDrain()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,7 +43,10 @@ func newJournal(t *testing.T) *telemetry.Journal {
 }
 
 // connections counts what a worker is asked to do.
-type connections struct{ rechecks, orders atomic.Int64 }
+type connections struct {
+	rechecks, orders atomic.Int64
+	drains           []Drain
+}
 
 func (c *connections) Obey(_ Order, done func(int)) { c.orders.Add(1); done(0) }
 
@@ -52,6 +55,8 @@ func (c *connections) Recheck(done func(int)) { c.rechecks.Add(1); done(0) }
 func (c *connections) Live(_ LiveRequest, done func([]LiveConn)) { done(nil) }
 
 func (c *connections) Members(_ MembersRequest, done func(Members)) { done(Members{}) }
+
+func (c *connections) drain(d Drain) { c.drains = append(c.drains, d) }
 
 func (c *connections) Connected(done func(int64)) { done(0) }
 
@@ -62,7 +67,7 @@ func join(t *testing.T, s *Server) (*Worker, *Client, *connections) {
 	var w *Worker
 	c := NewClient(ClientConfig{
 		Send: func(m []byte) error { w.Receive(m); return nil }, Journal: newJournal(t), Deny: new(denylist.List),
-		Connections: conns, Wait: true,
+		Connections: conns, Wait: true, Drain: conns.drain,
 	})
 	w = s.Join(1, func(m []byte) error { c.Receive(m); return nil })
 	c.Meet()

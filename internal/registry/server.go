@@ -55,6 +55,9 @@ type Server struct {
 	untold bool       // a worker could not be told
 	// changed has the settings that a reload has changed; nil if none has.
 	changed *changed
+	// drain is what workers were told last of a drain, unless drainUntold is set.
+	drain       Drain
+	drainUntold bool
 
 	mu      sync.Mutex
 	health  Health
@@ -204,7 +207,7 @@ func (s *Server) hello(payload []byte, reply func([]byte, error)) {
 	s.tellMu.Lock()
 	defer s.tellMu.Unlock()
 	now := s.ownHealth()
-	h := hello{Node: s.node, Health: &now, Paged: req.Paged, Changed: s.changed}
+	h := hello{Node: s.node, Health: &now, Paged: req.Paged, Changed: s.changed, Drain: s.drainForNew()}
 	if !req.Paged {
 		h.Denials, h.Follows = s.deny.All(time.Now()), s.subscribers.all()
 	}

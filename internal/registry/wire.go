@@ -30,6 +30,7 @@ const (
 	opPresence                    // from a worker: a query of package presence → its answer
 	opMembers                     // from the primary: MembersRequest → Members
 	opSubscribers                 // from a worker: a topic → Subscribers
+	opDrain                       // from the primary, a notice: Drain
 )
 
 // Operations about the worker process itself. The gap is room for those above.
@@ -54,6 +55,7 @@ type hello struct {
 	Denials []denylist.Entry `json:"denials"`
 	Follows []subscription   `json:"follows"`
 	Changed *changed         `json:"changed,omitempty"` // nil: no settings have changed
+	Drain   *Drain           `json:"drain,omitempty"`   // nil: there has been none
 }
 
 // changed has settings that a reload has changed without a new process.

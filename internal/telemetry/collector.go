@@ -31,6 +31,7 @@ type collector struct {
 	// families are counters with one more label, whose values are found at run time.
 	families                                               []labeled
 	restarts, handoff, handoffSeconds, state, stale, build *prometheus.Desc
+	draining                                               *prometheus.Desc
 	sessions, storeUp, revocations, feedUp, limits         *prometheus.Desc
 	planeUp, planeTopics, planeQueue, planeEvents          *prometheus.Desc
 	planeLag, machines                                     *prometheus.Desc
@@ -69,6 +70,7 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 			"1 if a worker does not answer, and its values are those of its last answer.", "worker"),
 		build:       desc("build_info", "Always 1. The labels are the values.", "version", "goversion"),
 		sessions:    desc("sessions", "Sessions in the primary.", "state"),
+		draining:    desc("draining", "1 during a drain that was begun with the command, until it is undone."),
 		storeUp:     desc("session_store_up", "1 if the external session store is available."),
 		revocations: desc("revocations", "Revocations in force."),
 		feedUp: desc("revocation_feed_up",
@@ -211,7 +213,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- f.desc
 	}
 	for _, d := range []*prometheus.Desc{
-		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.sessions, c.storeUp, c.revocations, c.feedUp,
+		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.draining, c.sessions, c.storeUp, c.revocations, c.feedUp,
 		c.limits, c.stale, c.planeUp, c.planeTopics, c.planeQueue, c.planeEvents,
 		c.planeLag, c.machines,
 		c.historyTopics, c.historyMessages, c.historyBytes, c.historyEvents,
@@ -271,6 +273,7 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 		send(ch, c.sessions, prometheus.GaugeValue, float64(p.SessionsConnected), "connected")
 		send(ch, c.sessions, prometheus.GaugeValue, float64(max(p.Sessions-p.SessionsConnected, 0)), "disconnected")
 	}
+	send(ch, c.draining, prometheus.GaugeValue, flag(p.Draining))
 	send(ch, c.revocations, prometheus.GaugeValue, float64(p.Revocations))
 	if p.HasStore {
 		send(ch, c.storeUp, prometheus.GaugeValue, flag(p.StoreUp))

@@ -12,6 +12,7 @@ import (
 // started.
 type PrimaryReport struct {
 	Version        string            // of the program; empty: unknown
+	Draining       bool              // not ready, and closing its connections, because of the command drain
 	Restarts       map[int]uint64    // by slot: processes that ended unexpectedly
 	HandoffMoved   uint64            // connections that moved to a new process
 	HandoffFailed  uint64            // connections that could not move

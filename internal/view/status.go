@@ -45,6 +45,9 @@ func Status(w io.Writer, s control.Status) error {
 	if s.Rolling != nil {
 		b.WriteString(operation(*s.Rolling) + "\n")
 	}
+	if d := s.Draining; d != nil {
+		b.WriteString(Drain(*d) + "\n")
+	}
 	if s.Auth != "" {
 		fmt.Fprintf(&b, "tokens %s\n", s.Auth)
 	}
@@ -87,6 +90,15 @@ func Status(w io.Writer, s control.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// Drain returns the state of a drain as one line: "draining: closing, 812 connections left, 43s to go".
+func Drain(d control.DrainStatus) string {
+	text := "draining: " + d.Phase
+	if d.Phase != control.DrainDone {
+		text += fmt.Sprintf(", %s left, %s to go", human.Count(uint64(d.Connections), "connection"), human.Age(d.LeftSeconds))
+	}
+	return text
 }
 
 // operation returns an operation under way as one line: "reload: slot 2 of 4, moving, 812 moved, 120 left".

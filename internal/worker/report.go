@@ -119,7 +119,7 @@ type Readiness struct {
 // Readiness reports whether the worker takes new clients.
 func (w *Worker) Readiness() Readiness {
 	h := w.tracker.Health()
-	r := Readiness{Ready: !w.draining.Load(), Worker: w.Slot, Degraded: h.Degraded()}
+	r := Readiness{Ready: !w.draining.Load() && !w.eviction.active(), Worker: w.Slot, Degraded: h.Degraded()}
 	r.Ready = r.Ready && (!w.Sessions.Require || h.Current && !h.Store.IsSet())
 	if w.admission.KeysMissing() {
 		r.Degraded = append(r.Degraded, registry.DegradedKeys)

@@ -98,7 +98,8 @@ type Worker struct {
 	guard     *resource.MemoryGuard // nil: memory is never short
 
 	draining  atomic.Bool
-	leaving   atomic.Bool   // wants to be replaced
+	leaving   atomic.Bool // wants to be replaced
+	eviction  *eviction
 	stopped   chan struct{} // closed by Stop
 	reportNow chan struct{} // asks for a report at once
 	leftOut   atomic.Uint64 // log lines about clients that were left out
@@ -125,7 +126,7 @@ func New(c Config) (*Worker, error) {
 	if err := w.newEngine(); err != nil {
 		return nil, errors.Join(err, store.close())
 	}
-	w.inbox = newInbox(w.engine)
+	w.inbox, w.eviction = newInbox(w.engine), &eviction{engine: w.engine}
 	w.local = broker.NewLocal(c.Link, w.deliver)
 	w.inbox.receive = w.local.Receive
 	deny := &denylist.List{Max: c.MaxDenials}
@@ -140,6 +141,7 @@ func New(c Config) (*Worker, error) {
 		Bridge: bridge,
 		Send:   c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
 		OwnStore: c.Sessions.Store, Apply: func(b []byte) error { return c.Apply(w, b) },
+		Drain:  w.eviction.set,
 		Report: w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
 	})
 	w.tracker = access.NewTracker(w.trackerConfig(store))
@@ -211,6 +213,7 @@ const callbackGrace = time.Second
 func (w *Worker) Stop(ctx context.Context) error {
 	w.draining.Store(true)
 	close(w.stopped)
+	w.eviction.stop()
 	w.engine.Post(w.stopAccept)
 	web := make(chan struct{})
 	go func() {
