@@ -69,12 +69,13 @@ outages:
 	scripts/test-tools
 	go test -count=1 -timeout 20m -run 'TestOutages|TestMembersInOutages' -v ./cmd/expedite -outages
 
-# The files of deploy/: the image's content, run without Docker; compose.yaml by the rules of Compose; HAProxy with two
-# servers.
+# The files of deploy/: the image's content, run without Docker; compose.yaml by the rules of Compose; the files of
+# Kubernetes by the types of its API, and the container that they describe; HAProxy with two servers.
 COMPOSE_GO := v2.16.2
 deployment:
 	scripts/test-tools
 	go run github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_GO) deploy/compose.yaml >/dev/null
+	cd scripts/manifests && go vet ./... && go test ./... && go run . ../../deploy/kubernetes
 	go test -count=1 -timeout 20m -run 'TestImage|TestDeployment' -v ./cmd/expedite -image
 
 # Installs the command, and builds the program of README, through a module proxy that has what is here as a release.

@@ -151,7 +151,8 @@ func wantAllHear(ctx context.Context, t *testing.T, all []*caller, text string) 
 }
 
 // TestDeployment runs what deploy/compose.yaml describes, without containers: clients of a load balancer are spread over
-// two servers, which know their addresses, and talk to each other. When a server ends, its clients come to the other.
+// two servers, which know their addresses, and talk to each other. When a server is drained, its clients come to the
+// other; then it ends.
 func TestDeployment(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
 	c, redis := readCompose(t), redistest.Start(t)
@@ -178,6 +179,7 @@ func TestDeployment(t *testing.T) {
 	}
 	wantAllHear(ctx, t, all, "hello")
 
+	servers[0].must("drain", "--settle", "3s", "--over", "2s") // longer than haproxy.cfg needs to notice
 	servers[0].signal(syscall.SIGTERM)
 	if code := servers[0].waitEnd(); code != 0 {
 		t.Errorf("the server ended with %d", code)
