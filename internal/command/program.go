@@ -115,7 +115,7 @@ func (p *Program) Run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "%s: %s\n", p.Name, strings.TrimPrefix(line, "expedite: "))
 		}
 		if e, ok := errors.AsType[*control.Error](err); ok {
-			view.Output(stderr, e.Output)
+			view.Output(stderr, e.Output, e.Message)
 		}
 		return exitCode(err)
 	}

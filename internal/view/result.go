@@ -59,12 +59,16 @@ func Failed(r control.Result) error {
 		human.Number(r.Drained), why, human.Number(r.Failed))
 }
 
-// Output writes the last lines of output, which a worker printed before it failed.
-func Output(w io.Writer, output string) {
+// Output writes the last lines of output, which a worker printed before it failed, without the last one if the error
+// ends with it.
+func Output(w io.Writer, output, told string) {
 	if strings.TrimSpace(output) == "" {
 		return
 	}
 	lines := strings.Split(strings.TrimRight(output, "\r\n\t "), "\n")
+	if last := len(lines) - 1; strings.HasSuffix(told, strings.TrimRight(lines[last], "\r")) {
+		lines = lines[:last]
+	}
 	for _, l := range lines[max(0, len(lines)-maxOutput):] {
 		fmt.Fprintf(w, "  %s\n", strings.TrimRight(l, "\r"))
 	}
