@@ -102,15 +102,23 @@ func limit(n int) string {
 
 // positionOf reads the answer to an appended message.
 func positionOf(r rueidis.RedisResult) (at backplane.Position, err error) {
-	list, err := r.ToArray()
-	if err != nil || len(list) != 2 {
+	text, err := r.ToString()
+	if err != nil {
 		return at, errAnswer
 	}
-	if at.Epoch, err = epochOf(list[0]); err != nil {
-		return at, err
+	epoch, offset, _ := strings.Cut(text, " ")
+	if at, ok := parsePosition(epoch, offset); ok {
+		return at, nil
 	}
-	at.Offset, err = offsetOf(list[1])
-	return at, err
+	return at, errAnswer
+}
+
+// parsePosition reads an epoch and an offset.
+func parsePosition(epoch, offset string) (at backplane.Position, ok bool) {
+	var errs [2]error
+	at.Epoch, errs[0] = strconv.ParseUint(epoch, 10, 64)
+	at.Offset, errs[1] = strconv.ParseUint(offset, 10, 64)
+	return at, errs[0] == nil && errs[1] == nil
 }
 
 func epochOf(m rueidis.RedisMessage) (uint64, error) {
@@ -187,10 +195,8 @@ func unmark(text string) (payload string, at backplane.Position, ok bool) {
 	}
 	epoch, rest, _ := strings.Cut(text[1:], " ")
 	offset, payload, found := strings.Cut(rest, " ")
-	var errs [2]error
-	at.Epoch, errs[0] = strconv.ParseUint(epoch, 10, 64)
-	at.Offset, errs[1] = strconv.ParseUint(offset, 10, 64)
-	return payload, at, found && errs[0] == nil && errs[1] == nil && at.Epoch != 0 && at.Offset != 0
+	at, ok = parsePosition(epoch, offset)
+	return payload, at, found && ok && at.Epoch != 0 && at.Offset != 0
 }
 
 var _ backplane.History = (*Redis)(nil)

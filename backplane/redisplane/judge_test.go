@@ -30,7 +30,7 @@ func repliesOf(t *testing.T, texts map[string]string) map[string]rueidis.RedisRe
 		case "":
 			script = "return 1"
 		case "placed":
-			script = "return {'5', 7}"
+			script = "return '5 7'"
 		}
 		list[name] = c.Do(t.Context(), c.B().Eval().Script(script).Numkeys(0).Arg(text).Build())
 	}
