@@ -42,21 +42,22 @@ func TestMain(m *testing.M) {
 
 // service is the program, while it serves.
 type service struct {
-	t       *testing.T
-	control string
+	t                 *testing.T
+	control, greeting string // paths
 }
 
 // start starts the program in a folder with a configuration file, and returns it with the lines of its banner.
 func start(t *testing.T) (s *service, banner string) {
 	t.Helper()
 	dir := t.TempDir()
-	s = &service{t, filepath.Join(dir, "control")}
+	s = &service{t, filepath.Join(dir, "control"), filepath.Join(dir, "greeting")}
+	s.greet("welcome")
 	file := "addr: 127.0.0.1:0\nworkers: 2\nadmin: off\ncontrol: " + s.control + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "expedite.yaml"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "serve", "--idle-timeout", "70s")
-	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), "CHAT_GREETING=welcome", "XDG_STATE_HOME="+dir), os.Stderr
+	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), "CHAT_GREETING="+s.greeting, "XDG_STATE_HOME="+dir), os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -84,6 +85,31 @@ func start(t *testing.T) (s *service, banner string) {
 	return s, banner
 }
 
+// greet writes the file of the greeting.
+func (s *service) greet(text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.greeting, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// dial opens a connection, and returns a function that fails unless the next message is the one that it is given.
+func (s *service) dial(addr string) (hears func(want string)) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	conn, _, err := websocket.Dial(ctx, "ws://"+addr+"/chat", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.CloseNow() })
+	return func(want string) {
+		s.t.Helper()
+		if _, b, err := conn.Read(ctx); err != nil || string(b) != want {
+			s.t.Fatalf("got %q, %v; want %q", b, err, want)
+		}
+	}
+}
+
 // run runs a command of the program, which is to succeed, and returns its output.
 func (s *service) run(args ...string) string {
 	s.t.Helper()
@@ -95,7 +121,7 @@ func (s *service) run(args ...string) string {
 }
 
 // TestProgram checks that a program is served, configured and operated by the commands, under its own name, and that a
-// client keeps its connection while the program is replaced.
+// client keeps its connection while the program is replaced, or is not because its setup fails.
 func TestProgram(t *testing.T) {
 	s, banner := start(t)
 	for _, want := range []string{"  chat ", "(chat status, chat stop)", "2 processes", " and ws://127.0.0.1:"} {
@@ -110,21 +136,21 @@ func TestProgram(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.run("status", "--json")), &status); err != nil || len(status.Workers) != 2 {
 		t.Fatalf("status: %+v, %v", status, err)
 	}
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+status.Addresses[0]+"/chat", nil)
-	if err != nil {
+	hears := s.dial(status.Addresses[0])
+	hears("welcome")
+
+	if err := os.Remove(s.greeting); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.CloseNow() }()
-	hears := func(want string) {
-		t.Helper()
-		if _, b, err := conn.Read(t.Context()); err != nil || string(b) != want {
-			t.Fatalf("got %q, %v; want %q", b, err, want)
-		}
+	out, err := exec.Command(program, "reload", "--canary", "0s", "--control", s.control).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "chat: CHAT_GREETING: name the file of the greeting") {
+		t.Errorf("a reload without a greeting: got %v, %s; want the error of the setup", err, out)
 	}
-	hears("welcome")
+	s.greet("welcome back")
 	if out := s.run("reload", "--canary", "0s"); !strings.Contains(out, "1 connection moved") {
 		t.Errorf("reload: got %s", out)
 	}
+	s.dial(status.Addresses[0])("welcome back")
 	s.run("publish", "room", "still here?")
 	hears("still here?")
 	if resp, err := http.Get("http://" + status.Addresses[0] + "/"); err != nil || resp.StatusCode != http.StatusNotFound {
@@ -134,7 +160,7 @@ func TestProgram(t *testing.T) {
 
 // TestSetupFails checks that an error of setup ends serve and config check, and that other commands do not call it.
 func TestSetupFails(t *testing.T) {
-	const want = "chat: CHAT_GREETING is not set: what should clients be greeted with?\n"
+	const want = "chat: CHAT_GREETING: name the file of the greeting: open : no such file or directory\n"
 	for _, tt := range []struct {
 		args []string
 		code int

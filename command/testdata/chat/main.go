@@ -1,8 +1,8 @@
-// Command chat is a program with the commands, for tests. Its greeting is a setting of its own.
+// Command chat is a program with the commands, for tests. The file of its greeting is a setting of its own.
 package main
 
 import (
-	"errors"
+	"fmt"
 	"os"
 
 	"github.com/expedite-go/expedite"
@@ -12,14 +12,14 @@ import (
 func main() { command.Main(setup) }
 
 func setup(cfg expedite.Config) (*expedite.App, error) {
-	greeting := os.Getenv("CHAT_GREETING")
-	if greeting == "" {
-		return nil, errors.New("CHAT_GREETING is not set: what should clients be greeted with?")
+	greeting, err := os.ReadFile(os.Getenv("CHAT_GREETING"))
+	if err != nil {
+		return nil, fmt.Errorf("CHAT_GREETING: name the file of the greeting: %w", err)
 	}
 	app := expedite.New(cfg)
 	app.Handle("/chat", expedite.Handler{
 		Open: func(c *expedite.Conn) {
-			c.Send(expedite.Text(greeting))
+			c.Send(expedite.Text(string(greeting)))
 			_ = c.Subscribe("room")
 		},
 		Message: func(c *expedite.Conn, m expedite.Message) { _ = c.Publish("room", m) },
