@@ -92,6 +92,7 @@ func (r *Relay) advance(topic string, s *series) (steps []step) {
 	} else if s.synced && !s.hole.planned {
 		s.hole.at(now + holePause)
 	}
+	r.sendHeld(topic, s)
 	r.read(topic, s, now)
 	steps = append(steps, r.answerRecalls(topic, s, now)...)
 	for _, d := range []due{s.hole, s.retry} {
@@ -247,6 +248,7 @@ func (r *Relay) listen(topics []string, listening bool) {
 			s.synced, s.checked = false, false
 			if s.listening = listening; !listening {
 				s.outage = s.outage || s.started
+				s.hold.on = s.hold.on || s.started
 			}
 			return nil
 		})

@@ -76,7 +76,12 @@ func (r *Relay) Append(topic []byte, m broker.Kept) (at broker.Place, ok bool) {
 	}
 	r.past.ownCount++
 	r.past.ownBytes += o.size()
-	if !o.lost && !r.suspended {
+	switch {
+	case o.lost:
+	case s.hold.on || len(s.hold.list) > 0:
+		s.hold.list = append(s.hold.list, o)
+		r.sendHeld(name, s)
+	case !r.suspended:
 		r.sendOwn(name, o)
 	}
 	if o.lost {

@@ -33,11 +33,18 @@ func (r *Relay) Want(topic string, wanted bool) {
 	}
 }
 
-// unfollow ends the series of a topic. What waits in it is delivered without a place.
+// unfollow ends the series of a topic. What has no place yet waits for it, as it may have to be sent again.
 func (r *Relay) unfollow(topic string) {
 	if s := r.past.series[topic]; s != nil {
 		r.past.recalls -= len(s.recalls)
-		next := &series{own: s.own}
+		next := &series{hold: hold{list: s.hold.list}}
+		for _, o := range s.own {
+			if o.settled() {
+				r.free(o)
+			} else {
+				next.own = append(next.own, o)
+			}
+		}
 		r.past.series[topic] = next
 		r.forget(topic, next)
 	}

@@ -52,6 +52,7 @@ type series struct {
 
 	own   []*own // publications of this machine that are not delivered with their place, by number
 	local bool   // they are delivered at once
+	hold  hold
 
 	recalls   []*recall
 	tail      []entry // delivered since the first of them
@@ -377,6 +378,7 @@ func (s *series) read(p *keptPage, publisher uint64, now time.Duration) (steps [
 	s.checked = true
 	if s.last.Offset >= p.head {
 		s.synced, s.outage = s.listening, !s.listening
+		s.hold.on = s.hold.on && !s.listening
 		if s.knownBy < s.asked { // if it is of another epoch, that is an old one
 			s.known = broker.Place{}
 		}

@@ -59,7 +59,7 @@ func (s *Stats) Counters() map[string]uint64 {
 		"malformed": s.Malformed, "gaps": s.Gaps, "missed": s.Missed, "lost_directed": s.LostDirected,
 		"unplaced": s.Unplaced, "reads": s.Reads, "renewed": s.Renewed, "overrun": s.Overrun, "recalls_lost": s.RecallsLost,
 		"unverified": s.Backplane.Unverified,
-		"resyncs": s.Resyncs, "interrupted": s.Backplane.Interrupted, "sent_again": s.Backplane.Repeated,
+		"resyncs":    s.Resyncs, "interrupted": s.Backplane.Interrupted, "sent_again": s.Backplane.Repeated,
 		"asked": s.Asked, "answered": s.Answered, "unanswered": s.Unanswered, "questions_refused": s.QuestionsRefused,
 	}
 }

@@ -75,10 +75,11 @@ func (r *Relay) sendUnsent() {
 	r.suspended, r.unsent = false, unsent{}
 	for topic, s := range r.past.series {
 		for _, o := range s.own {
-			if !o.sent && !o.lost {
+			if !o.sent && !o.lost && !s.hold.on {
 				r.sendOwn(topic, o)
 			}
 		}
+		r.sendHeld(topic, s)
 	}
 	r.signal()
 }
