@@ -52,7 +52,6 @@ function expiry(token) {
 
 export class Expedite extends EventTarget {
   #url; #options; #state = "connecting"; #socket; #opened // when
-  #turn = 0 // of connections: what belongs to an earlier one is ignored
   #attempt = 0; #earliest // of the next attempt
   #timer; #pulse; #renewal // of waiting, heartbeat and refresh
   #token; #refused = false // the last token was
@@ -73,7 +72,7 @@ export class Expedite extends EventTarget {
     const { signal } = this.#listening, wake = () => this.#wake()
     globalThis.addEventListener?.("online", wake, { signal })
     globalThis.document?.addEventListener("visibilitychange", () => document.hidden || wake(), { signal })
-    queueMicrotask(() => this.#turn || this.#connect()) // the caller adds its listeners first
+    queueMicrotask(() => this.#state === "closed" || this.#connect()) // the caller adds its listeners first
   }
 
   get state() { return this.#state }
@@ -104,19 +103,19 @@ export class Expedite extends EventTarget {
   }
 
   async #connect() {
-    const turn = ++this.#turn, { protocols, timeout, WebSocket = globalThis.WebSocket } = this.#options
+    const { protocols, timeout, WebSocket = globalThis.WebSocket } = this.#options
     this.#set("connecting")
     try {
       const url = new URL(typeof this.#url === "function" ? await this.#url() : this.#url, globalThis.location?.href)
       url.protocol = url.protocol.replace("http", "ws")
       url.hash = ""
       const offers = await this.#authorize(url, [protocols].flat())
-      if (turn !== this.#turn) return // closed meanwhile
+      if (this.#state === "closed") return // meanwhile
       if (this.session) url.searchParams.set("session", this.session)
       this.#start(new WebSocket(url, offers), url)
       this.#timer = setTimeout(() => this.#lost(1006, "the handshake takes too long", url), timeout)
     } catch (error) {
-      if (turn === this.#turn) this.#failed(error)
+      this.#failed(error)
     }
   }
 
@@ -189,7 +188,7 @@ export class Expedite extends EventTarget {
 
   // explain asks why a handshake has failed, because browsers do not tell.
   async #explain(url, reason) {
-    const turn = this.#turn, { readyz, ticket, tokenBy } = this.#options
+    const { readyz, ticket, tokenBy } = this.#options
     let error = new Error(reason)
     try {
       if (readyz) await this.#ask(readyz, url)
@@ -197,11 +196,12 @@ export class Expedite extends EventTarget {
     } catch (e) {
       if (![403, 404, 405].includes(e.status)) error = e // with these one may not ask
     }
-    if (turn === this.#turn) this.#failed(error)
+    this.#failed(error)
   }
 
   // failed acts on what has prevented a connection.
   #failed({ message, status = 0, wait = 0 }) {
+    if (this.#state === "closed") return
     const code = status ? 4000 + status : 1006
     const final = status === 401 ? this.#refused || !this.#options.token : [400, 403, 404, 405].includes(status)
     if (final) return this.#end(code, message)
@@ -246,13 +246,13 @@ export class Expedite extends EventTarget {
 
   // renew sends another token before this one expires.
   #renew() {
-    const { token, refresh } = this.#options, left = expiry(this.#token) - Date.now(), turn = this.#turn
+    const { token, refresh } = this.#options, left = expiry(this.#token) - Date.now(), socket = this.#socket
     if (!refresh || !(left > 0)) return
     this.#renewal = setTimeout(async () => {
       try {
         const next = await token({ refused: false })
-        if (turn !== this.#turn || next === this.#token) return
-        this.#socket.send(refresh(this.#token = next))
+        if (socket !== this.#socket || next === this.#token) return
+        socket.send(refresh(this.#token = next))
         this.#renew()
       } catch {} // the server closes with 4401
     }, Math.min(left * 0.8, longest))
@@ -268,7 +268,6 @@ export class Expedite extends EventTarget {
   }
 
   #end(code, reason) {
-    this.#turn++
     this.#drop()
     this.#listening.abort()
     this.dropped += this.#queue.length

@@ -1,4 +1,4 @@
-// The rules of the client, with a clock, sockets and answers of the test. `node --test` runs them, and so does `go test`.
+// The rules of the client, with a clock, sockets and answers of the test: `node --test`. `go test` runs them, too.
 // cmd/expedite/jsclient_linux_test.go runs the client against the server.
 import assert from "node:assert/strict"
 import { afterEach, beforeEach, test } from "node:test"
@@ -10,7 +10,7 @@ let now, timers, sockets, requests, answer, random
 class FakeSocket {
   constructor(url, offers) {
     if (offers.includes("")) throw new SyntaxError("bad subprotocol")
-    Object.assign(this, { url: String(url), offers, readyState: 0, bufferedAmount: 0, sent: [] })
+    Object.assign(this, { url: String(url), offers, readyState: 0, bufferedAmount: 0, protocol: offers[0], sent: [] })
     sockets.push(this)
   }
   open() {
@@ -102,6 +102,8 @@ test("it is like a WebSocket", async () => {
   assert.deepEqual([sockets[0].url, sockets[0].offers], ["ws://server/chat?room=go", ["chat.v1"]])
   sockets[0].open()
   assert.deepEqual([client.state, client.readyState, client.url], ["open", 1, "ws://server/chat?room=go"])
+  sockets[0].bufferedAmount = 7
+  assert.deepEqual([client.protocol, client.bufferedAmount], ["chat.v1", 7])
   const bytes = new Uint8Array([1, 2])
   client.send("hi")
   client.send(bytes)
@@ -111,6 +113,7 @@ test("it is like a WebSocket", async () => {
   client.close(4000, "bye")
   assert.deepEqual(sockets[0].closedWith, [4000, "bye"])
   assert.deepEqual([client.state, client.readyState, seen], ["closed", 3, ["open", "hello", 4000]])
+  assert.deepEqual([client.url, client.protocol, client.bufferedAmount], ["", "", 0])
   client.close()
   await advance(3_600_000)
   assert.equal(sockets.length, 1)
@@ -245,6 +248,7 @@ test("a failed handshake asks /readyz, and obeys", async () => {
     assert.deepEqual({ state, code, reason, delay }, want, name)
     assert.equal(requests[0].url, "https://server" + (options.readyz ?? "/readyz"), name)
     assert.equal(requests[0].method, undefined, name)
+    assert.equal(requests.length, 1, name)
     client.close()
   }
 })
@@ -380,6 +384,38 @@ test("a token is replaced before it expires, if the application has a message fo
   failing.close()
 })
 
+test("a refresh belongs to its connection, and the same token is not sent again", async () => {
+  const jwt = n => `h.${btoa(JSON.stringify({ exp: 1100, n }))}.s`
+  const asked = []
+  let go
+  const token = about => (asked.push(about.refused), asked.length === 2 ? new Promise(done => go = done) : jwt(1))
+  const client = await opened({ token, tokenBy: "query", refresh: t => "refresh " + t })
+  await advance(80_000)
+  sockets[0].end(1012)
+  await advance(600)
+  sockets[1].open()
+  go(jwt(2))
+  await settle()
+  assert.deepEqual(sockets[1].sent, []) // it was for the first connection
+  await advance(19_000)
+  assert.deepEqual([sockets[1].sent, asked], [[], [false, false, false, false]])
+  client.close()
+})
+
+test("the page that is shown again asks for a sign of life at once", async () => {
+  let wake
+  globalThis.addEventListener = (type, f) => { wake = f }
+  try {
+    const client = await opened({ heartbeat: { message: "ping" } })
+    wake()
+    await advance(0)
+    assert.deepEqual(sockets[0].sent, ["ping"])
+    client.close()
+  } finally {
+    delete globalThis.addEventListener
+  }
+})
+
 test("a session is resumed", async () => {
   const session = data => { const m = JSON.parse(data); return m.type === "welcome" && m.session }
   const client = await opened({ session, resume: "first" })
@@ -419,6 +455,7 @@ test("messages are kept until the connection is open, in their order, and not lo
   sockets[1].end(1012)
   client.send("three")
   client.close()
+  assert.equal(client.bufferedAmount, 0)
   client.send("four")
   assert.equal(client.dropped, 2)
 })
@@ -427,9 +464,11 @@ test("the buffer has a limit of messages and of bytes", async () => {
   const client = start({ buffer: { messages: 3, bytes: 10 } })
   for (const m of ["a", "b", "c", "d", "ééééx", "too long for it"]) client.send(m)
   assert.deepEqual([client.dropped, client.bufferedAmount], [4, 10]) // a, b, c, and what is too long
+  client.send("ten bytes.")
+  assert.deepEqual([client.dropped, client.bufferedAmount], [6, 10])
   await settle()
   sockets[0].open()
-  assert.deepEqual(sockets[0].sent, ["d", "ééééx"])
+  assert.deepEqual(sockets[0].sent, ["ten bytes."])
   client.close()
 
   const strict = start({ buffer: { messages: 1, overflow: "error" } })
@@ -465,11 +504,17 @@ test("the network and the page wake it up, but not before the time that the serv
     assert.equal(sockets.length, 6) // the page is hidden
     globalThis.document.hidden = false
     listeners.visibilitychange()
-    await advance(600)
+    await advance(599)
+    assert.equal(sockets.length, 6)
+    await advance(1)
+    assert.equal(sockets.length, 7)
+    listeners.online() // it is connecting
+    await advance(5_000)
     assert.equal(sockets.length, 7)
     answer = () => ({ status: 503, headers: { "Retry-After": "20" } })
     sockets[6].end(1006)
     await settle()
+    assert.equal(client.waits().at(-1), 22_000) // attempts count from zero
     listeners.online()
     await advance(19_999)
     assert.equal(sockets.length, 7)
@@ -497,5 +542,32 @@ test("a heartbeat finds a connection that is dead", async () => {
   await advance(500)
   assert.deepEqual([client.state, client.events.at(-1).reason], ["waiting", "no sign of life"])
   assert.equal(sockets[0].readyState, 3)
+  await advance(600)
+  sockets[1].open()
+  await advance(1000) // without a message
+  assert.deepEqual(sockets[1].sent, ["ping"])
   client.close()
+})
+
+test("closed means closed, whatever was under way", async () => {
+  const before = start()
+  before.close()
+  await advance(1000)
+  assert.equal(sockets.length, 0)
+  let go
+  const during = start({ tokenBy: "query", token: () => new Promise(done => go = done) })
+  await settle()
+  during.close()
+  go("t")
+  await advance(1000)
+  assert.equal(sockets.length, 0)
+  const asking = start()
+  await settle()
+  answer = () => new Promise(done => go = done)
+  sockets[0].end(1006)
+  await settle()
+  asking.close()
+  go({ status: 503, body: {} })
+  await advance(60_000)
+  assert.deepEqual([asking.state, asking.named("close").length, sockets.length], ["closed", 1, 1])
 })
