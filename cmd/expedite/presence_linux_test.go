@@ -114,6 +114,7 @@ func TestPresenceOfMachines(t *testing.T) {
 	})
 	visitLobby(ctx, t, two, "erin")
 	bob.want("join carol", "join dave", "leave carol", "join erin")
+	alice.want("join bob", "join carol", "join dave", "leave carol", "join erin") // else it may be lost with Redis
 	redis.Kill()
 	redis.Restart()
 	visitLobby(ctx, t, one, "frank")

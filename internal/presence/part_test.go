@@ -214,3 +214,18 @@ func TestPartLostWithMachine(t *testing.T) {
 		}
 	})
 }
+
+// TestPartLostWithEvent: a join that was not heard before the store lost its memory is missed.
+func TestPartLostWithEvent(t *testing.T) {
+	divided(t, func(s *store, a, b *node, awayAt int) {
+		a.door.set(func(d *door) { d.deaf = true })
+		b.enter(1, topicAway, "comes")
+		b.want(t, "ta 1 comes 3")
+		s.losePart(awayAt - 1)
+		a.door.set(func(d *door) { d.deaf = false })
+		<-time.After(20 * time.Second)
+		a.want(t, "ta lost 1")
+		b.want(t)
+		a.wantWho(t, topicAway, "a", "b", "comes")
+	})
+}

@@ -26,7 +26,7 @@ type share struct {
 }
 
 // loss is what is compared some time after the store has lost its memory: members of a machine that has died meanwhile
-// are not there any more, and nobody was told that they left.
+// are not there any more, and nobody was told that they left. Those whose coming was not heard are there.
 type loss struct {
 	knew int           // members before; 0: there is nothing to compare
 	at   time.Duration // when all that others have changed since was heard
@@ -187,13 +187,14 @@ func (s *Server) changedShared(at *room, c backplane.Change, list []action, r re
 	s.settleRoom(at)
 }
 
-// compare tells of members that have gone with the memory of the store. s.mu must be held.
+// compare tells of members that have gone with the memory of the store, or had come just before. s.mu must be held.
 func (s *Server) compare(at *room) {
 	l, now := &at.share.loss, at.share.standing
 	if at.share.heard.Epoch != now.Epoch {
 		l.net = 0
 	}
-	if n := l.knew - (now.Count - l.net); n > 0 && l.knew <= at.rule.MaxListed {
+	stay := now.Count - l.net
+	if n := max(l.knew-stay, stay-l.knew); n > 0 && l.knew <= at.rule.MaxListed {
 		s.miss(at, uint64(n))
 	}
 	l.knew = 0
