@@ -161,8 +161,11 @@ func (s *server) stayDrained(ctx context.Context) {
 // leave does not hold up a stop.
 func TestDrainOfNobody(t *testing.T) {
 	t.Parallel()
-	s := serve(t, "--workers", "1")
+	m := startServiceManager(t)
+	s := m.serveUnder(command, "--workers", "1")
+	m.next("READY=1")
 	s.must("drain", "--settle", "0s", "--over", "0s")
+	m.next("STATUS=0 connections, 1 worker, generation 1, draining: drained")
 	s.must("drain", "--undo")
 	c := s.mustDial(t.Context(), "/echo")
 	s.background("drain", "--settle", "0s", "--over", "1h")

@@ -172,7 +172,7 @@ func TestSystemd(t *testing.T) {
 	}
 	m.wantReload(before)
 	m.next("WATCHDOG=1") // of the program that has replaced the primary's
-	m.next("STATUS=1 connections, 2 workers, generation 2")
+	m.next("STATUS=1 connection, 2 workers, generation 2")
 
 	before = monotonicUsec(t)
 	s.signal(syscall.SIGHUP)

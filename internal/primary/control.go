@@ -87,8 +87,9 @@ func OpenControl(
 	}
 	s := &ControlServer{
 		cfg: cfg, workers: workers, hub: hub, relay: machines, registry: reg, totals: new(telemetry.Totals),
-		began: time.Now(), listeners: l, manager: newManager(&cfg, workers),
+		began: time.Now(), listeners: l,
 	}
+	s.manager = newManager(&cfg, workers, s.drainer.phase)
 	s.serve()
 	return s, nil
 }

@@ -4,14 +4,21 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/expedite-go/expedite/internal/human"
 	"github.com/expedite-go/expedite/internal/systemd"
 )
 
 // newManager returns the link to the service manager.
-func newManager(c *ControlConfig, group WorkerGroup) *systemd.Notifier {
+func newManager(c *ControlConfig, group WorkerGroup, drain func() (phase string)) *systemd.Notifier {
 	return systemd.New(systemd.Config{
 		Environment: c.Systemd, Log: c.logger(), Check: c.Check,
-		Status: func() (string, int64) { return serviceStatus(group) },
+		Status: func() (string, int64) {
+			text, connections := serviceStatus(group)
+			if phase := drain(); phase != "" {
+				text += ", draining: " + phase
+			}
+			return text, connections
+		},
 	})
 }
 
@@ -33,8 +40,8 @@ func serviceStatus(group WorkerGroup) (text string, connections int64) {
 		connections += r.Connections
 		slots[r.Slot] = true
 	}
-	return fmt.Sprintf("%d connections, %d workers, generation %d",
-		rough(connections), len(slots), group.Stats().Generation), connections
+	return fmt.Sprintf("%s, %s, generation %d", human.Count(uint64(rough(connections)), "connection"),
+		human.Count(uint64(len(slots)), "worker"), group.Stats().Generation), connections
 }
 
 // rough returns a number rounded down to two digits.

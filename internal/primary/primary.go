@@ -132,21 +132,20 @@ func (p *Primary) openControl() error {
 		began = p.before.Began
 	}
 	p.cfg.Check = p.check
-	manager := newManager(&p.cfg.ControlConfig, p.workers)
+	p.control = &ControlServer{
+		cfg: p.cfg.ControlConfig, workers: p.workers, hub: p.workers.hub, relay: p.relay, registry: p.registry,
+		totals: p.workers.totals, began: began, listeners: l,
+	}
+	p.control.manager = newManager(&p.cfg.ControlConfig, p.workers, p.control.drainer.phase)
 	p.roller = &roller{
-		manager: manager,
+		manager: p.control.manager,
 		log:     p.cfg.logger(), drain: p.cfg.DrainTimeout, cluster: p.workers.cluster, totals: p.workers.totals,
 		next: &inheritanceWriter{
 			cfg: &p.cfg, addresses: p.addresses, began: began, workers: p.workers, registry: p.registry, listeners: l,
-			relay: p.relay, presence: p.presence,
+			relay: p.relay, presence: p.presence, drainer: &p.control.drainer,
 		},
 	}
-	p.control = &ControlServer{
-		cfg: p.cfg.ControlConfig, workers: p.workers, hub: p.workers.hub, relay: p.relay, registry: p.registry,
-		totals: p.workers.totals,
-		roller: p.roller, began: began, listeners: l, manager: manager,
-	}
-	p.roller.next.drainer = &p.control.drainer
+	p.control.roller = p.roller
 	p.control.serve()
 	return nil
 }

@@ -32,7 +32,7 @@ var policy = map[string]string{
 	"internal/rpc":               "",
 	"internal/chatjson":          "",
 	"internal/connid":            "",
-	"internal/primary":           "backplane session cluster internal/admin internal/broker internal/connid internal/control internal/history internal/listener internal/presence internal/registry internal/relay internal/resource internal/rpc internal/statedir internal/systemd internal/telemetry golang.org/x/sys",
+	"internal/primary":           "backplane session cluster internal/admin internal/broker internal/connid internal/control internal/history internal/human internal/listener internal/presence internal/registry internal/relay internal/resource internal/rpc internal/statedir internal/systemd internal/telemetry golang.org/x/sys",
 	"internal/registry":          "auth session session/memstore session/redisstore internal/denylist internal/record internal/remotestore internal/storeguard internal/redisfeed internal/connid internal/rpc internal/statedir internal/telemetry",
 	"internal/broker":            "internal/record",
 	"internal/history":           "internal/broker internal/topic",
