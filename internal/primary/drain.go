@@ -72,14 +72,13 @@ func (d *drainer) undo() {
 	d.enter()
 }
 
-// resume goes on with the drain of the program before.
+// resume goes on with the drain of the program before. If that was undone, a worker may have missed it.
 func (d *drainer) resume(p drainPlan) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.plan = p; p.Phase != "" {
-		d.plan.Number-- // the same number: workers that know it go on
-		d.enter()
-	}
+	d.plan = p
+	d.plan.Number-- // enter gives the same number again: workers that know it go on
+	d.enter()
 }
 
 // enter tells the workers of the plan, and sets the timer. d.mu is held.

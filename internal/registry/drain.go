@@ -24,6 +24,14 @@ type Drain struct {
 	Notice string `json:"notice,omitempty"`
 }
 
+// asOf returns d with the time that is left.
+func (d Drain) asOf(now time.Time) Drain {
+	if d.Close {
+		d.Left = d.By.Sub(now)
+	}
+	return d
+}
+
 // SetDrain tells all workers of a drain, also those that start later; these get no notice, because their connections
 // have had it.
 func (s *Server) SetDrain(d Drain) {
@@ -35,9 +43,7 @@ func (s *Server) SetDrain(d Drain) {
 
 // tellDrain tells all workers and reports whether all queues had room. The caller holds tellMu.
 func (s *Server) tellDrain() (told bool) {
-	d := s.drain
-	d.Left = time.Until(d.By)
-	b, err := json.Marshal(d)
+	b, err := json.Marshal(s.drain.asOf(time.Now()))
 	if err != nil {
 		return true // cannot happen
 	}
@@ -55,8 +61,8 @@ func (s *Server) drainForNew() *Drain {
 	if s.drain.Number == 0 {
 		return nil
 	}
-	d := s.drain
-	d.Notice, d.Left = "", time.Until(d.By)
+	d := s.drain.asOf(time.Now())
+	d.Notice = ""
 	return &d
 }
 
