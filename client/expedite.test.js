@@ -304,6 +304,12 @@ test("tokens are sent as tickets, subprotocols, or in the query", async () => {
   assert.deepEqual([sockets[0].url, sockets[0].offers], ["ws://server/chat?ticket=once", []])
   const { url, method, headers } = requests[0]
   assert.deepEqual([url, method, headers], ["http://server/ticket", "POST", { Authorization: "Bearer t" }])
+  sockets[0].end(1006)
+  await advance(600)
+  sockets[1].end(1006) // a ticket was given for the token: it is not asked about again
+  await settle()
+  assert.deepEqual(requests.map(r => new URL(r.url).pathname), ["/ticket", "/ticket", "/readyz"])
+  sockets.length = 1
   await opened({ token: () => "t", tokenBy: "subprotocol", protocols: ["chat.v1"] })
   assert.deepEqual([sockets[1].url, sockets[1].offers], ["ws://server/chat", ["chat.v1", "bearer.t"]])
   await opened({ token: () => "t", tokenBy: "query" }, "ws://server/chat?room=go")
@@ -550,6 +556,12 @@ test("a heartbeat finds a connection that is dead", async () => {
 })
 
 test("closed means closed, whatever was under way", async () => {
+  const exp = `h.${btoa(JSON.stringify({ exp: 9000 }))}.s`
+  const open = await opened({ token: () => exp, tokenBy: "query", refresh: t => t, heartbeat: { message: "ping" } })
+  assert.equal(timers.size, 2)
+  open.close()
+  assert.equal(timers.size, 0)
+  sockets.length = 0
   const before = start()
   before.close()
   await advance(1000)
