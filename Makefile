@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration metrics tools
+.PHONY: run test check nightly templates soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration metrics tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -54,6 +54,7 @@ nightly: check
 	$(MAKE) soak
 	$(MAKE) outages
 	$(MAKE) deployment
+	$(MAKE) templates
 	$(MAKE) installation
 	$(MAKE) conformance
 	$(MAKE) fuzz
@@ -68,6 +69,13 @@ soak:
 outages:
 	scripts/test-tools
 	go test -count=1 -timeout 20m -run 'TestOutages|TestMembersInOutages' -v ./cmd/expedite -outages
+
+# A project of each template of `expedite new`, in an empty folder: it builds, its tests pass, and its page works. `make
+# test` makes the first one. SHOTS is a folder for screenshots of the pages.
+SHOTS ?=
+templates:
+	scripts/test-tools
+	go test -count=1 -timeout 20m -run TestTemplates -v ./cmd/expedite -templates -screenshots '$(SHOTS)'
 
 # The files of deploy/: the image's content, run without Docker; compose.yaml by the rules of Compose; the files of
 # Kubernetes by the types of its API, and the container that they describe; HAProxy with two servers.

@@ -15,6 +15,7 @@
 //	expedite drain        close its connections over some time, and keep it up
 //	expedite stop         end it gracefully
 //	expedite healthcheck  exit with 0 if it takes new clients
+//	expedite new DIR      create a project of your own
 //	expedite bench        open many clients to a server, and measure
 //	expedite doctor       what this machine can hold, and what limits it
 //	expedite version      which build this is
@@ -47,7 +48,7 @@ func program() *cli.Program {
 				{Name: "echo", Text: "ws://" + host + "/echo"},
 			}
 		},
-		More: []any{new(benchGroup)},
+		More: []any{new(benchGroup), new(newGroup)},
 	}
 }
 

@@ -88,7 +88,7 @@ func (t *chat) authorize(r *http.Request, id *auth.Identity) error {
 	if t.guests {
 		id.User = r.URL.Query().Get("name")
 	}
-	if id.User == "" || len(id.User) > 32 {
+	if id.User == "" || len(id.User) > 64 {
 		return expedite.Refuse(http.StatusUnauthorized, "who are you? A token, or ?name= if the server has no keys")
 	}
 	return nil

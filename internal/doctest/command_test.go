@@ -140,9 +140,13 @@ func commandFault(t *testing.T, words []string) string {
 
 func targetFault(t *testing.T, args []string) string {
 	t.Helper()
-	text, err := os.ReadFile(root + "/Makefile")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, path := range []string{"/Makefile", "/internal/scaffold/files/Makefile"} { // the latter is that of projects
+		b, err := os.ReadFile(root + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, b...), '\n')
 	}
 	for _, a := range args {
 		name, value, isVariable := strings.Cut(a, "=")

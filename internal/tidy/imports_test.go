@@ -67,6 +67,9 @@ var policy = map[string]string{
 	"internal/traffic":           ". ws ws/deflate internal/chatjson auth session",
 	"internal/conformance":       "", // its client shares nothing with the server
 	"internal/conformance/cmd":   "internal/conformance",
+	"examples":                   "",
+	"deploy":                     "",
+	"internal/scaffold":          "deploy examples",
 	"examples/cluster":           "cluster",
 	"examples/blank":             ". command",
 	"examples/chat":              ". auth client command",
@@ -92,7 +95,7 @@ var policy = map[string]string{
 	"internal/lobby":             ". client ws session internal/telemetry",
 	"command":                    ". internal/command",
 	"internal/command":           ". auth cluster internal/configfile internal/control internal/doctor internal/human internal/inspect internal/redisconn internal/settings internal/spool internal/statedir internal/telemetry internal/terminal internal/view github.com/alecthomas/kong",
-	"cmd/expedite":               ". ws auth cluster internal/artillery internal/command internal/doctor internal/loadtest internal/lobby",
+	"cmd/expedite":               ". ws auth cluster internal/artillery internal/command internal/doctor internal/loadtest internal/lobby internal/scaffold",
 	"examples/store":             ". session",
 	"scripts/exports":            "internal/tidy",
 	"scripts/fuzz":               "",
