@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -87,19 +88,15 @@ func writeZip(w io.Writer, files []entry, date time.Time) error {
 // sumsName is the file of the checksums, in the format of sha256sum.
 const sumsName = "SHA256SUMS"
 
-// writeSums writes the checksums of the files in a folder whose names begin with prefix.
-func writeSums(dir, prefix string) error {
-	names, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
-	if err != nil {
-		return err
-	}
+// writeSums writes the checksums of files in a folder. What is left there of other builds has none.
+func writeSums(dir string, names []string) error {
 	var sums bytes.Buffer
-	for _, path := range names { // sorted
-		b, err := os.ReadFile(path)
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(b), filepath.Base(path))
+		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(b), name)
 	}
 	return os.WriteFile(filepath.Join(dir, sumsName), sums.Bytes(), 0o644)
 }

@@ -48,14 +48,16 @@ func run(ctx context.Context, out, only string, snapshot bool) error {
 	if err != nil {
 		return err
 	}
+	var names []string
 	for _, platform := range strings.Split(only, ",") {
 		name, err := s.build(ctx, platform, out)
 		if err != nil {
 			return err
 		}
 		fmt.Println(filepath.Join(out, name))
+		names = append(names, name)
 	}
-	if err := writeSums(out, s.prefix()); err != nil {
+	if err := writeSums(out, names); err != nil {
 		return err
 	}
 	fmt.Println(filepath.Join(out, sumsName))

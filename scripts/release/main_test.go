@@ -69,10 +69,11 @@ func release(t *testing.T, dir, platform string) string {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
-	if _, err := s.build(t.Context(), platform, out); err != nil {
+	name, err := s.build(t.Context(), platform, out)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeSums(out, s.prefix()); err != nil {
+	if err := writeSums(out, []string{name}); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -86,9 +86,6 @@ func (s *source) git(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// prefix is how the names of the archives begin.
-func (s *source) prefix() string { return "expedite_" + strings.TrimPrefix(s.version, "v") + "_" }
-
 // platforms returns the platforms of a release.
 func platforms() []string {
 	return []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"}
@@ -131,6 +128,6 @@ func (s *source) build(ctx context.Context, platform, out string) (name string, 
 	for _, text := range []string{"CHANGELOG.md", "LICENSE", "README.md"} {
 		files = append(files, entry{text, filepath.Join(s.dir, text), 0o644})
 	}
-	name = s.prefix() + system + "_" + arch + kind
+	name = "expedite_" + strings.TrimPrefix(s.version, "v") + "_" + system + "_" + arch + kind
 	return name, writeArchive(filepath.Join(out, name), files, s.date)
 }
