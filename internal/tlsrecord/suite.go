@@ -1,0 +1,61 @@
+package tlsrecord
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/tls"
+	"hash"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// suite is a cipher suite. RFC 8446 appendix B.4.
+type suite struct {
+	id     uint16
+	key    int // bytes
+	hash   func() hash.Hash
+	secret int // bytes of a traffic secret: those of the hash
+	aead   func(key []byte) (cipher.AEAD, error)
+}
+
+// suites are those of TLS 1.3 that crypto/tls agrees on.
+var suites = [...]suite{
+	{tls.TLS_AES_128_GCM_SHA256, 16, sha256.New, sha256.Size, newGCM},
+	{tls.TLS_AES_256_GCM_SHA384, 32, sha512.New384, sha512.Size384, newGCM},
+	{tls.TLS_CHACHA20_POLY1305_SHA256, chacha20poly1305.KeySize, sha256.New, sha256.Size, chacha20poly1305.New},
+}
+
+// mostRecords is the number of records that one key may seal before a KeyUpdate is due. RFC 8446 §5.5 allows 2^24.5
+// full-sized records for AES-GCM. ChaCha20-Poly1305 has no such limit; it gets new keys as rarely.
+const mostRecords = 1 << 24
+
+// suiteOf returns a suite. It reports false if there is none with this id.
+func suiteOf(id uint16) (suite, bool) {
+	for _, s := range suites {
+		if s.id == id {
+			return s, true
+		}
+	}
+	return suite{}, false
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// expandLabel is HKDF-Expand-Label with an empty context. RFC 8446 §7.1.
+func (s *suite) expandLabel(secret []byte, label string, n int) ([]byte, error) {
+	label = "tls13 " + label
+	info := make([]byte, 0, 4+len(label))
+	info = append(info, byte(n>>8), byte(n), byte(len(label)))
+	info = append(info, label...)
+	info = append(info, 0) // no context
+	return hkdf.Expand(s.hash, secret, string(info), n)
+}
