@@ -1,0 +1,133 @@
+package secure
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// KeyPair names the PEM files of a certificate, with its intermediates after it, and of its private key.
+type KeyPair struct{ Cert, Key string }
+
+// Files are all files of a Server.
+type Files struct {
+	// Pairs are chosen by the name that a client asks for; the first one is for all others.
+	Pairs []KeyPair
+	// ClientCA has the authorities whose certificates clients must present. Empty: clients present none.
+	ClientCA string
+}
+
+// certificates is what the files contained when they were read.
+type certificates struct {
+	list       []tls.Certificate
+	clients    *x509.CertPool      // nil: clients present no certificate
+	clientsSum [sha256.Size]byte   // of the file of clients
+	sums       [][sha256.Size]byte // of all files, to notice changes
+}
+
+// maxFile is the maximum size of a file of certificates or keys in bytes.
+const maxFile = 1 << 20
+
+// read reads and verifies all files.
+func (f *Files) read() (*certificates, error) {
+	c := new(certificates)
+	var errs []error
+	for _, p := range f.Pairs {
+		one, err := c.pair(p)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.list = append(c.list, one)
+	}
+	if f.ClientCA != "" {
+		pem, err := c.file(f.ClientCA)
+		if err == nil {
+			c.clientsSum = sha256.Sum256(pem)
+			c.clients = x509.NewCertPool()
+			if !c.clients.AppendCertsFromPEM(pem) {
+				err = fmt.Errorf("%s has no certificate: want authorities in PEM", f.ClientCA)
+			}
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// pair reads a certificate and its key, and verifies that they belong together.
+func (c *certificates) pair(p KeyPair) (tls.Certificate, error) {
+	cert, errCert := c.file(p.Cert)
+	key, errKey := c.file(p.Key)
+	defer clear(key)
+	if err := errors.Join(errCert, errKey); err != nil {
+		return tls.Certificate{}, err
+	}
+	one, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s and %s: %w", p.Cert, p.Key, err)
+	}
+	return one, nil
+}
+
+// file reads a file, and remembers what it contained.
+func (c *certificates) file(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, maxFile)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c.sums = append(c.sums, sha256.Sum256(b))
+	return b, nil
+}
+
+// same reports whether the files had the same contents.
+func (c *certificates) same(other *certificates) bool { return slices.Equal(c.sums, other.sums) }
+
+// check returns an error if a certificate is not valid now: clients refuse it.
+func (c *certificates) check(now time.Time) error {
+	var errs []error
+	for _, one := range c.list {
+		switch leaf := one.Leaf; {
+		case now.After(leaf.NotAfter):
+			errs = append(errs, fmt.Errorf("the certificate of %s has expired on %s: renew it",
+				names(leaf), leaf.NotAfter.Format(time.DateTime)))
+		case now.Before(leaf.NotBefore):
+			errs = append(errs, fmt.Errorf("the certificate of %s is not valid before %s: is the clock right?",
+				names(leaf), leaf.NotBefore.Format(time.DateTime)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// names returns the hosts of a certificate, for messages.
+func names(leaf *x509.Certificate) string {
+	if len(leaf.DNSNames) == 0 {
+		return leaf.Subject.String()
+	}
+	return strings.Join(leaf.DNSNames, ", ")
+}
+
+// expires returns when the first of the certificates expires.
+func (c *certificates) expires() (first time.Time) {
+	for _, one := range c.list {
+		if first.IsZero() || one.Leaf.NotAfter.Before(first) {
+			first = one.Leaf.NotAfter
+		}
+	}
+	return first
+}

@@ -1,0 +1,55 @@
+package secure
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/expedite-go/expedite/internal/reactor"
+)
+
+// Conn is the server's end of a TLS connection. It implements [reactor.Handshaker].
+type Conn struct {
+	*tls.Conn
+	raw    *gated
+	server *Server
+	log    *keyLog // nil: crypto/tls reads and writes all records
+}
+
+// Handshake does the handshake, while it holds a token of the gate except when it waits for the client. If the event
+// loop is to go on alone, it returns the keys.
+func (c *Conn) Handshake() (*reactor.Secured, error) {
+	c.raw.enter()
+	defer c.raw.leave()
+	err := c.Conn.Handshake()
+	if bad, ok := errors.AsType[tls.RecordHeaderError](err); ok && bad.Conn != nil && mayBeHTTP(bad.RecordHeader) {
+		c.server.plain.Add(1)
+		_, _ = c.raw.Write(plainAnswer()) // the connection ends in any case
+		return nil, ErrNotTLS
+	}
+	state := c.ConnectionState()
+	c.server.count(state.Version, err)
+	if err != nil || c.log == nil || state.Version != tls.VersionTLS13 {
+		c.raw.release()
+		return nil, err
+	}
+	return c.hand(&state)
+}
+
+// plainAnswer is for a client that speaks HTTP without TLS. RFC 9110 §15.5.1.
+func plainAnswer() []byte {
+	const text = "this port speaks TLS: use https:// or wss:// to reach it\n"
+	return fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"+
+		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+}
+
+// mayBeHTTP reports whether an HTTP client may have sent the first bytes of a connection.
+func mayBeHTTP(first [5]byte) bool {
+	for _, method := range []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET", "CONNE"} {
+		if strings.HasPrefix(method, string(first[:])) {
+			return true
+		}
+	}
+	return false
+}

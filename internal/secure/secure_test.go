@@ -1,0 +1,382 @@
+package secure_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/ratchet"
+	"github.com/expedite-go/expedite/internal/reactor"
+	"github.com/expedite-go/expedite/internal/secure"
+)
+
+// authority signs certificates.
+type authority struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	next int64
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{t: t, dir: t.TempDir()}
+	a.key = a.newKey()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	a.cert = a.sign(template, template, a.key)
+	a.write("ca.pem", "CERTIFICATE", a.cert.Raw)
+	return a
+}
+
+func (a *authority) newKey() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return key
+}
+
+func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return cert
+}
+
+func (a *authority) write(name, kind string, der []byte) string {
+	path := filepath.Join(a.dir, name)
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+	return path
+}
+
+// issue writes a certificate for a host, which expires then, and its key.
+func (a *authority) issue(file, host string, expires time.Time) secure.KeyPair {
+	a.next++
+	key := a.newKey()
+	cert := a.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(1 + a.next), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		NotBefore:   time.Now().Add(-2 * time.Hour), NotAfter: expires,
+	}, a.cert, key)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return secure.KeyPair{Cert: a.write(file+".pem", "CERTIFICATE", cert.Raw), Key: a.write(file+".key", "PRIVATE KEY", der)}
+}
+
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+func later() time.Time { return time.Now().Add(time.Hour) }
+
+func newServer(t *testing.T, c secure.Config) *secure.Server {
+	t.Helper()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := secure.NewServer(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// meet connects a client with a server. It returns the client after its handshake, and the result of the server's.
+func meet(t *testing.T, s *secure.Server, cfg *tls.Config) (client *tls.Conn, state tls.ConnectionState, err error) {
+	t.Helper()
+	a, b := tcpPair(t)
+	wrapped := s.Wrap(b, nil)
+	done := make(chan error, 1)
+	go func() { // ends with the handshake
+		_, err := wrapped.(reactor.Handshaker).Handshake()
+		done <- err
+	}()
+	client = tls.Client(a, cfg)
+	errClient := client.Handshake()
+	if errClient != nil {
+		_ = a.Close()
+	}
+	if err := errors.Join(errClient, <-done); err != nil {
+		return nil, tls.ConnectionState{}, err
+	}
+	return client, client.ConnectionState(), nil
+}
+
+func tcpPair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err = net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err = ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = client.Close(), server.Close() })
+	return client, server
+}
+
+// TestNames: the certificate is that of the name that a client asks for, or the first one.
+func TestNames(t *testing.T) {
+	a := newAuthority(t)
+	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{
+		a.issue("one", "one.test", later()), a.issue("two", "two.test", later()),
+	}}})
+	for ask, want := range map[string]string{"one.test": "one.test", "two.test": "two.test", "three.test": "one.test"} {
+		_, state, err := meet(t, s, &tls.Config{ServerName: ask, InsecureSkipVerify: true})
+		if err != nil || state.PeerCertificates[0].DNSNames[0] != want {
+			t.Errorf("%s: got %v, %v", ask, state.PeerCertificates, err)
+		}
+	}
+}
+
+// TestFilesChange: other files are used from the next handshake on, if they are valid, and kept out if not.
+func TestFilesChange(t *testing.T) {
+	a := newAuthority(t)
+	var log strings.Builder
+	pair := a.issue("one", "one.test", later())
+	s := newServer(t, secure.Config{
+		Files: secure.Files{Pairs: []secure.KeyPair{pair}}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	serves := func(host string) {
+		t.Helper()
+		_, state, err := meet(t, s, &tls.Config{ServerName: host, InsecureSkipVerify: true})
+		if err != nil || state.PeerCertificates[0].DNSNames[0] != host {
+			t.Errorf("%s is not served: %v", host, err)
+		}
+	}
+	if err := s.Reread(); err != nil || log.Len() > 0 {
+		t.Errorf("nothing has changed: %v, %s", err, log.String())
+	}
+	a.issue("one", "two.test", later())
+	if err := s.Reread(); err != nil {
+		t.Error(err)
+	}
+	serves("two.test")
+	log.Reset()
+	for what, spoil := range map[string]func(){
+		"a key of another certificate": func() { a.issue("one", "x.test", later()); a.issue("other", "y.test", later()) },
+		"no certificate":               func() { _ = os.WriteFile(pair.Cert, []byte("x"), 0o600) },
+		"a certificate that has expired": func() {
+			a.issue("one", "x.test", time.Now().Add(-time.Hour))
+		},
+		"no file": func() { _ = os.Remove(pair.Key) },
+	} {
+		spoil()
+		if what == "a key of another certificate" {
+			key, err := os.ReadFile(filepath.Join(a.dir, "other.key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(pair.Key, key, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		log.Reset()
+		if err := s.Reread(); err == nil || strings.Count(log.String(), "\n") != 1 {
+			t.Errorf("%s: got %v, log %q", what, err, log.String())
+		}
+		if err := s.Reread(); err == nil || strings.Count(log.String(), "\n") != 1 {
+			t.Errorf("%s: told again: %v, log %q", what, err, log.String())
+		}
+		serves("two.test")
+	}
+	a.issue("one", "three.test", later())
+	if err := s.Reread(); err != nil {
+		t.Error(err)
+	}
+	serves("three.test")
+}
+
+// TestBadFiles: a server does not start with files that it cannot use, and names them. It starts with a certificate
+// that has expired: that is for its clients to judge.
+func TestBadFiles(t *testing.T) {
+	a := newAuthority(t)
+	good, other := a.issue("good", "good.test", later()), a.issue("other", "other.test", later())
+	for what, files := range map[string]secure.Files{
+		"gone.pem":             {Pairs: []secure.KeyPair{{Cert: filepath.Join(a.dir, "gone.pem"), Key: good.Key}}},
+		"does not match":       {Pairs: []secure.KeyPair{{Cert: good.Cert, Key: other.Key}}},
+		"has no certificate":   {Pairs: []secure.KeyPair{good}, ClientCA: good.Key},
+		"is not a file of at":  {Pairs: []secure.KeyPair{{Cert: a.dir, Key: good.Key}}},
+		"failed to find any P": {Pairs: []secure.KeyPair{{Cert: write(t, a.dir), Key: good.Key}}},
+	} {
+		if _, err := secure.NewServer(secure.Config{Files: files}); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{
+		a.issue("old", "old.test", time.Now().Add(-time.Minute)),
+	}}})
+	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "old.test has expired") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func write(t *testing.T, dir string) string {
+	path := filepath.Join(dir, "text")
+	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestClientCertificates: with a ClientCA, a client has to present a certificate of it.
+func TestClientCertificates(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	s := newServer(t, secure.Config{Files: secure.Files{
+		Pairs: []secure.KeyPair{a.issue("one", "one.test", later())}, ClientCA: filepath.Join(a.dir, "ca.pem"),
+	}})
+	for what, issuer := range map[string]*authority{"ours": a, "another one's": stranger, "none": nil} {
+		cfg := &tls.Config{ServerName: "one.test", RootCAs: a.pool()}
+		if issuer != nil {
+			pair := issuer.issue("client", "alice", later())
+			cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Certificates = []tls.Certificate{cert}
+		}
+		if _, _, err := meet(t, s, cfg); (err == nil) != (what == "ours") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := s.Counts(); n["1.3"] != 1 || n["failed"] != 2 {
+		t.Errorf("counts %v", n)
+	}
+}
+
+// TestTickets: a client resumes its session at another server with the same Ratchet, and not with another one, nor with
+// other authorities for its certificate.
+func TestTickets(t *testing.T) {
+	a := newAuthority(t)
+	files := secure.Files{Pairs: []secure.KeyPair{a.issue("one", "one.test", later())}}
+	first, second, third := newServer(t, secure.Config{Files: files}), newServer(t, secure.Config{Files: files}),
+		newServer(t, secure.Config{Files: files})
+	shared := ratchet.New(time.Now())
+	first.SetTickets(shared)
+	copied, err := ratchet.Parse(shared.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.SetTickets(copied)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := &tls.Config{
+			ServerName: "one.test", RootCAs: a.pool(), ClientSessionCache: tls.NewLRUClientSessionCache(1), MaxVersion: version,
+		}
+		visit := func(s *secure.Server) bool {
+			t.Helper()
+			client, state, err := meet(t, s, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = client.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) // reads the ticket
+			_, _ = client.Read(make([]byte, 1))
+			return state.DidResume
+		}
+		if visit(first) || !visit(first) || !visit(second) || visit(third) {
+			t.Errorf("version %#x: sessions resume where they must not, or do not where they should", version)
+		}
+	}
+}
+
+// TestPlainClient: a client that speaks HTTP is told its mistake.
+func TestPlainClient(t *testing.T) {
+	a := newAuthority(t)
+	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{a.issue("one", "one.test", later())}}})
+	client, server := tcpPair(t)
+	if _, err := client.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Wrap(server, nil).(reactor.Handshaker).Handshake()
+	_ = server.Close()
+	answer, _ := io.ReadAll(client)
+	if !errors.Is(err, secure.ErrNotTLS) || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") ||
+		!strings.HasSuffix(string(answer), "use https:// or wss:// to reach it\n") || s.Counts()["not_tls"] != 1 {
+		t.Errorf("got %v, %q, %v", err, answer, s.Counts())
+	}
+}
+
+// TestHand: what is handed to the event loop continues after the tickets, with all versions that it takes, and with
+// what the client has sent behind its handshake.
+func TestHand(t *testing.T) {
+	a := newAuthority(t)
+	s := newServer(t, secure.Config{Loop: true, Files: secure.Files{Pairs: []secure.KeyPair{
+		a.issue("one", "one.test", later()),
+	}}})
+	cache := tls.NewLRUClientSessionCache(1)
+	for _, resumes := range []bool{false, true} {
+		ours, theirs := tcpPair(t)
+		client := tls.Client(ours, &tls.Config{ServerName: "one.test", RootCAs: a.pool(), ClientSessionCache: cache})
+		sent := make(chan error, 1)
+		go func() { // ends with the write
+			_, err := client.Write([]byte("hello"))
+			sent <- err
+		}()
+		h, err := s.Wrap(theirs, nil).(reactor.Handshaker).Handshake()
+		if err := errors.Join(err, <-sent); err != nil {
+			t.Fatal(err)
+		}
+		if h == nil || h.State.DidResume != resumes {
+			t.Fatalf("got %+v, want it resumed: %v", h, resumes)
+		}
+		record := h.Ahead
+		for len(record) < 5 || len(record) < 5+int(record[4]) {
+			b := make([]byte, 100)
+			n, err := theirs.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			record = append(record, b[:n]...)
+		}
+		got, _, err := h.Reader.Open(nil, record)
+		if err != nil || string(got) != "hello" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		answer, _, err := h.Writer.Append(nil, [][]byte{[]byte("answer")}, 6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := theirs.Write(answer); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 6)
+		if _, err := io.ReadFull(client, b); err != nil || string(b) != "answer" {
+			t.Errorf("the client reads %q, %v", b, err)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package secure
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/ratchet"
+)
+
+// Config configures a Server.
+type Config struct {
+	Files
+	// MinVersion is the earliest version that clients may use: tls.VersionTLS12, or TLS13. 0 is 1.2.
+	MinVersion uint16
+	// Loop lets the event loop read and write the records of TLS 1.3. Linux only.
+	Loop bool
+	// Log receives what is wrong with files that have changed.
+	Log *slog.Logger
+}
+
+// Server makes the server's ends of TLS connections. Its methods are safe for concurrent use.
+type Server struct {
+	cfg     Config
+	current atomic.Pointer[tls.Config]
+	gate    chan struct{} // holds a token for each handshake that computes
+	done    chan struct{} // closed by Close
+	Stats
+
+	mu      sync.Mutex
+	certs   *certificates
+	ratchet *ratchet.Ratchet
+	told    string // the last error of Reread that was logged
+}
+
+// NewServer reads the files. A certificate that is not valid now is served nevertheless: Check tells.
+func NewServer(c Config) (*Server, error) {
+	certs, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		done: make(chan struct{}),
+		cfg:  c, certs: certs, ratchet: ratchet.New(time.Now()),
+		gate: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	s.apply()
+	return s, nil
+}
+
+// Check returns an error if a certificate is not valid now.
+func (s *Server) Check() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.certs.check(time.Now())
+}
+
+// Expires returns when the first of the certificates expires.
+func (s *Server) Expires() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.certs.expires()
+}
+
+// SetTickets makes the keys of session tickets those of r, which other processes have, too.
+func (s *Server) SetTickets(r *ratchet.Ratchet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ratchet = r
+	s.apply()
+}
+
+// apply makes the configuration of the next connections. s.mu must be held.
+func (s *Server) apply() {
+	c := &tls.Config{
+		Certificates: s.certs.list,
+		MinVersion:   max(s.cfg.MinVersion, tls.VersionTLS12),
+		NextProtos:   []string{"http/1.1"},
+	}
+	if s.certs.clients != nil {
+		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, s.certs.clients
+	}
+	// A ticket stands for the certificate of a client. It must not outlive the authorities that the client was
+	// verified with.
+	c.SetSessionTicketKeys(s.ratchet.Keys(time.Now(), s.certs.clientsSum[:]))
+	s.current.Store(c)
+}
+
+// Reread reads the files again, and uses them from now on if they are valid. Otherwise it keeps what it has, logs why,
+// once, and returns the error.
+func (s *Server) Reread() error {
+	certs, err := s.cfg.read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		err = certs.check(time.Now())
+	}
+	switch {
+	case err != nil && s.told != err.Error():
+		s.told = err.Error()
+		s.cfg.Log.Error("certificates not read again: the earlier ones stay in use", "error", err)
+		return err
+	case err != nil:
+		return err
+	}
+	s.told = ""
+	if !certs.same(s.certs) {
+		s.certs = certs
+		s.cfg.Log.Info("certificates read again", "expires", certs.expires())
+		s.apply()
+	} else if s.ratchet.Advance(time.Now()) {
+		s.apply()
+	}
+	return nil
+}
+
+// rereadEvery is how often Watch looks whether files have changed. Mounted secrets change without a signal.
+const rereadEvery = 30 * time.Second
+
+// Watch warns of certificates that are not valid, and calls Reread regularly, until Close.
+func (s *Server) Watch() {
+	if err := s.Check(); err != nil {
+		s.cfg.Log.Error("clients refuse the certificate", "error", err)
+	}
+	t := time.NewTicker(rereadEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			_ = s.Reread() // it logs
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// Close ends Watch.
+func (s *Server) Close() { close(s.done) }
+
+// Wrap returns the server's end of TLS over a connection of which ahead was read. It is a
+// [reactor.Handshaker].
+func (s *Server) Wrap(conn net.Conn, ahead []byte) net.Conn {
+	raw := &gated{Conn: conn, gate: s.gate, ahead: ahead, record: s.cfg.Loop}
+	c := &Conn{raw: raw, server: s}
+	cfg := s.current.Load()
+	if s.cfg.Loop {
+		c.log = new(keyLog)
+		cfg = cfg.Clone()
+		cfg.KeyLogWriter = c.log
+	}
+	c.Conn = tls.Server(raw, cfg)
+	return c
+}
+
+// ErrNotTLS means that a client has not begun with TLS.
+var ErrNotTLS = errors.New("secure: the client does not speak TLS")
