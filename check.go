@@ -24,7 +24,7 @@ import (
 func (a *App) Check() error {
 	c := &a.cfg
 	faults := append(slices.Clone(a.faults), c.Tuning.check(), c.Auth.check(), c.checkLimits(), c.checkRates(),
-		c.checkListeners(), c.checkPresence())
+		c.checkListeners(), c.checkPresence(), c.TLS.check())
 	if a.cfg.WorkerOutput != nil && isNil(a.cfg.WorkerOutput) {
 		faults = append(faults, fmt.Errorf("expedite: Config.WorkerOutput is a nil %T", a.cfg.WorkerOutput))
 	}

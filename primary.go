@@ -32,7 +32,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	a.journal.Store(j)
 	cfg := primary.Config{
 		ControlConfig: a.controlConfig(),
-		Listeners:     specs, ProxyProtocol: a.cfg.ProxyProtocol,
+		Listeners:     specs, Serves: a.cfg.serves(),
 		Workers: a.cfg.workers(), Scheduling: a.cfg.Scheduling, Origins: a.cfg.Auth.Origins,
 		StateDir: a.cfg.StateDir, HangTimeout: a.cfg.HangTimeout, MaxWorkerMemory: a.cfg.MaxWorkerMemory,
 		Registry: a.registryConfig(), WorkerOutput: a.cfg.WorkerOutput, Inheritance: left,
@@ -88,7 +88,7 @@ func (a *App) started(s primary.Serving) {
 		from = resource.ReadProcessors("").String()
 	}
 	a.cfg.OnStart(Started{
-		Addresses: s.Addresses, Admin: s.Admin, Workers: s.Workers, WorkersFrom: from,
+		Addresses: s.Addresses, TLS: s.Secure, Admin: s.Admin, Workers: s.Workers, WorkersFrom: from,
 		Scheduling: a.cfg.Scheduling, Auth: a.cfg.Auth.mode(),
 	})
 }

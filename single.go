@@ -89,7 +89,9 @@ func (a *App) runSingle(ctx context.Context) error {
 	w.Start()
 	defer a.serves(w, c)()
 	c.SetServing(serving)
-	a.started(primary.Serving{Addresses: primary.Texts(serving), Admin: c.AdminAddr()})
+	a.started(primary.Serving{
+		Addresses: primary.Texts(serving), Secure: primary.SecureTexts(serving), Admin: c.AdminAddr(),
+	})
 	c.Settled()
 	drain, cancel := context.WithDeadline(context.Background(), c.AwaitStop(ctx))
 	defer cancel()
@@ -178,7 +180,7 @@ func (a *App) acceptAlone(w *worker.Worker, opened []listener.Opened) (serving [
 		if err := w.Listen(o.Socket(), o.String()); err != nil {
 			return nil, err
 		}
-		serving = append(serving, primary.Bound(o.Spec, o.Addr(), a.cfg.ProxyProtocol))
+		serving = append(serving, primary.Bound(o.Spec, o.Addr(), a.cfg.serves()))
 	}
 	return serving, nil
 }

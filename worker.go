@@ -57,6 +57,10 @@ func (a *App) newWorker(
 	if err != nil {
 		return nil, err
 	}
+	secured, err := cfg.TLS.server(a.Logger())
+	if err != nil {
+		return nil, err
+	}
 	plane, _, err := cfg.plane()
 	if err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func (a *App) newWorker(
 	budgets := resource.Budgets{Partial: cfg.MaxPartial, Queued: cfg.MaxQueued, Pending: cfg.MaxPending}.
 		Resolve(limits.HeapLimit)
 	return worker.New(worker.Config{
-		Slot: at.slot, Slots: at.slots, Link: link, Addr: addr, Sources: specs, Proxies: proxies,
+		Slot: at.slot, Slots: at.slots, Link: link, Addr: addr, Sources: specs, Proxies: proxies, Secure: secured,
 		Journal: a.journal.Load(), HTTP: a.http, Routes: a.routes, ClientOf: clientOf, Apply: a.apply,
 		Version: cfg.Version, HandoffStall: cfg.HandoffStall, HangTimeout: cfg.HangTimeout,
 		DrainTimeout: cfg.DrainTimeout, MemoryReserve: limits.MemoryReserve,

@@ -12,7 +12,7 @@ import (
 const unixPeer = "@"
 
 // httpRequest returns a handshake in the form that handlers know. The scheme of its URL is that with which the client
-// reached the first proxy, if trusted proxies have told. Its context ends when the handshake takes too long.
+// reached this server or the first proxy, if that is known. Its context ends when the handshake takes too long.
 func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
 	from := u.Request
 	header := make(http.Header, len(from.Header))
@@ -28,6 +28,7 @@ func httpRequest(ctx context.Context, u *engine.Upgrade) *http.Request {
 	r := &http.Request{
 		Method: from.Method, URL: target, RequestURI: from.Target, Header: header, Host: from.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, RemoteAddr: unixPeer,
+		TLS: u.TLS,
 	}
 	if remote := u.Conn.Remote(); remote.IsValid() {
 		r.RemoteAddr = remote.String()

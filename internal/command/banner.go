@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -29,8 +30,12 @@ func (p *Program) banner(w io.Writer, st expedite.Started, controlSocket string)
 			row("socket", "%s", a)
 			continue
 		}
+		schemes := strings.NewReplacer()
+		if slices.Contains(st.TLS, a) {
+			schemes = strings.NewReplacer("ws://", "wss://", "http://", "https://")
+		}
 		for _, place := range p.places(browsable(a)) {
-			row(place.Name, "%s", place.Text)
+			row(place.Name, "%s", schemes.Replace(place.Text))
 		}
 	}
 	row("tokens", "%s", tokens(st.Auth))

@@ -46,8 +46,8 @@ type Status struct {
 	Presence *PresenceStatus `json:"presence,omitempty"`
 	// Degraded names what does not work as it should, for people. Nil: everything works.
 	Degraded []string `json:"degraded,omitempty"`
-	// Nodes are all machines of the service, if they were asked for. NodesCause is why there may be others; empty: there
-	// are none.
+	// Nodes are all machines of the service, if they were asked for. NodesCause is why there may be others; empty:
+	// there are none.
 	Nodes      []NodeStatus `json:"nodes,omitempty"`
 	NodesCause string       `json:"nodes_cause,omitempty"`
 }
@@ -88,6 +88,7 @@ type ListenerStatus struct {
 	Address string `json:"address"` // host:port as bound, or the path of a Unix socket
 	Network string `json:"network"` // tcp, tcp4 (IPv4 only), tcp6 (IPv6 only) or unix
 	Proxy   bool   `json:"proxy"`   // clients begin with a PROXY header
+	TLS     bool   `json:"tls"`     // clients use TLS
 }
 
 // Text returns the address as users write it.

@@ -50,7 +50,8 @@ func (e *Engine) Admit(fds []int, states []byte, position uint64) (*Arrivals, er
 			reactor.CloseFD(fd)
 		}
 		for _, one := range a.list {
-			e.loop.Close(one.conn.key, one.conn.sock)
+			_ = e.loop.Remove(one.conn.key)
+			_ = one.conn.sock.Drop()
 		}
 		return nil, err
 	}
@@ -80,7 +81,11 @@ func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
 		return fmt.Errorf("%w: %d states for %d sockets", ErrState, len(parsed), len(fds))
 	}
 	for i, s := range parsed {
-		k, sock, err := e.loop.Attach(fds[i])
+		attach := e.loop.Attach
+		if s.sealed != nil {
+			attach = func(fd int) (reactor.Key, reactor.Socket, error) { return e.loop.Resume(fd, s.sealed) }
+		}
+		k, sock, err := attach(fds[i])
 		if err != nil {
 			fds[i] = -1
 			return fmt.Errorf("engine: %w", err)

@@ -12,8 +12,8 @@ import (
 type Proxies struct {
 	// Trust has the addresses of proxies. What they say about their clients counts.
 	Trust forwarded.Trust
-	// All tells that all peers of the source are proxies, and None that no peer is. The proxies behind the peer are those
-	// of Trust in any case.
+	// All tells that all peers of the source are proxies, and None that no peer is. The proxies behind the peer are
+	// those of Trust in any case.
 	All, None bool
 	// Header tells that proxies begin each connection with a PROXY header.
 	Header bool
@@ -33,6 +33,8 @@ const (
 	viaNobody                 // it named no client: what the requests say of theirs is not read
 	viaTLS                    // the client reached the proxy over TLS, as the PROXY header says
 	viaExempt                 // the address is that of a proxy: it is not counted among those of clients
+	viaBare                   // TLS is to begin after the PROXY header
+	viaSecure                 // the connection itself uses TLS
 )
 
 // origin is where a connection came from: all that the clients of its requests depend on.
@@ -68,7 +70,7 @@ func (e *Engine) client(o *origin, req *ws.Request) forwarded.Client {
 		}
 		who = o.proxies.Trust.Client(o.remote, &fields)
 	}
-	if who.Scheme == "" && o.via&viaTLS != 0 {
+	if who.Scheme == "" && o.via&(viaTLS|viaSecure) != 0 {
 		who.Scheme = "https"
 	}
 	if who.Err != nil {
@@ -143,16 +145,20 @@ func (c *Conn) arrive(connects bool) bool {
 	return true
 }
 
-// expect decides how c begins, whose peer was just accepted. It refuses c and reports false if its client has reached a
-// limit. On the loop.
+// expect decides how c begins, whose peer was just accepted. It reports false if c has ended, for instance because its
+// client has reached a limit. On the loop.
 func (c *Conn) expect() bool {
-	p := &c.Source().Proxies
-	if !p.trusts(c.remote.Addr()) {
-		return c.arrive(true)
+	s := c.Source()
+	if s.Secure != nil && c.remote.IsValid() {
+		c.via = viaBare
 	}
-	c.via = viaExempt
-	if p.Header {
+	if !s.Proxies.trusts(c.remote.Addr()) {
+		return c.arrive(true) && c.secure(nil)
+	}
+	c.via |= viaExempt
+	if s.Proxies.Header {
 		c.via |= viaWait
+		return true
 	}
-	return true
+	return c.secure(nil)
 }

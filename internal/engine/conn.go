@@ -183,6 +183,7 @@ func (e *Engine) teardown(c *Conn) {
 	c.dropInput()
 	if was < phaseOpen {
 		c.tally().Add(-1)
+		e.nudge()
 		return
 	}
 	e.idsMu.Lock()

@@ -164,7 +164,7 @@ func (e *Engine) Forsake() {
 		if c == nil {
 			continue
 		}
-		if _, asked := e.dep.asked[c]; asked || c.phase.Load() == phaseDecide {
+		if _, asked := e.dep.asked[c]; asked || c.undecided() {
 			e.remain(c, stayCallback, errors.New("engine: a callback does not return"))
 		}
 	}
@@ -186,13 +186,13 @@ func (e *Engine) waiting() int {
 
 // prepare reports whether c can be frozen now. If c has callbacks on a goroutine, prepare asks them to pause.
 func (e *Engine) prepare(c *Conn) bool {
-	if _, stays := e.dep.staying[c]; stays || c.phase.Load() == phaseDecide {
+	if _, stays := e.dep.staying[c]; stays || c.undecided() {
 		return false
 	}
 	if _, asked := e.dep.asked[c]; asked {
 		return false
 	}
-	if c.sock.FD() < 0 {
+	if c.sock.FD() < 0 || c.route == nil && c.presented() {
 		e.dep.staying[c] = stayDescriptor
 		return false
 	}
@@ -253,9 +253,7 @@ func (e *Engine) parked(c *Conn, carried []byte, err error) {
 	default:
 		e.dep.paused = append(e.dep.paused, frozen{conn: c, carried: carried})
 	}
-	if e.dep.ready != nil {
-		e.dep.ready()
-	}
+	e.nudge()
 }
 
 // unpark continues the callbacks of c, which is still on the loop.
@@ -389,7 +387,7 @@ func (e *Engine) Release(b *Batch) {
 		c.mu.Unlock()
 		c.dropInput()
 		c.dropWindows()
-		_ = c.sock.Close()
+		_ = c.sock.Drop()
 		c.leave()
 		delete(e.meters, c)
 		if z.phase < phaseOpen {
@@ -415,7 +413,7 @@ func (e *Engine) Thaw(b *Batch) {
 	defer func() { e.moving = false }()
 	for _, z := range b.conns {
 		c := z.conn
-		k, s, err := e.loop.Attach(c.sock.FD())
+		k, s, err := e.loop.Return(c.sock)
 		c.mu.Lock()
 		c.phase.Store(z.phase)
 		c.mu.Unlock()

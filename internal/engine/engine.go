@@ -38,18 +38,18 @@ type Config struct {
 	// HTTP is the HTTP fallback: it takes over a connection whose request is not an upgrade. It is called on the loop,
 	// must not block, and owns the connection. If it is nil, such requests are refused with 426.
 	HTTP func(*Requests)
-	// Source returns what a source of connections is by its name: see Listen and AddFDs. It is called once for a name, on
-	// the loop or before Run. An empty name means that whoever passed the connection knows no names. nil means that a
-	// source is nothing but a name.
+	// Source returns what a source of connections is by its name: see Listen and AddFDs. It is called once for a name,
+	// on the loop or before Run. An empty name means that whoever passed the connection knows no names. nil means that
+	// a source is nothing but a name.
 	Source func(name string) Source
 	// NewID returns the id of a new connection, which must never have been used before. It is called on the loop.
 	NewID func() uint64
-	// TopicChanged, unless it is nil, is called when a topic gets its first subscriber on this engine, and when it loses
-	// its last one. It must neither block nor call the engine, except Post.
+	// TopicChanged, unless it is nil, is called when a topic gets its first subscriber on this engine, and when it
+	// loses its last one. It must neither block nor call the engine, except Post.
 	TopicChanged func(topic string, exists bool)
-	// Subscribed, unless it is nil, is called when a connection is subscribed to a topic, and when it is no longer: also
-	// when it ends, has arrived from another worker, or was taken over by one. A move that fails is no change. The calls
-	// for a connection and a topic are in order. It must neither block nor call the engine, except Post.
+	// Subscribed, unless it is nil, is called when a connection is subscribed to a topic, and when it is no longer:
+	// also when it ends, has arrived from another worker, or was taken over by one. A move that fails is no change. The
+	// calls for a connection and a topic are in order. It must neither block nor call the engine, except Post.
 	Subscribed func(c *Conn, topic string, subscribed bool)
 	// History leads to what topics keep. nil means that none keeps anything.
 	History *History
@@ -365,7 +365,10 @@ func (e *Engine) Ready(k reactor.Key, ev reactor.Events) {
 	if c == nil {
 		return
 	}
-	if ev&reactor.Writable != 0 && c.blocked.Load() {
+	if ev&reactor.Handshaken != 0 && !c.secured() {
+		return
+	}
+	if ev&reactor.Writable != 0 && (c.blocked.Load() || c.sock.Waits()) {
 		c.flush(true)
 	}
 	if c.phase.Load() != phaseClosed && ev&(reactor.Readable|reactor.Hangup) != 0 {

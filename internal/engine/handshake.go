@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -19,8 +20,11 @@ import (
 type Upgrade struct {
 	Request   *ws.Request
 	Handshake ws.Handshake
-	// Scheme is http or https: how the client reached the first proxy. It is empty if no trusted proxy has told.
+	// Scheme is http or https: how the client reached the first proxy. It is https if the client itself uses TLS, and
+	// else empty if no trusted proxy has told.
 	Scheme string
+	// TLS is the state of the TLS connection to the peer, or nil.
+	TLS *tls.ConnectionState
 	// Conn is the future connection. It takes no messages yet.
 	Conn *Conn
 	// ID is the id that the connection will have.
@@ -196,7 +200,7 @@ func (c *Conn) decide(b []byte, end int) {
 	if route.Compression != nil {
 		c.negotiate(route, &req, &shake)
 	}
-	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c, Scheme: who.Scheme})
+	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c, Scheme: who.Scheme, TLS: c.sock.TLS()})
 }
 
 // negotiate agrees on permessage-deflate, if the client offers it in an acceptable form.

@@ -97,8 +97,27 @@ func (e *Engine) release(in *inbound) {
 // search the connections for every new message. It may end any connection, including that of the caller.
 func (e *Engine) boundPartials() {
 	limit := e.cfg.MaxPartial
-	if over := e.partials.bytes.Load() - limit; limit > 0 && over > 0 {
-		e.shedPartials(over+limit/8, 1, limitPartial)
+	arriving, _ := e.loop.Sealed()
+	if over := e.partials.bytes.Load() + arriving - limit; limit > 0 && over > 0 {
+		if freed := e.shedPartials(over+limit/8, 1, limitPartial); freed < over {
+			e.shedRecords(over + limit/8 - freed)
+		}
+	}
+}
+
+// shedRecords ends connections that hold the beginning of a TLS record, until need bytes are freed. Those do not differ
+// much in size: any of them will do.
+func (e *Engine) shedRecords(need int64) {
+	before, _ := e.loop.Sealed()
+	for _, c := range e.conns {
+		if c == nil || !c.sock.Holds() {
+			continue
+		}
+		e.count.limit(limitPartial)
+		e.teardown(c)
+		if now, _ := e.loop.Sealed(); before-now >= need {
+			return
+		}
 	}
 }
 

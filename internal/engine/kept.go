@@ -41,9 +41,7 @@ func (e *Engine) keep(conn net.Conn, from origin, rest []byte) bool {
 // returned records the arrival of a connection that was on its way from net/http. On the loop.
 func (e *Engine) returned() {
 	e.returning.Add(-1)
-	if e.leaving.Load() && e.dep.ready != nil {
-		e.dep.ready()
-	}
+	e.nudge()
 }
 
 // tally returns the counter for a connection before its handshake: that of HTTP while it is kept alive without a

@@ -15,6 +15,9 @@ type Source struct {
 	Name string
 	// Proxies tells which peers are proxies.
 	Proxies Proxies
+	// Secure returns the server's end of TLS over a connection of which ahead was read, and whose first Read does the
+	// handshake. Nil, and for Unix sockets: clients do not use TLS.
+	Secure func(conn net.Conn, ahead []byte) net.Conn
 }
 
 // sources are the sources of connections. On the loop only, or before Run.

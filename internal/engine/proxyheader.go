@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/expedite-go/expedite/internal/proxyproto"
 	"github.com/expedite-go/expedite/ws"
@@ -44,6 +45,12 @@ func (c *Conn) readHeader(b []byte) (rest []byte) {
 	}
 	if !c.arrive(true) {
 		return nil
+	}
+	if c.via&viaBare != 0 {
+		ahead := slices.Clone(rest)
+		c.dropInput()
+		c.secure(ahead)
+		rest = nil
 	}
 	if rest == nil {
 		c.eng.line(c) // as a socket that is silent

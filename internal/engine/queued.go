@@ -50,8 +50,11 @@ func (o *outbox) weight() (n int) {
 	return n
 }
 
-// queuedBytes returns the memory of all queues.
-func (e *Engine) queuedBytes() int64 { return e.count.queuedBytes.Load() - e.count.again.Load() }
+// queuedBytes returns the memory of all queues, and of what was sealed and waits for its socket.
+func (e *Engine) queuedBytes() int64 {
+	_, sealed := e.loop.Sealed()
+	return e.count.queuedBytes.Load() - e.count.again.Load() + sealed
+}
 
 // shedPause is the time between two searches for the largest queues if the first one did not find enough.
 const shedPause = int64(100 * time.Millisecond)

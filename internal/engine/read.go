@@ -42,6 +42,9 @@ func (c *Conn) read(hangup bool) {
 			}
 		}
 		n, err := c.sock.Read(buf)
+		if !c.survives() {
+			return
+		}
 		if e.limiter != nil {
 			c.hasRead(reserved, n)
 		}
@@ -76,6 +79,14 @@ func (c *Conn) read(hangup bool) {
 			return
 		}
 	}
+}
+
+// survives enforces the limit of incomplete input if c holds a part of a TLS record. It reports false if c had to go.
+func (c *Conn) survives() bool {
+	if c.sock.Holds() {
+		c.eng.boundPartials()
+	}
+	return !c.gone()
 }
 
 // ended handles the peer's FIN. The peer may still read: its earlier messages are answered, and queued output is

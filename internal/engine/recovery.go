@@ -20,7 +20,8 @@ const (
 	refillPages = 3
 	// sweepFrom is how many recalls wait before those that nobody needs any more are looked for.
 	sweepFrom = 256
-	// recallPause is the time in ns after which a page is asked for once more, and recallTries how often it is asked for.
+	// recallPause is the time in ns after which a page is asked for once more, and recallTries how often it is asked
+	// for.
 	recallPause = int64(1e9)
 	recallTries = 10
 )

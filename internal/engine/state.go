@@ -46,6 +46,7 @@ const (
 	tagSent     = 0x14 // of windows.out
 	tagLinked   = 0x15 // like tagFrames, one frame: see chunkLinked
 	tagRecovery = 0x16 // repeated: of a recovery, see recovery.appendTo
+	tagTLS      = 0x17 // of reactor.Socket.Suspend: has secrets
 	tagExpiry   = 0x81 // 8: Conn.expires
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes received in it, 8 each
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
@@ -73,6 +74,7 @@ type state struct {
 	expires     int64
 	path        string
 	owner       []byte
+	sealed      []byte // nil without TLS
 	topics      []string
 	recoveries  []*recovery
 	marks       []Mark
@@ -108,6 +110,10 @@ func (c *Conn) appendState(dst []byte, ph uint32, carried []byte) []byte {
 	}
 	if name := c.Source().Name; ph == phaseHead && name != "" {
 		dst = record.Append(dst, tagSource, name)
+	}
+	if sealed := c.sock.Suspend(); sealed != nil {
+		dst = record.Append(dst, tagTLS, sealed)
+		clear(sealed)
 	}
 	if c.via != 0 {
 		dst = append(record.AppendHeader(dst, tagVia, 1), byte(c.via))
@@ -269,6 +275,8 @@ func (s *state) load(tag byte, v []byte) bool {
 		s.meter.skipping = true
 	case tagID, tagSeen, tagExpiry, tagTimes, tagProgress, tagLifetime, tagMessages:
 		return s.loadNumbers(tag, v)
+	case tagTLS:
+		s.sealed = v
 	case tagRemote:
 		return s.remote.UnmarshalBinary(v) == nil
 	case tagSource:

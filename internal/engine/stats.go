@@ -230,10 +230,11 @@ func (n *counters) refused(status int) {
 // Stats returns a snapshot. It is safe for concurrent use.
 func (e *Engine) Stats() Stats {
 	n := &e.count
+	arriving, leaving := e.loop.Sealed()
 	s := Stats{
 		Connections: e.Len(), Handshaking: int(e.handshakes.Load()), Subscriptions: e.Subscriptions(),
 		HTTPConnections: int(e.http.Load()),
-		QueueBytes:      n.queuedBytes.Load(), PartialBytes: e.partials.bytes.Load(),
+		QueueBytes:      n.queuedBytes.Load() + leaving, PartialBytes: e.partials.bytes.Load() + arriving,
 		Accepted: n.accepted.Load(), Opened: n.opened.Load(), HTTP: n.http.Load(), Resets: n.resets.Load(),
 		Panics: n.panics.Load(), Stalls: e.watch.stalls.Load(),
 		MovedIn: n.movedIn.Load(), MovedOut: n.movedOut.Load(),

@@ -20,3 +20,13 @@ func (s stay) String() string {
 }
 
 var errStays = errors.New("engine: it has data that its handler cannot move")
+
+// undecided reports whether c is in the handshake of TLS, or in Authorize: it can move after that.
+func (c *Conn) undecided() bool { return c.phase.Load() == phaseDecide || c.sock.Shakes() }
+
+// nudge tells a departure that a connection it waits for may be ready, or gone. On the loop.
+func (e *Engine) nudge() {
+	if e.leaving.Load() && e.dep.ready != nil {
+		e.dep.ready()
+	}
+}

@@ -291,6 +291,7 @@ func (c *Conn) flush(writable bool) {
 	}
 	if writable {
 		c.blocked.Store(false)
+		c.sock.Push()
 	}
 	if ph == phaseOpen && c.end != nil && c.box == nil {
 		c.finishPart()
@@ -304,7 +305,7 @@ func (c *Conn) flush(writable bool) {
 	default:
 		c.writeOut()
 	}
-	broken, empty := c.bits&bitBroken != 0, c.out == nil
+	broken, empty := c.bits&bitBroken != 0, c.out == nil && !c.sock.Waits()
 	after := c.queueSize()
 	drained := c.bits&bitPressed != 0 && ph == phaseOpen && (empty || (after < before && after <= c.route.LowMark))
 	if drained {

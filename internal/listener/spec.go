@@ -1,8 +1,8 @@
 // Package listener has the addresses that clients connect to: their syntax, and how their sockets are opened.
 //
-// An address is host:port, unix:/path, or systemd:NAME for sockets that systemd has opened. Options follow a question
-// mark: unix:/run/app.sock?mode=0660&group=www-data. All of it is one word, so that a flag, a variable and a line of a
-// file can have it.
+// An address is host:port, unix:/path, or systemd:NAME for sockets that systemd has opened; http://host:port is one
+// without TLS. Options follow a question mark: unix:/run/app.sock?mode=0660&group=www-data. All of it is one word, so
+// that a flag, a variable and a line of a file can have it.
 package listener
 
 import (
@@ -48,8 +48,8 @@ type Spec struct {
 	// Address is host:port, the path of a Unix socket, or the name of the sockets of systemd; empty means all of those.
 	Address string
 
-	// Mode, Owner and Group are those of the file of a Unix socket. Owner and Group are names or numbers; empty is that of
-	// this process.
+	// Mode, Owner and Group are those of the file of a Unix socket. Owner and Group are names or numbers; empty is that
+	// of this process.
 	Mode         fs.FileMode
 	Owner, Group string
 
@@ -57,6 +57,8 @@ type Spec struct {
 	ProxyProtocol Switch
 	// Trusted tells that the clients are proxies whose word about the address of a client counts.
 	Trusted Switch
+	// Plain tells that clients use no TLS, even if the server has certificates. Those of Unix sockets never do.
+	Plain Switch
 }
 
 // defaultMode is the mode of a Unix socket: only processes of the same user may connect.
@@ -66,6 +68,7 @@ const defaultMode = 0o600
 const (
 	unixPrefix    = Unix + ":"
 	systemdPrefix = Systemd + ":"
+	plainPrefix   = "http://" // TCP, without TLS
 )
 
 // Parse parses an address.
@@ -79,7 +82,12 @@ func Parse(text string) (Spec, error) {
 		s.Address, err = parsePath(strings.TrimPrefix(where, unixPrefix))
 	case strings.HasPrefix(where, systemdPrefix):
 		s.Network, s.Address = Systemd, strings.TrimPrefix(where, systemdPrefix)
+	case strings.HasPrefix(where, "https://"):
+		err = errors.New("want host:port alone: with --tls-cert and --tls-key, clients use TLS there")
 	default:
+		if host, plain := strings.CutPrefix(where, plainPrefix); plain {
+			where, s.Plain = host, On
+		}
 		s.Network, s.Address, err = parseTCP(where)
 	}
 	if err == nil && hasOptions {
@@ -148,6 +156,7 @@ var options = [...]option{
 	{"ipv6only", (*Spec).setIPv6Only, TCP},
 	{"mode", (*Spec).setMode, Unix},
 	{"owner", func(s *Spec, v string) error { return setName(&s.Owner, v) }, Unix},
+	{"plain", func(s *Spec, v string) error { return s.Plain.set(v) }, Systemd},
 	{"proxy-protocol", func(s *Spec, v string) error { return s.ProxyProtocol.set(v) }, ""},
 	{"trusted", func(s *Spec, v string) error { return s.Trusted.set(v) }, ""},
 }
@@ -180,7 +189,7 @@ func (s *Spec) option(name string) (option, error) {
 		case o.name == name && applies:
 			return o, nil
 		case o.name == name:
-			where := map[string]string{Unix: "unix:/path", TCP: "[::]:port"}[o.of]
+			where := map[string]string{Unix: "unix:/path", TCP: "[::]:port", Systemd: "systemd:NAME"}[o.of]
 			return option{}, fmt.Errorf("option %s is for %s", name, where)
 		case applies:
 			known = append(known, o.name)
@@ -265,6 +274,9 @@ func (s Spec) Matches(key string) bool {
 // String returns the address with all options that are not the default. Parse returns s for it.
 func (s Spec) String() string {
 	text := s.Key()
+	if s.Plain == On && s.isTCP() {
+		text = plainPrefix + text
+	}
 	add := func(name, value string) {
 		text += map[bool]string{true: "&", false: "?"}[strings.Contains(text, "?")] + name
 		if value != "" {
@@ -283,11 +295,12 @@ func (s Spec) String() string {
 	for _, one := range []struct {
 		name string
 		s    Switch
-	}{{"proxy-protocol", s.ProxyProtocol}, {"trusted", s.Trusted}} {
-		switch one.s {
-		case On:
+	}{{"plain", s.Plain}, {"proxy-protocol", s.ProxyProtocol}, {"trusted", s.Trusted}} {
+		switch {
+		case one.name == "plain" && s.isTCP(): // is before the address
+		case one.s == On:
 			add(one.name, "")
-		case Off:
+		case one.s == Off:
 			add(one.name, "off")
 		}
 	}

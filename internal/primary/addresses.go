@@ -95,22 +95,35 @@ func clusterListener(s listener.Spec) cluster.Listener {
 func (p *Primary) bound(group *cluster.Primary) (list []control.ListenerStatus) {
 	for _, s := range p.addresses {
 		if at := group.AddrOf(s.Key()); at != nil {
-			list = append(list, Bound(s, at, p.cfg.ProxyProtocol))
+			list = append(list, Bound(s, at, p.cfg.Serves))
 		}
 	}
 	return list
 }
 
-// Bound returns what status shows of an address. proxyProtocol applies if the address has no such option.
-func Bound(s listener.Spec, at net.Addr, proxyProtocol bool) control.ListenerStatus {
+// Bound returns what status shows of an address. all applies if the address has no such option.
+func Bound(s listener.Spec, at net.Addr, all Serves) control.ListenerStatus {
 	network, text := s.Describe(at)
-	return control.ListenerStatus{Address: text, Network: network, Proxy: s.ProxyProtocol.Or(proxyProtocol)}
+	return control.ListenerStatus{
+		Address: text, Network: network, Proxy: s.ProxyProtocol.Or(all.ProxyProtocol),
+		TLS: all.TLS && s.Plain != listener.On && network != listener.Unix,
+	}
 }
 
 // Texts returns the addresses of listeners as users write them.
 func Texts(list []control.ListenerStatus) (texts []string) {
 	for _, l := range list {
 		texts = append(texts, l.Text())
+	}
+	return texts
+}
+
+// SecureTexts is Texts for those where clients use TLS.
+func SecureTexts(list []control.ListenerStatus) (texts []string) {
+	for _, l := range list {
+		if l.TLS {
+			texts = append(texts, l.Text())
+		}
 	}
 	return texts
 }

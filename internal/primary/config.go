@@ -17,14 +17,19 @@ import (
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
 
+// Serves tells how connections begin, unless an address has options of its own.
+type Serves struct {
+	// ProxyProtocol tells that they begin with a PROXY header, and TLS that they use TLS, except at Unix sockets.
+	ProxyProtocol, TLS bool
+}
+
 // Config configures a Primary. It does not change after Open.
 type Config struct {
 	ControlConfig
 
 	// Listeners are the addresses that clients connect to.
 	Listeners []listener.Spec
-	// ProxyProtocol tells that connections begin with a PROXY header, unless an address has an option of its own.
-	ProxyProtocol bool
+	Serves
 	// Activation are the sockets of systemd; nil if the program before has them.
 	Activation *listener.Activation
 	// Workers is the number of worker processes, at least 1.
@@ -51,8 +56,8 @@ type Config struct {
 	Presence presence.Config
 	// Registry configures the registry; Open sets Moving.
 	Registry registry.Config
-	// Env has the entries (NAME=value) that all processes of this program need in their environment, and WorkerEnv those
-	// of its workers.
+	// Env has the entries (NAME=value) that all processes of this program need in their environment, and WorkerEnv
+	// those of its workers.
 	Env, WorkerEnv []string
 	// WorkerOutput receives what workers write to their standard output and error. Nil is that of this process.
 	WorkerOutput io.Writer
@@ -62,8 +67,8 @@ type Config struct {
 
 // Serving describes a Primary whose workers are ready.
 type Serving struct {
-	// Addresses are those that clients connect to.
-	Addresses []string
+	// Addresses are those that clients connect to, and Secure those of them where clients use TLS.
+	Addresses, Secure []string
 	// Admin is the address of the admin listener; empty is none.
 	Admin string
 	// Workers is the number of workers.

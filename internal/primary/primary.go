@@ -212,7 +212,8 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 			"pid", os.Getpid(), "generation", group.Generation(), "version", p.cfg.Version)
 	}
 	serving(Serving{
-		Addresses: Texts(bound), Admin: p.control.AdminAddr(), Workers: len(group.Workers()), Inherited: p.before != nil,
+		Addresses: Texts(bound), Secure: SecureTexts(bound), Admin: p.control.AdminAddr(),
+		Workers: len(group.Workers()), Inherited: p.before != nil,
 	})
 	if !p.completesReload() {
 		p.control.Settled()

@@ -13,6 +13,8 @@ const (
 	// Hangup means that the peer has ended its side or that the connection broke. What arrived before is still there:
 	// read until io.EOF or an error.
 	Hangup
+	// Handshaken means that the handshake of a Handshaker is over: the handler calls Loop.Secure.
+	Handshaken
 )
 
 // readiness is an event for a handler.

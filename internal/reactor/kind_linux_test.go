@@ -12,11 +12,12 @@ import (
 // platformKinds are the kinds that only this platform has.
 func platformKinds() []kind {
 	return []kind{
-		{"epoll", reactor.Options{Tick: time.Millisecond}, addFD},
-		{"epoll, visible", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitVisible}, addFD},
-		{"epoll, parked", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitParked}, addFD},
-		{"epoll, raw", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitRaw}, addFD},
-		{"descriptor in a pump", reactor.Options{Tick: time.Millisecond, Portable: true}, addFD},
+		{"epoll", reactor.Options{Tick: time.Millisecond}, addFD, nil},
+		{"epoll, visible", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitVisible}, addFD, nil},
+		{"epoll, parked", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitParked}, addFD, nil},
+		{"epoll, raw", reactor.Options{Tick: time.Millisecond, Wait: reactor.WaitRaw}, addFD, nil},
+		{"descriptor in a pump", reactor.Options{Tick: time.Millisecond, Portable: true}, addFD, nil},
+		sealedKind(),
 	}
 }
 

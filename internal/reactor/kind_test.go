@@ -21,6 +21,18 @@ type kind struct {
 	opt  reactor.Options
 	// add adds the server's end to a loop, which then owns it.
 	add func(l *reactor.Loop, c *net.TCPConn) (reactor.Key, reactor.Socket, error)
+	// dial makes a connection, and returns what adds its server's end instead of add. Nil is TCP.
+	dial func(t testing.TB) (peer, adder)
+}
+
+// adder adds a server's end to a loop.
+type adder func(l *reactor.Loop) (reactor.Key, reactor.Socket, error)
+
+// peer is the client's end of a connection.
+type peer interface {
+	net.Conn
+	CloseWrite() error
+	SetLinger(sec int) error
 }
 
 func addConn(l *reactor.Loop, c *net.TCPConn) (reactor.Key, reactor.Socket, error) {
@@ -30,8 +42,8 @@ func addConn(l *reactor.Loop, c *net.TCPConn) (reactor.Key, reactor.Socket, erro
 // portableKinds are the kinds of every platform.
 func portableKinds() []kind {
 	return []kind{
-		{"pump", reactor.Options{Portable: true, Tick: time.Millisecond}, addConn},
-		{"pump beside the poller", reactor.Options{Tick: time.Millisecond}, addConn},
+		{"pump", reactor.Options{Portable: true, Tick: time.Millisecond}, addConn, nil},
+		{"pump beside the poller", reactor.Options{Tick: time.Millisecond}, addConn, nil},
 	}
 }
 
@@ -79,7 +91,7 @@ type rig struct {
 type end struct {
 	key    reactor.Key
 	sock   reactor.Socket
-	client *net.TCPConn
+	client peer
 }
 
 // newRig returns a rig whose loop does not run yet.
@@ -126,16 +138,25 @@ func (r *rig) do(f func()) {
 // connect makes a connection and adds its server end to the loop, on the loop's own goroutine.
 func (r *rig) connect() *end {
 	r.t.Helper()
-	client, server := tcpPair(r.t)
+	client, add := r.kind.connect(r.t)
 	e := &end{client: client}
 	r.do(func() {
 		var err error
-		if e.key, e.sock, err = r.kind.add(r.loop, server); err != nil {
+		if e.key, e.sock, err = add(r.loop); err != nil {
 			r.t.Error(err)
 		}
 		r.ends = append(r.ends, e)
 	})
 	return e
+}
+
+// connect makes a connection, and returns what adds its server's end.
+func (kd *kind) connect(t testing.TB) (peer, adder) {
+	if kd.dial != nil {
+		return kd.dial(t)
+	}
+	client, server := tcpPair(t)
+	return client, func(l *reactor.Loop) (reactor.Key, reactor.Socket, error) { return kd.add(l, server) }
 }
 
 // find returns the end of a key. On the loop.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/expedite-go/expedite/internal/tlsrecord"
 	"github.com/expedite-go/expedite/internal/wheel"
 )
 
@@ -17,6 +19,8 @@ type Loop struct {
 	opt     Options
 	poller  poller
 	buffer  []byte
+	opened  []byte    // the buffer of sealed sockets for reading; nil before the first
+	sealing sync.Pool // their buffers for writing: *[]byte
 	now     int64
 	planned int64 // latest time of the next note; 0 means any time
 	woke    int64 // see Woke
@@ -155,6 +159,25 @@ func (l *Loop) Now() int64 { return l.now }
 
 // Buffer returns the loop's read buffer. Its content is valid until the handler returns.
 func (l *Loop) Buffer() []byte { return l.buffer }
+
+// sealedBuffer returns a buffer for the records of a sealed socket. Every socket uses the same one.
+func (l *Loop) sealedBuffer() []byte {
+	if l.opened == nil {
+		l.opened = make([]byte, sealedRead+tlsrecord.MaxRecord)
+	}
+	return l.opened
+}
+
+// takeSealed returns a buffer for one record. It is safe for concurrent use, and so is giveSealed, which takes it back.
+func (l *Loop) takeSealed() *[]byte {
+	if b, ok := l.sealing.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, sealedBuffer)
+	return &b
+}
+
+func (l *Loop) giveSealed(b *[]byte) { l.sealing.Put(b) }
 
 // Again calls Ready with ev for k in the next turn, which begins without waiting. It is for a handler that leaves a
 // busy socket to let others have their share.

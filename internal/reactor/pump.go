@@ -44,6 +44,8 @@ type pump struct {
 	closed   bool
 	detached bool
 	done     chan struct{} // closed when the reading goroutine has ended
+	secured  *Secured      // the result of a handshake, for Loop.Secure
+	shaking  atomic.Bool   // the handshake is not over
 }
 
 func newPump(l *Loop, k Key, c net.Conn) *pump {
@@ -67,6 +69,9 @@ func (p *pump) take() Events { return Events(p.pending.Swap(0)) }
 // read is the body of the reading goroutine. It ends with the connection, or when the pump is closed or detached.
 func (p *pump) read() {
 	defer close(p.done)
+	if h, ok := p.conn.(Handshaker); ok && !p.shake(h) {
+		return
+	}
 	buf, small := make([]byte, minPumpRead), 0
 	for {
 		n, err := p.conn.Read(buf)
@@ -86,6 +91,29 @@ func (p *pump) read() {
 			}
 		}
 	}
+}
+
+// shake does a handshake. It reports false if p need not read any more.
+func (p *pump) shake(h Handshaker) (on bool) {
+	secured, err := h.Handshake()
+	p.shaking.Store(false)
+	if err != nil {
+		return p.arrived(nil, err)
+	}
+	if secured == nil {
+		p.notify(Handshaken)
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reading = false
+	if p.closed {
+		p.finish()
+		return false
+	}
+	p.secured = secured
+	p.notify(Handshaken)
+	return false
 }
 
 // arrived stores what was read. It reports false if there is nothing more to read.

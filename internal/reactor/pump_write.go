@@ -1,5 +1,7 @@
 package reactor
 
+import "net"
+
 // write implements Socket.Write.
 func (p *pump) write(b []byte) (int, error) {
 	p.mu.Lock()
@@ -82,7 +84,7 @@ func (p *pump) drain() {
 		p.wrote(err)
 	}
 	if p.shut && p.outErr == nil {
-		p.wrote(p.endWrite())
+		p.wrote(endWrite(p.conn))
 	}
 	p.writing, p.out = false, nil
 	if p.closed {
@@ -127,8 +129,9 @@ func (p *pump) closeWrite() error {
 // writeCloser is a connection that can close its sending side only.
 type writeCloser interface{ CloseWrite() error }
 
-func (p *pump) endWrite() error {
-	if c, ok := p.conn.(writeCloser); ok {
+// endWrite closes the sending side of a connection.
+func endWrite(conn net.Conn) error {
+	if c, ok := conn.(writeCloser); ok {
 		return c.CloseWrite()
 	}
 	return errNoHalfClose

@@ -49,17 +49,14 @@ func (l *Loop) Attach(fd int) (Key, Socket, error) {
 // Reattach adds c, a connection returned by Detach, as a descriptor in the poller. If that is not possible, it reports
 // false, and c still belongs to the caller.
 func (l *Loop) Reattach(c net.Conn) (Key, Socket, bool) {
-	var raw syscall.Conn
-	switch c := c.(type) {
-	case *net.TCPConn:
-		raw = c
-	case *net.UnixConn:
-		raw = c
+	raw, t := c, (*sealed)(nil)
+	if tls, ok := c.(*sealedConn); ok {
+		raw, t = tls.raw, tls.sealed
 	}
-	if l.opt.Portable || raw == nil {
+	if l.opt.Portable {
 		return Key{}, Socket{}, false
 	}
-	fd, err := duplicate(raw)
+	fd, err := takeFD(raw)
 	if err != nil {
 		return Key{}, Socket{}, false
 	}
@@ -67,8 +64,24 @@ func (l *Loop) Reattach(c net.Conn) (Key, Socket, bool) {
 	if err != nil {
 		return Key{}, Socket{}, false
 	}
-	_ = c.Close()
+	if t != nil {
+		s = l.seal(k, fd, t)
+	}
 	return k, s, true
+}
+
+// takeFD returns a descriptor of its own for c, and closes c. If there is an error, c stays open.
+func takeFD(c net.Conn) (fd int, err error) {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+	default:
+		return -1, fmt.Errorf("reactor: a %T has no descriptor", c)
+	}
+	fd, err = duplicate(c.(syscall.Conn))
+	if err == nil {
+		_ = c.Close()
+	}
+	return fd, err
 }
 
 func (l *Loop) addFDPump(fd int) (Key, Socket, error) {

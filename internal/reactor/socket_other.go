@@ -21,6 +21,8 @@ func (l *Loop) Attach(fd int) (Key, Socket, error) {
 // Reattach works on Linux only. Here it does nothing.
 func (l *Loop) Reattach(net.Conn) (Key, Socket, bool) { return Key{}, Socket{}, false }
 
+func takeFD(net.Conn) (int, error) { return -1, errNoPoller }
+
 // No Socket has a descriptor here.
 func fdRead(int, []byte) (int, error)     { return 0, errNoPoller }
 func fdWrite(int, []byte) (int, error)    { return 0, errNoPoller }

@@ -21,6 +21,7 @@ type counters struct {
 	turns, sleeps, wakeups                 atomic.Uint64
 	accepted, acceptErrors, acceptBackoffs atomic.Uint64
 	sockets                                atomic.Int64
+	parts, rests                           atomic.Int64 // bytes that sealed sockets hold, see Sealed
 	longest                                atomic.Int64 // longest turn since the last call of Lag, in nanoseconds
 }
 
@@ -40,6 +41,10 @@ func (l *Loop) Stats() Stats {
 		Accepted: c.accepted.Load(), AcceptErrors: c.acceptErrors.Load(), AcceptBackoffs: c.acceptBackoffs.Load(),
 	}
 }
+
+// Sealed returns how many bytes sockets with TLS hold: of records that have begun to arrive, and of records that their
+// sockets have not taken yet. Each holds up to one of each. It is safe for concurrent use.
+func (l *Loop) Sealed() (arriving, leaving int64) { return l.count.parts.Load(), l.count.rests.Load() }
 
 // Lag returns the longest turn since the previous call of Lag, which is how long an event may have waited. It is safe
 // for concurrent use.

@@ -18,6 +18,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/internal/connid"
 	"github.com/expedite-go/expedite/internal/denylist"
+	"github.com/expedite-go/expedite/internal/ratchet"
 	"github.com/expedite-go/expedite/internal/remotestore"
 	"github.com/expedite-go/expedite/internal/rpc"
 	"github.com/expedite-go/expedite/internal/telemetry"
@@ -69,6 +70,8 @@ type ClientConfig struct {
 	Drain func(Drain)
 	// Bridge listens to other machines for the primary; nil: there are none.
 	Bridge Bridge
+	// Tickets receives the keys of TLS session tickets; nil: nobody needs them.
+	Tickets func(*ratchet.Ratchet)
 	// Wait makes Meet block until the primary answers, see EnvVariable.
 	Wait bool
 }
@@ -206,6 +209,9 @@ func (c *Client) greet() error {
 	c.machine.Store(int64(connid.MachineOf(nodeNumber(h.Node))))
 	if h.Health != nil {
 		c.health.Store(h.Health)
+	}
+	if r, err := ratchet.Parse(h.Tickets); err == nil && c.Tickets != nil {
+		c.Tickets(r)
 	}
 	if h.Changed != nil {
 		if err := c.apply(h.Changed); err != nil {

@@ -36,6 +36,7 @@ type Server struct {
 	file    *denyFile // the deny list on disk; nil without a state directory
 	// verifier verifies nothing here. It holds the keys that workers have received. Nil is none.
 	verifier auth.Verifier
+	tickets  tickets
 	moving   func() bool
 	bridged  func([]byte) error // nil: there are no other machines
 	// presence answers who is in a topic; nil: nobody knows.
@@ -74,7 +75,8 @@ type Config struct {
 	MaxDenials int
 	// Redis is the URL of the Redis that keeps the sessions. Empty keeps them in memory.
 	Redis string
-	// OwnStore tells that the application keeps the sessions. Its store lives in the workers: the server asks one of them.
+	// OwnStore tells that the application keeps the sessions. Its store lives in the workers: the server asks one of
+	// them.
 	OwnStore bool
 	// RequireRedis refuses clients while Redis is away.
 	RequireRedis bool
@@ -207,7 +209,10 @@ func (s *Server) hello(payload []byte, reply func([]byte, error)) {
 	s.tellMu.Lock()
 	defer s.tellMu.Unlock()
 	now := s.ownHealth()
-	h := hello{Node: s.node, Health: &now, Paged: req.Paged, Changed: s.changed, Drain: s.drainForNew()}
+	h := hello{
+		Node: s.node, Health: &now, Paged: req.Paged, Changed: s.changed, Drain: s.drainForNew(),
+		Tickets: s.tickets.bytes(),
+	}
 	if !req.Paged {
 		h.Denials, h.Follows = s.deny.All(time.Now()), s.subscribers.all()
 	}

@@ -18,8 +18,9 @@ type State struct {
 	Denials []denylist.Entry `json:"denials,omitempty"` // for programs that know no file of them; empty if there are many
 	// Current reports that the revocations of other machines are known.
 	Current bool `json:"current,omitempty"`
-	// Keys is an auth.Snapshot.
-	Keys []byte `json:"keys,omitempty"`
+	// Keys is an auth.Snapshot, and Tickets a ratchet.Ratchet.
+	Keys    []byte `json:"keys,omitempty"`
+	Tickets []byte `json:"tickets,omitempty"`
 }
 
 const (
@@ -41,7 +42,9 @@ func (s *Server) Save(sessions, denials *os.File) (State, error) {
 	if size > maxStateDenials {
 		list = nil
 	}
-	return State{Node: s.node, Denials: list, Current: s.ownHealth().Current, Keys: s.exchangeKeys(nil)}, nil
+	return State{
+		Node: s.node, Denials: list, Current: s.ownHealth().Current, Keys: s.exchangeKeys(nil), Tickets: s.tickets.bytes(),
+	}, nil
 }
 
 func (s *Server) saveSessions(f *os.File) error {
@@ -88,6 +91,7 @@ func (s *Server) Load(state State, sessions, denials *os.File) error {
 		s.node = state.Node
 	}
 	_ = s.exchangeKeys(state.Keys)
+	s.tickets.restore(state.Tickets)
 	if state.Current { // else workers would admit nobody until the feed has been read again
 		s.health.Current = true
 	}

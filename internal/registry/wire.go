@@ -56,6 +56,8 @@ type hello struct {
 	Follows []subscription   `json:"follows"`
 	Changed *changed         `json:"changed,omitempty"` // nil: no settings have changed
 	Drain   *Drain           `json:"drain,omitempty"`   // nil: there has been none
+	// Tickets is a ratchet.Ratchet. Earlier releases have none.
+	Tickets []byte `json:"tickets,omitempty"`
 }
 
 // changed has settings that a reload has changed without a new process.

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"crypto/tls"
 	"log/slog"
 
 	"github.com/expedite-go/expedite"
@@ -11,6 +12,7 @@ import (
 func newTable(p *Program) table {
 	return table{
 		{"Listening", listenSettings(p)},
+		{"TLS", tlsSettings(p)},
 		{"Processes", processSettings(p)},
 		{"Identity", identitySettings(p)},
 		{KeysOfTokens, keySettings(p)},
@@ -52,6 +54,30 @@ func listenSettings(p *Program) []Setting {
 		{
 			Name: "admin-hosts", Help: "Further host names for requests to --admin.", Auto: "none",
 			to: list(&c.AdminHosts, hostName()),
+		},
+	}
+}
+
+func tlsSettings(p *Program) []Setting {
+	c := &p.Config.TLS
+	return []Setting{
+		{
+			Name: "tls-cert", Help: "Certificates (PEM) with their intermediates: clients use TLS.", Auto: "none",
+			to: list(&c.Cert, files()),
+		},
+		{Name: "tls-key", Help: "Their private keys (PEM), in the same order.", Auto: "none", to: list(&c.Key, files())},
+		{
+			Name: "tls-client-ca", Help: "Authorities (PEM) whose certificates clients have to present.",
+			Auto: "clients present none", Example: "FILE", to: text(&c.ClientCA),
+		},
+		{
+			Name: "tls-engine", Default: "loop",
+			Help: "What reads and writes records of TLS 1.3: the event loop, whose connections move, or crypto/tls.",
+			to:   word(&c.Standard, []bool{false, true}, "loop", "std"),
+		},
+		{
+			Name: "tls-min", Help: "Earliest version of TLS.", Default: "1.2",
+			to: word(&c.MinVersion, []uint16{0, tls.VersionTLS13}, "1.2", "1.3"),
 		},
 	}
 }

@@ -94,6 +94,11 @@ func anyText() element {
 	return element{"text", "TEXT", func(s string) (string, error) { return s, nil }}
 }
 
+// files are names of files.
+func files() element {
+	return element{"files", "FILE", func(s string) (string, error) { return s, nil }}
+}
+
 // hostName is the name of a host without a port.
 func hostName() element {
 	return element{"host names", "NAME", func(s string) (string, error) {

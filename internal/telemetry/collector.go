@@ -119,6 +119,8 @@ func gauges() []family {
 			func(w *Report) float64 { return float64(w.HeapBytes) }),
 		one("worker_resident_memory_bytes", "Resident memory of the worker in bytes.",
 			func(w *Report) float64 { return float64(w.RSSBytes) }),
+		one("tls_certificate_expiry_timestamp_seconds", "When the first certificate expires; 0 without TLS.",
+			func(w *Report) float64 { return w.CertificateExpires }),
 		one("worker_goroutines", "Goroutines of the worker.", func(w *Report) float64 { return float64(w.Goroutines) }),
 	}
 }
@@ -192,6 +194,8 @@ func families() []labeled {
 			func(w *Report) map[string]uint64 { return w.Limits }),
 		of("handoff_stays_total", "Connections that could not move, by reason.", "reason",
 			func(w *Report) map[string]uint64 { return w.Stays }),
+		of("tls_handshakes_total", "Handshakes of TLS: by version, or why there was none.", "result",
+			func(w *Report) map[string]uint64 { return w.TLS }),
 		of("recoveries_total", "Recoveries of subscriptions, by result, and the messages that they sent.", "result",
 			func(w *Report) map[string]uint64 { return w.History }),
 		of("session_operations_total", "Operations on sessions, by result.", "result",

@@ -55,6 +55,7 @@ type Report struct {
 	// Session counts operations on sessions. Writes that wait for the store to come back are "deferred", those that
 	// were given up "refused". The other names are values of the label result.
 	Session     map[string]uint64 `json:"session,omitempty"`
+	TLS         map[string]uint64 `json:"tls,omitempty"`          // handshakes of TLS, by version or failure
 	History     map[string]uint64 `json:"history,omitempty"`      // recoveries by result, and publications that they sent
 	LogsLeftOut uint64            `json:"logs_left_out,omitzero"` // log lines that a Sampler suppressed
 
@@ -62,6 +63,8 @@ type Report struct {
 	StoreDownSince float64 `json:"store_down,omitzero"`
 	// KeysMissing is set if the worker has no keys to verify tokens with.
 	KeysMissing bool `json:"keys_missing,omitzero"`
+	// CertificateExpires is the Unix time when the first certificate expires, or 0. It is a gauge.
+	CertificateExpires float64 `json:"cert_expires,omitzero"`
 	// Unready is set if the worker takes no new clients: its /readyz answers 503.
 	Unready bool `json:"unready,omitzero"`
 	// Leaving is set if another process than the primary has asked the worker to end: it wants to be replaced.
@@ -111,6 +114,7 @@ func (w Report) plus(o Report) Report {
 	sum.RSSBytes = w.RSSBytes + o.RSSBytes
 	sum.Goroutines = w.Goroutines + o.Goroutines
 	sum.StoreDownSince = max(w.StoreDownSince, o.StoreDownSince)
+	sum.CertificateExpires = max(w.CertificateExpires, o.CertificateExpires) // all workers read the same files
 	sum.KeysMissing = w.KeysMissing || o.KeysMissing
 	sum.Unready, sum.Leaving = w.Unready || o.Unready, w.Leaving || o.Leaving
 	return sum
@@ -148,6 +152,7 @@ func (w Report) merge(o Report, op func(a, b uint64) uint64) Report {
 		AuthRefused: mergeMaps(w.AuthRefused, o.AuthRefused, op),
 		Session:     mergeMaps(w.Session, o.Session, op),
 		History:     mergeMaps(w.History, o.History, op),
+		TLS:         mergeMaps(w.TLS, o.TLS, op),
 		LogsLeftOut: op(w.LogsLeftOut, o.LogsLeftOut),
 	}
 }

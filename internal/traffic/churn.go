@@ -32,7 +32,7 @@ func (r *Run) churn(number uint32) {
 func (r *Run) visit(rng *rand.Rand, number uint32, turn int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.Patience)
 	defer cancel()
-	l := &link{stop: r.stopping, gone: make(chan struct{}), rng: rng}
+	l := &link{tls: r.cfg.TLS, stop: r.stopping, gone: make(chan struct{}), rng: rng}
 	r.compress(l, number+uint32(turn))
 	slowly := cut{dribbleLeast, dribbleMost, time.Millisecond}
 	path := [...]string{pathEcho, pathWork}[turn%2]

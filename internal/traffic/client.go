@@ -62,6 +62,7 @@ func (r *Run) newClient(kind string, p player) *client {
 		ready: make(chan struct{}), quiet: make(chan struct{}),
 	}
 	c.link.stop, c.link.gone, c.link.rng = r.stopping, make(chan struct{}), seed(3)
+	c.link.tls = r.cfg.TLS
 	r.compress(&c.link, sender)
 	r.clients = append(r.clients, c)
 	return c

@@ -1,6 +1,9 @@
 package traffic
 
-import "time"
+import (
+	"crypto/tls"
+	"time"
+)
 
 // Config describes the load: how many clients of each kind to run, and how they behave. A count of zero runs no client
 // of that kind.
@@ -33,6 +36,8 @@ type Config struct {
 	// Compression makes clients offer permessage-deflate, each with other parameters, and send texts that can be
 	// compressed.
 	Compression bool
+	// TLS makes clients use TLS. Nil is none.
+	TLS *tls.Config
 
 	// Rate is the number of messages per second that each client sends if the server keeps up. Slow clients ignore it
 	// and send as fast as they read. If zero, it is 2.

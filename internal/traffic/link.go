@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -27,6 +28,7 @@ type cut struct {
 type link struct {
 	nc      net.Conn
 	control func(network, address string, c syscall.RawConn) error // called before connecting; may be nil
+	tls     *tls.Config                                            // nil: none
 	stop    <-chan struct{}                                        // when closed, pauses end early
 	gone    chan struct{}                                          // closed by the reader when the connection has ended
 
@@ -54,6 +56,9 @@ func (l *link) open(ctx context.Context, addr, target string, c cut) error {
 	nc, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
+	}
+	if l.tls != nil {
+		nc = tls.Client(nc, l.tls)
 	}
 	l.nc = nc
 	unwatch := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })

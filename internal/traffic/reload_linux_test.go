@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"crypto/tls"
 	"testing"
 
 	"github.com/expedite-go/expedite"
@@ -8,7 +9,7 @@ import (
 )
 
 // TestReloadUnderTraffic replaces workers repeatedly while clients of all kinds verify every byte.
-func TestReloadUnderTraffic(t *testing.T) { reloadsUnder(t, 1000, expedite.CompressionOff) }
+func TestReloadUnderTraffic(t *testing.T) { reloadsUnder(t, 1000, expedite.CompressionOff, nil) }
 
 // TestReloadUnderCompressedTraffic does the same while each client has other parameters of permessage-deflate.
 func TestReloadUnderCompressedTraffic(t *testing.T) {
@@ -17,13 +18,21 @@ func TestReloadUnderCompressedTraffic(t *testing.T) {
 		if raceEnabled {
 			clients = 80
 		}
-		t.Run(c.String(), func(t *testing.T) { reloadsUnder(t, clients, c) })
+		t.Run(c.String(), func(t *testing.T) { reloadsUnder(t, clients, c, nil) })
 	}
 }
 
-func reloadsUnder(t *testing.T, clients int, compression expedite.Compression) {
-	s := launch(t, "", serverConfig{Workers: 2, Compression: compression})
+// reloadsUnder reloads under the traffic of clients. secure, unless it is nil, gives the server a certificate.
+func reloadsUnder(
+	t *testing.T, clients int, compression expedite.Compression, secure func(*testing.T, *serverConfig) *tls.Config,
+) {
+	server, client := serverConfig{Workers: 2, Compression: compression}, (*tls.Config)(nil)
+	if secure != nil {
+		client = secure(t, &server)
+	}
+	s := launch(t, "", server)
 	cfg := Mix(s.addr, clients)
+	cfg.TLS = client
 	cfg.Compression = compression != expedite.CompressionOff
 	run := s.crowd(cfg)
 	total := uint64(0)

@@ -36,6 +36,7 @@ type serverConfig struct {
 	Redis      string
 
 	Compression expedite.Compression
+	Cert, Key   []string
 }
 
 // history returns the histories of a server that is alone.
@@ -60,6 +61,7 @@ func runServer() int {
 		Auth:        expedite.Auth{Verifier: auth.VerifierFunc(Verify)},
 		Sessions:    expedite.Sessions{Redis: c.Redis},
 		History:     c.history(),
+		TLS:         expedite.TLS{Cert: c.Cert, Key: c.Key},
 		Compression: c.Compression, HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
 		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})

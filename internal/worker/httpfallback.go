@@ -120,13 +120,14 @@ func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // requestsKey is the key of the connection in the context of a request.
 type requestsKey struct{}
 
-// nameClient stores in r what proxies have told about its client: RemoteAddr, and the scheme of its URL. net/http knows
-// the address of the connection's first request only.
+// nameClient stores in r what is known of its client: TLS, and what proxies have told: RemoteAddr, and the scheme of
+// its URL. net/http knows the address of the connection's first request only.
 func nameClient(r *http.Request) {
 	x, ok := r.Context().Value(requestsKey{}).(*engine.Requests)
 	if !ok {
 		return
 	}
+	r.TLS = x.TLS()
 	who, relayed := x.Client()
 	if relayed && who.Addr.IsValid() {
 		r.RemoteAddr = who.Addr.String()

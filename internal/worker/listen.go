@@ -20,8 +20,8 @@ type accepting struct {
 // sourceOf returns the source with a name, which is the text of an address. Its options are those that this program has
 // for the address, even if the process that accepted the connection has others: that is so during a reload. An address
 // that this program does not have keeps the options of the name. Primaries of early releases have one address, and give
-// no name. An option that is not set is that of proxies.
-func sourceOf(specs []listener.Spec, proxies engine.Proxies, name string) engine.Source {
+// no name. An option that is not set is that of byDefault.
+func sourceOf(specs []listener.Spec, byDefault engine.Source, name string) engine.Source {
 	var s listener.Spec
 	if name == "" && len(specs) > 0 {
 		s = specs[0]
@@ -30,12 +30,17 @@ func sourceOf(specs []listener.Spec, proxies engine.Proxies, name string) engine
 	}
 	for _, own := range specs {
 		if own.Matches(s.Key()) {
-			s.ProxyProtocol, s.Trusted = own.ProxyProtocol, own.Trusted
+			s.ProxyProtocol, s.Trusted, s.Plain = own.ProxyProtocol, own.Trusted, own.Plain
 		}
 	}
-	proxies.All, proxies.None = s.Trusted == listener.On, s.Trusted == listener.Off
-	proxies.Header = s.ProxyProtocol.Or(proxies.Header)
-	return engine.Source{Name: name, Proxies: proxies}
+	source := byDefault
+	source.Name = name
+	source.Proxies.All, source.Proxies.None = s.Trusted == listener.On, s.Trusted == listener.Off
+	source.Proxies.Header = s.ProxyProtocol.Or(byDefault.Proxies.Header)
+	if s.Plain == listener.On {
+		source.Secure = nil
+	}
+	return source
 }
 
 // Listen accepts connections from ln, the socket of the address with a name. Before Start, or on the loop.

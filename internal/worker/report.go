@@ -92,6 +92,9 @@ func (w *Worker) report() telemetry.Report {
 	}
 	r.KeysMissing = w.admission.KeysMissing()
 	r.Unready, r.Leaving = !w.Readiness().Ready, w.leaving.Load()
+	if w.Secure != nil {
+		r.TLS, r.CertificateExpires = w.Secure.Counts(), float64(w.Secure.Expires().Unix())
+	}
 	r.LogsLeftOut = w.leftOut.Load()
 	r.ReadProcess()
 	return r

@@ -22,9 +22,11 @@ import (
 	"github.com/expedite-go/expedite/internal/engine"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/presence"
+	"github.com/expedite-go/expedite/internal/ratchet"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/resource"
+	"github.com/expedite-go/expedite/internal/secure"
 	"github.com/expedite-go/expedite/internal/telemetry"
 	"github.com/expedite-go/expedite/internal/topic"
 	"github.com/expedite-go/expedite/ws"
@@ -42,6 +44,8 @@ type Config struct {
 	Sources []listener.Spec
 	// Proxies tells which peers are proxies, unless an address has options of its own.
 	Proxies engine.Proxies
+	// Secure makes the server's ends of TLS; nil: clients use none.
+	Secure  *secure.Server
 	Journal *telemetry.Journal
 	// Engine has the limits of the event loop. New sets what is not a limit.
 	Engine engine.Config
@@ -66,8 +70,8 @@ type Config struct {
 	Apply    func(w *Worker, settings []byte) error
 	Sessions Sessions
 	// Plane leads to other machines: the primary learns which topics have subscribers here, and has this worker listen
-	// while it replaces its program. Nil: there are none. CloseOnGap closes connections that have missed publications of
-	// other machines and whose handler has no Gap.
+	// while it replaces its program. Nil: there are none. CloseOnGap closes connections that have missed publications
+	// of other machines and whose handler has no Gap.
 	Plane backplane.Backplane
 	// Histories tells which topics keep messages, and what subscribers get of those.
 	Histories  topic.Rules[Frame]
@@ -138,8 +142,8 @@ func New(c Config) (*Worker, error) {
 		bridge = relay.NewBridge(c.Plane, func(b []byte) error { return w.registry.Bridged(b) })
 	}
 	w.registry = registry.NewClient(registry.ClientConfig{
-		Bridge: bridge,
-		Send:   c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
+		Bridge: bridge, Tickets: w.setTickets,
+		Send: c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
 		OwnStore: c.Sessions.Store, Apply: func(b []byte) error { return c.Apply(w, b) },
 		Drain:  w.eviction.set,
 		Report: w.Report, Profile: http.HandlerFunc(admin.ServeProfile), Wait: os.Getenv(registry.EnvVariable) != "",
@@ -170,7 +174,11 @@ func (w *Worker) newEngine() (err error) {
 	e.Route = func(pattern string) *engine.Route { return w.endpoints.of(pattern) }
 	e.Match = func(rawPath string) *engine.Route { return w.endpoints.match(rawPath) }
 	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
-	e.Source = func(name string) engine.Source { return sourceOf(w.Sources, w.Proxies, name) }
+	source := engine.Source{Proxies: w.Proxies}
+	if w.Secure != nil {
+		source.Secure = w.Secure.Wrap
+	}
+	e.Source = func(name string) engine.Source { return sourceOf(w.Sources, source, name) }
 	e.NewID = func() uint64 { return uint64(connid.New(w.registry.Machine(), w.Slot)) }
 	if w.interest != nil {
 		e.TopicChanged = w.interest.Set
@@ -197,11 +205,21 @@ func (w *Worker) Apply(l engine.Limits, origins auth.Origins) {
 	w.admission.SetOrigins(origins)
 }
 
+// setTickets makes the keys of TLS session tickets those that all workers share.
+func (w *Worker) setTickets(r *ratchet.Ratchet) {
+	if w.Secure != nil {
+		w.Secure.SetTickets(r)
+	}
+}
+
 // Start begins to serve. It blocks until the registry has told what the worker must know.
 func (w *Worker) Start() {
 	w.registry.Meet()
 	go w.tracker.Run() // ends with Stop
 	go w.guard.Run()   // ends with Stop
+	if w.Secure != nil {
+		go w.Secure.Watch() // ends with Stop
+	}
 	go func() { w.ended <- w.engine.Run() }()
 	go w.fallback.serve() // ends with Stop
 }
@@ -229,6 +247,9 @@ func (w *Worker) Stop(ctx context.Context) error {
 	w.engine.Stop()
 	defer func() {
 		w.guard.Stop()
+		if w.Secure != nil {
+			w.Secure.Close()
+		}
 		w.tracker.Stop(ctx)
 		w.registry.Close()
 	}()

@@ -1,0 +1,347 @@
+package reactor
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/expedite-go/expedite/internal/tlsrecord"
+)
+
+const (
+	// sealedRead is how much a sealed socket reads at once.
+	sealedRead = 64 << 10
+	// sealedWrite is how many bytes are sealed before they are written: one record. What the socket does not take of it
+	// waits.
+	sealedWrite = 16 << 10
+	// sealedBuffer has room for that and for two KeyUpdates.
+	sealedBuffer = tlsrecord.MaxRecord + 128
+)
+
+// sealed is the TLS of a descriptor whose handshake is over: the loop reads and writes records. RFC 8446 §5.
+type sealed struct {
+	loop *Loop
+	key  Key
+	fd   int
+	conn net.Conn // instead of fd, while another goroutine reads and writes it
+
+	// Reading, on the loop only.
+	in    tlsrecord.Reader
+	part  []byte // the beginning of a record
+	plain []byte // was opened, and is not taken yet
+	end   error  // nothing more can be read
+	about *tls.ConnectionState
+
+	mu     sync.Mutex // guards the rest
+	out    tlsrecord.Writer
+	rest   []byte // was sealed, and the socket has not taken it yet
+	sizes  sizes
+	owes   bool // a KeyUpdate has to come before more data
+	shut   bool // the last alert is in rest or sent
+	finish bool // shut down the sending side when rest is sent
+}
+
+// take copies what was opened before into p.
+func (t *sealed) take(p []byte) (n int) {
+	n = copy(p, t.plain)
+	if t.plain = t.plain[n:]; len(t.plain) == 0 {
+		t.plain = nil
+	}
+	return n
+}
+
+// readTo implements Socket.Read. On the loop.
+func (t *sealed) readTo(p []byte) (n int, err error) {
+	if n = t.take(p); len(t.plain) > 0 {
+		return n, nil
+	}
+	for first := true; t.end == nil && n < len(p); first = false {
+		if !first && len(p)-n < tlsrecord.MaxRecord {
+			t.loop.Again(t.key, Readable)
+			return n, nil
+		}
+		buf := t.loop.sealedBuffer()
+		had := copy(buf, t.part)
+		asked := min(sealedRead, len(p)-n) // so that what is opened fits, except for the end of a record
+		got, err := fdRead(t.fd, buf[had:had+asked])
+		if err != nil && !errors.Is(err, ErrAgain) && !errors.Is(err, io.EOF) {
+			t.end = err
+			break
+		}
+		rest := buf[:had+got]
+		n, rest = t.open(p, n, rest)
+		t.keep(rest)
+		if errors.Is(err, io.EOF) {
+			t.cut()
+		}
+		if got < asked {
+			break
+		}
+	}
+	switch {
+	case n > 0 && t.end != nil:
+		t.loop.Again(t.key, Readable)
+		return n, nil
+	case n > 0 || len(p) == 0:
+		return n, nil
+	case t.end != nil:
+		return 0, t.end
+	default:
+		return 0, ErrAgain
+	}
+}
+
+// cut records the end of the stream. Many clients send no close_notify: it counts as one between two records.
+func (t *sealed) cut() {
+	switch {
+	case t.end != nil:
+	case len(t.part) > 0:
+		t.end = io.ErrUnexpectedEOF
+	default:
+		t.end = io.EOF
+	}
+}
+
+// open opens the whole records of b, into p from n. It returns the new n, and what is left of b.
+func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
+	for t.end == nil {
+		size, err := tlsrecord.Length(b)
+		if err != nil {
+			t.fail(err)
+			return n, nil
+		}
+		if size == 0 || len(b) < size {
+			return n, b
+		}
+		var kind tlsrecord.Kind
+		var opened []byte
+		if len(t.plain) == 0 && len(p)-n >= size {
+			opened, kind, err = t.in.Open(p[n:n:len(p)], b[:size])
+			n += len(opened)
+		} else {
+			opened, kind, err = t.in.Open(b[tlsrecord.HeaderSize:tlsrecord.HeaderSize], b[:size])
+			taken := 0
+			if len(t.plain) == 0 {
+				taken = copy(p[n:], opened)
+			}
+			t.plain = append(t.plain, opened[taken:]...)
+			n += taken
+		}
+		if err != nil {
+			t.fail(err)
+			return n, nil
+		}
+		switch kind {
+		case tlsrecord.Closed:
+			t.end = io.EOF
+			if t.conn == nil {
+				t.loop.Again(t.key, Readable|Hangup) // the poller knows nothing of it
+			}
+		case tlsrecord.Requested:
+			t.answer()
+		}
+		b = b[size:]
+	}
+	return n, nil
+}
+
+// keep keeps the beginning of a record.
+func (t *sealed) keep(b []byte) {
+	t.loop.count.parts.Add(int64(len(b) - len(t.part)))
+	if len(b) == 0 {
+		t.part = nil
+		return
+	}
+	t.part = append(t.part[:0], b...)
+}
+
+// fail ends the connection, and tells the peer why. RFC 8446 §6.2.
+func (t *sealed) fail(err error) {
+	t.end = err
+	if bad, ok := errors.AsType[tlsrecord.Error](err); ok {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.alert(bad.Alert)
+	}
+}
+
+// answer answers a KeyUpdate, at once or before the next data. One answer is enough for several. RFC 8446 §4.6.3.
+func (t *sealed) answer() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.owes = !t.shut
+	if t.owes && t.push() == nil {
+		if err := t.update(); err != nil {
+			t.end = err
+			return
+		}
+		_ = t.push() // the next read or write finds the error, too
+	}
+}
+
+// The functions below require that t.mu is held.
+
+// update seals the KeyUpdate that is owed.
+func (t *sealed) update() error {
+	t.owes = false
+	rest, err := t.out.AppendKeyUpdate(t.rest, false)
+	t.wait(rest)
+	t.sizes.add(tlsrecord.KeyUpdateSize | notData)
+	return err
+}
+
+// alert seals an alert, after which nothing follows, and writes what the socket takes.
+func (t *sealed) alert(a tlsrecord.Alert) {
+	if t.shut {
+		return
+	}
+	t.shut = true
+	if rest, err := t.out.AppendAlert(t.rest, a); err == nil {
+		t.wait(rest)
+		t.sizes.add(2 | notData)
+		_ = t.push() // the connection ends in any case
+	}
+}
+
+// push writes what was sealed before. It returns ErrAgain if the socket does not take all of it.
+func (t *sealed) push() error {
+	if len(t.rest) > 0 {
+		n, err := t.send(t.rest)
+		t.wait(t.rest[n:])
+		if err != nil {
+			return err
+		}
+		if len(t.rest) > 0 {
+			return ErrAgain
+		}
+	}
+	if t.finish {
+		t.finish = false
+		if t.conn != nil {
+			return endWrite(t.conn)
+		}
+		return fdCloseWrite(t.fd)
+	}
+	return nil
+}
+
+// wait keeps what the socket has not taken.
+func (t *sealed) wait(b []byte) {
+	t.loop.count.rests.Add(int64(len(b) - len(t.rest)))
+	if t.rest = b; len(b) == 0 {
+		t.rest = nil
+	}
+}
+
+// send writes records. It blocks only if t is not on a loop.
+func (t *sealed) send(b []byte) (int, error) {
+	if t.conn != nil {
+		return t.conn.Write(b)
+	}
+	return fdWrite(t.fd, b)
+}
+
+// write implements Socket.Write and Writev: it takes bytes as long as the socket takes what is sealed.
+func (t *sealed) write(parts ...[]byte) (n int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shut {
+		return 0, ErrClosed
+	}
+	if t.owes {
+		if err := t.update(); err != nil {
+			return 0, err
+		}
+	}
+	if err := t.push(); err != nil {
+		return 0, err
+	}
+	buf := t.loop.takeSealed()
+	defer t.loop.giveSealed(buf)
+	for {
+		b, taken, err := t.out.Append((*buf)[:0], parts, sealedWrite)
+		if err != nil {
+			return n, err
+		}
+		if taken == 0 {
+			return n, nil
+		}
+		n += taken
+		t.sizes.add(uint16(taken))
+		wrote, err := t.send(b)
+		if wrote < len(b) {
+			t.wait(slices.Clone(b[wrote:]))
+		}
+		switch {
+		case err != nil && !errors.Is(err, ErrAgain):
+			return n, err
+		case wrote < len(b):
+			return n, nil
+		}
+		parts = skip(parts, taken)
+	}
+}
+
+// closeWrite implements Socket.CloseWrite.
+func (t *sealed) closeWrite() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.shut {
+		t.finish = true
+	}
+	t.alert(tlsrecord.CloseNotify)
+	return nil
+}
+
+// close implements Socket.Close. The peer learns of the end with close_notify, if the socket takes it.
+func (t *sealed) close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.alert(tlsrecord.CloseNotify)
+	t.forget()
+	if t.conn != nil {
+		return t.conn.Close()
+	}
+	return fdClose(t.fd)
+}
+
+// forget erases the secrets and drops what t holds.
+func (t *sealed) forget() {
+	t.keep(nil)
+	t.wait(nil)
+	t.in.Erase()
+	t.out.Erase()
+}
+
+func (t *sealed) pushed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.push() == nil
+}
+
+func (t *sealed) waits() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.rest) > 0
+}
+
+func (t *sealed) unacknowledged() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sizes.data(fdUnacknowledged(t.fd) + len(t.rest))
+}
+
+// skip returns parts without their first n bytes.
+func skip(parts [][]byte, n int) [][]byte {
+	for len(parts) > 0 && n >= len(parts[0]) {
+		n -= len(parts[0])
+		parts = parts[1:]
+	}
+	if n == 0 {
+		return parts
+	}
+	return append([][]byte{parts[0][n:]}, parts[1:]...)
+}

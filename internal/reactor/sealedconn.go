@@ -1,0 +1,91 @@
+package reactor
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// sealedConn is a sealed socket that is not on a loop: net/http has it. Unlike those of crypto/tls, its writes go on
+// after a deadline.
+type sealedConn struct {
+	raw    net.Conn
+	sealed *sealed
+}
+
+func newSealedConn(raw net.Conn, t *sealed) *sealedConn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conn, t.fd = raw, -1
+	return &sealedConn{raw, t}
+}
+
+// Read implements net.Conn.
+func (c *sealedConn) Read(p []byte) (int, error) {
+	t := c.sealed
+	for {
+		if n := t.take(p); n > 0 || len(p) == 0 {
+			return n, nil
+		}
+		if t.end != nil {
+			return 0, t.end
+		}
+		buf := t.loop.takeSealed()
+		had := copy(*buf, t.part)
+		got, err := c.raw.Read((*buf)[had:])
+		n, rest := t.open(p, 0, (*buf)[:had+got])
+		t.keep(rest)
+		t.loop.giveSealed(buf)
+		switch {
+		case errors.Is(err, io.EOF):
+			t.cut()
+		case errors.Is(err, os.ErrDeadlineExceeded) && n == 0:
+			return 0, err
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && t.end == nil:
+			t.end = err
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+// Write implements net.Conn.
+func (c *sealedConn) Write(p []byte) (int, error) { return c.sealed.write(p) }
+
+// CloseWrite sends close_notify, and closes the sending side.
+func (c *sealedConn) CloseWrite() error { return c.sealed.closeWrite() }
+
+// Close sends close_notify, if it can be sent soon, and closes the connection.
+func (c *sealedConn) Close() error {
+	_ = c.raw.SetWriteDeadline(time.Now().Add(pumpLinger))
+	return c.sealed.close()
+}
+
+// ConnectionState returns what the handshake has agreed on.
+func (c *sealedConn) ConnectionState() tls.ConnectionState {
+	if c.sealed.about == nil {
+		return tls.ConnectionState{}
+	}
+	return *c.sealed.about
+}
+
+// LocalAddr implements net.Conn.
+func (c *sealedConn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (c *sealedConn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+
+// SetDeadline implements net.Conn.
+func (c *sealedConn) SetDeadline(t time.Time) error { return c.raw.SetDeadline(t) }
+
+// SetReadDeadline implements net.Conn.
+func (c *sealedConn) SetReadDeadline(t time.Time) error { return c.raw.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *sealedConn) SetWriteDeadline(t time.Time) error { return c.raw.SetWriteDeadline(t) }
+
+var _ net.Conn = (*sealedConn)(nil)

@@ -1,0 +1,118 @@
+package reactor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/expedite-go/expedite/internal/tlsrecord"
+)
+
+// The state of a sealed socket that moves to another process, little endian:
+//
+//	version 1 · flags 1 · five parts, each after its length (4): Reader, Writer, part, plain, rest · sizes, 2 each
+const (
+	sealedVersion = 1
+
+	flagEnded  = 1 // the peer has sent close_notify
+	flagShut   = 2
+	flagFinish = 4
+	flagOwes   = 8
+)
+
+// ErrSealed reports bytes that are not the state of a socket with TLS.
+var ErrSealed = errors.New("reactor: not the state of a socket with TLS")
+
+// Suspend returns what Resume needs to continue the TLS of s in another process: secrets, and bytes on their way. It is
+// nil if s has no TLS. Nobody may read or write s from then on, until Return.
+func (s Socket) Suspend() []byte {
+	t := s.sealed()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	flags := byte(0)
+	for flag, set := range map[byte]bool{
+		flagEnded: errors.Is(t.end, io.EOF), flagShut: t.shut, flagFinish: t.finish, flagOwes: t.owes,
+	} {
+		if set {
+			flags |= flag
+		}
+	}
+	b := []byte{sealedVersion, flags}
+	for _, part := range [][]byte{t.in.AppendState(nil), t.out.AppendState(nil), t.part, t.plain, t.rest} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(part)))
+		b = append(b, part...)
+	}
+	return t.sizes.append(b)
+}
+
+// Drop closes the descriptor of a socket that another process continues: the peer notices nothing.
+func (s Socket) Drop() error {
+	if t := s.sealed(); t != nil {
+		t.forget()
+	}
+	return fdClose(s.FD())
+}
+
+// Return puts a socket that was taken off the loop by Remove back on it.
+func (l *Loop) Return(s Socket) (Key, Socket, error) {
+	k, back, err := l.Attach(s.FD())
+	if t := s.sealed(); t != nil && err == nil {
+		back = l.seal(k, s.FD(), t)
+	}
+	return k, back, err
+}
+
+// Resume is Attach for a socket whose TLS was suspended in another process. It does not keep state. It owns the
+// descriptor even if there is an error.
+func (l *Loop) Resume(fd int, state []byte) (Key, Socket, error) {
+	t, err := parseSealed(state)
+	if err != nil {
+		_ = fdClose(fd)
+		return Key{}, Socket{}, err
+	}
+	k, _, err := l.Attach(fd)
+	if err != nil {
+		return Key{}, Socket{}, err
+	}
+	return k, l.seal(k, fd, t), nil
+}
+
+// parseSealed copies what it keeps.
+func parseSealed(b []byte) (*sealed, error) {
+	if len(b) < 2 || b[0] != sealedVersion {
+		return nil, ErrSealed
+	}
+	flags := b[1]
+	b = b[2:]
+	var parts [5][]byte
+	for i := range parts {
+		if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
+			return nil, ErrSealed
+		}
+		n := 4 + int(binary.LittleEndian.Uint32(b))
+		if n > 4 {
+			parts[i] = append([]byte(nil), b[4:n]...)
+		}
+		b = b[n:]
+	}
+	in, errIn := tlsrecord.ParseReader(parts[0])
+	out, errOut := tlsrecord.ParseWriter(parts[1])
+	clear(parts[0])
+	clear(parts[1])
+	if err := errors.Join(errIn, errOut); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSealed, err)
+	}
+	t := &sealed{in: *in, out: *out, part: parts[2], plain: parts[3], rest: parts[4]}
+	t.shut, t.finish, t.owes = flags&flagShut != 0, flags&flagFinish != 0, flags&flagOwes != 0
+	if flags&flagEnded != 0 {
+		t.end = io.EOF
+	}
+	if len(t.part) >= tlsrecord.MaxRecord || !t.sizes.parse(b) {
+		return nil, ErrSealed
+	}
+	return t, nil
+}

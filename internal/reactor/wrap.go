@@ -1,0 +1,135 @@
+package reactor
+
+import (
+	"crypto/tls"
+	"net"
+
+	"github.com/expedite-go/expedite/internal/tlsrecord"
+)
+
+// Handshaker is a connection that begins with a handshake, after which the loop may read and write its records alone.
+type Handshaker interface {
+	net.Conn
+	// Handshake blocks until the handshake is over. It returns nil if the connection reads and writes the records
+	// itself.
+	Handshake() (*Secured, error)
+}
+
+// Secured is a connection whose handshake is over.
+type Secured struct {
+	// Conn is the connection below TLS. It is a TCP or a Unix socket.
+	Conn net.Conn
+	// Ahead was read of Conn, and not used: it begins with a record, or a part of one.
+	Ahead  []byte
+	Reader *tlsrecord.Reader
+	Writer *tlsrecord.Writer
+	// State is what the handshake has agreed on.
+	State *tls.ConnectionState
+}
+
+// Wrap makes a pump of the socket s of k, which reads from what wrap returns: a connection over the one that it gets,
+// of which ahead was read, such as the server's end of TLS. A Handshaker first does its handshake; after that, at the
+// event Handshaken, the handler calls Secure. k keeps its deadline, and Readable follows when there is something to
+// read. If there is an error, k is no longer on the loop, and s is closed. Nothing may wait in s to be sent.
+func (l *Loop) Wrap(
+	k Key, s Socket, ahead []byte, wrap func(conn net.Conn, ahead []byte) net.Conn,
+) (Socket, error) {
+	if !l.keys.has(k) {
+		return Socket{}, ErrClosed
+	}
+	conn, rest, err := l.lift(k, s)
+	if err != nil {
+		_ = l.Remove(k)
+		return Socket{}, err
+	}
+	p := newPump(l, k, wrap(conn, append(ahead, rest...)))
+	_, shakes := p.conn.(Handshaker)
+	p.shaking.Store(shakes)
+	l.Runnable()
+	go p.read()
+	return p.socket(), nil
+}
+
+// lift takes the socket of k off the poller, but leaves k on the loop.
+func (l *Loop) lift(k Key, s Socket) (conn net.Conn, rest []byte, err error) {
+	if p := s.pump(); p != nil {
+		return p.detach()
+	}
+	l.keys.slots[k.Index].ref = -1
+	if err := l.poller.remove(s.FD()); err != nil {
+		_ = fdClose(s.FD())
+		return nil, nil, err
+	}
+	conn, err = fdConn(s.FD())
+	return conn, nil, err
+}
+
+// Secure returns the socket that replaces s after the event Handshaken: a descriptor, whose records the loop reads and
+// writes, or s itself, if the connection does that. If there is an error, k is no longer on the loop, and s is closed.
+func (l *Loop) Secure(k Key, s Socket) (Socket, error) {
+	if !l.keys.has(k) {
+		return Socket{}, ErrClosed
+	}
+	h := s.pump().secured
+	if h == nil {
+		return s, nil
+	}
+	fd, err := takeFD(h.Conn)
+	if err == nil {
+		l.keys.slots[k.Index].ref = int32(fd)
+		if err = l.poller.add(fd, k); err != nil {
+			l.keys.slots[k.Index].ref = -1
+			_ = fdClose(fd)
+		}
+	}
+	if err != nil {
+		_ = l.Remove(k)
+		_ = s.Close()
+		return Socket{}, err
+	}
+	t := &sealed{in: *h.Reader, out: *h.Writer, part: h.Ahead, about: h.State}
+	h.Reader.Erase()
+	h.Writer.Erase()
+	return l.seal(k, fd, t), nil
+}
+
+// seal makes t the TLS of a descriptor on the loop.
+func (l *Loop) seal(k Key, fd int, t *sealed) Socket {
+	if t.loop == nil {
+		l.count.parts.Add(int64(len(t.part)))
+		l.count.rests.Add(int64(len(t.rest)))
+	}
+	t.loop, t.key, t.fd, t.conn = l, k, fd, nil
+	if len(t.part)+len(t.plain) > 0 || t.end != nil {
+		l.Again(k, Readable) // the poller knows nothing of it
+	}
+	return t.socket()
+}
+
+// Shakes reports whether the handshake of a Handshaker is not over.
+func (s Socket) Shakes() bool {
+	p := s.pump()
+	return p != nil && p.shaking.Load()
+}
+
+// Holds reports whether s holds the beginning of a record that has not arrived as a whole.
+func (s Socket) Holds() bool {
+	t := s.sealed()
+	return t != nil && len(t.part) > 0
+}
+
+// TLS returns what the handshake of s has agreed on, or nil if there was none. It is forgotten when s moves.
+func (s Socket) TLS() *tls.ConnectionState {
+	var conn any
+	switch t, p := s.sealed(), s.pump(); {
+	case t != nil:
+		return t.about
+	case p != nil:
+		conn = p.conn
+	}
+	if c, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		state := c.ConnectionState()
+		return &state
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package traffic
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	mrand "math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/internal/control"
+)
+
+// TestReloadUnderTLS replaces workers repeatedly while clients with TLS 1.3 verify every byte: their connections move,
+// at any byte of a record, as those without TLS do.
+func TestReloadUnderTLS(t *testing.T) {
+	clients := 400
+	if raceEnabled {
+		clients = 80
+	}
+	reloadsUnder(t, clients, expedite.CompressionOff, secured)
+}
+
+// TestReloadUnderCompressedTLS does the same with permessage-deflate.
+func TestReloadUnderCompressedTLS(t *testing.T) {
+	clients := 200
+	if raceEnabled {
+		clients = 80
+	}
+	reloadsUnder(t, clients, expedite.CompressionTakeover, secured)
+}
+
+// TestReloadDrainsTLS12: connections with TLS 1.2 cannot move. A reload closes them, and tells how many.
+func TestReloadDrainsTLS12(t *testing.T) {
+	cfg := serverConfig{Workers: 2}
+	client := secured(t, &cfg)
+	client.MaxVersion = tls.VersionTLS12
+	s := launch(t, "", cfg)
+	const clients = 20
+	for range clients {
+		nc, err := tls.Dial("tcp", s.addr, client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		l := &link{nc: nc, gone: make(chan struct{}), rng: mrand.New(mrand.NewPCG(1, 1))}
+		if err := l.handshake(s.addr, "/echo", cut{}); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // ends with the connection
+			_, _ = nc.Read(make([]byte, 100)) // the close frame
+			_ = nc.Close()
+		}()
+	}
+	res, err := s.reload(control.ReloadRequest{})
+	if err != nil || res.Drained != clients || res.Moved != 0 {
+		t.Errorf("got %+v, %v, want %d drained", res, err, clients)
+	}
+	s.end()
+}
+
+// secured gives a server a certificate, and returns what its clients need.
+func secured(t *testing.T, c *serverConfig) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, kind string, b []byte) []string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return []string{path}
+	}
+	c.Cert, c.Key = write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", secret)
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
+}

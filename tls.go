@@ -1,0 +1,80 @@
+package expedite
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"github.com/expedite-go/expedite/internal/primary"
+	"github.com/expedite-go/expedite/internal/secure"
+)
+
+// TLS makes clients use TLS (wss:// and https://) at all TCP addresses, except those that are written http://host:port.
+// Unix sockets stay plain. The zero TLS is none. docs/tls.md describes it.
+//
+// A connection with TLS 1.3 moves to another worker as others do. One with TLS 1.2 cannot: a reload closes it with
+// 1012.
+type TLS struct {
+	// Cert and Key name PEM files: those of a certificate, followed by its intermediates, and in the same place those
+	// of its private key. A pair is chosen by the name that a client asks for; the first one is for all others. The
+	// files are read again twice a minute. If what they contain then is not valid, what was there before stays in use.
+	Cert, Key []string
+	// ClientCA names a PEM file with the authorities whose certificates clients have to present. Authorize finds that
+	// of a client in http.Request.TLS. Empty: clients present none.
+	ClientCA string
+	// MinVersion is the earliest version that clients may use: tls.VersionTLS12 or tls.VersionTLS13. 0 is 1.2.
+	MinVersion uint16
+	// Standard leaves all records to crypto/tls, at a goroutine or two per connection. Such connections cannot move to
+	// another worker. Otherwise, on Linux, the event loop reads and writes the records of TLS 1.3 after the handshake
+	// of crypto/tls; TLS 1.2 is always left to it.
+	Standard bool
+}
+
+// on reports whether there is TLS.
+func (t *TLS) on() bool { return len(t.Cert) > 0 }
+
+// check returns what is wrong with t.
+func (t *TLS) check() error {
+	var errs []error
+	switch t.MinVersion {
+	case 0, tls.VersionTLS12, tls.VersionTLS13:
+	default:
+		errs = append(errs, fmt.Errorf("expedite: Config.TLS.MinVersion is %#x: want tls.VersionTLS12 or "+
+			"tls.VersionTLS13", t.MinVersion))
+	}
+	if len(t.Cert) != len(t.Key) {
+		return errors.Join(append(errs, fmt.Errorf("expedite: Config.TLS.Cert names %d files, and Config.TLS.Key %d: "+
+			"each certificate needs its key, in the same place", len(t.Cert), len(t.Key)))...)
+	}
+	if t.ClientCA != "" && !t.on() {
+		errs = append(errs, errors.New("expedite: Config.TLS.ClientCA is of no use without Config.TLS.Cert"))
+	}
+	_, err := t.server(nil)
+	return errors.Join(append(errs, err)...)
+}
+
+// server returns what makes the server's ends of TLS, or nil if there is no TLS.
+func (t *TLS) server(log *slog.Logger) (*secure.Server, error) {
+	if !t.on() {
+		return nil, nil
+	}
+	files := secure.Files{ClientCA: t.ClientCA}
+	for i := range t.Cert {
+		files.Pairs = append(files.Pairs, secure.KeyPair{Cert: t.Cert[i], Key: t.Key[i]})
+	}
+	s, err := secure.NewServer(secure.Config{
+		Files: files, MinVersion: t.MinVersion, Log: log,
+		Loop: runtime.GOOS == "linux" && !t.Standard,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("expedite: Config.TLS.Cert: %w", err)
+	}
+	return s, nil
+}
+
+// serves returns how connections begin.
+func (c *Config) serves() primary.Serves {
+	return primary.Serves{ProxyProtocol: c.ProxyProtocol, TLS: c.TLS.on()}
+}
