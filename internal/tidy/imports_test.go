@@ -103,6 +103,7 @@ var policy = map[string]string{
 	"scripts/exports":            "internal/tidy",
 	"scripts/fuzz":               "",
 	"scripts/mutants":            "",
+	"scripts/recording":          "golang.org/x/sys",
 	"scripts/release":            "",
 	"scripts/manifests":          "k8s.io/api k8s.io/apimachinery sigs.k8s.io/yaml",
 	"benchmarks":                 ". ws backplane/redisplane github.com/lxzan/gws github.com/centrifugal/centrifuge golang.org/x/sys internal/chatjson internal/redistest github.com/klauspost/compress",
