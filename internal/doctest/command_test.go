@@ -166,15 +166,22 @@ var optional = strings.NewReplacer("[", "", "]", "")
 
 // TestCommands checks the commands in scripts and in lines, and runs scripts that say so.
 func TestCommands(t *testing.T) {
-	checked := 0
+	checked, faults := 0, make(map[string]string) // many pages have the same commands
+	faultOf := func(words []string) string {
+		checked++
+		key := strings.Join(words, "\x00")
+		if _, known := faults[key]; !known {
+			faults[key] = commandFault(t, words)
+		}
+		return faults[key]
+	}
 	for _, p := range pages(t) {
 		for _, b := range p.blocks("sh", "bash", "console") {
 			if b.note == "excerpt" {
 				continue
 			}
 			for _, words := range commands(b.text) {
-				checked++
-				if fault := commandFault(t, words); fault != "" {
+				if fault := faultOf(words); fault != "" {
 					t.Errorf("%s: %s: %s", b.place(), strings.Join(words, " "), fault)
 				}
 			}
@@ -187,8 +194,7 @@ func TestCommands(t *testing.T) {
 				continue
 			}
 			for _, words := range commands(optional.Replace(s.text)) {
-				checked++
-				if fault := commandFault(t, words); fault != "" {
+				if fault := faultOf(words); fault != "" {
 					t.Errorf("%s:%d: %s: %s", p.path, s.line, s.text, fault)
 				}
 			}

@@ -86,7 +86,8 @@ func build(ctx context.Context, path, version string) error {
 
 // play is the scene: a server, clients, a reload under their traffic, and their report.
 func play(ctx context.Context, dir string, server, clients *terminal) error {
-	env := []string{"XDG_RUNTIME_DIR=" + dir, "XDG_STATE_HOME=" + filepath.Join(dir, "state")} // other servers of this user are left alone
+	// Other servers of this user are left alone.
+	env := []string{"XDG_RUNTIME_DIR=" + dir, "XDG_STATE_HOME=" + filepath.Join(dir, "state")}
 	cmd, err := server.start(ctx, dir, serve, env...)
 	if err != nil {
 		return err

@@ -24,13 +24,22 @@ type pane struct {
 	*screen
 }
 
-// style is that of the picture. Its animation is CSS, which runs in images on GitHub, too. Someone who wants less motion
-// sees the end.
-const style = `svg{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}
+// style is that of the picture. Its animation is CSS, which runs in images on GitHub, too. Those who want less motion
+// see the end.
+const style = `svg{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .p{fill:#0d1117;stroke:#30363d}.h{fill:#161b22}.t{fill:#9198a1}
 .l{fill:#d1d7e0;white-space:pre}.c{fill:#7ee787}.g{fill:#79c0ff}
 .s{visibility:hidden;animation:%.2fs steps(1) infinite}
 @media(prefers-reduced-motion:reduce){.s{animation:none!important}.e{visibility:visible}}
+`
+
+// frame is what is around the panes.
+const frame = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d"
+ role="img">
+<title>A reload under traffic: a recording of terminals</title>
+<style>
+%[3]s</style>
+%[4]s</svg>
 `
 
 // shown is a text that a line has for some time.
@@ -89,9 +98,7 @@ func picture(panes []pane, end time.Duration) string {
 		}
 		y += height + 8
 	}
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" role="img">`+"\n"+
-		"<title>A reload under traffic: a recording of terminals</title>\n<style>\n%[3]s</style>\n%[4]s</svg>\n",
-		width, y-7, styles.String(), body.String())
+	return fmt.Sprintf(frame, width, y-7, styles.String(), body.String())
 }
 
 // keyframes returns when a text is visible, in percent of the whole time.
