@@ -95,6 +95,11 @@ func (r *Relay) advance(topic string, s *series) (steps []step) {
 	r.sendHeld(topic, s)
 	r.read(topic, s, now)
 	steps = append(steps, r.answerRecalls(topic, s, now)...)
+	for _, one := range s.recalls {
+		if one.retry.planned {
+			r.due(topic, one.retry.when)
+		}
+	}
 	for _, d := range []due{s.hole, s.retry} {
 		if d.planned {
 			r.due(topic, d.when)

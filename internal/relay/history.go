@@ -241,6 +241,7 @@ func (r *Relay) readRecall(topic string, one *recall) {
 	})
 	if err != nil {
 		one.retry.at(r.now() + owedPause)
+		r.due(topic, one.retry.when)
 	}
 }
 

@@ -392,6 +392,21 @@ func TestRecallInAnOutage(t *testing.T) {
 	})
 }
 
+// TestRecallIsReadAgain: a page that could not be read is read again soon, also if nothing else happens on the topic.
+func TestRecallIsReadAgain(t *testing.T) {
+	kept(t, func(_ *medium, a, b *machine) {
+		a.publish("k", "1")
+		both(a, b, "k 1 @1:1")
+		pass(time.Minute) // nothing else is due
+		a.plane.set(&a.plane.away, true)
+		a.recall(broker.Query{Topic: "k", Last: 5})
+		synctest.Wait()
+		a.plane.set(&a.plane.away, false)
+		pass(2 * owedPause)
+		a.wants("k page 1:0 1")
+	})
+}
+
 // TestSucceedWithHistory: the next program goes on where this one was, with what waits, and nothing comes twice.
 func TestSucceedWithHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
