@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ import (
 func main() {
 	prepare := flag.Bool("prepare", false, "date the first section of CHANGELOG.md, and build nothing")
 	notes := flag.Bool("notes", false, "print the first section of CHANGELOG.md, and build nothing")
-	snapshot := flag.Bool("snapshot", false, "build what is no release: any commit, with changes")
+	snapshot := flag.Bool("snapshot", false, "build what is no release: any commit")
 	only := flag.String("platforms", strings.Join(platforms(), ","), "platforms to build for")
 	out := flag.String("o", "dist", "folder for the archives")
 	flag.Parse()
@@ -43,9 +44,17 @@ func main() {
 }
 
 // run builds a release of the working directory, and tells what is left to do.
-func run(ctx context.Context, out, only string, snapshot bool) error {
+func run(ctx context.Context, out, only string, snapshot bool) (err error) {
 	s, err := newSource(ctx, ".", snapshot)
 	if err != nil {
+		return err
+	}
+	files, err := os.MkdirTemp("", "release")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(files)) }()
+	if err := s.export(ctx, files); err != nil {
 		return err
 	}
 	var names []string

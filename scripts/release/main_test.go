@@ -69,6 +69,9 @@ func release(t *testing.T, dir, platform string) string {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
+	if err := s.export(t.Context(), t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
 	name, err := s.build(t.Context(), platform, out)
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +88,13 @@ func TestReproducible(t *testing.T) {
 	one := clone(t)
 	two := filepath.Join(t.TempDir(), "elsewhere")
 	git(t, one, "clone", "-q", one, two)
+	exclude := errors.Join( // what git ignores is no part of a release
+		os.WriteFile(filepath.Join(two, ".git", "info", "exclude"), []byte("ignored.go\n"), 0o600),
+		os.WriteFile(filepath.Join(two, "cmd", "expedite", "ignored.go"), []byte("package no program"), 0o600),
+	)
+	if exclude != nil {
+		t.Fatal(exclude)
+	}
 	first, second := release(t, one, "linux/amd64"), release(t, two, "linux/amd64")
 	read := func(dir string) string {
 		b, err := os.ReadFile(filepath.Join(dir, sumsName))

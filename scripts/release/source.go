@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type source struct {
 	commit  string
 	date    time.Time // of the commit
 	tagged  bool
+	files   string // the folder of export
 }
 
 // newSource returns the source in a folder, or an error if it is no release. A snapshot need not be one.
@@ -83,7 +85,25 @@ func (s *source) git(ctx context.Context, args ...string) (string, error) {
 	if err != nil {
 		err = fmt.Errorf("git %s: %w", args[0], err)
 	}
-	return strings.TrimSpace(string(out)), err
+	return strings.TrimSuffix(string(out), "\n"), err
+}
+
+// export writes the files of the commit into an empty folder, from which everything is built: what else is in the
+// checkout, or changes there meanwhile, is no part of the release.
+func (s *source) export(ctx context.Context, into string) error {
+	files, err := s.git(ctx, "archive", "--format=zip", s.commit)
+	if err != nil {
+		return err
+	}
+	r, err := zip.NewReader(strings.NewReader(files), int64(len(files)))
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(into, r); err != nil {
+		return err
+	}
+	s.files = into
+	return nil
 }
 
 // platforms returns the platforms of a release.
@@ -118,7 +138,7 @@ func (s *source) build(ctx context.Context, platform, out string) (name string, 
 		variables, s.version, variables, s.commit, variables, s.date.Format(time.RFC3339))
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", path,
 		"./cmd/expedite")
-	cmd.Dir, cmd.Stderr = s.dir, os.Stderr
+	cmd.Dir, cmd.Stderr = s.files, os.Stderr
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOFLAGS=", "GOAMD64=v1",
 		"GOARM64=v8.0")
 	if err := cmd.Run(); err != nil {
@@ -126,7 +146,7 @@ func (s *source) build(ctx context.Context, platform, out string) (name string, 
 	}
 	files := []entry{{program, path, 0o755}}
 	for _, text := range []string{"CHANGELOG.md", "LICENSE", "README.md"} {
-		files = append(files, entry{text, filepath.Join(s.dir, text), 0o644})
+		files = append(files, entry{text, filepath.Join(s.files, text), 0o644})
 	}
 	name = "expedite_" + strings.TrimPrefix(s.version, "v") + "_" + system + "_" + arch + kind
 	return name, writeArchive(filepath.Join(out, name), files, s.date)
