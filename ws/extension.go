@@ -89,7 +89,7 @@ func (p *extensionParser) token() string {
 	return t
 }
 
-// quoted consumes a quoted string. What it stands for has to be a token; it returns "" otherwise. RFC 6455 §9.1.
+// quoted consumes a quoted string and returns its value, which has to be a token, or "" otherwise. RFC 6455 §9.1.
 func (p *extensionParser) quoted() string {
 	var value []byte
 	for i := 1; i < len(p.rest); i++ {

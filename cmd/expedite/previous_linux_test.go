@@ -132,7 +132,7 @@ func TestPreviousRelease(t *testing.T) {
 		t.Errorf("a returning client got %q, %v; want what it has missed", b, err)
 	}
 	if c, err := s.dial(ctx, "/?access_token="+tokenFor(t, "mallory", "m1", time.Hour, nil)); err == nil {
-		t.Error("whom the previous release has revoked comes in")
+		t.Error("a client that the previous release has revoked is admitted")
 		_ = c.CloseNow()
 	}
 }

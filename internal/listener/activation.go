@@ -96,7 +96,7 @@ func listenerOf(fd int) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// Names returns the keys of the sockets that an address of systemd stands for.
+// Names returns the keys of the sockets that an address of systemd selects.
 func (a *Activation) Names(s Spec) (keys []string) {
 	for i, p := range a.list {
 		if key := keyOf(p.name, i); s.Matches(key) {

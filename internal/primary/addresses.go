@@ -66,7 +66,7 @@ func (p *Primary) clusterListeners() (list []cluster.Listener) {
 	return list
 }
 
-// CloseUnused closes the sockets of systemd that no address stands for: their clients would wait for ever. a may be
+// CloseUnused closes the sockets of systemd that no address selects: their clients would wait for ever. a may be
 // nil.
 func CloseUnused(a *listener.Activation, log *slog.Logger) {
 	if a == nil {

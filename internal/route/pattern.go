@@ -180,7 +180,7 @@ func cut(path string) (text, after string) {
 	return unescape(path[:end]), path[end:]
 }
 
-// unescape decodes a segment. The path was checked when its request was parsed; what is not valid stands for itself.
+// unescape decodes a segment. The path was checked when its request was parsed; what is not valid is kept as it is.
 func unescape(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s

@@ -136,7 +136,7 @@ func (s *Setting) split(texts []string) []string {
 	return all
 }
 
-// apply parses the value of a setting. An empty text stands for the default.
+// apply parses the value of a setting. An empty text selects the default.
 func (l *Loaded) apply(s *Setting) error {
 	g := l.given[s.Name]
 	texts := g.texts

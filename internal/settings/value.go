@@ -280,7 +280,7 @@ func addresses(first *string, others *[]string) value {
 	}
 }
 
-// ParseAddresses parses the addresses that clients connect to. A port alone stands for one with a colon.
+// ParseAddresses parses the addresses that clients connect to. A port alone is short for a colon and that port.
 func ParseAddresses(texts []string) ([]listener.Spec, error) {
 	var all []string
 	for _, t := range texts {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// unreleased stands for the date of the section of the next release.
+// unreleased is in place of the date of the section of the next release.
 const unreleased = "unreleased"
 
 // section is the first section of the changelog: that of the latest release, or of the next one.

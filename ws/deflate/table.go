@@ -2,7 +2,7 @@ package deflate
 
 import "math/bits"
 
-// An entry of a decoding table stands for a symbol, or for a part of it if its code is longer than the table is wide.
+// An entry of a decoding table is a symbol, or a part of it if its code is longer than the table is wide.
 //
 //	bits 0-5    number of bits to consume: the code, and the extra bits behind it
 //	bits 8-13   length of the code; in a link, number of bits that index the second table
@@ -43,7 +43,7 @@ type builder struct {
 	sorted [literals]uint16 // symbols, by length of their code, then by number
 }
 
-// build fills table for codes of the given lengths, where 0 stands for a symbol without code. entries are those of the
+// build fills table for codes of the given lengths, where 0 is a symbol without code. entries are those of the
 // symbols, without the code. It returns the width of the table, at most width, or 0 if the code is over-subscribed or
 // incomplete. If lone is set, an empty code and a code of one symbol with one bit are valid, as in zlib.
 func (b *builder) build(table []uint32, lengths []uint8, entries []uint32, width int, lone bool) int {
