@@ -56,6 +56,12 @@ func TestFiftySocketsInABrowser(t *testing.T) {
 	if title != "Expedite" {
 		t.Errorf("title of the page: got %q, want Expedite", title)
 	}
+	var elsewhere string // what the page has loaded from other hosts
+	b.evaluate(ctx, tab, `performance.getEntriesByType("resource").map(e => e.name)
+		.filter(name => !name.startsWith(location.origin) && !name.startsWith("data:")).join(" ")`, &elsewhere)
+	if elsewhere != "" {
+		t.Errorf("the page asks other hosts: %s", elsewhere)
+	}
 	var report string
 	b.evaluate(ctx, tab, fiftySockets, &report)
 	var got struct {
