@@ -151,8 +151,8 @@ func tcpPair(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-// TestNames: the certificate is that of the name that a client asks for, or the first one.
-func TestNames(t *testing.T) {
+// TestServerNames: the certificate is that of the name that a client asks for, or the first one.
+func TestServerNames(t *testing.T) {
 	a := newAuthority(t)
 	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{
 		a.issue("one", "one.test", later()), a.issue("two", "two.test", later()),
