@@ -36,6 +36,7 @@ type pump struct {
 	taken    chan struct{}
 	out      []byte // to be written
 	flying   int    // number of bytes being written
+	lost     int    // number of bytes that could not be written
 	outErr   error
 	owed     bool // a Writable is due when there is room
 	writing  bool // the writing goroutine is running

@@ -29,11 +29,11 @@ func (p *pump) writev(bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// waiting returns the number of bytes that were not written yet. It implements Socket.Unacknowledged as far as it can.
+// waiting implements Socket.Unacknowledged. Of what crypto/tls has written it returns at least the data.
 func (p *pump) waiting() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.out) + p.flying
+	return len(p.out) + p.flying + p.lost + connUnacknowledged(p.conn)
 }
 
 // accept takes what there is room for. p.mu must be held.
@@ -75,9 +75,12 @@ func (p *pump) drain() {
 		b := p.out
 		p.out, p.flying = nil, len(b)
 		p.mu.Unlock()
-		_, err := p.conn.Write(b)
+		n, err := p.conn.Write(b)
 		p.mu.Lock()
 		p.flying = 0
+		if err != nil {
+			p.lost = len(b) - n + len(p.out)
+		}
 		if p.out == nil && cap(b) <= minPumpRead {
 			p.out = b[:0]
 		}

@@ -149,6 +149,27 @@ func fdUnacknowledged(fd int) int {
 	return n
 }
 
+// connUnacknowledged is fdUnacknowledged for the socket under a connection.
+func connUnacknowledged(c net.Conn) (n int) {
+	for {
+		upper, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = upper.NetConn()
+	}
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { n = fdUnacknowledged(int(fd)) }) // 0 if it is closed
+	return n
+}
+
 func fdAbandon(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }

@@ -30,5 +30,6 @@ func fdWritev(int, [][]byte) (int, error) { return 0, errNoPoller }
 func fdCloseWrite(int) error              { return errNoPoller }
 func fdClose(int) error                   { return errNoPoller }
 func fdUnacknowledged(int) int            { return 0 }
+func connUnacknowledged(net.Conn) int     { return 0 }
 func fdAbandon(int)                       {}
 func fdConn(int) (net.Conn, error)        { return nil, errNoPoller }

@@ -86,8 +86,15 @@ func (g *gated) use(p []byte) int {
 	return n
 }
 
-// Write implements net.Conn.
+// NetConn returns the connection below, as [tls.Conn.NetConn] does.
+func (g *gated) NetConn() net.Conn { return g.Conn }
+
+// Write implements net.Conn. Others compute meanwhile: the client may not read.
 func (g *gated) Write(p []byte) (int, error) {
+	if g.holds {
+		g.leave()
+		defer g.enter()
+	}
 	if g.record && len(g.written)+len(p) <= maxWritten {
 		g.written = append(g.written, p...)
 	}
