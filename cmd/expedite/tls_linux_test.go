@@ -3,93 +3,35 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/base64"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/certtest"
 	"github.com/expedite-go/expedite/internal/control"
 )
 
 // authority is a certificate authority, and a certificate of it for this machine.
 type authority struct {
-	t             *testing.T
-	dir           string
-	ca, cert, key string // PEM files
-	pin           string // of the server's key, as browsers want it
+	*certtest.Authority
+	certtest.Pair
+	t *testing.T
 }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	caKey, serverKey := a.newKey(), a.newKey()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	a.ca = a.write("ca.pem", "CERTIFICATE", a.sign(ca, ca, caKey, caKey))
-	a.cert = a.write("cert.pem", "CERTIFICATE", a.sign(server, ca, serverKey, caKey))
-	der, err := x509.MarshalPKCS8PrivateKey(serverKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.key = a.write("key.pem", "PRIVATE KEY", der)
-	public, err := x509.MarshalPKIXPublicKey(serverKey.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(public)
-	a.pin = base64.StdEncoding.EncodeToString(sum[:])
-	return a
-}
-
-func (a *authority) newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(cert, parent *x509.Certificate, key, by *ecdsa.PrivateKey) []byte {
-	der, err := x509.CreateCertificate(rand.Reader, cert, parent, key.Public(), by)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return der
-}
-
-func (a *authority) write(name, kind string, der []byte) string {
-	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return path
+	a := certtest.New(t)
+	return &authority{a, a.Issue("server", "localhost"), t}
 }
 
 // serve starts a server with the certificate.
 func (a *authority) serve(args ...string) *server {
 	a.t.Helper()
-	return serve(a.t, append([]string{"--tls-cert", a.cert, "--tls-key", a.key}, args...)...)
+	return serve(a.t, append([]string{"--tls-cert", a.Cert, "--tls-key", a.Key}, args...)...)
 }
 
 // TestOtherPeoplesClientsWithTLS runs clients in Node.js and Python with wss://.
@@ -103,7 +45,7 @@ func TestOtherPeoplesClientsWithTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd.Args = append(cmd.Args, "wss://"+s.addr)
-			cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+a.ca, "SSL_CERT_FILE="+a.ca)
+			cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+a.CA, "SSL_CERT_FILE="+a.CA)
 			out, err := cmd.CombinedOutput()
 			if err != nil || !bytes.HasSuffix(bytes.TrimSpace(out), []byte("all fine")) {
 				t.Errorf("%v\n%s", err, out)
@@ -118,7 +60,7 @@ func TestBrowserWithTLS(t *testing.T) {
 	s := a.serve("--workers", "3")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	b := startBrowser(ctx, t, "--ignore-certificate-errors-spki-list="+a.pin)
+	b := startBrowser(ctx, t, "--ignore-certificate-errors-spki-list="+a.Pin)
 	tab := b.open(ctx, "https://"+s.addr+"/")
 	var report string
 	b.evaluate(ctx, tab, fiftySockets, &report)
@@ -146,7 +88,7 @@ func TestVersionsAndSuites(t *testing.T) {
 	} {
 		t.Run(args, func(t *testing.T) {
 			cmd := exec.Command(openssl, append([]string{
-				"s_client", "-connect", s.addr, "-CAfile", a.ca, "-verify_return_error",
+				"s_client", "-connect", s.addr, "-CAfile", a.CA, "-verify_return_error",
 			}, strings.Fields(args)...)...)
 			keys := strings.Contains(args, "-tls1_3")
 			out := talk(t, cmd, keys)
@@ -159,14 +101,14 @@ func TestVersionsAndSuites(t *testing.T) {
 		"-tls1_1", "-tls1", "-tls1_2 -cipher AES128-SHA", "-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA256",
 	} {
 		cmd := exec.Command(openssl, append([]string{
-			"s_client", "-connect", s.addr, "-CAfile", a.ca,
+			"s_client", "-connect", s.addr, "-CAfile", a.CA,
 		}, strings.Fields(args)...)...)
 		if out := talk(t, cmd, false); strings.Contains(out, "HTTP/1.1") {
 			t.Errorf("%s: got %s", args, out)
 		}
 	}
 	for _, priority := range []string{"NORMAL:-VERS-ALL:+VERS-TLS1.3", "NORMAL:-VERS-ALL:+VERS-TLS1.2"} {
-		cmd := exec.Command(gnutls, "--x509cafile", a.ca, "--port", port, "--priority", priority, host)
+		cmd := exec.Command(gnutls, "--x509cafile", a.CA, "--port", port, "--priority", priority, host)
 		if out := talk(t, cmd, false); !strings.Contains(out, "HTTP/1.1 200 OK") {
 			t.Errorf("GnuTLS, %s: got %s", priority, out)
 		}
@@ -238,7 +180,7 @@ func TestPlainAddress(t *testing.T) {
 		"http://" + plain: "200 ok", "https://" + secured: "200 ok",
 		"http://" + secured: "400 this port speaks TLS: use https:// or wss:// to reach it",
 	} {
-		out, err := exec.Command(findTool(t, "curl"), "-sS", "--cacert", a.ca, "-w", "%{http_code}", url+"/healthz").Output()
+		out, err := exec.Command(findTool(t, "curl"), "-sS", "--cacert", a.CA, "-w", "%{http_code}", url+"/healthz").Output()
 		body, code, _ := strings.Cut(string(out), "\n")
 		if got := code + " " + body; err != nil || got != want {
 			t.Errorf("%s: got %q, %v, want %q", url, got, err, want)
@@ -257,18 +199,18 @@ func TestPlainAddress(t *testing.T) {
 func TestCertificateOfAReload(t *testing.T) {
 	a := newAuthority(t)
 	s := a.serve("--workers", "1")
-	before, err := os.ReadFile(a.key)
+	before, err := os.ReadFile(a.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(a.key, []byte("nothing"), 0o600); err != nil {
+	if err := os.WriteFile(a.Key, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(command, "reload", "--control", s.control).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "tls-cert") {
 		t.Errorf("got %v, %s", err, out)
 	}
-	if err := os.WriteFile(a.key, before, 0o600); err != nil {
+	if err := os.WriteFile(a.Key, before, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(command, "reload", "--control", s.control).CombinedOutput(); err != nil {

@@ -2,15 +2,10 @@ package reactor_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"runtime"
 	"strings"
@@ -18,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/certtest"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/tlsrecord"
 )
@@ -29,7 +25,7 @@ func tlsPair(t testing.TB, suite uint16) (*tlsClient, *reactor.Secured) {
 	var lines keyLines
 	one := oneRecord{Conn: server}
 	in := tls.Server(&one, &tls.Config{
-		Certificates: []tls.Certificate{certificate(t)}, KeyLogWriter: &lines, SessionTicketsDisabled: true,
+		Certificates: []tls.Certificate{certtest.New(t).Issue("server", "localhost").TLS}, KeyLogWriter: &lines, SessionTicketsDisabled: true,
 		MinVersion: tls.VersionTLS13,
 	})
 	out := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
@@ -89,22 +85,6 @@ func (l *keyLines) secret(t testing.TB, label string) []byte {
 	}
 	t.Fatalf("no %s", label)
 	return nil
-}
-
-// certificate returns one that nobody verifies.
-func certificate(t testing.TB) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
-	}, &x509.Certificate{}, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // tlsClient is the client's end of a connection with TLS.

@@ -1,17 +1,10 @@
 package secure_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,85 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/certtest"
 	"github.com/expedite-go/expedite/internal/ratchet"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/secure"
 )
 
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	next int64
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.key = a.newKey()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	a.cert = a.sign(template, template, a.key)
-	a.write("ca.pem", "CERTIFICATE", a.cert.Raw)
-	return a
-}
-
-func (a *authority) newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert
-}
-
-func (a *authority) write(name, kind string, der []byte) string {
-	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return path
-}
-
-// issue writes a certificate for a host, which expires then, and its key.
-func (a *authority) issue(file, host string, expires time.Time) secure.KeyPair {
-	a.next++
-	key := a.newKey()
-	cert := a.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(1 + a.next), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		NotBefore:   time.Now().Add(-2 * time.Hour), NotAfter: expires,
-	}, a.cert, key)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return secure.KeyPair{Cert: a.write(file+".pem", "CERTIFICATE", cert.Raw), Key: a.write(file+".key", "PRIVATE KEY", der)}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
-func later() time.Time { return time.Now().Add(time.Hour) }
+// files names the files of a pair.
+func files(p certtest.Pair) secure.KeyPair { return secure.KeyPair{Cert: p.Cert, Key: p.Key} }
 
 func newServer(t *testing.T, c secure.Config) *secure.Server {
 	t.Helper()
@@ -153,9 +75,9 @@ func tcpPair(t *testing.T) (client, server net.Conn) {
 
 // TestServerNames: the certificate is that of the name that a client asks for, or the first one.
 func TestServerNames(t *testing.T) {
-	a := newAuthority(t)
+	a := certtest.New(t)
 	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{
-		a.issue("one", "one.test", later()), a.issue("two", "two.test", later()),
+		files(a.Issue("one", "one.test")), files(a.Issue("two", "two.test")),
 	}}})
 	for ask, want := range map[string]string{"one.test": "one.test", "two.test": "two.test", "three.test": "one.test"} {
 		_, state, err := meet(t, s, &tls.Config{ServerName: ask, InsecureSkipVerify: true})
@@ -167,9 +89,9 @@ func TestServerNames(t *testing.T) {
 
 // TestFilesChange: other files are used from the next handshake on, if they are valid, and kept out if not.
 func TestFilesChange(t *testing.T) {
-	a := newAuthority(t)
+	a := certtest.New(t)
 	var log strings.Builder
-	pair := a.issue("one", "one.test", later())
+	pair := files(a.Issue("one", "one.test"))
 	s := newServer(t, secure.Config{
 		Files: secure.Files{Pairs: []secure.KeyPair{pair}}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
@@ -183,23 +105,23 @@ func TestFilesChange(t *testing.T) {
 	if err := s.Reread(); err != nil || log.Len() > 0 {
 		t.Errorf("nothing has changed: %v, %s", err, log.String())
 	}
-	a.issue("one", "two.test", later())
+	a.Issue("one", "two.test")
 	if err := s.Reread(); err != nil {
 		t.Error(err)
 	}
 	serves("two.test")
 	log.Reset()
 	for what, spoil := range map[string]func(){
-		"a key of another certificate": func() { a.issue("one", "x.test", later()); a.issue("other", "y.test", later()) },
+		"a key of another certificate": func() { a.Issue("one", "x.test"); a.Issue("other", "y.test") },
 		"no certificate":               func() { _ = os.WriteFile(pair.Cert, []byte("x"), 0o600) },
 		"a certificate that has expired": func() {
-			a.issue("one", "x.test", time.Now().Add(-time.Hour))
+			a.IssueUntil("one", "x.test", time.Now().Add(-time.Hour))
 		},
 		"no file": func() { _ = os.Remove(pair.Key) },
 	} {
 		spoil()
 		if what == "a key of another certificate" {
-			key, err := os.ReadFile(filepath.Join(a.dir, "other.key"))
+			key, err := os.ReadFile(filepath.Join(a.Dir, "other.key"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +138,7 @@ func TestFilesChange(t *testing.T) {
 		}
 		serves("two.test")
 	}
-	a.issue("one", "three.test", later())
+	a.Issue("one", "three.test")
 	if err := s.Reread(); err != nil {
 		t.Error(err)
 	}
@@ -226,21 +148,21 @@ func TestFilesChange(t *testing.T) {
 // TestBadFiles: a server does not start with files that it cannot use, and names them. It starts with a certificate
 // that has expired: that is for its clients to judge.
 func TestBadFiles(t *testing.T) {
-	a := newAuthority(t)
-	good, other := a.issue("good", "good.test", later()), a.issue("other", "other.test", later())
-	for what, files := range map[string]secure.Files{
-		"gone.pem":             {Pairs: []secure.KeyPair{{Cert: filepath.Join(a.dir, "gone.pem"), Key: good.Key}}},
+	a := certtest.New(t)
+	good, other := files(a.Issue("good", "good.test")), files(a.Issue("other", "other.test"))
+	for what, of := range map[string]secure.Files{
+		"gone.pem":             {Pairs: []secure.KeyPair{{Cert: filepath.Join(a.Dir, "gone.pem"), Key: good.Key}}},
 		"does not match":       {Pairs: []secure.KeyPair{{Cert: good.Cert, Key: other.Key}}},
 		"has no certificate":   {Pairs: []secure.KeyPair{good}, ClientCA: good.Key},
-		"is not a file of at":  {Pairs: []secure.KeyPair{{Cert: a.dir, Key: good.Key}}},
-		"failed to find any P": {Pairs: []secure.KeyPair{{Cert: write(t, a.dir), Key: good.Key}}},
+		"is not a file of at":  {Pairs: []secure.KeyPair{{Cert: a.Dir, Key: good.Key}}},
+		"failed to find any P": {Pairs: []secure.KeyPair{{Cert: write(t, a.Dir), Key: good.Key}}},
 	} {
-		if _, err := secure.NewServer(secure.Config{Files: files}); err == nil || !strings.Contains(err.Error(), what) {
+		if _, err := secure.NewServer(secure.Config{Files: of}); err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: got %v", what, err)
 		}
 	}
 	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{
-		a.issue("old", "old.test", time.Now().Add(-time.Minute)),
+		files(a.IssueUntil("old", "old.test", time.Now().Add(-time.Minute))),
 	}}})
 	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "old.test has expired") {
 		t.Errorf("got %v", err)
@@ -257,19 +179,14 @@ func write(t *testing.T, dir string) string {
 
 // TestClientCertificates: with a ClientCA, a client has to present a certificate of it.
 func TestClientCertificates(t *testing.T) {
-	a, stranger := newAuthority(t), newAuthority(t)
+	a, stranger := certtest.New(t), certtest.New(t)
 	s := newServer(t, secure.Config{Files: secure.Files{
-		Pairs: []secure.KeyPair{a.issue("one", "one.test", later())}, ClientCA: filepath.Join(a.dir, "ca.pem"),
+		Pairs: []secure.KeyPair{files(a.Issue("one", "one.test"))}, ClientCA: a.CA,
 	}})
-	for what, issuer := range map[string]*authority{"ours": a, "another one's": stranger, "none": nil} {
-		cfg := &tls.Config{ServerName: "one.test", RootCAs: a.pool()}
+	for what, issuer := range map[string]*certtest.Authority{"ours": a, "another one's": stranger, "none": nil} {
+		cfg := &tls.Config{ServerName: "one.test", RootCAs: a.Pool}
 		if issuer != nil {
-			pair := issuer.issue("client", "alice", later())
-			cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cfg.Certificates = []tls.Certificate{cert}
+			cfg.Certificates = []tls.Certificate{issuer.Issue("client", "alice").TLS}
 		}
 		if _, _, err := meet(t, s, cfg); (err == nil) != (what == "ours") {
 			t.Errorf("%s: %v", what, err)
@@ -283,10 +200,10 @@ func TestClientCertificates(t *testing.T) {
 // TestTickets: a client resumes its session at another server with the same Ratchet, and not with another one, nor with
 // other authorities for its certificate.
 func TestTickets(t *testing.T) {
-	a := newAuthority(t)
-	files := secure.Files{Pairs: []secure.KeyPair{a.issue("one", "one.test", later())}}
-	first, second, third := newServer(t, secure.Config{Files: files}), newServer(t, secure.Config{Files: files}),
-		newServer(t, secure.Config{Files: files})
+	a := certtest.New(t)
+	of := secure.Files{Pairs: []secure.KeyPair{files(a.Issue("one", "one.test"))}}
+	first, second, third := newServer(t, secure.Config{Files: of}), newServer(t, secure.Config{Files: of}),
+		newServer(t, secure.Config{Files: of})
 	shared := ratchet.New(time.Now())
 	first.SetTickets(shared)
 	copied, err := ratchet.Parse(shared.Append(nil))
@@ -296,7 +213,7 @@ func TestTickets(t *testing.T) {
 	second.SetTickets(copied)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		cfg := &tls.Config{
-			ServerName: "one.test", RootCAs: a.pool(), ClientSessionCache: tls.NewLRUClientSessionCache(1), MaxVersion: version,
+			ServerName: "one.test", RootCAs: a.Pool, ClientSessionCache: tls.NewLRUClientSessionCache(1), MaxVersion: version,
 		}
 		visit := func(s *secure.Server) bool {
 			t.Helper()
@@ -316,8 +233,8 @@ func TestTickets(t *testing.T) {
 
 // TestPlainClient: a client that speaks HTTP is told its mistake.
 func TestPlainClient(t *testing.T) {
-	a := newAuthority(t)
-	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{a.issue("one", "one.test", later())}}})
+	a := certtest.New(t)
+	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{files(a.Issue("one", "one.test"))}}})
 	client, server := tcpPair(t)
 	if _, err := client.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
 		t.Fatal(err)
@@ -334,14 +251,14 @@ func TestPlainClient(t *testing.T) {
 // TestHand: what is handed to the event loop continues after the tickets, with all versions that it takes, and with
 // what the client has sent behind its handshake.
 func TestHand(t *testing.T) {
-	a := newAuthority(t)
+	a := certtest.New(t)
 	s := newServer(t, secure.Config{Loop: true, Files: secure.Files{Pairs: []secure.KeyPair{
-		a.issue("one", "one.test", later()),
+		files(a.Issue("one", "one.test")),
 	}}})
 	cache := tls.NewLRUClientSessionCache(1)
 	for _, resumes := range []bool{false, true} {
 		ours, theirs := tcpPair(t)
-		client := tls.Client(ours, &tls.Config{ServerName: "one.test", RootCAs: a.pool(), ClientSessionCache: cache})
+		client := tls.Client(ours, &tls.Config{ServerName: "one.test", RootCAs: a.Pool, ClientSessionCache: cache})
 		sent := make(chan error, 1)
 		go func() { // ends with the write
 			_, err := client.Write([]byte("hello"))

@@ -57,6 +57,7 @@ var policy = map[string]string{
 	"internal/reactor":           "internal/tlsrecord internal/wheel golang.org/x/sys",
 	"internal/tlsrecord":         "golang.org/x/crypto",
 	"internal/ratchet":           "",
+	"internal/certtest":          "",
 	"internal/secure":            "internal/ratchet internal/reactor internal/tlsrecord",
 	"internal/engine":            "ws ws/deflate internal/forwarded internal/proxyproto internal/reactor internal/record internal/topic",
 	"internal/forwarded":         "",

@@ -2,20 +2,17 @@ package tlsrecord
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/expedite-go/expedite/internal/certtest"
 )
 
 // wire is one end of a connection in memory. What the other end has written is in its buffer.
@@ -73,19 +70,10 @@ func (*wire) SetWriteDeadline(time.Time) error { return nil }
 // there.
 func peers(t *testing.T) (*tls.Conn, *wire, *Reader, *Writer) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	a, b := wires()
 	var lines bytes.Buffer
 	server := tls.Server(b, &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		Certificates: []tls.Certificate{certtest.New(t).Issue("server", "localhost").TLS},
 		KeyLogWriter: &lines, SessionTicketsDisabled: true,
 	})
 	client := tls.Client(a, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
@@ -97,9 +85,11 @@ func peers(t *testing.T) (*tls.Conn, *wire, *Reader, *Writer) {
 	secrets := map[string][]byte{}
 	for line := range strings.Lines(lines.String()) {
 		f := strings.Fields(line)
-		if secrets[f[0]], err = hex.DecodeString(f[2]); err != nil {
+		secret, err := hex.DecodeString(f[2])
+		if err != nil {
 			t.Fatal(err)
 		}
+		secrets[f[0]] = secret
 	}
 	suite := server.ConnectionState().CipherSuite
 	r, errR := NewReader(suite, secrets["CLIENT_TRAFFIC_SECRET_0"])

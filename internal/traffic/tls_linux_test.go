@@ -1,21 +1,12 @@
 package traffic
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	mrand "math/rand/v2"
-	"net"
-	"os"
-	"path/filepath"
+	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/internal/certtest"
 	"github.com/expedite-go/expedite/internal/control"
 )
 
@@ -51,7 +42,7 @@ func TestReloadDrainsTLS12(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		l := &link{nc: nc, gone: make(chan struct{}), rng: mrand.New(mrand.NewPCG(1, 1))}
+		l := &link{nc: nc, gone: make(chan struct{}), rng: rand.New(rand.NewPCG(1, 1))}
 		if err := l.handshake(s.addr, "/echo", cut{}); err != nil {
 			t.Fatal(err)
 		}
@@ -70,36 +61,8 @@ func TestReloadDrainsTLS12(t *testing.T) {
 // secured gives a server a certificate, and returns what its clients need.
 func secured(t *testing.T, c *serverConfig) *tls.Config {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write := func(name, kind string, b []byte) []string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return []string{path}
-	}
-	c.Cert, c.Key = write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", secret)
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
+	a := certtest.New(t)
+	pair := a.Issue("server", "localhost")
+	c.Cert, c.Key = []string{pair.Cert}, []string{pair.Key}
+	return &tls.Config{RootCAs: a.Pool, ServerName: "127.0.0.1"}
 }
