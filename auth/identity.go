@@ -46,6 +46,9 @@ type Identity struct {
 	TokenID string
 	// Source is where the token was found in the request. Verifiers do not set it.
 	Source Source
+	// Certificate is the subject of the certificate that the client has presented in the handshake of TLS (RFC 4514), or
+	// empty. It was verified before Authorize. Verifiers do not set it.
+	Certificate string
 }
 
 // HasScope reports whether the token has scope. id may be nil.

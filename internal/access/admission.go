@@ -182,6 +182,7 @@ func (a *Admission) Join(e *Endpoint, c *Client) {
 // authorize asks the application, which may change the identity.
 func (a *Admission) authorize(e *Endpoint, r *http.Request, id *auth.Identity, d *details) error {
 	user := id.User
+	id.Certificate = certificateOf(r)
 	if e.Authorize != nil {
 		if err := e.Authorize(r, id); err != nil {
 			return err
@@ -196,6 +197,14 @@ func (a *Admission) authorize(e *Endpoint, r *http.Request, id *auth.Identity, d
 		return &auth.Error{Reason: auth.ReasonExpired, Message: "the access token expired during authorization"}
 	}
 	return nil
+}
+
+// certificateOf returns the subject of the certificate that the peer has presented, or "".
+func certificateOf(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return ""
+	}
+	return r.TLS.PeerCertificates[0].Subject.String()
 }
 
 // identify returns the identity of the client's token, an empty one without a token.

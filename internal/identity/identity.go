@@ -29,6 +29,7 @@ const (
 	tagPartial = 0x06 // empty
 	tagSource  = 0x07 // number (1)
 	tagLeeway  = 0x80 // nanoseconds (8); if it is missing or not known, the leeway is 0
+	tagSubject = 0x81 // text: the Certificate
 )
 
 // Append appends id to dst in the form that Parse reads. Claims that are larger than auth.MaxClaims, or that cannot be
@@ -59,6 +60,9 @@ func Append(dst []byte, id *auth.Identity) []byte {
 	if id.Partial || !ok {
 		dst = record.AppendHeader(dst, tagPartial, 0)
 	}
+	if id.Certificate != "" {
+		dst = record.Append(dst, tagSubject, id.Certificate)
+	}
 	if id.Source != auth.SourceNone {
 		dst = append(record.AppendHeader(dst, tagSource, 1), byte(id.Source))
 	}
@@ -80,7 +84,7 @@ func Parse(b []byte) (auth.Identity, error) {
 		if err := d.Err(); err != nil {
 			return auth.Identity{}, fmt.Errorf("%w: %w", ErrEncoding, err)
 		}
-		if (seen[tag] && tag != tagScope && tag <= tagLeeway) || !load(&id, tag, value) {
+		if (seen[tag] && tag != tagScope && tag <= tagSubject) || !load(&id, tag, value) {
 			return auth.Identity{}, fmt.Errorf("%w: record %#x", ErrEncoding, tag)
 		}
 		seen[tag] = true
@@ -117,6 +121,8 @@ func load(id *auth.Identity, tag byte, v []byte) bool {
 			return false
 		}
 		id.Source = auth.Source(v[0])
+	case tagSubject:
+		id.Certificate = string(v)
 	case tagLeeway:
 		d := record.NewDecoder(v)
 		id.Leeway = time.Duration(d.Int64())

@@ -62,7 +62,8 @@ func drawIdentity(t *rapid.T) auth.Identity {
 	id := auth.Identity{
 		User: rapid.String().Draw(t, "user"), Issuer: rapid.String().Draw(t, "issuer"),
 		TokenID: rapid.String().Draw(t, "token"), Source: auth.Source(rapid.Byte().Draw(t, "source")),
-		Scopes: rapid.SliceOfN(rapid.String(), 0, 20).Draw(t, "scopes"), Partial: rapid.Bool().Draw(t, "partial"),
+		Certificate: rapid.String().Draw(t, "certificate"),
+		Scopes:      rapid.SliceOfN(rapid.String(), 0, 20).Draw(t, "scopes"), Partial: rapid.Bool().Draw(t, "partial"),
 	}
 	if len(id.Scopes) == 0 {
 		id.Scopes = nil

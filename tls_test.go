@@ -1,0 +1,78 @@
+package expedite
+
+import (
+	"context"
+	"crypto/tls"
+	"net/http"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/expedite-go/expedite/auth"
+	"github.com/expedite-go/expedite/internal/certtest"
+)
+
+// TestClientCertificate: the subject of a client's certificate reaches Authorize and stays with the connection, and so
+// does the scheme. A client without one does not get that far. HTTP handlers see the certificate, too, also in a later
+// request of the same connection.
+func TestClientCertificate(t *testing.T) {
+	a := certtest.New(t)
+	server := a.Issue("server", "localhost")
+	started, opened, schemes := make(chan Started, 1), make(chan *auth.Identity, 1), make(chan string, 1)
+	for _, standard := range []bool{false, true} {
+		app := New(Config{
+			Workers: -1, Addr: "127.0.0.1:0", OnStart: func(s Started) { started <- s },
+			TLS: TLS{Cert: []string{server.Cert}, Key: []string{server.Key}, ClientCA: a.CA, Standard: standard},
+		})
+		app.Handle("/", Handler{
+			Authorize: func(r *http.Request, id *auth.Identity) error {
+				schemes <- r.URL.Scheme
+				id.User = id.Certificate
+				return nil
+			},
+			Open: func(c *Conn) { opened <- c.Identity() },
+		})
+		app.HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.TLS == nil || r.TLS.PeerCertificates[0].Subject.CommonName != "alice" {
+				http.Error(w, "who?", http.StatusForbidden)
+			}
+		}))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- app.Run(ctx) }()
+		s := <-started
+		if len(s.TLS) != 1 || s.TLS[0] != s.Addresses[0] {
+			t.Errorf("addresses with TLS: %v", s.TLS)
+		}
+		for _, certs := range [][]tls.Certificate{{a.Issue("alice", "alice").TLS}, nil} {
+			client := &http.Client{Transport: &http.Transport{
+				TLSClientConfig: &tls.Config{RootCAs: a.Pool, Certificates: certs}, DisableKeepAlives: false,
+			}}
+			for range 2 {
+				res, err := client.Get("https://" + s.Addresses[0] + "/page")
+				if err == nil {
+					_ = res.Body.Close()
+				}
+				if ok := err == nil && res.StatusCode == http.StatusOK; ok != (certs != nil) {
+					t.Errorf("standard %v: a request with %d certificates: %+v, %v", standard, len(certs), res, err)
+				}
+			}
+			c, _, err := websocket.Dial(t.Context(), "wss://"+s.Addresses[0]+"/", &websocket.DialOptions{HTTPClient: client})
+			if (err == nil) != (certs != nil) {
+				t.Errorf("standard %v: a handshake with %d certificates: %v", standard, len(certs), err)
+			}
+			if err != nil {
+				continue
+			}
+			if scheme, id := <-schemes, <-opened; scheme != "https" || id == nil || id.Certificate != "CN=alice" {
+				t.Errorf("standard %v: got %s, %+v", standard, scheme, id)
+			}
+			_ = c.CloseNow()
+			client.CloseIdleConnections()
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
