@@ -200,7 +200,7 @@ func (c *Conn) decide(b []byte, end int) {
 	if route.Compression != nil {
 		c.negotiate(route, &req, &shake)
 	}
-	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c, Scheme: who.Scheme, TLS: c.sock.TLS()})
+	c.authorize(route, &Upgrade{Request: &req, Handshake: shake, Conn: c, Scheme: who.Scheme, TLS: c.sock.TakeTLS()})
 }
 
 // negotiate agrees on permessage-deflate, if the client offers it in an acceptable form.

@@ -171,6 +171,29 @@ func TestSealedMoves(t *testing.T) {
 	}
 }
 
+// TestSealedTakeTLS: an idle connection keeps nothing of its handshake.
+func TestSealedTakeTLS(t *testing.T) {
+	_, secured := tlsPair(t, 0)
+	l, err := reactor.New(new(script), reactor.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, s, err := reactor.AddSecured(l, secured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if state := s.TLS(); state == nil || state.Version != tls.VersionTLS13 {
+		t.Errorf("TLS before: %v", state)
+	}
+	if state := s.TakeTLS(); state == nil || state.Version != tls.VersionTLS13 {
+		t.Errorf("TakeTLS: %v", state)
+	}
+	if state := s.TLS(); state != nil {
+		t.Errorf("TLS afterwards: %v", state)
+	}
+}
+
 // TestSealedState: bytes that are not a state are refused.
 func TestSealedState(t *testing.T) {
 	_, secured := tlsPair(t, 0)

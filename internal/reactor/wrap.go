@@ -118,6 +118,16 @@ func (s Socket) Holds() bool {
 	return t != nil && len(t.part) > 0
 }
 
+// TakeTLS is TLS for a caller that is the last to ask: s keeps nothing of the handshake, which takes some hundred bytes
+// and more with certificates.
+func (s Socket) TakeTLS() *tls.ConnectionState {
+	state := s.TLS()
+	if t := s.sealed(); t != nil {
+		t.about = nil
+	}
+	return state
+}
+
 // TLS returns what the handshake of s has agreed on, or nil if there was none. It is forgotten when s moves.
 func (s Socket) TLS() *tls.ConnectionState {
 	var conn any
