@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly templates soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-machines bench-handoff bench-tuning million exports configuration metrics recording tools
+.PHONY: run test check nightly templates soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-tls bench-machines bench-handoff bench-tuning million exports configuration metrics recording tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -139,6 +139,10 @@ BEFORE ?=
 bench-peers:
 	cd benchmarks && go run . -before "$(BEFORE)"
 
+# The same over TLS: echoes, memory of idle connections, handshakes beside a bare crypto/tls server, and a crowd of them.
+bench-tls:
+	cd benchmarks && go run . tls
+
 # Two machines with the same Redis: Expedite beside centrifuge and Socket.IO, which npm installs once.
 bench-machines:
 	cd benchmarks && go run . machines -npm $(CURDIR)/.cache/socket.io
@@ -149,9 +153,10 @@ N ?= 1000000
 million:
 	cd benchmarks && go run . million -n $(N) $(if $(filter 1000000,$(N)),-o ../docs/million.md)
 
-# Live connections that move between workers: how many per second, what the others notice.
+# Live connections that move between workers, plain and with TLS: how many per second, what the others notice.
 bench-handoff:
 	cd benchmarks && go run . handoff
+	cd benchmarks && go run . handoff -tls
 
 # What the settings of docs/tuning.md do. Its part "ram" makes a cgroup, and wants the right to.
 bench-tuning:

@@ -48,18 +48,18 @@ func runClients(args []string) error {
 	if err := c.watch(int(os.Stdin.Fd()), -1); err != nil {
 		return err
 	}
-	fds := make([]int, n)
+	wires, secure := make([]wire, n), handoffTLS().Cert != nil
 	for i := range n {
 		source := netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + (first+i)/perSource)})
-		if fds[i], err = dialFrom(source, addr, "/idle"); err != nil {
+		if wires[i], err = dialWire(source, addr, "/idle", secure); err != nil {
 			return fmt.Errorf("idle connection %d: %w", first+i, err)
 		}
-		if err := c.watch(fds[i], i); err != nil {
+		if err := c.watch(wires[i].fd, i); err != nil {
 			return err
 		}
 	}
 	fmt.Println("open")
-	return c.run(fds)
+	return c.run(wires)
 }
 
 func (c *clients) watch(fd, number int) error {
@@ -67,7 +67,7 @@ func (c *clients) watch(fd, number int) error {
 }
 
 // run counts received bytes until standard input ends.
-func (c *clients) run(fds []int) error {
+func (c *clients) run(wires []wire) error {
 	events := make([]unix.EpollEvent, 1024)
 	for {
 		n, err := unix.EpollWait(c.epoll, events, -1)
@@ -76,7 +76,7 @@ func (c *clients) run(fds []int) error {
 		}
 		for _, ev := range events[:max(n, 0)] {
 			if ev.Fd >= 0 {
-				c.read(fds[ev.Fd], int(ev.Fd))
+				c.read(&wires[ev.Fd], int(ev.Fd))
 				continue
 			}
 			if n, err := unix.Read(int(os.Stdin.Fd()), c.buf); err != nil || n == 0 {
@@ -88,15 +88,15 @@ func (c *clients) run(fds []int) error {
 	}
 }
 
-func (c *clients) read(fd, number int) {
-	n, err := unix.Read(fd, c.buf)
-	if err == nil && n > 0 {
-		c.got[number] += n
+func (c *clients) read(w *wire, number int) {
+	b, err := w.read(c.buf)
+	if err == nil {
+		c.got[number] += len(b)
 		return
 	}
 	if !errors.Is(err, unix.EAGAIN) {
 		c.got[number] = -1
-		_ = unix.Close(fd)
+		w.close()
 	}
 }
 

@@ -119,15 +119,15 @@ func (e *echoer) tick() error {
 
 func (e *echoer) receive(number int, now time.Time) error {
 	c := &e.conns[number]
-	n, err := unix.Read(c.fd, e.buf)
+	b, err := c.read(e.buf)
 	if errors.Is(err, unix.EAGAIN) {
 		return nil
 	}
-	if err != nil || n == 0 {
+	if err != nil {
 		return fmt.Errorf("echo connection %d ended: %w", number, err)
 	}
-	whole := (c.part + n) / replyLen
-	c.part = (c.part + n) % replyLen
+	whole := (c.begun + len(b)) / replyLen
+	c.begun = (c.begun + len(b)) % replyLen
 	if whole > len(e.sent[number]) {
 		return fmt.Errorf("echo connection %d: more replies than messages", number)
 	}

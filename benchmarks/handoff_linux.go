@@ -32,6 +32,7 @@ const (
 // handoff is a run of the handoff benchmark.
 type handoff struct {
 	idle, rolls, echoes int
+	tls                 bool
 
 	server  *child
 	addr    netip.AddrPort
@@ -75,8 +76,16 @@ func runHandoff(args []string) error {
 	flags.IntVar(&h.idle, "connections", 15000, "idle connections")
 	flags.IntVar(&h.rolls, "rolls", 5, "reloads")
 	flags.IntVar(&h.echoes, "echoes", 50, "connections that echo meanwhile, 100 messages a second each")
+	flags.BoolVar(&h.tls, "tls", false, "the connections use TLS")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if h.tls {
+		remove, err := certify()
+		if err != nil {
+			return err
+		}
+		defer remove()
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -126,7 +135,7 @@ func (h *handoff) start(socket string) (err error) {
 			return fmt.Errorf("clients: %q, %w", line, err)
 		}
 	}
-	l, err := newLoad(h.addr, "/echo", h.echoes)
+	l, err := newShaped(h.addr, "/echo", h.echoes, shape{payloadLen, h.tls})
 	if err != nil {
 		return err
 	}
@@ -220,7 +229,8 @@ func (h *handoff) print() {
 		wholeCPU += r.wholeCPU - echoes(r.whole)
 	}
 	million := 1e6 / float64(max(moved, 1))
-	fmt.Printf("handoff, %d idle connections, %d that echo, %d reloads of one worker\n", h.idle, h.echoes, h.rolls)
+	fmt.Printf("handoff, TLS %v, %d idle connections, %d that echo, %d reloads of one worker\n",
+		h.tls, h.idle, h.echoes, h.rolls)
 	fmt.Printf("  moved     %8.0f connections/s per pair of workers (best %.0f)\n", median(rates), slices.Max(rates))
 	fmt.Printf("  reload    %8.3f s, the process's start and end included (least %.3f)\n",
 		median(seconds), slices.Min(seconds))
@@ -239,7 +249,7 @@ func (h *handoff) print() {
 // check returns an error if a connection was lost. It publishes one message, which must be the first that each idle
 // connection receives.
 func (h *handoff) check() error {
-	publisher, err := newLoad(h.addr, "/publish", 1)
+	publisher, err := newShaped(h.addr, "/publish", 1, shape{payloadLen, h.tls})
 	if err != nil {
 		return err
 	}

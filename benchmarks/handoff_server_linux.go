@@ -21,7 +21,7 @@ func serveHandoff(args []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	app := expedite.New(expedite.Config{
-		Addr: "127.0.0.1:0", Workers: 1, Control: strings.Join(args, " "),
+		Addr: "127.0.0.1:0", Workers: 1, Control: strings.Join(args, " "), TLS: handoffTLS(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		// OnStart runs only in the primary. Workers have no standard input and would end at once if they read it.
 		OnStart: func(st expedite.Started) {

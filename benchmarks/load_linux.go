@@ -28,40 +28,54 @@ type load struct {
 	buf    []byte
 	batch  []byte // maxDepth masked frames in a row
 	frame  int    // length of one frame of batch
+	answer int    // length of one reply
+	sealed []byte // room for records
 
 	script   [][]byte // if set, these are sent instead of batch, and replies are parsed
 	received int      // bytes
 }
 
 type loadConn struct {
-	fd    int
-	part  int  // bytes received of an incomplete reply
+	wire
+	begun int  // bytes received of an incomplete reply
 	talks bool // answers each reply with the next message
 	next  int  // index in load.script
 	reply reply
 }
 
-// newLoad opens n connections.
+// newLoad opens n connections, for messages of 20 bytes.
 func newLoad(addr netip.AddrPort, path string, n int) (*load, error) {
+	return newShaped(addr, path, n, shape{size: payloadLen})
+}
+
+// shape is what a load sends, and how.
+type shape struct {
+	size int // bytes of a message
+	tls  bool
+}
+
+func newShaped(addr netip.AddrPort, path string, n int, s shape) (*load, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	l := &load{epoll: epoll, events: make([]unix.EpollEvent, 1024), buf: make([]byte, 256<<10)}
-	message := bytes.Repeat([]byte("x"), payloadLen)
+	message := bytes.Repeat([]byte("x"), s.size)
 	for range maxDepth {
 		l.batch = ws.AppendMaskedFrame(l.batch, ws.OpText, 0x12345678, message)
 	}
 	l.frame = len(l.batch) / maxDepth
+	l.answer = l.frame - 4 // without the key of the mask
+	l.sealed = make([]byte, 0, 2*len(l.batch))
 	for i := range n {
-		fd, err := dial(addr, path)
+		w, err := dialWire(netip.IPv4Unspecified(), addr, path, s.tls)
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("connection %d: %w", i, err)
 		}
-		l.conns = append(l.conns, loadConn{fd: fd})
+		l.conns = append(l.conns, loadConn{wire: w})
 		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, w.fd, &ev); err != nil {
 			l.close()
 			return nil, err
 		}
@@ -69,17 +83,13 @@ func newLoad(addr netip.AddrPort, path string, n int) (*load, error) {
 	return l, nil
 }
 
-// dial opens a connection and performs the opening handshake.
-func dial(addr netip.AddrPort, path string) (fd int, err error) {
-	return dialFrom(netip.IPv4Unspecified(), addr, path)
-}
-
-// dialFrom is like dial with a given source address. An offer of extensions may follow the path, after a zero byte.
+// dialFrom opens a connection from a source address and performs the opening handshake. An offer of extensions may
+// follow the path, after a zero byte.
 func dialFrom(source netip.Addr, addr netip.AddrPort, path string) (fd int, err error) {
 	if fd, err = connect(source, addr); err != nil {
 		return -1, err
 	}
-	rest, err := upgrade(fd, addr, path)
+	rest, err := upgrade(&wire{fd: fd}, addr, path)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%q after the handshake", rest)
 	}
@@ -120,26 +130,27 @@ func connect(source netip.Addr, addr netip.AddrPort) (fd int, err error) {
 }
 
 // upgrade performs the opening handshake, and returns what the server has sent after its response.
-func upgrade(fd int, addr netip.AddrPort, path string) (rest []byte, err error) {
+func upgrade(w *wire, addr netip.AddrPort, path string) (rest []byte, err error) {
 	path, offer, compressed := strings.Cut(path, "\x00")
 	if compressed {
 		offer = "Sec-WebSocket-Extensions: " + offer + "\r\n"
 	}
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr.String() + "\r\nUpgrade: websocket\r\n" +
 		"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + offer + "\r\n"
-	if _, err := unix.Write(fd, []byte(request)); err != nil {
+	buf := make([]byte, 4096)
+	if err := w.write([]byte(request), buf); err != nil {
 		return nil, err
 	}
-	answer, whole := make([]byte, 0, 4096), false
-	for !whole {
-		n, err := unix.Read(fd, answer[len(answer):cap(answer)])
+	var answer []byte
+	for whole := false; !whole; {
+		b, err := w.read(buf)
 		if errors.Is(err, unix.EINTR) { // a limit of time ends restarts by the kernel
 			continue
 		}
-		if err != nil || n <= 0 {
+		if err != nil {
 			return nil, fmt.Errorf("handshake: %q, %w", answer, err)
 		}
-		answer = answer[:len(answer)+n]
+		answer = append(answer, b...)
 		_, rest, whole = bytes.Cut(answer, []byte("\r\n\r\n"))
 	}
 	if !bytes.HasPrefix(answer, []byte("HTTP/1.1 101 ")) {
@@ -166,14 +177,14 @@ func (l *load) send(c *loadConn, n int) error {
 	for ; n > 0 && l.script != nil; n-- {
 		frame := l.script[c.next%len(l.script)]
 		c.next++
-		if w, err := unix.Write(c.fd, frame); err != nil || w != len(frame) {
-			return fmt.Errorf("wrote %d of %d: %w", w, len(frame), err)
+		if err := c.write(frame, l.sealed); err != nil {
+			return err
 		}
 	}
 	for n > 0 {
 		k := min(n, maxDepth)
-		if w, err := unix.Write(c.fd, l.batch[:k*l.frame]); err != nil || w != k*l.frame {
-			return fmt.Errorf("wrote %d of %d: %w", w, k*l.frame, err)
+		if err := c.write(l.batch[:k*l.frame], l.sealed); err != nil {
+			return err
 		}
 		n -= k
 	}
@@ -192,14 +203,14 @@ func (l *load) run(length time.Duration) (replies int, err error) {
 		}
 		for _, ev := range l.events[:n] {
 			c := &l.conns[ev.Fd]
-			got, err := unix.Read(c.fd, l.buf)
-			if err != nil || got == 0 {
+			got, err := c.read(l.buf)
+			if err != nil {
 				return replies, fmt.Errorf("connection %d ended: %w", ev.Fd, err)
 			}
-			whole := (c.part + got) / replyLen
-			c.part = (c.part + got) % replyLen
-			if l.received += got; l.script != nil {
-				whole = c.reply.count(l.buf[:got])
+			whole := (c.begun + len(got)) / l.answer
+			c.begun = (c.begun + len(got)) % l.answer
+			if l.received += len(got); l.script != nil {
+				whole = c.reply.count(got)
 			}
 			replies += whole
 			if c.talks {
@@ -214,7 +225,7 @@ func (l *load) run(length time.Duration) (replies int, err error) {
 
 func (l *load) close() {
 	for _, c := range l.conns {
-		_ = unix.Close(c.fd)
+		c.close()
 	}
 	_ = unix.Close(l.epoll)
 }

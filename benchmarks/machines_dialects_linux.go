@@ -87,7 +87,7 @@ func (d *dialect) connect(addr netip.AddrPort) (*talk, error) {
 	t := &talk{fd: fd}
 	limit := unix.NsecToTimeval(patience.Nanoseconds())
 	if err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err == nil {
-		t.rest, err = upgrade(fd, addr, d.path)
+		t.rest, err = upgrade(&wire{fd: fd}, addr, d.path)
 	}
 	for _, line := range d.greet {
 		if err == nil {

@@ -17,18 +17,19 @@ type scenario struct {
 	name  string
 	conns int
 	depth int // messages in flight per connection; in total for broadcasts
+	size  int // bytes of a message
 }
 
-var echoes = []scenario{{"echo 20 B", 100, 1}, {"echo 20 B", 500, 1}, {"echo 20 B", 100, 16}}
+var echoes = []scenario{{"echo 20 B", 100, 1, 20}, {"echo 20 B", 500, 1, 20}, {"echo 20 B", 100, 16, 20}}
 
-var broadcasts = []scenario{{"broadcast 20 B", 1000, 1}, {"broadcast 20 B", 1000, 16}}
+var broadcasts = []scenario{{"broadcast 20 B", 1000, 1, 20}, {"broadcast 20 B", 1000, 16, 20}}
 
 // roles maps a first argument to a function with flags of its own: benchmarks that compare nothing, and the processes
 // that benchmarks start.
 var roles = map[string]func(args []string) error{
 	"server": runServer, "handoff": runHandoff, "handoff-server": serveHandoff, "handoff-clients": runClients,
 	"million": runMillion, "tuning": runTuning, "tuning-server": serveTuning,
-	"machines": runMachines, "machine": serveMachine,
+	"machines": runMachines, "machine": serveMachine, "tls": runTLS, "tls-crowd": runCrowd,
 }
 
 func main() {
@@ -97,7 +98,7 @@ func compare(names []string, list []scenario, path string, rounds int, length ti
 		fmt.Printf("%s, %d connections, %d in flight\n", sc.name, sc.conns, sc.depth)
 		ours := median(cpu[names[0]])
 		for _, name := range names {
-			fmt.Printf("  %-9s %8.3f us CPU per message (least %.3f)  %9.0f messages/s  %5.2f times ours\n",
+			fmt.Printf("  %-16s %8.3f us CPU per message (least %.3f)  %9.0f messages/s  %5.2f times ours\n",
 				filepath.Base(name), median(cpu[name]), slices.Min(cpu[name]), median(rate[name]), median(cpu[name])/ours)
 		}
 	}
@@ -113,7 +114,7 @@ func measure(name, path string, sc scenario, length time.Duration) (result, erro
 		return result{}, err
 	}
 	defer s.stop()
-	l, err := newLoad(s.addr, path, sc.conns)
+	l, err := newShaped(s.addr, path, sc.conns, shape{sc.size, secured(name)})
 	if err != nil {
 		return result{}, err
 	}
@@ -153,7 +154,7 @@ func idleMemory(names []string, n int) error {
 		if err != nil {
 			return err
 		}
-		l, err := newLoad(s.addr, "/echo", n)
+		l, err := newShaped(s.addr, "/echo", n, shape{payloadLen, secured(name)})
 		if err != nil {
 			return err
 		}
@@ -161,7 +162,7 @@ func idleMemory(names []string, n int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("  %-9s %7.0f bytes per connection (heap and stacks in use after a collection); resident set %.0f\n",
+		fmt.Printf("  %-16s %7.0f bytes per connection (heap and stacks in use after a collection); resident set %.0f\n",
 			filepath.Base(name), float64(after.InUse-before.InUse)/float64(n),
 			float64(after.Resident-before.Resident)/float64(n))
 		l.close()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -15,14 +16,21 @@ import (
 // expediteServer returns a function that starts an Expedite server with one event loop in this process. With each, it
 // sends broadcasts to each connection separately.
 func expediteServer(compression expedite.Compression, each bool) func() (string, error) {
-	return func() (string, error) { return startExpedite(compression, each) }
+	return func() (string, error) { return startExpedite(compression, each, expedite.TLS{}) }
 }
 
-func startExpedite(compression expedite.Compression, each bool) (string, error) {
+// expediteTLS is expediteServer for a server with TLS, which name describes.
+func expediteTLS(name string) func() (string, error) {
+	return func() (string, error) { return startExpedite(expedite.CompressionOff, false, serverTLS(name)) }
+}
+
+func startExpedite(compression expedite.Compression, each bool, t expedite.TLS) (string, error) {
 	started := make(chan expedite.Started, 1)
 	var all []*expedite.Conn // on the loop
 	app := expedite.New(expedite.Config{
-		Addr: "127.0.0.1:0", Workers: -1, Compression: compression, OnStart: func(st expedite.Started) { started <- st },
+		Addr: "127.0.0.1:0", Workers: -1, Compression: compression, TLS: t,
+		OnStart: func(st expedite.Started) { started <- st },
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	app.Handle("/echo", expedite.Handler{
 		Inline: true, PingInterval: -1, IdleTimeout: -1,
@@ -91,15 +99,26 @@ func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 
 // gwsServer returns a function that starts a gws server.
 func gwsServer(deflate gws.PermessageDeflate) func() (string, error) {
-	return func() (string, error) { return startGWS(deflate) }
+	return func() (string, error) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		return startGWS(ln, deflate)
+	}
 }
 
-// startGWS starts a gws server, which uses its own listener instead of net/http and one goroutine per connection.
-func startGWS(deflate gws.PermessageDeflate) (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+// gwsTLS starts a gws server over crypto/tls.
+func gwsTLS() (string, error) {
+	ln, err := listenTLS("gws tls")
 	if err != nil {
 		return "", err
 	}
+	return startGWS(ln, gws.PermessageDeflate{})
+}
+
+// startGWS starts a gws server, which uses its own listener instead of net/http and one goroutine per connection.
+func startGWS(ln net.Listener, deflate gws.PermessageDeflate) (string, error) {
 	s := gws.NewServer(&gwsHandler{}, &gws.ServerOption{
 		PermessageDeflate: deflate,
 		Authorize: func(r *http.Request, session gws.SessionStorage) bool {

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,7 +88,7 @@ type server struct {
 // its file. The calling goroutine must be locked to its thread.
 func startServer(name string) (*server, error) {
 	path, err := os.Executable()
-	if !slices.Contains(serverNames, name) {
+	if serverOf(name) == nil {
 		path, name = name, serverNames[0]
 	}
 	if err != nil {
@@ -198,6 +197,10 @@ func serverOf(name string) func() (string, error) {
 		"expedite shared":   expediteServer(expedite.CompressionShared, false),
 		"expedite takeover": expediteServer(expedite.CompressionTakeover, false),
 		"expedite each":     expediteServer(expedite.CompressionShared, true),
+		"expedite tls":      expediteTLS("expedite tls"),
+		"expedite tls std":  expediteTLS("expedite tls std"),
+		"gws tls":           gwsTLS,
+		"bare tls":          bareTLS,
 		"gws":               gwsServer(gws.PermessageDeflate{}),
 		"gws shared":        gwsServer(gws.PermessageDeflate{Enabled: true}),
 		"gws takeover":      gwsServer(takeover),

@@ -107,7 +107,7 @@ var policy = map[string]string{
 	"scripts/recording":          "golang.org/x/sys",
 	"scripts/release":            "",
 	"scripts/manifests":          "k8s.io/api k8s.io/apimachinery sigs.k8s.io/yaml",
-	"benchmarks":                 ". ws backplane/redisplane github.com/lxzan/gws github.com/centrifugal/centrifuge golang.org/x/sys internal/chatjson internal/redistest github.com/klauspost/compress",
+	"benchmarks":                 ". ws backplane/redisplane github.com/lxzan/gws github.com/centrifugal/centrifuge golang.org/x/sys internal/chatjson internal/redistest internal/tlsrecord github.com/klauspost/compress",
 }
 
 // pure lists the parts of the standard library that a package must not import, so that it can be tested and used
