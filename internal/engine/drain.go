@@ -63,16 +63,10 @@ type pace struct {
 	next    func() time.Duration // time until the next portion; 0 ends it
 }
 
-// closePaced closes connections in portions. It returns nil when the pace ends it, or after Stop.
+// closePaced closes connections in portions: a first one in any case, and others until ctx ends. It returns nil when
+// the pace ends it, or after Stop.
 func (e *Engine) closePaced(ctx context.Context, end ending, p pace) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for at := -1; ; {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
 		next := make(chan time.Duration, 1)
 		if !e.loop.Post(func() {
 			if at < 0 {
@@ -88,7 +82,11 @@ func (e *Engine) closePaced(ctx context.Context, end ending, p pace) error {
 			if wait == 0 {
 				return nil
 			}
-			timer.Reset(wait)
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

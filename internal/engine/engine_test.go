@@ -304,3 +304,16 @@ func TestDrain(t *testing.T) {
 		t.Errorf("a new client gets %q, want 503", head)
 	}
 }
+
+// TestDrainAtOnce: when there is no time for a drain, the first clients are told nevertheless why they are closed.
+func TestDrainAtOnce(t *testing.T) {
+	for range 10 { // there is a choice between two events
+		f := start(t, Config{}, map[string]*Route{"/": {Handler: echo}})
+		p := f.dial(t, "/")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = f.Drain(ctx, ws.CloseServiceRestart, "restart")
+		p.wantClose(ws.CloseServiceRestart)
+		_ = p.conn.Close()
+	}
+}
