@@ -30,7 +30,7 @@ func startExpedite(compression expedite.Compression, each bool, t expedite.TLS) 
 	app := expedite.New(expedite.Config{
 		Addr: "127.0.0.1:0", Workers: -1, Compression: compression, TLS: t,
 		OnStart: func(st expedite.Started) { started <- st },
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	app.Handle("/echo", expedite.Handler{
 		Inline: true, PingInterval: -1, IdleTimeout: -1,

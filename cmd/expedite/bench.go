@@ -57,7 +57,8 @@ type benchHandshake struct {
 	Token       string   `help:"Access token of all clients." xor:"token" placeholder:"TOKEN"`
 	TokenFile   string   `help:"File with the access token of all clients." xor:"token" placeholder:"FILE"`
 	TokenKey    string   `help:"Sign a token per client: a file, or EXPEDITE_AUTH_SECRET." xor:"token" placeholder:"FILE"`
-	Insecure    bool     `help:"Accept any certificate of a server on a loopback address."`
+	CA          string   `name:"ca" help:"PEM file of the authorities to trust." xor:"ca" placeholder:"FILE"`
+	Insecure    bool     `help:"Accept any certificate of a server on a loopback address." xor:"ca"`
 	Mine        bool     `name:"yes-this-is-my-server" help:"Permit a target that is not on a loopback address." env:"-"`
 }
 
@@ -85,6 +86,7 @@ Examples:
   expedite bench ws://127.0.0.1:8080/echo --mode echo --connections 1000 --rate 10
   expedite bench ws://127.0.0.1:8080/ --mode broadcast -c 5000 --rate 20 --fail 'missing>0' --fail 'rtt.p99>50ms'
   expedite bench ws://127.0.0.1:8080/ -c 100000 --ramp 5000/s --html report.html
+  expedite bench wss://localhost:8443/echo --ca ca.pem --rate 10
   expedite bench artillery-test.yml --json`
 }
 
@@ -223,8 +225,11 @@ func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err e
 	return cfg, checks, nil
 }
 
-// target sets the URL, or the plan of a script.
+// target sets the URL, or the plan of a script, and whose certificates count.
 func (b *benchCmd) target(cfg *loadtest.Config) (err error) {
+	if cfg.CA, err = b.authorities(); err != nil {
+		return err
+	}
 	if u, err := url.Parse(b.Target); err == nil && strings.Contains(b.Target, "://") && u.Scheme != "file" {
 		cfg.URL = b.Target
 		return nil

@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -91,6 +92,8 @@ type Config struct {
 	// Compression makes clients offer permessage-deflate without context takeover, and compress their messages if the
 	// server agrees. Bytes received are then those of the compressed payloads.
 	Compression bool
+	// CA has the authorities whose certificates a server may have. Nil means those of the system.
+	CA *x509.CertPool
 	// Insecure disables the verification of certificates. It is allowed for servers on loopback addresses only.
 	Insecure bool
 	// AllowRemote permits targets that are not on loopback addresses.
@@ -172,7 +175,10 @@ func (c Config) Check() error {
 	if c.Plan != nil {
 		return c.Plan.check()
 	}
-	_, err := parseTarget(c.URL)
+	t, err := parseTarget(c.URL)
+	if err == nil && !t.tls && c.CA != nil {
+		return fmt.Errorf("loadtest: --ca is of no use for %q, which has no TLS: want wss://", redacted(c.URL))
+	}
 	return err
 }
 

@@ -99,7 +99,7 @@ type caller struct {
 // secure performs the TLS handshake.
 func (g *generator) secure(ctx context.Context, raw net.Conn, t *target) (net.Conn, error) {
 	c := tls.Client(raw, &tls.Config{
-		ServerName: t.name, NextProtos: []string{"http/1.1"}, InsecureSkipVerify: g.cfg.Insecure,
+		ServerName: t.name, NextProtos: []string{"http/1.1"}, RootCAs: g.cfg.CA, InsecureSkipVerify: g.cfg.Insecure,
 	})
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()

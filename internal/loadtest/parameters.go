@@ -43,6 +43,7 @@ func (c *Config) parameters() map[string]string {
 	set("subprotocol", strings.Join(c.Subprotocols, ", "), len(c.Subprotocols) > 0)
 	set("local-addrs", prefixes(c.LocalAddrs), len(c.LocalAddrs) > 0)
 	set("target-addrs", prefixes(c.TargetAddrs), len(c.TargetAddrs) > 0)
+	set("ca", "of its own", c.CA != nil)
 	set("insecure", "yes", c.Insecure)
 	set("compression", "yes", c.Compression)
 	return list

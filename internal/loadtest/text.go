@@ -158,7 +158,7 @@ var hints = map[string]string{
 	"ECONNREFUSED":  "no process listens there, or its accept queue is full",
 	"http 401":      "the server requires a token: --token, --token-file or --token-key",
 	"http 404":      "the server has no such path",
-	"tls: unknown authority": "this machine does not trust the certificate: --insecure accepts it, on loopback " +
-		"addresses",
+	"tls: unknown authority": "this machine does not trust the certificate: --ca FILE names its authority; " +
+		"--insecure accepts any, on loopback addresses",
 	"tls: the server does not speak TLS": "try ws:// instead of wss://",
 }
