@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -89,6 +90,24 @@ func TestMessageLimits(t *testing.T) {
 	torn.wantClose(ws.ClosePolicyViolation)
 	if got := f.Stats().Limits; got["message_size"] != 1 || got["fragments"] != 1 {
 		t.Errorf("limits: got %v, want one message_size and one fragments", got)
+	}
+}
+
+// TestClosedByCode: the codes of the server have a count each, other application codes one for each range.
+func TestClosedByCode(t *testing.T) {
+	var code ws.CloseCode
+	f := start(t, Config{}, map[string]*Route{"/": {Handler: funcs{open: func(c *Conn) { _ = c.Close(code, "") }}}})
+	want := map[string]uint64{
+		"1000": 1, "3xxx": 2, "4xxx": 3, "4401": 1, "4403": 1, "4409": 1, "4429": 1,
+	}
+	for _, code = range []ws.CloseCode{1000, 3000, 3999, 4000, 4402, 4999, 4401, 4403, 4409, 4429} {
+		p := f.dial(t, "/")
+		p.wantClose(code)
+		_ = p.conn.Close()
+		until(t, "it has left", func() bool { return f.Len() == 0 })
+	}
+	if got := f.Stats().Closed; !maps.Equal(got, want) {
+		t.Errorf("closed: got %v, want %v", got, want)
 	}
 }
 

@@ -111,7 +111,8 @@ type Stats struct {
 	Compressions       uint64          // calls of the compressor: a publication needs few for many connections
 	Inflated, Deflated CompressedStats // compressed messages received and sent
 
-	// Closed counts ended WebSockets by close code. Application codes are counted together as 3xxx and 4xxx.
+	// Closed counts ended WebSockets by close code. The application's codes are counted together as 3xxx and 4xxx: not
+	// those of the server, which are 4401, 4403, 4409 and 4429.
 	Closed map[string]uint64
 	// Refused counts handshakes by the HTTP status of the refusal.
 	Refused map[int]uint64
@@ -147,16 +148,32 @@ type counters struct {
 	refusals  map[int]uint64
 }
 
-// closeSlots is the number of counters for close codes: the registered codes 1000 to 1015, and two ranges of
-// application codes.
-const closeSlots = 18
+// Counters of close codes: the registered codes 1000 to 1015, two ranges of application
+// codes, and the codes that the server sends itself.
+const (
+	slot3xxx = iota + 16
+	slot4xxx
+	slotUnauthorized
+	slotKicked
+	slotReplaced
+	slotTooMany
+	closeSlots
+)
 
 func closeSlot(code ws.CloseCode) int {
 	switch {
+	case code == CloseExpired:
+		return slotUnauthorized
+	case code == 4403: // registry.CodeKicked
+		return slotKicked
+	case code == 4409: // access.CodeReplaced
+		return slotReplaced
+	case code == 4429: // access.CodeTooMany
+		return slotTooMany
 	case code >= 4000:
-		return 17
+		return slot4xxx
 	case code >= 3000:
-		return 16
+		return slot3xxx
 	case code >= 1000 && code <= 1015:
 		return int(code) - 1000
 	default:
@@ -165,14 +182,10 @@ func closeSlot(code ws.CloseCode) int {
 }
 
 func closeName(slot int) string {
-	switch slot {
-	case 16:
-		return "3xxx"
-	case 17:
-		return "4xxx"
-	default:
+	if slot < slot3xxx {
 		return strconv.Itoa(1000 + slot)
 	}
+	return [...]string{"3xxx", "4xxx", "4401", "4403", "4409", "4429"}[slot-slot3xxx]
 }
 
 func (n *counters) limit(l limit)            { n.limits[l].Add(1) }

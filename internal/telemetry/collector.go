@@ -183,7 +183,7 @@ func families() []labeled {
 		return labeled{describe(name, help, "worker", label), values, &labelSet{}}
 	}
 	return []labeled{
-		of("disconnects_total", "Connections ended, by close code.", "code",
+		of("disconnects_total", "Connections ended, by close code: those of your application are 3xxx and 4xxx.", "code",
 			func(w *Report) map[string]uint64 { return w.Closed }),
 		of("handshake_failures_total", "Handshakes refused, by HTTP status, and again by reason if authentication "+
 			"failed.", "reason", func(w *Report) map[string]uint64 {
