@@ -1,5 +1,7 @@
 package reactor
 
+import "unsafe"
+
 // AddSecured adds a connection whose handshake is over, as Wrap and Secure do.
 func AddSecured(l *Loop, h *Secured) (Key, Socket, error) {
 	fd, err := takeFD(h.Conn)
@@ -17,4 +19,13 @@ func AddSecured(l *Loop, h *Secured) (Key, Socket, error) {
 func CheckSealed(b []byte) error {
 	_, err := parseSealed(b)
 	return err
+}
+
+// SuspendAgain parses the state of a socket with TLS, and returns that of the socket it makes.
+func SuspendAgain(b []byte) ([]byte, error) {
+	t, err := parseSealed(b)
+	if err != nil {
+		return nil, err
+	}
+	return Socket{num: 1, ptr: unsafe.Pointer(t)}.Suspend(), nil
 }

@@ -46,7 +46,7 @@ type pump struct {
 	detached bool
 	done     chan struct{} // closed when the reading goroutine has ended
 	secured  *Secured      // the result of a handshake, for Loop.Secure
-	shaking  atomic.Bool   // the handshake is not over
+	shaking  atomic.Bool   // the handshake is not over, or Loop.Secure was not called since then
 }
 
 func newPump(l *Loop, k Key, c net.Conn) *pump {
@@ -97,7 +97,6 @@ func (p *pump) read() {
 // shake does a handshake. It reports false if p need not read any more.
 func (p *pump) shake(h Handshaker) (on bool) {
 	secured, err := h.Handshake()
-	p.shaking.Store(false)
 	if err != nil {
 		return p.arrived(nil, err)
 	}
@@ -194,7 +193,9 @@ func (p *pump) close() error {
 		_ = p.conn.SetWriteDeadline(time.Now().Add(pumpLinger))
 	}
 	if p.reading {
-		if p.conn.SetReadDeadline(past()) != nil {
+		if h, ok := p.conn.(Handshaker); ok && p.shaking.Load() {
+			h.Abandon()
+		} else if p.conn.SetReadDeadline(past()) != nil {
 			_ = p.conn.Close() // the only other way to end a read
 		}
 		p.resume()
@@ -207,6 +208,9 @@ func (p *pump) close() error {
 func (p *pump) finish() {
 	if p.reading || p.writing {
 		return
+	}
+	if p.secured != nil {
+		p.secured.erase()
 	}
 	switch p.conn.(type) {
 	case *net.TCPConn, *net.UnixConn:

@@ -58,33 +58,15 @@ func (t *sealed) readTo(p []byte) (n int, err error) {
 	if n = t.take(p); len(t.plain) > 0 {
 		return n, nil
 	}
-	for first := true; t.end == nil && n < len(p); first = false {
-		if !first && len(p)-n < tlsrecord.MaxRecord {
-			t.loop.Again(t.key, Readable)
-			return n, nil
-		}
-		buf := t.loop.sealedBuffer()
-		had := copy(buf, t.part)
-		asked := min(sealedRead, len(p)-n) // so that what is opened fits, except for the end of a record
-		got, err := fdRead(t.fd, buf[had:had+asked])
-		if err != nil && !errors.Is(err, ErrAgain) && !errors.Is(err, io.EOF) {
-			t.end = err
-			break
-		}
-		rest := buf[:had+got]
-		n, rest = t.open(p, n, rest)
-		t.keep(rest)
-		if errors.Is(err, io.EOF) {
-			t.cut()
-		}
-		if got < asked {
-			break
-		}
+	more := false
+	if t.end == nil && n < len(p) {
+		n, more = t.receive(p, n)
 	}
 	switch {
-	case n > 0 && t.end != nil:
+	case more && n < len(p), n > 0 && t.end != nil:
 		t.loop.Again(t.key, Readable)
-		return n, nil
+	}
+	switch {
 	case n > 0 || len(p) == 0:
 		return n, nil
 	case t.end != nil:
@@ -92,6 +74,25 @@ func (t *sealed) readTo(p []byte) (n int, err error) {
 	default:
 		return 0, ErrAgain
 	}
+}
+
+// receive reads records once, and opens what is whole into p from n. It returns the new n, and reports whether there
+// may be more: whoever sends a byte in each record has to wait for its next turn.
+func (t *sealed) receive(p []byte, n int) (now int, more bool) {
+	buf := t.loop.sealedBuffer()
+	had := copy(buf, t.part)
+	asked := min(sealedRead, len(p)-n) // so that what is opened fits, except for the end of a record
+	got, err := fdRead(t.fd, buf[had:had+asked])
+	if err != nil && !errors.Is(err, ErrAgain) && !errors.Is(err, io.EOF) {
+		t.end = err
+		return n, false
+	}
+	n, rest := t.open(p, n, buf[:had+got])
+	t.keep(rest)
+	if errors.Is(err, io.EOF) {
+		t.cut()
+	}
+	return n, got == asked && t.end == nil
 }
 
 // cut records the end of the stream. Many clients send no close_notify: it counts as one between two records.
@@ -145,7 +146,7 @@ func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
 		}
 		b = b[size:]
 	}
-	return n, nil
+	return n, nil // RFC 8446 §6.1: what follows the end is ignored
 }
 
 // keep keeps the beginning of a record.
@@ -251,13 +252,16 @@ func (t *sealed) write(parts ...[]byte) (n int, err error) {
 	if t.shut {
 		return 0, ErrClosed
 	}
-	if t.owes {
+	if err := t.push(); err != nil {
+		return 0, err
+	}
+	if t.owes { // not before: while the socket is full, rest must not grow with each request
 		if err := t.update(); err != nil {
 			return 0, err
 		}
-	}
-	if err := t.push(); err != nil {
-		return 0, err
+		if err := t.push(); err != nil {
+			return 0, err
+		}
 	}
 	buf := t.loop.takeSealed()
 	defer t.loop.giveSealed(buf)
@@ -296,23 +300,32 @@ func (t *sealed) closeWrite() error {
 	return nil
 }
 
-// close implements Socket.Close. The peer learns of the end with close_notify, if the socket takes it.
+// close implements Socket.Close.
 func (t *sealed) close() error {
+	err := t.leave()
+	t.forget()
+	return err
+}
+
+// leave closes the connection. The peer learns of the end with close_notify, if the socket takes it.
+func (t *sealed) leave() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.alert(tlsrecord.CloseNotify)
-	t.forget()
 	if t.conn != nil {
 		return t.conn.Close()
 	}
 	return fdClose(t.fd)
 }
 
-// forget erases the secrets and drops what t holds.
+// forget erases the secrets and drops what t holds. Nobody may read meanwhile.
 func (t *sealed) forget() {
 	t.keep(nil)
-	t.wait(nil)
+	t.plain = nil
 	t.in.Erase()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wait(nil)
 	t.out.Erase()
 }
 

@@ -6,25 +6,29 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
 // sealedConn is a sealed socket that is not on a loop: net/http has it. Unlike those of crypto/tls, its writes go on
 // after a deadline.
 type sealedConn struct {
-	raw    net.Conn
-	sealed *sealed
+	raw     net.Conn
+	sealed  *sealed
+	reading sync.Mutex // held by Read, under which Close must not erase the keys
 }
 
 func newSealedConn(raw net.Conn, t *sealed) *sealedConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conn, t.fd = raw, -1
-	return &sealedConn{raw, t}
+	return &sealedConn{raw: raw, sealed: t}
 }
 
 // Read implements net.Conn.
 func (c *sealedConn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	t := c.sealed
 	for {
 		if n := t.take(p); n > 0 || len(p) == 0 {
@@ -59,10 +63,14 @@ func (c *sealedConn) Write(p []byte) (int, error) { return c.sealed.write(p) }
 // CloseWrite sends close_notify, and closes the sending side.
 func (c *sealedConn) CloseWrite() error { return c.sealed.closeWrite() }
 
-// Close sends close_notify, if it can be sent soon, and closes the connection.
+// Close sends close_notify, if it can be sent soon, and closes the connection. Other goroutines may read and write it.
 func (c *sealedConn) Close() error {
 	_ = c.raw.SetWriteDeadline(time.Now().Add(pumpLinger))
-	return c.sealed.close()
+	err := c.sealed.leave() // ends Read
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.sealed.forget()
+	return err
 }
 
 // ConnectionState returns what the handshake has agreed on.

@@ -41,8 +41,16 @@ func (s Socket) Suspend() []byte {
 			flags |= flag
 		}
 	}
-	b := []byte{sealedVersion, flags}
-	for _, part := range [][]byte{t.in.AppendState(nil), t.out.AppendState(nil), t.part, t.plain, t.rest} {
+	var in, out [tlsrecord.MaxState]byte
+	defer clear(in[:])
+	defer clear(out[:])
+	parts := [...][]byte{t.in.AppendState(in[:0]), t.out.AppendState(out[:0]), t.part, t.plain, t.rest}
+	size := 2 + 2*len(t.sizes.list)
+	for _, part := range parts {
+		size += 4 + len(part)
+	}
+	b := append(make([]byte, 0, size), sealedVersion, flags) // of this size, so that no copies of secrets are left
+	for _, part := range parts {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}

@@ -13,6 +13,8 @@ type Handshaker interface {
 	// Handshake blocks until the handshake is over. It returns nil if the connection reads and writes the records
 	// itself.
 	Handshake() (*Secured, error)
+	// Abandon ends Handshake, which may wait for others, and closes the connection. It does not block.
+	Abandon()
 }
 
 // Secured is a connection whose handshake is over.
@@ -70,6 +72,7 @@ func (l *Loop) Secure(k Key, s Socket) (Socket, error) {
 	if !l.keys.has(k) {
 		return Socket{}, ErrClosed
 	}
+	s.pump().shaking.Store(false)
 	h := s.pump().secured
 	if h == nil {
 		return s, nil
@@ -88,9 +91,14 @@ func (l *Loop) Secure(k Key, s Socket) (Socket, error) {
 		return Socket{}, err
 	}
 	t := &sealed{in: *h.Reader, out: *h.Writer, part: h.Ahead, about: h.State}
+	h.erase()
+	return l.seal(k, fd, t), nil
+}
+
+// erase overwrites the secrets.
+func (h *Secured) erase() {
 	h.Reader.Erase()
 	h.Writer.Erase()
-	return l.seal(k, fd, t), nil
 }
 
 // seal makes t the TLS of a descriptor on the loop.
@@ -106,7 +114,7 @@ func (l *Loop) seal(k Key, fd int, t *sealed) Socket {
 	return t.socket()
 }
 
-// Shakes reports whether the handshake of a Handshaker is not over.
+// Shakes reports whether the handshake of a Handshaker is not over, or Secure was not called since then.
 func (s Socket) Shakes() bool {
 	p := s.pump()
 	return p != nil && p.shaking.Load()

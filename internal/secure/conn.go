@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/expedite-go/expedite/internal/reactor"
@@ -20,8 +21,14 @@ type Conn struct {
 // Handshake does the handshake, while it holds a token of the gate except when it waits for the client. If the event
 // loop is to go on alone, it returns the keys.
 func (c *Conn) Handshake() (*reactor.Secured, error) {
-	c.raw.enter()
+	if !c.raw.enter() {
+		c.server.abandoned.Add(1)
+		return nil, net.ErrClosed
+	}
 	defer c.raw.leave()
+	if c.log != nil {
+		defer c.log.erase()
+	}
 	err := c.Conn.Handshake()
 	if bad, ok := errors.AsType[tls.RecordHeaderError](err); ok && bad.Conn != nil && mayBeHTTP(bad.RecordHeader) {
 		c.server.plain.Add(1)
@@ -30,12 +37,16 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 	}
 	state := c.ConnectionState()
 	c.server.count(state.Version, err)
-	if err != nil || c.log == nil || state.Version != tls.VersionTLS13 {
+	if err != nil || c.log == nil || state.Version != tls.VersionTLS13 || c.raw.forgot {
 		c.raw.release()
 		return nil, err
 	}
 	return c.hand(&state)
 }
+
+// Abandon ends a handshake at once, also one that waits for a token: a crowd of clients that have left must not keep
+// those waiting that have not.
+func (c *Conn) Abandon() { c.raw.abandon() }
 
 // plainAnswer is for a client that speaks HTTP without TLS. RFC 9110 §15.5.1.
 func plainAnswer() []byte {

@@ -1,7 +1,9 @@
 package secure
 
 import (
+	"errors"
 	"net"
+	"sync"
 
 	"github.com/expedite-go/expedite/internal/tlsrecord"
 )
@@ -12,20 +14,43 @@ import (
 type gated struct {
 	net.Conn
 	gate  chan struct{}
+	gone  chan struct{} // closed by abandon
+	once  sync.Once     // closes gone
 	holds bool
 	ahead []byte // was read, and not used
 	left  int    // bytes of the current record that were not used
+	total int    // bytes that were read in the handshake
 	// Written are the records of the handshake. Nil means that nobody asks for them.
 	written []byte
+	forgot  bool // more than maxWritten was written: the number of the next record is not known
 	record  bool // remember what is written, and return one record at a time
 }
 
-// maxWritten bounds what is remembered. A handshake writes some kilobytes, mostly certificates.
-const maxWritten = 128 << 10
+const (
+	// maxWritten bounds what is remembered. A handshake writes some kilobytes, mostly certificates.
+	maxWritten = 128 << 10
+	// maxHandshake bounds what a client may send in its handshake, which crypto/tls collects. A ClientHello has up to
+	// some kilobytes, and so have the certificates of a client.
+	maxHandshake = 32 << 10
+)
 
-func (g *gated) enter() {
-	g.gate <- struct{}{}
-	g.holds = true
+var errLong = errors.New("secure: the client's handshake is too long")
+
+// enter waits for a token. It reports false if the connection was abandoned meanwhile.
+func (g *gated) enter() bool {
+	select {
+	case g.gate <- struct{}{}:
+		g.holds = true
+		return true
+	case <-g.gone:
+		return false
+	}
+}
+
+// abandon closes the connection, and ends enter. It is safe for concurrent use.
+func (g *gated) abandon() {
+	g.once.Do(func() { close(g.gone) })
+	_ = g.Conn.Close()
 }
 
 func (g *gated) leave() {
@@ -50,10 +75,16 @@ func (g *gated) Read(p []byte) (int, error) {
 		if n := g.next(p); n > 0 {
 			return n, nil
 		}
+		if g.total >= maxHandshake {
+			return 0, errLong
+		}
 		g.leave()
 		buf := make([]byte, readAhead)
 		n, err := g.Conn.Read(buf)
-		g.enter()
+		if !g.enter() {
+			return 0, net.ErrClosed
+		}
+		g.total += n
 		g.ahead = append(g.ahead, buf[:n]...)
 		if n == 0 && err != nil {
 			return 0, err
@@ -91,12 +122,19 @@ func (g *gated) NetConn() net.Conn { return g.Conn }
 
 // Write implements net.Conn. Others compute meanwhile: the client may not read.
 func (g *gated) Write(p []byte) (int, error) {
-	if g.holds {
-		g.leave()
-		defer g.enter()
+	if g.record {
+		g.forgot = g.forgot || len(g.written)+len(p) > maxWritten
 	}
-	if g.record && len(g.written)+len(p) <= maxWritten {
+	if g.record && !g.forgot {
 		g.written = append(g.written, p...)
 	}
-	return g.Conn.Write(p)
+	if !g.holds {
+		return g.Conn.Write(p)
+	}
+	g.leave()
+	n, err := g.Conn.Write(p)
+	if !g.enter() {
+		return n, net.ErrClosed
+	}
+	return n, err
 }

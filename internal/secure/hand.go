@@ -35,12 +35,16 @@ func (l *keyLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// erase overwrites the secrets.
+func (l *keyLog) erase() {
+	clear(l.client)
+	clear(l.server)
+}
+
 var errKeys = errors.New("secure: crypto/tls has not told the keys of a connection")
 
 // hand returns what the event loop needs to go on after a handshake of TLS 1.3.
 func (c *Conn) hand(state *tls.ConnectionState) (*reactor.Secured, error) {
-	defer clear(c.log.client)
-	defer clear(c.log.server)
 	if c.log.client == nil || c.log.server == nil || c.raw.left != 0 {
 		return nil, errKeys
 	}

@@ -145,7 +145,7 @@ func (s *Server) Close() { close(s.done) }
 // Wrap returns the server's end of TLS over a connection of which ahead was read. It is a
 // [reactor.Handshaker].
 func (s *Server) Wrap(conn net.Conn, ahead []byte) net.Conn {
-	raw := &gated{Conn: conn, gate: s.gate, ahead: ahead, record: s.cfg.Loop}
+	raw := &gated{Conn: conn, gate: s.gate, gone: make(chan struct{}), ahead: ahead, record: s.cfg.Loop}
 	c := &Conn{raw: raw, server: s}
 	cfg := s.current.Load()
 	if s.cfg.Loop {

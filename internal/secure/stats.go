@@ -49,5 +49,5 @@ func (s *Stats) count(version uint16, err error) {
 func gone(err error) bool {
 	op, broken := errors.AsType[*net.OpError](err)
 	return broken && (op.Op == "read" || op.Op == "write") || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded)
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded)
 }

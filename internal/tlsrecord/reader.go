@@ -138,14 +138,18 @@ func (r *Reader) Seals(record []byte, seq uint64) bool {
 
 // count counts a record without data.
 func (r *Reader) count() error {
-	if r.useless++; r.useless > maxUseless {
+	if r.useless == maxUseless {
 		return Error{UnexpectedMessage, "too many records without data"}
 	}
+	r.useless++
 	return nil
 }
 
-// alert handles an alert, which is one record of two bytes. RFC 8446 §5.1 and §6.
+// alert handles an alert, which is one record of two bytes. RFC 8446 §5.1, §5.4 and §6.
 func (r *Reader) alert(b []byte) (Kind, error) {
+	if len(b) == 0 { // RFC 8446 §5.4
+		return 0, Error{UnexpectedMessage, "an empty alert"}
+	}
 	if len(b) != 2 {
 		return 0, Error{DecodeError, "an alert of a wrong length"}
 	}

@@ -67,7 +67,7 @@ func TestRules(t *testing.T) {
 		{name: "§6.2 fatal, whatever its level", records: []record{{"\x01\x14", typeAlert, 0}}, peer: BadRecordMAC},
 		{name: "§5.1 half an alert", records: []record{{"\x02", typeAlert, 0}}, alert: DecodeError},
 		{name: "§5.1 two alerts", records: []record{{"\x01\x00\x01\x00", typeAlert, 0}}, alert: DecodeError},
-		{name: "§5.1 empty alert", records: []record{{"", typeAlert, 0}}, alert: DecodeError},
+		{name: "§5.4 empty alert", records: []record{{"", typeAlert, 0}}, alert: UnexpectedMessage},
 		{name: "§4.6.3 KeyUpdate", records: []record{{update, typeHandshake, 0}}, kind: Updated},
 		{name: "§4.6.3 KeyUpdate with request", records: []record{{request, typeHandshake, 0}}, kind: Requested},
 		{name: "§4.6.3 unknown request", records: []record{{update[:4] + "\x02", typeHandshake, 0}}, alert: IllegalParameter},

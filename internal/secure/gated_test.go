@@ -1,0 +1,163 @@
+package secure
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// bareServer returns a server whose certificate is followed by extra bytes of intermediates.
+func bareServer(t *testing.T, extra int) *Server {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+	}, &x509.Certificate{}, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := [][]byte{der}
+	for n := 0; n < extra; n += len(der) {
+		chain = append(chain, der)
+	}
+	s := &Server{cfg: Config{Loop: true}, gate: make(chan struct{}, 1)}
+	s.current.Store(&tls.Config{Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: key}}})
+	return s
+}
+
+// tcpPair returns the two ends of a connection.
+func tcpPair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err = net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = client.Close(), server.Close() })
+	return client, server
+}
+
+// TestAbandonInTheQueue: a handshake that waits for a token ends when its connection is closed. Otherwise a crowd that
+// comes and leaves would hold descriptors, and keep those waiting that stay.
+func TestAbandonInTheQueue(t *testing.T) {
+	s := bareServer(t, 0)
+	s.gate <- struct{}{} // somebody computes, and does not end
+	client, server := tcpPair(t)
+	c := s.Wrap(server, nil).(*Conn)
+	done := make(chan error, 1)
+	go func() { // ends with Abandon
+		_, err := c.Handshake()
+		done <- err
+	}()
+	c.Abandon()
+	c.Abandon() // closed again, by the deadline for instance
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v, want %v", err, net.ErrClosed)
+	}
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the client reads %v, want the end", err)
+	}
+	if n := s.Counts()["abandoned"]; n != 1 || len(s.gate) != 1 {
+		t.Errorf("%d abandoned, %d tokens taken", n, len(s.gate))
+	}
+}
+
+// waitsInWrite tells when something long is written, which then waits for a client that does not read.
+type waitsInWrite struct {
+	net.Conn
+	began chan struct{}
+}
+
+func (c *waitsInWrite) Write(p []byte) (int, error) {
+	if len(p) > 20_000 {
+		close(c.began)
+		return c.Conn.Read(make([]byte, 1)) // until it is closed
+	}
+	return c.Conn.Write(p)
+}
+
+// TestTokensWhileWriting: a client that does not read takes no token from the others.
+func TestTokensWhileWriting(t *testing.T) {
+	s := bareServer(t, 20_000)
+	client, server := tcpPair(t)
+	stuck := &waitsInWrite{server, make(chan struct{})}
+	c := s.Wrap(stuck, nil).(*Conn)
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = c.Handshake() })
+	wg.Go(func() { _ = tls.Client(client, &tls.Config{InsecureSkipVerify: true}).Handshake() })
+	<-stuck.began
+	s.gate <- struct{}{} // blocks if the other one has it
+	<-s.gate
+	c.Abandon()
+	_ = client.Close()
+	wg.Wait()
+}
+
+// TestManyCertificates: where a handshake has written more than is remembered, the number of the next record is not
+// known, and crypto/tls goes on. A number that is used twice would give the key away.
+func TestManyCertificates(t *testing.T) {
+	for _, extra := range []int{0, maxWritten} {
+		s := bareServer(t, extra)
+		client, server := tcpPair(t)
+		c := s.Wrap(server, nil).(*Conn)
+		out := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = out.Handshake() })
+		h, err := c.Handshake()
+		wg.Wait()
+		if err != nil || (h == nil) != (extra > 0) {
+			t.Errorf("%d bytes: got %v, %v", extra, h, err)
+		}
+		if extra == 0 {
+			continue
+		}
+		if _, err := c.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(out, b); err != nil || string(b) != "hello" {
+			t.Errorf("the client reads %q, %v", b, err)
+		}
+	}
+}
+
+// TestLongHandshake: a client cannot make the server collect a long message.
+func TestLongHandshake(t *testing.T) {
+	s := bareServer(t, 0)
+	client, server := tcpPair(t)
+	c := s.Wrap(server, nil).(*Conn)
+	go func() { // ends with the connection
+		record := append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 1<<14)...)
+		copy(record[5:], []byte{1, 0, 0xff, 0}) // a ClientHello of almost 64 KiB
+		for {
+			if _, err := client.Write(record); err != nil {
+				return
+			}
+			clear(record[5:9])
+		}
+	}()
+	_, err := c.Handshake()
+	_ = c.Close()
+	if !errors.Is(err, errLong) || s.Counts()["failed"] != 1 {
+		t.Errorf("got %v, %v", err, s.Counts())
+	}
+}
