@@ -19,8 +19,13 @@ func serving(s control.Status) (list []string) {
 	}
 	for _, l := range s.Listeners {
 		text := l.Text()
-		if l.Proxy {
+		switch {
+		case l.Proxy && l.TLS:
+			text += " (PROXY protocol, TLS)"
+		case l.Proxy:
 			text += " (PROXY protocol)"
+		case l.TLS:
+			text += " (TLS)"
 		}
 		list = append(list, text)
 	}

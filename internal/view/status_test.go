@@ -42,6 +42,20 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// TestServing: addresses tell how clients begin there.
+func TestServing(t *testing.T) {
+	for want, l := range map[string]control.ListenerStatus{
+		":80":                      {Address: ":80"},
+		":443 (TLS)":               {Address: ":443", TLS: true},
+		"unix:/a (PROXY protocol)": {Address: "/a", Network: "unix", Proxy: true},
+		":5 (PROXY protocol, TLS)": {Address: ":5", Proxy: true, TLS: true},
+	} {
+		if got := serving(control.Status{Listeners: []control.ListenerStatus{l}}); len(got) != 1 || got[0] != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestStatusText(t *testing.T) {
 	one := example(t)
 	one.Workers, one.Totals, one.Handoff = one.Workers[:1], control.Totals{Connections: 12034}, control.Handoff{}
