@@ -48,36 +48,28 @@ func (c *Conn) hand(state *tls.ConnectionState) (*reactor.Secured, error) {
 	if c.log.client == nil || c.log.server == nil || c.raw.left != 0 {
 		return nil, errKeys
 	}
-	sent, err := sealedRecords(state.CipherSuite, c.log.server, c.raw.written)
-	if err != nil {
-		return nil, err
-	}
 	r, errR := tlsrecord.NewReader(state.CipherSuite, c.log.client)
-	w, errW := tlsrecord.NewWriter(state.CipherSuite, c.log.server, sent)
-	if err := errors.Join(errR, errW); err != nil {
+	w, errW := tlsrecord.NewWriter(state.CipherSuite, c.log.server, 0)
+	err := errors.Join(errR, errW)
+	if err == nil {
+		err = countSent(w, c.raw.written)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &reactor.Secured{Conn: c.raw.Conn, Ahead: c.raw.ahead, Reader: r, Writer: w, State: state}, nil
 }
 
-// sealedRecords returns how many of the records that were written in a handshake are sealed with a traffic secret:
-// those of session tickets, which crypto/tls sends before the client has finished. They tell the number of the next
-// record.
-func sealedRecords(suite uint16, secret, written []byte) (n uint64, err error) {
-	r, err := tlsrecord.NewReader(suite, secret)
-	if err != nil {
-		return 0, err
-	}
-	defer r.Erase()
+// countSent tells w which of the records that were written in a handshake are sealed with its keys: those of session
+// tickets, which crypto/tls sends before the client has finished.
+func countSent(w *tlsrecord.Writer, written []byte) error {
 	for len(written) >= tlsrecord.HeaderSize {
 		size := tlsrecord.HeaderSize + int(written[3])<<8 + int(written[4])
 		if len(written) < size {
-			return 0, errKeys
+			return errKeys
 		}
-		if r.Seals(written[:size], n) {
-			n++
-		}
+		w.Sent(written[:size])
 		written = written[size:]
 	}
-	return n, nil
+	return nil
 }

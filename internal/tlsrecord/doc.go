@@ -5,7 +5,7 @@
 //	peer → records (Size tells where one ends) → Reader.Open → Data, KeyUpdate, Closed, or an error with its alert
 //
 // It implements RFC 8446 §5 (records), §4.6.3 (KeyUpdate), §6 (alerts), §7.1 to §7.3 (keys) and appendix B.4 (suites)
-// for a server. What it refuses it names by the alert that the peer has to get: [Error]. The ciphers and HKDF are those
+// for a server. What it refuses it names by the alert that the peer has to get: [Error]. The ciphers and HMAC are those
 // of the standard library.
 //
 // A Reader or Writer can be taken down to a [State] at the end of any record, and continued by another process.

@@ -2,6 +2,7 @@ package tlsrecord
 
 import (
 	"crypto/cipher"
+	"crypto/hmac"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -64,20 +65,12 @@ func (h *half) start(id uint16, secret []byte, seq uint64) error {
 
 // rekey derives the keys of h.secret. RFC 8446 §7.3.
 func (h *half) rekey(s *suite, seq uint64) error {
-	secret := h.secret[:h.size]
-	key, err := s.expandLabel(secret, "key", s.key)
-	if err != nil {
-		return err
-	}
-	defer clear(key)
-	iv, err := s.expandLabel(secret, "iv", nonceSize)
-	if err != nil {
-		return err
-	}
-	copy(h.iv[:], iv)
-	clear(iv)
-	h.aead, err = s.aead(key)
-	h.seq = seq
+	mac := hmac.New(s.hash, h.secret[:h.size])
+	out := make([]byte, 0, maxSecret) // nothing derived is longer
+	defer clear(out[:maxSecret])
+	copy(h.iv[:], expandLabel(out, mac, "iv", nonceSize))
+	aead, err := s.aead(expandLabel(out, mac, "key", s.key))
+	h.aead, h.seq = aead, seq
 	return err
 }
 
@@ -87,10 +80,7 @@ func (h *half) next() error {
 	if !ok {
 		return errSuite
 	}
-	b, err := s.expandLabel(h.secret[:h.size], "traffic upd", s.secret)
-	if err != nil {
-		return err
-	}
+	b := expandLabel(nil, hmac.New(s.hash, h.secret[:h.size]), "traffic upd", s.secret)
 	copy(h.secret[:], b)
 	clear(b)
 	return h.rekey(&s, 0)

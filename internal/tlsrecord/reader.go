@@ -119,23 +119,6 @@ func (r *Reader) open(dst, record []byte) ([]byte, Kind, error) {
 	}
 }
 
-// Seals reports whether a record was sealed with the keys of r as the one with a number. It changes nothing that Open
-// depends on.
-func (r *Reader) Seals(record []byte, seq uint64) bool {
-	if len(record) <= HeaderSize || record[0] != typeData {
-		return false
-	}
-	before := r.seq
-	defer func() { r.seq = before }()
-	r.seq = seq
-	nonce, err := r.number()
-	if err != nil {
-		return false
-	}
-	_, err = r.aead.Open(nil, nonce, record[HeaderSize:], record[:HeaderSize])
-	return err == nil
-}
-
 // count counts a record without data.
 func (r *Reader) count() error {
 	if r.useless == maxUseless {

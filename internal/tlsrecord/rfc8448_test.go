@@ -2,6 +2,9 @@ package tlsrecord
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"strings"
@@ -67,14 +70,27 @@ func TestKeys(t *testing.T) {
 		{traceClient, "17422dda596ed5d9acd890e3c63f5051", "5b78923dee08579033e523d9"},
 		{traceServer, "9f02283b6c9c07efc26bb9f2ac92e356", "cf782b88dd83549aadf1e984"},
 	} {
-		s, _ := suiteOf(tls.TLS_AES_128_GCM_SHA256)
-		key, err := s.expandLabel(unhex(t, c.secret), "key", 16)
-		if err != nil || hex.EncodeToString(key) != c.key {
-			t.Errorf("key %x, %v, want %s", key, err, c.key)
+		mac := hmac.New(sha256.New, unhex(t, c.secret))
+		if key := expandLabel(nil, mac, "key", 16); hex.EncodeToString(key) != c.key {
+			t.Errorf("key %x, want %s", key, c.key)
 		}
-		iv, err := s.expandLabel(unhex(t, c.secret), "iv", 12)
-		if err != nil || hex.EncodeToString(iv) != c.iv {
-			t.Errorf("iv %x, %v, want %s", iv, err, c.iv)
+		if iv := expandLabel(nil, mac, "iv", 12); hex.EncodeToString(iv) != c.iv {
+			t.Errorf("iv %x, want %s", iv, c.iv)
+		}
+	}
+}
+
+// TestExpandLabel: one HMAC is what HKDF-Expand of the standard library returns, for all that is derived.
+func TestExpandLabel(t *testing.T) {
+	for _, s := range suites {
+		secret := bytes.Repeat([]byte{7}, s.secret)
+		mac := hmac.New(s.hash, secret)
+		for label, n := range map[string]int{"key": s.key, "iv": nonceSize, "traffic upd": s.secret} {
+			info := append([]byte{byte(n >> 8), byte(n), byte(6 + len(label))}, "tls13 "+label+"\x00"...)
+			want, err := hkdf.Expand(s.hash, secret, string(info), n)
+			if got := expandLabel(nil, mac, label, n); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s, %s: got %x, want %x, %v", tls.CipherSuiteName(s.id), label, got, want, err)
+			}
 		}
 	}
 }

@@ -3,7 +3,6 @@ package tlsrecord
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/tls"
@@ -50,12 +49,17 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// expandLabel is HKDF-Expand-Label with an empty context. RFC 8446 §7.1.
-func (s *suite) expandLabel(secret []byte, label string, n int) ([]byte, error) {
+// expandLabel appends HKDF-Expand-Label to dst, with an empty context. RFC 8446 §7.1. mac is HMAC with the secret. What
+// is expanded here has at most the size of the hash, for which HKDF-Expand is one HMAC: RFC 5869 §2.3. With one mac for
+// all labels, the keys of a direction take 1.7 µs instead of 2.8 with hkdf.Expand (BenchmarkKeys).
+func expandLabel(dst []byte, mac hash.Hash, label string, n int) []byte {
 	label = "tls13 " + label
-	info := make([]byte, 0, 4+len(label))
+	info := make([]byte, 0, 64)
 	info = append(info, byte(n>>8), byte(n), byte(len(label)))
 	info = append(info, label...)
 	info = append(info, 0) // no context
-	return hkdf.Expand(s.hash, secret, string(info), n)
+	info = append(info, 1) // the first block
+	mac.Reset()
+	mac.Write(info)
+	return mac.Sum(dst)[:len(dst)+n]
 }

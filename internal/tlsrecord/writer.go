@@ -83,6 +83,22 @@ func (w *Writer) AppendAlert(dst []byte, a Alert) ([]byte, error) {
 	return dst, err
 }
 
+// Sent counts a record that another has sealed with the keys of w, if it was the next one, and reports that.
+func (w *Writer) Sent(record []byte) bool {
+	if len(record) <= HeaderSize || record[0] != typeData {
+		return false
+	}
+	seq := w.seq
+	nonce, err := w.number()
+	if err == nil {
+		_, err = w.aead.Open(nil, nonce, record[HeaderSize:], record[:HeaderSize])
+	}
+	if err != nil {
+		w.seq = seq
+	}
+	return err == nil
+}
+
 // header begins a record: opaque_type, legacy_record_version, and room for its length. RFC 8446 §5.2.
 var header = [HeaderSize]byte{typeData, 3, 3}
 
