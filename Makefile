@@ -90,7 +90,7 @@ deployment:
 installation:
 	go test -count=1 -timeout 20m -run TestInstall -v ./scripts/release -install
 
-# The archives of a release and their checksums, in dist. docs/stability.md has the steps.
+# The archives of a release and their checksums, in dist. CONTRIBUTING.md has the steps.
 release:
 	go run ./scripts/release
 

@@ -1,7 +1,8 @@
 // Command chat is a chat with rooms, on as many processes and machines as you like.
 //
 //	go run . serve
-//	go run . serve --redis redis://127.0.0.1:6379    one of several machines
+//	go run . serve --redis redis://127.0.0.1:6379    one of several machines; another one on the same computer:
+//	go run . serve --redis redis://127.0.0.1:6379 --addr :8081 --control /tmp/b.sock --admin off
 //
 // Open http://localhost:8080 in two windows, and talk. "@bob psst" goes to all devices of bob, and to nobody else. Who
 // was away gets what was said meanwhile.

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -90,9 +91,19 @@ func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer, out *Console) error 
 	}
 	defer onSignals(until, app)()
 	if err := app.Run(until); !errors.Is(err, expedite.ErrTrial) {
-		return loaded.Locate(err)
+		return sameControl(loaded.Locate(err), &loaded.Config, cfg.Control)
 	}
 	return nil
+}
+
+// sameControl explains that the default state directory, which is named after the control socket, is in use: another
+// server has that socket.
+func sameControl(err error, given *expedite.Config, control string) error {
+	if !errors.Is(err, statedir.ErrInUse) || given.StateDir != "" || os.Getenv("STATE_DIRECTORY") != "" {
+		return err
+	}
+	return fmt.Errorf("another server of this user has the control socket %s: "+
+		"give this one its own --control, --addr and --admin (%w)", control, err)
 }
 
 // app returns the App of the program.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/expedite-go/expedite"
+	"github.com/expedite-go/expedite/internal/statedir"
 )
 
 // TestDefaultStateDir checks that the folder is that of systemd, or one in the user's state folder that is named after
@@ -55,5 +57,31 @@ func TestDefaultStateDir(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", filepath.Join(file, "x"))
 	if got := dirOf(expedite.Config{Control: "/run/a/x.sock"}); got != "" || strings.Count(lines.String(), "\n") != 1 {
 		t.Errorf("a folder that cannot be: got %q, %q, want one warning", got, &lines)
+	}
+}
+
+// TestSameControl checks that a second server with the same control socket is told so, unless the folder in use is one
+// that was named, by a setting or by systemd.
+func TestSameControl(t *testing.T) {
+	t.Setenv("STATE_DIRECTORY", "")
+	inUse := fmt.Errorf("--state-dir: %w, process 7", statedir.ErrInUse)
+	err := sameControl(inUse, &expedite.Config{}, "/run/x.sock")
+	for _, want := range []string{"control socket /run/x.sock", "its own --control", "process 7"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %q, want %q", err, want)
+		}
+	}
+	if got := sameControl(inUse, &expedite.Config{StateDir: "/var/x"}, "/run/x.sock"); got != inUse {
+		t.Errorf("with a folder that was named: got %q", got)
+	}
+	if got := sameControl(os.ErrPermission, &expedite.Config{}, "/run/x.sock"); got != os.ErrPermission {
+		t.Errorf("another error: got %q", got)
+	}
+	if got := sameControl(nil, &expedite.Config{}, "/run/x.sock"); got != nil {
+		t.Errorf("no error: got %q", got)
+	}
+	t.Setenv("STATE_DIRECTORY", "/var/lib/x")
+	if got := sameControl(inUse, &expedite.Config{}, "/run/x.sock"); got != inUse {
+		t.Errorf("with the folder of systemd: got %q", got)
 	}
 }

@@ -97,13 +97,16 @@ func shellWords(line string) []string {
 	return words
 }
 
+// projectProgram matches the program of a project that pages speak of. It has the commands of expedite.
+var projectProgram = regexp.MustCompile(`^\./(hello|chat)$`)
+
 // redirection matches what the shell takes for itself.
 var redirection = regexp.MustCompile(`^[0-9&]*[<>]`)
 
 // ownArguments returns the arguments of a command that runs expedite, without redirections.
 func ownArguments(words []string) (args []string, own bool) {
 	switch {
-	case filepath.Base(words[0]) == "expedite":
+	case filepath.Base(words[0]) == "expedite", projectProgram.MatchString(words[0]):
 		args = words[1:]
 	case len(words) > 2 && words[0] == "go" && words[1] == "run" && strings.HasSuffix(words[2], "/cmd/expedite"):
 		args = words[3:]
@@ -190,7 +193,8 @@ func TestCommands(t *testing.T) {
 			}
 		}
 		for _, s := range p.spans() {
-			if !strings.HasPrefix(s.text, "expedite ") && !strings.HasPrefix(s.text, "make ") {
+			first, _, more := strings.Cut(s.text, " ")
+			if !more || first != "expedite" && first != "make" && !projectProgram.MatchString(first) {
 				continue
 			}
 			for _, words := range commands(optional.Replace(s.text)) {
@@ -202,6 +206,28 @@ func TestCommands(t *testing.T) {
 	}
 	if checked < 50 {
 		t.Errorf("only %d commands found", checked)
+	}
+}
+
+// projectCommand matches the words of a command of a project, up to the first that is none.
+var projectCommand = regexp.MustCompile(`\./@NAME@((?: [a-z]+)+)`)
+
+// TestProjectCommands checks the commands in the README, the Makefile and the settings of projects.
+func TestProjectCommands(t *testing.T) {
+	for _, name := range []string{"Makefile", "README.md", "expedite.yaml"} {
+		text, err := os.ReadFile(root + "/internal/scaffold/files/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := projectCommand.FindAllStringSubmatch(string(text), -1)
+		for _, m := range found {
+			if fault := commandFault(t, append([]string{"expedite"}, strings.Fields(m[1])...)); fault != "" {
+				t.Errorf("%s: %s: %s", name, m[0], fault)
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("%s: no commands found", name)
+		}
 	}
 }
 

@@ -30,7 +30,8 @@ func templates() []template {
 	return []template{
 		{"chat", "A chat with rooms.", `/chat/load?name={{ $uuid }}`, `{ text: "hello" }`, ""},
 		{
-			"notifications", "Notifications to all devices of a user.", `/inbox?user={{ $uuid }}`,
+			"notifications", "Notifications to all devices of a user. Programs that send them need the key in `NOTIFY_KEY`,\n" +
+				"which `make run` sets to `development`.", `/inbox?user={{ $uuid }}`,
 			`{ type: "read", id: "none" }`, "NOTIFY_KEY=development",
 		},
 		{"game", "A game for many players.", `/game/load?name={{ $uuid }}`, `{ x: 1, y: 0 }`, ""},
