@@ -111,6 +111,13 @@ func TestTemplates(t *testing.T) {
 			}
 			var done string
 			b.evaluate(ctx, tab, p.script, &done)
+			if p.template == "chat" {
+				for _, text := range []string{"twice", "twice", "last"} { // as after a crash: an event has a user and a time
+					in(dir, program, "publish", "--control", s.control, "room:go", `{"type":"said","user":"`+text+`","text":"`+text+
+						`","time":"2026-01-02T03:04:05Z"}`)
+				}
+				b.evaluate(ctx, tab, onlyOnce, &done)
+			}
 			var requested []string
 			b.evaluate(ctx, tab, `performance.getEntriesByType("resource").map(e => e.name).filter(n => !n.startsWith("data:"))`, &requested)
 			for _, url := range requested {
@@ -148,6 +155,14 @@ func replaceIn(t *testing.T, path, old, new string) {
 		t.Fatal(err)
 	}
 }
+
+// onlyOnce waits for the last message, and fails if one that was published twice, as after a crash, is shown twice.
+const onlyOnce = `new Promise((done, fail) => {
+	const shown = text => [...document.querySelectorAll("#log li")].filter(line => line.textContent.endsWith(text)).length
+	const check = () => !shown("last") ? setTimeout(check, 20) : shown("twice") === 1 ? done("ok")
+		: fail(new Error("shown " + shown("twice") + " times"))
+	check()
+})`
 
 // excited waits until what a page says comes back from the changed handler, on the connection that it has had all the
 // time.
