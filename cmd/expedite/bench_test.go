@@ -116,6 +116,7 @@ func TestBenchModes(t *testing.T) {
 // TestBenchCompression checks that bench counts every message with compression, echoed and broadcast, and that they are
 // compressed, also if the server permits more than bench offers.
 func TestBenchCompression(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"off", "shared", "takeover"} {
 		s := serve(t, "--workers", "2", "--compression", mode)
 		for _, args := range [][]string{{"/echo"}, {"/", "--mode", "broadcast"}} {

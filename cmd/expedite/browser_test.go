@@ -45,6 +45,7 @@ const fiftySockets = `new Promise((done, fail) => {
 // and they are in different workers. Each sends hello once a second, because a browser opens its sockets one after the
 // other, and late ones miss earlier messages.
 func TestFiftySocketsInABrowser(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--workers", "3")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -127,6 +128,7 @@ func (s *server) reloadUnderABrowser(ctx context.Context, b *browser, tab string
 
 // TestThePageOpensItsSockets clicks the button of the page.
 func TestThePageOpensItsSockets(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--workers", "2")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

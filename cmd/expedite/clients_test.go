@@ -86,6 +86,7 @@ func (c *client) hearAll(ctx context.Context, clients, messages int) error {
 
 // TestOtherPeoplesClients runs scripts with other WebSocket implementations against the server.
 func TestOtherPeoplesClients(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--workers", "2")
 	for _, tt := range []struct {
 		name    string

@@ -14,6 +14,7 @@ import (
 // TestOtherPeoplesCompression runs clients that compress against a server that reloads meanwhile. Each client uses all
 // parameters that it can offer.
 func TestOtherPeoplesCompression(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"shared", "takeover"} {
 		s := serve(t, "--workers", "2", "--compression", mode)
 		for _, tt := range []struct {
@@ -147,6 +148,7 @@ const compressingPage = `new Promise(async (done, fail) => {
 
 // TestCompressionInABrowser checks a browser with its own offer, while the server reloads.
 func TestCompressionInABrowser(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"shared", "takeover"} {
 		t.Run(mode, func(t *testing.T) {
 			s := serve(t, "--workers", "2", "--compression", mode)

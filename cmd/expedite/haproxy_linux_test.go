@@ -156,6 +156,7 @@ func (h *haproxy) wantServer(status string) {
 // killed; that WebSockets pass, even on a connection to the server that has carried a request; and that a reload ends
 // none.
 func TestHAProxy(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--workers", "2", "--addr", "127.35.0.1:0") // an address whose ports no other test uses meanwhile
 	h := startHAProxy(t, s.addr)
 	h.wantServer("UP")

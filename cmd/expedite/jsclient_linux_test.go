@@ -385,6 +385,7 @@ func TestJSRefresh(t *testing.T) {
 
 // TestJSOfTheServer: the page of `expedite serve` may use the client that it serves, and so may its workers.
 func TestJSOfTheServer(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--workers", "1")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

@@ -20,6 +20,7 @@ import (
 // TestJSExamples runs the examples of docs/client.md: those of a page in a browser, on a page of the server, and those
 // of Node.js. Each client must connect, or end as its example says.
 func TestJSExamples(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../docs/client.md")
 	if err != nil {
 		t.Fatal(err)

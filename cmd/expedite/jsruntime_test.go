@@ -40,6 +40,7 @@ func (r *jsRuntime) do(ctx context.Context, t *testing.T, script string) {
 // onEachRuntime runs a test in a browser, and in Node.js with its own sockets and with those of the npm package ws. The
 // page of the browser is of another origin than the servers, which have to be started with jsRuntime.serve.
 func onEachRuntime(t *testing.T, test func(ctx context.Context, t *testing.T, r *jsRuntime)) {
+	t.Parallel()
 	for name, start := range map[string]func(context.Context, *testing.T) *jsRuntime{
 		"Chromium": startPage,
 		"Node.js":  func(ctx context.Context, t *testing.T) *jsRuntime { return startNode(ctx, t, "") },

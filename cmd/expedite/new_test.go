@@ -75,6 +75,7 @@ var templatePages = []struct {
 // TestTemplates makes projects in empty folders. They build, their tests pass, and their pages work, without a request
 // to another host.
 func TestTemplates(t *testing.T) {
+	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

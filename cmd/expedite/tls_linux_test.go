@@ -36,6 +36,7 @@ func (a *authority) serve(args ...string) *server {
 
 // TestOtherPeoplesClientsWithTLS runs clients in Node.js and Python with wss://.
 func TestOtherPeoplesClientsWithTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	s := a.serve("--workers", "2")
 	for name, cmd := range map[string]*exec.Cmd{
@@ -56,6 +57,7 @@ func TestOtherPeoplesClientsWithTLS(t *testing.T) {
 
 // TestBrowserWithTLS: fifty wss:// sockets of a page in Chromium stay open through two reloads.
 func TestBrowserWithTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	s := a.serve("--workers", "3")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
@@ -74,6 +76,7 @@ func TestBrowserWithTLS(t *testing.T) {
 // TestVersionsAndSuites talks to the server with OpenSSL and GnuTLS: each version and suite, changes of keys in TLS 1.3
 // where the client wants an answer to one, and versions that are refused.
 func TestVersionsAndSuites(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	s := a.serve("--workers", "1")
 	openssl, gnutls := findTool(t, "openssl"), findTool(t, "gnutls-cli")
@@ -166,6 +169,7 @@ func talk(t *testing.T, cmd *exec.Cmd, keys bool) string {
 
 // TestPlainAddress: with certificates, http:// before an address keeps it plain, and a mistake is named on both.
 func TestPlainAddress(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	s := a.serve("--workers", "1", "--addr", "http://localhost:0") // beside the one of every test
 	st, err := s.status()
@@ -197,6 +201,7 @@ func TestPlainAddress(t *testing.T) {
 
 // TestCertificateOfAReload: a reload takes a new certificate, and refuses one that is not valid before anything changes.
 func TestCertificateOfAReload(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	s := a.serve("--workers", "1")
 	before, err := os.ReadFile(a.Key)
