@@ -154,6 +154,8 @@ var changes = map[string]struct{ to, refused string }{
 	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // set to a folder of the test
 	"log-dir": {"/dev/null/x", "log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
 	"auth-jwks-file": {"/nowhere", "/nowhere"}, "auth-introspect-file": {"/nowhere", "/nowhere"},
+	"tls-cert": {"/nowhere", "needs its key"}, "tls-key": {"/nowhere", "needs its key"}, "tls-engine": {"std", ""},
+	"tls-client-ca": {"/nowhere", "of no use without"}, "tls-min": {"1.3", ""},
 	"trusted-proxies": {"10.0.0.0/8", ""}, "proxy-protocol": {"true", "no peer is trusted"}, "max-message": {"2MiB", ""},
 	"max-fragments": {"100", ""}, "max-head": {"16KiB", ""}, "message-rate": {"1000/1000", ""}, "message-rate-policy": {"drop", ""},
 	"publish-rate": {"100", ""}, "connect-rate": {"1000/1000", ""}, "max-per-user": {"1000", ""},
