@@ -133,16 +133,25 @@ func (c *Conn) arrive(connects bool) bool {
 		}
 		if wait > 0 {
 			e.count.limit(limitConnectRate)
-			c.refuse(errConnectRate(wait))
+			c.turnAway(errConnectRate(wait))
 			return false
 		}
 	}
 	if !c.enter(false) {
 		e.count.limit(limitPerAddress)
-		c.refuse(errPerAddress)
+		c.turnAway(errPerAddress)
 		return false
 	}
 	return true
+}
+
+// turnAway refuses c. It closes c without an answer if TLS has not begun, because its client could not read one.
+func (c *Conn) turnAway(err error) {
+	if c.via&viaBare != 0 {
+		c.eng.teardown(c)
+		return
+	}
+	c.refuse(err)
 }
 
 // expect decides how c begins, whose peer was just accepted. It reports false if c has ended, for instance because its

@@ -409,6 +409,9 @@ func (s *state) plausible() bool {
 	if s.agreed == 0 && s.compresses() || s.agreed != 0 && s.phase < phaseOpen {
 		return false
 	}
+	if (s.sealed != nil) != (s.via&viaSecure != 0) { // nothing is sent in the clear to a client that uses TLS
+		return false
+	}
 	switch s.phase {
 	case phaseHead:
 		return s.id == 0 && s.path == "" && len(s.topics)+len(s.recoveries) == 0 && len(s.events) == 0

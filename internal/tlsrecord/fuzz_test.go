@@ -75,6 +75,7 @@ func FuzzStream(f *testing.F) {
 // FuzzWriter seals bytes in any parts, up to any limit, and opens them again.
 func FuzzWriter(f *testing.F) {
 	f.Add(uint8(0), []byte("\x01\x00\x05"), 10, []byte("hello"))
+	f.Add(uint8(1), []byte("\x02"), 3, []byte("hello"))
 	f.Add(uint8(2), []byte(""), 100_000, bytes.Repeat([]byte("x"), 40_000))
 	f.Fuzz(func(t *testing.T, suite uint8, cuts []byte, limit int, content []byte) {
 		w, r := pair(t, allSuites[int(suite)%len(allSuites)])

@@ -72,6 +72,8 @@ func TestRules(t *testing.T) {
 		{name: "§4.6.3 KeyUpdate with request", records: []record{{request, typeHandshake, 0}}, kind: Requested},
 		{name: "§4.6.3 unknown request", records: []record{{update[:4] + "\x02", typeHandshake, 0}}, alert: IllegalParameter},
 		{name: "§4.6.3 wrong length", records: []record{{"\x18\x00\x00\x02\x00", typeHandshake, 0}}, alert: DecodeError},
+		{name: "§4.6.3 long", records: []record{{"\x18\x00\x01\x01\x00", typeHandshake, 0}}, alert: DecodeError},
+		{name: "§4.6.3 longer", records: []record{{"\x18\x01\x00\x01\x00", typeHandshake, 0}}, alert: DecodeError},
 		{name: "§5.1 KeyUpdate in two records", records: []record{
 			{update[:2], typeHandshake, 0}, {update[2:], typeHandshake, 0},
 		}, kind: Updated},
@@ -365,6 +367,76 @@ func TestNoAllocations(t *testing.T) {
 			}
 		}); n > 0 {
 			t.Errorf("%v allocations", n)
+		}
+	}
+}
+
+// TestSent: a Writer counts its next record that another has sealed, such as the tickets of a handshake, and no other.
+func TestSent(t *testing.T) {
+	for _, suite := range allSuites {
+		other, _ := pair(t, suite)
+		w, _ := pair(t, suite)
+		first, second := other.sealed(t, []byte("one"), typeHandshake, 0), other.sealed(t, []byte("two"), typeHandshake, 0)
+		plain := bytes.Clone(first)
+		plain[0] = typeHandshake
+		for i, c := range []struct {
+			record []byte
+			next   uint64
+		}{{plain, 0}, {nil, 0}, {header[:], 0}, {second, 0}, {first, 1}, {first, 1}, {second, 2}} {
+			before := w.seq
+			if counted := w.Sent(c.record); w.seq != c.next || counted != (w.seq > before) {
+				t.Errorf("%d: %v, the next number is %d, want %d", i, counted, w.seq, c.next)
+			}
+		}
+		if w.seq = math.MaxUint64; w.Sent(first) || w.seq != math.MaxUint64 {
+			t.Error("counted beyond the last number")
+		}
+	}
+}
+
+// TestStateLimits: each counter of a Reader's state has its largest value, and one more is refused.
+func TestStateLimits(t *testing.T) {
+	_, r := pair(t, allSuites[0])
+	good := r.AppendState(nil)
+	for _, c := range []struct {
+		name string
+		at   int
+		most byte
+	}{
+		{"version", 0, stateVersion}, {"flags", 11, flagClosed}, {"useless", 12, maxUseless}, {"credit", 13, maxCredit},
+		{"fed", 14, dataPerUpdate - 1}, {"parts", 15, KeyUpdateSize - 1},
+	} {
+		for over, want := range []bool{true, false} {
+			b := bytes.Clone(good)
+			b[16] = keyUpdate
+			b[c.at] = c.most + byte(over)
+			if _, err := ParseReader(b); (err == nil) != want {
+				t.Errorf("%s of %d: %v", c.name, b[c.at], err)
+			}
+		}
+	}
+	b := bytes.Clone(good)
+	b[15], b[16] = 1, keyUpdate+1
+	if _, err := ParseReader(b); !errors.Is(err, errState) {
+		t.Errorf("a part of another message: %v", err)
+	}
+	if _, err := ParseReader(good[:stateHeader]); !errors.Is(err, errSecret) {
+		t.Errorf("no secret: %v", err)
+	}
+}
+
+// TestEqual: halves are equal if their suites, secrets and numbers are.
+func TestEqual(t *testing.T) {
+	w, r := pair(t, allSuites[0])
+	for what, change := range map[string]func(h *half){
+		"suite": func(h *half) { h.suite++ }, "secret": func(h *half) { h.secret[0] ^= 1 }, "number": func(h *half) { h.seq++ },
+	} {
+		other := r.half
+		if !w.Equal(&other) {
+			t.Fatal("they differ at first")
+		}
+		if change(&other); w.Equal(&other) {
+			t.Errorf("another %s: equal", what)
 		}
 	}
 }

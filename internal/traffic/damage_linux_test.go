@@ -21,6 +21,7 @@ import (
 type sabotage struct {
 	name, variable string // variable is the value of EXPEDITE_DAMAGE; a number names a record of a connection's state
 	cfg            Config
+	tls            bool // the clients use TLS
 	fails          bool // the reload must fail: without the record the state is invalid, and clients notice nothing
 	idle           int  // silent clients that move first, which leaves time to interfere with the move
 	scene          func(s *server, run *Run) error
@@ -54,6 +55,11 @@ var sabotages = []sabotage{
 	{name: "carried", variable: "0x10", cfg: Config{Counting: 20}, scene: reloads},
 	{name: "position", variable: "position", cfg: Config{Topics: 1, SubscribersPerTopic: 40, Rate: 1000}, scene: reloads},
 	{name: "forward", variable: "forward", cfg: Config{Directed: 200, Rate: 50}, scene: reloads},
+
+	{name: "nothing, TLS", variable: noSabotage, cfg: everybody(), tls: true, scene: reloads},
+	{name: "TLS", variable: "0x17", cfg: Config{Small: 20}, tls: true, fails: true, scene: reloads},
+	{name: "sequence number", variable: "sequence", cfg: Config{Small: 20}, tls: true, scene: reloads},
+	{name: "secret", variable: "secret", cfg: Config{Small: 20}, tls: true, scene: reloads},
 
 	{name: "nothing, late predecessor", variable: noSabotage, cfg: pairs(), idle: 1000, scene: latePredecessor},
 	{name: "hold", variable: "hold", cfg: pairs(), idle: 1000, scene: latePredecessor},
@@ -99,9 +105,12 @@ func TestDamagedHandoff(t *testing.T) {
 			if tt.name == "times" && time.Duration(monotonic(t)) < 3*time.Minute {
 				t.Skip("needs a machine that has been up for three minutes")
 			}
-			s := launch(t, binary, serverConfig{Workers: 1, Compression: takeoverIf(tt.cfg.Compression)}, "EXPEDITE_DAMAGE="+tt.variable)
+			cfg, of := tt.cfg, serverConfig{Workers: 1, Compression: takeoverIf(tt.cfg.Compression)}
+			if tt.tls {
+				cfg.TLS = secured(t, &of)
+			}
+			s := launch(t, binary, of, "EXPEDITE_DAMAGE="+tt.variable)
 			idle := s.echoers(tt.idle)
-			cfg := tt.cfg
 			cfg.Addr, cfg.Patience = s.addr, 500*time.Millisecond
 			if tt.variable == noSabotage || tt.fails {
 				cfg.Patience = patience
