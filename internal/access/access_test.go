@@ -116,8 +116,7 @@ func clientOf(owner any) *Client {
 func (r *rig) authorize(ctx context.Context, u *engine.Upgrade) error {
 	c := &Client{Conn: u.Conn, Query: u.Request.RawQuery}
 	if err := r.admit.Admit(ctx, &Endpoint{Path: "/", Session: true}, u, c); err != nil {
-		answer, _ := Refusal(err)
-		return answer
+		return r.admit.Refuse(err, u.Conn.Peer(), "/")
 	}
 	u.Conn.SetOwner(c)
 	return nil

@@ -108,7 +108,7 @@ func (a *Admission) SetOrigins(o auth.Origins) { a.origins.Store(&o) }
 // allowed returns the origins of pages that may connect.
 func (a *Admission) allowed() auth.Origins { return *a.origins.Load() }
 
-// Admit admits the client of a handshake, or returns why not: see Refusal. It may block, unless the endpoint asks
+// Admit admits the client of a handshake, or returns why not: see Refuse. It may block, unless the endpoint asks
 // nothing of its clients.
 func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c *Client) error {
 	mode := e.Mode
@@ -142,19 +142,20 @@ func (a *Admission) Admit(ctx context.Context, e *Endpoint, u *engine.Upgrade, c
 		c.Query = r.URL.RawQuery
 	}
 	if err := a.denied(id.User, id.TokenID, wanted); err != nil {
-		return err
+		return &ofUser{err, id.User}
 	}
 	if err := a.authorize(e, r, id, d); err != nil {
-		return err
+		return &ofUser{err, id.User}
 	}
 	if e.MaxPerUser > 0 && d.user != "" && a.Tracker.Engine.Members(UserTopic(d.user)) >= e.MaxPerUser {
 		a.Tracker.Engine.CountPerUser()
-		return Refused(http.StatusTooManyRequests, "too_many_connections", reasonConnections)
+		he := Refused(http.StatusTooManyRequests, "too_many_connections", reasonConnections)
+		return &ofUser{&limited{he, reasonPerUser}, d.user}
 	}
 	if e.Session {
 		c.Query = urlquery.Strip(c.Query, sessionParameter)
 		if err := a.Tracker.attach(ctx, d, wanted, u.ID, a.params(r)); err != nil {
-			return err
+			return &ofUser{err, d.user}
 		}
 		u.Dropped = func() { a.Tracker.dropped(d, u.ID) }
 		a.Tracker.resumed(ctx, c, d)
@@ -311,8 +312,8 @@ func (a *Admission) KeysMissing() bool {
 	return a.Verifier != nil && a.Mode != Off && auth.Ready(a.Verifier) != nil
 }
 
-// Count counts a refusal.
-func (a *Admission) Count(reason string) {
+// count counts a refusal.
+func (a *Admission) count(reason string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.refused[reason]++

@@ -1,8 +1,10 @@
 package access
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -10,11 +12,66 @@ import (
 	"github.com/expedite-go/expedite/ws"
 )
 
-// reasonApplication is the reason of refusals by the application.
-const reasonApplication = "application"
+// The reasons of refusals that are not for a token.
+const (
+	reasonApplication = "application"
+	reasonPerUser     = "per_user" // as the limit
+	reasonSessions    = "too_many_sessions"
+	reasonNoTokens    = "no_tokens"
+	reasonTickets     = "tickets"
+)
 
-// Refusal returns the answer to a client that is not admitted, and the reason by which it is counted.
-func Refusal(err error) (answer *ws.HandshakeError, reason string) {
+// limited is a refusal by the server itself, with its reason.
+type limited struct {
+	*ws.HandshakeError
+	reason string
+}
+
+// Unwrap returns the answer.
+func (l *limited) Unwrap() error { return l.HandshakeError }
+
+// ofUser is a refusal of a user who is known.
+type ofUser struct {
+	error
+	user string
+}
+
+// Unwrap returns the refusal.
+func (o *ofUser) Unwrap() error { return o.error }
+
+// Refuse counts and logs that a client is not admitted because of err, and returns the answer to it.
+func (a *Admission) Refuse(err error, remote, path string) *ws.HandshakeError {
+	answer, reason := refusal(err)
+	a.count(reason)
+	t := a.Tracker
+	if !t.Journal.Clients.Allow() {
+		return answer
+	}
+	attrs := []slog.Attr{slog.String("reason", reason), slog.Int("status", answer.Status)}
+	if o, ok := errors.AsType[*ofUser](err); ok {
+		err = o.error
+		if o.user != "" {
+			attrs = append(attrs, slog.String("user", o.user))
+		}
+	}
+	attrs = append(attrs, slog.String("remote", remote), slog.String("path", path))
+	switch e := err.(type) { // not what it wraps: that would leave out the application's words
+	case *limited:
+		attrs = append(attrs, slog.String("error", e.Reason))
+	case *ws.HandshakeError:
+		attrs = append(attrs, slog.String("error", e.Reason))
+	default:
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	t.log.LogAttrs(context.Background(), slog.LevelInfo, "client refused", attrs...)
+	return answer
+}
+
+// refusal returns the answer to a client that is not admitted, and the reason by which it is counted.
+func refusal(err error) (answer *ws.HandshakeError, reason string) {
+	if l, ok := errors.AsType[*limited](err); ok {
+		return l.HandshakeError, l.reason
+	}
 	if he, ok := errors.AsType[*ws.HandshakeError](err); ok {
 		return he, reasonApplication
 	}

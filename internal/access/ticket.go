@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/expedite-go/expedite/auth"
@@ -61,7 +62,8 @@ func (a *Admission) postTicket(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	if a.Verifier == nil {
-		writeRefusal(w, Refused(http.StatusNotFound, "no_tokens", "this server accepts no tokens: connect without a ticket"))
+		he := Refused(http.StatusNotFound, "no_tokens", "this server accepts no tokens: connect without a ticket")
+		a.refuseTicket(w, r, &limited{he, reasonNoTokens})
 		return
 	}
 	defer a.tickets.Add(-1)
@@ -69,20 +71,29 @@ func (a *Admission) postTicket(w http.ResponseWriter, r *http.Request) {
 		a.refusedTickets.Add(1)
 		he := Refused(http.StatusServiceUnavailable, "overloaded", "too many clients ask for tickets")
 		he.Header = append(he.Header, ws.Field{Name: "Retry-After", Value: "1"})
-		writeRefusal(w, he)
+		a.refuseTicket(w, r, &limited{he, reasonTickets})
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), a.Timeout)
 	defer cancel()
 	ticket, err := a.exchange(ctx, r)
 	if err != nil {
-		he, reason := Refusal(err)
-		a.Count(reason)
-		writeRefusal(w, he)
+		a.refuseTicket(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(ticketAnswer{Ticket: ticket, ExpiresIn: a.TicketTTL.Seconds()})
+}
+
+// refuseTicket answers, counts and logs as if a handshake was refused.
+func (a *Admission) refuseTicket(w http.ResponseWriter, r *http.Request, err error) {
+	remote := r.RemoteAddr
+	if _, e := netip.ParseAddrPort(remote); e != nil { // see engine.Conn.Peer
+		remote = "unix"
+	}
+	answer := a.Refuse(err, remote, r.URL.Path)
+	a.Tracker.Engine.CountRefused(answer.Status)
+	writeRefusal(w, answer)
 }
 
 // exchange returns a ticket for the token of a request.

@@ -136,7 +136,8 @@ func (t *Tracker) attach(
 	})
 	switch {
 	case errors.Is(err, session.ErrTooManySessions): // RFC 6585 §4
-		return Refused(http.StatusTooManyRequests, "too_many_sessions", "this user has as many sessions as allowed")
+		he := Refused(http.StatusTooManyRequests, "too_many_sessions", "this user has as many sessions as allowed")
+		return &limited{he, reasonSessions}
 	case err != nil && t.Require:
 		return &auth.Error{Reason: auth.ReasonUnavailable, Message: "sessions are not available now", Err: err}
 	case err != nil: // the client is served without a session

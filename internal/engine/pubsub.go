@@ -78,6 +78,9 @@ func (c *Conn) Join(topic string, limit int) bool {
 // CountPerUser counts a connection that was refused or closed because its user has as many as allowed.
 func (e *Engine) CountPerUser() { e.count.limit(limitPerUser) }
 
+// CountRefused counts a refusal outside of a handshake by its HTTP status.
+func (e *Engine) CountRefused(status int) { e.count.refused(status) }
+
 // Unsubscribe removes c from a topic and reports whether it was a member. It is safe for concurrent use.
 func (c *Conn) Unsubscribe(topic string) bool {
 	e := c.eng

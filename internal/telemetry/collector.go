@@ -185,11 +185,9 @@ func families() []labeled {
 	return []labeled{
 		of("disconnects_total", "Connections ended, by close code: those of your application are 3xxx and 4xxx.", "code",
 			func(w *Report) map[string]uint64 { return w.Closed }),
-		of("handshake_failures_total", "Handshakes refused, by HTTP status, and again by reason if authentication "+
-			"failed.", "reason", func(w *Report) map[string]uint64 {
-			return mergeMaps(w.Refused, w.AuthRefused,
-				added)
-		}),
+		of("handshake_failures_total", "Handshakes and requests for tickets refused, by HTTP status, "+
+			"and again by reason if authentication, a limit per user or the application refused.", "reason",
+			func(w *Report) map[string]uint64 { return mergeMaps(w.Refused, w.AuthRefused, added) }),
 		of("limit_hits_total", "Hits of a limit.", "limit",
 			func(w *Report) map[string]uint64 { return w.Limits }),
 		of("handoff_stays_total", "Connections that could not move, by reason.", "reason",

@@ -35,8 +35,8 @@ type redactor struct {
 //
 // All other text is searched: the message, strings, errors, and any value as it would be printed. NewRedactor removes
 // what follows such a name in a query, in JSON or in a header field; what follows Bearer, also in the subprotocol
-// bearer.…; compact JWTs; and passwords in URLs. A composite value that contains a secret becomes text. An
-// slog.LogValuer is resolved. A record without secrets is passed on unchanged.
+// bearer.…; compact JWTs; and passwords in URLs. A composite value that contains a secret becomes text, an error that
+// of its Error. An slog.LogValuer is resolved. A record without secrets is passed on unchanged.
 func NewRedactor(next slog.Handler, names ...string) slog.Handler {
 	return &redactor{next: next, names: newSecretNames(names)}
 }
@@ -163,14 +163,24 @@ func (h *redactor) any(v slog.Value) (out slog.Value, changed bool) {
 	case nil, slog.Level:
 		return v, false
 	case error:
-		if s, c := h.names.clean(x.Error()); c {
+		s, c := h.names.clean(x.Error())
+		if c {
 			return slog.StringValue(s), true
 		}
+		if out, c = h.forms(v); c && !h.names.printed(s) {
+			return slog.StringValue(s), true
+		}
+		return out, c
 	case []byte:
 		if s, c := h.names.clean(string(x)); c {
 			return slog.StringValue(s), true
 		}
 	}
+	return h.forms(v)
+}
+
+// forms redacts a value by what handlers print of it as text, in JSON, and as fmt does.
+func (h *redactor) forms(v slog.Value) (out slog.Value, changed bool) {
 	if x, ok := v.Any().(encoding.TextMarshaler); ok {
 		if text, err := x.MarshalText(); err == nil {
 			if s, c := h.names.clean(string(text)); c {

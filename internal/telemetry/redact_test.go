@@ -249,6 +249,21 @@ func TestRedactorLeavesTheRest(t *testing.T) {
 	}
 }
 
+// laden is an error whose fields have a secret, and its text has none.
+type laden struct{ Header map[string]string }
+
+func (*laden) Error() string { return "no such room" }
+
+// TestRedactsErrorsAsTheirText checks that a line has the text of an error, not its fields.
+func TestRedactsErrorsAsTheirText(t *testing.T) {
+	var b bytes.Buffer
+	l := slog.New(NewRedactor(slog.NewJSONHandler(&b, nil)))
+	l.Info("m", "error", &laden{map[string]string{"Authorization": planted}})
+	if got := b.String(); !strings.Contains(got, `"error":"no such room"`) || strings.Contains(got, planted) {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestOddValues checks that misbehaving values end neither the process nor the line.
 func TestOddValues(t *testing.T) {
 	cycle := map[string]any{}

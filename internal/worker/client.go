@@ -15,13 +15,7 @@ func (w *Worker) Admit(ctx context.Context, e *access.Endpoint, u *engine.Upgrad
 	if err == nil {
 		return nil
 	}
-	answer, reason := access.Refusal(err)
-	w.admission.Count(reason)
-	if w.Journal.Clients.Allow() {
-		w.log.Info("client refused", "reason", reason, "status", answer.Status, "remote", u.Conn.Peer(),
-			"path", e.Path, "error", err)
-	}
-	return answer
+	return w.admission.Refuse(err, u.Conn.Peer(), e.Path)
 }
 
 // Opened takes note of a connection that has opened. On the loop, or on a goroutine of the connection.
