@@ -1,6 +1,7 @@
 package command
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/doctor"
 	"github.com/expedite-go/expedite/internal/redisconn"
@@ -21,6 +23,8 @@ type doctorCmd struct {
 	Workers     string   `help:"Workers that share them; auto: as many as necessary." default:"auto"`
 	Addr        []string `help:"Addresses to serve on." default:":8080" placeholder:"ADDRESS" env:"EXPEDITE_ADDR,PORT"`
 	Redis       []string `help:"Check these Redis servers." placeholder:"URL" env:"EXPEDITE_REDIS,REDIS_URL" sep:"none"`
+	TLSCert     []string `help:"Check these certificates." name:"tls-cert" placeholder:"FILE" env:"EXPEDITE_TLS_CERT"`
+	TLSKey      []string `help:"Their private keys." name:"tls-key" placeholder:"FILE" env:"EXPEDITE_TLS_KEY"`
 	JSON        bool     `help:"Print JSON." name:"json"`
 	WriteSysctl string   `help:"Write the kernel settings that are too low to this file." placeholder:"FILE" env:"-"`
 	Force       bool     `help:"Overwrite that file." env:"-"`
@@ -39,6 +43,7 @@ Examples:
   expedite doctor
   expedite doctor --connections 1000000
   expedite doctor --connections 1000000 --workers 8 --redis redis://10.0.0.5:6379
+  expedite doctor --tls-cert site.pem --tls-key site.key
   expedite doctor --json | jq .capacity
   expedite doctor --connections 1000000 --write-sysctl /etc/sysctl.d/60-expedite.conf`
 }
@@ -95,6 +100,16 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 		if port, err := net.LookupPort("tcp", name); err == nil && port != 0 {
 			w.Ports = append(w.Ports, port)
 		}
+	}
+	if len(d.TLSCert) != len(d.TLSKey) {
+		return w, usageError{fmt.Errorf("--tls-cert names %d files, and --tls-key %d: each certificate needs its key",
+			len(d.TLSCert), len(d.TLSKey))}
+	}
+	for i, cert := range d.TLSCert {
+		c := doctor.Certificate{Cert: cert, Key: d.TLSKey[i]}
+		c.Pair, c.Err = tls.LoadX509KeyPair(cert, d.TLSKey[i])
+		w.Certificates = append(w.Certificates, c)
+		w.Now, w.BytesPerConnection = time.Now(), doctor.DefaultUserBytes+doctor.SecureBytes
 	}
 	for _, address := range settings.SplitURLs(strings.Join(d.Redis, " ")) {
 		if !strings.Contains(address, "://") {

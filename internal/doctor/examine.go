@@ -26,6 +26,9 @@ type Want struct {
 	Ports []int
 	// Redis are the servers for sessions and topics.
 	Redis []Redis
+	// Certificates are the pairs for TLS, and Now is the time that they have to be valid at.
+	Certificates []Certificate
+	Now          time.Time
 }
 
 // Redis is a server for sessions and topics.
@@ -55,7 +58,7 @@ var checks = [...]func(*exam){
 	(*exam).portRange, (*exam).outgoing, (*exam).privileged, (*exam).listenQueue, (*exam).synQueue, (*exam).cookies,
 	(*exam).migration, (*exam).timeWait, (*exam).keepAlive, (*exam).sockets,
 	(*exam).collector, (*exam).memoryLimit, (*exam).goProcessors, (*exam).hugePages, (*exam).swap, (*exam).overcommit,
-	(*exam).clockSource, (*exam).clockSync, (*exam).kernel, (*exam).container, (*exam).redis,
+	(*exam).clockSource, (*exam).clockSync, (*exam).kernel, (*exam).container, (*exam).redis, (*exam).certificates,
 }
 
 // exam is an examination in progress.
