@@ -72,3 +72,29 @@ func TestRefusalsInTheLog(t *testing.T) {
 		t.Errorf("counted %v and %v", r.AuthRefused, r.Refused)
 	}
 }
+
+// TestPanicsTellTheClient checks that the line of a callback's panic has its connection, user and path.
+func TestPanicsTellTheClient(t *testing.T) {
+	log := new(lockedBuffer)
+	d := openDoor(t, Config{Logger: slog.New(slog.NewTextHandler(log, nil))}, func(a *App) {
+		a.Handle("/panics", Handler{Open: func(*Conn) { panic("oh") }})
+	})
+	if _, _, err := d.dial("/panics?access_token=alice/s3cret/99", nil); err == nil {
+		t.Error("the connection is open")
+	}
+	for line := range strings.Lines(log.String()) {
+		if !strings.Contains(line, "panic in callback") {
+			continue
+		}
+		for _, part := range []string{" conn=", " user=alice ", " remote=127.0.0.1:", " path=/panics ", " panic=oh "} {
+			if !strings.Contains(line, part) {
+				t.Errorf("%q is missing in %s", part, line)
+			}
+		}
+		if strings.Contains(line, "s3cret") {
+			t.Errorf("a secret: %s", line)
+		}
+		return
+	}
+	t.Errorf("no panic in %s", log)
+}

@@ -32,7 +32,7 @@ func TestWhatCannotMoveIsDrained(t *testing.T) {
 	alice.say(wish{Send: alice.ID, Text: "still here"})
 	alice.want("still here")
 	st, err := app.role.Load().control.Status(t.Context())
-	if err != nil || st.Handoff.Moved != 1 || st.Handoff.Failed != 1 {
+	if err != nil || st.Handoff.Moved != 1 || st.Handoff.Drained != 1 || st.Handoff.Failed != 0 {
 		t.Errorf("status: %+v, %v", st.Handoff, err)
 	}
 }

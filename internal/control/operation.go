@@ -125,7 +125,7 @@ func StayReasons(counts map[string]uint64) string {
 		"suspend_failed":  "could not be suspended",
 		"callback_runs":   "wait for a callback that does not return",
 		"state_too_large": "have a state that is too large",
-		"no_descriptor":   "have no socket of their own",
+		"no_descriptor":   "have TLS 1.2, or --tls-engine std (docs/tls.md)",
 	}
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {

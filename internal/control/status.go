@@ -173,7 +173,8 @@ type Compressed struct {
 // Handoff counts connections that moved between processes since the primary first started.
 type Handoff struct {
 	Moved       uint64  `json:"moved"`
-	Failed      uint64  `json:"failed"`
+	Drained     uint64  `json:"drained"`      // closed with 1012, because they could not move
+	Failed      uint64  `json:"failed"`       // lost
 	LastSeconds float64 `json:"last_seconds"` // duration of the latest handoff; 0: there was none
 }
 

@@ -27,7 +27,7 @@ func example() Status {
 			Connections: 12034, MessagesIn: 1_234_999, MessagesOut: 7_654_999, BytesIn: 1024, BytesOut: 4_321_987_999,
 			RSSBytes: 91_234_567, HeapBytes: 23_456_789, Restarts: 3, Limits: map[string]uint64{"queue": 2, "head": 1},
 		},
-		Handoff: Handoff{Moved: 24000, Failed: 1, LastSeconds: 1.234},
+		Handoff: Handoff{Moved: 24000, Drained: 2, Failed: 1, LastSeconds: 1.234},
 		Rolling: &Progress{
 			Slot: 2, Step: StepMoving, Generation: 5, Moved: 812, Left: 120, Total: 932, RatePerSecond: 18_000.5,
 			SlotsDone: 1, Slots: 4,

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -275,7 +276,8 @@ func (e *Engine) remain(c *Conn, why stay, err error) {
 	e.dep.staying[c] = why
 	if !e.dep.told[why] {
 		e.dep.told[why] = true
-		e.cfg.Logger.Warn("connection cannot move", "conn", fmt.Sprintf("%016x", c.id), "reason", why.String(), "error", err)
+		attrs := append(c.attrs(), slog.String("reason", why.String()), slog.Any("error", err))
+		e.cfg.Logger.LogAttrs(context.Background(), slog.LevelWarn, "connection cannot move", attrs...)
 	}
 }
 
@@ -285,7 +287,7 @@ func (c *Conn) suspend() (carried []byte, err error) {
 	defer func() {
 		if !returned {
 			p := recover()
-			c.eng.Panicked("suspend", p)
+			c.eng.Panicked("suspend", p, c.attrs()...)
 			carried, err = nil, fmt.Errorf("engine: panic in suspend: %v", p)
 		}
 	}()

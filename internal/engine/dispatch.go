@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -82,7 +83,8 @@ func (c *Conn) call(ev event) {
 		c.recovered(ev.data)
 	case eventResume:
 		if err := h.Resume(c, ev.data); err != nil {
-			c.eng.clientLog(slog.LevelError, "connection cannot resume", "conn", fmt.Sprintf("%016x", c.id), "error", err)
+			c.eng.clientLog(slog.LevelError, "connection cannot resume",
+				slog.GroupAttrs("", append(c.attrs(), slog.Any("error", err))...))
 			_ = c.Close(ws.CloseServiceRestart, "the connection could not be moved")
 		}
 	}
@@ -95,7 +97,7 @@ func (c *Conn) rescue(returned *bool) {
 		return
 	}
 	p := recover()
-	c.eng.Panicked("callback", p)
+	c.eng.Panicked("callback", p, c.attrs()...)
 	_ = c.Close(ws.CloseInternalError, "internal error")
 	if p == nil && c.route.Inline && !c.eng.moving {
 		c.cutOff()
@@ -114,13 +116,26 @@ func (c *Conn) cutOff() {
 }
 
 // Panicked counts a panic of the application and logs it with its stack. p is nil for runtime.Goexit. Call it in the
-// deferred function that noticed the panic. It is safe for concurrent use.
-func (e *Engine) Panicked(where string, p any) {
+// deferred function that noticed the panic. attrs tell whom it concerns. It is safe for concurrent use.
+func (e *Engine) Panicked(where string, p any, attrs ...slog.Attr) {
 	if p == nil {
 		p = "runtime.Goexit was called"
 	}
 	e.count.panics.Add(1)
 	if e.cfg.MayLogFault == nil || e.cfg.MayLogFault() {
-		e.cfg.Logger.Error("panic in "+where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		attrs = append(attrs, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+		e.cfg.Logger.LogAttrs(context.Background(), slog.LevelError, "panic in "+where, attrs...)
+	}
+}
+
+// attrs returns what a log line tells of c, which is open.
+func (c *Conn) attrs() []slog.Attr {
+	if d := c.eng.cfg.Describe; d != nil {
+		if attrs := d(c, c.route.Path); attrs != nil {
+			return attrs
+		}
+	}
+	return []slog.Attr{
+		slog.String("conn", fmt.Sprintf("%016x", c.id)), slog.String("remote", c.Peer()), slog.String("path", c.route.Path),
 	}
 }

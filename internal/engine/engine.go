@@ -57,6 +57,9 @@ type Config struct {
 	Cause func(error) error
 	// Logger receives what an operator should know. nil means slog.Default.
 	Logger *slog.Logger
+	// Describe returns what a line about an open connection tells, whose endpoint has that path. nil means its id, its
+	// address and the path.
+	Describe func(c *Conn, path string) []slog.Attr
 	// MayLog reports whether another line about a client may be logged now, MayLogFault whether another panic of the
 	// application may. nil means always. Both must be safe for concurrent use.
 	MayLog, MayLogFault func() bool

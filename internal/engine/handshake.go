@@ -324,7 +324,7 @@ func (e *Engine) guardAuthorize(ctx context.Context, route *Route, u *Upgrade) (
 	returned := false
 	defer func() {
 		if !returned {
-			e.Panicked("authorize", recover())
+			e.Panicked("authorize", recover(), slog.String("remote", u.Conn.Peer()), slog.String("path", route.Path))
 			err = errInternal
 		}
 	}()

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/expedite-go/expedite/ws"
+import (
+	"log/slog"
+
+	"github.com/expedite-go/expedite/ws"
+)
 
 // Place is the place of a publication in the history of its topic: see broker.Place. The zero Place is none.
 type Place struct{ Epoch, Offset uint64 }
@@ -73,7 +77,7 @@ func (e *Engine) frame(topic string, at Place, m Kept) (framed Kept) {
 	framed = m
 	defer func() {
 		if !returned { // subscribers get the publication as it is
-			e.Panicked("frame", recover())
+			e.Panicked("frame", recover(), slog.String("topic", topic))
 		}
 	}()
 	op, payload := f(topic, at, m.Op, m.Payload)

@@ -172,8 +172,9 @@ func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
 	return telemetry.PrimaryReport{
 		Backplane: plane, History: historyReport(s.cfg.Histories), Presence: presenceReport(s.cfg.Members),
 		Version: s.cfg.Version, Restarts: group.Restarts, Draining: s.drainer.phase() != "",
-		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed, HandoffSeconds: group.Handoff.LastSeconds,
-		Sessions: sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
+		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed + group.Handoff.Drained,
+		HandoffSeconds: group.Handoff.LastSeconds,
+		Sessions:       sessions, SessionsConnected: connected, Revocations: int64(stats.Revocations),
 		HasStore: stats.External, StoreUp: !h.Store.IsSet(), FeedUp: h.Current && !h.Feed.IsSet(), Limits: s.limits(),
 	}
 }

@@ -229,7 +229,7 @@ func (s *supervisor) Stats() GroupStats {
 	moved := group.RollTotals()
 	st.Generation, st.OutputLost = group.Generation(), group.Stats().OutputLost
 	st.Handoff = control.Handoff{
-		Moved: moved.Moved, Failed: moved.Failed + moved.Drained, LastSeconds: moved.Last.Seconds(),
+		Moved: moved.Moved, Drained: moved.Drained, Failed: moved.Failed, LastSeconds: moved.Last.Seconds(),
 	}
 	for _, w := range group.Workers() {
 		st.Restarts[w.Slot()] = w.Crashes()

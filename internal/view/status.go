@@ -83,8 +83,8 @@ func Status(w io.Writer, s control.Status) error {
 		fmt.Fprintf(&b, "\nworkers that ended unexpectedly: %d\n", s.Totals.Restarts)
 	}
 	if h := s.Handoff; h != (control.Handoff{}) {
-		fmt.Fprintf(&b, "\nhandoff: %s moved, %d failed, the last took %s\n",
-			human.Count(h.Moved, "connection"), h.Failed, human.Seconds(h.LastSeconds))
+		fmt.Fprintf(&b, "\nhandoff: %s moved, %d drained, %d failed, the last took %s\n",
+			human.Count(h.Moved, "connection"), h.Drained, h.Failed, human.Seconds(h.LastSeconds))
 	}
 	if len(s.Totals.Limits) > 0 {
 		var hits []string

@@ -104,7 +104,8 @@ func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if p := recover(); p != http.ErrAbortHandler {
-			h.worker.engine.Panicked("http handler", p)
+			h.worker.engine.Panicked("http handler", p,
+				slog.String("remote", r.RemoteAddr), slog.String("path", r.URL.Path))
 		}
 		panic(http.ErrAbortHandler) // net/http ends the connection
 	}()

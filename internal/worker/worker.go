@@ -186,6 +186,12 @@ func (w *Worker) newEngine() (err error) {
 	w.trackPresence(&e)
 	e.History = w.history()
 	e.Logger = w.log
+	e.Describe = func(c *engine.Conn, path string) []slog.Attr {
+		if client := w.ClientOf(c.Owner()); client != nil {
+			return client.LogAttrs(path, &w.Params)
+		}
+		return nil
+	}
 	e.MayLog, e.MayLogFault = w.Journal.Clients.Allow, w.Journal.Faults.Allow
 	e.MaxHandshakes = cmp.Or(e.MaxHandshakes, min(engine.DefaultMaxHandshakes, files/4))
 	e.MaxHTTPConnections = cmp.Or(e.MaxHTTPConnections, min(engine.DefaultMaxHTTP, files/4))
