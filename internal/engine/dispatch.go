@@ -116,7 +116,7 @@ func (c *Conn) cutOff() {
 }
 
 // Panicked counts a panic of the application and logs it with its stack. p is nil for runtime.Goexit. Call it in the
-// deferred function that noticed the panic. attrs tell whom it concerns. It is safe for concurrent use.
+// deferred function that noticed the panic. attrs name the client. It is safe for concurrent use.
 func (e *Engine) Panicked(where string, p any, attrs ...slog.Attr) {
 	if p == nil {
 		p = "runtime.Goexit was called"

@@ -47,6 +47,20 @@ func tlsPair(t testing.TB, suite uint16) (*tlsClient, *reactor.Secured) {
 	return &tlsClient{Conn: out, raw: client}, &reactor.Secured{Conn: server, Reader: r, Writer: w, State: &state}
 }
 
+// sealedSocket returns the client's end of a connection, and the server's end on a loop that does not run.
+func sealedSocket(t testing.TB) (client *tlsClient, l *reactor.Loop, k reactor.Key, s reactor.Socket) {
+	t.Helper()
+	client, secured := tlsPair(t, 0)
+	l, err := reactor.New(new(script), reactor.Options{})
+	if err == nil {
+		k, s, err = reactor.AddSecured(l, secured)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, l, k, s
+}
+
 func waited(wg *sync.WaitGroup, err *error) error { wg.Wait(); return *err }
 
 // oneRecord returns no more than one record at a time.
@@ -116,15 +130,7 @@ func sealedKind() kind {
 
 // TestSealedMoves: a socket with TLS moves between two loops at each size of what it has read and not written.
 func TestSealedMoves(t *testing.T) {
-	client, secured := tlsPair(t, 0)
-	l, err := reactor.New(new(script), reactor.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, s, err := reactor.AddSecured(l, secured)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, l, k, s := sealedSocket(t)
 	buf := make([]byte, 64<<10)
 	for round, size := range []int{1, 100, 20_000, 40_000, 5} {
 		var wg sync.WaitGroup
@@ -173,15 +179,7 @@ func TestSealedMoves(t *testing.T) {
 
 // TestSealedTakeTLS: an idle connection keeps nothing of its handshake.
 func TestSealedTakeTLS(t *testing.T) {
-	_, secured := tlsPair(t, 0)
-	l, err := reactor.New(new(script), reactor.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, s, err := reactor.AddSecured(l, secured)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, _, _, s := sealedSocket(t)
 	defer s.Close()
 	if state := s.TLS(); state == nil || state.Version != tls.VersionTLS13 {
 		t.Errorf("TLS before: %v", state)
@@ -196,15 +194,7 @@ func TestSealedTakeTLS(t *testing.T) {
 
 // TestSealedState: bytes that are not a state are refused.
 func TestSealedState(t *testing.T) {
-	_, secured := tlsPair(t, 0)
-	l, err := reactor.New(new(script), reactor.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, s, err := reactor.AddSecured(l, secured)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, _, _, s := sealedSocket(t)
 	state := s.Suspend()
 	for cut := range state {
 		if err := reactor.CheckSealed(state[:cut]); !errors.Is(err, reactor.ErrSealed) {

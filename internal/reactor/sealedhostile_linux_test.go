@@ -314,15 +314,7 @@ func TestAbandonedHandshake(t *testing.T) {
 // FuzzSealedState: nothing that claims to be a state of TLS crashes the process that receives it, and what is accepted
 // can be written and read again.
 func FuzzSealedState(f *testing.F) {
-	_, secured := tlsPair(f, 0)
-	l, err := reactor.New(new(script), reactor.Options{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	_, s, err := reactor.AddSecured(l, secured)
-	if err != nil {
-		f.Fatal(err)
-	}
+	_, _, _, s := sealedSocket(f)
 	f.Add(s.Suspend())
 	_, _ = s.Write([]byte("hello"))
 	f.Add(s.Suspend())

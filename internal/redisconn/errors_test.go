@@ -10,7 +10,7 @@ import (
 	"github.com/expedite-go/expedite/session"
 )
 
-// TestUnknownCommand: a server that does not know a command cannot be used, which is no fault of this program.
+// TestUnknownCommand: a server that does not know a command is unavailable. The program is not at fault.
 func TestUnknownCommand(t *testing.T) {
 	server := redistest.Start(t, "--rename-command", "PUBLISH", "")
 	c, err := Open(server.URL(), 0)

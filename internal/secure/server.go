@@ -85,8 +85,7 @@ func (s *Server) apply() {
 	if s.certs.clients != nil {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, s.certs.clients
 	}
-	// A ticket stands for the certificate of a client. It must not outlive the authorities that the client was
-	// verified with.
+	// A ticket replaces the certificate of a client. It is only valid with the authorities that verified it.
 	c.SetSessionTicketKeys(s.ratchet.Keys(time.Now(), s.certs.clientsSum[:]))
 	s.current.Store(c)
 }

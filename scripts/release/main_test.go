@@ -88,7 +88,7 @@ func TestReproducible(t *testing.T) {
 	one := clone(t)
 	two := filepath.Join(t.TempDir(), "elsewhere")
 	git(t, one, "clone", "-q", one, two)
-	exclude := errors.Join( // what git ignores is no part of a release
+	exclude := errors.Join( // a release has nothing that git ignores
 		os.WriteFile(filepath.Join(two, ".git", "info", "exclude"), []byte("ignored.go\n"), 0o600),
 		os.WriteFile(filepath.Join(two, "cmd", "expedite", "ignored.go"), []byte("package no program"), 0o600),
 	)
