@@ -99,24 +99,10 @@ func (e *Engine) boundPartials() {
 	limit := e.cfg.MaxPartial
 	arriving, _ := e.loop.Sealed()
 	if over := e.partials.bytes.Load() + arriving - limit; limit > 0 && over > 0 {
-		if freed := e.shedPartials(over+limit/8, 1, limitPartial); freed < over {
-			e.shedRecords(over + limit/8 - freed)
-		}
-	}
-}
-
-// shedRecords ends connections that hold the beginning of a TLS record, until need bytes are freed. Those do not differ
-// much in size: any of them will do.
-func (e *Engine) shedRecords(need int64) {
-	before, _ := e.loop.Sealed()
-	for _, c := range e.conns {
-		if c == nil || !c.sock.Holds() {
-			continue
-		}
-		e.count.limit(limitPartial)
-		e.teardown(c)
-		if now, _ := e.loop.Sealed(); before-now >= need {
-			return
+		need := over + limit/8
+		need -= e.shedSealed(sealedShare(arriving, need, limit), limitPartial, reactor.Socket.Holds)
+		if need -= e.shedPartials(need, 1, limitPartial); need > limit/8 {
+			e.shedSealed(need, limitPartial, reactor.Socket.Holds)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -78,7 +79,9 @@ func (e *Engine) boundQueues() {
 		if over <= 0 || now < e.nextBound {
 			return
 		}
-		if e.shedQueues(over+limit/8, 1, limitQueued) < over {
+		_, sealed := e.loop.Sealed()
+		freed := e.shedSealed(sealedShare(sealed, over+limit/8, limit), limitQueued, reactor.Socket.Waits)
+		if freed += e.shedQueues(over+limit/8-freed, 1, limitQueued); freed < over {
 			e.nextBound = now + shedPause
 		}
 	})

@@ -3,6 +3,8 @@ package engine
 import (
 	"crypto/tls"
 	"log/slog"
+
+	"github.com/expedite-go/expedite/internal/reactor"
 )
 
 // secure begins TLS on c, if its source wants it. ahead are bytes that came after a PROXY header. It reports false if
@@ -59,4 +61,29 @@ func (x *Requests) TLS() *tls.ConnectionState {
 		return &state
 	}
 	return nil
+}
+
+// sealedShare returns how much of need has to come from records of TLS that have begun to arrive or to leave: what they
+// have beyond half of the limit. So clients that stop amidst records do not cost others their messages.
+func sealedShare(sealed, need, limit int64) int64 { return min(max(sealed-limit/2, 0), need) }
+
+// shedSealed ends connections whose socket has such a record, until need bytes are freed. It returns how many were. The
+// records do not differ much in size: any of them will do. On the loop.
+func (e *Engine) shedSealed(need int64, why limit, has func(reactor.Socket) bool) (freed int64) {
+	held := func() int64 {
+		arriving, leaving := e.loop.Sealed()
+		return arriving + leaving
+	}
+	before := held()
+	for _, c := range e.conns {
+		if freed >= need {
+			break
+		}
+		if c != nil && has(c.sock) {
+			e.count.limit(why)
+			e.teardown(c)
+			freed = before - held()
+		}
+	}
+	return freed
 }

@@ -1,12 +1,17 @@
 package engine
 
 import (
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite/internal/certtest"
 	"github.com/expedite-go/expedite/internal/record"
+	"github.com/expedite-go/expedite/internal/secure"
+	"github.com/expedite-go/expedite/ws"
 )
 
 // TestTurnedAwayBeforeTLS: a client beyond a limit that applies before TLS is closed without an answer, which it could
@@ -52,5 +57,68 @@ func TestSealedStates(t *testing.T) {
 		if _, err := parseState(b); (err == nil) != (c.sealed == (c.via != 0)) {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+}
+
+// TestSealedBudget: what clients hold by stopping amidst records, or by not reading them, counts in the limits of all
+// connections together. They have to go before others lose a message.
+func TestSealedBudget(t *testing.T) {
+	const budget, clients = 128 << 10, 12
+	a := certtest.New(t)
+	pair := a.Issue("server", "localhost")
+	server, err := secure.NewServer(secure.Config{
+		Files: secure.Files{Pairs: []secure.KeyPair{{Cert: pair.Cert, Key: pair.Key}}},
+		Loop:  true, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan *Conn, clients)
+	f := start(t, Config{
+		MaxQueued: budget, MaxPartial: budget, Source: func(string) Source { return Source{Secure: server.Wrap} },
+	}, map[string]*Route{"/": {
+		Inline: true, Handler: funcs{open: func(c *Conn) { opened <- c }}, QueueLimit: 1 << 30, Policy: PolicyDropNewest,
+	}})
+	dial := func() *tls.Conn {
+		t.Helper()
+		client := tls.Client(f.connect(t, "").conn, &tls.Config{RootCAs: a.Pool, ServerName: "localhost"})
+		if _, err := fmt.Fprintf(client, request, "/"); err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	for range clients { // they read nothing
+		dial()
+		c := <-opened
+		until(t, "a record waits", func() bool {
+			f.onLoop(func() { c.Send(ws.OpBinary, make([]byte, 64<<10)) })
+			var waits bool
+			f.onLoop(func() { waits = c.phase.Load() != phaseOpen || c.sock.Waits() })
+			return waits
+		})
+	}
+	if _, leaving := f.loop.Sealed(); leaving > budget {
+		t.Errorf("%d bytes wait to leave, want at most %d", leaving, budget)
+	}
+	if f.Stats().Limits["queued"] == 0 {
+		t.Error("the limit of queues was not reached")
+	}
+	for range clients { // they stop amidst a record
+		client := dial()
+		c := <-opened
+		raw := client.NetConn()
+		if _, err := raw.Write(append([]byte{23, 3, 3, 0x40, 0x11}, make([]byte, 16<<10)...)); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "a part of a record is held", func() (held bool) {
+			f.onLoop(func() { held = c.phase.Load() != phaseOpen || c.sock.Holds() })
+			return held
+		})
+	}
+	if arriving, _ := f.loop.Sealed(); arriving > budget+16<<10 {
+		t.Errorf("%d bytes are parts of records, want at most %d", arriving, budget)
+	}
+	if f.Stats().Limits["partial"] == 0 {
+		t.Error("the limit of partial input was not reached")
 	}
 }
