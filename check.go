@@ -61,7 +61,7 @@ func (c *Config) checkListeners() error {
 		_, errProxies := c.proxies()
 		return errors.Join(err, errProxies)
 	}
-	faults := []error{c.checkProxies(specs)}
+	faults := []error{c.checkProxies(specs), c.checkSecure(specs)}
 	own, errOwn := listener.Parse(c.Admin) // opening it tells an error
 	for _, s := range specs {
 		if !cluster.IsWorker() { // a worker opens no file

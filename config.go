@@ -43,7 +43,8 @@ type Config struct {
 	// with mode 0700, and one server at a time may use it. If it is empty, revocations last as long as the server runs,
 	// or are kept in Redis.
 	StateDir string
-	// Admin is the TCP address of the listener for /metrics and /debug/pprof. Empty is none. Keep it private.
+	// Admin is the TCP address of the listener for /metrics and /debug/pprof. Empty is none. Keep it private. With
+	// https:// before the address, its clients use TLS with the certificates of TLS, and present none themselves.
 	Admin string
 	// AdminHosts are host names, without a port, that requests to the admin listener may name, in addition to
 	// localhost, IP addresses and the host of Admin: that of a reverse proxy in front of it, for instance. Requests for
@@ -211,7 +212,7 @@ type Started struct {
 	Addresses []string
 	// TLS are those of them where clients use TLS.
 	TLS []string
-	// Admin is the address of the admin listener, or empty.
+	// Admin is the address of the admin listener, with https:// before it if its clients use TLS, or empty.
 	Admin string
 	// Workers is the number of worker processes; 0 if this process serves alone.
 	Workers int

@@ -60,6 +60,10 @@ func (a *App) runPrimary(ctx context.Context) error {
 			return fmt.Errorf("expedite: %w", err)
 		}
 	}
+	watch, err := a.secureAdmin(&cfg.ControlConfig)
+	if err != nil {
+		return err
+	}
 	p, err := primary.Open(ctx, cfg)
 	switch {
 	case errors.Is(err, primary.ErrTrial):
@@ -67,6 +71,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
+	defer watch()()
 	a.role.Store(&role{control: p.Control()})
 	defer a.role.Store(nil)
 	return p.Run(ctx, func(s primary.Serving) {
@@ -96,8 +101,9 @@ func (a *App) started(s primary.Serving) {
 // controlConfig returns the configuration of the server that answers operators.
 func (a *App) controlConfig() primary.ControlConfig {
 	c := &a.cfg
+	address, _ := c.admin()
 	return primary.ControlConfig{
-		Socket: c.Control, Admin: c.Admin, AdminHosts: c.AdminHosts, BodyTimeout: c.BodyTimeout,
+		Socket: c.Control, Admin: address, AdminHosts: c.AdminHosts, BodyTimeout: c.BodyTimeout,
 		DrainTimeout: c.DrainTimeout, StopNow: ErrStopNow, Version: c.Version, Auth: c.Auth.mode().String(),
 		Journal: a.journal.Load(), Secrets: a.hide,
 	}

@@ -80,11 +80,11 @@ func (a *App) runSingle(ctx context.Context) error {
 		return err
 	}
 	a.warnLimits()
-	c, err := primary.OpenControl(a.controlAlone(around, w), &single{w, hub}, hub, around.machines, reg)
+	c, closeControl, err := a.openControl(around, &single{w, hub}, reg)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer closeControl()
 	defer a.role.Store(nil)
 	w.Start()
 	defer a.serves(w, c)()
@@ -98,6 +98,24 @@ func (a *App) runSingle(ctx context.Context) error {
 	listener.RemoveFiles(opened)
 	defer context.AfterFunc(c.StopNow(), cancel)() // a later, faster stop wins
 	return w.Stop(drain)
+}
+
+// openControl opens the server that answers operators.
+func (a *App) openControl(r around, group *single, reg *registry.Server) (*primary.ControlServer, func(), error) {
+	cfg := a.controlAlone(r, group.worker)
+	watch, err := a.secureAdmin(&cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := primary.OpenControl(cfg, group, group.hub, r.machines, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	end := watch()
+	return c, func() {
+		c.Close()
+		end()
+	}, nil
 }
 
 // controlAlone returns the configuration of the server that answers operators.

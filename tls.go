@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/secure"
 )
@@ -72,6 +73,48 @@ func (t *TLS) server(log *slog.Logger) (*secure.Server, error) {
 		return nil, fmt.Errorf("expedite: Config.TLS.Cert: %w", err)
 	}
 	return s, nil
+}
+
+// checkSecure reports addresses that want TLS, if there is no certificate.
+func (c *Config) checkSecure(specs []listener.Spec) error {
+	if c.TLS.on() {
+		return nil
+	}
+	var errs []error
+	for _, s := range specs {
+		if s.Plain == listener.Off {
+			errs = append(errs, fmt.Errorf("expedite: Config.Addr: %q wants TLS, and there is no certificate: "+
+				"name one in Config.TLS.Cert", s))
+		}
+	}
+	if _, secure := c.admin(); secure {
+		errs = append(errs, fmt.Errorf("expedite: Config.Admin is %q, and there is no certificate: "+
+			"name one in Config.TLS.Cert", c.Admin))
+	}
+	return errors.Join(errs...)
+}
+
+// admin returns the address of the admin listener, and whether its clients use TLS.
+func (c *Config) admin() (address string, secure bool) {
+	address, plain := listener.CutScheme(c.Admin)
+	return address, plain == listener.Off
+}
+
+// secureAdmin sets how clients of the admin listener use TLS, if they do. watch begins to read the files again, until
+// end is called.
+func (a *App) secureAdmin(c *primary.ControlConfig) (watch func() (end func()), err error) {
+	if _, secure := a.cfg.admin(); !secure {
+		return func() func() { return func() {} }, nil
+	}
+	s, err := a.cfg.TLS.server(a.Logger())
+	if err != nil {
+		return nil, err
+	}
+	c.AdminTLS = s.Operators()
+	return func() func() {
+		go s.Watch() // ends with Close
+		return s.Close
+	}, nil
 }
 
 // serves returns how connections begin.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -74,5 +75,44 @@ func TestClientCertificate(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestAdminWithTLS: the admin listener of a process that serves alone uses TLS, and demands no certificate.
+func TestAdminWithTLS(t *testing.T) {
+	a := certtest.New(t)
+	server := a.Issue("server", "localhost")
+	started := make(chan Started, 1)
+	app := New(Config{
+		Workers: -1, Addr: "https://127.0.0.1:0", Admin: "https://127.0.0.1:0", OnStart: func(s Started) { started <- s },
+		TLS: TLS{Cert: []string{server.Cert}, Key: []string{server.Key}, ClientCA: a.CA},
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	var s Started
+	select {
+	case s = <-started:
+	case err := <-ended:
+		t.Fatal(err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not start")
+	}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: a.Pool}, DisableKeepAlives: true,
+	}}
+	res, err := client.Get(s.Admin + "/readyz")
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("%s: got %+v, %v", s.Admin, res, err)
+	}
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if len(s.TLS) != 1 {
+		t.Errorf("addresses with TLS: %v", s.TLS)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

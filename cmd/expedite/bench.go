@@ -227,7 +227,7 @@ func (b *benchCmd) config() (cfg loadtest.Config, checks []loadtest.Check, err e
 
 // target sets the URL, or the plan of a script, and whose certificates count.
 func (b *benchCmd) target(cfg *loadtest.Config) (err error) {
-	if cfg.CA, err = b.authorities(); err != nil {
+	if cfg.CA, err = cli.Authorities(b.CA); err != nil {
 		return err
 	}
 	if u, err := url.Parse(b.Target); err == nil && strings.Contains(b.Target, "://") && u.Scheme != "file" {

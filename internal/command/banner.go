@@ -52,7 +52,11 @@ func (p *Program) banner(w io.Writer, st expedite.Started, controlSocket string)
 		row(map[bool]string{true: "limits"}[i == 0], "%s", p.named(line))
 	}
 	if st.Admin != "" {
-		row("admin", "http://%s/  (metrics, pprof)", st.Admin)
+		at := st.Admin
+		if !strings.HasPrefix(at, "https://") {
+			at = "http://" + at
+		}
+		row("admin", "%s/  (metrics, pprof)", at)
 	}
 	if controlSocket != "" {
 		row("control", "%s  %s", controlSocket, p.named("(expedite status, expedite stop)"))

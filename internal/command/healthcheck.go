@@ -2,9 +2,11 @@ package command
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -14,10 +16,12 @@ import (
 
 // healthcheckCmd implements `expedite healthcheck`.
 type healthcheckCmd struct {
-	Control string        `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
-	URL     string        `help:"Ask this URL instead, such as http://127.0.0.1:8080/readyz." name:"url" placeholder:"URL"`
-	Live    bool          `help:"Only whether the server lives: it may start, drain, or lack Redis."`
-	Timeout time.Duration `help:"Time to wait for the answer." default:"3s"`
+	Control  string        `help:"Unix socket of the server. Default: ${control}." placeholder:"PATH"`
+	URL      string        `help:"Ask this URL, such as http://127.0.0.1:8080/readyz." name:"url" placeholder:"URL"`
+	CA       string        `help:"Authorities (PEM) for https:// URLs." name:"ca" placeholder:"FILE" xor:"ca" env:"-"`
+	Insecure bool          `help:"Accept any certificate of a server on a loopback address." xor:"ca" env:"-"`
+	Live     bool          `help:"Only whether the server lives: it may start, drain, or lack Redis."`
+	Timeout  time.Duration `help:"Time to wait for the answer." default:"3s"`
 }
 
 // Help returns the text of `expedite healthcheck --help`.
@@ -28,11 +32,15 @@ images without a shell, and probes that execute a command.
 Examples:
   expedite healthcheck
   expedite healthcheck --live --timeout 1s
-  expedite healthcheck --url http://127.0.0.1:8080/readyz`
+  expedite healthcheck --url http://127.0.0.1:8080/readyz
+  expedite healthcheck --url https://127.0.0.1:9600/readyz --insecure`
 }
 
 // Run asks the server.
 func (h *healthcheckCmd) Run(stdout io.Writer) error {
+	if (h.CA != "" || h.Insecure) && h.URL == "" {
+		return usageError{errors.New("--ca and --insecure are for --url: the control socket has no TLS")}
+	}
 	if h.Live && h.URL != "" {
 		return usageError{errors.New("--live and --url: want one of them; the URL of a server that lives is /healthz")}
 	}
@@ -48,7 +56,7 @@ func (h *healthcheckCmd) Run(stdout io.Writer) error {
 
 func (h *healthcheckCmd) ask(ctx context.Context) (said string, err error) {
 	if h.URL != "" {
-		return fetch(ctx, h.URL)
+		return h.fetch(ctx)
 	}
 	client, err := control.Dial(ctx, controlPath(h.Control))
 	if err != nil {
@@ -67,13 +75,22 @@ func (h *healthcheckCmd) ask(ctx context.Context) (said string, err error) {
 	return fmt.Sprintf("ready: %d workers", r.Workers), nil
 }
 
-// fetch expects the status 200 at a URL.
-func fetch(ctx context.Context, url string) (said string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// fetch expects the status 200 at the URL.
+func (h *healthcheckCmd) fetch(ctx context.Context) (said string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, nil)
 	if err != nil {
 		return "", usageError{err}
 	}
-	resp, err := http.DefaultClient.Do(req)
+	authorities, err := Authorities(h.CA)
+	if err != nil {
+		return "", err
+	}
+	client := http.Client{Transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: h.dial,
+		TLSClientConfig: &tls.Config{RootCAs: authorities, InsecureSkipVerify: h.Insecure},
+	}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
 	if err != nil {
 		return "", err
 	}
@@ -85,4 +102,17 @@ func fetch(ctx context.Context, url string) (said string, err error) {
 		return "", errors.New(line)
 	}
 	return line, nil
+}
+
+// dial connects to a server. A certificate that nobody verifies is accepted from this machine only.
+func (h *healthcheckCmd) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); h.Insecure && (!ok || !tcp.IP.IsLoopback()) {
+		_ = conn.Close()
+		return nil, errors.New("--insecure is for loopback addresses only")
+	}
+	return conn, nil
 }

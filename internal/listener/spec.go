@@ -1,8 +1,9 @@
 // Package listener has the addresses that clients connect to: their syntax, and how their sockets are opened.
 //
 // An address is host:port, unix:/path, or systemd:NAME for sockets that systemd has opened; http://host:port is one
-// without TLS. Options follow a question mark: unix:/run/app.sock?mode=0660&group=www-data. All of it is one word, so
-// that a flag, a variable and a line of a file can have it.
+// without TLS, and https://host:port one that must use it. Options follow a question mark:
+// unix:/run/app.sock?mode=0660&group=www-data. All of it is one word, so that a flag, a variable and a line of a file
+// can have it.
 package listener
 
 import (
@@ -57,7 +58,8 @@ type Spec struct {
 	ProxyProtocol Switch
 	// Trusted tells that the clients are proxies whose word about the address of a client counts.
 	Trusted Switch
-	// Plain tells that clients use no TLS, even if the server has certificates. Those of Unix sockets never do.
+	// Plain tells that clients use no TLS, even if the server has certificates. Those of Unix sockets never do. Off is an
+	// error if there are no certificates.
 	Plain Switch
 }
 
@@ -68,7 +70,9 @@ const defaultMode = 0o600
 const (
 	unixPrefix    = Unix + ":"
 	systemdPrefix = Systemd + ":"
-	plainPrefix   = "http://" // TCP, without TLS
+
+	plainPrefix  = "http://"  // TCP, without TLS
+	securePrefix = "https://" // TCP, with TLS
 )
 
 // Parse parses an address.
@@ -82,12 +86,8 @@ func Parse(text string) (Spec, error) {
 		s.Address, err = parsePath(strings.TrimPrefix(where, unixPrefix))
 	case strings.HasPrefix(where, systemdPrefix):
 		s.Network, s.Address = Systemd, strings.TrimPrefix(where, systemdPrefix)
-	case strings.HasPrefix(where, "https://"):
-		err = errors.New("want host:port alone: with --tls-cert and --tls-key, clients use TLS there")
 	default:
-		if host, plain := strings.CutPrefix(where, plainPrefix); plain {
-			where, s.Plain = host, On
-		}
+		where, s.Plain = CutScheme(where)
 		s.Network, s.Address, err = parseTCP(where)
 	}
 	if err == nil && hasOptions {
@@ -98,6 +98,20 @@ func Parse(text string) (Spec, error) {
 	}
 	return s, nil
 }
+
+// CutScheme removes http:// or https:// from the beginning of a TCP address, and returns what it tells of TLS.
+func CutScheme(text string) (address string, plain Switch) {
+	if address, ok := strings.CutPrefix(text, plainPrefix); ok {
+		return address, On
+	}
+	if address, ok := strings.CutPrefix(text, securePrefix); ok {
+		return address, Off
+	}
+	return text, Unset
+}
+
+// WithTLS returns a TCP address as one where clients use TLS.
+func WithTLS(address string) string { return securePrefix + address }
 
 // parseTCP returns the network of host:port, and the address in one form for all ways to write it.
 func parseTCP(text string) (network, address string, err error) {
@@ -274,8 +288,8 @@ func (s Spec) Matches(key string) bool {
 // String returns the address with all options that are not the default. Parse returns s for it.
 func (s Spec) String() string {
 	text := s.Key()
-	if s.Plain == On && s.isTCP() {
-		text = plainPrefix + text
+	if s.isTCP() {
+		text = map[Switch]string{On: plainPrefix, Off: securePrefix}[s.Plain] + text
 	}
 	add := func(name, value string) {
 		text += map[bool]string{true: "&", false: "?"}[strings.Contains(text, "?")] + name

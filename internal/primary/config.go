@@ -1,6 +1,7 @@
 package primary
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -85,6 +86,8 @@ type ControlConfig struct {
 	// addresses and that of Admin, that requests to it may be for.
 	Admin      string
 	AdminHosts []string
+	// AdminTLS is how clients of the admin listener use TLS; nil: they do not.
+	AdminTLS *tls.Config
 	// BodyTimeout bounds the time in which the body of a request makes no progress.
 	BodyTimeout time.Duration
 	// DrainTimeout bounds a graceful stop.

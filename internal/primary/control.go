@@ -2,6 +2,7 @@ package primary
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/registry"
 	"github.com/expedite-go/expedite/internal/relay"
 	"github.com/expedite-go/expedite/internal/systemd"
@@ -121,6 +123,9 @@ func (s *ControlServer) serveAdmin(ln net.Listener) {
 		ReadHeaderTimeout: adminHeadTimeout, IdleTimeout: adminIdleTimeout,
 		ErrorLog: slog.NewLogLogger(s.cfg.logger().Handler(), slog.LevelDebug),
 	}
+	if s.cfg.AdminTLS != nil {
+		ln = tls.NewListener(ln, s.cfg.AdminTLS)
+	}
 	s.tasks.Go(func() {
 		if err := s.web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.cfg.logger().Error("admin listener ended", "error", err)
@@ -163,12 +168,17 @@ func (s *ControlServer) Close() {
 // Registry returns the registry of this machine.
 func (s *ControlServer) Registry() *registry.Server { return s.registry }
 
-// AdminAddr returns the address of the admin listener, or an empty string.
+// AdminAddr returns the address of the admin listener, as [listener.WithTLS] does if clients use TLS, or an empty
+// string.
 func (s *ControlServer) AdminAddr() string {
-	if s.listeners.admin == nil {
+	switch l := s.listeners.admin; {
+	case l == nil:
 		return ""
+	case s.cfg.AdminTLS != nil:
+		return listener.WithTLS(l.Addr().String())
+	default:
+		return l.Addr().String()
 	}
-	return s.listeners.admin.Addr().String()
 }
 
 // SetServing notes that clients are served.

@@ -197,6 +197,34 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
+// TestOperators: another server has the current certificate, demands none of its clients, and gives them no tickets.
+func TestOperators(t *testing.T) {
+	a := certtest.New(t)
+	s := newServer(t, secure.Config{Files: secure.Files{
+		Pairs: []secure.KeyPair{files(a.Issue("one", "one.test"))}, ClientCA: a.CA,
+	}})
+	cfg := s.Operators()
+	cache := tls.NewLRUClientSessionCache(2)
+	for range 2 {
+		for _, host := range []string{"one.test", "two.test"} {
+			a.Issue("one", host)
+			if err := s.Reread(); err != nil {
+				t.Fatal(err)
+			}
+			client, server := tcpPair(t)
+			go func() { // ends with the test's connections
+				conn := tls.Server(server, cfg)
+				_, _ = conn.Write([]byte("x"))
+			}()
+			conn := tls.Client(client, &tls.Config{ServerName: host, RootCAs: a.Pool, ClientSessionCache: cache})
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := conn.Read(make([]byte, 1)); err != nil || conn.ConnectionState().DidResume {
+				t.Errorf("%s: got %v, resumed %v", host, err, conn.ConnectionState().DidResume)
+			}
+		}
+	}
+}
+
 // TestTickets: a client resumes its session at another server with the same Ratchet, and not with another one, nor with
 // other authorities for its certificate.
 func TestTickets(t *testing.T) {

@@ -48,8 +48,8 @@ func listenSettings(p *Program) []Setting {
 			Auto: "expedite.sock in the user's runtime folder", Example: "PATH", to: text(&c.Control),
 		},
 		{
-			Name: "admin", Help: "Address for metrics and profiles, or off.", Default: "127.0.0.1:9600",
-			to: addressOrOff(&c.Admin),
+			Name: "admin", Help: "Address for metrics and profiles, or off; https:// before it: with TLS.",
+			Default: "127.0.0.1:9600", to: addressOrOff(&c.Admin),
 		},
 		{
 			Name: "admin-hosts", Help: "Further host names for requests to --admin.", Auto: "none",

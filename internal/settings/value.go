@@ -292,19 +292,24 @@ func ParseAddresses(texts []string) ([]listener.Spec, error) {
 	return listener.ParseAll(all)
 }
 
-// ParseAddress parses host:port, :port, or a port alone, and returns it with a colon.
+// ParseAddress parses host:port, :port, or a port alone, and returns it with a colon. https:// may precede it.
 func ParseAddress(s string) (string, error) {
 	if _, err := strconv.ParseUint(s, 10, 16); err == nil {
 		s = ":" + s
 	}
-	_, port, err := net.SplitHostPort(s)
+	address, plain := listener.CutScheme(s)
+	_, port, err := net.SplitHostPort(address)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", errors.New("want host:port, like 127.0.0.1:8080 or :8080")
+	case plain == listener.On: // the default
+		return address, nil
+	default:
+		return s, nil
 	}
-	return s, nil
 }
 
 // addressOrOff is a TCP address, or off, which is empty in the field.
