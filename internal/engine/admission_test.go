@@ -31,10 +31,10 @@ func TestSocketsGiveWay(t *testing.T) {
 				f := start(t, cfg, map[string]*Route{"/": {Handler: echo}})
 				var idle []*peer
 				fill := func() {
-					for f.Stats().Handshaking < slots {
+					for range slots {
 						p := f.connect(t, "")
 						idle = append(idle, p)
-						until(t, "it was accepted", func() bool { return f.Stats().Accepted == uint64(len(idle)) })
+						until(t, "it has a slot", func() bool { return f.Stats().Handshaking == len(idle) })
 						p.write([]byte(tt.sends))
 						until(t, "it was read", func() bool { return f.Stats().BytesIn >= uint64(len(idle)*len(tt.sends)) })
 					}

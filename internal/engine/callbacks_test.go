@@ -70,15 +70,15 @@ func goodbye(t *testing.T) []byte {
 // soon is a fixture that is set after callbacks may already refer to it.
 type soon struct{ atomic.Pointer[fixture] }
 
-// hasRead waits until the loop has read n bytes after the handshake.
+// hasRead waits until the loop has read n bytes after the handshake. It may be called in a callback.
 func (s *soon) hasRead(n int) {
-	for s.Load() == nil {
-		runtime.Gosched()
+	want := uint64(len(fmt.Sprintf(request, "/")) + n)
+	for limit := time.Now().Add(patience); s.Load() == nil || s.Load().Stats().BytesIn < want; runtime.Gosched() {
+		if time.Now().After(limit) {
+			panic("the bytes are not read")
+		}
 	}
 	f := s.Load()
-	for f.Stats().BytesIn < uint64(len(fmt.Sprintf(request, "/"))+n) {
-		runtime.Gosched()
-	}
 	f.onLoop(func() {})
 }
 

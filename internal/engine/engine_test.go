@@ -215,18 +215,25 @@ func TestSendFromAnywhere(t *testing.T) {
 // TestIdle: a silent peer is pinged, and disconnected if it does not answer.
 func TestIdle(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
+		opened := make(chan *Conn, 1)
 		f := start(t, portable(pump), map[string]*Route{"/": {
-			Handler: echo, PingInterval: 30 * time.Millisecond, IdleTimeout: 200 * time.Millisecond,
-			CloseTimeout: 50 * time.Millisecond,
+			Handler:      funcs{open: func(c *Conn) { opened <- c }},
+			PingInterval: 30 * time.Millisecond, IdleTimeout: patience, CloseTimeout: 50 * time.Millisecond,
 		}})
 		p := f.dial(t, "/")
-		for range 10 { // answered pings keep it alive beyond the timeout
+		c := <-opened
+		silence := func(d time.Duration) { f.onLoop(func() { c.lastRead -= int64(d) }) } // the peer need not be quick
+		for range 10 {                                                                   // answered pings keep it alive beyond the timeout
 			ev, err := p.next()
 			if err != nil || ev.Kind != ws.KindPing {
 				t.Fatalf("got %+v, %v; want a ping", ev, err)
 			}
+			silence(patience * 6 / 10)
+			before := f.Stats().BytesIn
 			p.send(ws.OpPong, ev.Data)
+			until(t, "the pong is read", func() bool { return f.Stats().BytesIn > before })
 		}
+		silence(2 * patience)
 		p.wantClose(ws.CloseGoingAway)
 		p.wantEnd()
 		if got := f.Stats().Limits; got["idle_time"] != 1 || got["close_time"] != 1 {
@@ -244,12 +251,8 @@ func TestAPauseInATurnIsNoSilence(t *testing.T) {
 		}})
 		p := f.dial(t, "/")
 		f.Post(func() { <-time.After(1300 * time.Millisecond) }) // the turn takes this long
-		for range 2 {
-			ev, err := p.next()
-			if err != nil || ev.Kind != ws.KindPing {
-				t.Fatalf("got %+v, %v; want a ping", ev, err)
-			}
-			p.send(ws.OpPong, ev.Data)
+		if ev, err := p.next(); err != nil || ev.Kind != ws.KindPing {
+			t.Fatalf("got %+v, %v; want a ping", ev, err)
 		}
 	})
 }

@@ -30,10 +30,14 @@ func (p *peer) wantStatus(want int) {
 func TestHeadLimits(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		cfg := portable(pump)
-		cfg.MaxHead, cfg.HandshakeTimeout = 2<<10, 50*time.Millisecond
+		cfg.MaxHead, cfg.HandshakeTimeout = 2<<10, patience
 		f := start(t, cfg, map[string]*Route{"/": {Handler: echo}})
 		f.connect(t, "GET / HTTP/1.1\r\nX: "+strings.Repeat("x", 4<<10)).wantStatus(http.StatusRequestHeaderFieldsTooLarge)
-		f.connect(t, "GET / HTTP/1.1\r\n").wantStatus(http.StatusRequestTimeout)
+		before, half := f.Stats().BytesIn, "GET / HTTP/1.1\r\n"
+		p := f.connect(t, half)
+		until(t, "half a head is read", func() bool { return f.Stats().BytesIn >= before+uint64(len(half)) })
+		f.hasten(50 * time.Millisecond)
+		p.wantStatus(http.StatusRequestTimeout)
 		f.connect(t, "").wantEnd()
 		got := f.Stats()
 		if got.Limits["head_size"] != 1 || got.Limits["head_time"] != 2 || got.Refused[431] != 1 || got.Refused[408] != 1 {

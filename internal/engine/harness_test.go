@@ -19,7 +19,7 @@ import (
 )
 
 // patience is the limit of every wait in these tests. Reaching it is a failure; no test depends on being faster.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -95,8 +95,22 @@ var echo = funcs{message: func(c *Conn, op ws.Opcode, p []byte) { c.Send(op, p) 
 // fixture is an engine that listens on a loopback port.
 type fixture struct {
 	*Engine
+	t    testing.TB
 	addr string
 	logs *syncBuffer
+}
+
+// hasten changes Config.HandshakeTimeout, also for the connections that there are.
+func (f *fixture) hasten(limit time.Duration) {
+	f.t.Helper()
+	f.onLoop(func() {
+		f.cfg.HandshakeTimeout = limit
+		for _, c := range f.conns {
+			if c != nil && c.phase.Load() == phaseHead {
+				c.reschedule()
+			}
+		}
+	})
 }
 
 // start runs an engine with routes until the test ends.
@@ -133,15 +147,20 @@ func start(t *testing.T, cfg Config, routes map[string]*Route) *fixture {
 	go func() { ended <- e.Run() }()
 	t.Cleanup(func() {
 		e.Stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Error("the engine does not end")
 		}
 		_ = ln.Close()
 		if t.Failed() {
 			t.Logf("logs:\n%s", logs)
 		}
 	})
-	return &fixture{Engine: e, addr: ln.Addr().String(), logs: logs}
+	return &fixture{Engine: e, t: t, addr: ln.Addr().String(), logs: logs}
 }
 
 func portable(on bool) Config { return Config{Reactor: reactor.Options{Portable: on}} }
@@ -202,6 +221,7 @@ func (f *fixture) dial(t *testing.T, path string) *peer {
 
 func (p *peer) write(b []byte) {
 	p.t.Helper()
+	_ = p.conn.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := p.conn.Write(b); err != nil {
 		p.t.Fatal(err)
 	}
@@ -215,6 +235,7 @@ func (p *peer) send(op ws.Opcode, payload []byte) {
 
 func (p *peer) fill() error {
 	buf := make([]byte, 64<<10)
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 	n, err := p.conn.Read(buf)
 	p.in = append(p.in, buf[:n]...)
 	return err

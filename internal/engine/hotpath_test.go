@@ -13,12 +13,16 @@ import (
 
 // onLoop runs f on the loop and waits until it has returned.
 func (f *fixture) onLoop(do func()) {
+	f.t.Helper()
 	done := make(chan struct{})
-	f.Post(func() {
-		defer close(done)
-		do()
-	})
-	<-done
+	if !f.Post(func() { defer close(done); do() }) {
+		f.t.Fatal("the loop has ended")
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		f.t.Fatal("the loop does not go on")
+	}
 }
 
 // TestHotPathAllocatesNothing: receiving and sending a small message, through protocol, handler, queue and socket,
@@ -100,8 +104,9 @@ func TestWatchdog(t *testing.T) {
 	close(release)
 	p.send(ws.OpText, nil)
 	until(t, "the loop goes on", func() bool { return f.Stats().TextIn == 2 })
-	if got := f.Stats().Stalls; got != 1 {
-		t.Errorf("stalls: got %d, want 1", got)
+	// On a slow machine, other callbacks may have been reported, too.
+	if n := strings.Count(f.logs.String(), "holdTheLoop("); n != 1 || f.Stats().Stalls == 0 {
+		t.Errorf("the stall is reported %d times and counted %d times, want it once", n, f.Stats().Stalls)
 	}
 }
 

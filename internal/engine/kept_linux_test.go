@@ -8,16 +8,19 @@ import (
 // TestMoveKeptAlive: a connection that waits for its next request moves, and keeps the rest of its time.
 func TestMoveKeptAlive(t *testing.T) {
 	p := &pair{t: t, ready: make(chan struct{}, 1)}
-	cfg := Config{KeepAlive: patience, HandshakeTimeout: 30 * time.Millisecond}
+	const limit = 30 * time.Millisecond
+	cfg := Config{KeepAlive: patience, HandshakeTimeout: patience}
 	p.here, p.there = startHTTP(t, cfg, nil), startHTTP(t, cfg, nil)
 	c := p.here.connect(t, plainRequest)
 	c.wantPlain()
 	p.here.returned(t, 1)
+	p.here.hasten(limit) // only now: the test may be slow to send the request
+	p.there.hasten(limit)
 	for range 3 {
 		if n := p.move(); n != 1 {
 			t.Fatalf("%d connections moved, want 1", n)
 		}
-		<-time.After(2 * cfg.HandshakeTimeout)
+		<-time.After(2 * limit)
 		c.write([]byte(plainRequest))
 		c.wantPlain()
 		p.here.returned(t, 1)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +36,11 @@ func on(t *testing.T, e *fixture, f func()) {
 	if !e.Post(func() { f(); close(done) }) {
 		t.Fatal("the loop has ended")
 	}
-	<-done
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("the loop does not go on")
+	}
 }
 
 // move moves all connections, waiting for those whose callbacks run, and swaps here and there.

@@ -231,7 +231,12 @@ func TestSlowProxyHeader(t *testing.T) {
 			_, _ = p.conn.Write([]byte("x")) // fails in the end
 			return f.Stats().Limits["proxy_time"] == 6
 		})
-		f.connect(t, proxy1("192.0.2.1:1")).wantGone() // the head is as late as without a header
+		f.hasten(patience)
+		before, header := f.Stats().BytesIn, proxy1("192.0.2.1:1")
+		p = f.connect(t, header)
+		until(t, "the header is read", func() bool { return f.Stats().BytesIn >= before+uint64(len(header)) })
+		f.hasten(50 * time.Millisecond)
+		p.wantGone() // the head is as late as without a header
 		if n := f.Stats().Limits["head_time"]; n != 1 {
 			t.Errorf("head_time: got %d, want 1", n)
 		}

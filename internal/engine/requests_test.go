@@ -59,7 +59,7 @@ func (f *fixture) returned(t *testing.T, n int) {
 func TestKeptAlive(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, pump bool) {
 		cfg := portable(pump)
-		cfg.KeepAlive, cfg.HandshakeTimeout = patience, 50*time.Millisecond
+		cfg.KeepAlive, cfg.HandshakeTimeout = patience, patience
 		f := startHTTP(t, cfg, nil)
 		p := f.connect(t, plainRequest)
 		p.wantPlain()
@@ -68,6 +68,7 @@ func TestKeptAlive(t *testing.T) {
 		p.wantPlain()
 		p.wantPlain()
 		f.returned(t, 1)
+		f.hasten(50 * time.Millisecond) // only now: the test may be slow to send the requests before
 		p.write([]byte("GET"))
 		p.wantStatus(http.StatusRequestTimeout)
 
@@ -158,7 +159,7 @@ func TestBodyTime(t *testing.T) {
 // TestBodyTimeWaitsForHandlers: a handler may take its time, before and after it reads the body.
 func TestBodyTimeWaitsForHandlers(t *testing.T) {
 	wait := func(cfg Config) { <-time.After(2 * cfg.BodyTimeout) }
-	cfg := Config{BodyTimeout: 20 * time.Millisecond}
+	cfg := Config{BodyTimeout: 200 * time.Millisecond}
 	begun, sent, read := make(chan bool), make(chan bool), make(chan error, 1)
 	f := startHTTP(t, cfg, func(w http.ResponseWriter, r *http.Request) {
 		begun <- true
