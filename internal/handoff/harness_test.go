@@ -14,7 +14,7 @@ import (
 )
 
 // patience limits every wait in these tests. Reaching it is a failure; no test depends on being faster.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -155,7 +155,11 @@ func (h *host) do(t *testing.T, f func()) {
 	if !h.Post(func() { f(); close(done) }) {
 		t.Fatalf("%s: the loop has ended", h.name)
 	}
-	<-done
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("%s: the loop does not go on", h.name)
+	}
 }
 
 // await waits until cond, which is called on the loop, returns true.
