@@ -13,7 +13,7 @@ import (
 )
 
 // patience is the limit of waits that would otherwise hang. Nothing is measured by it.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // kind is a kind of socket. The same tests run over all of them.
 type kind struct {

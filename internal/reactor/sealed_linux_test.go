@@ -136,7 +136,10 @@ func TestSealedMoves(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = client.Write(pattern(size)) })
 		var got []byte
-		for len(got) < size { // in small pieces, and it moves after each
+		for limit := time.Now().Add(patience); len(got) < size; { // in small pieces, and it moves after each
+			if time.Now().After(limit) {
+				t.Fatalf("round %d: %d bytes of %d have come", round, len(got), size)
+			}
 			n, err := s.Read(buf[:7_001])
 			if err != nil && !errors.Is(err, reactor.ErrAgain) {
 				t.Fatalf("round %d: %v", round, err)
@@ -162,7 +165,7 @@ func TestSealedMoves(t *testing.T) {
 					return
 				}
 			}
-			for !s.Push() {
+			for limit := time.Now().Add(patience); !s.Push() && time.Now().Before(limit); {
 				runtime.Gosched()
 			}
 		})

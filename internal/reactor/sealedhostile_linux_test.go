@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -108,7 +109,7 @@ func (f *forger) send(s reactor.Socket, b []byte) {
 	if _, err := f.raw.Write(b); err != nil {
 		f.t.Fatal(err)
 	}
-	for {
+	for limit := time.Now().Add(patience); ; runtime.Gosched() {
 		n, err := unix.IoctlGetInt(s.FD(), unix.SIOCINQ)
 		if err != nil {
 			f.t.Fatal(err)
@@ -116,7 +117,9 @@ func (f *forger) send(s reactor.Socket, b []byte) {
 		if n >= len(b) {
 			return
 		}
-		runtime.Gosched()
+		if time.Now().After(limit) {
+			f.t.Fatalf("%d bytes of %d can be read", n, len(b))
+		}
 	}
 }
 
@@ -260,7 +263,7 @@ func TestCloseUnderRead(t *testing.T) {
 				once.Do(func() { close(began) })
 			}
 		})
-		<-began
+		await(t, began, "the first bytes")
 		if err := conn.Close(); err != nil {
 			t.Error(err)
 		}

@@ -2,6 +2,7 @@ package reactor_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -48,8 +49,12 @@ func TestALoopGivesItsDescriptorsBack(t *testing.T) {
 }
 
 func TestAddFDClosesWhatItCannotServe(t *testing.T) {
-	before := openFDs(t)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // not connected
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("/proc/self/fd/%d", fd)
+	before, err := os.Readlink(name) // with the socket's number, which no other socket gets soon
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +66,8 @@ func TestAddFDClosesWhatItCannotServe(t *testing.T) {
 		}
 	})
 	r.loop.Stop()
-	if unix.Close(fd) == nil {
-		t.Errorf("descriptor %d was left open, %d were open before", fd, before)
+	if after, err := os.Readlink(name); err == nil && after == before {
+		t.Errorf("descriptor %d was left open", fd)
 	}
 }
 
@@ -90,18 +95,20 @@ func TestAListenerBacksOffWhenDescriptorsRunOut(t *testing.T) {
 	}
 	restore := func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) }
 	defer restore()
+	began := time.Now()
 	r.start()
-	for deadline := time.Now().Add(patience); r.loop.Stats().AcceptBackoffs == 0; {
+	for deadline := began.Add(patience); r.loop.Stats().AcceptBackoffs == 0; {
 		if r.do(func() {}); time.Now().After(deadline) {
 			t.Fatalf("stats %+v, want a back-off", r.loop.Stats())
 		}
 	}
 	restore()
+	most := 2 + uint64(time.Since(began)/(100*time.Millisecond)) // one error for each back-off
 	if got, err := io.ReadAll(c); err != nil || len(got) == 0 {
 		t.Errorf("after the back-off: greeted with %q, %v", got, err)
 	}
-	if s := r.loop.Stats(); s.AcceptErrors == 0 || s.AcceptErrors > 5 || s.Accepted != 1 {
-		t.Errorf("stats %+v, want few errors and one socket", s)
+	if s := r.loop.Stats(); s.AcceptErrors == 0 || s.AcceptErrors > most || s.Accepted != 1 {
+		t.Errorf("stats %+v, want one socket, and at most %d errors", s, most)
 	}
 }
 
