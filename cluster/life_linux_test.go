@@ -71,7 +71,7 @@ func TestStartFailsWhole(t *testing.T) {
 
 func TestCrashLoopOpensTheBreaker(t *testing.T) {
 	g := start(t, Config{
-		Workers: 2, Restart: Restart{Delay: time.Millisecond, MaxCrashes: 3, Rest: 10 * time.Millisecond},
+		Workers: 2, Restart: Restart{Delay: time.Millisecond, MaxCrashes: 3, Window: time.Hour, Rest: 10 * time.Millisecond},
 	}, "crash serve")
 	_ = g.Workers()[0].Kill(9)
 	e := g.await(EventDead, 1)
@@ -193,12 +193,12 @@ func TestWorkerThatLeavesIsReplaced(t *testing.T) {
 	if err := g.Workers()[0].Send([]byte("go")); err != nil {
 		t.Fatal(err)
 	}
-	if r := <-role; r != "" {
+	if r := wait(t, role); r != "" {
 		t.Errorf("the role %q is still in the worker's environment", r)
 	}
 	var kinds []EventKind
 	for {
-		e := <-g.events
+		e := wait(t, g.events)
 		kinds = append(kinds, e.Kind)
 		if e.Kind == EventReady && e.Worker.Generation() == 2 {
 			break

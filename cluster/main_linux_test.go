@@ -256,7 +256,7 @@ func tryStart(t *testing.T, cfg Config, play string) (*group, error) {
 }
 
 // patience is how long a test waits for something that must happen.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // await returns the next event of a kind in a slot, with 0 for any or none. It drops the events before it.
 func (g *group) await(kind EventKind, slot int) Event {

@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,17 +58,14 @@ func TestNobodyTakesTheOutput(t *testing.T) {
 }
 
 // wait receives.
-func wait(t *testing.T, from <-chan string) string {
+func wait[T any](t *testing.T, from <-chan T) (v T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	select {
-	case s := <-from:
-		return s
-	case <-ctx.Done():
+	case v = <-from:
+	case <-time.After(patience):
 		t.Fatal("nothing comes")
-		return ""
 	}
+	return v
 }
 
 // lines is a writer whose content can be read concurrently.

@@ -37,7 +37,7 @@ func TestWithoutWorkersClientsAreRefused(t *testing.T) {
 		t.Run(policy.String(), func(t *testing.T) {
 			g := start(t, Config{
 				Workers: 2, Listen: anyPort, Scheduling: policy,
-				Restart: Restart{Delay: time.Millisecond, MaxCrashes: 3, Rest: time.Hour},
+				Restart: Restart{Delay: time.Millisecond, MaxCrashes: 3, Window: time.Hour, Rest: time.Hour},
 				Refusal: []byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 5\r\n\r\nlater"),
 			}, "crash")
 			workers := g.Workers()

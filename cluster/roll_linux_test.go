@@ -294,11 +294,19 @@ func TestSuccessorThatCannotTakeOverGivesBack(t *testing.T) {
 		Workers: 1, Listen: anyPort, OnMove: func(m MoveEvent) { steps = append(steps, m.Step) },
 	}, "reluctant")
 	before := g.dialSome(2)
-	ended := make(chan error)
-	go func() {
-		_, err := g.Reload(t.Context(), RollOptions{Canary: 300 * time.Millisecond})
+	ended, moving, goOn := make(chan error, 1), make(chan string, 1), make(chan struct{})
+	leave := sync.OnceFunc(func() { close(goOn) })
+	defer leave()
+	go func() { // ends with goOn
+		_, err := g.Reload(t.Context(), RollOptions{Progress: func(p Progress) {
+			if p.Step == StepMoving { // the old worker gets no new connections any more
+				moving <- "moving"
+				<-goOn
+			}
+		}})
 		ended <- err
 	}()
+	wait(t, moving)
 	var came []client
 	eventually(t, "the successor has two clients", func() bool {
 		if c := g.dialSome(1)[0]; c.generation == 2 {
@@ -306,6 +314,7 @@ func TestSuccessorThatCannotTakeOverGivesBack(t *testing.T) {
 		}
 		return len(came) == 2
 	})
+	leave()
 	if err := <-ended; !errors.Is(err, ErrMove) {
 		t.Errorf("error %v, want a failed move", err)
 	}

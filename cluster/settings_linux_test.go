@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -125,6 +126,8 @@ func publicCopy(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	name := filepath.Join(dir, "worker")
+	syscall.ForkLock.RLock() // a child that is forked now would have the file open, which prevents its execution
+	defer syscall.ForkLock.RUnlock()
 	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(name, b, 0o755), os.Chmod(name, 0o755)); err != nil {
 		t.Fatal(err)
 	}
