@@ -25,7 +25,7 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	c := &Cluster{}
 	var bus []int
 	for i := range 3 {
-		bus = append(bus, freePort(t))
+		bus = append(bus, reservePort(t))
 		c.Nodes = append(c.Nodes, Start(t, append([]string{
 			"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(bus[i]),
 		}, args...)...))
@@ -47,7 +47,7 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 func (c *Cluster) AddReplica(t testing.TB, of *Server, args ...string) *Server {
 	t.Helper()
 	r := Start(t, append([]string{
-		"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(freePort(t)),
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(reservePort(t)),
 	}, args...)...)
 	bus := strings.TrimPrefix(of.Do("CONFIG", "GET", "cluster-port"), "cluster-port\n")
 	r.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(of.port), bus)
@@ -165,7 +165,7 @@ func startSentinel(t testing.TB, port int) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, dir: dir, port: freePort(t)}
+	s := &Server{t: t, dir: dir, port: reservePort(t)}
 	config := filepath.Join(dir, "conf") // which it writes
 	text := fmt.Sprintf("port %d\nbind 127.0.0.1\nunixsocket %s\ndir %s\nsentinel monitor main 127.0.0.1 %d 2\n"+
 		"sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", s.port, s.socket(), dir, port)

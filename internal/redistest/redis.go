@@ -16,7 +16,7 @@ import (
 )
 
 // Patience limits every wait. A test that reaches it has failed.
-const Patience = 30 * time.Second
+const Patience = 60 * time.Second
 
 // Server is a Redis server for one test.
 type Server struct {
@@ -28,18 +28,18 @@ type Server struct {
 	log  bytes.Buffer
 }
 
-// Start starts redis-server on a Unix socket in a folder of its own, and on a free port of 127.0.0.1. By default, it
-// saves nothing; args are added. The server ends with the test. Start skips the test if there is no redis-server.
+// Start starts redis-server on a Unix socket in a folder of its own, and on a port of 127.0.0.1 that it keeps until the
+// test ends. By default, it saves nothing; args are added. The server ends with the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed: scripts/test-tools installs it")
+		t.Fatal("redis-server is not installed: `make test` installs what is missing, if it may")
 	}
 	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long a path for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, dir: dir, port: freePort(t)}
+	s := &Server{t: t, dir: dir, port: reservePort(t)}
 	s.args = append([]string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(), "--dir", s.dir,
 		"--save", "", "--appendonly", "no", "--daemonize", "no",
@@ -56,17 +56,6 @@ func (s *Server) begin() {
 		_ = os.RemoveAll(s.dir)
 	})
 	s.Restart()
-}
-
-// freePort returns a port that is free at present.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Restart starts a killed server on the same socket and port, and waits until it answers.
