@@ -12,7 +12,7 @@ import (
 	"github.com/expedite-go/expedite/session/sessiontest"
 )
 
-const emptyTTL = 150 * time.Millisecond
+const emptyTTL = 3 * time.Second
 
 // openRedis returns a store that is connected, and closes it with the test.
 func openRedis(t *testing.T, url string, c redisstore.Config) session.Store {

@@ -85,7 +85,7 @@ func TestRestart(t *testing.T) {
 func TestPaused(t *testing.T) {
 	server := redistest.Start(t)
 	r := openRedis(t, server.URL(), redisstore.Config{Timeout: 200 * time.Millisecond})
-	server.Do("CLIENT", "PAUSE", "3000", "ALL")
+	server.Stop()
 	const calls = 2000
 	failed := make(chan error, calls)
 	for range calls {
@@ -103,6 +103,7 @@ func TestPaused(t *testing.T) {
 			t.Fatal("a call waits on and on")
 		}
 	}
+	server.Continue()
 	untilAnswers(t, r)
 }
 

@@ -16,12 +16,13 @@ type Subject struct {
 	// Advance moves the clock of the store forward. If it is nil, the store uses the real clock, and the tests wait.
 	Advance func(d time.Duration)
 	// EmptyTTL is how long the store keeps an anonymous session without values after its connection has ended, if that
-	// is shorter than the session's TTL. It should be a fraction of a second. 0 skips the test of this.
+	// is shorter than the session's TTL. With Advance it may be a fraction of a second. With the real clock it should be
+	// a few seconds, because the tests use such sessions before they expire. 0 skips the test of this.
 	EmptyTTL time.Duration
 }
 
 // patience limits every wait. A test that reaches it has failed.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // Run runs all tests, each with a store that open returns. The store must be empty, or have a namespace of its own.
 // open closes it with t.Cleanup.
