@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -113,7 +114,7 @@ func TestDoctorJSON(t *testing.T) {
 func TestDoctorAsksRedis(t *testing.T) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed: scripts/test-tools installs it")
+		t.Fatal("redis-server is not installed: `make test` installs what is missing, if it may")
 	}
 	socket := filepath.Join(t.TempDir(), "redis")
 	server := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--maxmemory", "100mb",
@@ -125,7 +126,8 @@ func TestDoctorAsksRedis(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
+	late := time.AfterFunc(patience, func() { _ = server.Process.Kill() })
+	t.Cleanup(func() { late.Stop(); _ = server.Process.Kill(); _ = server.Wait() })
 	awaitLine(t, log, "ready to accept connections")
 	for _, tt := range []struct{ name, url, says, level string }{
 		{"with its password", "unix://:opensesame@" + socket, "maxmemory 100 MiB, allkeys-lru", "warn"},

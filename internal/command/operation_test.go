@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
 )
@@ -293,7 +294,7 @@ func TestOperationWrongUse(t *testing.T) {
 
 // TestOperationInterrupted checks that an interrupt or the time limit ends the command, but not the reload.
 func TestOperationInterrupted(t *testing.T) {
-	for name, args := range map[string][]string{"INT": nil, "timeout": {"--timeout", "300ms"}} {
+	for name, args := range map[string][]string{"INT": nil, "timeout": {"--timeout", "5s"}} {
 		t.Run(name, func(t *testing.T) {
 			begun, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 			server := &fakeServer{operation: func(ctx context.Context, _ any, r control.Reporter) (control.Result, error) {
@@ -309,7 +310,11 @@ func TestOperationInterrupted(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			<-begun
+			select {
+			case <-begun:
+			case <-time.After(patience):
+				t.Fatal("the server was not asked")
+			}
 			if args == nil {
 				if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 					t.Error(err)

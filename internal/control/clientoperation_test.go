@@ -215,7 +215,7 @@ func TestPrimaryNotReplaced(t *testing.T) {
 	}{
 		{"it stays", true, patience{30 * time.Millisecond, time.Hour}, time.Hour, []string{"still generation 3", "log"}},
 		{"it is silent", false, patience{time.Hour, 30 * time.Millisecond}, time.Hour, []string{"no new primary"}},
-		{"the client leaves", false, patience{time.Hour, time.Hour}, 300 * time.Millisecond, []string{"deadline"}},
+		{"the client leaves", false, patience{time.Hour, time.Hour}, 3 * time.Second, []string{"deadline"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := socket(t)

@@ -25,7 +25,7 @@ import (
 )
 
 // patience limits every wait in these tests. A test that reaches it fails; no test depends on being faster.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // workEnv is the environment variable with the Config of client processes, which execute this test binary.
 const workEnv = "EXPEDITE_TEST_LOADTEST"

@@ -356,7 +356,7 @@ func TestAll(t *testing.T) {
 // TestPortable checks that clients connect on goroutines where the poller cannot, as on platforms other than Linux.
 func TestPortable(t *testing.T) {
 	s := newSite(t)
-	cfg := quick(Config{URL: s.url("/echo"), Timeout: time.Second}).withDefaults()
+	cfg := quick(Config{URL: s.url("/echo"), Timeout: patience}).withDefaults()
 	to, err := cfg.target(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -62,6 +62,7 @@ func TestStormProcesses(t *testing.T) {
 	s := newSite(t)
 	r := bench(t, forked(t, quick(Config{
 		URL: s.url("/echo"), Connections: 60, Mode: ModeStorm, Pause: 50 * time.Millisecond, Processes: 3,
+		Duration: 3 * time.Second,
 	})))
 	if len(r.Storms) == 0 {
 		t.Fatal("no storm")

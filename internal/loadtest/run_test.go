@@ -176,7 +176,7 @@ func TestDuplicates(t *testing.T) {
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	r := bench(t, Config{
-		URL: newSite(t).url("/echo"), Mode: ModeStorm, Pause: 50 * time.Millisecond, Duration: 1500 * time.Millisecond,
+		URL: newSite(t).url("/echo"), Mode: ModeStorm, Pause: 50 * time.Millisecond, Duration: 4 * time.Second,
 	})
 	if len(r.Storms) < 2 {
 		t.Fatalf("got %d storms, want several", len(r.Storms))

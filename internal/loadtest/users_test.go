@@ -121,7 +121,7 @@ func TestPlanFailures(t *testing.T) {
 		{"no reply", []Step{connect("/room"), Loop{Count: 2, Steps: []Step{Send{Payload: Text("x"), Reply: &Reply{Timeout: 50 * time.Millisecond}}}}}, "timeout of a reply"},
 		{"not connected", []Step{Send{Payload: Text("x")}}, "script: send before connect"},
 		{"closed by the server", []Step{connect("/close"), Send{Payload: Text("x"), Reply: &Reply{}}}, "closed 4001"},
-		{"closed while thinking", []Step{connect("/close"), Think{For: 50 * time.Millisecond}, Send{Payload: Text("x")}}, "closed 4001"},
+		{"closed while thinking", []Step{connect("/close"), Think{For: 5 * time.Second}, Send{Payload: Text("x")}}, "closed 4001"},
 		{"no variable", []Step{connect("/echo"), Send{Payload: varText("x")}}, "script: no variable x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestArrivals(t *testing.T) {
 // TestMaxUsers checks that users are skipped while the limit of active users is reached.
 func TestMaxUsers(t *testing.T) {
 	s := newSite(t)
-	p := plan(10, Connect{URL: Text(s.url("/echo"))}, Think{For: 200 * time.Millisecond})
+	p := plan(10, Connect{URL: Text(s.url("/echo"))}, Think{For: 3 * time.Second})
 	p.Phases[0].MaxUsers = 4
 	r := bench(t, Config{Plan: p})
 	want(t, "arrived", r.Users.Arrived, 4)
