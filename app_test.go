@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds every wait in these tests.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // testRedis is the environment variable that gives the workers of a test their Redis.
 const testRedis = "EXPEDITE_TEST_REDIS"

@@ -168,9 +168,13 @@ func TestRefusedClientTakesNothing(t *testing.T) {
 func TestExpiredWhileAuthorized(t *testing.T) {
 	d, coming, let := slowDoor(t, Config{Sessions: Sessions{MaxPerUser: 1}})
 	alice := d.enter("/?access_token=alice/1/99")
-	late := d.arrive("/slow?access_token=alice/2/0.1")
-	<-coming
-	end := time.Now().Add(100 * time.Millisecond)
+	late := d.arrive("/slow?access_token=alice/2/2") // long enough to get as far as Authorize
+	select {
+	case <-coming:
+	case a := <-late:
+		t.Fatalf("it did not come to Authorize: %d, %v", a.status, a.err)
+	}
+	end := time.Now().Add(2 * time.Second)
 	until(t, "the token has expired", func() bool { return time.Now().After(end) })
 	let <- struct{}{}
 	if a := <-late; a.status != http.StatusUnauthorized {
@@ -238,7 +242,7 @@ func TestOrdersReachOpeningConnections(t *testing.T) {
 // TestAnonymousSessionsDoNotPileUp: clients that come and go leave nothing; one that has said something keeps its
 // session for a while, and one that has stored a value as long as anybody.
 func TestAnonymousSessionsDoNotPileUp(t *testing.T) {
-	d := openDoor(t, Config{Sessions: Sessions{EmptyTTL: 500 * time.Millisecond}})
+	d := openDoor(t, Config{Sessions: Sessions{EmptyTTL: 3 * time.Second}})
 	stats := d.app.role.Load().control.Registry().Stats
 	for range 100 {
 		_ = d.enter("/").conn.CloseNow()

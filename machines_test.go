@@ -58,7 +58,8 @@ func (tn *town) meet(t *testing.T, topic string, all ...*visitor) {
 	heard := make([]chan string, len(all))
 	for i, v := range all {
 		heard[i] = make(chan string)
-		go func() { // ends when it has heard the last message
+		go func() { // ends when it has heard the last message, or nothing for too long
+			defer close(heard[i])
 			for {
 				text := v.hear()
 				heard[i] <- text
@@ -72,8 +73,10 @@ func (tn *town) meet(t *testing.T, topic string, all ...*visitor) {
 		tick := time.NewTicker(20 * time.Millisecond)
 		for first := true; first; {
 			select {
-			case <-c:
-				first = false
+			case _, ok := <-c:
+				if first = false; !ok {
+					t.FailNow() // it has said why
+				}
 			case <-tick.C:
 				all[0].say(wish{Topic: topic, Text: "is anybody there?"})
 			}
@@ -82,7 +85,7 @@ func (tn *town) meet(t *testing.T, topic string, all ...*visitor) {
 	}
 	all[0].say(wish{Topic: topic, Text: "last"})
 	for _, c := range heard {
-		for text := ""; text != "last"; text = <-c {
+		for range c { // up to the last one
 		}
 	}
 }
