@@ -111,7 +111,7 @@ func TestChurnDamage(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			p := &proxy{target: pathEcho, damage: d, server: addr, spare: 1}
-			r := start(t, Config{Addr: p.listen(t), Churn: 2, Rate: 50, Patience: 500 * time.Millisecond})
+			r := start(t, Config{Addr: p.listen(t), Churn: 2, Rate: 50, Patience: 5 * time.Second})
 			until(t, "a failure", func() bool { return r.Snapshot().ChurnFailed > 0 })
 			if report := stop(t, r); report.ChurnFailed != 1 || report.Err() == nil {
 				t.Errorf("got %+v, want one failure", report)

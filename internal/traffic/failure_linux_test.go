@@ -82,7 +82,7 @@ func TestSuccessorGivesItsClientsBack(t *testing.T) {
 	s := launch(t, "", serverConfig{Workers: 1})
 	stay := s.echoers(100)
 	s.installBytes([]byte("#!/bin/sh\nulimit -n 60\nexec '" + self(t) + "' \"$@\"\n"))
-	end := s.reloading(control.ReloadRequest{CanarySeconds: 4})
+	end := s.reloading(control.ReloadRequest{CanarySeconds: 12})
 	old, next := s.pair()
 	successor := func(is func(control.WorkerStatus) bool) func() bool {
 		return func() bool {

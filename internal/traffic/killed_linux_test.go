@@ -18,6 +18,8 @@ const (
 	some = 200
 	// tries limits how often the test repeats a move that ended too soon.
 	tries = 5
+	// shortStall is how long a successor may make no progress. One that is healthy may stand still on a slow machine.
+	shortStall = 4 * time.Second
 )
 
 // strike sends a signal to a process of the server under test.
@@ -101,7 +103,7 @@ func TestPredecessorKilled(t *testing.T) {
 // killed. Only the connections that it had acknowledged are lost.
 func TestSuccessorStopped(t *testing.T) {
 	t.Parallel()
-	s := launch(t, "", serverConfig{Workers: 1, Stall: 500 * time.Millisecond})
+	s := launch(t, "", serverConfig{Workers: 1, Stall: shortStall})
 	f := s.echoers(many)
 	end, old, next := s.disturbed(func(_, next int) { strike(t, next, syscall.SIGSTOP) })
 	if code(end.err) != control.CodeFailed || !strings.Contains(end.err.Error(), "no progress") {
@@ -118,7 +120,7 @@ func TestSuccessorStopped(t *testing.T) {
 // TestSuccessorStoppedAtFirst checks that a successor that stops before the move loses no connection.
 func TestSuccessorStoppedAtFirst(t *testing.T) {
 	t.Parallel()
-	s := launch(t, "", serverConfig{Workers: 1, Stall: 500 * time.Millisecond})
+	s := launch(t, "", serverConfig{Workers: 1, Stall: shortStall})
 	cfg := Mix(s.addr, 100)
 	cfg.Churn = 0 // a new client might connect to the successor and be lost with it
 	run := s.crowd(cfg)

@@ -104,7 +104,7 @@ func (l *lockedBuffer) String() string {
 }
 
 // forever bounds waits in these tests. No test depends on a shorter time.
-const forever = 60 * time.Second
+const forever = 120 * time.Second
 
 // launch starts a server from a copy of binary, so that the test can replace the copy. It stops the server when the
 // test ends. If binary is empty, launch uses the test binary.

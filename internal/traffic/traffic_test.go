@@ -12,7 +12,7 @@ import (
 )
 
 // patience bounds every wait in these tests.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // serve runs the application in this process. The returned function stops it and waits until it has ended.
 func serve(t *testing.T) (addr string, stop func()) {

@@ -43,7 +43,7 @@ func TestWorkerThatOutgrowsItsMemoryIsReplaced(t *testing.T) {
 
 // TestWorkerThatHangsIsReplaced checks that a stopped worker is killed and replaced.
 func TestWorkerThatHangsIsReplaced(t *testing.T) {
-	s := launch(t, "", serverConfig{Workers: 2, Hang: 2 * time.Second})
+	s := launch(t, "", serverConfig{Workers: 2, Hang: 8 * time.Second})
 	st := s.awaitStatus("both have reported", func(st control.Status) bool {
 		return len(st.Workers) == 2 && st.Workers[0].RSSBytes > 0 && st.Workers[1].RSSBytes > 0
 	})
