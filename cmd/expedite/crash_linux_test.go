@@ -63,7 +63,7 @@ func TestReloadCountsLossesElsewhere(t *testing.T) {
 		s.mustDial(ctx, "/echo")
 	}
 	before := s.await("all are in", func(st control.Status) bool { return st.Totals.Connections == 10 })
-	reload := exec.CommandContext(ctx, command, "reload", "--canary", "2s", "--json", "--control", s.control)
+	reload := exec.CommandContext(ctx, command, "reload", "--canary", "5s", "--json", "--control", s.control)
 	out := new(syncBuffer)
 	reload.Stdout = out
 	if err := reload.Start(); err != nil {

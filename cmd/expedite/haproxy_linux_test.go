@@ -157,7 +157,7 @@ func (h *haproxy) wantServer(status string) {
 // none.
 func TestHAProxy(t *testing.T) {
 	t.Parallel()
-	s := serve(t, "--workers", "2", "--addr", "127.35.0.1:0") // an address whose ports no other test uses meanwhile
+	s := serveAt(t, "127.35.0.1:0", "--workers", "2")
 	h := startHAProxy(t, s.addr)
 	h.wantServer("UP")
 
@@ -194,7 +194,7 @@ func (h *haproxy) wantAway(s *server) {
 	}
 	h.wantServer("DOWN")
 	s.waitEnd()
-	again := serve(h.t, "--workers", "2", "--addr", s.addr)
+	again := serveAt(h.t, s.addr, "--workers", "2")
 	h.wantServer("UP")
 	again.signal(syscall.SIGKILL)
 	h.wantServer("DOWN")

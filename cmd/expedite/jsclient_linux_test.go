@@ -129,7 +129,7 @@ func followRoom(addr string, options ...string) string {
 // meanwhile is kept up to the limit.
 func TestJSRestart(t *testing.T) {
 	onEachRuntime(t, func(ctx context.Context, t *testing.T, r *jsRuntime) {
-		s := r.serve(t, "--workers", "1")
+		s := r.serveAt(t, "127.36.0.1:0", "--workers", "1")
 		r.do(ctx, t, `follow("ws://`+s.addr+`/echo", {buffer: {messages: 10}, backoff: {base: 200}}); until(() => client.state === "open")`)
 		s.signal(syscall.SIGTERM)
 		if code := s.waitEnd(); code != 0 {
@@ -137,7 +137,7 @@ func TestJSRestart(t *testing.T) {
 		}
 		r.do(ctx, t, `until(() => client.states.filter(s => s.state === "waiting").length >= 3)`)
 		r.do(ctx, t, `Array.from({length: 300}, (_, i) => client.send("n " + i))`)
-		again := r.serve(t, "--workers", "1", "--addr", s.addr)
+		again := r.serveAt(t, s.addr, "--workers", "1")
 		var got struct {
 			Heard   []string
 			Dropped int

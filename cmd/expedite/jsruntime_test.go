@@ -156,10 +156,16 @@ func nodeOptions(ctx context.Context, t *testing.T) string {
 // serve starts a server that pages of the runtime may connect to.
 func (r *jsRuntime) serve(t *testing.T, args ...string) *server {
 	t.Helper()
+	return r.serveAt(t, "127.0.0.1:0", args...)
+}
+
+// serveAt is serve at an address.
+func (r *jsRuntime) serveAt(t *testing.T, addr string, args ...string) *server {
+	t.Helper()
 	if r.origin != "" {
 		args = append(args, "--origins", r.origin)
 	}
-	return serve(t, args...)
+	return serveAt(t, addr, args...)
 }
 
 // secretFile returns a file with testSecret.

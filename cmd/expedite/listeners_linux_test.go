@@ -453,10 +453,7 @@ func TestTooFewRights(t *testing.T) {
 // TestSystemdItself: a client of a socket of systemd makes systemd start the server, which serves that client.
 func TestSystemdItself(t *testing.T) {
 	t.Parallel()
-	activate, err := exec.LookPath("systemd-socket-activate")
-	if err != nil {
-		t.Skip("systemd-socket-activate is missing: scripts/test-tools installs it")
-	}
+	activate := findTool(t, "systemd-socket-activate")
 	path := filepath.Join(t.TempDir(), "s")
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
 	answer := make(chan error, 1)

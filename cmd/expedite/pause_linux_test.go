@@ -16,8 +16,8 @@ import (
 // when they continue: they ping the clients first. Messages that clients have sent meanwhile are answered.
 func TestPauseIsNoSilence(t *testing.T) {
 	t.Parallel()
-	const clients, idle = 40, 2 * time.Second
-	s := serve(t, "--workers", "2", "--idle-timeout", idle.String(), "--ping-interval", "1s")
+	const clients, idle = 40, 6 * time.Second
+	s := serve(t, "--workers", "2", "--idle-timeout", idle.String(), "--ping-interval", "2s")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	answers := make(chan error, clients)

@@ -43,6 +43,8 @@ func (r releases) addFile(name string, program []byte) string {
 	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
 		r.t.Fatal(err)
 	}
+	syscall.ForkLock.RLock() // a child that is forked now would have the file open: "text file busy"
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, program, 0o755); err != nil {
 		r.t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 // patience limits every wait in these tests. Reaching it is a failure; no test depends on being faster.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // command is the program, built once by TestMain.
 var command string
@@ -66,6 +66,13 @@ type server struct {
 func serve(t *testing.T, args ...string) *server {
 	t.Helper()
 	return serveAs(t, func(*exec.Cmd) {}, args...)
+}
+
+// serveAt is like serve, at an address that is not that of every test. On a host like 127.35.0.1 no other test uses a
+// port meanwhile, so a server can come back at the port of one that has ended.
+func serveAt(t *testing.T, addr string, args ...string) *server {
+	t.Helper()
+	return serveAs(t, func(cmd *exec.Cmd) { cmd.Args[slices.Index(cmd.Args, "--addr")+1] = addr }, args...)
 }
 
 // serveTo is like serve, with an output of its own.
