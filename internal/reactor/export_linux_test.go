@@ -12,7 +12,7 @@ func AddSecured(l *Loop, h *Secured) (Key, Socket, error) {
 	if err != nil {
 		return Key{}, Socket{}, err
 	}
-	return k, l.seal(k, fd, &sealed{in: *h.Reader, out: *h.Writer, part: h.Ahead, about: h.State}), nil
+	return k, l.seal(k, fd, h.sealed()), nil
 }
 
 // CheckSealed parses the state of a socket with TLS.
@@ -29,3 +29,22 @@ func SuspendAgain(b []byte) ([]byte, error) {
 	}
 	return Socket{num: 1, ptr: unsafe.Pointer(t)}.Suspend(), nil
 }
+
+// Round makes a round of the sockets with ciphers pass.
+func Round(l *Loop) {
+	l.warmth.begin()
+	for l.warmth.at < len(l.warmth.round) {
+		l.warmth.look()
+	}
+}
+
+// Resting reports which ciphers of a socket with TLS were dropped, and whether it remembers what it has sent.
+func Resting(s Socket) (in, out, remembers bool) {
+	t := s.sealed()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.in.Rests(), t.out.Rests(), t.leaves != nil
+}
+
+// Ciphers returns how many sockets are on the list of those with ciphers.
+func Ciphers(l *Loop) int { return len(l.warmth.fresh) + len(l.warmth.round) }

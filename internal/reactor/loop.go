@@ -21,6 +21,7 @@ type Loop struct {
 	buffer  []byte
 	opened  []byte    // the buffer of sealed sockets for reading; nil before the first
 	sealing sync.Pool // their buffers for writing: *[]byte
+	warmth  *warmth
 	now     int64
 	planned int64 // latest time of the next note; 0 means any time
 	woke    int64 // see Woke
@@ -76,6 +77,7 @@ func New(h Handler, o Options) (*Loop, error) {
 	}
 	l := &Loop{handler: h, opt: o, poller: p, buffer: alignedBuffer(o.ReadBuffer), now: Monotonic()}
 	l.wheel = wheel.New(o.Tick, wheelSlots, l.now)
+	l.warmth = newWarmth(l)
 	return l, nil
 }
 

@@ -1,12 +1,11 @@
 package reactor
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"slices"
 	"sync"
+	"unsafe"
 
 	"github.com/expedite-go/expedite/internal/tlsrecord"
 )
@@ -21,56 +20,59 @@ const (
 	sealedBuffer = tlsrecord.MaxRecord + 128
 )
 
-// sealed is the TLS of a descriptor whose handshake is over: the loop reads and writes records. RFC 8446 §5.
+// sealed is the TLS of a descriptor whose handshake is over: the loop reads and writes records. RFC 8446 §5. An idle
+// connection keeps it, so what is not always needed is behind a pointer.
 type sealed struct {
 	loop *Loop
 	key  Key
-	fd   int
-	conn net.Conn // instead of fd, while another goroutine reads and writes it
 
 	// Reading, on the loop only.
-	in    tlsrecord.Reader
-	part  []byte // the beginning of a record
-	plain []byte // was opened, and is not taken yet
-	end   error  // nothing more can be read
-	about *tls.ConnectionState
+	in      tlsrecord.Reader
+	arrives *arriving
 
 	mu     sync.Mutex // guards the rest
 	out    tlsrecord.Writer
-	rest   []byte // was sealed, and the socket has not taken it yet
-	sizes  sizes
-	owes   bool // a KeyUpdate has to come before more data
-	shut   bool // the last alert is in rest or sent
-	finish bool // shut down the sending side when rest is sent
+	leaves *leaving
+	off    *sealedConn // not nil while other goroutines read and write it instead of the loop
+	fd     int32       // -1 then
+	wrote  bool        // since the last look of warmth
+	listed bool        // in the list of warmth
+	read   bool        // since the last look of warmth; on the loop only
 }
+
+// maxSealedSize is the memory budget of a sealed: each connection with TLS has one.
+const maxSealedSize = 240
+
+var _ [maxSealedSize - unsafe.Sizeof(sealed{})]byte
 
 // take copies what was opened before into p.
 func (t *sealed) take(p []byte) (n int) {
-	n = copy(p, t.plain)
-	if t.plain = t.plain[n:]; len(t.plain) == 0 {
-		t.plain = nil
+	if len(t.plain()) == 0 {
+		return 0
 	}
+	n = copy(p, t.plain())
+	t.setPlain(t.plain()[n:])
 	return n
 }
 
 // readTo implements Socket.Read. On the loop.
 func (t *sealed) readTo(p []byte) (n int, err error) {
-	if n = t.take(p); len(t.plain) > 0 {
+	if n = t.take(p); len(t.plain()) > 0 {
 		return n, nil
 	}
 	more := false
-	if t.end == nil && n < len(p) {
+	if t.end() == nil && n < len(p) {
 		n, more = t.receive(p, n)
 	}
 	switch {
-	case more && n < len(p), n > 0 && t.end != nil:
+	case more && n < len(p), n > 0 && t.end() != nil:
 		t.loop.Again(t.key, Readable)
 	}
 	switch {
 	case n > 0 || len(p) == 0:
 		return n, nil
-	case t.end != nil:
-		return 0, t.end
+	case t.end() != nil:
+		return 0, t.end()
 	default:
 		return 0, ErrAgain
 	}
@@ -80,11 +82,11 @@ func (t *sealed) readTo(p []byte) (n int, err error) {
 // may be more: whoever sends a byte in each record has to wait for its next turn.
 func (t *sealed) receive(p []byte, n int) (now int, more bool) {
 	buf := t.loop.sealedBuffer()
-	had := copy(buf, t.part)
+	had := copy(buf, t.part())
 	asked := min(sealedRead, len(p)-n) // so that what is opened fits, except for the end of a record
-	got, err := fdRead(t.fd, buf[had:had+asked])
+	got, err := fdRead(int(t.fd), buf[had:had+asked])
 	if err != nil && !errors.Is(err, ErrAgain) && !errors.Is(err, io.EOF) {
-		t.end = err
+		t.setEnd(err)
 		return n, false
 	}
 	n, rest := t.open(p, n, buf[:had+got])
@@ -92,23 +94,23 @@ func (t *sealed) receive(p []byte, n int) (now int, more bool) {
 	if errors.Is(err, io.EOF) {
 		t.cut()
 	}
-	return n, got == asked && t.end == nil
+	return n, got == asked && t.end() == nil
 }
 
 // cut records the end of the stream. Many clients send no close_notify: it counts as one between two records.
 func (t *sealed) cut() {
 	switch {
-	case t.end != nil:
-	case len(t.part) > 0:
-		t.end = io.ErrUnexpectedEOF
+	case t.end() != nil:
+	case len(t.part()) > 0:
+		t.setEnd(io.ErrUnexpectedEOF)
 	default:
-		t.end = io.EOF
+		t.setEnd(io.EOF)
 	}
 }
 
 // open opens the whole records of b, into p from n. It returns the new n, and what is left of b.
 func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
-	for t.end == nil {
+	for t.end() == nil {
 		size, err := tlsrecord.Length(b)
 		if err != nil {
 			t.fail(err)
@@ -117,18 +119,21 @@ func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
 		if size == 0 || len(b) < size {
 			return n, b
 		}
+		if !t.read {
+			t.opens()
+		}
 		var kind tlsrecord.Kind
 		var opened []byte
-		if len(t.plain) == 0 && len(p)-n >= size {
+		if len(t.plain()) == 0 && len(p)-n >= size {
 			opened, kind, err = t.in.Open(p[n:n:len(p)], b[:size])
 			n += len(opened)
 		} else {
 			opened, kind, err = t.in.Open(b[tlsrecord.HeaderSize:tlsrecord.HeaderSize], b[:size])
 			taken := 0
-			if len(t.plain) == 0 {
+			if len(t.plain()) == 0 {
 				taken = copy(p[n:], opened)
 			}
-			t.plain = append(t.plain, opened[taken:]...)
+			t.setPlain(append(t.plain(), opened[taken:]...))
 			n += taken
 		}
 		if err != nil {
@@ -137,8 +142,8 @@ func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
 		}
 		switch kind {
 		case tlsrecord.Closed:
-			t.end = io.EOF
-			if t.conn == nil {
+			t.setEnd(io.EOF)
+			if t.off == nil {
 				t.loop.Again(t.key, Readable|Hangup) // the poller knows nothing of it
 			}
 		case tlsrecord.Requested:
@@ -151,17 +156,19 @@ func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
 
 // keep keeps the beginning of a record.
 func (t *sealed) keep(b []byte) {
-	t.loop.count.parts.Add(int64(len(b) - len(t.part)))
-	if len(b) == 0 {
-		t.part = nil
-		return
+	t.loop.count.parts.Add(int64(len(b) - len(t.part())))
+	switch {
+	case len(b) > 0:
+		t.arriving().part = append(t.part()[:0], b...)
+	case t.arrives != nil:
+		t.arrives.part = nil
+		t.arrived()
 	}
-	t.part = append(t.part[:0], b...)
 }
 
 // fail ends the connection, and tells the peer why. RFC 8446 §6.2.
 func (t *sealed) fail(err error) {
-	t.end = err
+	t.setEnd(err)
 	if bad, ok := errors.AsType[tlsrecord.Error](err); ok {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -173,10 +180,11 @@ func (t *sealed) fail(err error) {
 func (t *sealed) answer() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.owes = !t.shut
-	if t.owes && t.push() == nil {
+	to := t.leaving()
+	to.owes = !to.shut
+	if to.owes && t.push() == nil {
 		if err := t.update(); err != nil {
-			t.end = err
+			t.setEnd(err)
 			return
 		}
 		_ = t.push() // the next read or write finds the error, too
@@ -187,75 +195,82 @@ func (t *sealed) answer() {
 
 // update seals the KeyUpdate that is owed.
 func (t *sealed) update() error {
-	t.owes = false
-	rest, err := t.out.AppendKeyUpdate(t.rest, false)
+	t.leaving().owes = false
+	rest, err := t.out.AppendKeyUpdate(t.rest(), false)
 	t.wait(rest)
-	t.sizes.add(tlsrecord.KeyUpdateSize | notData)
+	t.leaving().sizes.add(tlsrecord.KeyUpdateSize | notData)
 	return err
 }
 
 // alert seals an alert, after which nothing follows, and writes what the socket takes.
 func (t *sealed) alert(a tlsrecord.Alert) {
-	if t.shut {
+	to := t.leaving()
+	if to.shut {
 		return
 	}
-	t.shut = true
-	if rest, err := t.out.AppendAlert(t.rest, a); err == nil {
+	to.shut = true
+	if rest, err := t.out.AppendAlert(t.rest(), a); err == nil {
 		t.wait(rest)
-		t.sizes.add(2 | notData)
+		to.sizes.add(2 | notData)
 		_ = t.push() // the connection ends in any case
 	}
 }
 
 // push writes what was sealed before. It returns ErrAgain if the socket does not take all of it.
 func (t *sealed) push() error {
-	if len(t.rest) > 0 {
-		n, err := t.send(t.rest)
-		t.wait(t.rest[n:])
+	to := t.leaving()
+	if rest := t.rest(); len(rest) > 0 {
+		n, err := t.send(rest)
+		t.wait(rest[n:])
 		if err != nil {
 			return err
 		}
-		if len(t.rest) > 0 {
+		if n < len(rest) {
 			return ErrAgain
 		}
 	}
-	if t.finish {
-		t.finish = false
-		if t.conn != nil {
-			return endWrite(t.conn)
+	if to.finish {
+		to.finish = false
+		if t.off != nil {
+			return endWrite(t.off.raw)
 		}
-		return fdCloseWrite(t.fd)
+		return fdCloseWrite(int(t.fd))
 	}
 	return nil
 }
 
 // wait keeps what the socket has not taken.
 func (t *sealed) wait(b []byte) {
-	t.loop.count.rests.Add(int64(len(b) - len(t.rest)))
-	if t.rest = b; len(b) == 0 {
-		t.rest = nil
+	t.loop.count.rests.Add(int64(len(b) - len(t.rest())))
+	switch {
+	case len(b) > 0:
+		rest := b // its address is taken, which makes it one on the heap
+		t.leaving().rest = &rest
+	case t.leaves != nil:
+		t.leaves.rest = nil
 	}
 }
 
 // send writes records. It blocks only if t is not on a loop.
 func (t *sealed) send(b []byte) (int, error) {
-	if t.conn != nil {
-		return t.conn.Write(b)
+	if t.off != nil {
+		return t.off.raw.Write(b)
 	}
-	return fdWrite(t.fd, b)
+	return fdWrite(int(t.fd), b)
 }
 
 // write implements Socket.Write and Writev: it takes bytes as long as the socket takes what is sealed.
 func (t *sealed) write(parts ...[]byte) (n int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.shut {
+	to := t.leaving()
+	if to.shut {
 		return 0, ErrClosed
 	}
 	if err := t.push(); err != nil {
 		return 0, err
 	}
-	if t.owes { // not before: while the socket is full, rest must not grow with each request
+	if to.owes { // not before: while the socket is full, rest must not grow with each request
 		if err := t.update(); err != nil {
 			return 0, err
 		}
@@ -263,6 +278,7 @@ func (t *sealed) write(parts ...[]byte) (n int, err error) {
 			return 0, err
 		}
 	}
+	t.warm(&t.wrote)
 	buf := t.loop.takeSealed()
 	defer t.loop.giveSealed(buf)
 	for {
@@ -274,7 +290,7 @@ func (t *sealed) write(parts ...[]byte) (n int, err error) {
 			return n, nil
 		}
 		n += taken
-		t.sizes.add(uint16(taken))
+		to.sizes.add(uint16(taken))
 		wrote, err := t.send(b)
 		if wrote < len(b) {
 			t.wait(slices.Clone(b[wrote:]))
@@ -293,8 +309,8 @@ func (t *sealed) write(parts ...[]byte) (n int, err error) {
 func (t *sealed) closeWrite() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.shut {
-		t.finish = true
+	if to := t.leaving(); !to.shut {
+		to.finish = true
 	}
 	t.alert(tlsrecord.CloseNotify)
 	return nil
@@ -312,16 +328,16 @@ func (t *sealed) leave() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.alert(tlsrecord.CloseNotify)
-	if t.conn != nil {
-		return t.conn.Close()
+	if t.off != nil {
+		return t.off.raw.Close()
 	}
-	return fdClose(t.fd)
+	return fdClose(int(t.fd))
 }
 
 // forget erases the secrets and drops what t holds. Nobody may read meanwhile.
 func (t *sealed) forget() {
 	t.keep(nil)
-	t.plain = nil
+	t.setPlain(nil)
 	t.in.Erase()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -332,19 +348,22 @@ func (t *sealed) forget() {
 func (t *sealed) pushed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.push() == nil
+	return t.leaves == nil || t.push() == nil
 }
 
 func (t *sealed) waits() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.rest) > 0
+	return len(t.rest()) > 0
 }
 
 func (t *sealed) unacknowledged() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.sizes.data(fdUnacknowledged(t.fd) + len(t.rest))
+	if t.leaves == nil {
+		return 0
+	}
+	return t.leaves.sizes.data(fdUnacknowledged(int(t.fd)) + len(t.rest()))
 }
 
 // skip returns parts without their first n bytes.

@@ -21,8 +21,8 @@ type sealedConn struct {
 func newSealedConn(raw net.Conn, t *sealed) *sealedConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.conn, t.fd = raw, -1
-	return &sealedConn{raw: raw, sealed: t}
+	t.off, t.fd = &sealedConn{raw: raw, sealed: t}, -1
+	return t.off
 }
 
 // Read implements net.Conn.
@@ -34,11 +34,11 @@ func (c *sealedConn) Read(p []byte) (int, error) {
 		if n := t.take(p); n > 0 || len(p) == 0 {
 			return n, nil
 		}
-		if t.end != nil {
-			return 0, t.end
+		if t.end() != nil {
+			return 0, t.end()
 		}
 		buf := t.loop.takeSealed()
-		had := copy(*buf, t.part)
+		had := copy(*buf, t.part())
 		got, err := c.raw.Read((*buf)[had:])
 		n, rest := t.open(p, 0, (*buf)[:had+got])
 		t.keep(rest)
@@ -48,8 +48,8 @@ func (c *sealedConn) Read(p []byte) (int, error) {
 			t.cut()
 		case errors.Is(err, os.ErrDeadlineExceeded) && n == 0:
 			return 0, err
-		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && t.end == nil:
-			t.end = err
+		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && t.end() == nil:
+			t.setEnd(err)
 		}
 		if n > 0 {
 			return n, nil
@@ -75,10 +75,10 @@ func (c *sealedConn) Close() error {
 
 // ConnectionState returns what the handshake has agreed on.
 func (c *sealedConn) ConnectionState() tls.ConnectionState {
-	if c.sealed.about == nil {
+	if c.sealed.about() == nil {
 		return tls.ConnectionState{}
 	}
-	return *c.sealed.about
+	return *c.sealed.about()
 }
 
 // LocalAddr implements net.Conn.

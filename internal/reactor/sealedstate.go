@@ -33,9 +33,12 @@ func (s Socket) Suspend() []byte {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	flags := byte(0)
+	flags, to := byte(0), t.leaves
+	if to == nil {
+		to = new(leaving)
+	}
 	for flag, set := range map[byte]bool{
-		flagEnded: errors.Is(t.end, io.EOF), flagShut: t.shut, flagFinish: t.finish, flagOwes: t.owes,
+		flagEnded: errors.Is(t.end(), io.EOF), flagShut: to.shut, flagFinish: to.finish, flagOwes: to.owes,
 	} {
 		if set {
 			flags |= flag
@@ -44,8 +47,8 @@ func (s Socket) Suspend() []byte {
 	var in, out [tlsrecord.MaxState]byte
 	defer clear(in[:])
 	defer clear(out[:])
-	parts := [...][]byte{t.in.AppendState(in[:0]), t.out.AppendState(out[:0]), t.part, t.plain, t.rest}
-	size := 2 + 2*len(t.sizes.list)
+	parts := [...][]byte{t.in.AppendState(in[:0]), t.out.AppendState(out[:0]), t.part(), t.plain(), t.rest()}
+	size := 2 + 2*maxSizes
 	for _, part := range parts {
 		size += 4 + len(part)
 	}
@@ -54,7 +57,7 @@ func (s Socket) Suspend() []byte {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
-	return t.sizes.append(b)
+	return to.sizes.append(b)
 }
 
 // Drop closes the descriptor of a socket that another process continues: the peer notices nothing.
@@ -114,13 +117,20 @@ func parseSealed(b []byte) (*sealed, error) {
 	if err := errors.Join(errIn, errOut); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSealed, err)
 	}
-	t := &sealed{in: *in, out: *out, part: parts[2], plain: parts[3], rest: parts[4]}
-	t.shut, t.finish, t.owes = flags&flagShut != 0, flags&flagFinish != 0, flags&flagOwes != 0
+	t := &sealed{in: *in, out: *out, arrives: &arriving{part: parts[2], plain: parts[3]}}
 	if flags&flagEnded != 0 {
-		t.end = io.EOF
+		t.setEnd(io.EOF)
 	}
-	if len(t.part) >= tlsrecord.MaxRecord || !t.sizes.parse(b) {
+	to := t.leaving()
+	if rest := parts[4]; len(rest) > 0 {
+		to.rest = &rest
+	}
+	to.shut, to.finish, to.owes = flags&flagShut != 0, flags&flagFinish != 0, flags&flagOwes != 0
+	if len(t.part()) >= tlsrecord.MaxRecord || !to.sizes.parse(b) {
 		return nil, ErrSealed
+	}
+	if t.arrived(); to.nothing() && to.sizes.used == 0 {
+		t.leaves = nil
 	}
 	return t, nil
 }

@@ -9,10 +9,13 @@ import (
 // sizes remembers the latest records of a sealed socket, to tell how much of what its peer has not acknowledged was
 // data.
 type sizes struct {
-	list [32]uint16 // a ring: the size of the content, and notData
+	list [maxSizes]uint16 // a ring: the size of the content, and notData
 	next uint8
 	used uint8
 }
+
+// maxSizes is how many records are remembered.
+const maxSizes = 32
 
 // notData marks records that no application has sent.
 const notData = 1 << 15

@@ -132,7 +132,7 @@ func (s Socket) Close() error {
 
 func (p *pump) socket() Socket { return Socket{ptr: unsafe.Pointer(p)} }
 
-func (t *sealed) socket() Socket { return Socket{num: int32(t.fd) + 1, ptr: unsafe.Pointer(t)} }
+func (t *sealed) socket() Socket { return Socket{num: t.fd + 1, ptr: unsafe.Pointer(t)} }
 
 // CloseFD closes a descriptor that is not on a loop.
 func CloseFD(fd int) { _ = fdClose(fd) }

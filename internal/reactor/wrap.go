@@ -90,9 +90,15 @@ func (l *Loop) Secure(k Key, s Socket) (Socket, error) {
 		_ = s.Close()
 		return Socket{}, err
 	}
-	t := &sealed{in: *h.Reader, out: *h.Writer, part: h.Ahead, about: h.State}
+	return l.seal(k, fd, h.sealed()), nil
+}
+
+// sealed returns the TLS of a descriptor. It takes the secrets.
+func (h *Secured) sealed() *sealed {
+	t := &sealed{in: *h.Reader, out: *h.Writer, arrives: &arriving{part: h.Ahead, about: h.State}}
 	h.erase()
-	return l.seal(k, fd, t), nil
+	t.arrived()
+	return t
 }
 
 // erase overwrites the secrets.
@@ -104,12 +110,17 @@ func (h *Secured) erase() {
 // seal makes t the TLS of a descriptor on the loop.
 func (l *Loop) seal(k Key, fd int, t *sealed) Socket {
 	if t.loop == nil {
-		l.count.parts.Add(int64(len(t.part)))
-		l.count.rests.Add(int64(len(t.rest)))
+		l.count.parts.Add(int64(len(t.part())))
+		l.count.rests.Add(int64(len(t.rest())))
 	}
-	t.loop, t.key, t.fd, t.conn = l, k, fd, nil
-	if len(t.part)+len(t.plain) > 0 || t.end != nil {
+	t.loop, t.key, t.fd, t.off = l, k, int32(fd), nil
+	if len(t.part())+len(t.plain()) > 0 || t.end() != nil {
 		l.Again(k, Readable) // the poller knows nothing of it
+	}
+	if !t.in.Rests() || !t.out.Rests() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		l.warmth.enlist(t)
 	}
 	return t.socket()
 }
@@ -123,15 +134,16 @@ func (s Socket) Shakes() bool {
 // Holds reports whether s holds the beginning of a record that has not arrived as a whole.
 func (s Socket) Holds() bool {
 	t := s.sealed()
-	return t != nil && len(t.part) > 0
+	return t != nil && len(t.part()) > 0
 }
 
 // TakeTLS is TLS for a caller that is the last to ask: s keeps nothing of the handshake, which takes some hundred bytes
 // and more with certificates.
 func (s Socket) TakeTLS() *tls.ConnectionState {
 	state := s.TLS()
-	if t := s.sealed(); t != nil {
-		t.about = nil
+	if t := s.sealed(); t != nil && t.arrives != nil {
+		t.arrives.about = nil
+		t.arrived()
 	}
 	return state
 }
@@ -141,7 +153,7 @@ func (s Socket) TLS() *tls.ConnectionState {
 	var conn any
 	switch t, p := s.sealed(), s.pump(); {
 	case t != nil:
-		return t.about
+		return t.about()
 	case p != nil:
 		conn = p.conn
 	}

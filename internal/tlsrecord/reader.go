@@ -3,12 +3,11 @@ package tlsrecord
 // Reader opens the records of one direction.
 type Reader struct {
 	half
-	part    [KeyUpdateSize]byte // of a handshake message in several records
-	parts   uint8               // bytes of part
-	useless uint8               // records in a row without data
-	credit  uint8               // KeyUpdates that the peer may send before it has sent more data
-	fed     uint8               // records with data since credit has grown
-	closed  bool                // nothing may follow
+	part    [KeyUpdateSize - 1]byte // of a KeyUpdate in several records, without its type
+	parts   uint8                   // bytes of it that have come, with its type
+	useless uint8                   // records in a row without data
+	credit  uint8                   // KeyUpdates that the peer may send before it has sent more data
+	fed     uint8                   // records with data since credit has grown
 }
 
 const (
@@ -75,13 +74,9 @@ func (r *Reader) Open(dst, record []byte) ([]byte, Kind, error) {
 }
 
 func (r *Reader) open(dst, record []byte) ([]byte, Kind, error) {
-	nonce, err := r.number()
+	plain, err := r.openRecord(dst, record[HeaderSize:], record[:HeaderSize])
 	if err != nil {
 		return dst, 0, err
-	}
-	plain, err := r.aead.Open(dst, nonce, record[HeaderSize:], record[:HeaderSize])
-	if err != nil {
-		return dst, 0, Error{BadRecordMAC, "a record was changed on its way"}
 	}
 	inner := plain[len(dst):]
 	if len(inner) > maxPlain+1 { // RFC 8446 §5.2: with the type and padding
@@ -163,15 +158,18 @@ func (r *Reader) handshake(b []byte) (Kind, error) {
 	if len(b) > KeyUpdateSize-int(r.parts) { // RFC 8446 §5.1: it has to end its record, because the keys change
 		return 0, Error{UnexpectedMessage, "a KeyUpdate that does not end its record"}
 	}
-	r.parts += uint8(copy(r.part[r.parts:], b))
+	if r.parts == 0 {
+		r.parts, b = 1, b[1:]
+	}
+	r.parts += uint8(copy(r.part[r.parts-1:], b))
 	if r.parts < KeyUpdateSize {
 		return Nothing, r.count()
 	}
 	r.parts = 0
-	if r.part[1] != 0 || r.part[2] != 0 || r.part[3] != 1 {
+	if [3]byte(r.part[:]) != [3]byte{0, 0, 1} {
 		return 0, Error{DecodeError, "a KeyUpdate of a wrong length"}
 	}
-	request := r.part[4]
+	request := r.part[3]
 	if request > 1 {
 		return 0, Error{IllegalParameter, "a KeyUpdate with an unknown request"}
 	}

@@ -71,11 +71,12 @@ func TestKeys(t *testing.T) {
 		{traceServer, "9f02283b6c9c07efc26bb9f2ac92e356", "cf782b88dd83549aadf1e984"},
 	} {
 		mac := hmac.New(sha256.New, unhex(t, c.secret))
-		if key := expandLabel(nil, mac, "key", 16); hex.EncodeToString(key) != c.key {
-			t.Errorf("key %x, want %s", key, c.key)
-		}
-		if iv := expandLabel(nil, mac, "iv", 12); hex.EncodeToString(iv) != c.iv {
-			t.Errorf("iv %x, want %s", iv, c.iv)
+		for label, want := range map[string]string{"key": c.key, "iv": c.iv} {
+			got := make([]byte, len(want)/2)
+			mac.Reset()
+			if expandLabel(got, mac, label); hex.EncodeToString(got) != want {
+				t.Errorf("%s %x, want %s", label, got, want)
+			}
 		}
 	}
 }
@@ -88,7 +89,9 @@ func TestExpandLabel(t *testing.T) {
 		for label, n := range map[string]int{"key": s.key, "iv": nonceSize, "traffic upd": s.secret} {
 			info := append([]byte{byte(n >> 8), byte(n), byte(6 + len(label))}, "tls13 "+label+"\x00"...)
 			want, err := hkdf.Expand(s.hash, secret, string(info), n)
-			if got := expandLabel(nil, mac, label, n); err != nil || !bytes.Equal(got, want) {
+			got := make([]byte, n)
+			mac.Reset()
+			if expandLabel(got, mac, label); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%s, %s: got %x, want %x, %v", tls.CipherSuiteName(s.id), label, got, want, err)
 			}
 		}

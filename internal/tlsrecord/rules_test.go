@@ -342,11 +342,59 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestRest: a direction goes on after its cipher was dropped, at any record, also after its keys have changed.
+func TestRest(t *testing.T) {
+	for _, suite := range allSuites {
+		w, r := pair(t, suite)
+		for i := range 10 {
+			changed := i%4 == 2
+			if changed {
+				if err := errors.Join(w.next(), r.next()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if i%2 == 0 {
+				w.Rest()
+			}
+			if i%3 == 0 {
+				r.Rest()
+			}
+			if in, out := i%3 == 0 || changed, i%2 == 0; w.Rests() != out || r.Rests() != in {
+				t.Fatalf("record %d: rests %v, %v, want %v, %v", i, w.Rests(), r.Rests(), out, in)
+			}
+			got, _, err := r.Open(nil, w.sealed(t, []byte{byte(i)}, typeData, 0))
+			if err != nil || !bytes.Equal(got, []byte{byte(i)}) {
+				t.Fatalf("record %d: got %x, %v", i, got, err)
+			}
+		}
+	}
+}
+
+// TestErasedStays: nothing is sealed or opened with keys of an erased secret, which everybody knows.
+func TestErasedStays(t *testing.T) {
+	w, r := pair(t, allSuites[0])
+	record := w.sealed(t, []byte("x"), typeData, 0)
+	w.Erase()
+	r.Erase()
+	if b, _, err := w.Append(nil, [][]byte{{1}}, 1); !errors.Is(err, errClosed) || len(b) > 0 {
+		t.Errorf("sealed %x, %v", b, err)
+	}
+	if w.Sent(record) {
+		t.Error("counted a record")
+	}
+	if _, _, err := r.Open(nil, record); !errors.Is(err, errClosed) {
+		t.Errorf("opened: %v", err)
+	}
+	if _, err := w.sealRecord(nil, record, nil); !errors.Is(err, errClosed) {
+		t.Errorf("a cipher of nothing: %v", err)
+	}
+}
+
 // TestErase: nothing of the secrets is left.
 func TestErase(t *testing.T) {
 	w, _ := pair(t, allSuites[0])
 	w.Erase()
-	if w.secret != [maxSecret]byte{} || w.iv != [nonceSize]byte{} || w.nonce != [nonceSize]byte{} || w.aead != nil {
+	if w.secret != [maxSecret]byte{} || w.iv != [nonceSize]byte{} || w.aead != nil {
 		t.Error("secrets are left")
 	}
 }

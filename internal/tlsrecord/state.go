@@ -23,16 +23,20 @@ var errState = errors.New("tlsrecord: not the state of a direction")
 // AppendState appends what ParseReader needs.
 func (r *Reader) AppendState(dst []byte) []byte {
 	dst = r.appendHead(dst, r.closed)
-	dst = append(dst, r.useless, r.credit, r.fed, r.parts)
+	first := byte(0)
+	if r.parts > 0 {
+		first = keyUpdate
+	}
+	dst = append(dst, r.useless, r.credit, r.fed, r.parts, first)
 	dst = append(dst, r.part[:]...)
-	return append(dst, r.secret[:r.size]...)
+	return r.appendSecret(dst)
 }
 
 // AppendState appends what ParseWriter needs.
 func (w *Writer) AppendState(dst []byte) []byte {
 	dst = w.appendHead(dst, w.closed)
 	dst = append(dst, make([]byte, 4+KeyUpdateSize)...)
-	return append(dst, w.secret[:w.size]...)
+	return w.appendSecret(dst)
 }
 
 func (h *half) appendHead(dst []byte, closed bool) []byte {
@@ -45,7 +49,12 @@ func (h *half) appendHead(dst []byte, closed bool) []byte {
 	return append(dst, 0)
 }
 
-// ParseReader continues with a state. It copies what it keeps.
+func (h *half) appendSecret(dst []byte) []byte {
+	s, _ := suiteOf(h.suite) // there is none after Erase
+	return append(dst, h.secret[:s.secret]...)
+}
+
+// ParseReader continues with a state. It copies what it keeps. There is no cipher until the next record, see Rest.
 func ParseReader(b []byte) (*Reader, error) {
 	r := new(Reader)
 	rest, err := r.parseHead(b, &r.closed)
@@ -53,15 +62,15 @@ func ParseReader(b []byte) (*Reader, error) {
 		return nil, err
 	}
 	r.useless, r.credit, r.fed, r.parts = rest[0], rest[1], rest[2], rest[3]
-	copy(r.part[:], rest[4:])
+	copy(r.part[:], rest[5:])
 	if r.useless > maxUseless || r.credit > maxCredit || r.fed >= dataPerUpdate || r.parts >= KeyUpdateSize ||
-		r.parts > 0 && r.part[0] != keyUpdate {
+		r.parts > 0 && rest[4] != keyUpdate {
 		return nil, errState
 	}
 	return r, nil
 }
 
-// ParseWriter continues with a state. It copies what it keeps.
+// ParseWriter continues with a state, as ParseReader does.
 func ParseWriter(b []byte) (*Writer, error) {
 	w := new(Writer)
 	if _, err := w.parseHead(b, &w.closed); err != nil {

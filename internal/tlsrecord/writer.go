@@ -3,10 +3,7 @@ package tlsrecord
 import "crypto/subtle"
 
 // Writer makes the records of one direction.
-type Writer struct {
-	half
-	closed bool // after an alert nothing may follow
-}
+type Writer struct{ half }
 
 // NewWriter returns a Writer that continues with the traffic secret of a handshake. seq is the number of records that
 // were already sent with it: crypto/tls sends session tickets.
@@ -88,14 +85,7 @@ func (w *Writer) Sent(record []byte) bool {
 	if len(record) <= HeaderSize || record[0] != typeData {
 		return false
 	}
-	seq := w.seq
-	nonce, err := w.number()
-	if err == nil {
-		_, err = w.aead.Open(nil, nonce, record[HeaderSize:], record[:HeaderSize])
-	}
-	if err != nil {
-		w.seq = seq
-	}
+	_, err := w.openRecord(nil, record[HeaderSize:], record[:HeaderSize])
 	return err == nil
 }
 
@@ -104,18 +94,18 @@ var header = [HeaderSize]byte{typeData, 3, 3}
 
 // seal encrypts what dst contains behind the header at start, as one record. RFC 8446 §5.2.
 func (w *Writer) seal(dst []byte, start int, kind byte) ([]byte, error) {
-	if w.closed {
+	if w.closed { // by an alert
 		return dst[:start], errClosed
-	}
-	nonce, err := w.number()
-	if err != nil {
-		return dst[:start], err
 	}
 	dst = append(dst, kind)
 	body := start + HeaderSize
-	size := len(dst) - body + w.aead.Overhead()
+	size := len(dst) - body + tagSize
 	dst[start+3], dst[start+4] = byte(size>>8), byte(size)
-	return w.aead.Seal(dst[:body], nonce, dst[body:], dst[start:body]), nil
+	out, err := w.sealRecord(dst[:body], dst[body:], dst[start:body])
+	if err != nil {
+		return dst[:start], err
+	}
+	return out, nil
 }
 
 // Equal reports whether w would seal the next record as other would, in constant time.
