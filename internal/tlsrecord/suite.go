@@ -50,7 +50,8 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 }
 
 // expandLabel fills out with HKDF-Expand-Label, with an empty context. RFC 8446 §7.1. mac is HMAC with the secret, of
-// nothing yet. What is expanded here has at most the size of the hash, for which HKDF-Expand is one HMAC: RFC 5869 §2.3.
+// nothing yet. What is expanded here has at most the size of the hash, for which HKDF-Expand is one HMAC: RFC 5869
+// §2.3.
 func expandLabel(out []byte, mac hash.Hash, label string) {
 	label = "tls13 " + label
 	info := make([]byte, 0, 64)
