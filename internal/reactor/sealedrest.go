@@ -7,8 +7,9 @@ import (
 )
 
 // warmth drops the ciphers of sealed sockets that are silent. Of AES-GCM they take 1,536 of 1,856 bytes, and to derive
-// both again takes 3 µs and 3.8 KB of garbage (BenchmarkRest): little, once in some seconds. A round looks at each socket
-// that has ciphers, a few of them at a time, and those that no record has used since the round before lose theirs.
+// both again takes 3 µs and 3.8 KB of garbage (BenchmarkRest): little, once in some seconds. A round looks at each
+// socket that has ciphers, a few of them at a time, and those that no record has used since the round before lose
+// theirs.
 type warmth struct {
 	loop  *Loop
 	alarm *Alarm // set while there is a round
