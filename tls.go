@@ -31,6 +31,9 @@ type TLS struct {
 	// another worker. Otherwise, on Linux, the event loop reads and writes the records of TLS 1.3 after the handshake
 	// of crypto/tls; TLS 1.2 is always left to it.
 	Standard bool
+	// Redirect answers requests at addresses that are written http://host:port with a redirection to https://, except
+	// those of /healthz, /readyz and /.well-known/acme-challenge/. A WebSocket does not open there either.
+	Redirect bool
 }
 
 // on reports whether there is TLS.
@@ -51,6 +54,9 @@ func (t *TLS) check() error {
 	}
 	if t.ClientCA != "" && !t.on() {
 		errs = append(errs, errors.New("expedite: Config.TLS.ClientCA is of no use without Config.TLS.Cert"))
+	}
+	if t.Redirect && !t.on() {
+		errs = append(errs, errors.New("expedite: Config.TLS.Redirect is of no use without Config.TLS.Cert"))
 	}
 	_, err := t.server(nil)
 	return errors.Join(append(errs, err)...)

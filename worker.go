@@ -76,7 +76,8 @@ func (a *App) newWorker(
 		Resolve(limits.HeapLimit)
 	return worker.New(worker.Config{
 		Slot: at.slot, Slots: at.slots, Link: link, Addr: addr, Sources: specs, Proxies: proxies, Secure: secured,
-		Journal: a.journal.Load(), HTTP: a.http, Routes: a.routes, ClientOf: clientOf, Apply: a.apply,
+		Redirect: cfg.TLS.Redirect,
+		Journal:  a.journal.Load(), HTTP: a.http, Routes: a.routes, ClientOf: clientOf, Apply: a.apply,
 		Version: cfg.Version, HandoffStall: cfg.HandoffStall, HangTimeout: cfg.HangTimeout,
 		DrainTimeout: cfg.DrainTimeout, MemoryReserve: limits.MemoryReserve,
 		Engine: engine.Config{

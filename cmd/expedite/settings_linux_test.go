@@ -156,6 +156,7 @@ var changes = map[string]struct{ to, refused string }{
 	"auth-jwks-file": {"/nowhere", "/nowhere"}, "auth-introspect-file": {"/nowhere", "/nowhere"},
 	"tls-cert": {"/nowhere", "needs its key"}, "tls-key": {"/nowhere", "needs its key"}, "tls-engine": {"std", ""},
 	"tls-client-ca": {"/nowhere", "of no use without"}, "tls-min": {"1.3", ""},
+	"tls-redirect":    {"true", "of no use without"},
 	"trusted-proxies": {"10.0.0.0/8", ""}, "proxy-protocol": {"true", "no peer is trusted"}, "max-message": {"2MiB", ""},
 	"max-fragments": {"100", ""}, "max-head": {"16KiB", ""}, "message-rate": {"1000/1000", ""}, "message-rate-policy": {"drop", ""},
 	"publish-rate": {"100", ""}, "connect-rate": {"1000/1000", ""}, "max-per-user": {"1000", ""},

@@ -39,14 +39,14 @@ const (
 
 // origin is where a connection came from: all that the clients of its requests depend on.
 type origin struct {
-	remote  netip.AddrPort // of the peer or, after a PROXY header, of the client that this named
-	source  uint16
-	via     via
-	proxies *Proxies
+	remote netip.AddrPort // of the peer or, after a PROXY header, of the client that this named
+	source uint16
+	via    via
+	at     *Source
 }
 
 // origin returns where c came from. On the loop, before become.
-func (c *Conn) origin() origin { return origin{c.remote, c.source, c.via, &c.Source().Proxies} }
+func (c *Conn) origin() origin { return origin{c.remote, c.source, c.via, c.Source()} }
 
 // relays reports whether requests may come from other clients, which their header fields name.
 func (o *origin) relays() bool {
@@ -54,9 +54,9 @@ func (o *origin) relays() bool {
 	case o.via&viaNobody != 0:
 		return false
 	case o.via&viaHeader != 0:
-		return o.proxies.Trust.Trusts(o.remote.Addr())
+		return o.at.Proxies.Trust.Trusts(o.remote.Addr())
 	default:
-		return o.proxies.trusts(o.remote.Addr())
+		return o.at.Proxies.trusts(o.remote.Addr())
 	}
 }
 
@@ -68,7 +68,7 @@ func (e *Engine) client(o *origin, req *ws.Request) forwarded.Client {
 		for _, f := range req.Header {
 			fields.Collect(f.Name, f.Value)
 		}
-		who = o.proxies.Trust.Client(o.remote, &fields)
+		who = o.at.Proxies.Trust.Client(o.remote, &fields)
 	}
 	if who.Scheme == "" && o.via&(viaTLS|viaSecure) != 0 {
 		who.Scheme = "https"
@@ -84,8 +84,11 @@ func (e *Engine) client(o *origin, req *ws.Request) forwarded.Client {
 // whose fields are wrong is counted among those of its proxy, so that a client cannot evade the limit by sending such
 // fields.
 func (o *origin) exempt(who *forwarded.Client) bool {
-	return who.Err == nil && (who.Addr == o.remote || o.proxies.Trust.Trusts(who.Addr.Addr()))
+	return who.Err == nil && (who.Addr == o.remote || o.at.Proxies.Trust.Trusts(who.Addr.Addr()))
 }
+
+// redirects reports whether a client has to use TLS instead, at another address.
+func (o *origin) redirects(who *forwarded.Client) bool { return o.at.Redirect && who.Scheme != "https" }
 
 // unnamed reports whether neither the fields of a request nor its connection, which is that of a Unix socket, have an
 // address. Such a request would evade every limit per address.
@@ -113,7 +116,7 @@ func (c *Conn) become(o *origin, who *forwarded.Client, plain bool) bool {
 // distrust removes the exemption from a moved connection if this worker does not trust its proxy.
 func (c *Conn) distrust() {
 	o := c.origin()
-	local := c.via&viaNobody != 0 && o.proxies.trusts(c.remote.Addr())
+	local := c.via&viaNobody != 0 && o.at.Proxies.trusts(c.remote.Addr())
 	if c.via&viaWait == 0 && !local && !o.relays() {
 		c.via &^= viaExempt
 	}

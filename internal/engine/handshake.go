@@ -163,7 +163,7 @@ func (c *Conn) decide(b []byte, end int) {
 	}
 	from := c.origin()
 	who := e.client(&from, &req)
-	plain := e.plain(&req)
+	plain := e.plain(&req) || from.redirects(&who) // net/http redirects those that want a WebSocket, too
 	if !c.become(&from, &who, plain) {
 		return
 	}

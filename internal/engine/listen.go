@@ -18,6 +18,9 @@ type Source struct {
 	// Secure returns the server's end of TLS over a connection of which ahead was read, and whose first Read does the
 	// handshake. Nil, and for Unix sockets: clients do not use TLS.
 	Secure func(conn net.Conn, ahead []byte) net.Conn
+	// Redirect tells that clients have to use TLS, at another address: requests for WebSockets go to net/http, too,
+	// which redirects them. See Requests.Redirects.
+	Redirect bool
 }
 
 // sources are the sources of connections. On the loop only, or before Run.

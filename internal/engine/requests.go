@@ -194,6 +194,9 @@ func (x *Requests) Client() (who forwarded.Client, relayed bool) {
 	return x.who, x.from.via&viaHeader != 0 || x.from.relays()
 }
 
+// Redirects reports whether the client that has sent the request has to use TLS instead, at another address.
+func (x *Requests) Redirects() bool { return x.from.redirects(&x.who) }
+
 // RemoteAddr returns the address of the client that has sent the request.
 func (x *Requests) RemoteAddr() net.Addr {
 	if who, relayed := x.Client(); relayed && who.Addr.IsValid() {

@@ -72,6 +72,14 @@ func (s Spec) port() int {
 	return port
 }
 
+// Port returns the port of a TCP address; 0 lets the system choose one. It reports false for other addresses.
+func (s Spec) Port() (port int, ok bool) {
+	if !s.isTCP() {
+		return 0, false
+	}
+	return s.port(), true
+}
+
 // covers reports whether a TCP address has all the hosts of other.
 func (s Spec) covers(other Spec) bool {
 	switch s.host() {

@@ -79,6 +79,10 @@ func tlsSettings(p *Program) []Setting {
 			Name: "tls-min", Help: "Earliest version of TLS.", Default: "1.2",
 			to: word(&c.MinVersion, []uint16{0, tls.VersionTLS13}, "1.2", "1.3"),
 		},
+		{
+			Name: "tls-redirect", Help: "Redirect requests at addresses with http:// to https://.", Default: "false",
+			to: boolean(&c.Redirect),
+		},
 	}
 }
 

@@ -32,7 +32,7 @@ type fallback struct {
 func newFallback(w *Worker) *fallback {
 	f := &fallback{log: w.log, addr: w.Addr, conns: make(chan net.Conn, fallbackQueue), done: make(chan struct{})}
 	f.server = &http.Server{
-		Handler:        &fallbackHandler{worker: w},
+		Handler:        &fallbackHandler{w, securePort(w.Sources)},
 		MaxHeaderBytes: w.Config.Engine.MaxHead,
 		ErrorLog:       slog.NewLogLogger(w.Journal.Sampled(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -94,7 +94,10 @@ func (f *fallback) Addr() net.Addr { return f.addr }
 
 // fallbackHandler is the application's handler. It counts panics as those of callbacks are counted, and answers plain
 // requests of endpoints.
-type fallbackHandler struct{ worker *Worker }
+type fallbackHandler struct {
+	worker     *Worker
+	securePort int // for redirect
+}
 
 // ServeHTTP implements http.Handler.
 func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -110,6 +113,11 @@ func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // net/http ends the connection
 	}()
 	nameClient(r)
+	if h.redirects(r) {
+		redirect(w, r, h.securePort)
+		returned = true
+		return
+	}
 	plain := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if plain && h.worker.endpoints.match(r.URL.EscapedPath()) != nil {
 		w = &endpointWriter{ResponseWriter: w}

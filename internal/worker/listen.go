@@ -40,6 +40,7 @@ func sourceOf(specs []listener.Spec, byDefault engine.Source, name string) engin
 	if s.Plain == listener.On {
 		source.Secure = nil
 	}
+	source.Redirect = byDefault.Redirect && s.Plain == listener.On // Unix sockets are for proxies on this machine
 	return source
 }
 

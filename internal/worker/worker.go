@@ -45,8 +45,10 @@ type Config struct {
 	// Proxies tells which peers are proxies, unless an address has options of its own.
 	Proxies engine.Proxies
 	// Secure makes the server's ends of TLS; nil: clients use none.
-	Secure  *secure.Server
-	Journal *telemetry.Journal
+	Secure *secure.Server
+	// Redirect makes clients of addresses that are plain, although there is TLS, use TLS.
+	Redirect bool
+	Journal  *telemetry.Journal
 	// Engine has the limits of the event loop. New sets what is not a limit.
 	Engine engine.Config
 	// Routes returns the endpoints by the pattern of their paths. New calls it last, before anything serves.
@@ -174,7 +176,7 @@ func (w *Worker) newEngine() (err error) {
 	e.Route = func(pattern string) *engine.Route { return w.endpoints.of(pattern) }
 	e.Match = func(rawPath string) *engine.Route { return w.endpoints.match(rawPath) }
 	e.HTTP = func(x *engine.Requests) { w.fallback.push(x) }
-	source := engine.Source{Proxies: w.Proxies}
+	source := engine.Source{Proxies: w.Proxies, Redirect: w.Redirect}
 	if w.Secure != nil {
 		source.Secure = w.Secure.Wrap
 	}
