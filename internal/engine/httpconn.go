@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/forwarded"
+	"github.com/expedite-go/expedite/internal/reactor"
 )
 
 const (
@@ -25,8 +26,9 @@ const (
 // Config.ResponseTimeout.
 type httpConn struct {
 	net.Conn
-	eng   *Engine
-	ended atomic.Bool
+	eng    *Engine
+	ended  atomic.Bool
+	queued atomic.Int64 // bytes that the peer had not acknowledged when a write began, or went on
 
 	mu      sync.Mutex
 	remote  netip.AddrPort
@@ -51,7 +53,16 @@ func (c *Conn) lend(conn net.Conn) *httpConn {
 	c.eng.http.Add(1)
 	h := &httpConn{Conn: conn, eng: c.eng, remote: c.remote, counted: c.loopBits&bitCounted != 0}
 	c.loopBits &^= bitCounted
+	if p, ok := conn.(patient); ok {
+		p.BeforeTimeout(h.goesOn)
+	}
 	return h
+}
+
+// patient is a connection that cannot go on after a write that has reached its deadline, such as one of crypto/tls. So
+// it asks f first, with the number of bytes that have left, and goes on if f reports true. Nil ends that.
+type patient interface {
+	BeforeTimeout(f func(written int) bool)
 }
 
 // reclaim returns the connection inside an httpConn, which then no longer counts. It returns any other connection as
@@ -70,6 +81,9 @@ func (h *httpConn) end() {
 		return
 	}
 	h.eng.http.Add(-1)
+	if p, ok := h.Conn.(patient); ok {
+		p.BeforeTimeout(nil)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leave()
@@ -131,6 +145,7 @@ func (h *httpConn) CloseWrite() error {
 
 // Write writes all of b unless the client stops reading.
 func (h *httpConn) Write(b []byte) (n int, err error) {
+	_, asks := h.Conn.(patient)
 	for {
 		if err := h.extend(); err != nil {
 			return n, err
@@ -138,8 +153,8 @@ func (h *httpConn) Write(b []byte) (n int, err error) {
 		written, err := h.Conn.Write(b[n:min(n+httpWritePart, len(b))])
 		n += written
 		if errors.Is(err, os.ErrDeadlineExceeded) && !h.late() {
-			if written > 0 {
-				continue // the client reads, if slowly
+			if !asks && h.reads(written) {
+				continue
 			}
 			h.eng.count.limit(limitResponseTime)
 		}
@@ -149,8 +164,20 @@ func (h *httpConn) Write(b []byte) (n int, err error) {
 	}
 }
 
+// reads reports whether the client has read something since extend, if slowly. The system may not take more for long
+// after that: it waits until a third of its buffer is empty.
+func (h *httpConn) reads(written int) bool {
+	return written > 0 || int64(reactor.Unacknowledged(h.Conn)) < h.queued.Load()
+}
+
+// goesOn extends the deadline of a write that has reached it, if the client reads. It reports whether it did.
+func (h *httpConn) goesOn(written int) bool {
+	return !h.ended.Load() && !h.late() && h.reads(written) && h.extend() == nil
+}
+
 // extend sets the deadline of the next write.
 func (h *httpConn) extend() error {
+	h.queued.Store(int64(reactor.Unacknowledged(h.Conn)))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.Conn.SetWriteDeadline(h.deadline())

@@ -1,6 +1,9 @@
 package reactor
 
-import "unsafe"
+import (
+	"net"
+	"unsafe"
+)
 
 // AddSecured adds a connection whose handshake is over, as Wrap and Secure do.
 func AddSecured(l *Loop, h *Secured) (Key, Socket, error) {
@@ -48,3 +51,5 @@ func Resting(s Socket) (in, out, remembers bool) {
 
 // Ciphers returns how many sockets are on the list of those with ciphers.
 func Ciphers(l *Loop) int { return len(l.warmth.fresh) + len(l.warmth.round) }
+// BelowTLS is Unacknowledged for the socket below the TLS of c.
+func BelowTLS(c net.Conn) int { return connUnacknowledged(c.(*sealedConn).raw) }

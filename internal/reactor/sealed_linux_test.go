@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -206,5 +207,39 @@ func TestSealedState(t *testing.T) {
 	}
 	if err := reactor.CheckSealed(state); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSealedUnacknowledged: of a connection that net/http has, a part of a record that waits for its socket counts, too.
+func TestSealedUnacknowledged(t *testing.T) {
+	client, l, k, s := sealedSocket(t)
+	conn, _, err := l.Detach(k, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for n := 1; n > 0; {
+		if err = conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err == nil {
+			n, err = conn.Write(make([]byte, 100_000))
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	before, below := reactor.Unacknowledged(conn), reactor.BelowTLS(conn)
+	if below == 0 || before <= below {
+		t.Errorf("%d bytes, of which the system has %d: a part of a record waits, too", before, below)
+	}
+	go func() { _, _ = io.Copy(io.Discard, client.raw) }() // ends with the connection
+	if err := conn.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(nil); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); reactor.Unacknowledged(conn) > 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are not acknowledged", reactor.Unacknowledged(conn))
+		}
 	}
 }

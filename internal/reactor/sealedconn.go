@@ -57,6 +57,17 @@ func (c *sealedConn) Read(p []byte) (int, error) {
 	}
 }
 
+// Unacknowledged returns the number of bytes that a connection has taken, and that the system of its peer has not
+// acknowledged: with TLS, bytes of records. It is 0 for a Unix socket, and where it is not known.
+func Unacknowledged(c net.Conn) int {
+	if s, ok := c.(*sealedConn); ok {
+		s.sealed.mu.Lock()
+		defer s.sealed.mu.Unlock()
+		return len(s.sealed.rest()) + connUnacknowledged(s.raw)
+	}
+	return connUnacknowledged(c)
+}
+
 // Write implements net.Conn.
 func (c *sealedConn) Write(p []byte) (int, error) { return c.sealed.write(p) }
 

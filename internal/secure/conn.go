@@ -48,6 +48,16 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 // those waiting that have not.
 func (c *Conn) Abandon() { c.raw.abandon() }
 
+// BeforeTimeout sets what decides whether a write that has reached its deadline goes on; written bytes have left since it
+// began, or went on. Nil ends that. It is safe for concurrent use.
+func (c *Conn) BeforeTimeout(goOn func(written int) bool) {
+	if goOn == nil {
+		c.raw.patient.Store(nil)
+		return
+	}
+	c.raw.patient.Store(&goOn)
+}
+
 // plainAnswer is for a client that speaks HTTP without TLS. RFC 9110 §15.5.1.
 func plainAnswer() []byte {
 	const text = "this port speaks TLS: use https:// or wss:// to reach it\n"

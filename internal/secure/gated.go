@@ -3,7 +3,9 @@ package secure
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/tlsrecord"
 )
@@ -24,6 +26,7 @@ type gated struct {
 	written []byte
 	forgot  bool // more than maxWritten was written: the number of the next record is not known
 	record  bool // remember what is written, and return one record at a time
+	patient atomic.Pointer[func(written int) bool]
 }
 
 const (
@@ -117,6 +120,20 @@ func (g *gated) use(p []byte) int {
 	return n
 }
 
+// send writes p. Beyond a deadline it goes on if g.patient says so: for crypto/tls that would be the end.
+func (g *gated) send(p []byte) (n int, err error) {
+	for {
+		written, err := g.Conn.Write(p[n:])
+		n += written
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if goOn := g.patient.Load(); goOn == nil || !(*goOn)(written) {
+			return n, err
+		}
+	}
+}
+
 // NetConn returns the connection below, as [tls.Conn.NetConn] does.
 func (g *gated) NetConn() net.Conn { return g.Conn }
 
@@ -129,7 +146,7 @@ func (g *gated) Write(p []byte) (int, error) {
 		g.written = append(g.written, p...)
 	}
 	if !g.holds {
-		return g.Conn.Write(p)
+		return g.send(p)
 	}
 	g.leave()
 	n, err := g.Conn.Write(p)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -159,5 +160,56 @@ func TestLongHandshake(t *testing.T) {
 	_ = c.Close()
 	if !errors.Is(err, errLong) || s.Counts()["failed"] != 1 {
 		t.Errorf("got %v, %v", err, s.Counts())
+	}
+}
+
+// shortWrites takes a few bytes of each write, and then has reached its deadline.
+type shortWrites struct {
+	net.Conn
+	on bool
+}
+
+func (c *shortWrites) Write(p []byte) (int, error) {
+	if !c.on {
+		return c.Conn.Write(p)
+	}
+	n, err := c.Conn.Write(p[:min(len(p), 1000)])
+	if err == nil && n < len(p) {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+// TestBeforeTimeout: a write of crypto/tls that has reached its deadline goes on as long as somebody wants that. It would
+// be the end of the connection: crypto/tls does not know what has left.
+func TestBeforeTimeout(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		s := bareServer(t, 0)
+		s.cfg.Loop = false
+		client, server := tcpPair(t)
+		short := &shortWrites{Conn: server}
+		c := s.Wrap(short, nil).(*Conn)
+		out := tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = out.Handshake() })
+		if _, err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		short.on = true
+		asked := 0
+		if c.BeforeTimeout(func(written int) bool { asked++; return written == 1000 }); !patient {
+			c.BeforeTimeout(nil)
+		}
+		n, err := c.Write(make([]byte, 20_000)) // all of it fits the buffers of the connection
+		if patient && (n != 20_000 || err != nil || asked < 10) || !patient && (!errors.Is(err, os.ErrDeadlineExceeded) || asked > 0) {
+			t.Errorf("patient %v: wrote %d, %v, and asked %d times", patient, n, err, asked)
+		}
+		if !patient {
+			continue
+		}
+		if _, err := io.ReadFull(out, make([]byte, 20_000)); err != nil {
+			t.Errorf("the client reads: %v", err)
+		}
 	}
 }
