@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly templates soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-tls bench-machines bench-handoff bench-tuning million exports configuration metrics recording tools
+.PHONY: run test check nightly templates soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-tls bench-machines bench-handoff bench-tuning million exports configuration metrics offers recording tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -120,6 +120,10 @@ configuration:
 # The tables of docs/metrics.md, from internal/telemetry.
 metrics:
 	UPDATE_GOLDEN=1 go test -count=1 -run TestReference ./internal/telemetry
+
+# The table of what TLS offers in docs/tls.md, as servers answer.
+offers:
+	UPDATE_GOLDEN=1 go test -count=1 -run TestOffers ./cmd/expedite
 
 # The recording in README: a real server and its clients, which the port 8080 is needed for. Linux only.
 recording:

@@ -2,9 +2,12 @@
 package certtest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -62,7 +65,31 @@ func (a *Authority) Issue(file, host string) Pair {
 // IssueUntil is Issue for a certificate that expires then.
 func (a *Authority) IssueUntil(file, host string, expires time.Time) Pair {
 	a.t.Helper()
-	key := newKey(a.t)
+	return a.issue(file, host, expires, newKey(a.t))
+}
+
+// IssueRSA is Issue with a key for RSA.
+func (a *Authority) IssueRSA(file, host string, bits int) Pair {
+	a.t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return a.issue(file, host, time.Now().Add(time.Hour), key)
+}
+
+// IssueEd25519 is Issue with a key for Ed25519.
+func (a *Authority) IssueEd25519(file, host string) Pair {
+	a.t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return a.issue(file, host, time.Now().Add(time.Hour), key)
+}
+
+func (a *Authority) issue(file, host string, expires time.Time, key crypto.Signer) Pair {
+	a.t.Helper()
 	cert := a.sign(&x509.Certificate{
 		Subject: pkix.Name{CommonName: host}, DNSNames: []string{host}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, NotAfter: expires,
@@ -88,7 +115,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func (a *Authority) sign(template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
+func (a *Authority) sign(template, parent *x509.Certificate, key crypto.Signer) *x509.Certificate {
 	a.t.Helper()
 	a.serial++
 	template.SerialNumber, template.NotBefore = big.NewInt(a.serial), time.Now().Add(-24*time.Hour)

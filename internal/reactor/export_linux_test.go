@@ -51,5 +51,6 @@ func Resting(s Socket) (in, out, remembers bool) {
 
 // Ciphers returns how many sockets are on the list of those with ciphers.
 func Ciphers(l *Loop) int { return len(l.warmth.fresh) + len(l.warmth.round) }
+
 // BelowTLS is Unacknowledged for the socket below the TLS of c.
 func BelowTLS(c net.Conn) int { return connUnacknowledged(c.(*sealedConn).raw) }

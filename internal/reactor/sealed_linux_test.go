@@ -210,7 +210,7 @@ func TestSealedState(t *testing.T) {
 	}
 }
 
-// TestSealedUnacknowledged: of a connection that net/http has, a part of a record that waits for its socket counts, too.
+// TestSealedUnacknowledged: of a connection that net/http has, a part of a record that waits for its socket counts.
 func TestSealedUnacknowledged(t *testing.T) {
 	client, l, k, s := sealedSocket(t)
 	conn, _, err := l.Detach(k, s)

@@ -48,8 +48,8 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 // those waiting that have not.
 func (c *Conn) Abandon() { c.raw.abandon() }
 
-// BeforeTimeout sets what decides whether a write that has reached its deadline goes on; written bytes have left since it
-// began, or went on. Nil ends that. It is safe for concurrent use.
+// BeforeTimeout sets what decides whether a write that has reached its deadline goes on; written bytes have left since
+// it began, or went on. Nil ends that. It is safe for concurrent use.
 func (c *Conn) BeforeTimeout(goOn func(written int) bool) {
 	if goOn == nil {
 		c.raw.patient.Store(nil)

@@ -180,8 +180,8 @@ func (c *shortWrites) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// TestBeforeTimeout: a write of crypto/tls that has reached its deadline goes on as long as somebody wants that. It would
-// be the end of the connection: crypto/tls does not know what has left.
+// TestBeforeTimeout: a write of crypto/tls that has reached its deadline goes on as long as somebody wants that. It
+// would be the end of the connection: crypto/tls does not know what has left.
 func TestBeforeTimeout(t *testing.T) {
 	for _, patient := range []bool{true, false} {
 		s := bareServer(t, 0)
@@ -202,7 +202,8 @@ func TestBeforeTimeout(t *testing.T) {
 			c.BeforeTimeout(nil)
 		}
 		n, err := c.Write(make([]byte, 20_000)) // all of it fits the buffers of the connection
-		if patient && (n != 20_000 || err != nil || asked < 10) || !patient && (!errors.Is(err, os.ErrDeadlineExceeded) || asked > 0) {
+		if ended := errors.Is(err, os.ErrDeadlineExceeded); patient && (n != 20_000 || err != nil || asked < 10) ||
+			!patient && (!ended || asked > 0) {
 			t.Errorf("patient %v: wrote %d, %v, and asked %d times", patient, n, err, asked)
 		}
 		if !patient {
