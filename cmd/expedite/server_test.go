@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(roomVariable) != "" {
 		os.Exit(runRoom())
 	}
+	if os.Getenv(mutualVariable) != "" {
+		os.Exit(runMutual())
+	}
 	dir, err := os.MkdirTemp("", "expedite-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
