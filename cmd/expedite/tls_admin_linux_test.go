@@ -4,13 +4,17 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/certtest"
+	"github.com/expedite-go/expedite/internal/control"
 )
 
 // operator asks the admin listener of a server whose certificates are of an authority.
@@ -109,6 +113,65 @@ func TestTLSWithoutCertificates(t *testing.T) {
 		out, err := exec.Command(command, "serve", "--control", control, "--addr", tt.addr, "--admin", tt.admin).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), tt.want) {
 			t.Errorf("%+v: got %v, %s", tt, err, out)
+		}
+	}
+}
+
+// TestStatusOfTLS: status and metrics tell versions, suites and durations of handshakes, and go on through a reload.
+func TestStatusOfTLS(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	s := a.serve("--workers", "2")
+	visit := func(version uint16) {
+		t.Helper()
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.addr, &tls.Config{
+			RootCAs: a.Pool, ServerName: "localhost", MaxVersion: version,
+		})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.Close()
+	}
+	for range 3 {
+		visit(tls.VersionTLS13)
+	}
+	visit(tls.VersionTLS12)
+	wantVersions := func(v12, v13 uint64) {
+		t.Helper()
+		st := s.await("all handshakes are counted", func(st control.Status) bool {
+			return st.TLS != nil && st.TLS.Versions["1.2"] == v12 && st.TLS.Versions["1.3"] == v13
+		})
+		if expires, err := time.Parse(time.RFC3339, st.TLS.CertificateExpires); err != nil || time.Until(expires) > time.Hour {
+			t.Errorf("the certificate expires %q", st.TLS.CertificateExpires)
+		}
+	}
+	wantVersions(1, 3)
+	if out, err := s.expedite("reload", "--canary", "0s"); err != nil {
+		t.Fatalf("reload: %v, %s", err, out)
+	}
+	visit(tls.VersionTLS13)
+	wantVersions(1, 4)
+	if out, err := s.expedite("status"); err != nil || !strings.Contains(out, "TLS handshakes: 1.2 1, 1.3 4") {
+		t.Errorf("got %v, %s", err, out)
+	}
+	_, text, _ := operator{t, a.Authority}.get("http://" + s.adminAddr() + "/metrics")
+	for _, sum := range []struct {
+		metric string
+		want   float64
+	}{{"expedite_tls_suites_total{", 5}, {"expedite_tls_handshake_seconds_count{", 5}, {"expedite_tls_handshakes_total{", 5}} {
+		var got float64
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, sum.metric) {
+				n, err := strconv.ParseFloat(strings.Fields(line)[1], 64)
+				if err != nil {
+					t.Error(err)
+				}
+				got += n
+			}
+		}
+		if got != sum.want {
+			t.Errorf("%s: got %v, want %v", sum.metric, got, sum.want)
 		}
 	}
 }

@@ -34,6 +34,8 @@ type Status struct {
 	Draining *DrainStatus `json:"draining,omitempty"`
 	// Auth says whether clients need a token: off, optional or required. Empty: unknown.
 	Auth string `json:"auth,omitempty"`
+	// TLS tells how clients use TLS. Nil: they do not.
+	TLS *TLSStatus `json:"tls,omitempty"`
 	// Sessions is the state of the session store. Nil: there is none.
 	Sessions *SessionStatus `json:"sessions,omitempty"`
 	// Revocations is the state of the list of revocations. Nil: unknown.
@@ -72,6 +74,16 @@ type PresenceStatus struct {
 	Degraded bool              `json:"degraded"` // other machines are not told at present
 	Cause    string            `json:"cause"`
 	Events   map[string]uint64 `json:"events"` // counters since this program runs, by name: docs/presence.md
+}
+
+// TLSStatus tells how clients use TLS. The counters go on when workers and the program are replaced.
+type TLSStatus struct {
+	// Versions counts handshakes that were completed, by version: "1.2" and "1.3".
+	Versions map[string]uint64 `json:"versions"`
+	// Failures counts those that were not, by reason: failed, abandoned, not_tls. docs/tls.md
+	Failures map[string]uint64 `json:"failures,omitempty"`
+	// CertificateExpires is when the first certificate expires (RFC 3339). Empty: unknown.
+	CertificateExpires string `json:"certificate_expires,omitempty"`
 }
 
 // HistoryStatus is what topics keep in the primary.

@@ -33,6 +33,10 @@ func example() Status {
 			SlotsDone: 1, Slots: 4,
 		},
 		Auth: "required",
+		TLS: &TLSStatus{
+			Versions: map[string]uint64{"1.2": 3, "1.3": 1204}, Failures: map[string]uint64{"failed": 2},
+			CertificateExpires: "2026-05-02T15:04:05Z",
+		},
 		Sessions: &SessionStatus{
 			Store: "redis", Connected: new(int64(80)), Degraded: true, Since: "2026-01-02T15:04:05Z",
 			Cause: "dial tcp 127.0.0.1:6379: connection refused",

@@ -72,3 +72,22 @@ func TestReadiness(t *testing.T) {
 		}
 	}
 }
+
+// TestTLSStatus: status has TLS if an address has it, or had it before a reload. The first certificate to expire counts.
+func TestTLSStatus(t *testing.T) {
+	plain, secured := []control.ListenerStatus{{}}, []control.ListenerStatus{{}, {TLS: true}}
+	if got := tlsStatus(plain, nil, nil); got != nil {
+		t.Errorf("without TLS: got %+v", got)
+	}
+	if got := tlsStatus(secured, nil, nil); got == nil || got.Versions == nil || got.CertificateExpires != "" {
+		t.Errorf("before any client: got %+v", got)
+	}
+	counts := map[string]uint64{"1.2": 1, "1.3": 2, "failed": 3, "challenge": 4}
+	got := tlsStatus(plain, counts, []telemetry.SlotReport{
+		{}, {Report: telemetry.Report{CertificateExpires: 90}}, {Report: telemetry.Report{CertificateExpires: 60}},
+	})
+	if got == nil || len(got.Versions) != 2 || got.Versions["1.3"] != 2 || len(got.Failures) != 1 || got.Failures["failed"] != 3 ||
+		got.CertificateExpires != "1970-01-01T00:01:00Z" {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/control"
@@ -65,6 +66,7 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 		}
 	}
 	st.Draining = s.drainer.status(st.Totals.Connections)
+	st.TLS = tlsStatus(st.Listeners, sum.TLS, reports)
 	st.Presence = presenceStatus(s.cfg.Members)
 	st.History = historyStatus(s.cfg.Histories, sum.History)
 	for name, n := range s.limits() {
@@ -74,6 +76,37 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 		st.Totals.Limits[name] += n
 	}
 	return st, nil
+}
+
+// tlsStatus returns what status tells of TLS, or nil if no listener has it and none has had it.
+func tlsStatus(
+	at []control.ListenerStatus, counts map[string]uint64, reports []telemetry.SlotReport,
+) *control.TLSStatus {
+	if len(counts) == 0 && !slices.ContainsFunc(at, func(l control.ListenerStatus) bool { return l.TLS }) {
+		return nil
+	}
+	st := &control.TLSStatus{Versions: make(map[string]uint64)}
+	for result, n := range counts {
+		switch result {
+		case "1.2", "1.3":
+			st.Versions[result] = n
+		case "failed", "abandoned", "not_tls":
+			if st.Failures == nil {
+				st.Failures = make(map[string]uint64)
+			}
+			st.Failures[result] = n
+		}
+	}
+	var first float64
+	for _, r := range reports {
+		if at := r.CertificateExpires; at > 0 && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	if first > 0 {
+		st.CertificateExpires = time.Unix(int64(first), 0).UTC().Format(time.RFC3339)
+	}
+	return st
 }
 
 // addWorker adds a worker to the status, and its gauges to the totals.

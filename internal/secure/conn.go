@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 )
@@ -21,6 +22,7 @@ type Conn struct {
 // Handshake does the handshake, while it holds a token of the gate except when it waits for the client. If the event
 // loop is to go on alone, it returns the keys.
 func (c *Conn) Handshake() (*reactor.Secured, error) {
+	began := time.Now()
 	if !c.raw.enter() {
 		c.server.abandoned.Add(1)
 		return nil, net.ErrClosed
@@ -37,6 +39,9 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 	}
 	state := c.ConnectionState()
 	c.server.count(state.Version, err)
+	if err == nil {
+		c.server.timing.add(state.CipherSuite, time.Since(began))
+	}
 	if err != nil || c.log == nil || state.Version != tls.VersionTLS13 || c.raw.forgot {
 		c.raw.release()
 		return nil, err

@@ -14,6 +14,7 @@ type Stats struct {
 	tls12, tls13      atomic.Uint64
 	failed, abandoned atomic.Uint64
 	plain             atomic.Uint64
+	timing            timing
 }
 
 // Counts returns the counters, by names for metrics: handshakes that were completed, by version; those that "failed"

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -31,7 +32,7 @@ type collector struct {
 	// families are counters with one more label, whose values are found at run time.
 	families                                               []labeled
 	restarts, handoff, handoffSeconds, state, stale, build *prometheus.Desc
-	draining                                               *prometheus.Desc
+	draining, tlsSeconds                                   *prometheus.Desc
 	sessions, storeUp, revocations, feedUp, limits         *prometheus.Desc
 	planeUp, planeTopics, planeQueue, planeEvents          *prometheus.Desc
 	planeLag, machines                                     *prometheus.Desc
@@ -68,9 +69,11 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 		state:          desc("worker_state", "Processes of a slot in this state.", "worker", "state"),
 		stale: desc("worker_stale",
 			"1 if a worker does not answer, and its values are those of its last answer.", "worker"),
-		build:       desc("build_info", "Always 1. The labels are the values.", "version", "goversion"),
-		sessions:    desc("sessions", "Sessions in the primary.", "state"),
-		draining:    desc("draining", "1 during a drain that was begun with the command, until it is undone."),
+		build:    desc("build_info", "Always 1. The labels are the values.", "version", "goversion"),
+		sessions: desc("sessions", "Sessions in the primary.", "state"),
+		draining: desc("draining", "1 during a drain that was begun with the command, until it is undone."),
+		tlsSeconds: desc("tls_handshake_seconds",
+			"How long handshakes of TLS took that were completed, the waits for the client and a processor included.", "worker"),
 		storeUp:     desc("session_store_up", "1 if the external session store is available."),
 		revocations: desc("revocations", "Revocations in force."),
 		feedUp: desc("revocation_feed_up",
@@ -194,6 +197,8 @@ func families() []labeled {
 			func(w *Report) map[string]uint64 { return w.Stays }),
 		of("tls_handshakes_total", "Handshakes of TLS: by version, or why there was none.", "result",
 			func(w *Report) map[string]uint64 { return w.TLS }),
+		of("tls_suites_total", "Handshakes of TLS that were completed, by cipher suite.", "suite",
+			func(w *Report) map[string]uint64 { return w.TLSSuites }),
 		of("recoveries_total", "Recoveries of subscriptions, by result, and the messages that they sent.", "result",
 			func(w *Report) map[string]uint64 { return w.History }),
 		of("session_operations_total", "Operations on sessions, by result.", "result",
@@ -217,7 +222,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.restarts, c.handoff, c.handoffSeconds, c.state, c.build, c.draining, c.sessions, c.storeUp, c.revocations, c.feedUp,
 		c.limits, c.stale, c.planeUp, c.planeTopics, c.planeQueue, c.planeEvents,
-		c.planeLag, c.machines,
+		c.planeLag, c.machines, c.tlsSeconds,
 		c.historyTopics, c.historyMessages, c.historyBytes, c.historyEvents,
 		c.presenceUp, c.presenceTopics, c.presenceMembers, c.presenceEvents,
 	} {
@@ -243,6 +248,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, f := range c.counters {
 			send(ch, f.desc, prometheus.CounterValue, f.value(&all), append([]string{slot}, f.labels...)...)
+		}
+		if len(all.TLSTook) > 0 {
+			sendHistogram(ch, c.tlsSeconds, all.TLSTook, float64(all.TLSMicroseconds)/1e6, slot)
 		}
 		for _, f := range c.families {
 			counts := f.known.fold(f.values(&all))
@@ -329,6 +337,31 @@ var _ prometheus.Collector = (*collector)(nil)
 // send sends one value. An error is a bug of ours; it is visible in the scrape.
 func send(ch chan<- prometheus.Metric, d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
 	m, err := prometheus.NewConstMetric(d, t, v, labels...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(d, err)
+	}
+	ch <- m
+}
+
+// sendHistogram sends a histogram of which counts has the intervals, by their upper bounds. What is no number, +Inf
+// included, counts as above the last one.
+func sendHistogram(
+	ch chan<- prometheus.Metric, d *prometheus.Desc, counts map[string]uint64, sum float64, slot string,
+) {
+	buckets := make(map[float64]uint64)
+	var total uint64
+	for text, n := range counts {
+		total += n
+		if bound, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(bound, 0) && !math.IsNaN(bound) {
+			buckets[bound] = n
+		}
+	}
+	var below uint64
+	for _, bound := range slices.Sorted(maps.Keys(buckets)) {
+		below += buckets[bound]
+		buckets[bound] = below
+	}
+	m, err := prometheus.NewConstHistogram(d, total, sum, buckets, slot)
 	if err != nil {
 		m = prometheus.NewInvalidMetric(d, err)
 	}

@@ -214,3 +214,32 @@ func TestTwoMetricsInOneProcess(t *testing.T) {
 	wantLines(t, a, `expedite_connections{worker="1"} 1`)
 	wantLines(t, b, `expedite_connections{worker="1"} 2`)
 }
+
+// TestTLSMetrics: handshakes of TLS are counted by suite, and their durations are a histogram, also if another version
+// of this program has other intervals.
+func TestTLSMetrics(t *testing.T) {
+	m := NewMetrics(new(Totals), func() []SlotReport {
+		return []SlotReport{
+			{Slot: 1, Generation: 1, PID: 7, Report: Report{
+				TLSSuites: map[string]uint64{"TLS_AES_128_GCM_SHA256": 9},
+				TLSTook:   map[string]uint64{"0.001": 2, "0.0025": 3, "10": 0, "+Inf": 4}, TLSMicroseconds: 2_500_000,
+			}},
+			{Slot: 2, Generation: 1, PID: 8, Report: Report{TLSTook: map[string]uint64{"new": 1, "1": 2}}},
+			{Slot: 3, Generation: 1, PID: 9},
+		}
+	}, func() PrimaryReport { return PrimaryReport{} })
+	wantLines(t, m,
+		`expedite_tls_suites_total{suite="TLS_AES_128_GCM_SHA256",worker="1"} 9`,
+		`expedite_tls_handshake_seconds_bucket{worker="1",le="0.001"} 2`,
+		`expedite_tls_handshake_seconds_bucket{worker="1",le="0.0025"} 5`,
+		`expedite_tls_handshake_seconds_bucket{worker="1",le="10"} 5`,
+		`expedite_tls_handshake_seconds_bucket{worker="1",le="+Inf"} 9`,
+		`expedite_tls_handshake_seconds_sum{worker="1"} 2.5`,
+		`expedite_tls_handshake_seconds_count{worker="1"} 9`,
+		`expedite_tls_handshake_seconds_bucket{worker="2",le="1"} 2`,
+		`expedite_tls_handshake_seconds_count{worker="2"} 3`,
+	)
+	if got := scrape(t, m, `expedite_tls_handshake_seconds_count{worker="3"}`); got != nil {
+		t.Errorf("without TLS: got %q", got)
+	}
+}

@@ -27,8 +27,11 @@ func reference(t *testing.T) string {
 			t.Fatalf("%s: not understood", d)
 		}
 		labels, kind, rows := strings.ReplaceAll(m[3], ",", "`, `"), "gauge", &ofServer
-		if strings.HasSuffix(m[1], "_total") {
+		switch {
+		case strings.HasSuffix(m[1], "_total"):
 			kind = "counter"
+		case d == c.tlsSeconds:
+			kind = "histogram"
 		}
 		if strings.HasPrefix(m[3], "worker") {
 			rows = &ofWorkers

@@ -69,6 +69,12 @@ type Report struct {
 	Unready bool `json:"unready,omitzero"`
 	// Leaving is set if another process than the primary has asked the worker to end: it wants to be replaced.
 	Leaving bool `json:"leaving,omitzero"`
+
+	// Handshakes of TLS that were completed, by cipher suite, and by the upper bound in seconds of how long they took, or
+	// +Inf. TLSMicroseconds is the sum of those times. They are counters.
+	TLSSuites       map[string]uint64 `json:"tls_suites,omitempty"`
+	TLSTook         map[string]uint64 `json:"tls_took,omitempty"`
+	TLSMicroseconds uint64            `json:"tls_us,omitzero"`
 }
 
 // MessagesIn returns the number of messages received.
@@ -154,6 +160,10 @@ func (w Report) merge(o Report, op func(a, b uint64) uint64) Report {
 		History:     mergeMaps(w.History, o.History, op),
 		TLS:         mergeMaps(w.TLS, o.TLS, op),
 		LogsLeftOut: op(w.LogsLeftOut, o.LogsLeftOut),
+
+		TLSSuites:       mergeMaps(w.TLSSuites, o.TLSSuites, op),
+		TLSTook:         mergeMaps(w.TLSTook, o.TLSTook, op),
+		TLSMicroseconds: op(w.TLSMicroseconds, o.TLSMicroseconds),
 	}
 }
 

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -56,6 +57,9 @@ func Status(w io.Writer, s control.Status) error {
 	if s.Auth != "" {
 		fmt.Fprintf(&b, "tokens %s\n", s.Auth)
 	}
+	if s.TLS != nil {
+		b.WriteString(secured(*s.TLS) + "\n")
+	}
 	if s.Sessions != nil {
 		b.WriteString(sessions(*s.Sessions) + "\n")
 	}
@@ -95,6 +99,25 @@ func Status(w io.Writer, s control.Status) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// secured returns how clients use TLS as one line: "TLS handshakes: 1.2 3, 1.3 1204; failed 2; certificate until …".
+func secured(t control.TLSStatus) string {
+	list := func(counts map[string]uint64) string {
+		var texts []string
+		for _, name := range slices.Sorted(maps.Keys(counts)) {
+			texts = append(texts, fmt.Sprintf("%s %d", name, counts[name]))
+		}
+		return strings.Join(texts, ", ")
+	}
+	text := "TLS handshakes: " + cmp.Or(list(t.Versions), "none")
+	if len(t.Failures) > 0 {
+		text += "; " + list(t.Failures)
+	}
+	if t.CertificateExpires != "" {
+		text += "; certificate until " + t.CertificateExpires
+	}
+	return text
 }
 
 // Drain returns the state of a drain as one line: "draining: closing, 812 connections left, 43s to go".

@@ -60,6 +60,7 @@ func TestStatusText(t *testing.T) {
 	one := example(t)
 	one.Workers, one.Totals, one.Handoff = one.Workers[:1], control.Totals{Connections: 12034}, control.Handoff{}
 	one.Generation, one.Rolling, one.Auth, one.Degraded = 1, nil, "", nil
+	one.TLS = &control.TLSStatus{}
 	one.Sessions = &control.SessionStatus{Store: "memory", Sessions: new(int64(3)), Connected: new(int64(2))}
 	one.Revocations = &control.RevocationStatus{Current: true}
 	one.Backplane = &control.BackplaneStatus{

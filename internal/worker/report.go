@@ -94,6 +94,8 @@ func (w *Worker) report() telemetry.Report {
 	r.Unready, r.Leaving = !w.Readiness().Ready, w.leaving.Load()
 	if w.Secure != nil {
 		r.TLS, r.CertificateExpires = w.Secure.Counts(), float64(w.Secure.Expires().Unix())
+		done := w.Secure.Completed()
+		r.TLSSuites, r.TLSTook, r.TLSMicroseconds = done.Suites, done.Took, done.Microseconds
 	}
 	r.LogsLeftOut = w.leftOut.Load()
 	r.ReadProcess()
