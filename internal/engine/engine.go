@@ -217,6 +217,7 @@ type Engine struct {
 	requests   map[*Requests]struct{} // connections of the HTTP fallback
 	lingering  map[*Requests]struct{} // those of them that wait for their next request
 	returning  atomic.Int64           // those of them without a request, or on their way back to the loop
+	shedding   shedding               // those of them that are closed for what they hold
 
 	topicsMu sync.Mutex
 	topics   *topic.Table

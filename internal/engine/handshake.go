@@ -265,8 +265,8 @@ func (e *Engine) room() error {
 func (e *Engine) SetShort(short bool) { e.short.Store(short) }
 
 // Shed closes connections until they hold need bytes less: first those with the largest incomplete messages, then those
-// with the longest queues, then those with the most messages waiting for callbacks. It spares connections that hold
-// little. done is called on the loop with the number of bytes freed. After Stop, Shed reports false and does not call
+// with the longest queues, then those with the most messages waiting for callbacks, then those in the handshake of TLS,
+// and those that hold a part of a record. It spares connections that hold little. done is called on the loop with the number of bytes freed. After Stop, Shed reports false and does not call
 // done. It is safe for concurrent use.
 func (e *Engine) Shed(need int64, done func(freed int64)) bool {
 	return e.Post(func() {
@@ -277,6 +277,9 @@ func (e *Engine) Shed(need int64, done func(freed int64)) bool {
 		if freed < need {
 			freed += e.shedPending(need-freed, sheddable, limitMemoryClose)
 		}
+		freed += e.shedHandshakes(need-freed, limitMemoryClose)
+		freed += e.shedSealed(need-freed, limitMemoryClose, arrivingRecords)
+		freed += e.shedSealed(need-freed, limitMemoryClose, leavingRecords)
 		done(freed)
 	})
 }

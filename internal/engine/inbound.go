@@ -97,12 +97,12 @@ func (e *Engine) release(in *inbound) {
 // search the connections for every new message. It may end any connection, including that of the caller.
 func (e *Engine) boundPartials() {
 	limit := e.cfg.MaxPartial
-	arriving, _ := e.loop.Sealed()
-	if over := e.partials.bytes.Load() + arriving - limit; limit > 0 && over > 0 {
+	sealed := arrivingRecords.held(e)
+	if over := e.partials.bytes.Load() + sealed - limit; limit > 0 && over > 0 {
 		need := over + limit/8
-		need -= e.shedSealed(sealedShare(arriving, need, limit), limitPartial, reactor.Socket.Holds)
+		need -= e.shedSealed(sealedShare(sealed, need, limit), limitPartial, arrivingRecords)
 		if need -= e.shedPartials(need, 1, limitPartial); need > limit/8 {
-			e.shedSealed(need, limitPartial, reactor.Socket.Holds)
+			e.shedSealed(need, limitPartial, arrivingRecords)
 		}
 	}
 }

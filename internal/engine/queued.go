@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
 )
 
@@ -53,7 +52,7 @@ func (o *outbox) weight() (n int) {
 
 // queuedBytes returns the memory of all queues, and of what was sealed and waits for its socket.
 func (e *Engine) queuedBytes() int64 {
-	_, sealed := e.loop.Sealed()
+	_, sealed := e.sealed()
 	return e.count.queuedBytes.Load() - e.count.again.Load() + sealed
 }
 
@@ -79,8 +78,7 @@ func (e *Engine) boundQueues() {
 		if over <= 0 || now < e.nextBound {
 			return
 		}
-		_, sealed := e.loop.Sealed()
-		freed := e.shedSealed(sealedShare(sealed, over+limit/8, limit), limitQueued, reactor.Socket.Waits)
+		freed := e.shedSealed(sealedShare(leavingRecords.held(e), over+limit/8, limit), limitQueued, leavingRecords)
 		if freed += e.shedQueues(over+limit/8-freed, 1, limitQueued); freed < over {
 			e.nextBound = now + shedPause
 		}

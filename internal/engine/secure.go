@@ -3,6 +3,7 @@ package engine
 import (
 	"crypto/tls"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 )
@@ -67,22 +68,114 @@ func (x *Requests) TLS() *tls.ConnectionState {
 // have beyond half of the limit. So clients that stop amidst records do not cost others their messages.
 func sealedShare(sealed, need, limit int64) int64 { return min(max(sealed-limit/2, 0), need) }
 
-// shedSealed ends connections whose socket has such a record, until need bytes are freed. It returns how many were. The
-// records do not differ much in size: any of them will do. On the loop.
-func (e *Engine) shedSealed(need int64, why limit, has func(reactor.Socket) bool) (freed int64) {
-	held := func() int64 {
-		arriving, leaving := e.loop.Sealed()
-		return arriving + leaving
+// sealed returns how many bytes of records sockets with TLS hold, without those that are on their way out. It is safe
+// for concurrent use.
+func (e *Engine) sealed() (arriving, leaving int64) {
+	arriving, leaving = e.loop.Sealed()
+	return arriving - e.shedding.arriving.Load(), leaving - e.shedding.leaving.Load()
+}
+
+// records are those that sockets with TLS hold in one direction.
+type records int
+
+const (
+	arrivingRecords records = iota // they have begun to arrive, or were not read
+	leavingRecords                 // their socket has not taken them yet
+)
+
+// held returns how many bytes of records all sockets hold.
+func (r records) held(e *Engine) int64 {
+	in, out := e.sealed()
+	return [...]int64{in, out}[r]
+}
+
+// of reports whether a socket holds such a record.
+func (r records) of(s reactor.Socket) bool {
+	if r == arrivingRecords {
+		return s.Holds()
 	}
-	before := held()
+	return s.Waits()
+}
+
+// shedding is what connections hold that are closed on another goroutine.
+type shedding struct{ arriving, leaving atomic.Int64 }
+
+// shedSealed ends connections whose socket has such a record, until need bytes are freed: first those on the loop, then
+// those that net/http has. It returns how many were. The records do not differ much in size: any of them will do. On
+// the loop.
+func (e *Engine) shedSealed(need int64, why limit, r records) (freed int64) {
+	before := r.held(e)
+	if need <= 0 || before <= 0 {
+		return 0
+	}
 	for _, c := range e.conns {
+		if freed >= need {
+			return freed
+		}
+		if c != nil && r.of(c.sock) {
+			e.count.limit(why)
+			e.teardown(c)
+			freed = before - r.held(e)
+		}
+	}
+	return freed + e.shedRequests(need-freed, why, r)
+}
+
+// shedRequests does that for connections that net/http has.
+func (e *Engine) shedRequests(need int64, why limit, r records) (freed int64) {
+	var list []*Requests
+	e.requestsMu.Lock()
+	for x := range e.requests {
+		if in, out := x.held(); in+out > 0 {
+			list = append(list, x)
+		}
+	}
+	e.requestsMu.Unlock()
+	for _, x := range list {
+		in, out := x.held()
+		n := [...]int64{in, out}[r]
 		if freed >= need {
 			break
 		}
-		if c != nil && has(c.sock) {
+		if n == 0 || !x.finish() {
+			continue
+		}
+		freed += n
+		e.count.limit(why)
+		e.shedding.arriving.Add(in)
+		e.shedding.leaving.Add(out)
+		go func() { // ends within the time that closing TLS waits for the peer
+			_ = reclaim(x.Conn).Close()
+			e.shedding.arriving.Add(-in)
+			e.shedding.leaving.Add(-out)
+		}()
+	}
+	return freed
+}
+
+// held returns how many bytes of records a connection of net/http holds.
+func (x *Requests) held() (arriving, leaving int64) {
+	if h, ok := x.Conn.(*httpConn); ok {
+		return reactor.Held(h.Conn)
+	}
+	return 0, 0
+}
+
+// shakingBytes is about what a connection in the handshake of TLS takes: crypto/tls, and the stack of a goroutine.
+const shakingBytes = 32 << 10
+
+// shedHandshakes ends connections in the handshake of TLS, the oldest first, until need bytes are freed. It returns how
+// many were. On the loop.
+func (e *Engine) shedHandshakes(need int64, why limit) (freed int64) {
+	q := &e.queues.silent
+	for _, k := range q.keys[q.first:] {
+		if freed >= need {
+			break
+		}
+		if e.isSilent(k) && e.conn(k).sock.Shakes() {
+			freed += shakingBytes
 			e.count.limit(why)
-			e.teardown(c)
-			freed = before - held()
+			e.teardown(e.conn(k))
 		}
 	}
 	return freed

@@ -106,12 +106,11 @@ func (p *pump) shake(h Handshaker) (on bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reading = false
+	p.reading, p.secured = false, secured
 	if p.closed {
 		p.finish()
 		return false
 	}
-	p.secured = secured
 	p.notify(Handshaken)
 	return false
 }

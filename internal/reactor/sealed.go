@@ -51,7 +51,7 @@ func (t *sealed) take(p []byte) (n int) {
 		return 0
 	}
 	n = copy(p, t.plain())
-	t.setPlain(t.plain()[n:])
+	t.hold(t.part(), t.plain()[n:])
 	return n
 }
 
@@ -133,6 +133,7 @@ func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
 			if len(t.plain()) == 0 {
 				taken = copy(p[n:], opened)
 			}
+			t.loop.count.parts.Add(int64(len(opened) - taken))
 			t.setPlain(append(t.plain(), opened[taken:]...))
 			n += taken
 		}
@@ -155,15 +156,18 @@ func (t *sealed) open(p []byte, n int, b []byte) (int, []byte) {
 }
 
 // keep keeps the beginning of a record.
-func (t *sealed) keep(b []byte) {
-	t.loop.count.parts.Add(int64(len(b) - len(t.part())))
-	switch {
-	case len(b) > 0:
-		t.arriving().part = append(t.part()[:0], b...)
-	case t.arrives != nil:
-		t.arrives.part = nil
-		t.arrived()
+func (t *sealed) keep(b []byte) { t.hold(b, t.plain()) }
+
+// hold changes what t has read and holds.
+func (t *sealed) hold(part, plain []byte) {
+	hadPart, hadPlain := t.part(), t.plain()
+	t.loop.count.parts.Add(int64(len(part) + len(plain) - len(hadPart) - len(hadPlain)))
+	if t.arrives == nil && len(part)+len(plain) == 0 {
+		return
 	}
+	a := t.arriving()
+	a.part, a.plain = fit(hadPart, part), fit(hadPlain, plain)
+	t.arrived()
 }
 
 // fail ends the connection, and tells the peer why. RFC 8446 §6.2.
@@ -197,7 +201,7 @@ func (t *sealed) answer() {
 func (t *sealed) update() error {
 	t.leaving().owes = false
 	rest, err := t.out.AppendKeyUpdate(t.rest(), false)
-	t.wait(rest)
+	t.grow(rest)
 	t.leaving().sizes.add(tlsrecord.KeyUpdateSize | notData)
 	return err
 }
@@ -210,7 +214,7 @@ func (t *sealed) alert(a tlsrecord.Alert) {
 	}
 	to.shut = true
 	if rest, err := t.out.AppendAlert(t.rest(), a); err == nil {
-		t.wait(rest)
+		t.grow(rest)
 		to.sizes.add(2 | notData)
 		_ = t.push() // the connection ends in any case
 	}
@@ -240,7 +244,10 @@ func (t *sealed) push() error {
 }
 
 // wait keeps what the socket has not taken.
-func (t *sealed) wait(b []byte) {
+func (t *sealed) wait(b []byte) { t.grow(fit(t.rest(), b)) }
+
+// grow replaces what waits, for instance by what has more at its end.
+func (t *sealed) grow(b []byte) {
 	t.loop.count.rests.Add(int64(len(b) - len(t.rest())))
 	switch {
 	case len(b) > 0:
@@ -248,6 +255,22 @@ func (t *sealed) wait(b []byte) {
 		t.leaving().rest = &rest
 	case t.leaves != nil:
 		t.leaves.rest = nil
+	}
+}
+
+// spare is how many bytes more than it needs, and as many again, the memory of a part of a record may have.
+const spare = 512
+
+// fit copies b, which may be a part of old, into memory that is not much larger: into that of old, if it fits. Limits
+// count the length, and a client must not hold a whole record by one byte of the next.
+func fit(old, b []byte) []byte {
+	switch {
+	case len(b) == 0:
+		return nil
+	case cap(old) > 2*len(b)+spare:
+		return slices.Clone(b)
+	default:
+		return append(old[:0], b...)
 	}
 }
 
@@ -293,7 +316,7 @@ func (t *sealed) write(parts ...[]byte) (n int, err error) {
 		to.sizes.add(uint16(taken))
 		wrote, err := t.send(b)
 		if wrote < len(b) {
-			t.wait(slices.Clone(b[wrote:]))
+			t.wait(b[wrote:])
 		}
 		switch {
 		case err != nil && !errors.Is(err, ErrAgain):
@@ -336,8 +359,7 @@ func (t *sealed) leave() error {
 
 // forget erases the secrets and drops what t holds. Nobody may read meanwhile.
 func (t *sealed) forget() {
-	t.keep(nil)
-	t.setPlain(nil)
+	t.hold(nil, nil)
 	t.in.Erase()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -351,11 +373,13 @@ func (t *sealed) pushed() bool {
 	return t.leaves == nil || t.push() == nil
 }
 
-func (t *sealed) waits() bool {
+func (t *sealed) unsent() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.rest()) > 0
+	return len(t.rest())
 }
+
+func (t *sealed) waits() bool { return t.unsent() > 0 }
 
 func (t *sealed) unacknowledged() int {
 	t.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,13 +17,27 @@ type sealedConn struct {
 	raw     net.Conn
 	sealed  *sealed
 	reading sync.Mutex // held by Read, under which Close must not erase the keys
+
+	arriving, leaving atomic.Int64 // bytes that sealed holds, for others
+}
+
+// Held returns how many bytes of records a connection of Detach holds, of those that Loop.Sealed counts. It is safe for
+// concurrent use.
+func Held(conn net.Conn) (arriving, leaving int64) {
+	if c, ok := conn.(*sealedConn); ok {
+		return c.arriving.Load(), c.leaving.Load()
+	}
+	return 0, 0
 }
 
 func newSealedConn(raw net.Conn, t *sealed) *sealedConn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.off, t.fd = &sealedConn{raw: raw, sealed: t}, -1
-	return t.off
+	c := &sealedConn{raw: raw, sealed: t}
+	c.arriving.Store(int64(len(t.part()) + len(t.plain())))
+	c.leaving.Store(int64(len(t.rest())))
+	t.off, t.fd = c, -1
+	return c
 }
 
 // Read implements net.Conn.
@@ -30,7 +45,10 @@ func (c *sealedConn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	t := c.sealed
+	note := func() { c.arriving.Store(int64(len(t.part()) + len(t.plain()))) }
+	defer note()
 	for {
+		note()
 		if n := t.take(p); n > 0 || len(p) == 0 {
 			return n, nil
 		}
@@ -69,7 +87,11 @@ func Unacknowledged(c net.Conn) int {
 }
 
 // Write implements net.Conn.
-func (c *sealedConn) Write(p []byte) (int, error) { return c.sealed.write(p) }
+func (c *sealedConn) Write(p []byte) (int, error) {
+	n, err := c.sealed.write(p)
+	c.leaving.Store(int64(c.sealed.unsent()))
+	return n, err
+}
 
 // CloseWrite sends close_notify, and closes the sending side.
 func (c *sealedConn) CloseWrite() error { return c.sealed.closeWrite() }

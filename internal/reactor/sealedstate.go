@@ -68,10 +68,14 @@ func (s Socket) Drop() error {
 	return fdClose(s.FD())
 }
 
-// Return puts a socket that was taken off the loop by Remove back on it.
+// Return puts a socket that was taken off the loop by Remove back on it. If there is an error, s is closed.
 func (l *Loop) Return(s Socket) (Key, Socket, error) {
 	k, back, err := l.Attach(s.FD())
-	if t := s.sealed(); t != nil && err == nil {
+	switch t := s.sealed(); {
+	case t == nil:
+	case err != nil:
+		t.forget()
+	default:
 		back = l.seal(k, s.FD(), t)
 	}
 	return k, back, err

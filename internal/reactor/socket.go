@@ -151,7 +151,7 @@ func (l *Loop) AddConn(c net.Conn) (Key, Socket, error) {
 }
 
 // Detach takes k off the loop and returns its socket s as a connection, with the bytes that were read but not taken. If
-// bytes that s took are not sent yet, it closes s and returns ErrUnsent.
+// bytes that s took are not sent yet, it returns ErrUnsent. After an error s is closed.
 func (l *Loop) Detach(k Key, s Socket) (conn net.Conn, rest []byte, err error) {
 	if !l.keys.has(k) {
 		return nil, nil, ErrClosed
@@ -161,7 +161,11 @@ func (l *Loop) Detach(k Key, s Socket) (conn net.Conn, rest []byte, err error) {
 		return p.detach()
 	}
 	conn, err = fdConn(s.FD())
-	if t := s.sealed(); t != nil && err == nil {
+	switch t := s.sealed(); {
+	case t == nil:
+	case err != nil:
+		t.forget()
+	default:
 		conn = newSealedConn(conn, t)
 	}
 	return conn, nil, err

@@ -42,8 +42,8 @@ func (l *Loop) Stats() Stats {
 	}
 }
 
-// Sealed returns how many bytes sockets with TLS hold: of records that have begun to arrive, and of records that their
-// sockets have not taken yet. Each holds up to one of each. It is safe for concurrent use.
+// Sealed returns how many bytes sockets with TLS hold: of records that have begun to arrive or were not read, and of
+// records that their sockets have not taken yet. Each holds about one of each. It is safe for concurrent use.
 func (l *Loop) Sealed() (arriving, leaving int64) { return l.count.parts.Load(), l.count.rests.Load() }
 
 // Lag returns the longest turn since the previous call of Lag, which is how long an event may have waited. It is safe

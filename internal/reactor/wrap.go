@@ -110,7 +110,7 @@ func (h *Secured) erase() {
 // seal makes t the TLS of a descriptor on the loop.
 func (l *Loop) seal(k Key, fd int, t *sealed) Socket {
 	if t.loop == nil {
-		l.count.parts.Add(int64(len(t.part())))
+		l.count.parts.Add(int64(len(t.part()) + len(t.plain())))
 		l.count.rests.Add(int64(len(t.rest())))
 	}
 	t.loop, t.key, t.fd, t.off = l, k, int32(fd), nil
@@ -131,10 +131,11 @@ func (s Socket) Shakes() bool {
 	return p != nil && p.shaking.Load()
 }
 
-// Holds reports whether s holds the beginning of a record that has not arrived as a whole.
+// Holds reports whether s holds the beginning of a record that has not arrived as a whole, or what nobody has read of
+// one that has.
 func (s Socket) Holds() bool {
 	t := s.sealed()
-	return t != nil && len(t.part()) > 0
+	return t != nil && len(t.part())+len(t.plain()) > 0
 }
 
 // TakeTLS is TLS for a caller that is the last to ask: s keeps nothing of the handshake, which takes some hundred bytes
