@@ -21,6 +21,7 @@ type HeapTrimmer struct {
 	last   time.Time // of the last trim
 	before uint64    // bytes allocated up to the last call of Trim
 	stays  uint64    // part of the estimated gain that the last trim did not free, in bytes
+	peak   uint64    // most goroutines at a call of Trim since the last trim
 
 	resting   bool          // the collector is stopped
 	gogc      int           // GOGC to restore when it is started
@@ -39,6 +40,9 @@ const (
 	trimQuiet = 1 << 20
 	// A trim must be expected to gain trimLeast bytes, and the live data divided by trimPart.
 	trimLeast, trimPart = 4 << 20, 4
+	// trimGoroutine is about what a goroutine that has ended has left in stack and heap. The runtime does not know of the
+	// latter: it counts as live what the last collection found, which may have been in the middle of a burst of clients.
+	trimGoroutine = 16 << 10
 	// While the collector is stopped, the process may take restRoom more bytes, or what it has taken divided by restPart
 	// if that is more. Beyond that the runtime collects, and the collector is started again.
 	restRoom, restPart = 16 << 20, 8
@@ -51,8 +55,10 @@ func (t *HeapTrimmer) Trim(now time.Time, asleep bool) (trimmed bool) {
 	quiet := h.allocs-t.before < trimQuiet
 	t.before = h.allocs
 	t.stays = min(t.stays, h.gain)
-	if quiet && now.Sub(t.last) >= trimEvery && h.gain-t.stays >= max(trimLeast, h.live/trimPart) {
-		t.last = now
+	t.peak = max(t.peak, h.goroutines)
+	gain := h.gain - t.stays + (t.peak-h.goroutines)*trimGoroutine
+	if quiet && now.Sub(t.last) >= trimEvery && gain >= max(trimLeast, h.live/trimPart) {
+		t.last, t.peak = now, h.goroutines
 		runtime.GC() // a sync.Pool is emptied by the second of two collections; FreeOSMemory runs that one
 		debug.FreeOSMemory()
 		h = readHeap()
@@ -91,6 +97,8 @@ type heapUse struct {
 	live   uint64 // found live by the last collection
 	gain   uint64 // upper bound of what a trim frees; it includes gaps between objects, which a trim cannot free
 	taken  int64  // taken from the operating system, as GOMEMLIMIT counts it
+
+	goroutines uint64
 }
 
 // readHeap reads the state of the heap. It does not stop the world, as runtime.ReadMemStats does.
@@ -103,6 +111,7 @@ func readHeap() heapUse {
 		{Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/total:bytes"},
 		{Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/sched/goroutines:goroutines"},
 	}
 	metrics.Read(s[:])
 	value := func(i int) uint64 {
@@ -111,7 +120,9 @@ func readHeap() heapUse {
 		}
 		return s[i].Value.Uint64()
 	}
-	h := heapUse{allocs: value(0), live: value(1), gain: value(3) + value(4), taken: int64(value(5) - value(6))}
+	h := heapUse{
+		allocs: value(0), live: value(1), gain: value(3) + value(4), taken: int64(value(5) - value(6)), goroutines: value(7),
+	}
 	if objects := value(2); objects > h.live {
 		h.gain += objects - h.live
 	}
