@@ -266,8 +266,8 @@ func (e *Engine) SetShort(short bool) { e.short.Store(short) }
 
 // Shed closes connections until they hold need bytes less: first those with the largest incomplete messages, then those
 // with the longest queues, then those with the most messages waiting for callbacks, then those in the handshake of TLS,
-// and those that hold a part of a record. It spares connections that hold little. done is called on the loop with the number of bytes freed. After Stop, Shed reports false and does not call
-// done. It is safe for concurrent use.
+// and those that hold a part of a record. It spares connections that hold little. done is called on the loop with the
+// number of bytes freed. After Stop, Shed reports false and does not call done. It is safe for concurrent use.
 func (e *Engine) Shed(need int64, done func(freed int64)) bool {
 	return e.Post(func() {
 		freed := e.shedPartials(need, sheddable, limitMemoryClose)

@@ -75,6 +75,7 @@ func (c *Conn) read(hangup bool) {
 			return
 		default:
 			e.count.resets.Add(1)
+			c.broke(err)
 			e.teardown(c)
 			return
 		}

@@ -2,7 +2,11 @@ package engine
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"log/slog"
+	"net"
+	"strings"
 	"sync/atomic"
 
 	"github.com/expedite-go/expedite/internal/reactor"
@@ -44,6 +48,28 @@ func (c *Conn) secured() bool {
 	c.eng.nudge()
 	return true
 }
+
+// broke logs why TLS has ended c: often a wrong version, or a certificate that one side refuses. A client that has just
+// left is not worth a line. On the loop.
+func (c *Conn) broke(err error) {
+	op, network := errors.AsType[*net.OpError](err) // alerts are of this type, too
+	network = network && (op.Op == "read" || op.Op == "write")
+	msg := "TLS handshake failed"
+	switch {
+	case reactor.Violates(err):
+		msg = "a client has broken TLS"
+	case !c.sock.Shakes(), network, errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrUnexpectedEOF):
+		return
+	}
+	text := err.Error() // it may have what the client has sent, of any length
+	if len(text) > maxTLSError {
+		text = strings.ToValidUTF8(text[:maxTLSError], "") + "…"
+	}
+	c.eng.clientLog(slog.LevelInfo, msg, "remote", c.Peer(), "error", text)
+}
+
+// maxTLSError is how many bytes of an error of TLS are logged.
+const maxTLSError = 200
 
 // presented reports whether the peer has presented a certificate, which does not move: Authorize needs it.
 func (c *Conn) presented() bool {

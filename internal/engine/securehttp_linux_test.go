@@ -4,30 +4,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"testing"
 
-	"github.com/expedite-go/expedite/internal/certtest"
-	"github.com/expedite-go/expedite/internal/secure"
 	"github.com/expedite-go/expedite/ws"
 )
-
-// securedBy returns a source that uses TLS, and what its clients need.
-func securedBy(t *testing.T) (func(string) Source, *tls.Config) {
-	t.Helper()
-	a := certtest.New(t)
-	pair := a.Issue("server", "localhost")
-	server, err := secure.NewServer(secure.Config{
-		Files: secure.Files{Pairs: []secure.KeyPair{{Cert: pair.Cert, Key: pair.Key}}},
-		Loop:  true, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func(string) Source { return Source{Secure: server.Wrap} }, &tls.Config{RootCAs: a.Pool, ServerName: "localhost"}
-}
 
 // connectTLS is connect for a client with TLS. It returns the connection below, too.
 func (f *fixture) connectTLS(t *testing.T, cfg *tls.Config, bytes string) (p *peer, raw net.Conn) {
@@ -46,7 +28,7 @@ func halfRecord() []byte { return append([]byte{23, 3, 3, 0x40, 0x11}, make([]by
 // go before others lose a message. Clients that net/http serves and that hold nothing stay.
 func TestSealedBudgetReachesHTTP(t *testing.T) {
 	const budget, clients = 128 << 10, 40
-	source, client := securedBy(t)
+	source, client, _ := securedBy(t)
 	serves := make(chan struct{}, clients+1)
 	f := startHTTP(t, Config{MaxPartial: budget, Source: source}, func(w http.ResponseWriter, r *http.Request) {
 		serves <- struct{}{}
@@ -91,7 +73,7 @@ func TestSealedBudgetReachesHTTP(t *testing.T) {
 // part of a record. Open ones that hold nothing stay.
 func TestShedReachesTLS(t *testing.T) {
 	const clients = 5
-	source, client := securedBy(t)
+	source, client, _ := securedBy(t)
 	f := start(t, Config{Source: source, HandshakeTimeout: patience}, map[string]*Route{"/": {Handler: echo}})
 	bystander, _ := f.connectTLS(t, client, fmt.Sprintf(request, "/"))
 	bystander.head()

@@ -269,6 +269,9 @@ func (e *Engine) Stats() Stats {
 			s.Limits[limit(l).String()] = v
 		}
 	}
+	if v := e.loop.Stats().Violations; v > 0 {
+		s.Limits["tls_violation"] = v
+	}
 	for why := range n.stays {
 		if v := n.stays[why].Load(); v > 0 {
 			s.Stays[stay(why).String()] = v

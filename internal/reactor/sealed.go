@@ -170,14 +170,23 @@ func (t *sealed) hold(part, plain []byte) {
 	t.arrived()
 }
 
-// fail ends the connection, and tells the peer why. RFC 8446 §6.2.
+// fail ends the connection, and tells the peer why, unless that has ended it: nothing is sent then. RFC 8446 §6.2.
 func (t *sealed) fail(err error) {
 	t.setEnd(err)
-	if bad, ok := errors.AsType[tlsrecord.Error](err); ok {
-		t.mu.Lock()
-		defer t.mu.Unlock()
+	bad, ok := errors.AsType[tlsrecord.Error](err)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ok {
+		t.loop.count.violations.Add(1)
 		t.alert(bad.Alert)
 	}
+	t.leaving().shut = true
+}
+
+// Violates reports whether err, of Socket.Read, means that the peer has broken TLS.
+func Violates(err error) bool {
+	_, bad := errors.AsType[tlsrecord.Error](err)
+	return bad
 }
 
 // answer answers a KeyUpdate, at once or before the next data. One answer is enough for several. RFC 8446 §4.6.3.

@@ -14,12 +14,14 @@ type Stats struct {
 	Accepted       uint64 // sockets taken from listeners
 	AcceptErrors   uint64 // failed calls of accept
 	AcceptBackoffs uint64 // pauses of a listener because descriptors or memory had run out
+	Violations     uint64 // sealed sockets whose peers have broken TLS
 }
 
 // counters are written on the loop.
 type counters struct {
 	turns, sleeps, wakeups                 atomic.Uint64
 	accepted, acceptErrors, acceptBackoffs atomic.Uint64
+	violations                             atomic.Uint64
 	sockets                                atomic.Int64
 	parts, rests                           atomic.Int64 // bytes that sealed sockets hold, see Sealed
 	longest                                atomic.Int64 // longest turn since the last call of Lag, in nanoseconds
@@ -39,6 +41,7 @@ func (l *Loop) Stats() Stats {
 	return Stats{
 		Sockets: int(c.sockets.Load()), Turns: c.turns.Load(), Sleeps: c.sleeps.Load(), Wakeups: c.wakeups.Load(),
 		Accepted: c.accepted.Load(), AcceptErrors: c.acceptErrors.Load(), AcceptBackoffs: c.acceptBackoffs.Load(),
+		Violations: c.violations.Load(),
 	}
 }
 
