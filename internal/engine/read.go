@@ -74,9 +74,7 @@ func (c *Conn) read(hangup bool) {
 			c.ended()
 			return
 		default:
-			e.count.resets.Add(1)
 			c.broke(err)
-			e.teardown(c)
 			return
 		}
 	}

@@ -49,9 +49,11 @@ func (c *Conn) secured() bool {
 	return true
 }
 
-// broke logs why TLS has ended c: often a wrong version, or a certificate that one side refuses. A client that has just
-// left is not worth a line. On the loop.
+// broke ends c, whose socket has failed, and logs why if that was TLS: often a wrong version, or a certificate that one
+// side refuses. A client that has just left is not worth a line. On the loop.
 func (c *Conn) broke(err error) {
+	defer c.eng.teardown(c)
+	c.eng.count.resets.Add(1)
 	op, network := errors.AsType[*net.OpError](err) // alerts are of this type, too
 	network = network && (op.Op == "read" || op.Op == "write")
 	msg := "TLS handshake failed"
