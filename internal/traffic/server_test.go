@@ -32,6 +32,7 @@ type serverConfig struct {
 	Control    string
 	Stall      time.Duration
 	Hang       time.Duration
+	Handshake  time.Duration
 	Memory     int64
 	Redis      string
 
@@ -63,7 +64,8 @@ func runServer() int {
 		History:     c.history(),
 		TLS:         expedite.TLS{Cert: c.Cert, Key: c.Key},
 		Compression: c.Compression, HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
-		OnStart: func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
+		HandshakeTimeout: c.Handshake,
+		OnStart:          func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },
 	})
 	Routes(app)
 	if err := app.Run(ctx); err != nil && !errors.Is(err, expedite.ErrTrial) {

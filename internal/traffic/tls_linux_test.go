@@ -2,8 +2,13 @@ package traffic
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"math/rand/v2"
+	"net"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/certtest"
@@ -56,6 +61,80 @@ func TestReloadDrainsTLS12(t *testing.T) {
 		t.Errorf("got %+v, %v, want %d drained", res, err, clients)
 	}
 	s.end()
+}
+
+// TestReloadAmidStalledHandshakes: handshakes that never end do not keep a reload from its end, nor the replacement of
+// the primary and the end of the server. Others are served meanwhile.
+func TestReloadAmidStalledHandshakes(t *testing.T) {
+	cfg := serverConfig{Workers: 2, Handshake: 3 * time.Second}
+	client := secured(t, &cfg)
+	s := launch(t, "", cfg)
+	stall := func() (open []net.Conn) {
+		for i := range 30 {
+			nc, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = nc.Close() })
+			open = append(open, nc)
+			if i%3 == 0 {
+				continue // nothing is sent
+			}
+			go func() { // ends with the connection
+				_ = tls.Client(&halfway{Conn: nc, writes: i % 3}, client).Handshake()
+			}()
+		}
+		return open
+	}
+	for range 2 {
+		open := stall()
+		reloaded := make(chan struct{})
+		go func() {
+			defer close(reloaded)
+			if res, err := s.reload(control.ReloadRequest{}); err != nil || res.Drained != 0 {
+				t.Errorf("reload: %+v, %v", res, err)
+			}
+		}()
+		served := false
+		for wait := true; wait; {
+			select {
+			case <-reloaded:
+				wait = false
+			case <-time.After(20 * time.Millisecond):
+				nc, err := tls.Dial("tcp", s.addr, client)
+				if err == nil {
+					served = true
+					_ = nc.Close()
+				}
+			}
+		}
+		if !served {
+			t.Error("nobody was served meanwhile")
+		}
+		for _, nc := range open {
+			if err := nc.SetReadDeadline(time.Now().Add(forever)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("a handshake that has stopped does not end")
+			}
+		}
+	}
+	stall()
+	s.end()
+}
+
+// halfway loses what is written after the first writes.
+type halfway struct {
+	net.Conn
+	writes int
+}
+
+func (c *halfway) Write(p []byte) (int, error) {
+	if c.writes--; c.writes < 0 {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 // secured gives a server a certificate, and returns what its clients need.
