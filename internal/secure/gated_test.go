@@ -1,6 +1,7 @@
 package secure
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -213,4 +214,64 @@ func TestBeforeTimeout(t *testing.T) {
 			t.Errorf("the client reads: %v", err)
 		}
 	}
+}
+
+// chunks is a connection whose reads return as many bytes as it says.
+type chunks struct {
+	net.Conn
+	data, sizes []byte
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	size := 1
+	if len(c.sizes) > 0 {
+		size, c.sizes = 1+int(c.sizes[0])*16, c.sizes[1:]
+	}
+	n := copy(p[:min(size, len(p))], c.data)
+	if c.data = c.data[n:]; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// FuzzGated: however the bytes of a client come, and however crypto/tls reads them, it gets all of them in order, and no
+// read goes beyond a record. What it has not read is ahead.
+func FuzzGated(f *testing.F) {
+	record := append([]byte{22, 3, 1, 1, 0}, make([]byte, 256)...)
+	f.Add(append(record, record...), []byte{0, 3, 255}, []byte{4, 255, 0, 9}, 0)
+	f.Add([]byte{22, 3, 3, 0, 0, 23, 3, 3, 0, 1, 7}, []byte{}, []byte{}, 3)
+	f.Fuzz(func(t *testing.T, data, arrive, ask []byte, ahead int) {
+		data = data[:min(len(data), maxHandshake)]
+		ahead = min(max(ahead, 0), len(data))
+		g := &gated{
+			Conn: &chunks{data: data[ahead:], sizes: arrive}, gate: make(chan struct{}, 1), gone: make(chan struct{}),
+			ahead: data[:ahead:ahead], record: true,
+		}
+		g.enter()
+		var got []byte
+		left := 0 // bytes of the current record
+		for turn := 0; ; turn++ {
+			size := 1
+			if len(ask) > 0 {
+				size = 1 + int(ask[turn%len(ask)])*8
+			}
+			p := make([]byte, size)
+			n, err := g.Read(p)
+			if err != nil {
+				break
+			}
+			if left == 0 {
+				at := len(got)
+				left = 5 + int(data[at+3])<<8 + int(data[at+4])
+			}
+			if n == 0 || n > left {
+				t.Fatalf("got %d bytes of a record of which %d are left", n, left)
+			}
+			left -= n
+			got = append(got, p[:n]...)
+		}
+		if rest := append(got, g.ahead...); !bytes.Equal(rest, data) {
+			t.Fatalf("got %d bytes, and %d are ahead, of %d", len(got), len(g.ahead), len(data))
+		}
+	})
 }
