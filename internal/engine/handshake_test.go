@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,12 +100,15 @@ func TestMessageLimits(t *testing.T) {
 
 // TestClosedByCode: the codes of the server have a count each, other application codes one for each range.
 func TestClosedByCode(t *testing.T) {
-	var code ws.CloseCode
-	f := start(t, Config{}, map[string]*Route{"/": {Handler: funcs{open: func(c *Conn) { _ = c.Close(code, "") }}}})
+	var closes atomic.Uint32
+	f := start(t, Config{}, map[string]*Route{"/": {Handler: funcs{open: func(c *Conn) {
+		_ = c.Close(ws.CloseCode(closes.Load()), "")
+	}}}})
 	want := map[string]uint64{
 		"1000": 1, "3xxx": 2, "4xxx": 3, "4401": 1, "4403": 1, "4409": 1, "4429": 1,
 	}
-	for _, code = range []ws.CloseCode{1000, 3000, 3999, 4000, 4402, 4999, 4401, 4403, 4409, 4429} {
+	for _, code := range []ws.CloseCode{1000, 3000, 3999, 4000, 4402, 4999, 4401, 4403, 4409, 4429} {
+		closes.Store(uint32(code))
 		p := f.dial(t, "/")
 		p.wantClose(code)
 		_ = p.conn.Close()
