@@ -3,6 +3,7 @@ package reactor_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"testing"
@@ -131,6 +132,36 @@ func TestLostSockets(t *testing.T) {
 			t.Errorf("%s: a lost socket counts %d and %d bytes", name, arriving, leaving)
 		}
 	}
+}
+
+// TestBrokenConnectionsMove: a connection that moves between the last data of its peer and the violation of TLS behind
+// it is over in the other process, too. It does not wait there for bytes that cannot be opened.
+func TestBrokenConnectionsMove(t *testing.T) {
+	f, l, k, s := forge(t)
+	both := append(f.seal(dataType, "x"), f.seal(dataType, "y")...)
+	both[len(both)-1] ^= 1
+	f.send(s, both)
+	buf := make([]byte, 100)
+	if n, err := s.Read(buf); n != 1 || err != nil {
+		t.Fatalf("got %d, %v", n, err)
+	}
+	state := s.Suspend()
+	fd, err := unix.FcntlInt(uintptr(s.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Remove(k); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Drop()
+	_, s, err = l.Resume(fd, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(buf); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want the end", err)
+	}
+	_ = s.Close()
 }
 
 // lateShaker completes its handshake when it is abandoned.

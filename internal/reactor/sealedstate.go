@@ -15,7 +15,7 @@ import (
 const (
 	sealedVersion = 1
 
-	flagEnded  = 1 // the peer has sent close_notify
+	flagEnded  = 1 // nothing more can be read: the peer has ended, or broken TLS
 	flagShut   = 2
 	flagFinish = 4
 	flagOwes   = 8
@@ -38,7 +38,7 @@ func (s Socket) Suspend() []byte {
 		to = new(leaving)
 	}
 	for flag, set := range map[byte]bool{
-		flagEnded: errors.Is(t.end(), io.EOF), flagShut: to.shut, flagFinish: to.finish, flagOwes: to.owes,
+		flagEnded: t.end() != nil, flagShut: to.shut, flagFinish: to.finish, flagOwes: to.owes,
 	} {
 		if set {
 			flags |= flag
