@@ -216,7 +216,11 @@ func TestUpdatesWhileBlocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill := func() {
+		limit := time.Now().Add(patience)
 		for full := 0; full < 200; full++ { // the system moves bytes from one end to the other meanwhile
+			if time.Now().After(limit) {
+				t.Fatal("the socket does not become full")
+			}
 			if _, err := s.Write(make([]byte, 1<<20)); !errors.Is(err, reactor.ErrAgain) {
 				full = 0
 			}

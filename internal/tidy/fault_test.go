@@ -29,7 +29,7 @@ var exceptions = []exception{
 }
 
 // fileRules check one Go file at a time.
-var fileRules = []func(*file) []fault{importFaults, shapeFaults, initFaults, sleepFaults, docFaults}
+var fileRules = []func(*file) []fault{importFaults, shapeFaults, initFaults, sleepFaults, waitFaults, docFaults}
 
 // packageRules check all files of a folder together.
 var packageRules = []func([]*file) []fault{stateFaults, packageDocFaults}

@@ -72,7 +72,7 @@ func TestReuse(t *testing.T) {
 			}
 		}
 		c.Advance(2 * time.Hour)
-		for m.Stats().Tickets+m.Stats().Sessions > 0 {
+		for range 20 {
 			m.Sweep(1000) // a part at a time
 		}
 		grown = append(grown, heap())
