@@ -18,6 +18,7 @@ import (
 // The endpoints of the application.
 const (
 	pathEcho  = "/echo"
+	pathLast  = "/echo/last"
 	pathWork  = "/work"
 	pathTopic = "/topic"
 	pathUser  = "/user"
@@ -32,7 +33,8 @@ const failure = "error: "
 
 // Routes registers the application:
 //
-//   - /echo echoes each message on the event loop; /work does the same on a goroutine;
+//   - /echo echoes each message on the event loop; /work does the same on a goroutine; /echo/last does it with a
+//     CloseTimeout of 30 s, by which nobody should be cut off;
 //   - /topic?topic=T subscribes the client to T and publishes its messages to T;
 //   - /user sends the client its connection id first, then forwards each message to the connection named in the
 //     message's field "to";
@@ -50,6 +52,7 @@ func Routes(app *expedite.App) {
 	a := openAudit()
 	echo := func(c *expedite.Conn, m expedite.Message) { c.Send(m) }
 	app.Handle(pathEcho, a.handler(expedite.Handler{Inline: true, Message: echo}))
+	app.Handle(pathLast, a.handler(expedite.Handler{Inline: true, Message: echo, CloseTimeout: 30 * time.Second}))
 	app.Handle(pathWork, a.handler(expedite.Handler{Message: echo}))
 	app.Handle(pathTopic, a.handler(expedite.Handler{
 		Inline: true,

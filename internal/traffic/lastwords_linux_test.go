@@ -15,8 +15,8 @@ const (
 	// lastWordsSize exceeds the socket buffers: the rest waits in the server's queue, with the close frame behind it.
 	lastWordsSize = 256 << 10
 	// lastWordsDelay bounds the time from the close frame to the end of the connection. It is below the server's
-	// CloseTimeout of 5 s, which ends the connection in any case.
-	lastWordsDelay = 2500 * time.Millisecond
+	// CloseTimeout of 30 s, which ends the connection in any case.
+	lastWordsDelay = 20 * time.Second
 )
 
 // lastWords moves connections in the middle of the closing handshake: the client has sent its close frame, and the
@@ -26,7 +26,7 @@ func lastWords(s *server, _ *Run) error {
 	for i := range links {
 		l := &link{control: narrow, gone: make(chan struct{}), rng: rand.New(rand.NewPCG(5, uint64(i)))}
 		ctx, cancel := context.WithTimeout(context.Background(), forever)
-		err := l.open(ctx, s.addr, pathEcho, cut{})
+		err := l.open(ctx, s.addr, pathLast, cut{})
 		cancel()
 		if err != nil {
 			return err
