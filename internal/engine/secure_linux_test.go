@@ -17,29 +17,38 @@ import (
 // TestTurnedAwayBeforeTLS: a client beyond a limit that applies before TLS is closed without an answer, which it could
 // not read, also behind a PROXY header.
 func TestTurnedAwayBeforeTLS(t *testing.T) {
+	limits := map[string]Config{"per_address": {MaxPerAddress: 1}, "connect_rate": {ConnectRate: rarely(1)}}
 	for name, header := range map[string]string{"directly": "", "behind a header": proxy1("192.0.2.1:5000")} {
-		t.Run(name, func(t *testing.T) {
-			source := Source{Secure: func(conn net.Conn, _ []byte) net.Conn { return conn }}
-			if header != "" {
-				source.Proxies = behindHeader(t)
-			}
-			f := start(t, Config{
-				MaxPerAddress: 1, HandshakeTimeout: time.Minute, Source: func(string) Source { return source },
-			}, nil)
-			first, second := f.connect(t, header), f.connect(t, header)
-			until(t, "one of them is closed", func() bool { return f.Stats().Limits["per_address"] == 1 })
-			ended := make(chan string, 2)
-			for _, p := range []*peer{first, second} {
-				go func() { // ends with the connection
-					b := make([]byte, 100)
-					n, err := p.conn.Read(b)
-					ended <- fmt.Sprintf("%s%v", b[:n], err)
-				}()
-			}
-			if got := <-ended; got != "EOF" {
-				t.Errorf("got %q, want the end", got)
-			}
-		})
+		for limit, cfg := range limits {
+			t.Run(name+", "+limit, func(t *testing.T) {
+				begun := make(chan struct{}, 2)
+				source := Source{Secure: func(conn net.Conn, _ []byte) net.Conn {
+					begun <- struct{}{}
+					return conn
+				}}
+				if header != "" {
+					source.Proxies = behindHeader(t)
+				}
+				cfg.HandshakeTimeout, cfg.Source = time.Minute, func(string) Source { return source }
+				f := start(t, cfg, nil)
+				first, second := f.connect(t, header), f.connect(t, header)
+				until(t, "one of them is closed", func() bool { return f.Stats().Limits[limit] == 1 })
+				ended := make(chan string, 2)
+				for _, p := range []*peer{first, second} {
+					go func() { // ends with the connection
+						b := make([]byte, 100)
+						n, err := p.conn.Read(b)
+						ended <- fmt.Sprintf("%s%v", b[:n], err)
+					}()
+				}
+				if got := <-ended; got != "EOF" {
+					t.Errorf("got %q, want the end", got)
+				}
+				if len(begun) != 1 {
+					t.Errorf("TLS has begun %d times, want once", len(begun))
+				}
+			})
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ func TestHostileRecords(t *testing.T) {
 	f := start(t, Config{Source: source, HandshakeTimeout: patience}, map[string]*Route{"/": {Handler: echo, Inline: true}})
 	neighbour, _ := f.connectTLS(t, client, fmt.Sprintf(request, "/"))
 	neighbour.head()
-	const served = 1000 // instead of an alert: the client's message is echoed
+	const echoes = 1000 // instead of an alert: the client's message is echoed
 	frame := func(text string) string { return string(ws.AppendMaskedFrame(nil, ws.OpText, 7, []byte(text))) }
 	echoed := func(c *forger) []byte { return c.seal(dataRecord, frame("still here")) }
 	for _, row := range []struct {
@@ -29,11 +29,11 @@ func TestHostileRecords(t *testing.T) {
 		alert int
 		bytes func(c *forger) []byte
 	}{
-		{"§4.6.3 a few KeyUpdates", served, func(c *forger) []byte { return append(c.updates(10, keyUpdate), echoed(c)...) }},
-		{"§4.6.3 KeyUpdates that want an answer", served, func(c *forger) []byte {
+		{"§4.6.3 a few KeyUpdates", echoes, func(c *forger) []byte { return append(c.updates(10, keyUpdate), echoed(c)...) }},
+		{"§4.6.3 KeyUpdates that want an answer", echoes, func(c *forger) []byte {
 			return append(c.updates(10, keyUpdateRequest), echoed(c)...)
 		}},
-		{"a KeyUpdate in five records", served, func(c *forger) (b []byte) {
+		{"a KeyUpdate in five records", echoes, func(c *forger) (b []byte) {
 			for i := range keyUpdate {
 				b = append(b, c.seal(handshakeRecord, keyUpdate[i:i+1])...)
 			}
@@ -61,15 +61,15 @@ func TestHostileRecords(t *testing.T) {
 		{"a heartbeat", 10, func(c *forger) []byte { return c.seal(24, "\x01\x40\x00") }},
 		{"an alert in the clear", 10, func(*forger) []byte { return []byte("\x15\x03\x03\x00\x02\x01\x00") }},
 		{"HTTP in the clear", 10, func(*forger) []byte { return []byte("GET / HTTP/1.1\r\n\r\n") }},
-		{"§5.4 padding of 16 KiB", served, func(c *forger) []byte {
+		{"§5.4 padding of 16 KiB", echoes, func(c *forger) []byte {
 			text := frame("still here")
 			return c.seal(dataRecord, text, make([]byte, 1<<14-len(text))...)
 		}},
 		{"§5.4 nothing but padding", 10, func(c *forger) []byte { return c.seal(0, "", make([]byte, 100)...) }},
 		{"§5.4 an empty alert", 10, func(c *forger) []byte { return c.seal(alertRecord, "") }},
-		{"empty records", served, func(c *forger) []byte { return append(c.seals(16, dataRecord, ""), echoed(c)...) }},
+		{"empty records", echoes, func(c *forger) []byte { return append(c.seals(16, dataRecord, ""), echoed(c)...) }},
 		{"a flood of empty records", 10, func(c *forger) []byte { return c.seals(17, dataRecord, "") }},
-		{"a byte in each record", served, func(c *forger) (b []byte) {
+		{"a byte in each record", echoes, func(c *forger) (b []byte) {
 			for _, one := range []byte(frame(strings.Repeat("x", 3000)) + frame("still here")) {
 				b = append(b, c.seal(dataRecord, string([]byte{one}))...)
 			}
@@ -94,7 +94,7 @@ func TestHostileRecords(t *testing.T) {
 			return append(c.seal(dataRecord, frame("second")), first...)
 		}},
 		{"§6.1 close_notify, and data", 0, func(c *forger) []byte { return append(c.seal(alertRecord, "\x01\x00"), echoed(c)...) }},
-		{"§6.1 user_canceled", served, func(c *forger) []byte { return append(c.seal(alertRecord, "\x01\x5a"), echoed(c)...) }},
+		{"§6.1 user_canceled", echoes, func(c *forger) []byte { return append(c.seal(alertRecord, "\x01\x5a"), echoed(c)...) }},
 		{"a flood of user_canceled", 10, func(c *forger) []byte { return c.seals(17, alertRecord, "\x01\x5a") }},
 		{"§6.2 a fatal alert", noAlert, func(c *forger) []byte { return c.seal(alertRecord, "\x02\x28") }},
 		{"§6.2 a warning", noAlert, func(c *forger) []byte { return c.seal(alertRecord, "\x01\x64") }},
@@ -113,19 +113,18 @@ func TestHostileRecords(t *testing.T) {
 		// The system may have dropped what the server has not read, and the connection with it.
 		_, _ = c.raw.Write(row.bytes(c))
 		want, text := row.alert, ""
-		if want == served {
+		if want == echoes {
 			want, text = noAlert, "still here"
 		}
 		if alert, err := c.answer(text); err != nil || alert != want && alert != leftOut {
 			t.Errorf("%s: got %d, %v, want %d", row.name, alert, err, want)
 		}
-		broken := row.alert != served && row.alert > 0
+		broken := row.alert != echoes && row.alert > 0
 		until(t, row.name+": it is counted", func() bool {
 			return f.Stats().Limits["tls_violation"] == before+uint64(btoi(broken))
 		})
 		_ = c.raw.Close()
-		neighbour.send(ws.OpText, []byte("hello"))
-		neighbour.want(ws.OpText, []byte("hello"))
+		served(t, neighbour)
 	}
 	until(t, "all but one are gone", func() bool { return f.Len() == 1 })
 	if arriving, leaving := f.loop.Sealed(); arriving != 0 || leaving != 0 {
@@ -134,6 +133,16 @@ func TestHostileRecords(t *testing.T) {
 	if log := f.logs.String(); !strings.Contains(log, "a client has broken TLS") || !strings.Contains(log, "remote=127.0.0.1") {
 		t.Errorf("it is not logged: %s", log)
 	}
+}
+
+// served expects that an open client gets an echo.
+func served(t *testing.T, p *peer) {
+	t.Helper()
+	if err := p.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	p.send(ws.OpText, []byte("hello"))
+	p.want(ws.OpText, []byte("hello"))
 }
 
 func btoi(b bool) int {
@@ -220,8 +229,7 @@ func TestHostileHandshakes(t *testing.T) {
 			after := server.Counts()
 			return after["failed"]+after["abandoned"] == before["failed"]+before["abandoned"]+1
 		})
-		neighbour.send(ws.OpText, []byte("hello"))
-		neighbour.want(ws.OpText, []byte("hello"))
+		served(t, neighbour)
 	}
 	strangers := hello(whole, []byte("\x00\x2d\x00\x02\x01\x01"), // and tickets of strangers, which must come last
 		listed(41, 5, "\x00\x64"+strings.Repeat("t", 100)+"\x00\x00\x00\x00", listedBinders(5)))
@@ -265,14 +273,20 @@ func (p *peer) ends() error {
 func TestStalledHandshakes(t *testing.T) {
 	source, client, _ := securedBy(t)
 	f := start(t, Config{Source: source, HandshakeTimeout: 2 * time.Second}, map[string]*Route{"/": {Handler: echo}})
-	neighbour, _ := f.connectTLS(t, client, fmt.Sprintf(request, "/"))
-	neighbour.head()
+	var neighbour *peer
+	until(t, "a client has opened a connection in time", func() bool {
+		neighbour = f.connect(t, "")
+		neighbour.conn = tls.Client(neighbour.conn, client)
+		_, _ = fmt.Fprintf(neighbour.conn, request, "/")
+		return neighbour.fill() == nil && bytes.HasPrefix(neighbour.head(), []byte("HTTP/1.1 101 "))
+	})
+	before := f.Stats().Limits["head_time"]
 	noShare := bytes.Replace(hello(1<<14), []byte("\x00\x33\x00\x26\x00\x24\x00\x1d\x00\x20\x09"), []byte("\x00\x33\x00\x26\x00\x24\x00\x1e\x00\x20\x09"), 1)
 	stalled := map[string]func(p *peer){
 		"nothing is sent":         func(*peer) {},
-		"half a ClientHello":      func(p *peer) { p.write(hello(1 << 14)[:60]) },
-		"after a ClientHello":     func(p *peer) { p.write(hello(1 << 14)) },
-		"after HelloRetryRequest": func(p *peer) { p.write(noShare) },
+		"half a ClientHello":      func(p *peer) { _, _ = p.conn.Write(hello(1 << 14)[:60]) },
+		"after a ClientHello":     func(p *peer) { _, _ = p.conn.Write(hello(1 << 14)) },
+		"after HelloRetryRequest": func(p *peer) { _, _ = p.conn.Write(noShare) },
 		"half a Finished": func(p *peer) {
 			c := tls.Client(&stingy{Conn: p.conn, writes: 1, more: 10}, client)
 			_ = c.Handshake()
@@ -289,7 +303,7 @@ func TestStalledHandshakes(t *testing.T) {
 		},
 		"half a record": func(p *peer) {
 			_ = tls.Client(p.conn, client).Handshake()
-			p.write(halfRecord())
+			_, _ = p.conn.Write(halfRecord())
 		},
 	}
 	var open []*peer
@@ -319,10 +333,9 @@ func TestStalledHandshakes(t *testing.T) {
 	}
 	_ = slow.conn.Close()
 	<-ended
-	neighbour.send(ws.OpText, []byte("hello"))
-	neighbour.want(ws.OpText, []byte("hello"))
+	served(t, neighbour)
 	until(t, "all are gone", func() bool { return f.Stats().Handshaking == 0 })
-	if n := f.Stats().Limits["head_time"]; n != uint64(len(stalled)+1) {
+	if n := f.Stats().Limits["head_time"] - before; n != uint64(len(stalled)+1) {
 		t.Errorf("head_time is %d, want %d", n, len(stalled)+1)
 	}
 }

@@ -30,7 +30,9 @@ func TestSealedBudgetReachesHTTP(t *testing.T) {
 	const budget, clients = 128 << 10, 40
 	source, client, _ := securedBy(t)
 	serves := make(chan struct{}, clients+1)
-	f := startHTTP(t, Config{MaxPartial: budget, Source: source}, func(w http.ResponseWriter, r *http.Request) {
+	f := startHTTP(t, Config{
+		MaxPartial: budget, Source: source, HandshakeTimeout: hour, BodyTimeout: hour, MessageMinRate: Progress{Bytes: -1},
+	}, func(w http.ResponseWriter, r *http.Request) {
 		serves <- struct{}{}
 		if b, err := io.ReadAll(r.Body); err == nil {
 			fmt.Fprintf(w, "%s", b)
@@ -74,7 +76,7 @@ func TestSealedBudgetReachesHTTP(t *testing.T) {
 func TestShedReachesTLS(t *testing.T) {
 	const clients = 5
 	source, client, _ := securedBy(t)
-	f := start(t, Config{Source: source, HandshakeTimeout: patience}, map[string]*Route{"/": {Handler: echo}})
+	f := start(t, Config{Source: source, HandshakeTimeout: hour}, map[string]*Route{"/": {Handler: echo}})
 	bystander, _ := f.connectTLS(t, client, fmt.Sprintf(request, "/"))
 	bystander.head()
 	for range clients {
