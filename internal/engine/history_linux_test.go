@@ -307,6 +307,8 @@ func TestSlowRecovery(t *testing.T) {
 		until(t, "a full queue", func() bool {
 			waits := false
 			on(t, p.here, func() {
+				p.here.topicsMu.Lock()
+				defer p.here.topicsMu.Unlock()
 				for _, list := range p.here.recoveries.of {
 					waits = list[0].parked
 				}
