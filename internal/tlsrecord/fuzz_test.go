@@ -101,7 +101,8 @@ func FuzzWriter(f *testing.F) {
 	})
 }
 
-// FuzzState: what is a state is written back as it was.
+// FuzzState: what is a state is written back as it was, except that the first byte of a message means nothing if none of
+// it has come. Earlier versions have left the one of the message before.
 func FuzzState(f *testing.F) {
 	for _, suite := range allSuites {
 		w, r := pair(f, suite)
@@ -109,8 +110,14 @@ func FuzzState(f *testing.F) {
 		f.Add(w.AppendState(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, err := ParseReader(b); err == nil && !bytes.Equal(r.AppendState(nil), b) {
-			t.Error("a Reader differs")
+		if r, err := ParseReader(b); err == nil {
+			want := bytes.Clone(b)
+			if r.parts == 0 {
+				want[16] = 0
+			}
+			if got := r.AppendState(nil); !bytes.Equal(got, want) {
+				t.Errorf("a Reader differs: %x, want %x", got, want)
+			}
 		}
 		if w, err := ParseWriter(b); err == nil {
 			if _, err := ParseWriter(w.AppendState(nil)); err != nil {
