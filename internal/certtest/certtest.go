@@ -32,6 +32,7 @@ type Authority struct {
 	t      testing.TB
 	cert   *x509.Certificate
 	key    *ecdsa.PrivateKey
+	chain  [][]byte // what follows the certificates it issues
 	serial int64
 }
 
@@ -55,6 +56,19 @@ func New(t testing.TB) *Authority {
 	a.CA = a.write("ca.pem", "CERTIFICATE", a.cert.Raw)
 	a.Pool.AddCert(a.cert)
 	return a
+}
+
+// Intermediate makes an authority below a: clients that trust a need its certificate, which follows those that it
+// issues.
+func (a *Authority) Intermediate() *Authority {
+	a.t.Helper()
+	b := &Authority{t: a.t, Dir: a.t.TempDir(), Pool: a.Pool, CA: a.CA, key: newKey(a.t)}
+	b.cert = a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "test intermediate"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(time.Hour),
+	}, a.cert, b.key)
+	b.chain = append([][]byte{b.cert.Raw}, a.chain...)
+	return b
 }
 
 // Issue makes a certificate for a host, which is valid for an hour, and writes it to file.pem and file.key.
@@ -99,10 +113,11 @@ func (a *Authority) issue(file, host string, expires time.Time, key crypto.Signe
 		a.t.Fatal(err)
 	}
 	pin := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	chain := append([][]byte{cert.Raw}, a.chain...)
 	return Pair{
-		Cert: a.write(file+".pem", "CERTIFICATE", cert.Raw), Key: a.write(file+".key", "PRIVATE KEY", secret),
+		Cert: a.write(file+".pem", "CERTIFICATE", chain...), Key: a.write(file+".key", "PRIVATE KEY", secret),
 		Pin: base64.StdEncoding.EncodeToString(pin[:]),
-		TLS: tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert},
+		TLS: tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: cert},
 	}
 }
 
@@ -130,10 +145,14 @@ func (a *Authority) sign(template, parent *x509.Certificate, key crypto.Signer) 
 	return cert
 }
 
-func (a *Authority) write(name, kind string, der []byte) string {
+func (a *Authority) write(name, kind string, blocks ...[]byte) string {
 	a.t.Helper()
 	path := filepath.Join(a.Dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	var text []byte
+	for _, der := range blocks {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		a.t.Fatal(err)
 	}
 	return path

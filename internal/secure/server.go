@@ -35,6 +35,7 @@ type Server struct {
 	mu      sync.Mutex
 	certs   *certificates
 	ratchet *ratchet.Ratchet
+	doubt   bool   // the last Reread has failed
 	told    string // the last error of Reread that was logged
 }
 
@@ -90,8 +91,9 @@ func (s *Server) apply() {
 	s.current.Store(c)
 }
 
-// Reread reads the files again, and uses them from now on if they are valid. Otherwise it keeps what it has, logs why,
-// once, and returns the error.
+// Reread reads the files again, and uses them from now on if they are valid. Otherwise it keeps what it has and returns
+// the error. The second time in a row it logs why, once: most programs replace a certificate and its key one after the
+// other.
 func (s *Server) Reread() error {
 	certs, err := s.cfg.read()
 	s.mu.Lock()
@@ -99,7 +101,11 @@ func (s *Server) Reread() error {
 	if err == nil {
 		err = certs.check(time.Now())
 	}
+	doubted := s.doubt
+	s.doubt = err != nil
 	switch {
+	case err != nil && !doubted:
+		return err
 	case err != nil && s.told != err.Error():
 		s.told = err.Error()
 		s.cfg.Log.Error("certificates not read again: the earlier ones stay in use", "error", err)
@@ -118,20 +124,29 @@ func (s *Server) Reread() error {
 	return nil
 }
 
-// rereadEvery is how often Watch looks whether files have changed. Mounted secrets change without a signal.
-const rereadEvery = 30 * time.Second
+const (
+	// rereadEvery is how often Watch looks whether files have changed. Mounted secrets change without a signal.
+	rereadEvery = 30 * time.Second
+	// rereadSoon is how soon it looks again at files that do not fit together.
+	rereadSoon = 2 * time.Second
+)
 
 // Watch warns of certificates that are not valid, and calls Reread regularly, until Close.
 func (s *Server) Watch() {
 	if err := s.Check(); err != nil {
 		s.cfg.Log.Error("clients refuse the certificate", "error", err)
 	}
-	t := time.NewTicker(rereadEvery)
+	t := time.NewTimer(rereadEvery)
 	defer t.Stop()
-	for {
+	for wait := rereadEvery; ; {
 		select {
 		case <-t.C:
-			_ = s.Reread() // it logs
+			if err := s.Reread(); err != nil && wait == rereadEvery { // it logs
+				wait = rereadSoon
+			} else {
+				wait = rereadEvery
+			}
+			t.Reset(wait)
 		case <-s.done:
 			return
 		}
