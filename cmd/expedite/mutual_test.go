@@ -81,7 +81,8 @@ func whoAmI(ctx context.Context, c *websocket.Conn) (string, error) {
 // of the earlier authority are refused.
 func TestClientCertificatesMove(t *testing.T) {
 	t.Parallel()
-	a, other := newAuthority(t), certtest.New(t)
+	a, other := certtest.New(t), certtest.New(t)
+	pair := a.Issue("server", "localhost")
 	authorities := filepath.Join(a.Dir, "clients.pem")
 	trust := func(ca string) {
 		b, err := os.ReadFile(ca)
@@ -95,7 +96,7 @@ func TestClientCertificatesMove(t *testing.T) {
 	trust(a.CA)
 	s := &server{t: t, control: filepath.Join(t.TempDir(), "control"), output: &syncBuffer{}, ended: make(chan struct{})}
 	cfg, err := json.Marshal(mutualConfig{s.control, expedite.TLS{
-		Cert: []string{a.Cert}, Key: []string{a.Key}, ClientCA: authorities,
+		Cert: []string{pair.Cert}, Key: []string{pair.Key}, ClientCA: authorities,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +115,7 @@ func TestClientCertificatesMove(t *testing.T) {
 	}
 	clients, open := make(map[uint16]*http.Client), make(map[uint16]*websocket.Conn)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		c := s.subject(a.Authority, a.Authority, "alice", version)
+		c := s.subject(a, a, "alice", version)
 		for visit := range 3 {
 			conn, res, err := dial(c)
 			if err != nil {
@@ -149,7 +150,7 @@ func TestClientCertificatesMove(t *testing.T) {
 		if _, res, err := dial(c); err == nil {
 			t.Errorf("%s: alice is admitted, resumed %v", tls.VersionName(version), res.TLS.DidResume)
 		}
-		conn, res, err := dial(s.subject(a.Authority, other, "bob", version))
+		conn, res, err := dial(s.subject(a, other, "bob", version))
 		if err != nil {
 			t.Fatal(err)
 		}
