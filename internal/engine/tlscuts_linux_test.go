@@ -50,7 +50,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 func TestHandshakeInPieces(t *testing.T) {
 	a := certtest.New(t)
 	pair := a.Issue("server", "localhost")
-	for _, mode := range []struct {
+	for i, mode := range []struct {
 		name       string
 		loop, pump bool
 	}{{"loop", true, false}, {"std", false, false}, {"pump", false, true}} {
@@ -75,6 +75,9 @@ func TestHandshakeInPieces(t *testing.T) {
 				f := start(t, cfg, map[string]*Route{"/": {Inline: true, Handler: echo}})
 				whole := f.inPieces(t, a, header, 0)
 				for at := 1; at < whole; at++ {
+					if at > len(header)+6 && at%3 != i { // each of these bytes with one of the modes
+						continue
+					}
 					if f.inPieces(t, a, header, at); t.Failed() {
 						t.Fatalf("cut at %d of %d", at, whole)
 					}
