@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/certtest"
+	"github.com/expedite-go/expedite/internal/configfile"
 	"github.com/expedite-go/expedite/internal/control"
 )
 
@@ -172,6 +174,36 @@ func TestStatusOfTLS(t *testing.T) {
 		}
 		if got != sum.want {
 			t.Errorf("%s: got %v, want %v", sum.metric, got, sum.want)
+		}
+	}
+}
+
+// TestDoctorOfTLS: doctor checks the certificates of the configuration file, and counts connections over TLS.
+func TestDoctorOfTLS(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		key string
+		ok  bool
+		say []string
+	}{
+		{a.Key, true, []string{"over TLS with", "bytes in a worker (2,600 for TLS)", "there are no intermediates"}},
+		{stranger.Key, false, []string{"clients cannot connect", "does not match"}},
+	} {
+		text := fmt.Sprintf("tls-cert: %s\ntls-key: %s\naddr: https://:8443\n", a.Cert, tt.key)
+		if err := os.WriteFile(filepath.Join(dir, configfile.Default), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(command, "doctor")
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.key, err)
+		}
+		for _, want := range tt.say {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s: got %s, want %q in it", tt.key, out, want)
+			}
 		}
 	}
 }

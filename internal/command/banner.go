@@ -117,7 +117,7 @@ func limits(st expedite.Started) []string {
 	if err != nil { // doctor does not know this system
 		return []string{openFilesLimit(max(st.Workers, 1))}
 	}
-	want := doctor.Want{Workers: max(st.Workers, 1)}
+	want := doctor.Want{Workers: max(st.Workers, 1), TLS: len(st.TLS) > 0}
 	for _, a := range st.Addresses {
 		if _, port, err := net.SplitHostPort(a); err == nil {
 			if n, err := strconv.Atoi(port); err == nil {

@@ -43,7 +43,7 @@ Examples:
   expedite doctor
   expedite doctor --connections 1000000
   expedite doctor --connections 1000000 --workers 8 --redis redis://10.0.0.5:6379
-  expedite doctor --tls-cert site.pem --tls-key site.key
+  expedite doctor --tls-cert site.pem --tls-key site.key    (or those of expedite.yaml)
   expedite doctor --json | jq .capacity
   expedite doctor --connections 1000000 --write-sysctl /etc/sysctl.d/60-expedite.conf`
 }
@@ -109,7 +109,7 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 		c := doctor.Certificate{Cert: cert, Key: d.TLSKey[i]}
 		c.Pair, c.Err = tls.LoadX509KeyPair(cert, d.TLSKey[i])
 		w.Certificates = append(w.Certificates, c)
-		w.Now, w.BytesPerConnection = time.Now(), doctor.DefaultUserBytes+doctor.SecureBytes
+		w.Now, w.TLS = time.Now(), true
 	}
 	for _, address := range settings.SplitURLs(strings.Join(d.Redis, " ")) {
 		if !strings.Contains(address, "://") {

@@ -51,6 +51,8 @@ type Capacity struct {
 	// Bytes of memory for each connection. The size of a process does not include what the kernel needs.
 	UserBytes   int64 `json:"user_bytes_per_connection"`
 	KernelBytes int64 `json:"kernel_bytes_per_connection"`
+	// SecureBytes of UserBytes are for TLS. 0: the connections do not use it.
+	SecureBytes int64 `json:"tls_bytes_per_connection,omitempty"`
 }
 
 // Limit is one of several limits that apply at the same time.

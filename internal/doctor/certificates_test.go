@@ -12,6 +12,7 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +42,8 @@ func TestCertificates(t *testing.T) {
 	}
 	unordered := issue("site", 90, fast)
 	unordered.Pair.Certificate = append(unordered.Pair.Certificate, issue("site", 90, slow).Pair.Certificate[0])
+	old := issue("authority", 90, fast)
+	old.Pair.Certificate = append(old.Pair.Certificate, issue("root", -1, fast).Pair.Certificate[0])
 	for name, tt := range map[string]struct {
 		cert Certificate
 		want []string
@@ -51,16 +54,43 @@ func TestCertificates(t *testing.T) {
 		"RSA":              {issue("site", 90, slow), []string{"certificate ok", "certificate-key warn"}},
 		"no intermediates": {issue("authority", 90, fast), []string{"certificate ok", "certificate-chain warn"}},
 		"wrong order":      {unordered, []string{"certificate ok", "certificate-chain warn"}},
+		"old intermediate": {old, []string{"certificate ok", "certificate-chain warn an intermediate has expired"}},
 		"another key":      {Certificate{Cert: "site.pem", Err: errors.New("no match")}, []string{"certificate error"}},
 	} {
 		e := newExam(new(Machine), Want{Certificates: []Certificate{tt.cert}, Now: now})
 		e.certificates()
 		var got []string
 		for _, f := range e.report.Findings {
-			got = append(got, f.Name+" "+string(f.Level))
+			text := f.Name + " " + string(f.Level)
+			if why, _, _ := strings.Cut(f.Why, ":"); strings.HasSuffix(why, "has expired") && f.Name == "certificate-chain" {
+				text += " " + why
+			}
+			got = append(got, text)
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestMemoryOfTLS: a machine holds fewer connections over TLS, and the report says what TLS takes.
+func TestMemoryOfTLS(t *testing.T) {
+	var m Machine
+	plain, secured := Examine(m, Want{Workers: 1}), Examine(m, Want{Workers: 1, TLS: true})
+	if p, s := plain.Capacity, secured.Capacity; p.SecureBytes != 0 || s.SecureBytes != SecureBytes || s.UserBytes != p.UserBytes+SecureBytes {
+		t.Errorf("got %+v and, with TLS, %+v", p, s)
+	}
+	for text, r := range map[string]Report{"connections over TLS": secured, "connections": plain} {
+		r.Capacity.Connections, r.Capacity.BoundBy, r.Capacity.Limits = 5000, "memory", []Limit{{"memory", 5000}}
+		var b strings.Builder
+		if err := r.WriteText(&b, false); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), "holds about 5,000 "+text+" with") || !strings.Contains(r.Summary()[0], "5,000 "+text+" with") {
+			t.Errorf("got %s, %q", b.String(), r.Summary())
+		}
+		if strings.Contains(b.String(), "3,800 bytes in a worker (2,600 for TLS)") != (r.Capacity.SecureBytes > 0) {
+			t.Errorf("got %s", b.String())
 		}
 	}
 }

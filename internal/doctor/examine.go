@@ -20,8 +20,10 @@ type Want struct {
 	Connections int
 	// Workers that share them. Zero: as many as necessary, at least one per core, at most [MaxWorkers].
 	Workers int
-	// BytesPerConnection is the memory of a worker for each connection. Zero: [DefaultUserBytes].
+	// BytesPerConnection is the memory of a worker for each connection, without TLS. Zero: [DefaultUserBytes].
 	BytesPerConnection int
+	// TLS tells that the connections use TLS, which takes [SecureBytes] more for each.
+	TLS bool
 	// Ports that the server listens on.
 	Ports []int
 	// Redis are the servers for sessions and topics.
@@ -77,8 +79,14 @@ func newExam(m *Machine, w Want) *exam {
 		w.BytesPerConnection = DefaultUserBytes
 	}
 	w.BytesPerConnection = min(w.BytesPerConnection, maxUserBytes)
+	if w.TLS {
+		w.BytesPerConnection += SecureBytes
+	}
 	e := &exam{sums: sums{m, int64(w.BytesPerConnection)}, want: w, n: int64(w.Connections)}
 	e.report.Capacity = e.capacity(w.Workers)
+	if w.TLS {
+		e.report.Capacity.SecureBytes = SecureBytes
+	}
 	e.workers = int64(e.report.Capacity.Workers)
 	switch most, ok := e.report.Capacity.memory(); {
 	case e.n > 0 && w.Workers == 0:

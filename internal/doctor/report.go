@@ -73,7 +73,7 @@ func (r Report) Summary() []string {
 	if c.BoundBy == "" {
 		return []string{"the capacity of this machine is unknown: no limit was readable"}
 	}
-	line := fmt.Sprintf("this machine holds about %s with %s; the first limit is %s", connections(c.Connections),
+	line := fmt.Sprintf("this machine holds about %s with %s; the first limit is %s", c.text(),
 		human.Count(c.Workers, "worker"), c.Limits[0].title())
 	if n, ok := c.memory(); ok && c.BoundBy != limitMemory && c.BoundBy != limitCgroup {
 		line += "; the memory suffices for " + about(n)
@@ -130,8 +130,7 @@ func (r Report) verdict(b *strings.Builder) {
 		b.WriteString("The capacity of this machine is unknown: no limit was readable.\n")
 		return
 	}
-	fmt.Fprintf(b, "This machine holds about %s with %s.\n", connections(c.Connections),
-		human.Count(c.Workers, "worker"))
+	fmt.Fprintf(b, "This machine holds about %s with %s.\n", c.text(), human.Count(c.Workers, "worker"))
 	fmt.Fprintf(b, "Limited by: %s.", c.Limits[0].title())
 	if len(c.Limits) > 1 {
 		fmt.Fprintf(b, " Next limit: %s, at %s.", c.Limits[1].title(), about(c.Limits[1].Connections))
@@ -140,9 +139,13 @@ func (r Report) verdict(b *strings.Builder) {
 	if n, ok := c.memory(); ok && c.BoundBy != limitMemory && c.BoundBy != limitCgroup {
 		fmt.Fprintf(b, "The memory suffices for %s.\n", about(n))
 	}
+	secure := ""
+	if c.SecureBytes > 0 {
+		secure = fmt.Sprintf(" (%s for TLS)", human.Number(c.SecureBytes))
+	}
 	fmt.Fprintf(b,
-		"Each takes %s bytes in a worker and %s in the kernel, which the size of a process does not include.\n",
-		human.Number(c.UserBytes), human.Number(c.KernelBytes))
+		"Each takes %s bytes in a worker%s and %s in the kernel, which the size of a process does not include.\n",
+		human.Number(c.UserBytes), secure, human.Number(c.KernelBytes))
 	if !r.asked {
 		return
 	}
@@ -158,6 +161,14 @@ func (r Report) verdict(b *strings.Builder) {
 	default:
 		b.WriteString(" fit, but there are other errors.\n")
 	}
+}
+
+// text returns the number of connections in words.
+func (c Capacity) text() string {
+	if c.SecureBytes > 0 {
+		return connections(c.Connections) + " over TLS"
+	}
+	return connections(c.Connections)
 }
 
 // fact returns the value and the wanted value in one line.
