@@ -239,7 +239,7 @@ func TestBenchErrors(t *testing.T) {
 			"--html: open",
 		},
 		{"no URL", []string{"127.0.0.1:8080"}, 2, "neither a URL like ws://127.0.0.1:8080/echo nor a script"},
-		{"another scheme", []string{"http://127.0.0.1:8080"}, 2, "neither ws nor wss"},
+		{"another scheme", []string{"ftp://127.0.0.1:8080"}, 2, "neither ws nor wss"},
 		{"a short message", []string{"ws://" + s.addr + "/", "--size", "3"}, 2, "messages of 3 bytes"},
 		{"a size with an error", []string{"ws://" + s.addr + "/", "--size", "big"}, 2, "--size"},
 		{"a ramp with an error", []string{"ws://" + s.addr + "/", "--ramp", "fast"}, 2, "want a time like 5s, or a rate like 500/s"},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,6 +16,7 @@ func TestBenchTLS(t *testing.T) {
 	for _, trust := range [][]string{{"--ca", a.CA}, {"--insecure"}} {
 		b := benchmark(t, append(append(short, trust...), url)...)
 		b.wantFine(t, 20)
+		url = "https://" + s.addr + "/echo" // means the same
 		if m := b.Messages; m.Sent == 0 || m.Received != m.Sent {
 			t.Errorf("%s: got %+v, want all messages back", trust, m)
 		}
@@ -41,6 +44,44 @@ func TestBenchTLS(t *testing.T) {
 			b := benchmark(t, append([]string{"-c", "3", "--ramp", "0s", "--duration", "100ms"}, tt.args...)...)
 			if b.code != tt.code || !strings.Contains(b.stderr, tt.want) {
 				t.Errorf("got code %d and %q, want %d and %q in it", b.code, b.stderr, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+// TestBenchScriptTLS: a script of artillery decides whether certificates are verified, and the flag --ca by whom.
+func TestBenchScriptTLS(t *testing.T) {
+	a := newAuthority(t)
+	s := a.serve("--workers", "1")
+	for _, tt := range []struct {
+		name, target, tls string
+		flags             []string
+		opened            uint64
+		says              string
+	}{
+		{"not verified", "wss://", "rejectUnauthorized: false", nil, 5, ""},
+		{"a base URL", "https://", "rejectUnauthorized: false", nil, 5, ""},
+		{"verified by the system", "wss://", "rejectUnauthorized: true", nil, 0, "tls: unknown authority"},
+		{"verified by default", "wss://", "", nil, 0, "tls: unknown authority"},
+		{"an authority of our own", "https://", "", []string{"--ca", a.CA}, 5, ""},
+		{"an authority in the script", "wss://", "ca: " + a.CA, nil, 0, "the flag --ca of expedite bench"},
+		{"no TLS", "ws://", "rejectUnauthorized: false", nil, 0, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			script := filepath.Join(t.TempDir(), "load.yml")
+			text := "config:\n  target: " + tt.target + s.addr + "\n  tls: { " + tt.tls + " }\n" +
+				"  phases: [{ duration: 1, arrivalCount: 5 }]\n" +
+				"scenarios:\n  - engine: ws\n    flow: [{ connect: \"{{ target }}/echo\" }, { send: hello }]\n"
+			if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			b := benchmark(t, append(tt.flags, script)...)
+			said := b.stderr
+			for cause := range b.Errors {
+				said += cause
+			}
+			if b.Connections.Opened != tt.opened || !strings.Contains(said, tt.says) || (b.code == 0) != (tt.opened > 0) {
+				t.Errorf("got %d, %+v, %s, want %d opened, and %q", b.code, b.Connections, said, tt.opened, tt.says)
 			}
 		})
 	}

@@ -25,7 +25,7 @@ type connection struct {
 var unsupported = map[string]string{
 	"proxy": "connections through a proxy are not made here",
 	"agent": "connections through an agent are not made here",
-	"ca":    "certificates of one's own are not understood: use one that the system knows, or rejectUnauthorized: false",
+	"ca":    "the flag --ca of expedite bench names authorities of your own; or rejectUnauthorized: false on this machine",
 	"cert":  "client certificates are not sent", "key": "client certificates are not sent",
 	"pfx": "client certificates are not sent", "passphrase": "client certificates are not sent",
 	"servername": "the name of the server is that of the URL",

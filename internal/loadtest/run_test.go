@@ -401,7 +401,7 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{"no URL", Config{}, "want one like ws://127.0.0.1:8080/echo"},
 		{"no scheme", Config{URL: "localhost:8080"}, "want one like"},
-		{"another scheme", Config{URL: "http://127.0.0.1/"}, "neither ws nor wss"},
+		{"another scheme", Config{URL: "ftp://127.0.0.1/"}, "neither ws nor wss"},
 		{"a fragment", Config{URL: "ws://127.0.0.1/#a"}, "fragment"},
 		{"a password", Config{URL: "ws://a:b@127.0.0.1/"}, "password"},
 		{"a short message", Config{URL: "ws://127.0.0.1/", Size: 5}, "messages of 5 bytes"},

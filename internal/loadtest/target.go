@@ -27,7 +27,7 @@ type target struct {
 	locals  []netip.Addr // local addresses to connect from; empty means that the system chooses
 }
 
-// parseTarget parses a URL.
+// parseTarget parses a URL. As in browsers, http and https mean ws and wss.
 func parseTarget(raw string) (*target, error) {
 	bad := func(why string) (*target, error) {
 		return nil, fmt.Errorf("loadtest: URL %q: %s: want one like ws://127.0.0.1:8080/echo", raw, why)
@@ -38,8 +38,8 @@ func parseTarget(raw string) (*target, error) {
 	}
 	t := &target{url: raw, name: u.Hostname(), request: u.RequestURI(), port: 80}
 	switch strings.ToLower(u.Scheme) {
-	case "ws":
-	case "wss":
+	case "ws", "http":
+	case "wss", "https":
 		t.tls, t.port = true, 443
 	default:
 		return bad("the scheme is neither ws nor wss")
