@@ -254,15 +254,17 @@ func (s *supervisor) crashed(at *slot, began time.Time, end *StartError) {
 		s.fail(end)
 		return
 	}
-	why := ending(end.Err, end.Reason, end.Stderr)
+	about := []any{"worker", at.number, "end", ending(end.Err, end.Reason, "")}
+	if line := lastLine(end.Stderr); line != "" {
+		about = append(about, "output", line) // it may have nothing to do with the end
+	}
 	at.crashes.Add(1)
 	wait, dead := at.history.crashed(s.cfg.Restart, began, time.Now())
 	if dead {
-		s.cfg.Logger.Error("worker crashes again and again", "worker", at.number, "end", why,
-			"restart_in_seconds", wait.Seconds())
+		s.cfg.Logger.Error("worker crashes again and again", append(about, "restart_in_seconds", wait.Seconds())...)
 		s.emit(Event{Kind: EventDead, Worker: s.roster.last(at.number), Err: end})
 	} else {
-		s.cfg.Logger.Warn("worker ended", "worker", at.number, "end", why, "restart_in_seconds", wait.Seconds())
+		s.cfg.Logger.Warn("worker ended", append(about, "restart_in_seconds", wait.Seconds())...)
 	}
 	at.down = at.down || dead || wait > soonEnough
 	s.updateRefusing()

@@ -135,21 +135,23 @@ func (c *Conn) arrive(connects bool) bool {
 			e.count.limit(limitConnectTable)
 		}
 		if wait > 0 {
-			e.count.limit(limitConnectRate)
-			c.turnAway(errConnectRate(wait))
+			c.turnAway(limitConnectRate, errConnectRate(wait))
 			return false
 		}
 	}
 	if !c.enter(false) {
-		e.count.limit(limitPerAddress)
-		c.turnAway(errPerAddress)
+		c.turnAway(limitPerAddress, errPerAddress)
 		return false
 	}
 	return true
 }
 
-// turnAway refuses c. It closes c without an answer if TLS has not begun, because its client could not read one.
-func (c *Conn) turnAway(err error) {
+// turnAway refuses c because of a limit. It closes c without an answer if TLS has not begun, because its client could
+// not read one.
+func (c *Conn) turnAway(why limit, err *ws.HandshakeError) {
+	c.eng.count.limit(why)
+	c.eng.clientLog(slog.LevelInfo, "client refused",
+		"reason", why.String(), "status", err.Status, "remote", c.Peer(), "error", err.Reason)
 	if c.via&viaBare != 0 {
 		c.eng.teardown(c)
 		return

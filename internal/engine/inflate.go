@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/expedite-go/expedite/ws"
@@ -27,7 +28,7 @@ func (c *Conn) inflate(op ws.Opcode, payload []byte) {
 	case errors.Is(err, deflate.ErrTooLarge):
 		e.share.spent += c.route.inflateLimit
 		e.count.limit(limitInflatedSize)
-		c.failMessage(ws.CloseMessageTooBig, "message is too big")
+		c.failMessage(ws.CloseMessageTooBig, c.tooBig(limitInflatedSize))
 	case err != nil: // RFC 7692 names no code
 		e.count.limit(limitDeflateData)
 		c.failMessage(ws.CloseInvalidPayload, "invalid compressed data")
@@ -40,6 +41,12 @@ func (c *Conn) inflate(op ws.Opcode, payload []byte) {
 			c.dispatch(event{kind: eventMessage, op: op, data: plain})
 		}
 	}
+}
+
+// tooBig returns the reason of a close because of a message that is longer than a limit, for the peer and for logs. It
+// names the limit as metrics do.
+func (c *Conn) tooBig(why limit) string {
+	return fmt.Sprintf("message is too big: %s is %d bytes", why, c.route.inflateLimit)
 }
 
 // failMessage fails the connection because of a message that was received. RFC 6455 §7.1.7.

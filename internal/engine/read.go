@@ -227,6 +227,7 @@ func (c *Conn) protocolError(err error) {
 	switch code {
 	case ws.CloseMessageTooBig:
 		c.eng.count.limit(limitMessageSize)
+		reason = c.tooBig(limitMessageSize)
 	case ws.ClosePolicyViolation:
 		c.eng.count.limit(limitFragments)
 	}
