@@ -187,7 +187,7 @@ func TestDoctorOfTLS(t *testing.T) {
 		ok  bool
 		say []string
 	}{
-		{a.Key, true, []string{"over TLS with", "bytes in a worker (2,600 for TLS)", "there are no intermediates"}},
+		{a.Key, true, []string{"over TLS with", "bytes in a worker (2,000 for TLS)", "there are no intermediates"}},
 		{stranger.Key, false, []string{"clients cannot connect", "does not match"}},
 	} {
 		text := fmt.Sprintf("tls-cert: %s\ntls-key: %s\naddr: https://:8443\n", a.Cert, tt.key)

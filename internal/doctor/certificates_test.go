@@ -89,7 +89,7 @@ func TestMemoryOfTLS(t *testing.T) {
 		if !strings.Contains(b.String(), "holds about 5,000 "+text+" with") || !strings.Contains(r.Summary()[0], "5,000 "+text+" with") {
 			t.Errorf("got %s, %q", b.String(), r.Summary())
 		}
-		if strings.Contains(b.String(), "3,800 bytes in a worker (2,600 for TLS)") != (r.Capacity.SecureBytes > 0) {
+		if strings.Contains(b.String(), "3,200 bytes in a worker (2,000 for TLS)") != (r.Capacity.SecureBytes > 0) {
 			t.Errorf("got %s", b.String())
 		}
 	}
