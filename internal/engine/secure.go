@@ -36,6 +36,7 @@ func (c *Conn) secure(ahead []byte) bool {
 
 // secured takes over from the handshake of TLS. It reports false if the connection has been lost. On the loop.
 func (c *Conn) secured() bool {
+	waited := c.sock.Waited()
 	s, err := c.eng.loop.Secure(c.key, c.sock)
 	if err != nil {
 		c.eng.clientLog(slog.LevelWarn, "connection lost after the handshake of TLS", "remote", c.Peer(), "error", err)
@@ -45,6 +46,10 @@ func (c *Conn) secured() bool {
 	c.mu.Lock()
 	c.sock = s
 	c.mu.Unlock()
+	if waited > 0 { // see Timeout
+		c.lastPing += int64(waited)
+		c.eng.loop.SetDeadline(c.key, c.lastPing+int64(c.eng.cfg.HandshakeTimeout))
+	}
 	c.eng.nudge()
 	return true
 }

@@ -14,7 +14,11 @@ func (e *Engine) Timeout(k reactor.Key) {
 	}
 	switch c.phase.Load() {
 	case phaseHead:
-		if until := e.loop.Woke() + int64(e.cfg.HandshakeTimeout); c.lastPing < e.loop.Woke() && e.loop.Now() < until {
+		// Time in which the server did nothing for the client does not count: while this loop stood still, and while the
+		// handshake waited for those of others.
+		waited := int64(c.sock.Waited())
+		until := max(c.lastPing+waited, e.loop.Woke()) + int64(e.cfg.HandshakeTimeout)
+		if (waited > 0 || c.lastPing < e.loop.Woke()) && e.loop.Now() < until {
 			e.loop.SetDeadline(c.key, until)
 			return
 		}

@@ -22,6 +22,8 @@ type Loop struct {
 	opened  []byte    // the buffer of sealed sockets for reading; nil before the first
 	sealing sync.Pool // their buffers for writing: *[]byte
 	warmth  *warmth
+	shaking map[uint32]*shakeConn // by the indexes of their sockets
+	shakers shakers
 	now     int64
 	planned int64 // latest time of the next note; 0 means any time
 	woke    int64 // see Woke
@@ -77,7 +79,8 @@ func New(h Handler, o Options) (*Loop, error) {
 	}
 	l := &Loop{handler: h, opt: o, poller: p, buffer: alignedBuffer(o.ReadBuffer), now: Monotonic()}
 	l.wheel = wheel.New(o.Tick, wheelSlots, l.now)
-	l.warmth = newWarmth(l)
+	l.warmth, l.shaking = newWarmth(l), make(map[uint32]*shakeConn)
+	l.shakers.next = make(chan *pump)
 	return l, nil
 }
 
@@ -210,6 +213,10 @@ func (l *Loop) Remove(k Key) error {
 	}
 	l.wheel.Clear(k.Index)
 	l.count.sockets.Add(-1)
+	if c := l.shakeOf(k); c != nil {
+		delete(l.shaking, k.Index)
+		c.leave()
+	}
 	if fd := l.keys.give(k); fd >= 0 {
 		return l.poller.remove(fd)
 	}
@@ -276,6 +283,11 @@ func (l *Loop) turn() error {
 func (l *Loop) dispatch(r readiness) {
 	switch i := r.key.Index; {
 	case i < listenerIndex:
+		if c := l.shakeOf(r.key); c != nil {
+			l.Runnable()
+			c.ready(r.ev)
+			return
+		}
 		l.deliver(r)
 	case i == wakeIndex:
 		l.count.wakeups.Add(1)

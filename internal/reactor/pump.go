@@ -46,6 +46,7 @@ type pump struct {
 	detached bool
 	done     chan struct{} // closed when the reading goroutine has ended
 	secured  *Secured      // the result of a handshake, for Loop.Secure
+	shake    *shakeConn    // below conn, or nil; set before the goroutine starts
 	shaking  atomic.Bool   // the handshake is not over, or Loop.Secure was not called since then
 }
 
@@ -70,7 +71,7 @@ func (p *pump) take() Events { return Events(p.pending.Swap(0)) }
 // read is the body of the reading goroutine. It ends with the connection, or when the pump is closed or detached.
 func (p *pump) read() {
 	defer close(p.done)
-	if h, ok := p.conn.(Handshaker); ok && !p.shake(h) {
+	if h, ok := p.conn.(Handshaker); ok && !p.shakes(h) {
 		return
 	}
 	buf, small := make([]byte, minPumpRead), 0
@@ -94,8 +95,8 @@ func (p *pump) read() {
 	}
 }
 
-// shake does a handshake. It reports false if p need not read any more.
-func (p *pump) shake(h Handshaker) (on bool) {
+// shakes does a handshake. It reports false if p need not read any more.
+func (p *pump) shakes(h Handshaker) (on bool) {
 	secured, err := h.Handshake()
 	if err != nil {
 		return p.arrived(nil, err)

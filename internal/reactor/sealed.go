@@ -369,6 +369,7 @@ func (t *sealed) leave() error {
 // forget erases the secrets and drops what t holds. Nobody may read meanwhile.
 func (t *sealed) forget() {
 	t.hold(nil, nil)
+	t.arrives = nil
 	t.in.Erase()
 	t.mu.Lock()
 	defer t.mu.Unlock()

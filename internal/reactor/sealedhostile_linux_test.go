@@ -295,6 +295,8 @@ func (h *shaker) Handshake() (*reactor.Secured, error) {
 
 func (h *shaker) Abandon() { close(h.gone) }
 
+func (h *shaker) Waited() time.Duration { return time.Hour }
+
 // TestAbandonedHandshake: a socket that is closed does not wait for its turn to do a handshake.
 func TestAbandonedHandshake(t *testing.T) {
 	client, server := tcpPair(t)
@@ -309,8 +311,8 @@ func TestAbandonedHandshake(t *testing.T) {
 	s, err = l.Wrap(k, s, nil, func(conn net.Conn, _ []byte) net.Conn {
 		return &shaker{Conn: conn, gone: make(chan struct{})}
 	})
-	if err != nil || !s.Shakes() {
-		t.Fatalf("got %v, shakes: %v", err, s.Shakes())
+	if err != nil || !s.Shakes() || s.Waited() != time.Hour {
+		t.Fatalf("got %v, shakes: %v, has waited %v", err, s.Shakes(), s.Waited())
 	}
 	l.Close(k, s)
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

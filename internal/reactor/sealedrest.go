@@ -23,6 +23,7 @@ type warmth struct {
 
 	mu    sync.Mutex // guards the rest
 	fresh []*sealed  // for the next round
+	most  int        // length of fresh at which to tidy
 	armed bool       // there is a round
 }
 
@@ -32,10 +33,12 @@ const (
 	restRound = 5 * time.Second
 	// restEvery is the time between two looks: 100,000 connections are 2,000 in each.
 	restEvery = 100 * time.Millisecond
+	// fewFresh is how many connections of a round may be closed before anybody looks for them.
+	fewFresh = 256
 )
 
 func newWarmth(l *Loop) *warmth {
-	w := &warmth{loop: l}
+	w := &warmth{loop: l, most: fewFresh}
 	w.alarm = l.NewAlarm(w.look)
 	return w
 }
@@ -49,10 +52,21 @@ func (w *warmth) enlist(t *sealed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fresh = append(w.fresh, t)
-	if !w.armed {
+	switch {
+	case !w.armed:
 		w.armed = true
 		w.loop.Post(w.begin)
+	case len(w.fresh) == w.most:
+		w.loop.Post(w.tidy)
 	}
+}
+
+// tidy removes those that are closed or have moved: many short connections must not wait for the end of a round.
+func (w *warmth) tidy() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fresh = slices.DeleteFunc(w.fresh, func(t *sealed) bool { return !w.loop.keys.has(t.key) })
+	w.most = 2*len(w.fresh) + fewFresh
 }
 
 // begin begins a round, unless there is nothing to look at.
@@ -60,7 +74,7 @@ func (w *warmth) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.round = append(w.round, w.fresh...)
-	w.fresh, w.at, w.kept = nil, 0, 0
+	w.fresh, w.most, w.at, w.kept = nil, fewFresh, 0, 0
 	if w.armed = len(w.round) > 0; !w.armed {
 		w.round = nil
 		return

@@ -40,7 +40,9 @@ func receiveAll(t *testing.T, s reactor.Socket, n int) []byte {
 func TestSilentSocketsRest(t *testing.T) {
 	client, l, _, s := sealedSocket(t)
 	defer s.Close()
-	wantResting(t, "before the first record", s, true, true)
+	wantResting(t, "at first", s, false, false)
+	reactor.Round(l)
+	wantResting(t, "after a silent round", s, true, true)
 	for round := range 3 {
 		if _, err := client.Write([]byte("question")); err != nil {
 			t.Fatal(err)

@@ -107,6 +107,19 @@ func sockAddrPort(sa unix.Sockaddr) netip.AddrPort {
 	}
 }
 
+// fdAddr returns the address of a socket, or that of its peer. It is empty if there is none.
+func fdAddr(fd int, peer bool) net.Addr {
+	ask := unix.Getsockname
+	if peer {
+		ask = unix.Getpeername
+	}
+	sa, _ := ask(fd)
+	if at := sockAddrPort(sa); at.IsValid() {
+		return net.TCPAddrFromAddrPort(at)
+	}
+	return &net.UnixAddr{Net: "unix"}
+}
+
 func fdRead(fd int, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil

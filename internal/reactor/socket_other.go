@@ -32,4 +32,5 @@ func fdClose(int) error                   { return errNoPoller }
 func fdUnacknowledged(int) int            { return 0 }
 func connUnacknowledged(net.Conn) int     { return 0 }
 func fdAbandon(int)                       {}
+func fdAddr(int, bool) net.Addr           { return nil }
 func fdConn(int) (net.Conn, error)        { return nil, errNoPoller }

@@ -2,7 +2,9 @@ package reactor
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
+	"time"
 
 	"github.com/expedite-go/expedite/internal/tlsrecord"
 )
@@ -15,11 +17,13 @@ type Handshaker interface {
 	Handshake() (*Secured, error)
 	// Abandon ends Handshake, which may wait for others, and closes the connection. It does not block.
 	Abandon()
+	// Waited returns how long Handshake has waited for others so far. It is safe for concurrent use.
+	Waited() time.Duration
 }
 
 // Secured is a connection whose handshake is over.
 type Secured struct {
-	// Conn is the connection below TLS. It is a TCP or a Unix socket.
+	// Conn is the connection below TLS: what Wrap has given, or a TCP or a Unix socket.
 	Conn net.Conn
 	// Ahead was read of Conn, and not used: it begins with a record, or a part of one.
 	Ahead  []byte
@@ -47,23 +51,46 @@ func (l *Loop) Wrap(
 	p := newPump(l, k, wrap(conn, append(ahead, rest...)))
 	_, shakes := p.conn.(Handshaker)
 	p.shaking.Store(shakes)
+	if p.shake, _ = conn.(*shakeConn); p.shake != nil {
+		l.shaking[k.Index] = p.shake
+		if !shakes {
+			err = l.settle(k, p.shake)
+		}
+	}
+	if err != nil {
+		_ = l.Remove(k)
+		_ = conn.Close()
+		return Socket{}, err
+	}
 	l.Runnable()
-	go p.read()
+	l.shakers.run(p)
 	return p.socket(), nil
 }
 
-// lift takes the socket of k off the poller, but leaves k on the loop.
+// lift returns a connection over the socket of k, which stays on the loop.
 func (l *Loop) lift(k Key, s Socket) (conn net.Conn, rest []byte, err error) {
 	if p := s.pump(); p != nil {
 		return p.detach()
 	}
-	l.keys.slots[k.Index].ref = -1
-	if err := l.poller.remove(s.FD()); err != nil {
-		_ = fdClose(s.FD())
-		return nil, nil, err
+	return newShakeConn(s.FD()), nil, nil
+}
+
+// settle ends the handshake of k, whose connection is one of the standard library from now on.
+func (l *Loop) settle(k Key, c *shakeConn) error {
+	delete(l.shaking, k.Index)
+	slot := &l.keys.slots[k.Index]
+	fd := int(slot.ref)
+	slot.ref = -1
+	err := l.poller.remove(fd)
+	return errors.Join(err, c.settle())
+}
+
+// shakeOf returns the connection over the socket of k during its handshake, or nil.
+func (l *Loop) shakeOf(k Key) *shakeConn {
+	if len(l.shaking) == 0 || !l.keys.has(k) {
+		return nil
 	}
-	conn, err = fdConn(s.FD())
-	return conn, nil, err
+	return l.shaking[k.Index]
 }
 
 // Secure returns the socket that replaces s after the event Handshaken: a descriptor, whose records the loop reads and
@@ -72,25 +99,44 @@ func (l *Loop) Secure(k Key, s Socket) (Socket, error) {
 	if !l.keys.has(k) {
 		return Socket{}, ErrClosed
 	}
-	s.pump().shaking.Store(false)
-	h := s.pump().secured
-	if h == nil {
-		return s, nil
-	}
-	fd, err := takeFD(h.Conn)
-	if err == nil {
-		l.keys.slots[k.Index].ref = int32(fd)
-		if err = l.poller.add(fd, k); err != nil {
-			l.keys.slots[k.Index].ref = -1
-			_ = fdClose(fd)
+	p := s.pump()
+	p.shaking.Store(false)
+	var fd int
+	var err error
+	switch {
+	case p.secured != nil && p.shake != nil:
+		delete(l.shaking, k.Index)
+		var ev Events
+		if fd, ev = p.shake.take(); ev != 0 {
+			l.Again(k, ev)
 		}
+	case p.secured != nil:
+		fd, err = l.ground(k, p.secured.Conn)
+	case p.shake != nil:
+		err = l.settle(k, p.shake)
 	}
 	if err != nil {
 		_ = l.Remove(k)
 		_ = s.Close()
 		return Socket{}, err
 	}
-	return l.seal(k, fd, h.sealed()), nil
+	if p.secured == nil {
+		return s, nil
+	}
+	return l.seal(k, fd, p.secured.sealed()), nil
+}
+
+// ground puts the descriptor of a connection in the poller, for k.
+func (l *Loop) ground(k Key, conn net.Conn) (fd int, err error) {
+	if fd, err = takeFD(conn); err != nil {
+		return -1, err
+	}
+	l.keys.slots[k.Index].ref = int32(fd)
+	if err = l.poller.add(fd, k); err != nil {
+		l.keys.slots[k.Index].ref = -1
+		_ = fdClose(fd)
+	}
+	return fd, err
 }
 
 // sealed returns the TLS of a descriptor. It takes the secrets.
@@ -129,6 +175,14 @@ func (l *Loop) seal(k Key, fd int, t *sealed) Socket {
 func (s Socket) Shakes() bool {
 	p := s.pump()
 	return p != nil && p.shaking.Load()
+}
+
+// Waited returns how long the handshake of s has waited for others, or 0 after Secure.
+func (s Socket) Waited() time.Duration {
+	if !s.Shakes() {
+		return 0
+	}
+	return s.pump().conn.(Handshaker).Waited()
 }
 
 // Holds reports whether s holds the beginning of a record that has not arrived as a whole, or what nobody has read of

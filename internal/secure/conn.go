@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -23,11 +22,13 @@ type Conn struct {
 // loop is to go on alone, it returns the keys.
 func (c *Conn) Handshake() (*reactor.Secured, error) {
 	began := time.Now()
-	if !c.raw.enter() {
-		c.server.abandoned.Add(1)
-		return nil, net.ErrClosed
+	if err := c.raw.enter(); err != nil {
+		c.server.count(0, err)
+		return nil, err
 	}
 	defer c.raw.leave()
+	c.raw.begin(&c.server.buffers)
+	defer c.raw.end(&c.server.buffers)
 	if c.log != nil {
 		defer c.log.erase()
 	}
@@ -43,7 +44,6 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 		c.server.timing.add(state.CipherSuite, time.Since(began))
 	}
 	if err != nil || c.log == nil || state.Version != tls.VersionTLS13 || c.raw.forgot {
-		c.raw.release()
 		return nil, err
 	}
 	return c.hand(&state)
@@ -61,6 +61,15 @@ func (c *Conn) BeforeTimeout(goOn func(written int) bool) {
 		return
 	}
 	c.raw.patient.Store(&goOn)
+}
+
+// Waited returns how long the handshake has waited for its turns, which is no fault of the client.
+func (c *Conn) Waited() time.Duration {
+	n := c.raw.waited.Load()
+	if n < 0 { // it waits, since the time of -n
+		n += reactor.Monotonic()
+	}
+	return time.Duration(max(n, 0))
 }
 
 // plainAnswer is for a client that speaks HTTP without TLS. RFC 9110 §15.5.1.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/tlsrecord"
 )
 
@@ -15,15 +17,18 @@ import (
 // what was written.
 type gated struct {
 	net.Conn
-	gate  chan struct{}
-	gone  chan struct{} // closed by abandon
-	once  sync.Once     // closes gone
-	holds bool
-	ahead []byte // was read, and not used
-	left  int    // bytes of the current record that were not used
-	total int    // bytes that were read in the handshake
-	// Written are the records of the handshake. Nil means that nobody asks for them.
-	written []byte
+	gate   *gate
+	turn   chan struct{} // of gate
+	queued bool          // the same: it waits; guarded by gate.mu
+	gone   chan struct{} // closed by abandon
+	once   sync.Once     // closes gone
+	holds  bool
+	begun  bool         // it has had a turn
+	waited atomic.Int64 // nanoseconds that it has waited for its turns, see Conn.Waited
+	ahead  []byte       // was read, and not used
+	*buffers
+	left    int  // bytes of the current record that were not used
+	total   int  // bytes that were read in the handshake
 	forgot  bool // more than maxWritten was written: the number of the next record is not known
 	record  bool // remember what is written, and return one record at a time
 	patient atomic.Pointer[func(written int) bool]
@@ -39,15 +44,13 @@ const (
 
 var errLong = errors.New("secure: the client's handshake is too long")
 
-// enter waits for a token. It reports false if the connection was abandoned meanwhile.
-func (g *gated) enter() bool {
-	select {
-	case g.gate <- struct{}{}:
-		g.holds = true
-		return true
-	case <-g.gone:
-		return false
-	}
+// enter waits for a turn. It returns an error if the connection was abandoned meanwhile, or if too many wait.
+func (g *gated) enter() error {
+	g.waited.Add(-reactor.Monotonic())
+	err := g.gate.enter(g)
+	g.waited.Add(reactor.Monotonic())
+	g.holds, g.begun = err == nil, true
+	return err
 }
 
 // abandon closes the connection, and ends enter. It is safe for concurrent use.
@@ -59,12 +62,34 @@ func (g *gated) abandon() {
 func (g *gated) leave() {
 	if g.holds {
 		g.holds = false
-		<-g.gate
+		g.gate.leave()
 	}
 }
 
-// release ends the handshake of a connection that crypto/tls keeps.
-func (g *gated) release() { g.record, g.written = false, nil }
+// buffers are needed during a handshake only.
+type buffers struct {
+	read    []byte // has room for gated.ahead
+	written []byte // the records of the handshake, if they are remembered
+}
+
+// most is the largest buffer that is used again.
+const most = 16 << 10
+
+// begin gets buffers, and end gives them back. What was read, and not used, stays.
+func (g *gated) begin(pool *sync.Pool) {
+	if g.buffers, _ = pool.Get().(*buffers); g.buffers == nil {
+		g.buffers = new(buffers)
+	}
+}
+
+func (g *gated) end(pool *sync.Pool) {
+	g.record, g.ahead = false, append([]byte(nil), g.ahead...)
+	b := g.buffers
+	g.buffers = new(buffers) // crypto/tls may go on
+	if b.read, b.written = b.read[:0], b.written[:0]; cap(b.read) <= most && cap(b.written) <= most {
+		pool.Put(b)
+	}
+}
 
 // Read implements net.Conn. Others compute meanwhile.
 func (g *gated) Read(p []byte) (int, error) {
@@ -82,13 +107,16 @@ func (g *gated) Read(p []byte) (int, error) {
 			return 0, errLong
 		}
 		g.leave()
-		buf := make([]byte, readAhead)
-		n, err := g.Conn.Read(buf)
-		if !g.enter() {
-			return 0, net.ErrClosed
+		if cap(g.ahead)-len(g.ahead) < readAhead/4 {
+			g.read = slices.Grow(append(g.read[:0], g.ahead...), readAhead)
+			g.ahead = g.read
+		}
+		n, err := g.Conn.Read(g.ahead[len(g.ahead):cap(g.ahead)])
+		if err := g.enter(); err != nil {
+			return 0, err
 		}
 		g.total += n
-		g.ahead = append(g.ahead, buf[:n]...)
+		g.ahead = g.ahead[:len(g.ahead)+n]
 		if n == 0 && err != nil {
 			return 0, err
 		}
@@ -116,7 +144,9 @@ func (g *gated) next(p []byte) int {
 
 func (g *gated) use(p []byte) int {
 	n := copy(p, g.ahead)
-	g.ahead = g.ahead[n:]
+	if g.ahead = g.ahead[n:]; len(g.ahead) == 0 {
+		g.ahead = g.read[:0]
+	}
 	return n
 }
 
@@ -150,8 +180,8 @@ func (g *gated) Write(p []byte) (int, error) {
 	}
 	g.leave()
 	n, err := g.Conn.Write(p)
-	if !g.enter() {
-		return n, net.ErrClosed
+	if err := g.enter(); err != nil {
+		return n, err
 	}
 	return n, err
 }

@@ -34,7 +34,7 @@ func bareServer(t *testing.T, extra int) *Server {
 	for n := 0; n < extra; n += len(der) {
 		chain = append(chain, der)
 	}
-	s := &Server{cfg: Config{Loop: true}, gate: make(chan struct{}, 1)}
+	s := &Server{cfg: Config{Loop: true}, gate: gate{free: 1}}
 	s.current.Store(&tls.Config{Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: key}}})
 	return s
 }
@@ -62,7 +62,7 @@ func tcpPair(t *testing.T) (client, server net.Conn) {
 // comes and leaves would hold descriptors, and keep those waiting that stay.
 func TestAbandonInTheQueue(t *testing.T) {
 	s := bareServer(t, 0)
-	s.gate <- struct{}{} // somebody computes, and does not end
+	s.gate.free = 0 // somebody computes, and does not end
 	client, server := tcpPair(t)
 	c := s.Wrap(server, nil).(*Conn)
 	done := make(chan error, 1)
@@ -78,8 +78,8 @@ func TestAbandonInTheQueue(t *testing.T) {
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the client reads %v, want the end", err)
 	}
-	if n := s.Counts()["abandoned"]; n != 1 || len(s.gate) != 1 {
-		t.Errorf("%d abandoned, %d tokens taken", n, len(s.gate))
+	if n := s.Counts()["abandoned"]; n != 1 || s.gate.free != 0 || s.gate.queued != 0 {
+		t.Errorf("%d abandoned, %d turns are free, %d wait", n, s.gate.free, s.gate.queued)
 	}
 }
 
@@ -107,8 +107,11 @@ func TestTokensWhileWriting(t *testing.T) {
 	wg.Go(func() { _, _ = c.Handshake() })
 	wg.Go(func() { _ = tls.Client(client, &tls.Config{InsecureSkipVerify: true}).Handshake() })
 	<-stuck.began
-	s.gate <- struct{}{} // blocks if the other one has it
-	<-s.gate
+	other := &gated{turn: make(chan struct{}, 1)}
+	if err := s.gate.enter(other); err != nil { // blocks if the other one has it
+		t.Error(err)
+	}
+	s.gate.leave()
 	c.Abandon()
 	_ = client.Close()
 	wg.Wait()
@@ -244,10 +247,12 @@ func FuzzGated(f *testing.F) {
 		data = data[:min(len(data), maxHandshake)]
 		ahead = min(max(ahead, 0), len(data))
 		g := &gated{
-			Conn: &chunks{data: data[ahead:], sizes: arrive}, gate: make(chan struct{}, 1), gone: make(chan struct{}),
-			ahead: data[:ahead:ahead], record: true,
+			Conn: &chunks{data: data[ahead:], sizes: arrive}, gate: &gate{free: 1}, turn: make(chan struct{}, 1),
+			gone: make(chan struct{}), ahead: data[:ahead:ahead], record: true, buffers: new(buffers),
 		}
-		g.enter()
+		if err := g.enter(); err != nil {
+			t.Fatal(err)
+		}
 		var got []byte
 		left := 0 // bytes of the current record
 		for turn := 0; ; turn++ {

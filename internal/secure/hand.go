@@ -16,22 +16,23 @@ type keyLog struct{ client, server []byte }
 
 // Write implements io.Writer.
 func (l *keyLog) Write(line []byte) (int, error) {
-	fields := bytes.Fields(line)
-	if len(fields) == 3 {
-		secret := make([]byte, hex.DecodedLen(len(fields[2])))
-		if _, err := hex.Decode(secret, fields[2]); err != nil {
-			return 0, err
-		}
-		switch string(fields[0]) {
-		case "CLIENT_TRAFFIC_SECRET_0":
-			l.client = secret
-		case "SERVER_TRAFFIC_SECRET_0":
-			l.server = secret
-		default:
-			clear(secret)
-		}
+	defer clear(line)
+	label, rest, _ := bytes.Cut(line, []byte(" "))
+	var to *[]byte
+	switch string(label) {
+	case "CLIENT_TRAFFIC_SECRET_0":
+		to = &l.client
+	case "SERVER_TRAFFIC_SECRET_0":
+		to = &l.server
+	default:
+		return len(line), nil
 	}
-	clear(line)
+	_, digits, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
+	secret := make([]byte, hex.DecodedLen(len(digits)))
+	if _, err := hex.Decode(secret, digits); err != nil {
+		return 0, err
+	}
+	*to = secret
 	return len(line), nil
 }
 
@@ -57,7 +58,8 @@ func (c *Conn) hand(state *tls.ConnectionState) (*reactor.Secured, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &reactor.Secured{Conn: c.raw.Conn, Ahead: c.raw.ahead, Reader: r, Writer: w, State: state}, nil
+	ahead := append([]byte(nil), c.raw.ahead...) // which is in a buffer for others
+	return &reactor.Secured{Conn: c.raw.Conn, Ahead: ahead, Reader: r, Writer: w, State: state}, nil
 }
 
 // countSent tells w which of the records that were written in a handshake are sealed with its keys: those of session

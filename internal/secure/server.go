@@ -28,8 +28,9 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	current atomic.Pointer[tls.Config]
-	gate    chan struct{} // holds a token for each handshake that computes
+	gate    gate
 	done    chan struct{} // closed by Close
+	buffers sync.Pool     // of *buffers
 	Stats
 
 	mu      sync.Mutex
@@ -48,7 +49,7 @@ func NewServer(c Config) (*Server, error) {
 	s := &Server{
 		done: make(chan struct{}),
 		cfg:  c, certs: certs, ratchet: ratchet.New(time.Now()),
-		gate: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		gate: gate{free: max(1, runtime.GOMAXPROCS(0)-1)}, // the event loop needs a processor, too
 	}
 	s.apply()
 	return s, nil
@@ -159,7 +160,10 @@ func (s *Server) Close() { close(s.done) }
 // Wrap returns the server's end of TLS over a connection of which ahead was read. It is a
 // [reactor.Handshaker].
 func (s *Server) Wrap(conn net.Conn, ahead []byte) net.Conn {
-	raw := &gated{Conn: conn, gate: s.gate, gone: make(chan struct{}), ahead: ahead, record: s.cfg.Loop}
+	raw := &gated{
+		Conn: conn, gate: &s.gate, turn: make(chan struct{}, 1), gone: make(chan struct{}),
+		ahead: ahead, record: s.cfg.Loop, buffers: new(buffers),
+	}
 	c := &Conn{raw: raw, server: s}
 	cfg := s.current.Load()
 	if s.cfg.Loop {

@@ -13,17 +13,19 @@ import (
 type Stats struct {
 	tls12, tls13      atomic.Uint64
 	failed, abandoned atomic.Uint64
+	refused           atomic.Uint64
 	plain             atomic.Uint64
 	timing            timing
 }
 
 // Counts returns the counters, by names for metrics: handshakes that were completed, by version; those that "failed"
-// with an error of TLS, those whose clients left or were too slow ("abandoned"), and clients that spoke HTTP
-// ("not_tls").
+// with an error of TLS, those whose clients left or were too slow ("abandoned"), those of clients that came when too
+// many waited ("refused"), and clients that spoke HTTP ("not_tls").
 func (s *Stats) Counts() map[string]uint64 {
 	counts := make(map[string]uint64)
 	for name, n := range map[string]*atomic.Uint64{
 		"1.2": &s.tls12, "1.3": &s.tls13, "failed": &s.failed, "abandoned": &s.abandoned, "not_tls": &s.plain,
+		"refused": &s.refused,
 	} {
 		if v := n.Load(); v > 0 {
 			counts[name] = v
@@ -35,6 +37,8 @@ func (s *Stats) Counts() map[string]uint64 {
 // count counts a handshake.
 func (s *Stats) count(version uint16, err error) {
 	switch {
+	case errors.Is(err, errBusy):
+		s.refused.Add(1)
 	case err != nil && gone(err):
 		s.abandoned.Add(1)
 	case err != nil:

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"math"
 	"unsafe"
 )
@@ -54,20 +55,37 @@ var (
 
 // start sets a traffic secret. seq is the number of the next record. There is no cipher yet.
 func (h *half) start(id uint16, secret []byte, seq uint64) error {
+	_, _, err := h.begin(id, secret, seq)
+	return err
+}
+
+// startReady is start, and derives the cipher.
+func (h *half) startReady(id uint16, secret []byte, seq uint64) error {
+	s, mac, err := h.begin(id, secret, seq)
+	if err == nil {
+		mac.Reset() // it costs less than another one
+		err = h.derive(&s, mac)
+	}
+	return err
+}
+
+// begin is start. It returns HMAC with the secret, which has been used.
+func (h *half) begin(id uint16, secret []byte, seq uint64) (s suite, mac hash.Hash, err error) {
 	s, ok := suiteOf(id)
 	if !ok {
-		return errSuite
+		return s, nil, errSuite
 	}
 	if len(secret) != s.secret {
-		return errSecret
+		return s, nil, errSecret
 	}
 	h.suite, h.seq = id, seq
 	copy(h.secret[:], secret)
-	expandLabel(h.iv[:], hmac.New(s.hash, secret), "iv")
-	return nil
+	mac = hmac.New(s.hash, secret)
+	expandLabel(h.iv[:], mac, "iv")
+	return s, mac, nil
 }
 
-// ready derives the cipher, if there is none. RFC 8446 §7.3.
+// ready derives the cipher, if there is none.
 func (h *half) ready() error {
 	if h.aead != nil {
 		return nil
@@ -76,12 +94,16 @@ func (h *half) ready() error {
 	if !ok { // after Erase
 		return errClosed
 	}
+	return h.derive(&s, hmac.New(s.hash, h.secret[:s.secret]))
+}
+
+// derive makes the cipher. mac is HMAC with h.secret, of nothing yet. RFC 8446 §7.3.
+func (h *half) derive(s *suite, mac hash.Hash) (err error) {
 	var b [maxKey]byte
 	key := b[:s.key]
-	expandLabel(key, hmac.New(s.hash, h.secret[:s.secret]), "key")
-	aead, err := s.aead(key)
+	expandLabel(key, mac, "key")
+	h.aead, err = s.aead(key)
 	clear(key)
-	h.aead = aead
 	return err
 }
 

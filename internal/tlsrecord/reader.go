@@ -22,7 +22,7 @@ const (
 // NewReader returns a Reader that continues with the traffic secret of a handshake.
 func NewReader(suite uint16, secret []byte) (*Reader, error) {
 	r := &Reader{credit: maxCredit}
-	if err := r.start(suite, secret, 0); err != nil {
+	if err := r.startReady(suite, secret, 0); err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -9,7 +9,7 @@ type Writer struct{ half }
 // were already sent with it: crypto/tls sends session tickets.
 func NewWriter(suite uint16, secret []byte, seq uint64) (*Writer, error) {
 	w := new(Writer)
-	if err := w.start(suite, secret, seq); err != nil {
+	if err := w.startReady(suite, secret, seq); err != nil {
 		return nil, err
 	}
 	return w, nil
