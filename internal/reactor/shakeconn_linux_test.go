@@ -21,7 +21,6 @@ type talker struct {
 
 func (h *talker) Handshake() (*reactor.Secured, error) { return h.talk(h.Conn) }
 func (h *talker) Abandon()                             { _ = h.Conn.Close() }
-func (h *talker) Waited() time.Duration                { return 0 }
 
 // wrapped is a socket of a running loop during its handshake, and afterwards.
 type wrapped struct {

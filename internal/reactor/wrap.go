@@ -17,8 +17,6 @@ type Handshaker interface {
 	Handshake() (*Secured, error)
 	// Abandon ends Handshake, which may wait for others, and closes the connection. It does not block.
 	Abandon()
-	// Waited returns how long Handshake has waited for others so far. It is safe for concurrent use.
-	Waited() time.Duration
 }
 
 // Secured is a connection whose handshake is over.
@@ -177,12 +175,15 @@ func (s Socket) Shakes() bool {
 	return p != nil && p.shaking.Load()
 }
 
-// Waited returns how long the handshake of s has waited for others, or 0 after Secure.
+// Waited returns how long the handshake of s has waited for others, if its connection has a method Waited that tells.
+// It is 0 after Secure.
 func (s Socket) Waited() time.Duration {
-	if !s.Shakes() {
-		return 0
+	if s.Shakes() {
+		if w, ok := s.pump().conn.(interface{ Waited() time.Duration }); ok { // safe for concurrent use
+			return w.Waited()
+		}
 	}
-	return s.pump().conn.(Handshaker).Waited()
+	return 0
 }
 
 // Holds reports whether s holds the beginning of a record that has not arrived as a whole, or what nobody has read of
