@@ -53,6 +53,10 @@ type site struct {
 	mu    sync.Mutex
 	room  map[*websocket.Conn]bool
 	count int // messages received by the room
+	// entering is how many clients are between their handshake and the room; entered is told of changes. A client that
+	// has its answer may publish before the others are in the room.
+	entering int
+	entered  *sync.Cond
 	// forget reports whether the room drops message n.
 	forget func(n int) bool
 	header http.Header     // of the last handshake
@@ -62,6 +66,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{room: make(map[*websocket.Conn]bool), tags: make(map[string]bool)}
+	s.entered = sync.NewCond(&s.mu)
 	s.Server = httptest.NewUnstartedServer(s.mux())
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Start()
@@ -75,7 +80,15 @@ func (s *site) url(path string) string { return "ws" + strings.TrimPrefix(s.URL,
 func (s *site) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/echo", socket(echo))
-	mux.HandleFunc("/room", socket(s.enter))
+	mux.HandleFunc("/room", func(w http.ResponseWriter, r *http.Request) {
+		s.locked(func() { s.entering++ })
+		inside := sync.OnceFunc(func() {
+			s.locked(func() { s.entering-- })
+			s.entered.Broadcast()
+		})
+		defer inside()
+		socket(func(ctx context.Context, c *websocket.Conn) { s.enter(ctx, c, inside) })(w, r)
+	})
 	mux.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.header = r.Header.Clone()
@@ -184,12 +197,14 @@ func echo(ctx context.Context, c *websocket.Conn) {
 	}
 }
 
-// enter is the endpoint of a room: it sends a greeting, and broadcasts each message.
-func (s *site) enter(ctx context.Context, c *websocket.Conn) {
+// enter is the endpoint of a room: it sends a greeting, and broadcasts each message to all who had begun to enter. It
+// calls inside when the client is in the room.
+func (s *site) enter(ctx context.Context, c *websocket.Conn, inside func()) {
 	_ = c.Write(ctx, websocket.MessageText, []byte(`{"type":"welcome"}`))
 	s.mu.Lock()
 	s.room[c] = true
 	s.mu.Unlock()
+	inside()
 	defer func() {
 		s.mu.Lock()
 		delete(s.room, c)
@@ -201,6 +216,9 @@ func (s *site) enter(ctx context.Context, c *websocket.Conn) {
 			return
 		}
 		s.mu.Lock()
+		for s.entering > 0 { // each ends with its handshake or its connection
+			s.entered.Wait()
+		}
 		s.count++
 		if s.forget == nil || !s.forget(s.count) {
 			for to := range s.room {
