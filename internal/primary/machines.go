@@ -59,6 +59,7 @@ func (w *inheritanceWriter) leaveMachines(ctx context.Context) (undo func()) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, bridgeLimit)
 		defer cancel()
+		w.relay.Overlap()
 		worker, err = w.registry.OpenBridge(ctx, w.relay.Topics())
 	} else {
 		sent = 0 // an outage must not delay the reload

@@ -108,7 +108,16 @@ func (r *Relay) Bridged(bridged []byte) error {
 	if d.Err() != nil {
 		return fmt.Errorf("%w: %w", errMessage, d.Err())
 	}
-	r.take([]backplane.Message{{Topic: topic, Payload: payload}}, true)
+	m := backplane.Message{Topic: topic, Payload: payload}
+	r.gate.Lock()
+	early := r.early != nil
+	if early {
+		r.early.add(&m)
+	}
+	r.gate.Unlock()
+	if !early {
+		r.take([]backplane.Message{m}, true)
+	}
 	return nil
 }
 

@@ -36,12 +36,17 @@ func (r *Relay) hold(list []backplane.Message) bool {
 	if r.held == nil {
 		return false
 	}
-	for _, m := range list {
-		if r.held.size += len(m.Payload); r.held.size <= maxHeld {
-			r.held.list = append(r.held.list, backplane.Message{Topic: m.Topic, Payload: bytes.Clone(m.Payload), At: m.At})
-		}
+	for i := range list {
+		r.held.add(&list[i])
 	}
 	return true
+}
+
+// add keeps a copy of a message, unless there are too many.
+func (h *held) add(m *backplane.Message) {
+	if h.size += len(m.Payload); h.size <= maxHeld {
+		h.list = append(h.list, backplane.Message{Topic: m.Topic, Payload: bytes.Clone(m.Payload), At: m.At})
+	}
 }
 
 // Topics returns the topics that a Bridge has to listen to: those to which this machine subscribes, and which have no

@@ -64,6 +64,9 @@ type Relay struct {
 	// gate is held for reading while messages are taken, and for writing to change what is held.
 	gate sync.RWMutex
 	held *held // nil: messages are taken at once
+	// early is what a bridge brings before this program is suspended: the backplane may bring what is older only later.
+	// nil: it is taken at once.
+	early *held
 	// order is held while messages are taken: a bridge and the backplane may bring those of one topic at the same time.
 	order sync.Mutex
 

@@ -131,6 +131,42 @@ func TestBridge(t *testing.T) {
 	})
 }
 
+// TestEarlyBridge: where a bridge brings what comes next before the program itself has read what came before, nothing is
+// missed, and it comes in order.
+func TestEarlyBridge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(medium)
+		a, b := newMachine(t, m, 1), newMachine(t, m, 2)
+		a.subscribe("t")
+		b.publish("t", "1")
+		stall := make(chan struct{})
+		a.plane.later(func() { <-stall })
+		b.publish("t", "2", "3") // on their way to a
+		a.Overlap()
+		bridge := NewBridge(m.plane(), a.Bridged)
+		opened := make(chan error, 1)
+		bridge.Open(a.Topics(), true, func(err error) { opened <- err })
+		if err := <-opened; err != nil {
+			t.Fatal(err)
+		}
+		b.publish("t", "4")
+		synctest.Wait() // the bridge has brought it
+		time.AfterFunc(time.Second, func() { close(stall) })
+		a.Suspend(2 * time.Second)
+		a.wants("t 1", "t 2", "t 3", "t 4")
+		b.publish("t", "5")
+		settle()
+		a.wants("t 5") // from the bridge
+		if got := a.Stats(); got.Gaps != 0 {
+			t.Errorf("got %+v", got)
+		}
+		if err := bridge.Close(); err != nil {
+			t.Error(err)
+		}
+		a.Resume()
+	})
+}
+
 // TestLateReaders: a program that reads late when it is replaced, and a bridge that reads late when it ends, lose nothing
 // of what was on its way to them.
 func TestLateReaders(t *testing.T) {

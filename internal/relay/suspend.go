@@ -13,6 +13,30 @@ type unsent struct {
 	size int
 }
 
+// Overlap prepares Suspend, before a Bridge begins to listen: what it brings waits until everything has come that has
+// reached this program before. Suspend ends that, also where there is no bridge.
+func (r *Relay) Overlap() {
+	r.gate.Lock()
+	defer r.gate.Unlock()
+	r.early = new(held)
+}
+
+// takeEarly takes what the bridge has brought since Overlap. What it brings from now on is taken at once.
+func (r *Relay) takeEarly() {
+	for {
+		r.gate.Lock()
+		if r.early == nil || len(r.early.list) == 0 {
+			r.early = nil
+			r.gate.Unlock()
+			return
+		}
+		list := r.early.list
+		r.early.list = nil
+		r.gate.Unlock()
+		r.take(list, true)
+	}
+}
+
 // Suspend prepares the replacement of the program, in which the link to the workers takes nothing, and the connections
 // of the backplane end. Nothing from other machines is delivered until Resume: a Bridge must listen already. What is
 // published waits for the next program, and Suspend blocks until everything before that was sent, or until a time
@@ -31,6 +55,7 @@ func (r *Relay) Suspend(limit time.Duration) {
 		r.held = new(held)
 	}
 	r.gate.Unlock()
+	r.takeEarly()
 	r.mu.Lock()
 	r.suspended, r.past.paused = true, true
 	r.mu.Unlock()
