@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/expedite-go/expedite/internal/certtest"
+	"github.com/expedite-go/expedite/internal/fakeclock"
 	"github.com/expedite-go/expedite/internal/ratchet"
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/internal/secure"
@@ -253,20 +254,74 @@ func TestTickets(t *testing.T) {
 		cfg := &tls.Config{
 			ServerName: "one.test", RootCAs: a.Pool, ClientSessionCache: tls.NewLRUClientSessionCache(1), MaxVersion: version,
 		}
-		visit := func(s *secure.Server) bool {
-			t.Helper()
-			client, state, err := meet(t, s, cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(client, make([]byte, 1)); err != nil { // reads the tickets, too
-				t.Fatal(err)
-			}
-			return state.DidResume
-		}
+		visit := func(s *secure.Server) bool { t.Helper(); return resumes(t, s, cfg) }
 		if visit(first) || !visit(first) || !visit(second) || visit(third) {
 			t.Errorf("version %#x: sessions resume where they must not, or do not where they should", version)
 		}
+	}
+}
+
+// resumes visits s, takes a ticket along, and reports whether an earlier one was accepted.
+func resumes(t *testing.T, s *secure.Server, cfg *tls.Config) bool {
+	t.Helper()
+	client, state, err := meet(t, s, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, 1)); err != nil { // reads the tickets, too
+		t.Fatal(err)
+	}
+	return state.DidResume
+}
+
+// TestTicketsAtMidnight: sessions resume across midnight at all servers, also where the clock is a little behind, and
+// not for ever. Keys change although the files of certificates are gone.
+func TestTicketsAtMidnight(t *testing.T) {
+	a := certtest.New(t)
+	pair := a.IssueUntil("one", "one.test", time.Now().Add(100*time.Hour))
+	clock := fakeclock.New()
+	midnight := time.Now().Truncate(24 * time.Hour).Add(24 * time.Hour) // within the days of the certificate
+	late := fakeclock.New()                                             // of the second server
+	for _, c := range []*fakeclock.Clock{clock, late} {
+		c.Advance(midnight.Add(-time.Minute).Sub(c.Now()))
+	}
+	of := secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{files(pair)}}, Now: clock.Now}
+	first := newServer(t, of)
+	of.Now = late.Now
+	second := newServer(t, of)
+	shared := ratchet.New(clock.Now())
+	copied, err := ratchet.Parse(shared.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.SetTickets(shared)
+	second.SetTickets(copied)
+	cfg := &tls.Config{ServerName: "one.test", RootCAs: a.Pool, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	if resumes(t, first, cfg) || !resumes(t, second, cfg) {
+		t.Error("before midnight: want a new session at the first server, and the same at the second")
+	}
+	clock.Advance(2 * time.Minute)
+	if err := first.Reread(); err != nil {
+		t.Fatal(err)
+	}
+	if !resumes(t, first, cfg) || !resumes(t, second, cfg) {
+		t.Error("after midnight at one server: the session does not resume everywhere")
+	}
+	late.Advance(2 * time.Minute)
+	if err := errors.Join(second.Reread(), os.Remove(pair.Cert)); err != nil {
+		t.Fatal(err)
+	}
+	if !resumes(t, second, cfg) || !resumes(t, first, cfg) {
+		t.Error("after midnight: the session does not resume everywhere")
+	}
+	for range 2 { // each day
+		clock.Advance(24 * time.Hour)
+		if err := first.Reread(); err == nil {
+			t.Fatal("the file of the certificate is gone: want an error")
+		}
+	}
+	if resumes(t, first, cfg) {
+		t.Error("a session of the day before yesterday resumes")
 	}
 }
 

@@ -22,6 +22,8 @@ type Config struct {
 	Loop bool
 	// Log receives what is wrong with files that have changed.
 	Log *slog.Logger
+	// Now returns the time that certificates are checked and keys of tickets are made for. Nil is time.Now.
+	Now func() time.Time
 }
 
 // Server makes the server's ends of TLS connections. Its methods are safe for concurrent use.
@@ -46,9 +48,12 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	s := &Server{
 		done: make(chan struct{}),
-		cfg:  c, certs: certs, ratchet: ratchet.New(time.Now()),
+		cfg:  c, certs: certs, ratchet: ratchet.New(c.Now()),
 		gate: gate{free: max(1, runtime.GOMAXPROCS(0)-1)}, // the event loop needs a processor, too
 	}
 	s.apply()
@@ -59,7 +64,7 @@ func NewServer(c Config) (*Server, error) {
 func (s *Server) Check() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.certs.check(time.Now())
+	return s.certs.check(s.cfg.Now())
 }
 
 // Expires returns when the first of the certificates expires.
@@ -88,41 +93,40 @@ func (s *Server) apply() {
 		c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, s.certs.clients
 	}
 	// A ticket replaces the certificate of a client. It is only valid with the authorities that verified it.
-	c.SetSessionTicketKeys(s.ratchet.Keys(time.Now(), s.certs.clientsSum[:]))
+	c.SetSessionTicketKeys(s.ratchet.Keys(s.cfg.Now(), s.certs.clientsSum[:]))
 	s.current.Store(c)
 }
 
 // Reread reads the files again, and uses them from now on if they are valid. Otherwise it keeps what it has and returns
 // the error. The second time in a row it logs why, once: most programs replace a certificate and its key one after the
-// other.
+// other. The keys of tickets change with the day in any case.
 func (s *Server) Reread() error {
 	certs, err := s.cfg.read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.cfg.Now()
 	if err == nil {
-		err = certs.check(time.Now())
+		err = certs.check(now)
 	}
 	doubted := s.doubt
 	s.doubt = err != nil
+	changed := s.ratchet.Advance(now)
 	switch {
-	case err != nil && !doubted:
-		return err
+	case err != nil && !doubted: // it may be the first of two files
 	case err != nil && s.told != err.Error():
 		s.told = err.Error()
 		s.cfg.Log.Error("certificates not read again: the earlier ones stay in use", "error", err)
-		return err
-	case err != nil:
-		return err
+	case err == nil:
+		s.told = ""
+		if !certs.same(s.certs) {
+			s.certs, changed = certs, true
+			s.cfg.Log.Info("certificates read again", "expires", certs.expires())
+		}
 	}
-	s.told = ""
-	if !certs.same(s.certs) {
-		s.certs = certs
-		s.cfg.Log.Info("certificates read again", "expires", certs.expires())
-		s.apply()
-	} else if s.ratchet.Advance(time.Now()) {
+	if changed {
 		s.apply()
 	}
-	return nil
+	return err
 }
 
 const (

@@ -137,6 +137,37 @@ func (c *halfway) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// TestTicketsSurviveReloads: a client resumes its session of TLS at all workers, of each generation, also after the
+// primary has replaced its program.
+func TestTicketsSurviveReloads(t *testing.T) {
+	cfg := serverConfig{Workers: 2}
+	client := secured(t, &cfg)
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	s := launch(t, "", cfg)
+	first := true
+	for reloads := range 4 {
+		for visit := range 6 {
+			nc, err := tls.Dial("tcp", s.addr, client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := &link{nc: nc, gone: make(chan struct{}), rng: rand.New(rand.NewPCG(1, 1))}
+			if err := l.handshake(s.addr, "/echo", cut{}); err != nil { // its answer comes behind a ticket
+				t.Fatal(err)
+			}
+			if got := nc.ConnectionState().DidResume; got == first {
+				t.Errorf("visit %d after %d reloads: resumed: %t", visit, reloads, got)
+			}
+			first = false
+			reset(nc.NetConn())
+		}
+		if _, err := s.reload(control.ReloadRequest{KeepPrimary: reloads == 0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.end()
+}
+
 // secured gives a server a certificate, and returns what its clients need.
 func secured(t *testing.T, c *serverConfig) *tls.Config {
 	t.Helper()
