@@ -33,7 +33,7 @@ const (
 	viaNobody                 // it named no client: what the requests say of theirs is not read
 	viaTLS                    // the client reached the proxy over TLS, as the PROXY header says
 	viaExempt                 // the address is that of a proxy: it is not counted among those of clients
-	viaBare                   // TLS is to begin after the PROXY header
+	viaBare                   // TLS is to begin with the next byte, after the PROXY header. It can move until then
 	viaSecure                 // the connection itself uses TLS
 )
 
@@ -167,12 +167,11 @@ func (c *Conn) expect() bool {
 		c.via = viaBare
 	}
 	if !s.Proxies.trusts(c.remote.Addr()) {
-		return c.arrive(true) && c.secure(nil)
+		return c.arrive(true)
 	}
 	c.via |= viaExempt
 	if s.Proxies.Header {
 		c.via |= viaWait
-		return true
 	}
-	return c.secure(nil)
+	return true
 }

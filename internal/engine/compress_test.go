@@ -26,8 +26,15 @@ type squeezer struct {
 // squeeze opens a WebSocket that offers permessage-deflate with parameters, such as "; client_max_window_bits".
 func (f *fixture) squeeze(t *testing.T, path, parameters string) *squeezer {
 	t.Helper()
-	p := f.connect(t, strings.Replace(fmt.Sprintf(request, path), "\r\n\r\n",
-		"\r\nSec-WebSocket-Extensions: permessage-deflate"+parameters+"\r\n\r\n", 1))
+	return f.connect(t, "").squeeze(path, parameters)
+}
+
+// squeeze does so on the connection of p.
+func (p *peer) squeeze(path, parameters string) *squeezer {
+	t := p.t
+	t.Helper()
+	p.write([]byte(strings.Replace(fmt.Sprintf(request, path), "\r\n\r\n",
+		"\r\nSec-WebSocket-Extensions: permessage-deflate"+parameters+"\r\n\r\n", 1)))
 	head := string(p.head())
 	if !strings.HasPrefix(head, "HTTP/1.1 101 ") {
 		t.Fatalf("handshake: got %q", head)

@@ -375,9 +375,14 @@ func (e *Engine) Ready(k reactor.Key, ev reactor.Events) {
 	if ev&reactor.Writable != 0 && (c.blocked.Load() || c.sock.Waits()) {
 		c.flush(true)
 	}
-	if c.phase.Load() != phaseClosed && ev&(reactor.Readable|reactor.Hangup) != 0 {
-		c.read(ev&reactor.Hangup != 0)
+	if c.phase.Load() == phaseClosed || ev&(reactor.Readable|reactor.Hangup) == 0 {
+		return
 	}
+	if c.via&(viaBare|viaWait) == viaBare {
+		c.secure(nil)
+		return
+	}
+	c.read(ev&reactor.Hangup != 0)
 }
 
 // Flush writes what was queued in this turn, with one write per connection. The loop calls it once per turn.

@@ -46,7 +46,7 @@ func (c *Conn) readHeader(b []byte) (rest []byte) {
 	if !c.arrive(true) {
 		return nil
 	}
-	if c.via&viaBare != 0 {
+	if c.via&viaBare != 0 && len(rest) > 0 {
 		ahead := slices.Clone(rest)
 		c.dropInput()
 		c.secure(ahead)

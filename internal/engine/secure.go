@@ -12,26 +12,22 @@ import (
 	"github.com/expedite-go/expedite/internal/reactor"
 )
 
-// secure begins TLS on c, if its source wants it. ahead are bytes that came after a PROXY header. It reports false if
-// the connection has been lost. On the loop, before any byte of a request is read.
-func (c *Conn) secure(ahead []byte) bool {
-	if c.via&viaBare == 0 {
-		return true
-	}
+// secure begins TLS on c, which has viaBare, when the first byte of it has come: a client that is silent has no
+// goroutine, and moves. ahead are bytes that came after a PROXY header. On the loop.
+func (c *Conn) secure(ahead []byte) {
 	e, wrap := c.eng, c.Source().Secure
 	c.via = c.via&^viaBare | viaSecure
 	if wrap == nil { // moved here from a worker with another configuration
 		e.teardown(c)
-		return false
+		return
 	}
 	s, err := e.loop.Wrap(c.key, c.sock, ahead, wrap)
 	if err != nil {
 		e.clientLog(slog.LevelWarn, "connection lost before TLS", "remote", c.Peer(), "error", err)
 		e.teardown(c)
-		return false
+		return
 	}
 	c.sock = s
-	return true
 }
 
 // secured takes over from the handshake of TLS. It reports false if the connection has been lost. On the loop.

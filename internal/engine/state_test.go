@@ -84,40 +84,46 @@ func TestGoldenStates(t *testing.T) {
 			if name == "busy" {
 				carried = []byte("app")
 			}
-			got := c.appendState(nil, c.phase.Load(), carried)
-			file := filepath.Join("testdata", "states", "v1-"+name+".hex")
-			if *update {
-				if err := os.WriteFile(file, []byte(hex.EncodeToString(got)+"\n"), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden, err := hex.DecodeString(strings.TrimSpace(string(text)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			want, err := parseState(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := parseState(got)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(s, want) {
-				t.Errorf("got  %+v\nwant %+v", s, want)
-			}
-			if s.id != c.id || s.remote != c.remote || s.read != c.lastRead || s.ping != c.lastPing || s.reader != c.reader {
-				t.Errorf("%+v does not say what the connection was", s)
-			}
-			w := c.windows()
-			if s.agreed != c.agreed || w != nil && (string(s.received) != string(w.in.Bytes()) || string(s.sent) != string(w.out.Bytes())) {
-				t.Errorf("%+v does not say what was compressed", s)
-			}
+			golden(t, name, c, carried)
 		})
+	}
+}
+
+// golden compares the state of c with what the first version has written.
+func golden(t *testing.T, name string, c *Conn, carried []byte) {
+	t.Helper()
+	got := c.appendState(nil, c.phase.Load(), carried)
+	file := filepath.Join("testdata", "states", "v1-"+name+".hex")
+	if *update {
+		if err := os.WriteFile(file, []byte(hex.EncodeToString(got)+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := parseState(written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := parseState(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(s, want) {
+		t.Errorf("got  %+v\nwant %+v", s, want)
+	}
+	if s.id != c.id || s.remote != c.remote || s.read != c.lastRead || s.ping != c.lastPing || s.reader != c.reader {
+		t.Errorf("%+v does not say what the connection was", s)
+	}
+	w := c.windows()
+	if s.agreed != c.agreed || w != nil && (string(s.received) != string(w.in.Bytes()) || string(s.sent) != string(w.out.Bytes())) {
+		t.Errorf("%+v does not say what was compressed", s)
 	}
 }
 

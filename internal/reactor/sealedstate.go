@@ -19,7 +19,11 @@ const (
 	flagShut   = 2
 	flagFinish = 4
 	flagOwes   = 8
+	flagBroken = 16 // with flagEnded: by an error. Earlier builds do not know it
 )
+
+// errBroken is what reads return if an earlier one has failed in another process.
+var errBroken = errors.New("reactor: the connection broke before it moved")
 
 // ErrSealed reports bytes that are not the state of a socket with TLS.
 var ErrSealed = errors.New("reactor: not the state of a socket with TLS")
@@ -39,6 +43,7 @@ func (s Socket) Suspend() []byte {
 	}
 	for flag, set := range map[byte]bool{
 		flagEnded: t.end() != nil, flagShut: to.shut, flagFinish: to.finish, flagOwes: to.owes,
+		flagBroken: t.end() != nil && !errors.Is(t.end(), io.EOF),
 	} {
 		if set {
 			flags |= flag
@@ -122,7 +127,10 @@ func parseSealed(b []byte) (*sealed, error) {
 		return nil, fmt.Errorf("%w: %w", ErrSealed, err)
 	}
 	t := &sealed{in: *in, out: *out, arrives: &arriving{part: parts[2], plain: parts[3]}}
-	if flags&flagEnded != 0 {
+	switch {
+	case flags&flagBroken != 0:
+		t.setEnd(errBroken)
+	case flags&flagEnded != 0:
 		t.setEnd(io.EOF)
 	}
 	to := t.leaving()
