@@ -52,6 +52,7 @@ $(TOOLS)/.gremlins-$(GREMLINS):
 # What takes longer than a change should wait for.
 nightly: check
 	$(MAKE) soak
+	$(MAKE) soak SOAK_TLS=true
 	$(MAKE) outages
 	$(MAKE) deployment
 	$(MAKE) templates
@@ -61,9 +62,11 @@ nightly: check
 	$(MAKE) mutants
 	$(MAKE) million N=50000
 
-# Reloads, scales and rebalances for SOAK, under a crowd of clients that checks every byte.
+# Reloads, scales and rebalances for SOAK, under a crowd of clients that checks every byte. SOAK_TLS=true is with TLS and
+# compression.
+SOAK_TLS ?= false
 soak:
-	go test -count=1 -timeout 24h -run TestSoak -v ./internal/traffic -soak $(SOAK)
+	go test -count=1 -timeout 24h -run TestSoak -v ./internal/traffic -soak $(SOAK) -soak-tls=$(SOAK_TLS)
 
 # Every way in which Redis, or the way to it, can fail while machines talk. `make test` has some of them.
 outages:

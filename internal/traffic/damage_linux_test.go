@@ -60,6 +60,10 @@ var sabotages = []sabotage{
 	{name: "TLS", variable: "0x17", cfg: Config{Small: 20}, tls: true, fails: true, scene: reloads},
 	{name: "sequence number", variable: "sequence", cfg: Config{Small: 20}, tls: true, scene: reloads},
 	{name: "secret", variable: "secret", cfg: Config{Small: 20}, tls: true, scene: reloads},
+	{name: "opening sequence number", variable: "opening sequence", cfg: Config{Small: 20}, tls: true, scene: reloads},
+	{name: "opening secret", variable: "opening secret", cfg: Config{Small: 20}, tls: true, scene: reloads},
+	{name: "begun record", variable: "begun", cfg: Config{Dribbling: 40, Rate: 50}, tls: true, scene: reloads},
+	{name: "sealed record", variable: "sealed", cfg: Config{Slow: 20}, tls: true, scene: reloadsLater},
 
 	{name: "nothing, late predecessor", variable: noSabotage, cfg: pairs(), idle: 1000, scene: latePredecessor},
 	{name: "hold", variable: "hold", cfg: pairs(), idle: 1000, scene: often(latePredecessor)},
@@ -174,6 +178,12 @@ func reloads(s *server, run *Run) error {
 		}
 	}
 	return nil
+}
+
+// reloadsLater is reloads when the clients have more to read than sockets hold.
+func reloadsLater(s *server, run *Run) error {
+	until(s.t, "messages to the clients", func() bool { return run.arrivals.Load() > 3000 })
+	return reloads(s, run)
 }
 
 // expires moves clients whose token expires soon. It returns an error unless all of them are closed for that reason.

@@ -170,6 +170,7 @@ func (d *dribbling) play(c *client) error {
 const (
 	slowLeast, slowMost = 16 << 10, 64 << 10
 	slowFlying          = 256 << 10
+	slowFlyingTLS       = 960 << 10 // with TLS, the socket takes more before the server queues
 	slowPause           = 10 * time.Millisecond
 	slowReceive         = 4 << 10 // size of the socket's receive buffer
 	slowSegment         = 1400    // TCP maximum segment size

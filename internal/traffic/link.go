@@ -58,7 +58,7 @@ func (l *link) open(ctx context.Context, addr, target string, c cut) error {
 		return err
 	}
 	if l.tls != nil {
-		nc = tls.Client(nc, l.tls)
+		nc = tls.Client(&choppy{Conn: nc, link: l, rng: rand.New(rand.NewPCG(l.rng.Uint64(), 4))}, l.tls)
 	}
 	l.nc = nc
 	unwatch := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
@@ -71,6 +71,32 @@ func (l *link) open(ctx context.Context, addr, target string, c cut) error {
 		return err
 	}
 	return nil
+}
+
+// chopMean is the mean pause within a record.
+const chopMean = time.Millisecond
+
+// choppy is a connection below TLS. It writes half of the records in two pieces, cut at any byte.
+type choppy struct {
+	net.Conn
+	link *link
+	rng  *rand.Rand // used by one writer at a time, as tls.Conn writes
+}
+
+// Write implements net.Conn.
+func (c *choppy) Write(p []byte) (int, error) {
+	cut := 0
+	if len(p) > 0 && c.rng.IntN(2) == 0 {
+		cut = c.rng.IntN(len(p))
+	}
+	if cut > 0 {
+		if _, err := c.Conn.Write(p[:cut]); err != nil {
+			return 0, err
+		}
+		c.link.pause(c.rng, chopMean)
+	}
+	n, err := c.Conn.Write(p[cut:])
+	return cut + n, err
 }
 
 func (l *link) handshake(addr, target string, c cut) error {

@@ -72,8 +72,12 @@ func (r *Run) invite() {
 		c := r.newClient("dribbling", &dribbling{newEchoes(i, 2, 0)})
 		c.dribble = cut{dribbleLeast, dribbleMost, time.Millisecond}
 	}
+	flying := slowFlying
+	if cfg.TLS != nil {
+		flying = slowFlyingTLS
+	}
 	for i := range cfg.Slow {
-		c := r.newClient("slow", &slow{newEchoes(i, slowFlying/slowLeast, slowFlying)})
+		c := r.newClient("slow", &slow{newEchoes(i, flying/slowLeast, flying)})
 		c.control = narrow
 	}
 	tag := rand.Uint64() // another run may use the same seed and the same server

@@ -6,12 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/control"
 )
 
 var (
 	soak     = flag.Duration("soak", 0, "duration of TestSoak")
 	soakSize = flag.Int("soak-clients", 2000, "number of clients in TestSoak")
+	soakTLS  = flag.Bool("soak-tls", false, "the clients of TestSoak use TLS and permessage-deflate")
 )
 
 // TestSoak runs reloads, scales and rebalances in random order for the given duration, with clients that verify every
@@ -20,8 +22,12 @@ func TestSoak(t *testing.T) {
 	if *soak == 0 {
 		t.Skip("run it with make soak")
 	}
-	s := launch(t, "", serverConfig{Workers: 2})
-	run := s.crowd(Mix(s.addr, *soakSize))
+	server, cfg := serverConfig{Workers: 2}, Mix("", *soakSize)
+	if *soakTLS {
+		cfg.TLS, cfg.Compression, server.Compression = secured(t, &server), true, expedite.CompressionTakeover
+	}
+	s := launch(t, "", server)
+	run := s.crowd(cfg)
 	seed := uint64(time.Now().UnixNano())
 	t.Log("seed", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -11,9 +11,21 @@ import (
 	"github.com/expedite-go/expedite/internal/record"
 )
 
-// damageVariable names what is done wrong: fence, forward, hold, position, sequence or secret (of what is sealed with
-// TLS), or the number of a record that is left out of all states.
+// damageVariable names what is done wrong: fence, forward, hold, position, one of sealedDamage, or the number of a record
+// that is left out of all states.
 const damageVariable = "EXPEDITE_DAMAGE"
+
+// sealedDamage is what is done to the parts of the state of TLS: what opens, what seals, the beginning of a record, what
+// was opened, and what was sealed and has not left. In the first two, the sequence number is at 3 and the secret at the
+// end.
+var sealedDamage = map[string]func(parts [][]byte){
+	"sequence":         func(parts [][]byte) { parts[1][3]++ },
+	"secret":           func(parts [][]byte) { parts[1][len(parts[1])-1] ^= 1 },
+	"opening sequence": func(parts [][]byte) { parts[0][3]++ },
+	"opening secret":   func(parts [][]byte) { parts[0][len(parts[0])-1] ^= 1 },
+	"begun":            func(parts [][]byte) { parts[2] = nil },
+	"sealed":           func(parts [][]byte) { parts[4] = nil },
+}
 
 func damaged(what string) bool { return os.Getenv(damageVariable) == what }
 
@@ -23,7 +35,8 @@ func damage(c *handoff.BatchData) {
 		c.Position += 2
 	}
 	tag, err := strconv.ParseUint(os.Getenv(damageVariable), 0, 8)
-	if damaged("sequence") || damaged("secret") {
+	harm := sealedDamage[os.Getenv(damageVariable)]
+	if harm != nil {
 		tag, err = tagTLS, nil
 	}
 	if err != nil {
@@ -39,11 +52,8 @@ func damage(c *handoff.BatchData) {
 			t, value := d.Next()
 			switch {
 			case uint64(t) != tag:
-			case damaged("sequence"):
-				writer(value)[3]++
-			case damaged("secret"):
-				w := writer(value)
-				w[len(w)-1] ^= 1
+			case harm != nil:
+				value = harmed(value, harm)
 			default:
 				continue
 			}
@@ -57,10 +67,18 @@ func damage(c *handoff.BatchData) {
 // tagTLS is the record of the state of TLS.
 const tagTLS = 0x17
 
-// writer returns the part of a state of TLS that seals: its sequence number is at 3, its secret at the end. The part
-// that opens is before it, and both follow their lengths.
-func writer(state []byte) []byte {
-	b := state[2:]
-	b = b[4+binary.LittleEndian.Uint32(b):]
-	return b[4 : 4+binary.LittleEndian.Uint32(b)]
+// harmed returns a state of TLS with changed parts. They come after a version and flags, each after its length.
+func harmed(state []byte, harm func(parts [][]byte)) []byte {
+	var parts [][]byte
+	rest := state[2:]
+	for range 5 {
+		n := 4 + binary.LittleEndian.Uint32(rest)
+		parts, rest = append(parts, append([]byte(nil), rest[4:n]...)), rest[n:]
+	}
+	harm(parts)
+	out := append([]byte(nil), state[:2]...)
+	for _, part := range parts {
+		out = append(binary.LittleEndian.AppendUint32(out, uint32(len(part))), part...)
+	}
+	return append(out, rest...)
 }
