@@ -39,6 +39,7 @@ type serverConfig struct {
 	Compression expedite.Compression
 	Cert, Key   []string
 	Standard    bool // crypto/tls has all records
+	ClientCA    string
 }
 
 // history returns the histories of a server that is alone.
@@ -63,7 +64,7 @@ func runServer() int {
 		Auth:        expedite.Auth{Verifier: auth.VerifierFunc(Verify)},
 		Sessions:    expedite.Sessions{Redis: c.Redis},
 		History:     c.history(),
-		TLS:         expedite.TLS{Cert: c.Cert, Key: c.Key, Standard: c.Standard},
+		TLS:         expedite.TLS{Cert: c.Cert, Key: c.Key, ClientCA: c.ClientCA, Standard: c.Standard},
 		Compression: c.Compression, HandoffStall: c.Stall, HangTimeout: c.Hang, MaxWorkerMemory: c.Memory,
 		HandshakeTimeout: c.Handshake,
 		OnStart:          func(s expedite.Started) { fmt.Println("serving on", s.Addresses[0]) },

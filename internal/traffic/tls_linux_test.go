@@ -3,7 +3,9 @@ package traffic
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"github.com/expedite-go/expedite"
 	"github.com/expedite-go/expedite/internal/certtest"
 	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/ws"
 )
 
 // TestReloadUnderTLS replaces workers repeatedly while clients with TLS 1.3 verify every byte: their connections move,
@@ -34,33 +37,84 @@ func TestReloadUnderCompressedTLS(t *testing.T) {
 	reloadsUnder(t, clients, expedite.CompressionTakeover, secured)
 }
 
-// TestReloadDrainsTLS12: connections with TLS 1.2 cannot move. A reload closes them, and tells how many.
-func TestReloadDrainsTLS12(t *testing.T) {
-	cfg := serverConfig{Workers: 2}
-	client := secured(t, &cfg)
-	client.MaxVersion = tls.VersionTLS12
-	s := launch(t, "", cfg)
-	const clients = 20
-	for range clients {
-		nc, err := tls.Dial("tcp", s.addr, client)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		l := &link{nc: nc, gone: make(chan struct{}), rng: rand.New(rand.NewPCG(1, 1))}
-		if err := l.handshake(s.addr, "/echo", cut{}); err != nil {
-			t.Fatal(err)
-		}
-		go func() { // ends with the connection
-			_, _ = nc.Read(make([]byte, 100)) // the close frame
-			_ = nc.Close()
-		}()
+// TestReloadAndKindsOfTLS: connections with TLS 1.2 or with crypto/tls for all records cannot move. A reload closes them
+// with 1012 within --drain-timeout, and tells how many and why. Those that have presented a certificate move.
+func TestReloadAndKindsOfTLS(t *testing.T) {
+	for name, of := range map[string]struct {
+		change func(a *certtest.Authority, server *serverConfig, client *tls.Config)
+		stays  bool
+	}{
+		"TLS 1.2": {func(_ *certtest.Authority, _ *serverConfig, client *tls.Config) {
+			client.MaxVersion = tls.VersionTLS12
+		}, true},
+		"standard": {func(_ *certtest.Authority, server *serverConfig, _ *tls.Config) { server.Standard = true }, true},
+		"mutual": {func(a *certtest.Authority, server *serverConfig, client *tls.Config) {
+			server.ClientCA = a.CA
+			client.Certificates = []tls.Certificate{a.Issue("client", "client.test").TLS}
+		}, false},
+		"mutual, TLS 1.2": {func(a *certtest.Authority, server *serverConfig, client *tls.Config) {
+			server.ClientCA = a.CA
+			client.Certificates = []tls.Certificate{a.Issue("client", "client.test").TLS}
+			client.MaxVersion = tls.VersionTLS12
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := serverConfig{Workers: 2}
+			a, client := authorized(t, &server)
+			of.change(a, &server, client)
+			s := launch(t, "", server)
+			const clients = 20
+			ends := make(chan error, clients)
+			for range clients {
+				go func() { ends <- s.stayUntilClosed(client) }() // ends with the connection
+			}
+			until(t, "all are connected", func() bool { return s.status().Totals.Connections == clients })
+			res, err := s.reload(control.ReloadRequest{})
+			want := control.Result{Moved: clients}
+			if of.stays {
+				want = control.Result{Drained: clients, DrainedWhy: map[string]uint64{"no_descriptor": clients}}
+			}
+			if err != nil || res.Drained != want.Drained || res.Moved != want.Moved || res.Failed != 0 ||
+				!maps.Equal(res.DrainedWhy, want.DrainedWhy) {
+				t.Errorf("got %+v, %v, want %+v", res, err, want)
+			}
+			if of.stays {
+				for range clients {
+					if err := <-ends; err != nil {
+						t.Error(err)
+					}
+				}
+			} else if n := s.status().Totals.Connections; n != clients {
+				t.Errorf("%d are connected, want %d", n, clients)
+			}
+			s.end()
+		})
 	}
-	res, err := s.reload(control.ReloadRequest{})
-	if err != nil || res.Drained != clients || res.Moved != 0 {
-		t.Errorf("got %+v, %v, want %d drained", res, err, clients)
+}
+
+// stayUntilClosed opens a WebSocket, and returns an error unless the server closes it with 1012.
+func (s *server) stayUntilClosed(client *tls.Config) error {
+	nc, err := tls.Dial("tcp", s.addr, client)
+	if err != nil {
+		return err
 	}
-	s.end()
+	defer nc.Close()
+	l := &link{nc: nc, gone: make(chan struct{}), rng: rand.New(rand.NewPCG(1, 1))}
+	if err := l.handshake(s.addr, "/echo", cut{}); err != nil {
+		return err
+	}
+	var code ws.CloseCode
+	err = l.listen(nil, func(ev ws.Event) {
+		if ev.Kind == ws.KindClose {
+			code = ev.Code
+			_ = l.close(code)
+		}
+	})
+	if code != ws.CloseServiceRestart {
+		return fmt.Errorf("closed with %d, want 1012: %w", code, err)
+	}
+	return nil
 }
 
 // TestReloadAmidStalledHandshakes: handshakes that never end do not keep a reload from its end, nor the replacement of
@@ -171,8 +225,15 @@ func TestTicketsSurviveReloads(t *testing.T) {
 // secured gives a server a certificate, and returns what its clients need.
 func secured(t *testing.T, c *serverConfig) *tls.Config {
 	t.Helper()
+	_, client := authorized(t, c)
+	return client
+}
+
+// authorized is secured, and also returns the authority.
+func authorized(t *testing.T, c *serverConfig) (*certtest.Authority, *tls.Config) {
+	t.Helper()
 	a := certtest.New(t)
 	pair := a.Issue("server", "localhost")
 	c.Cert, c.Key = []string{pair.Cert}, []string{pair.Key}
-	return &tls.Config{RootCAs: a.Pool, ServerName: "127.0.0.1"}
+	return a, &tls.Config{RootCAs: a.Pool, ServerName: "127.0.0.1"}
 }
