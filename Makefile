@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 SOAK ?= 10m
 REPORT ?= $(CURDIR)/.cache/conformance
 
-.PHONY: run test check nightly templates soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-tls bench-machines bench-handoff bench-tuning million exports configuration metrics offers recording tools
+.PHONY: run test check nightly templates soak outages deployment installation release conformance fuzz mutants bench bench-peers bench-tls bench-machines bench-handoff bench-tuning million million-tls exports configuration metrics offers recording tools
 
 # Serve on :8080 with a worker per core.
 run:
@@ -159,6 +159,10 @@ bench-machines:
 N ?= 1000000
 million:
 	cd benchmarks && go run . million -n $(N) $(if $(filter 1000000,$(N)),-o ../docs/million.md)
+
+# 200,000 connections with TLS on this machine, both ends: open, published to, moved. N is how many.
+million-tls:
+	cd benchmarks && go run . million -tls -n $(if $(filter 1000000,$(N)),200000,$(N))
 
 # Live connections that move between workers, plain and with TLS: how many per second, what the others notice.
 bench-handoff:

@@ -20,18 +20,21 @@ type clients struct {
 	epoll int
 	got   []int // bytes received per connection; -1 means lost
 	buf   []byte
+	any   bool // whatever comes is a message, and is counted once
 }
 
 // clientCount is a client process's answer: got counts the connections that received exactly one message, lost those
-// that ended or received anything else.
-type clientCount struct{ got, lost int } // see clientCount
+// that ended or received anything else. Of clients that were given a path, got counts those that received anything since
+// the count before, and lost those that ended.
+type clientCount struct{ got, lost int }
 
 // runClients opens idle connections. args holds the server's address, the number of connections and the number of the
-// first one, which determines the source addresses. Each line on standard input requests the count.
+// first one, which determines the source addresses, and maybe a path. Each line on standard input requests the count.
 func runClients(args []string) error {
-	if len(args) != 3 {
-		return fmt.Errorf("handoff-clients %q: want an address and two numbers", args)
+	if len(args) != 3 && len(args) != 4 {
+		return fmt.Errorf("handoff-clients %q: want an address, two numbers, and maybe a path", args)
 	}
+	path := append(args, "/idle")[3]
 	addr, err := netip.ParseAddrPort(args[0])
 	if err != nil {
 		return err
@@ -41,7 +44,7 @@ func runClients(args []string) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	c := &clients{got: make([]int, n), buf: make([]byte, 64<<10)}
+	c := &clients{got: make([]int, n), buf: make([]byte, 64<<10), any: len(args) == 4}
 	if c.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
@@ -51,7 +54,7 @@ func runClients(args []string) error {
 	wires, secure := make([]wire, n), handoffTLS().Cert != nil
 	for i := range n {
 		source := netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + (first+i)/perSource)})
-		if wires[i], err = dialWire(source, addr, "/idle", secure); err != nil {
+		if wires[i], err = dialWire(source, addr, path, secure); err != nil {
 			return fmt.Errorf("idle connection %d: %w", first+i, err)
 		}
 		if err := c.watch(wires[i].fd, i); err != nil {
@@ -101,7 +104,10 @@ func (c *clients) read(w *wire, number int) {
 }
 
 func (c *clients) count() (n clientCount) {
-	for _, got := range c.got {
+	for i, got := range c.got {
+		if c.any && got > 0 {
+			c.got[i], got = 0, replyLen
+		}
 		switch got {
 		case replyLen:
 			n.got++

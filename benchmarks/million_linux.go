@@ -24,11 +24,13 @@ type million struct {
 	connections, perProcess int
 	rate                    int
 	report                  string
+	tls                     bool
 
 	dir, command, control, addr string
 	server, clients             *exec.Cmd
 	clientOut                   *bytes.Buffer
 	workers                     int
+	crowd                       []*child // the clients, with TLS
 	began                       time.Time
 	base                        usage // of the server before the first client
 	res                         millionResult
@@ -50,6 +52,8 @@ type millionResult struct {
 	Reload                   time.Duration
 	Moved, Failed, Drained   int
 	AfterReload              float64 // UserPerConnection after the reload
+	TLS                      bool
+	UserPerClient            float64 // with TLS
 	Lost                     int
 	Received                 int
 	ClientCPU                time.Duration
@@ -89,6 +93,7 @@ func runMillion(args []string) error {
 	flags.IntVar(&m.connections, "n", 1_000_000, "connections")
 	flags.IntVar(&m.perProcess, "per-worker", 18_900, "connections of a worker, or of a process of clients")
 	flags.IntVar(&m.rate, "rate", 2200, "connections opened per second")
+	flags.BoolVar(&m.tls, "tls", false, "wss:// without identities: clients that cost little, in processes of their own")
 	flags.StringVar(&m.report, "o", "", "file for the report; empty prints only")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -98,6 +103,14 @@ func runMillion(args []string) error {
 	dir, err := os.MkdirTemp("", "million")
 	if err != nil {
 		return err
+	}
+	m.res.TLS = m.tls
+	if m.tls {
+		remove, err := certify()
+		if err != nil {
+			return err
+		}
+		defer remove()
 	}
 	m.dir, m.command, m.control = dir, filepath.Join(dir, "expedite"), filepath.Join(dir, "c")
 	defer os.RemoveAll(dir)
@@ -109,11 +122,11 @@ func runMillion(args []string) error {
 	}{
 		{"build", m.build},
 		{"serve", m.serve},
-		{"open", m.open},
+		{"open", pick(m.tls, m.openSealed, m.open)},
 		{"measure", m.measure},
 		{"publish", m.publish},
 		{"reload", m.reload},
-		{"close", m.close},
+		{"close", pick(m.tls, m.closeSealed, m.close)},
 	} {
 		m.say("%s", step.name)
 		if err := step.do(); err != nil {
@@ -160,8 +173,13 @@ func (m *million) serve() error {
 	_, _ = rand.Read(secret[:]) // never fails: crypto/rand ends the process instead
 	env := append(os.Environ(), "EXPEDITE_AUTH_SECRET="+hex.EncodeToString(secret[:]))
 	m.server = exec.Command(m.command, "serve", "--addr", "127.0.0.1:0", "--admin", "off", "--control", m.control,
-		"--workers", strconv.Itoa(m.workers), "--auth", "required", "--log-level", "warn", "--ping-interval", "0s",
-		"--idle-timeout", "0s")
+		"--workers", strconv.Itoa(m.workers), "--log-level", "warn", "--ping-interval", "0s", "--idle-timeout", "0s")
+	if m.tls {
+		files := serverTLS("expedite tls")
+		m.server.Args = append(m.server.Args, "--tls-cert", files.Cert[0], "--tls-key", files.Key[0])
+	} else {
+		m.server.Args = append(m.server.Args, "--auth", "required")
+	}
 	m.server.Env, m.server.Dir = env, m.dir
 	m.server.Stderr = os.Stderr
 	if err := m.server.Start(); err != nil {
@@ -209,8 +227,17 @@ func (m *million) open() error {
 			m.say("clients: %s", lines.Text())
 		}
 	}()
+	if err := m.awaitOpen(start); err != nil {
+		return err
+	}
+	m.res.OpenClientCPU, err = m.clientCPU()
+	return err
+}
+
+// awaitOpen waits until all clients are connected, or no more come.
+func (m *million) awaitOpen(start time.Time) error {
 	said, grown, open := start, start, 0
-	_, err = m.await("all are connected", func(st status) bool {
+	_, err := m.await("all are connected", func(st status) bool {
 		now := time.Now()
 		if now.Sub(said) > 10*time.Second {
 			said = now
@@ -228,10 +255,7 @@ func (m *million) open() error {
 	if open < m.connections {
 		m.say("only %d connected: continuing with these", open)
 	}
-	if m.res.OpenCPU, err = m.cpu(); err != nil {
-		return err
-	}
-	m.res.OpenClientCPU, err = m.clientCPU()
+	m.res.OpenCPU, err = m.cpu()
 	return err
 }
 
@@ -329,6 +353,9 @@ func (m *million) close() error {
 
 // end stops the processes that were started.
 func (m *million) end() {
+	for _, c := range m.crowd {
+		c.stop()
+	}
 	for _, c := range []*exec.Cmd{m.clients, m.server} {
 		if c == nil || c.Process == nil || c.ProcessState != nil {
 			continue
