@@ -124,6 +124,7 @@ func StayReasons(counts map[string]uint64) string {
 		"data":            "hold data that no State, Suspend or Resume carries",
 		"suspend_failed":  "could not be suspended",
 		"callback_runs":   "wait for a callback that does not return",
+		"refused":         "have a state that the new worker cannot read",
 		"state_too_large": "have a state that is too large",
 		"no_descriptor":   "have TLS 1.2, or --tls-engine std (docs/tls.md)",
 	}

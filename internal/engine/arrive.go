@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/expedite-go/expedite/internal/reactor"
 	"github.com/expedite-go/expedite/ws"
@@ -15,7 +16,13 @@ import (
 type Arrivals struct {
 	list     []arrival
 	position uint64
+	refused  []int // places in the batch
+	reason   error // of the first one
 }
+
+// Refused returns the places in the batch of the connections that were not admitted, in ascending order, and why the
+// first one was not.
+func (a *Arrivals) Refused() ([]int, error) { return a.refused, a.reason }
 
 type arrival struct {
 	conn *Conn
@@ -43,11 +50,19 @@ var (
 // Admit attaches connections to the loop whose states are those of a Batch. position is the number of the last
 // publication that they have had. It takes all of them or none, and owns the descriptors in any case. On the loop.
 func (e *Engine) Admit(fds []int, states []byte, position uint64) (*Arrivals, error) {
+	return e.AdmitMost(fds, states, position, 0)
+}
+
+// AdmitMost is Admit, but it may refuse up to spare connections whose states are damaged: see Arrivals.Refused. It
+// refuses all if this build does not know a part of a state, because then it is too old for the others, too.
+func (e *Engine) AdmitMost(fds []int, states []byte, position uint64, spare int) (*Arrivals, error) {
 	a := &Arrivals{position: position}
-	err := e.admit(a, fds, states)
+	err := e.admit(a, fds, states, spare)
 	if err != nil {
-		for _, fd := range fds[len(a.list):] {
-			reactor.CloseFD(fd)
+		for _, fd := range fds {
+			if fd >= 0 {
+				reactor.CloseFD(fd)
+			}
 		}
 		for _, one := range a.list {
 			_ = e.loop.Remove(one.conn.key)
@@ -58,7 +73,24 @@ func (e *Engine) Admit(fds []int, states []byte, position uint64) (*Arrivals, er
 	return a, nil
 }
 
-func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
+// refuse closes the descriptor at a place. It reports false if no more may be refused.
+func (a *Arrivals) refuse(fds []int, place, spare int, err error) bool {
+	if len(a.refused) >= spare || errors.Is(err, errUnknown) || !errors.Is(err, ErrState) && !errors.Is(err, reactor.ErrSealed) {
+		return false
+	}
+	if fds[place] >= 0 {
+		reactor.CloseFD(fds[place])
+		fds[place] = -1
+	}
+	if a.reason == nil {
+		a.reason = err
+	}
+	a.refused = append(a.refused, place)
+	return true
+}
+
+// admit takes each descriptor that it attaches or closes out of fds.
+func (e *Engine) admit(a *Arrivals, fds []int, states []byte, spare int) error {
 	parsed := make([]*state, 0, len(fds))
 	for len(states) > 0 {
 		if len(states) < 4 || uint64(binary.LittleEndian.Uint32(states)) > uint64(len(states)-4) {
@@ -66,8 +98,12 @@ func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
 		}
 		end := 4 + int(binary.LittleEndian.Uint32(states))
 		s, err := parseState(states[4:end])
-		if err != nil {
+		if err != nil && (len(parsed) >= len(fds) || !a.refuse(fds, len(parsed), spare, err)) {
 			return err
+		}
+		if err != nil {
+			parsed, states = append(parsed, nil), states[end:]
+			continue
 		}
 		if s.id != 0 && e.Lookup(s.id) != nil {
 			return errPlace
@@ -81,17 +117,24 @@ func (e *Engine) admit(a *Arrivals, fds []int, states []byte) error {
 		return fmt.Errorf("%w: %d states for %d sockets", ErrState, len(parsed), len(fds))
 	}
 	for i, s := range parsed {
+		if s == nil {
+			continue
+		}
 		attach := e.loop.Attach
 		if s.sealed != nil {
 			attach = func(fd int) (reactor.Key, reactor.Socket, error) { return e.loop.Resume(fd, s.sealed) }
 		}
 		k, sock, err := attach(fds[i])
-		if err != nil {
-			fds[i] = -1
+		fds[i] = -1
+		if err != nil && !a.refuse(fds, i, spare, err) {
 			return fmt.Errorf("engine: %w", err)
+		}
+		if err != nil {
+			continue
 		}
 		a.list = append(a.list, arrival{conn: &Conn{eng: e, key: k, sock: sock, remote: s.remote}, state: s})
 	}
+	slices.Sort(a.refused)
 	return nil
 }
 

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -347,6 +349,68 @@ func TestAdmitTakesAllOrNothing(t *testing.T) {
 	on(t, p.here, func() { p.here.Thaw(b); p.here.Stay() })
 	if p.here.Len() != 2 || p.there.Len() != 0 {
 		t.Errorf("%d here, %d there", p.here.Len(), p.there.Len())
+	}
+}
+
+// TestAdmitRefusesDamagedStates: a few connections whose states are damaged are refused without the others, and continue
+// where they were. If this build does not know a part of a state, it takes none.
+func TestAdmitRefusesDamagedStates(t *testing.T) {
+	j := new(journal)
+	p := startPair(t, j.routes)
+	var peers []*peer
+	for range 3 {
+		peers = append(peers, p.here.dial(t, "/inline"))
+	}
+	until(t, "all are open", func() bool { return p.here.Len() == 3 })
+	var b *Batch
+	on(t, p.here, func() { p.here.Depart(-1, nil); b, _ = p.here.Freeze(3) })
+	states := func(change func(second []byte)) []byte {
+		all := bytes.Clone(b.States)
+		change(all[4+binary.LittleEndian.Uint32(all):][4:])
+		return all
+	}
+	admit := func(states []byte, spare int) (a *Arrivals, err error) {
+		on(t, p.there, func() { a, err = p.there.AdmitMost(dupAll(t, b.FDs), states, 0, spare) })
+		return a, err
+	}
+	damaged := states(func(s []byte) { s[3] = 99 }) // the phase
+	for name, states := range map[string][]byte{
+		"an unknown version": states(func(s []byte) { s[0] = 99 }),
+		"an unknown record":  states(func(s []byte) { s[1] = 0x7f }),
+	} {
+		if _, err := admit(states, 2); !errors.Is(err, ErrState) {
+			t.Errorf("%s: got %v, want %v", name, err, ErrState)
+		}
+	}
+	if _, err := admit(damaged, 0); !errors.Is(err, ErrState) {
+		t.Errorf("none may be refused: got %v, want %v", err, ErrState)
+	}
+	a, err := admit(damaged, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if places, why := a.Refused(); !slices.Equal(places, []int{1}) || !errors.Is(why, ErrState) || a.Len() != 2 {
+		t.Errorf("got %v refused, %v, and %d taken, want the second one", places, why, a.Len())
+	}
+	on(t, p.here, func() {
+		p.here.Keep(b.Split([]int{1}), "damaged")
+		p.here.Release(b)
+	})
+	on(t, p.there, func() { p.there.Start(a) })
+	on(t, p.here, func() {
+		if again, left := p.here.Freeze(3); again.Len() != 0 || left != 0 {
+			t.Errorf("%d were frozen again, %d are left, want none", again.Len(), left)
+		}
+		if n := p.here.Stay(); n != 1 || p.here.Stats().Stays["refused"] != 1 {
+			t.Errorf("%d stay, want 1: %v", n, p.here.Stats().Stays)
+		}
+	})
+	for _, c := range peers {
+		c.send(ws.OpText, []byte("still here"))
+		c.want(ws.OpText, []byte("still here"))
+	}
+	if p.here.Len() != 1 || p.there.Len() != 2 {
+		t.Errorf("%d here, %d there, want 1 and 2", p.here.Len(), p.there.Len())
 	}
 }
 

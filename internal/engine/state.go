@@ -21,6 +21,9 @@ const (
 // and must not ignore.
 var ErrState = errors.New("engine: bad connection state")
 
+// errUnknown means that the other build is newer, so that all connections are concerned, and not only a damaged one.
+var errUnknown = errors.New("this build does not know it")
+
 // A connection's state is its version (1 byte) and a list of records, as package record encodes them. Numbers are
 // little-endian. A record that is missing has its zero value.
 const (
@@ -47,6 +50,7 @@ const (
 	tagLinked   = 0x15 // like tagFrames, one frame: see chunkLinked
 	tagRecovery = 0x16 // repeated: of a recovery, see recovery.appendTo
 	tagTLS      = 0x17 // of reactor.Socket.Suspend: has secrets
+	lastTag     = tagTLS
 	tagExpiry   = 0x81 // 8: Conn.expires
 	tagProgress = 0x82 // of the message in tagInbound: ns of its period, bytes received in it, 8 each
 	tagParting  = 0x83 // like tagEnding, for a connection that is still open: see Conn.part
@@ -248,7 +252,7 @@ func (c *Conn) appendEvents(dst []byte) []byte {
 // parseState decodes a state. The result aliases b, except for its strings.
 func parseState(b []byte) (*state, error) {
 	if len(b) == 0 || b[0] < StateVersionMin || b[0] > StateVersion {
-		return nil, fmt.Errorf("%w: unknown version", ErrState)
+		return nil, fmt.Errorf("%w: version: %w", ErrState, errUnknown)
 	}
 	s := new(state)
 	for d := record.NewDecoder(b[1:]); d.More(); {
@@ -256,7 +260,11 @@ func parseState(b []byte) (*state, error) {
 		if err := d.Err(); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrState, err)
 		}
-		if !s.load(tag, value) && tag < record.Optional {
+		switch {
+		case s.load(tag, value) || tag >= record.Optional:
+		case tag > lastTag:
+			return nil, fmt.Errorf("%w: record %#x: %w", ErrState, tag, errUnknown)
+		default:
 			return nil, fmt.Errorf("%w: record %#x of %d bytes", ErrState, tag, len(value))
 		}
 	}

@@ -11,12 +11,13 @@ const (
 	stayCallback               // its callback does not return
 	stayLarge                  // its state is too large
 	stayData                   // Route.Stays reported true
+	stayRefused                // the other worker cannot read its state
 	numStays
 )
 
 // String returns the name of the reason in results and metrics.
 func (s stay) String() string {
-	return [numStays]string{"no_descriptor", "suspend_failed", "callback_runs", "state_too_large", "data"}[s]
+	return [numStays]string{"no_descriptor", "suspend_failed", "callback_runs", "state_too_large", "data", "refused"}[s]
 }
 
 var errStays = errors.New("engine: it has data that its handler cannot move")

@@ -11,7 +11,7 @@ import (
 const (
 	kindHello   byte = iota + 1
 	kindBatch        // number (4), position (8), time of the freeze (8), states + the sockets
-	kindAck          // number (4)
+	kindAck          // number (4); from protocol 2 on, the places of connections that were refused (2 each), the first reason
 	kindNack         // number (4), reason
 	kindForward      // message
 	kindEnd          // number of connections (8)
@@ -20,8 +20,15 @@ const (
 	kindLast
 )
 
-// protocol is the version of these frames. A later version must also support the earlier ones.
-const protocol = 1
+// protocol is the version of these frames. A later version must also support the earlier ones, from protocolMin on.
+const (
+	protocolMin = 1
+	protocol    = 2 // an ACK may refuse some of the connections
+)
+
+// maxRefused is how many connections of a batch may be refused without the others. More than these are no accident: the
+// builds do not fit together, and then nothing moves.
+const maxRefused = 8
 
 // The errors of a move.
 var (
@@ -41,6 +48,7 @@ var (
 
 // Hello is the first frame of both sides.
 type Hello struct {
+	protocol           uint16 // of the frames
 	StateMin, StateMax uint16 // versions of connection states
 	FreeFDs            uint32
 	Position           uint64 // publications after this one are kept for arrivals
@@ -61,10 +69,12 @@ func parseHello(b []byte) (h Hello, err error) {
 	if len(b) < 18 {
 		return h, fmt.Errorf("%w: hello of %d bytes", errFrame, len(b))
 	}
-	if v := binary.LittleEndian.Uint16(b); v < protocol {
+	v := binary.LittleEndian.Uint16(b)
+	if v < protocolMin {
 		return h, fmt.Errorf("%w: protocol %d", errVersion, v)
 	}
 	return Hello{
+		protocol: v,
 		StateMin: binary.LittleEndian.Uint16(b[2:]), StateMax: binary.LittleEndian.Uint16(b[4:]),
 		FreeFDs: binary.LittleEndian.Uint32(b[6:]), Position: binary.LittleEndian.Uint64(b[10:]), Build: string(b[18:]),
 	}, nil
@@ -78,6 +88,40 @@ func common(a, b Hello) (uint16, error) {
 			errVersion, a.StateMin, a.StateMax, b.StateMin, b.StateMax)
 	}
 	return v, nil
+}
+
+// appendAck encodes an ACK.
+func appendAck(dst []byte, number uint32, r Refusal) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, number)
+	if len(r.Places) == 0 {
+		return dst
+	}
+	dst = append(dst, byte(len(r.Places)))
+	for _, place := range r.Places {
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(place))
+	}
+	return append(dst, r.Reason...)
+}
+
+// parseRefusal parses what follows the number in the ACK of a batch of n connections.
+func parseRefusal(b []byte, n int) (r Refusal, err error) {
+	if len(b) == 0 {
+		return r, nil
+	}
+	count := int(b[0])
+	if b = b[1:]; count == 0 || count > maxRefused || len(b) < 2*count {
+		return r, fmt.Errorf("%w: %d refused", errFrame, count)
+	}
+	for i, last := 0, -1; i < count; i++ {
+		place := int(binary.LittleEndian.Uint16(b[2*i:]))
+		if place <= last || place >= n {
+			return r, fmt.Errorf("%w: connection %d of %d refused", errFrame, place, n)
+		}
+		last = place
+		r.Places = append(r.Places, place)
+	}
+	r.Reason = string(b[2*count:])
+	return r, nil
 }
 
 func appendBatch(dst []byte, number uint32, frozen int64, d BatchData) []byte {

@@ -4,18 +4,47 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 )
 
 func TestHelloTravels(t *testing.T) {
 	for _, h := range []Hello{
-		{},
-		{StateMin: 1, StateMax: 2, FreeFDs: 3, Position: 4, Build: "v1.2.3"},
-		{StateMin: 1, StateMax: math.MaxUint16, FreeFDs: math.MaxUint32, Position: math.MaxUint64},
+		{protocol: protocol},
+		{protocol: protocol, StateMin: 1, StateMax: 2, FreeFDs: 3, Position: 4, Build: "v1.2.3"},
+		{protocol: protocol, StateMin: 1, StateMax: math.MaxUint16, FreeFDs: math.MaxUint32, Position: math.MaxUint64},
 	} {
 		got, err := parseHello(h.append(nil))
 		if err != nil || got != h {
 			t.Errorf("got %+v, %v, want %+v", got, err, h)
+		}
+	}
+}
+
+// TestHelloOfAllProtocols: this build understands those since the first one, and later ones.
+func TestHelloOfAllProtocols(t *testing.T) {
+	for _, v := range []byte{protocolMin, protocol, protocol + 1} {
+		b := Hello{}.append(nil)
+		b[0] = v
+		if h, err := parseHello(b); err != nil || h.protocol != uint16(v) {
+			t.Errorf("protocol %d: got %+v, %v", v, h, err)
+		}
+	}
+}
+
+func TestAckTravels(t *testing.T) {
+	for _, want := range []Refusal{{}, {Places: []int{0}, Reason: "bad"}, {Places: []int{1, 5, 63}}} {
+		no, rest, err := number(appendAck(nil, 7, want))
+		got, err2 := parseRefusal(rest, 64)
+		if err != nil || err2 != nil || no != 7 || !slices.Equal(got.Places, want.Places) || got.Reason != want.Reason {
+			t.Errorf("got %d, %+v, %v, %v, want %+v", no, got, err, err2, want)
+		}
+	}
+	for _, b := range [][]byte{
+		{0}, {1}, {1, 0}, {1, 64, 0}, {2, 3, 0, 3, 0}, {2, 3, 0, 2, 0}, {2, 3, 0, 2}, bytes.Repeat([]byte{maxRefused + 1}, 99),
+	} {
+		if got, err := parseRefusal(b, 64); !errors.Is(err, errFrame) {
+			t.Errorf("%v: got %+v, %v, want %v", b, got, err, errFrame)
 		}
 	}
 }

@@ -112,9 +112,18 @@ func (e *End) answered(taken bool, b []byte) error {
 		return fmt.Errorf("%w: answer to batch %d", errFrame, no)
 	}
 	p := e.flight[0]
+	var refusal Refusal
+	if taken {
+		if refusal, err = parseRefusal([]byte(reason), p.batch.Len()); err != nil || !e.gave && len(refusal.Places) > 0 {
+			return fmt.Errorf("%w: answer to batch %d", errFrame, no)
+		}
+	}
 	e.flight = e.flight[1:]
 	e.progress, e.warned = e.opt.Now(), false
 	if taken {
+		if len(refusal.Places) > 0 {
+			e.keep(p.batch.Split(refusal.Places), refusal.Reason)
+		}
 		e.released(p)
 	} else {
 		e.thaw(p)
@@ -154,13 +163,19 @@ func (e *End) released(p parcel) {
 }
 
 // thaw puts the connections of a batch back and delivers the messages that were held for them.
-func (e *End) thaw(p parcel) {
+func (e *End) thaw(p parcel) { e.goesOn(p.batch, func() { e.host.Thaw(p.batch) }) }
+
+// keep is thaw for connections that the taker has refused.
+func (e *End) keep(b Batch, reason string) { e.goesOn(b, func() { e.host.Keep(b, reason) }) }
+
+// goesOn calls back, which puts b back on the loop, and then delivers the messages that were held.
+func (e *End) goesOn(b Batch, back func()) {
 	var waiting [][]byte
-	p.batch.IDs(func(id uint64) {
+	b.IDs(func(id uint64) {
 		waiting = append(waiting, e.held[id]...)
 		delete(e.held, id)
 	})
-	e.host.Thaw(p.batch)
+	back()
 	for _, m := range waiting {
 		e.host.Deliver(m)
 	}

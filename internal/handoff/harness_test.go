@@ -61,22 +61,25 @@ type host struct {
 	ended   chan struct{}
 	changed chan struct{}
 
-	end       *End
-	live      map[uint64]int // descriptors
-	order     []uint64       // of the keys of live
-	busy      map[uint64]bool
-	events    []string
-	said      map[uint64][]string
-	astray    []string
-	expecting int
-	position  uint64
-	slow      bool // the test answers syncs
-	free      int
-	fences    []func() // pending, if fenced is set
-	fenced    bool
-	syncs     []func()
+	end        *End
+	live       map[uint64]int // descriptors
+	order      []uint64       // of the keys of live
+	busy       map[uint64]bool
+	kept       map[uint64]bool // refused by the other side
+	unreadable map[uint64]bool // are refused here, if they may be
+	events     []string
+	said       map[uint64][]string
+	astray     []string
+	expecting  int
+	position   uint64
+	slow       bool // the test answers syncs
+	free       int
+	fences     []func() // pending, if fenced is set
+	fenced     bool
+	syncs      []func()
 
 	onAdmit func(ids []uint64) error
+	onSpare func(int)
 	onStart func()
 	onThaw  func()
 	given   []Outcome
@@ -86,8 +89,21 @@ type host struct {
 
 // group is a Batch, or Arrivals.
 type group struct {
-	ids []uint64
-	fds []int
+	ids     []uint64
+	fds     []int
+	refusal Refusal
+}
+
+func (g *group) Refused() Refusal { return g.refusal }
+
+func (g *group) Split(places []int) Batch {
+	out := &group{}
+	for i := len(places) - 1; i >= 0; i-- {
+		at := places[i]
+		out.ids, out.fds = append(out.ids, g.ids[at]), append(out.fds, g.fds[at])
+		g.ids, g.fds = slices.Delete(g.ids, at, at+1), slices.Delete(g.fds, at, at+1)
+	}
+	return out
 }
 
 func (g *group) Len() int { return len(g.ids) }
@@ -101,6 +117,7 @@ func (g *group) IDs(f func(uint64)) {
 func newHost(name string, l *ledger) *host {
 	h := &host{name: name, ledger: l, ended: make(chan struct{}), changed: make(chan struct{}, 1), free: 1 << 20}
 	h.live, h.said, h.busy = make(map[uint64]int), make(map[uint64][]string), make(map[uint64]bool)
+	h.kept, h.unreadable = make(map[uint64]bool), make(map[uint64]bool)
 	h.work.L = &h.mu
 	go h.run() // ends with stop
 	return h
@@ -198,6 +215,8 @@ func (h *host) Freeze(n int) (b Batch, c BatchData, left int) {
 	var rest []uint64
 	for _, id := range h.order {
 		switch {
+		case h.kept[id]:
+			rest = append(rest, id)
 		case h.busy[id]:
 			left++
 			rest = append(rest, id)
@@ -245,6 +264,13 @@ func (h *host) Thaw(b Batch) {
 	h.enter(b.(*group))
 }
 
+func (h *host) Keep(b Batch, reason string) {
+	h.note("keep %d: %s", b.Len(), reason)
+	h.admit(b.(*group))
+	h.enter(b.(*group))
+	b.IDs(func(id uint64) { h.kept[id] = true })
+}
+
 func (h *host) Stay() int {
 	h.note("stay")
 	return len(h.order)
@@ -267,6 +293,9 @@ func (h *host) Sync(done func()) {
 }
 
 func (h *host) Admit(c BatchData) (Arrivals, error) {
+	if h.onSpare != nil {
+		h.onSpare(c.Spare)
+	}
 	g := &group{fds: c.FDs}
 	for b := c.States; len(b) >= 8; b = b[8:] {
 		g.ids = append(g.ids, binary.LittleEndian.Uint64(b))
@@ -286,6 +315,14 @@ func (h *host) Admit(c BatchData) (Arrivals, error) {
 		h.note("refuse %d", g.Len())
 		closeAll(g.fds)
 		return nil, err
+	}
+	for i := len(g.ids) - 1; i >= 0; i-- {
+		if h.unreadable[g.ids[i]] && len(g.refusal.Places) < c.Spare {
+			g.refusal.Places = slices.Insert(g.refusal.Places, 0, i)
+			g.refusal.Reason = "unreadable"
+			closeAll(g.fds[i : i+1])
+			g.ids, g.fds = slices.Delete(g.ids, i, i+1), slices.Delete(g.fds, i, i+1)
+		}
 	}
 	h.note("admit %d", g.Len())
 	h.admit(g)

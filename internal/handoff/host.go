@@ -6,6 +6,14 @@ type Batch interface {
 	Len() int
 	// IDs calls f with the id of each connection that messages can be sent to.
 	IDs(f func(id uint64))
+	// Split takes the connections at these places, in ascending order, out of the batch, and returns them as another one.
+	Split(places []int) Batch
+}
+
+// Refusal is what the other worker says of connections that it has not taken out of a batch.
+type Refusal struct {
+	Places []int  // in the batch, in ascending order
+	Reason string // of the first one
 }
 
 // BatchData is what is sent of a batch.
@@ -13,6 +21,7 @@ type BatchData struct {
 	States   []byte // opaque
 	FDs      []int
 	Position uint64 // number of the last publication that these connections have received
+	Spare    int    // how many of them Admit may refuse without the others
 }
 
 // Arrivals are connections that were admitted and that are not being read yet.
@@ -21,6 +30,8 @@ type Arrivals interface {
 	Len() int
 	// IDs calls f with the id of each connection that messages can be sent to.
 	IDs(f func(id uint64))
+	// Refused returns the connections of the batch that were not admitted: their states cannot be read.
+	Refused() Refusal
 }
 
 // Host is a worker whose connections move. All methods are called on its loop.
@@ -44,6 +55,8 @@ type Host interface {
 	Release(Batch)
 	// Thaw puts a batch back on the loop.
 	Thaw(Batch)
+	// Keep is Thaw for connections that the other worker has refused. Until Stay, they are not frozen again.
+	Keep(b Batch, reason string)
 	// Stay ends what Depart began: connections that have not moved continue here. It returns the number of connections
 	// that could not be moved.
 	Stay() (staying int)
@@ -54,8 +67,8 @@ type Host interface {
 
 	// Record prepares for arrivals: from now on publications are kept for them.
 	Record()
-	// Admit accepts all connections of a batch, or none and returns an error. It takes over the descriptors in both
-	// cases. Nothing may be read from them before Start, which is called in the same turn of the loop.
+	// Admit accepts all connections of a batch but BatchData.Spare, or none and returns an error. It takes over the
+	// descriptors in any case, and closes those that it refuses. Nothing may be read from them before Start, which is called in the same turn of the loop.
 	Admit(d BatchData) (Arrivals, error)
 	// Start makes the connections live.
 	Start(Arrivals)

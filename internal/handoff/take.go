@@ -18,6 +18,9 @@ func (e *End) arrived(fr *fdpass.Frame) error {
 	if err != nil {
 		return err
 	}
+	if !back && e.peer.protocol >= 2 { // what comes back has nowhere else to go
+		data.Spare = maxRefused
+	}
 	fr.FDs = nil // the host takes them over, or they are closed below
 	if back {
 		e.progress = e.opt.Now()
@@ -36,7 +39,7 @@ func (e *End) arrived(fr *fdpass.Frame) error {
 		return e.refuse(no, err.Error())
 	}
 	// If the other side has died, this one owns the connections all the same.
-	_ = e.ch.sendNow(kindAck, binary.LittleEndian.AppendUint32(nil, no))
+	_ = e.ch.sendNow(kindAck, appendAck(nil, no, arrivals.Refused()))
 	if e.gave {
 		e.out.Returned += arrivals.Len()
 	} else {

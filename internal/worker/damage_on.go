@@ -11,7 +11,8 @@ import (
 	"github.com/expedite-go/expedite/internal/record"
 )
 
-// damageVariable names what is done wrong: fence, forward, hold, position, one of sealedDamage, or the number of a record
+// damageVariable names what is done wrong: fence, forward, hold, position, one (the first state of each batch has a
+// phase that does not exist), one of sealedDamage, or the number of a record
 // that is left out of all states.
 const damageVariable = "EXPEDITE_DAMAGE"
 
@@ -33,6 +34,9 @@ func damaged(what string) bool { return os.Getenv(damageVariable) == what }
 func damage(c *handoff.BatchData) {
 	if damaged("position") {
 		c.Position += 2
+	}
+	if damaged("one") && len(c.States) > 0 {
+		c.States[7] = 99 // behind length, version, and the head of the record
 	}
 	tag, err := strconv.ParseUint(os.Getenv(damageVariable), 0, 8)
 	harm := sealedDamage[os.Getenv(damageVariable)]

@@ -248,12 +248,30 @@ func (h *host) Freeze(count int) (handoff.Batch, handoff.BatchData, int) {
 		h.left[b] = since
 	}
 	damage(&c)
-	return b, c, left
+	return departing{b}, c, left
+}
+
+// departing is a batch of handoff.
+type departing struct{ *engine.Batch }
+
+// Split implements handoff.Batch.
+func (d departing) Split(places []int) handoff.Batch { return departing{d.Batch.Split(places)} }
+
+// arriving are arrivals of handoff.
+type arriving struct{ *engine.Arrivals }
+
+// Refused implements handoff.Arrivals.
+func (a arriving) Refused() handoff.Refusal {
+	places, err := a.Arrivals.Refused()
+	if err == nil {
+		return handoff.Refusal{}
+	}
+	return handoff.Refusal{Places: places, Reason: err.Error()}
 }
 
 // Release ends this worker's side of a batch: the other one has it.
 func (h *host) Release(b handoff.Batch) {
-	batch := b.(*engine.Batch)
+	batch := b.(departing).Batch
 	delete(h.left, batch)
 	batch.Owners(func(owner any) {
 		if c := h.clientOf(owner); c != nil {
@@ -265,7 +283,7 @@ func (h *host) Release(b handoff.Batch) {
 
 // Thaw puts a batch back on the loop.
 func (h *host) Thaw(b handoff.Batch) {
-	batch := b.(*engine.Batch)
+	batch := b.(departing).Batch
 	since := h.left[batch]
 	delete(h.left, batch)
 	var back []uint64
@@ -275,6 +293,19 @@ func (h *host) Thaw(b handoff.Batch) {
 	h.engine.Thaw(batch)
 	for _, id := range back {
 		h.orders.Arrived(id, since)
+	}
+}
+
+// Keep puts connections back on the loop that the other worker has refused.
+func (h *host) Keep(b handoff.Batch, reason string) {
+	batch := b.(departing).Batch
+	var back []uint64
+	if h.orders.Pending() {
+		batch.IDs(func(id uint64) { back = append(back, id) })
+	}
+	h.engine.Keep(batch, reason)
+	for _, id := range back {
+		h.orders.Arrived(id, 0)
 	}
 }
 
@@ -324,19 +355,19 @@ func (h *host) Record() {
 	h.engine.Record()
 }
 
-// Admit puts connections on the loop: all or none.
+// Admit puts connections on the loop: all, but for some that may be refused, or none.
 func (h *host) Admit(c handoff.BatchData) (handoff.Arrivals, error) {
 	h.Position()
-	a, err := h.engine.Admit(c.FDs, c.States, c.Position)
+	a, err := h.engine.AdmitMost(c.FDs, c.States, c.Position, c.Spare)
 	if err != nil {
 		return nil, err
 	}
-	return a, nil
+	return arriving{a}, nil
 }
 
 // Start makes arrivals live.
 func (h *host) Start(a handoff.Arrivals) {
-	h.engine.Start(a.(*engine.Arrivals))
+	h.engine.Start(a.(arriving).Arrivals)
 	if h.orders.Pending() {
 		a.IDs(func(id uint64) { h.orders.Arrived(id, 0) })
 	}
