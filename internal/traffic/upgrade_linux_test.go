@@ -50,12 +50,22 @@ func previous(t *testing.T) (binary, revision string) {
 	return binary, revision
 }
 
-// TestUpgradeFromThePreviousRelease upgrades to this build and back, and checks that all connections move.
+// TestUpgradeFromThePreviousRelease upgrades to this build and back, and checks that all connections move, also those
+// with TLS.
 func TestUpgradeFromThePreviousRelease(t *testing.T) {
 	old, revision := previous(t)
 	t.Log("the previous release is", revision)
-	s := launch(t, old, serverConfig{Workers: 2})
-	run := s.crowd(Mix(s.addr, 300))
+	t.Run("plain", func(t *testing.T) { upgrades(t, old, serverConfig{Workers: 2}, Mix("", 300)) })
+	t.Run("TLS", func(t *testing.T) {
+		server, cfg := serverConfig{Workers: 2}, Mix("", 100)
+		cfg.TLS = secured(t, &server)
+		upgrades(t, old, server, cfg)
+	})
+}
+
+func upgrades(t *testing.T, old string, server serverConfig, cfg Config) {
+	s := launch(t, old, server)
+	run := s.crowd(cfg)
 	for i := range 2 {
 		for _, binary := range []string{self(t), old} {
 			s.install(binary)
@@ -63,7 +73,7 @@ func TestUpgradeFromThePreviousRelease(t *testing.T) {
 			if err != nil {
 				t.Fatalf("upgrade %d to %s: %v", i+1, binary, err)
 			}
-			if res.Failed+res.Drained != 0 || res.Moved < 300 || !res.PrimaryReplaced {
+			if res.Failed+res.Drained != 0 || res.Moved < uint64(cfg.Clients()) || !res.PrimaryReplaced {
 				t.Errorf("upgrade %d to %s: %+v", i+1, binary, res)
 			}
 			for _, pid := range append(s.pids(), s.cmd.Process.Pid) {
