@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -127,6 +128,13 @@ func (j *journal) handler() funcs {
 			j.mu.Unlock()
 		},
 	}
+}
+
+// codes returns with what the connections were closed.
+func (j *journal) codes() []ws.CloseCode {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.closed)
 }
 
 func (j *journal) routes() map[string]*Route {
