@@ -377,6 +377,38 @@ func TestMoveBeforeTLS(t *testing.T) {
 	}
 }
 
+// TestNoProbes: sockets that were with crypto/tls or net/http are back on the loop as they came, without probes of the
+// system to clients that are silent.
+func TestNoProbes(t *testing.T) {
+	e := startHTTP(t, Config{KeepAlive: patience}, nil)
+	e.sealing(t, sealedServer(t))
+	c := e.connect(t, "")
+	c.secured()
+	probes := func() (n int) {
+		e.onLoop(func() {
+			var err error
+			n, err = unix.GetsockoptInt(e.only().sock.FD(), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		return n
+	}
+	until(t, "the loop has it", func() (has bool) {
+		e.onLoop(func() { has = e.only().sock.FD() >= 0 })
+		return has
+	})
+	if probes() != 0 {
+		t.Error("after the handshake of TLS, the system probes the client")
+	}
+	c.write([]byte(plainRequest))
+	c.wantPlain()
+	e.returned(t, 1)
+	if probes() != 0 {
+		t.Error("after a request, the system probes the client")
+	}
+}
+
 // TestMoveSealedHTTP: connections that net/http has had, or still has, move with their TLS.
 func TestMoveSealedHTTP(t *testing.T) {
 	for _, come := range []int{0, 1, len(plainRequest) - 1} {

@@ -223,12 +223,18 @@ func fdConn(fd int) (net.Conn, error) {
 	if f == nil {
 		return nil, fmt.Errorf("reactor: descriptor %d: %w", fd, os.ErrInvalid)
 	}
+	probes, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE) // a Unix socket has none either
 	c, err := net.FileConn(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		if c != nil {
 			_ = c.Close()
 		}
 		return nil, fmt.Errorf("reactor: %w", err)
+	}
+	// FileConn makes the system probe the peer every 15 seconds, which the option of the descriptor outlives: many idle
+	// connections would cost as much as busy ones, and end where probes are lost.
+	if t, ok := c.(*net.TCPConn); ok && probes == 0 {
+		_ = t.SetKeepAlive(false) // if it fails, the connection has
 	}
 	return c, nil
 }
