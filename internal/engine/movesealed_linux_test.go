@@ -75,7 +75,7 @@ func TestMoveSealedAtEveryByte(t *testing.T) {
 func TestThawSealed(t *testing.T) {
 	j := new(journal)
 	p := startSealedPair(t, j.routes)
-	c, client := p.here.sealed(t, "/inline")
+	c, client := p.here.dialSealed(t, "/inline")
 	stream, check := conversation()
 	for _, b := range client.records(stream) {
 		var frozen *Batch
@@ -129,7 +129,7 @@ func TestMoveSealedBlocks(t *testing.T) {
 func TestMoveUnsentRecords(t *testing.T) {
 	j := new(journal)
 	p := startSealedPair(t, j.routes)
-	c, client := p.here.sealed(t, "/inline")
+	c, client := p.here.dialSealed(t, "/inline")
 	const count, size = 9, 100_000 // less than the queue limit, more than the kernel accepts
 	p.here.onLoop(func() {
 		err := unix.SetsockoptInt(p.here.only().sock.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
@@ -209,7 +209,7 @@ func TestSealedEndsInAMove(t *testing.T) {
 				t.Run(name+", "+when+", "+path, func(t *testing.T) {
 					j := new(journal)
 					p := startSealedPair(t, j.routes)
-					c, client := p.here.sealed(t, path)
+					c, client := p.here.dialSealed(t, path)
 					act := sync.OnceFunc(func() {
 						if _, err := client.Write(ws.AppendMaskedFrame(nil, ws.OpText, 7, []byte("last words"))); err != nil {
 							t.Error(err)
@@ -451,7 +451,7 @@ func TestMoveSealedHTTP(t *testing.T) {
 func TestSealedErrorMoves(t *testing.T) {
 	j := new(journal)
 	p := startSealedPair(t, j.routes)
-	c, client := p.here.sealed(t, "/inline")
+	c, client := p.here.dialSealed(t, "/inline")
 	p.there.onLoop(p.there.Record)
 	var frozen *Batch
 	p.here.onLoop(func() {

@@ -106,8 +106,8 @@ func (p *peer) shake(conn net.Conn) (*sealedClient, error) {
 	return c, nil
 }
 
-// sealed opens a WebSocket over TLS.
-func (e *fixture) sealed(t *testing.T, path string) (*peer, *sealedClient) {
+// dialSealed opens a WebSocket over TLS.
+func (e *fixture) dialSealed(t *testing.T, path string) (*peer, *sealedClient) {
 	t.Helper()
 	p := e.connect(t, "")
 	c := p.secured()
