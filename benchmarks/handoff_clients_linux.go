@@ -24,8 +24,8 @@ type clients struct {
 }
 
 // clientCount is a client process's answer: got counts the connections that received exactly one message, lost those
-// that ended or received anything else. Of clients that were given a path, got counts those that received anything since
-// the count before, and lost those that ended.
+// that ended or received anything else. Of clients that were given a path, got counts those that received anything
+// since the count before, and lost those that ended.
 type clientCount struct{ got, lost int }
 
 // runClients opens idle connections. args holds the server's address, the number of connections and the number of the

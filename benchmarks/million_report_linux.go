@@ -184,7 +184,8 @@ func (r *millionResult) verdict() error {
 		return fmt.Errorf("million: %d of %d connections moved", r.Moved, r.Opened)
 	case r.Received < r.messages():
 		return fmt.Errorf("million: the clients received %d messages, want %d", r.Received, r.messages())
-	case r.UserPerConnection > pick[float64](r.TLS, wantUserTLS, wantUser) || r.BasePerWorker > wantBase || r.Idle > wantIdle || r.Publish > wantPublish:
+	case r.UserPerConnection > pick[float64](r.TLS, wantUserTLS, wantUser) || r.BasePerWorker > wantBase ||
+		r.Idle > wantIdle || r.Publish > wantPublish:
 		fmt.Fprintln(os.Stderr, "million: a figure exceeds its target, see the table")
 	}
 	return nil

@@ -75,7 +75,8 @@ func (e *Engine) AdmitMost(fds []int, states []byte, position uint64, spare int)
 
 // refuse closes the descriptor at a place. It reports false if no more may be refused.
 func (a *Arrivals) refuse(fds []int, place, spare int, err error) bool {
-	if len(a.refused) >= spare || errors.Is(err, errUnknown) || !errors.Is(err, ErrState) && !errors.Is(err, reactor.ErrSealed) {
+	damaged := errors.Is(err, ErrState) || errors.Is(err, reactor.ErrSealed)
+	if len(a.refused) >= spare || !damaged || errors.Is(err, errUnknown) {
 		return false
 	}
 	if fds[place] >= 0 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/expedite-go/expedite/internal/record"
 )
@@ -442,29 +441,6 @@ func (e *Engine) Thaw(b *Batch) {
 		}
 	}
 	b.conns = nil
-}
-
-// Split takes the connections at places, which are in ascending order, out of b, and returns them as another batch. It
-// has no states.
-func (b *Batch) Split(places []int) *Batch {
-	out := &Batch{position: b.position}
-	for i := len(places) - 1; i >= 0; i-- {
-		at := places[i]
-		out.conns, out.FDs = append(out.conns, b.conns[at]), append(out.FDs, b.FDs[at])
-		b.conns, b.FDs = slices.Delete(b.conns, at, at+1), slices.Delete(b.FDs, at, at+1)
-	}
-	return out
-}
-
-// Keep is Thaw for connections that the other worker has refused: they do not leave in this departure. On the loop.
-func (e *Engine) Keep(b *Batch, reason string) {
-	conns := b.conns
-	e.Thaw(b)
-	for _, z := range conns {
-		if e.dep.staying != nil && !z.conn.gone() { // otherwise the departure is over
-			e.remain(z.conn, stayRefused, errors.New(reason))
-		}
-	}
 }
 
 // settleIn adds c, which has a new key, to the tables and sets its deadline. It schedules waiting output.

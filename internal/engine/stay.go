@@ -1,6 +1,9 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // stay is the reason why a connection cannot move.
 type stay uint8
@@ -29,5 +32,28 @@ func (c *Conn) undecided() bool { return c.phase.Load() == phaseDecide || c.sock
 func (e *Engine) nudge() {
 	if e.leaving.Load() && e.dep.ready != nil {
 		e.dep.ready()
+	}
+}
+
+// Split takes the connections at places, which are in ascending order, out of b, and returns them as another batch. It
+// has no states.
+func (b *Batch) Split(places []int) *Batch {
+	out := &Batch{position: b.position}
+	for i := len(places) - 1; i >= 0; i-- {
+		at := places[i]
+		out.conns, out.FDs = append(out.conns, b.conns[at]), append(out.FDs, b.FDs[at])
+		b.conns, b.FDs = slices.Delete(b.conns, at, at+1), slices.Delete(b.FDs, at, at+1)
+	}
+	return out
+}
+
+// Keep is Thaw for connections that the other worker has refused: they do not leave in this departure. On the loop.
+func (e *Engine) Keep(b *Batch, reason string) {
+	conns := b.conns
+	e.Thaw(b)
+	for _, z := range conns {
+		if e.dep.staying != nil && !z.conn.gone() { // otherwise the departure is over
+			e.remain(z.conn, stayRefused, errors.New(reason))
+		}
 	}
 }

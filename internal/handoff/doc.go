@@ -13,10 +13,10 @@
 //	  LAST ──────────────────────────────────►      no more messages will be forwarded
 //
 // The rule of ownership: the taker validates a batch, sends ACK, and only then touches the sockets; the giver keeps
-// its copies until the ACK. The ACK may name connections that the taker cannot read: it has closed its copies of them, and
-// they thaw at the giver, which owns them. A batch that was refused (NACK), or that was in transit when the taker died, thaws at the
-// giver. If a move must be complete and cannot be, REVERT reverses the channel: what has moved comes back in the same
-// way.
+// its copies until the ACK. The ACK may name connections that the taker cannot read: it has closed its copies of
+// them, and they thaw at the giver, which owns them. A batch that was refused (NACK), or that was in transit when the
+// taker died, thaws at the giver. If a move must be complete and cannot be, REVERT reverses the channel: what has moved
+// comes back in the same way.
 //
 // All methods of End and Host belong to the event loop of their worker, unless they are documented otherwise. An End
 // has two goroutines, one that reads and one that writes. Both end with the channel.

@@ -11,7 +11,7 @@ import (
 const (
 	kindHello   byte = iota + 1
 	kindBatch        // number (4), position (8), time of the freeze (8), states + the sockets
-	kindAck          // number (4); from protocol 2 on, the places of connections that were refused (2 each), the first reason
+	kindAck          // number (4); with protocol 2 maybe: how many were refused (1), their places (2 each), a reason
 	kindNack         // number (4), reason
 	kindForward      // message
 	kindEnd          // number of connections (8)

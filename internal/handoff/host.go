@@ -68,7 +68,8 @@ type Host interface {
 	// Record prepares for arrivals: from now on publications are kept for them.
 	Record()
 	// Admit accepts all connections of a batch but BatchData.Spare, or none and returns an error. It takes over the
-	// descriptors in any case, and closes those that it refuses. Nothing may be read from them before Start, which is called in the same turn of the loop.
+	// descriptors in any case, and closes those that it refuses. Nothing may be read from them before Start, which is
+	// called in the same turn of the loop.
 	Admit(d BatchData) (Arrivals, error)
 	// Start makes the connections live.
 	Start(Arrivals)

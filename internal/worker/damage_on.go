@@ -16,9 +16,9 @@ import (
 // that is left out of all states.
 const damageVariable = "EXPEDITE_DAMAGE"
 
-// sealedDamage is what is done to the parts of the state of TLS: what opens, what seals, the beginning of a record, what
-// was opened, and what was sealed and has not left. In the first two, the sequence number is at 3 and the secret at the
-// end.
+// sealedDamage is what is done to the parts of the state of TLS: what opens, what seals, the beginning of a record,
+// what was opened, and what was sealed and has not left. In the first two, the sequence number is at 3 and the secret
+// at the end.
 var sealedDamage = map[string]func(parts [][]byte){
 	"sequence":         func(parts [][]byte) { parts[1][3]++ },
 	"secret":           func(parts [][]byte) { parts[1][len(parts[1])-1] ^= 1 },
