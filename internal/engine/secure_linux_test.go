@@ -44,6 +44,10 @@ func TestTurnedAwayBeforeTLS(t *testing.T) {
 				if got := <-ended; got != "EOF" {
 					t.Errorf("got %q, want the end", got)
 				}
+				for _, p := range []*peer{first, second} { // it begins with the first byte
+					_, _ = p.conn.Write([]byte{tlsHandshake}) // one of them is closed
+				}
+				until(t, "TLS has begun", func() bool { return len(begun) > 0 })
 				if len(begun) != 1 {
 					t.Errorf("TLS has begun %d times, want once", len(begun))
 				}
