@@ -62,6 +62,10 @@ func (c *Config) checkListeners() error {
 		return errors.Join(err, errProxies)
 	}
 	faults := []error{c.checkProxies(specs), c.checkSecure(specs)}
+	if t := &c.TLS.Auto; t.on() && len(t.challenges(specs)) == 0 {
+		faults = append(faults, errors.New("expedite: Config.TLS.Auto.Domains: no address is one of TCP, where an "+
+			"authority reaches this server"))
+	}
 	own, errOwn := listener.Parse(c.Admin) // opening it tells an error
 	for _, s := range specs {
 		if !cluster.IsWorker() { // a worker opens no file

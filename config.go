@@ -39,9 +39,9 @@ type Config struct {
 	Scheduling cluster.Policy
 	// Control is the path of the Unix socket for the operator's commands, such as expedite status. Empty is none.
 	Control string
-	// StateDir is a folder for revocations, which then survive the end of this server, however it ends. It is created
-	// with mode 0700, and one server at a time may use it. If it is empty, revocations last as long as the server runs,
-	// or are kept in Redis.
+	// StateDir is a folder for revocations, which then survive the end of this server, however it ends, and for the
+	// certificates of TLS.Auto. It is created with mode 0700, and one server at a time may use it. If it is empty,
+	// revocations last as long as the server runs, or are kept in Redis.
 	StateDir string
 	// Admin is the TCP address of the listener for /metrics and /debug/pprof. Empty is none. Keep it private. With
 	// https:// before the address, its clients use TLS with the certificates of TLS, and present none themselves.
@@ -247,6 +247,7 @@ func (c Config) withDefaults() Config {
 	if c.Addr == "" && len(c.Addrs) == 0 {
 		c.Addr = defaultAddr
 	}
+	c.TLS.Auto.resolve(c.StateDir)
 	if c.DrainTimeout <= 0 {
 		c.DrainTimeout = defaultDrainTimeout
 	}

@@ -38,6 +38,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 		Registry: a.registryConfig(), WorkerOutput: a.cfg.WorkerOutput, Inheritance: left,
 		WorkerEnv: a.cfg.Tuning.settings().WorkerEnv(resource.ThisHost(), a.cfg.workers(), os.Environ()),
 	}
+	cfg.Certificates = a.cfg.TLS.Auto.client(specs, a.Logger())
 	if cfg.Plane, cfg.ControlConfig.Backplane, err = a.cfg.plane(); err != nil {
 		return err
 	}

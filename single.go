@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/expedite-go/expedite/internal/acmeclient"
 	"github.com/expedite-go/expedite/internal/admin"
 	"github.com/expedite-go/expedite/internal/broker"
 	"github.com/expedite-go/expedite/internal/control"
@@ -45,7 +46,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	defer reg.Close()
 	hub := broker.NewHub(func(uint64) int { return slot })
-	around, err := a.lookAround(hub, reg)
+	around, err := a.lookAround(hub, reg, specs)
 	if err != nil {
 		return err
 	}
@@ -72,9 +73,6 @@ func (a *App) runSingle(ctx context.Context) error {
 	defer reg.Leave(slot)
 	reg.Start()
 	defer around.start()()
-	done := make(chan struct{})
-	defer close(done)
-	go resource.NewHeapTrimmer().Run(done) // ends with runSingle
 	serving, err := a.acceptAlone(w, opened)
 	if err != nil {
 		return err
@@ -89,6 +87,7 @@ func (a *App) runSingle(ctx context.Context) error {
 	w.Start()
 	defer a.serves(w, c)()
 	c.SetServing(serving)
+	defer around.certificates.Start()() // the authority is a client
 	a.started(primary.Serving{
 		Addresses: primary.Texts(serving), Secure: primary.SecureTexts(serving), Admin: c.AdminAddr(),
 	})
@@ -122,7 +121,7 @@ func (a *App) openControl(r around, group *single, reg *registry.Server) (*prima
 func (a *App) controlAlone(r around, w *worker.Worker) primary.ControlConfig {
 	c := a.controlConfig()
 	c.Alone, c.Backplane, c.Histories, c.Members = true, r.kind, r.kept, r.presence
-	c.Systemd, c.Check = systemd.TakeEnvironment(), w.Sync
+	c.Systemd, c.Check, c.Certificates = systemd.TakeEnvironment(), w.Sync, r.certificates
 	return c
 }
 
@@ -132,18 +131,23 @@ type around struct {
 	machines *relay.Relay   // nil if there are no others
 	kind     string
 	presence *presence.Server // nil if nobody wants to know who is in a topic
+
+	certificates *acmeclient.Client // nil if no certificate is obtained
 }
 
-func (a *App) lookAround(hub *broker.Hub, reg *registry.Server) (r around, err error) {
+func (a *App) lookAround(hub *broker.Hub, reg *registry.Server, specs []listener.Spec) (r around, err error) {
 	if r.kept, err = a.keepAlone(hub); err != nil {
 		return r, err
 	}
+	r.certificates = a.cfg.TLS.Auto.client(specs, a.Logger())
 	err = a.joinMachines(&r, hub, reg)
 	return r, err
 }
 
-// start starts what there is, and returns what ends it.
+// start starts what there is, and what trims the heap, and returns what ends it.
 func (r around) start() (end func()) {
+	done := make(chan struct{})
+	go resource.NewHeapTrimmer().Run(done) // ends with end
 	if r.machines != nil {
 		r.machines.Start()
 	}
@@ -151,6 +155,7 @@ func (r around) start() (end func()) {
 		r.presence.Start()
 	}
 	return func() {
+		close(done)
 		if r.presence != nil {
 			r.presence.Close()
 		}

@@ -22,6 +22,9 @@ type TLS struct {
 	// of its private key. A pair is chosen by the name that a client asks for; the first one is for all others. The
 	// files are read again twice a minute. If what they contain then is not valid, what was there before stays in use.
 	Cert, Key []string
+	// Auto obtains and renews certificates by itself. A name of it is served that certificate as soon as there is one;
+	// the pairs of Cert and Key are for all other names.
+	Auto TLSAuto
 	// ClientCA names a PEM file with the authorities whose certificates clients have to present. Authorize finds that
 	// of a client in http.Request.TLS. Empty: clients present none.
 	ClientCA string
@@ -36,8 +39,24 @@ type TLS struct {
 	Redirect bool
 }
 
+// TLSAuto obtains certificates from an authority with the protocol ACME (RFC 8555), one for each domain. Whoever sets
+// Domains accepts the terms of service of that authority. One process of the server does this, and all workers use the
+// certificates. The authority verifies that a domain leads to this server: it connects to port 443 of it (tls-alpn-01)
+// or, if an address is written http://host:port, to port 80 (http-01). docs/tls.md describes it.
+type TLSAuto struct {
+	// Domains are the names of hosts in lower case, like example.com: no wildcards, and no IP addresses.
+	Domains []string
+	// Email is an address for messages of the authority. It may be empty.
+	Email string
+	// CA is the URL of the directory of the authority. Empty is that of Let's Encrypt.
+	CA string
+	// Folder has the certificates and their keys, with the mode 0600. It is created with the mode 0700. Servers may
+	// share one: one of them obtains certificates for all. Empty is the folder certificates in Config.StateDir.
+	Folder string
+}
+
 // on reports whether there is TLS.
-func (t *TLS) on() bool { return len(t.Cert) > 0 }
+func (t *TLS) on() bool { return len(t.Cert) > 0 || t.Auto.on() }
 
 // check returns what is wrong with t.
 func (t *TLS) check() error {
@@ -53,7 +72,11 @@ func (t *TLS) check() error {
 			"each certificate needs its key, in the same place", len(t.Cert), len(t.Key)))...)
 	}
 	if t.ClientCA != "" && !t.on() {
-		errs = append(errs, errors.New("expedite: Config.TLS.ClientCA is of no use without Config.TLS.Cert"))
+		errs = append(errs, errors.New("expedite: Config.TLS.ClientCA is of no use without Config.TLS.Cert or "+
+			"Config.TLS.Auto.Domains"))
+	}
+	if err := t.Auto.check(); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	if t.Redirect && !t.on() {
 		errs = append(errs, errors.New("expedite: Config.TLS.Redirect is of no use without Config.TLS.Cert"))
@@ -67,7 +90,7 @@ func (t *TLS) server(log *slog.Logger) (*secure.Server, error) {
 	if !t.on() {
 		return nil, nil
 	}
-	files := secure.Files{ClientCA: t.ClientCA}
+	files := secure.Files{ClientCA: t.ClientCA, Auto: secure.Auto{Folder: t.Auto.store(), Domains: t.Auto.Domains}}
 	for i := range t.Cert {
 		files.Pairs = append(files.Pairs, secure.KeyPair{Cert: t.Cert[i], Key: t.Key[i]})
 	}

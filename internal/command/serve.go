@@ -134,7 +134,7 @@ func complete(cfg *expedite.Config, loaded *settings.Loaded) (end io.Closer, err
 // writable.
 func stateDir(cfg *expedite.Config) string {
 	switch {
-	case cfg.StateDir == "off", cluster.IsWorker(): // only the primary uses it
+	case cfg.StateDir == "off", cluster.IsWorker() && len(cfg.TLS.Auto.Domains) == 0: // only the primary uses it
 		return ""
 	case cfg.StateDir != "":
 		return cfg.StateDir

@@ -10,6 +10,7 @@ import (
 
 	"github.com/expedite-go/expedite/backplane"
 	"github.com/expedite-go/expedite/cluster"
+	"github.com/expedite-go/expedite/internal/acmeclient"
 	"github.com/expedite-go/expedite/internal/history"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/presence"
@@ -108,6 +109,8 @@ type ControlConfig struct {
 	// Systemd is what the service manager has asked this process for. A program that replaces another one has it from
 	// that one.
 	Systemd systemd.Environment
+	// Certificates obtains those of TLS; nil: they are in files.
+	Certificates *acmeclient.Client
 	// Check blocks while what serves hangs. Open sets it for a Primary.
 	Check func()
 	// Alone reports that this process serves the connections itself. Its journal is then that of its only worker.

@@ -207,6 +207,7 @@ func (p *Primary) Run(ctx context.Context, serving func(Serving)) error {
 	}
 	bound := p.bound(group)
 	p.control.SetServing(bound)
+	defer p.cfg.Certificates.Start()() // the authority is a client
 	if p.before != nil {
 		p.cfg.logger().Info("primary replaced",
 			"pid", os.Getpid(), "generation", group.Generation(), "version", p.cfg.Version)

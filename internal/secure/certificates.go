@@ -21,6 +21,8 @@ type Files struct {
 	Pairs []KeyPair
 	// ClientCA has the authorities whose certificates clients must present. Empty: clients present none.
 	ClientCA string
+	// Auto are the certificates that another process obtains and renews. Each is for its own name.
+	Auto Auto
 }
 
 // certificates is what the files contained when they were read.
@@ -28,7 +30,8 @@ type certificates struct {
 	list       []tls.Certificate
 	clients    *x509.CertPool      // nil: clients present no certificate
 	clientsSum [sha256.Size]byte   // of the file of clients
-	sums       [][sha256.Size]byte // of all files, to notice changes
+	sums       [][sha256.Size]byte // of all files but those of automatic certificates, to notice changes
+	auto       map[string]*tls.Certificate
 }
 
 // maxFile is the maximum size of a file of certificates or keys in bytes.
@@ -98,6 +101,13 @@ func (c *certificates) file(path string) ([]byte, error) {
 // same reports whether the files had the same contents.
 func (c *certificates) same(other *certificates) bool { return slices.Equal(c.sums, other.sums) }
 
+// with returns c with other automatic certificates.
+func (c *certificates) with(auto map[string]*tls.Certificate) *certificates {
+	other := *c
+	other.auto = auto
+	return &other
+}
+
 // check returns an error if a certificate is not valid now: clients refuse it.
 func (c *certificates) check(now time.Time) error {
 	var errs []error
@@ -124,10 +134,16 @@ func names(leaf *x509.Certificate) string {
 
 // expires returns when the first of the certificates expires.
 func (c *certificates) expires() (first time.Time) {
-	for _, one := range c.list {
-		if first.IsZero() || one.Leaf.NotAfter.Before(first) {
-			first = one.Leaf.NotAfter
+	earlier := func(leaf *x509.Certificate) {
+		if first.IsZero() || leaf.NotAfter.Before(first) {
+			first = leaf.NotAfter
 		}
+	}
+	for _, one := range c.list {
+		earlier(one.Leaf)
+	}
+	for _, one := range c.auto {
+		earlier(one.Leaf)
 	}
 	return first
 }

@@ -39,6 +39,11 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 		return nil, ErrNotTLS
 	}
 	state := c.ConnectionState()
+	if err == nil && state.NegotiatedProtocol == challengeProtocol {
+		c.server.challenges.Add(1)
+		_ = c.Conn.Close() // RFC 8737 §3: nothing follows the handshake
+		return nil, errChallenge
+	}
 	c.server.count(state.Version, err)
 	if err == nil {
 		c.server.timing.add(state.CipherSuite, time.Since(began))

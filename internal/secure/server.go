@@ -40,6 +40,8 @@ type Server struct {
 	ratchet *ratchet.Ratchet
 	doubt   bool   // the last Reread has failed
 	told    string // the last error of Reread that was logged
+	// toldAuto is that of automatic certificates.
+	toldAuto string
 }
 
 // NewServer reads the files. A certificate that is not valid now is served nevertheless: Check tells.
@@ -56,6 +58,7 @@ func NewServer(c Config) (*Server, error) {
 		cfg:  c, certs: certs, ratchet: ratchet.New(c.Now()),
 		gate: gate{free: max(1, runtime.GOMAXPROCS(0)-1)}, // the event loop needs a processor, too
 	}
+	s.certs.auto, _, _ = s.cfg.Auto.read(nil, c.Now()) // Watch tells what is wrong
 	s.apply()
 	return s, nil
 }
@@ -94,6 +97,19 @@ func (s *Server) apply() {
 	}
 	// A ticket replaces the certificate of a client. It is only valid with the authorities that verified it.
 	c.SetSessionTicketKeys(s.ratchet.Keys(s.cfg.Now(), s.certs.clientsSum[:]))
+	if auto := &s.cfg.Auto; len(auto.Domains) > 0 {
+		all := s.certs.auto
+		c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return auto.choose(all, hello.ServerName), nil // or else one of the pairs, or an alert if there are none
+		}
+		challenge := auto.challengeConfig()
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if isChallenge(hello) {
+				return challenge, nil
+			}
+			return nil, nil
+		}
+	}
 	s.current.Store(c)
 }
 
@@ -101,6 +117,7 @@ func (s *Server) apply() {
 // the error. The second time in a row it logs why, once: most programs replace a certificate and its key one after the
 // other. The keys of tickets change with the day in any case.
 func (s *Server) Reread() error {
+	errAuto := s.rereadAuto()
 	certs, err := s.cfg.read()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,6 +136,7 @@ func (s *Server) Reread() error {
 	case err == nil:
 		s.told = ""
 		if !certs.same(s.certs) {
+			certs.auto = s.certs.auto
 			s.certs, changed = certs, true
 			s.cfg.Log.Info("certificates read again", "expires", certs.expires())
 		}
@@ -126,7 +144,39 @@ func (s *Server) Reread() error {
 	if changed {
 		s.apply()
 	}
+	return errors.Join(err, errAuto)
+}
+
+// rereadAuto reads the automatic certificates again.
+func (s *Server) rereadAuto() error {
+	auto := &s.cfg.Auto
+	if len(auto.Domains) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, changed, err := auto.read(s.certs.auto, s.cfg.Now())
+	if changed {
+		s.certs = s.certs.with(all)
+		s.apply()
+		s.cfg.Log.Info("automatic certificates read", "expires", s.certs.expires())
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != s.toldAuto {
+		s.cfg.Log.Error("automatic certificates cannot be used", "error", err)
+	}
+	s.toldAuto = text
 	return err
+}
+
+// waits reports whether a domain has no automatic certificate that clients accept.
+func (s *Server) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Auto.waits(s.certs.auto, s.cfg.Now())
 }
 
 const (
@@ -134,6 +184,8 @@ const (
 	rereadEvery = 30 * time.Second
 	// rereadSoon is how soon it looks again at files that do not fit together.
 	rereadSoon = 2 * time.Second
+	// waitEvery is how often it looks for an automatic certificate without which clients cannot connect.
+	waitEvery = time.Second
 )
 
 // Watch warns of certificates that are not valid, and calls Reread regularly, until Close.
@@ -141,9 +193,14 @@ func (s *Server) Watch() {
 	if err := s.Check(); err != nil {
 		s.cfg.Log.Error("clients refuse the certificate", "error", err)
 	}
+	_ = s.rereadAuto() // it logs
 	t := time.NewTimer(rereadEvery)
 	defer t.Stop()
 	for wait := rereadEvery; ; {
+		var soon <-chan time.Time
+		if s.waits() {
+			soon = time.After(waitEvery)
+		}
 		select {
 		case <-t.C:
 			if err := s.Reread(); err != nil && wait == rereadEvery { // it logs
@@ -152,6 +209,8 @@ func (s *Server) Watch() {
 				wait = rereadEvery
 			}
 			t.Reset(wait)
+		case <-soon:
+			_ = s.rereadAuto()
 		case <-s.done:
 			return
 		}

@@ -15,17 +15,19 @@ type Stats struct {
 	failed, abandoned atomic.Uint64
 	refused           atomic.Uint64
 	plain             atomic.Uint64
+	challenges        atomic.Uint64
 	timing            timing
 }
 
 // Counts returns the counters, by names for metrics: handshakes that were completed, by version; those that "failed"
 // with an error of TLS, those whose clients left or were too slow ("abandoned"), those of clients that came when too
-// many waited ("refused"), and clients that spoke HTTP ("not_tls").
+// many waited ("refused"), clients that spoke HTTP ("not_tls"), and authorities that have verified a challenge
+// ("challenge").
 func (s *Stats) Counts() map[string]uint64 {
 	counts := make(map[string]uint64)
 	for name, n := range map[string]*atomic.Uint64{
 		"1.2": &s.tls12, "1.3": &s.tls13, "failed": &s.failed, "abandoned": &s.abandoned, "not_tls": &s.plain,
-		"refused": &s.refused,
+		"refused": &s.refused, "challenge": &s.challenges,
 	} {
 		if v := n.Load(); v > 0 {
 			counts[name] = v

@@ -110,6 +110,8 @@ func TestEverySetting(t *testing.T) {
 			"duration": "7s", "duration or 0": "7s", "list of addresses": ":7,unix:/a", "address or off": ":7", "URL": "http://a.example",
 			"list of patterns":      "a*,b",
 			"list of files":         "/a.pem,/b.pem",
+			"list of domains":       "a.example,b.example",
+			"https URL":             "https://ca.example/dir",
 			"list of histories":     "room.*=100/1h,*=1/1m",
 			"list of URLs of Redis": "redis://h,redis://i",
 			"text":                  "x", "list of text": "a,b", "list of host names": "a.example,b.example", "list of origins": "http://a.example",

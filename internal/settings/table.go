@@ -67,6 +67,23 @@ func tlsSettings(p *Program) []Setting {
 		},
 		{Name: "tls-key", Help: "Their private keys (PEM), in the same order.", Auto: "none", to: list(&c.Key, files())},
 		{
+			Name: "tls-auto", Auto: "none", Example: "DOMAIN,…",
+			Help: "Domains to obtain certificates for (ACME); this accepts the authority's terms of service.",
+			to:   list(&c.Auto.Domains, domain()),
+		},
+		{
+			Name: "tls-auto-ca", Help: "URL of the ACME directory.", Auto: "Let's Encrypt", Example: "URL",
+			to: directoryURL(&c.Auto.CA),
+		},
+		{
+			Name: "tls-auto-dir", Help: "Folder for these certificates.", Auto: "certificates in --state-dir",
+			Example: "DIR", to: text(&c.Auto.Folder),
+		},
+		{
+			Name: "tls-auto-email", Help: "Address for messages of that authority.", Auto: "none", Example: "ADDRESS",
+			to: text(&c.Auto.Email),
+		},
+		{
 			Name: "tls-client-ca", Help: "Authorities (PEM) whose certificates clients have to present.",
 			Auto: "clients present none", Example: "FILE", to: text(&c.ClientCA),
 		},

@@ -16,6 +16,7 @@ import (
 	"github.com/expedite-go/expedite/auth"
 	"github.com/expedite-go/expedite/backplane/redisplane"
 	"github.com/expedite-go/expedite/internal/admin"
+	"github.com/expedite-go/expedite/internal/certstore"
 	"github.com/expedite-go/expedite/internal/forwarded"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/redisconn"
@@ -107,6 +108,11 @@ func hostName() element {
 		}
 		return s, nil
 	}}
+}
+
+// domain is a name for which an authority issues certificates.
+func domain() element {
+	return element{"domains", "DOMAIN", func(s string) (string, error) { return s, certstore.CheckDomain(s) }}
 }
 
 // proxyNetwork is an entry of [forwarded.ParseTrust].
@@ -334,6 +340,18 @@ func httpURL(to *string) value {
 		u, err := url.Parse(s)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return "", errors.New("want a URL with http:// or https://, and a host")
+		}
+		return s, nil
+	})
+}
+
+// directoryURL is the URL of an authority, which needs no password.
+func directoryURL(to *string) value {
+	v := value{kind: "https URL", example: "URL", pattern: "^https://"}
+	return scalar(to, v, func(s string) (string, error) {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+			return "", errors.New("want the URL of an ACME directory, with https://")
 		}
 		return s, nil
 	})

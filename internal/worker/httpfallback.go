@@ -113,6 +113,10 @@ func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // net/http ends the connection
 	}()
 	nameClient(r)
+	if h.worker.answerChallenge(w, r) {
+		returned = true
+		return
+	}
 	if h.redirects(r) {
 		redirect(w, r, h.securePort)
 		returned = true
@@ -124,6 +128,21 @@ func (h *fallbackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.worker.HTTP.ServeHTTP(w, r)
 	returned = true
+}
+
+// answerChallenge answers an authority that asks whether a domain of --tls-auto leads to this server. What it knows
+// nothing of is the application's, which may obtain certificates, too. It works with TLS or without.
+func (w *Worker) answerChallenge(rw http.ResponseWriter, r *http.Request) bool {
+	if w.Secure == nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	answer := w.Secure.Answer(r.URL.Path)
+	if answer == nil {
+		return false
+	}
+	rw.Header().Set("Content-Type", "application/octet-stream") // RFC 8555 §8.3
+	_, _ = rw.Write(answer)
+	return true
 }
 
 // requestsKey is the key of the connection in the context of a request.
