@@ -254,8 +254,11 @@ type Status struct {
 	Cause    string
 }
 
-// Statuses returns the states of all domains.
+// Statuses returns the states of all domains; a nil Client has none.
 func (a *Client) Statuses() []Status {
+	if a == nil {
+		return nil
+	}
 	list := make([]Status, len(a.domains))
 	for i, d := range a.domains {
 		list[i] = d.status()

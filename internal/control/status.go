@@ -84,6 +84,18 @@ type TLSStatus struct {
 	Failures map[string]uint64 `json:"failures,omitempty"`
 	// CertificateExpires is when the first certificate expires (RFC 3339). Empty: unknown.
 	CertificateExpires string `json:"certificate_expires,omitempty"`
+	// Automatic are the certificates of --tls-auto.
+	Automatic []CertificateStatus `json:"automatic,omitempty"`
+}
+
+// CertificateStatus is the certificate of a domain. Times are those of RFC 3339.
+type CertificateStatus struct {
+	Domain  string `json:"domain"`
+	Expires string `json:"expires,omitempty"` // empty: there is none
+	// Next is when it is renewed, or when the next attempt is; empty: another server obtains it.
+	Next     string `json:"next_attempt,omitempty"`
+	Failures int    `json:"failures,omitempty"` // attempts in a row that have failed
+	Cause    string `json:"cause,omitempty"`    // why the last one has
 }
 
 // HistoryStatus is what topics keep in the primary.

@@ -67,6 +67,9 @@ func (s *ControlServer) Status(ctx context.Context) (control.Status, error) {
 	}
 	st.Draining = s.drainer.status(st.Totals.Connections)
 	st.TLS = tlsStatus(st.Listeners, sum.TLS, reports)
+	if st.TLS != nil {
+		st.TLS.Automatic = certificateStatus(s.cfg.Certificates)
+	}
 	st.Presence = presenceStatus(s.cfg.Members)
 	st.History = historyStatus(s.cfg.Histories, sum.History)
 	for name, n := range s.limits() {
@@ -203,7 +206,8 @@ func (s *ControlServer) primaryReport() telemetry.PrimaryReport {
 		}
 	}
 	return telemetry.PrimaryReport{
-		Backplane: plane, History: historyReport(s.cfg.Histories), Presence: presenceReport(s.cfg.Members),
+		Certificates: certificateReport(s.cfg.Certificates),
+		Backplane:    plane, History: historyReport(s.cfg.Histories), Presence: presenceReport(s.cfg.Members),
 		Version: s.cfg.Version, Restarts: group.Restarts, Draining: s.drainer.phase() != "",
 		HandoffMoved: group.Handoff.Moved, HandoffFailed: group.Handoff.Failed + group.Handoff.Drained,
 		HandoffSeconds: group.Handoff.LastSeconds,

@@ -39,6 +39,8 @@ type collector struct {
 
 	historyTopics, historyMessages, historyBytes, historyEvents *prometheus.Desc
 	presenceUp, presenceTopics, presenceMembers, presenceEvents *prometheus.Desc
+
+	autoOrders, autoFailing, autoNext *prometheus.Desc
 }
 
 // family is a metric with values from a report.
@@ -93,6 +95,12 @@ func newCollector(source func() []SlotReport, primary func() PrimaryReport, tota
 		historyMessages: desc("history_messages", "Messages that topics keep."),
 		historyBytes:    desc("history_bytes", "Bytes of the messages that topics keep, with what they need in memory."),
 		historyEvents:   desc("history_events_total", "What happened to the histories of topics.", "event"),
+
+		autoOrders: desc("tls_auto_attempts_total", "Attempts to obtain a certificate.", "result"),
+		autoFailing: desc("tls_auto_failing",
+			"Domains of --tls-auto whose last attempt has failed; the certificate before it stays in use."),
+		autoNext: desc("tls_auto_next_attempt_timestamp_seconds",
+			"When the next certificate is obtained or renewed; 0 if another server does that."),
 	}
 }
 
@@ -224,6 +232,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		c.limits, c.stale, c.planeUp, c.planeTopics, c.planeQueue, c.planeEvents,
 		c.planeLag, c.machines, c.tlsSeconds,
 		c.historyTopics, c.historyMessages, c.historyBytes, c.historyEvents,
+		c.autoOrders, c.autoFailing, c.autoNext,
 		c.presenceUp, c.presenceTopics, c.presenceMembers, c.presenceEvents,
 	} {
 		ch <- d
@@ -320,6 +329,12 @@ func (c *collector) collectPrimary(ch chan<- prometheus.Metric) {
 		for event, n := range h.Events {
 			send(ch, c.historyEvents, prometheus.CounterValue, float64(n), event)
 		}
+	}
+	if a := p.Certificates; a != nil {
+		send(ch, c.autoOrders, prometheus.CounterValue, float64(a.Issued), "issued")
+		send(ch, c.autoOrders, prometheus.CounterValue, float64(a.Failed), "failed")
+		send(ch, c.autoFailing, prometheus.GaugeValue, float64(a.Failing))
+		send(ch, c.autoNext, prometheus.GaugeValue, a.Next)
 	}
 	send(ch, c.build, prometheus.GaugeValue, 1, valid(p.Version), runtime.Version())
 }

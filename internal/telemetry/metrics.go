@@ -29,6 +29,15 @@ type PrimaryReport struct {
 	Backplane *BackplaneReport // nil: this machine is alone
 	History   *HistoryReport   // nil: no topic keeps messages here
 	Presence  *PresenceReport  // nil: no topic has presence
+
+	Certificates *CertificatesReport // nil: no certificate is obtained
+}
+
+// CertificatesReport is what has come of obtaining certificates.
+type CertificatesReport struct {
+	Issued, Failed uint64  // attempts, since this program runs
+	Failing        int     // domains whose last attempt has failed
+	Next           float64 // the Unix time of the next attempt of all domains; 0: another server obtains them
 }
 
 // BackplaneReport is the state of what connects this machine with others.

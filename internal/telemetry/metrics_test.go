@@ -48,6 +48,7 @@ func TestMetricsGolden(t *testing.T) {
 			return PrimaryReport{
 				Version: "v1", Restarts: map[int]uint64{1: 4}, HandoffMoved: 5, HandoffFailed: 6, HandoffSeconds: 0.25,
 				Sessions: 7, SessionsConnected: 3, StoreUp: true, HasStore: true, Revocations: 5, FeedUp: true,
+				Certificates: &CertificatesReport{Issued: 2, Failed: 3, Failing: 1, Next: 1.7e9},
 			}
 		},
 	)

@@ -59,6 +59,9 @@ func Status(w io.Writer, s control.Status) error {
 	}
 	if s.TLS != nil {
 		b.WriteString(secured(*s.TLS) + "\n")
+		for _, c := range s.TLS.Automatic {
+			b.WriteString(automatic(c))
+		}
 	}
 	if s.Sessions != nil {
 		b.WriteString(sessions(*s.Sessions) + "\n")
@@ -118,6 +121,20 @@ func secured(t control.TLSStatus) string {
 		text += "; certificate until " + t.CertificateExpires
 	}
 	return text
+}
+
+// automatic returns what is wrong with an automatic certificate, as a line; empty: nothing is.
+func automatic(c control.CertificateStatus) string {
+	if c.Failures == 0 {
+		return ""
+	}
+	has := "there is none"
+	if c.Expires != "" {
+		has = "the last one is good until " + c.Expires
+	}
+	// The cause is the text of another server.
+	return fmt.Sprintf("certificate of %s not obtained: %s; failures %d, next attempt %s; %q\n",
+		c.Domain, has, c.Failures, c.Next, c.Cause)
 }
 
 // Drain returns the state of a drain as one line: "draining: closing, 812 connections left, 43s to go".

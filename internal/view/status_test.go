@@ -60,7 +60,11 @@ func TestStatusText(t *testing.T) {
 	one := example(t)
 	one.Workers, one.Totals, one.Handoff = one.Workers[:1], control.Totals{Connections: 12034}, control.Handoff{}
 	one.Generation, one.Rolling, one.Auth, one.Degraded = 1, nil, "", nil
-	one.TLS = &control.TLSStatus{}
+	one.TLS = &control.TLSStatus{Automatic: []control.CertificateStatus{
+		{Domain: "good.test", Expires: "2027-01-02T15:04:05Z", Next: "2026-12-02T15:04:05Z"},
+		{Domain: "new.test", Failures: 2, Next: "2026-01-02T15:04:05Z", Cause: "no\x1bway"},
+		{Domain: "old.test", Failures: 1, Next: "2026-01-02T15:04:05Z", Expires: "2026-01-03T15:04:05Z", Cause: "no"},
+	}}
 	one.Sessions = &control.SessionStatus{Store: "memory", Sessions: new(int64(3)), Connected: new(int64(2))}
 	one.Revocations = &control.RevocationStatus{Current: true}
 	one.Backplane = &control.BackplaneStatus{

@@ -93,7 +93,10 @@ func (w *Worker) report() telemetry.Report {
 	r.KeysMissing = w.admission.KeysMissing()
 	r.Unready, r.Leaving = !w.Readiness().Ready, w.leaving.Load()
 	if w.Secure != nil {
-		r.TLS, r.CertificateExpires = w.Secure.Counts(), float64(w.Secure.Expires().Unix())
+		r.TLS = w.Secure.Counts()
+		if at := w.Secure.Expires(); !at.IsZero() { // no automatic certificate has come yet
+			r.CertificateExpires = float64(at.Unix())
+		}
 		done := w.Secure.Completed()
 		r.TLSSuites, r.TLSTook, r.TLSMicroseconds = done.Suites, done.Took, done.Microseconds
 	}

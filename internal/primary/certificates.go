@@ -1,0 +1,44 @@
+package primary
+
+import (
+	"time"
+
+	"github.com/expedite-go/expedite/internal/acmeclient"
+	"github.com/expedite-go/expedite/internal/control"
+	"github.com/expedite-go/expedite/internal/telemetry"
+)
+
+// certificateStatus returns what status tells of automatic certificates. There may be no client.
+func certificateStatus(a *acmeclient.Client) (list []control.CertificateStatus) {
+	for _, s := range a.Statuses() {
+		list = append(list, control.CertificateStatus{
+			Domain: s.Domain, Expires: timeText(s.Expires), Next: timeText(s.Next), Failures: s.Failures, Cause: s.Cause,
+		})
+	}
+	return list
+}
+
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// certificateReport returns what metrics tell of automatic certificates, or nil if there is no client.
+func certificateReport(a *acmeclient.Client) *telemetry.CertificatesReport {
+	if a == nil {
+		return nil
+	}
+	r := new(telemetry.CertificatesReport)
+	r.Issued, r.Failed = a.Counts()
+	for _, s := range a.Statuses() {
+		if s.Failures > 0 {
+			r.Failing++
+		}
+		if at := float64(s.Next.Unix()); !s.Next.IsZero() && (r.Next == 0 || at < r.Next) {
+			r.Next = at
+		}
+	}
+	return r
+}
