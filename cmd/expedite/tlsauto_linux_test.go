@@ -250,6 +250,10 @@ func TestAutomaticOutage(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(bad), 0o700), os.WriteFile(bad, []byte("nonsense"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	folder, earlier := certstore.Folder(filepath.Dir(bad)), certstore.Failure{Refusals: 2, At: time.Now().Add(-time.Hour)}
+	if err := folder.WriteFailure("one.test", earlier); err != nil {
+		t.Fatal(err)
+	}
 	s := a.serve(dir, "one.test,blocked.test", "--workers", "1")
 	says := func(text string) bool { return strings.Contains(s.output.String(), text) }
 	s.await("the log says that there is no authority", func(control.Status) bool {
@@ -264,6 +268,19 @@ func TestAutomaticOutage(t *testing.T) {
 	if _, err := a.leaf(s.addr, "blocked.test"); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 		t.Errorf("the refused domain: %v", err)
 	}
+	for name, want := range map[string]int{"one.test": 0, "blocked.test": 1} {
+		s.await("the next process knows of refusals", func(control.Status) bool {
+			f, err := folder.Failure(name)
+			return err == nil && f.Refusals == want
+		})
+	}
+	s.await("status tells what has failed", func(st control.Status) bool {
+		if st.TLS == nil || len(st.TLS.Automatic) != 2 {
+			return false
+		}
+		one, blocked := st.TLS.Automatic[0], st.TLS.Automatic[1]
+		return one.Expires != "" && one.Failures == 0 && blocked.Expires == "" && strings.Contains(blocked.Cause, "forbidden")
+	})
 	for _, once := range []string{"another one is obtained", "automatic certificates cannot be used", "is a forbidden domain"} {
 		if n := strings.Count(s.output.String(), once); n != 1 {
 			t.Errorf("the log says %q %d times", once, n)

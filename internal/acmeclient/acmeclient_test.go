@@ -209,3 +209,28 @@ func TestNothingToDo(t *testing.T) {
 	var none *Client
 	none.Start()()
 }
+
+// TestRestarts: a process that starts again soon after a refusal waits, and one that starts later does not.
+func TestRestarts(t *testing.T) {
+	f := certstore.Folder(t.TempDir())
+	now := time.Now()
+	for name, at := range map[string]time.Time{
+		"soon.test": now, "later.test": now.Add(-firstRefusal), "clock.test": now.Add(time.Hour),
+	} {
+		if err := f.WriteFailure(name, certstore.Failure{Refusals: 5, At: at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := New(Config{
+		Folder: f, Domains: []string{"soon.test", "later.test", "clock.test", "new.test"}, Directory: nobody,
+		Challenges: []string{TLSALPN01}, Log: slog.New(slog.DiscardHandler),
+	})
+	defer a.Start()()
+	await(t, "all domains but one are tried", func() bool {
+		s := a.Statuses()
+		return !s[0].Next.IsZero() && s[1].Failures > 0 && s[2].Failures > 0 && s[3].Failures > 0
+	})
+	if s := a.Statuses()[0]; s.Failures != 0 || !s.Next.Equal(now.Add(firstRefusal)) {
+		t.Errorf("soon after a refusal: got %+v", s)
+	}
+}

@@ -91,9 +91,21 @@ func (a *Client) run(ctx context.Context) {
 	}
 	var keepers sync.WaitGroup
 	for _, d := range a.domains {
+		a.resume(d)
 		keepers.Go(func() { a.keep(ctx, d) })
 	}
 	keepers.Wait()
+}
+
+// resume takes over what the process before has met: it asks again at once, or two minutes after that one.
+func (a *Client) resume(d *domain) {
+	before, err := a.cfg.Folder.Failure(d.name)
+	if err != nil {
+		a.cfg.Log.Warn("earlier failures are not known", "domain", d.name, "error", err)
+	}
+	if before.Refusals > 0 && !before.At.After(time.Now()) {
+		d.refusals, d.retry = before.Refusals, before.At.Add(firstRefusal)
+	}
 }
 
 const (
@@ -226,6 +238,7 @@ func (a *Client) note(d *domain, err error) {
 	a.mu.Unlock()
 	if err == nil {
 		d.succeeded()
+		_ = a.cfg.Folder.WriteFailure(d.name, certstore.Failure{}) // one that stays makes the next failure wait longer
 		s := d.status()
 		a.cfg.Log.Info("certificate obtained", "domain", d.name, "expires", s.Expires)
 		return
@@ -233,6 +246,10 @@ func (a *Client) note(d *domain, err error) {
 	a.forget()
 	pause := d.failed(err, len(a.cfg.Challenges))
 	d.retry = now.Add(pause)
+	if refused(err) {
+		// If it cannot be written, only a restart asks sooner.
+		_ = a.cfg.Folder.WriteFailure(d.name, certstore.Failure{Refusals: d.refusals, At: now})
+	}
 	text := reason(err)
 	if text != d.told {
 		d.told = text

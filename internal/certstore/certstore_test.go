@@ -181,3 +181,31 @@ func TestAccountKey(t *testing.T) {
 		}
 	}
 }
+
+// TestFailure: what an authority has refused is known to the next process, until it is removed.
+func TestFailure(t *testing.T) {
+	f := Folder(t.TempDir())
+	want := Failure{Refusals: 3, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	for _, state := range []Failure{{}, want, {}, {}} {
+		if err := f.WriteFailure("one.test", state); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Failure("one.test"); err != nil || got != state {
+			t.Errorf("got %+v, %v, want %+v", got, err, state)
+		}
+	}
+	if names := list(t, f); names != "" {
+		t.Errorf("got the files %q", names)
+	}
+	for _, text := range []string{"x", `{"refusals":-1}`} {
+		if err := os.WriteFile(filepath.Join(string(f), "one.test"+failureSuffix), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Failure("one.test"); got != (Failure{}) || (err == nil) != (text != "x") {
+			t.Errorf("%s: got %+v, %v", text, got, err)
+		}
+	}
+	if _, err := f.Failure("../one.test"); err == nil || f.WriteFailure("../one.test", want) == nil {
+		t.Error("a name leads out of the folder")
+	}
+}
