@@ -97,9 +97,6 @@ func (a *Auto) challengeConfig() *tls.Config {
 	}
 }
 
-// errChallenge ends a connection whose only purpose was the handshake.
-var errChallenge = errors.New("secure: an authority has verified a challenge")
-
 // challengePath is the beginning of the paths of http-01. RFC 8555 §8.3.
 const challengePath = "/.well-known/acme-challenge/"
 

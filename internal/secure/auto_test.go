@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,6 +164,9 @@ func TestChallenge(t *testing.T) {
 				h, err := wrapped.(reactor.Handshaker).Handshake()
 				if err == nil || h != nil {
 					t.Errorf("%s: the connection goes on", name)
+				}
+				if quiet := errors.Is(err, net.ErrClosed); quiet != (name == "one.test") {
+					t.Errorf("%s: got %v: what was verified is no failure", name, err)
 				}
 				_ = wrapped.Close()
 				done <- err

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -41,8 +42,8 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 	state := c.ConnectionState()
 	if err == nil && state.NegotiatedProtocol == challengeProtocol {
 		c.server.challenges.Add(1)
-		_ = c.Conn.Close() // RFC 8737 §3: nothing follows the handshake
-		return nil, errChallenge
+		_ = c.Conn.Close()        // RFC 8737 §3: nothing follows the handshake
+		return nil, net.ErrClosed // no failure that anybody should read of
 	}
 	c.server.count(state.Version, err)
 	if err == nil {
