@@ -214,6 +214,9 @@ func TestDeploymentFiles(t *testing.T) {
 			t.Errorf("balancer: %v", err)
 		}
 	}
+	if unit := string(readDeploy(t, "expedite.service")); !strings.Contains(unit, "\nLimitCORE=0\n") {
+		t.Error("expedite.service: core dumps would contain secrets")
+	}
 	mod, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)
