@@ -68,8 +68,8 @@ func (t *TLS) check() error {
 			"tls.VersionTLS13", t.MinVersion))
 	}
 	if len(t.Cert) != len(t.Key) {
-		return errors.Join(append(errs, fmt.Errorf("expedite: Config.TLS.Cert names %d files, and Config.TLS.Key %d: "+
-			"each certificate needs its key, in the same place", len(t.Cert), len(t.Key)))...)
+		return errors.Join(append(errs, fmt.Errorf("expedite: Config.TLS.Cert and Config.TLS.Key name %d and %d "+
+			"files: each certificate needs its key, in the same place", len(t.Cert), len(t.Key)))...)
 	}
 	if t.ClientCA != "" && !t.on() {
 		errs = append(errs, errors.New("expedite: Config.TLS.ClientCA is of no use without Config.TLS.Cert or "+
@@ -99,9 +99,25 @@ func (t *TLS) server(log *slog.Logger) (*secure.Server, error) {
 		Loop: runtime.GOOS == "linux" && !t.Standard,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("expedite: Config.TLS.Cert: %w", err)
+		return nil, inFields(err)
 	}
 	return s, nil
+}
+
+// inFields names the fields of TLS in errors of its files.
+func inFields(err error) error {
+	if list, ok := err.(interface{ Unwrap() []error }); ok { // of errors.Join
+		var errs []error
+		for _, e := range list.Unwrap() {
+			errs = append(errs, inFields(e))
+		}
+		return errors.Join(errs...)
+	}
+	field := "Cert"
+	if f, ok := errors.AsType[*secure.FileError](err); ok {
+		field = f.Field
+	}
+	return fmt.Errorf("expedite: Config.TLS.%s: %w", field, err)
 }
 
 // checkSecure reports addresses that want TLS, if there is no certificate.

@@ -121,6 +121,9 @@ func TestReason(t *testing.T) {
 	if of(1) != of(2) || !strings.Contains(of(1), "read 192.0.2.1:443: i/o timeout") {
 		t.Errorf("got %q and %q", of(1), of(2))
 	}
+	if got := reason(fmt.Errorf("Get: %w", x509.UnknownAuthorityError{})); !strings.Contains(got, "SSL_CERT_FILE") {
+		t.Errorf("got %q", got)
+	}
 	if got := reason(errStale); got != errStale.Error() {
 		t.Errorf("got %q", got)
 	}

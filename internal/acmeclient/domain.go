@@ -110,6 +110,9 @@ func reason(err error) string {
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Err != nil && e.Addr != nil {
 		return fmt.Sprintf("the authority cannot be reached: %s %s: %v", e.Op, e.Addr, e.Err)
 	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return err.Error() + ": if that is an authority of your own, SSL_CERT_FILE has to name the file with its root"
+	}
 	return err.Error()
 }
 

@@ -86,6 +86,8 @@ func Parse(text string) (Spec, error) {
 		s.Address, err = parsePath(strings.TrimPrefix(where, unixPrefix))
 	case strings.HasPrefix(where, systemdPrefix):
 		s.Network, s.Address = Systemd, strings.TrimPrefix(where, systemdPrefix)
+	case strings.HasPrefix(where, "ws://"), strings.HasPrefix(where, "wss://"): // URLs of clients
+		err = errors.New("write https://host:port for clients of wss://, host:port or http://host:port for those of ws://")
 	default:
 		where, s.Plain = CutScheme(where)
 		s.Network, s.Address, err = parseTCP(where)

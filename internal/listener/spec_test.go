@@ -36,6 +36,8 @@ func TestParse(t *testing.T) {
 		{":nine", "", "", "want host:port"},
 		{"https://:443/", "", "", "want host:port"},
 		{"https://http://:443", "", "", "want host:port"},
+		{"wss://:443", "", "", "write https://host:port"},
+		{"ws://:80", "", "", "or http://host:port"},
 		{"https://unix:/a", "", "", "want host:port"},
 		{":65536", "", "", "want host:port"},
 		{"a/b:80", "", "", "not the name of a host"},

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -81,9 +83,15 @@ func brief(s string) string {
 	return s
 }
 
+// causeTLS is that of a client of ws:// at a port of Expedite with TLS.
+const causeTLS = "http 400: the server speaks TLS"
+
 // refusal returns the cause of a handshake that was answered with a status other than 101: the status, followed by the
 // error code if the body contains one in JSON.
 func refusal(status int, body []byte) string {
+	if status == http.StatusBadRequest && bytes.HasPrefix(body, []byte("this port speaks TLS")) {
+		return causeTLS
+	}
 	text := fmt.Sprintf("http %d", status)
 	if code := errorCode(body); code != "" {
 		text += " " + code

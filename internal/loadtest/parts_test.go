@@ -240,6 +240,8 @@ func TestCause(t *testing.T) {
 	} {
 		want(t, body, refusal(401, []byte(body)), "http 401"+code)
 	}
+	const text = "this port speaks TLS: use https:// or wss:// to reach it"
+	want(t, text, hints[refusal(400, []byte(text))], "try wss:// instead of ws://")
 }
 
 // TestSample checks that samples survive encoding.

@@ -161,4 +161,5 @@ var hints = map[string]string{
 	"tls: unknown authority": "this machine does not trust the certificate: --ca FILE names its authority; " +
 		"--insecure accepts any, on loopback addresses",
 	"tls: the server does not speak TLS": "try ws:// instead of wss://",
+	causeTLS:                             "try wss:// instead of ws://",
 }

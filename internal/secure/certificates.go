@@ -1,12 +1,15 @@
 package secure
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,10 +31,31 @@ type Files struct {
 // certificates is what the files contained when they were read.
 type certificates struct {
 	list       []tls.Certificate
+	paths      []string            // of list
 	clients    *x509.CertPool      // nil: clients present no certificate
 	clientsSum [sha256.Size]byte   // of the file of clients
 	sums       [][sha256.Size]byte // of all files but those of automatic certificates, to notice changes
 	auto       map[string]*tls.Certificate
+}
+
+// FileError is what is wrong with a file. Field is that of [KeyPair] or [Files] which names it.
+type FileError struct {
+	Field string
+	Err   error
+}
+
+// Error implements error.
+func (e *FileError) Error() string { return e.Err.Error() }
+
+// Unwrap returns e.Err.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// inField returns err as one of the file that a field names.
+func inField(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &FileError{field, err}
 }
 
 // maxFile is the maximum size of a file of certificates or keys in bytes.
@@ -47,7 +71,7 @@ func (f *Files) read() (*certificates, error) {
 			errs = append(errs, err)
 			continue
 		}
-		c.list = append(c.list, one)
+		c.list, c.paths = append(c.list, one), append(c.paths, p.Cert)
 	}
 	if f.ClientCA != "" {
 		pem, err := c.file(f.ClientCA)
@@ -58,7 +82,7 @@ func (f *Files) read() (*certificates, error) {
 				err = fmt.Errorf("%s has no certificate: want authorities in PEM", f.ClientCA)
 			}
 		}
-		errs = append(errs, err)
+		errs = append(errs, inField("ClientCA", err))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -71,12 +95,16 @@ func (c *certificates) pair(p KeyPair) (tls.Certificate, error) {
 	cert, errCert := c.file(p.Cert)
 	key, errKey := c.file(p.Key)
 	defer clear(key)
-	if err := errors.Join(errCert, errKey); err != nil {
+	if err := errors.Join(inField("Cert", errCert), inField("Key", errKey)); err != nil {
 		return tls.Certificate{}, err
 	}
 	one, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s and %s: %w", p.Cert, p.Key, err)
+	switch {
+	case err != nil && bytes.Contains(key, []byte("ENCRYPTED")): // RFC 7468 §11, or RFC 1421 in files of OpenSSL
+		return tls.Certificate{}, inField("Key", fmt.Errorf(
+			"%s has a passphrase: remove it with openssl pkey -in %[1]s -out plain.key", p.Key))
+	case err != nil:
+		return tls.Certificate{}, inField("Cert", fmt.Errorf("%s and %s: %w", p.Cert, p.Key, err))
 	}
 	return one, nil
 }
@@ -84,6 +112,11 @@ func (c *certificates) pair(p KeyPair) (tls.Certificate, error) {
 // file reads a file, and remembers what it contained.
 func (c *certificates) file(path string) ([]byte, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(path) {
+		if dir, errDir := os.Getwd(); errDir == nil {
+			return nil, fmt.Errorf("%w, in %s", err, dir)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -111,14 +144,14 @@ func (c *certificates) with(auto map[string]*tls.Certificate) *certificates {
 // check returns an error if a certificate is not valid now: clients refuse it.
 func (c *certificates) check(now time.Time) error {
 	var errs []error
-	for _, one := range c.list {
+	for i, one := range c.list {
 		switch leaf := one.Leaf; {
 		case now.After(leaf.NotAfter):
-			errs = append(errs, fmt.Errorf("the certificate of %s has expired on %s: renew it",
-				names(leaf), leaf.NotAfter.Format(time.DateTime)))
+			errs = append(errs, fmt.Errorf("%s: the certificate of %s has expired on %s: renew it",
+				c.paths[i], names(leaf), leaf.NotAfter.Format(time.DateTime)))
 		case now.Before(leaf.NotBefore):
-			errs = append(errs, fmt.Errorf("the certificate of %s is not valid before %s: is the clock right?",
-				names(leaf), leaf.NotBefore.Format(time.DateTime)))
+			errs = append(errs, fmt.Errorf("%s: the certificate of %s is not valid before %s: is the clock right?",
+				c.paths[i], names(leaf), leaf.NotBefore.Format(time.DateTime)))
 		}
 	}
 	return errors.Join(errs...)

@@ -161,8 +161,11 @@ func TestFilesChange(t *testing.T) {
 func TestBadFiles(t *testing.T) {
 	a := certtest.New(t)
 	good, other := files(a.Issue("good", "good.test")), files(a.Issue("other", "other.test"))
+	secret := files(a.Issue("secret", "secret.test"))
+	lock(t, secret.Key)
 	for what, of := range map[string]secure.Files{
 		"gone.pem":             {Pairs: []secure.KeyPair{{Cert: filepath.Join(a.Dir, "gone.pem"), Key: good.Key}}},
+		"has a passphrase: re": {Pairs: []secure.KeyPair{secret}},
 		"does not match":       {Pairs: []secure.KeyPair{{Cert: good.Cert, Key: other.Key}}},
 		"has no certificate":   {Pairs: []secure.KeyPair{good}, ClientCA: good.Key},
 		"is not a file of at":  {Pairs: []secure.KeyPair{{Cert: a.Dir, Key: good.Key}}},
@@ -175,8 +178,16 @@ func TestBadFiles(t *testing.T) {
 	s := newServer(t, secure.Config{Files: secure.Files{Pairs: []secure.KeyPair{
 		files(a.IssueUntil("old", "old.test", time.Now().Add(-time.Minute))),
 	}}})
-	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "old.test has expired") {
+	if err := s.Check(); err == nil || !strings.Contains(err.Error(), "old.pem: the certificate of old.test has expired") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// lock puts a key with a passphrase into a file.
+func lock(t *testing.T, path string) {
+	const kind = "ENCRYPTED PRIVATE KEY-----\n"
+	if err := os.WriteFile(path, []byte("-----BEGIN "+kind+"MAA=\n-----END "+kind), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
