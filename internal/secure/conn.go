@@ -49,10 +49,21 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 	if err == nil {
 		c.server.timing.add(state.CipherSuite, time.Since(began))
 	}
-	if err != nil || c.log == nil || state.Version != tls.VersionTLS13 || c.raw.forgot {
+	if err = c.explain(err); err != nil || c.log == nil || state.Version != tls.VersionTLS13 || c.raw.forgot {
 		return nil, err
 	}
 	return c.hand(&state)
+}
+
+// explain returns the alert by which a client has ended the handshake, instead of err: a client of OpenSSL that does
+// not trust the certificate sends it in the clear, where TLS 1.3 has encrypted records, and crypto/tls cannot read it.
+func (c *Conn) explain(err error) error {
+	const badRecordMAC = tls.AlertError(20)
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "local error" || op.Err.Error() != badRecordMAC.Error() || c.raw.alert == 0 {
+		return err
+	}
+	return &net.OpError{Op: "remote error", Err: tls.AlertError(c.raw.alert)} // as for other alerts
 }
 
 // Abandon ends a handshake at once, also one that waits for a token: a crowd of clients that have left must not keep

@@ -28,6 +28,7 @@ type gated struct {
 	ahead  []byte       // was read, and not used
 	*buffers
 	left    int  // bytes of the current record that were not used
+	alert   byte // the last alert that was not encrypted, see Conn.explain
 	total   int  // bytes that were read in the handshake
 	forgot  bool // more than maxWritten was written: the number of the next record is not known
 	record  bool // remember what is written, and return one record at a time
@@ -123,6 +124,9 @@ func (g *gated) Read(p []byte) (int, error) {
 	}
 }
 
+// alertRecord is the type of a record with an alert: two bytes, if it is not encrypted. RFC 8446 §6.
+const alertRecord = 21
+
 // readAhead fits what a client sends at once in a handshake.
 const readAhead = 4 << 10
 
@@ -136,6 +140,9 @@ func (g *gated) next(p []byte) int {
 			return 0
 		}
 		g.left = tlsrecord.HeaderSize + int(g.ahead[3])<<8 + int(g.ahead[4])
+		if g.ahead[0] == alertRecord && g.left == tlsrecord.HeaderSize+2 && len(g.ahead) >= g.left {
+			g.alert = g.ahead[tlsrecord.HeaderSize+1]
+		}
 	}
 	n := g.use(p[:min(len(p), g.left)])
 	g.left -= n

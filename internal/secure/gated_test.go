@@ -167,6 +167,41 @@ func TestLongHandshake(t *testing.T) {
 	}
 }
 
+// clearAlert sends an alert of its own, in the clear, instead of each encrypted record.
+type clearAlert struct{ net.Conn }
+
+func (c clearAlert) Write(p []byte) (int, error) {
+	if i := bytes.Index(p, []byte{23, 3, 3}); i == 0 || i > 0 && p[0] == 20 { // perhaps behind a ChangeCipherSpec
+		_, err := c.Conn.Write([]byte{alertRecord, 3, 3, 0, 2, 2, 48})
+		return len(p), err
+	}
+	return c.Conn.Write(p)
+}
+
+// TestAlertInTheClear: the alert of a client of OpenSSL that does not trust the certificate is the error of the
+// handshake, although crypto/tls only says that it cannot decrypt it.
+func TestAlertInTheClear(t *testing.T) {
+	for _, loop := range []bool{true, false} {
+		s := bareServer(t, 0)
+		s.cfg.Loop = loop
+		client, server := tcpPair(t)
+		_ = errors.Join(client.SetDeadline(time.Now().Add(time.Minute)), server.SetDeadline(time.Now().Add(time.Minute)))
+		c := s.Wrap(server, nil).(*Conn)
+		go func() { // ends with the handshake
+			_ = tls.Client(clearAlert{client}, &tls.Config{ServerName: "one.test"}).Handshake()
+		}()
+		_, err := c.Handshake()
+		_ = client.Close()
+		want := "remote error: tls: unknown certificate authority"
+		if !loop { // records are not looked at
+			want = "local error: tls: bad record MAC"
+		}
+		if err == nil || err.Error() != want || s.Counts()["failed"] != 1 {
+			t.Errorf("loop %v: got %v, %v", loop, err, s.Counts())
+		}
+	}
+}
+
 // shortWrites takes a few bytes of each write, and then has reached its deadline.
 type shortWrites struct {
 	net.Conn
