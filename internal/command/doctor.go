@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -102,12 +103,15 @@ func (d *doctorCmd) want() (doctor.Want, error) {
 		}
 	}
 	if len(d.TLSCert) != len(d.TLSKey) {
-		return w, usageError{fmt.Errorf("--tls-cert names %d files, and --tls-key %d: each certificate needs its key",
+		return w, usageError{fmt.Errorf("--tls-cert and --tls-key name %d and %d files: each certificate needs its key",
 			len(d.TLSCert), len(d.TLSKey))}
 	}
 	for i, cert := range d.TLSCert {
 		c := doctor.Certificate{Cert: cert, Key: d.TLSKey[i]}
 		c.Pair, c.Err = tls.LoadX509KeyPair(cert, d.TLSKey[i])
+		if info, err := os.Stat(d.TLSKey[i]); err == nil && runtime.GOOS != "windows" { // which has no such modes
+			c.Readable = info.Mode()&0o004 != 0
+		}
 		w.Certificates = append(w.Certificates, c)
 		w.Now, w.TLS = time.Now(), true
 	}

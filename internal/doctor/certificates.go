@@ -12,6 +12,7 @@ type Certificate struct {
 	Cert, Key string          // the files
 	Pair      tls.Certificate // what they contain
 	Err       error           // why they cannot be used
+	Readable  bool            // every user can read the key
 }
 
 // SecureBytes is what a connection with TLS 1.3 takes in addition while it has its ciphers: 1,882 bytes, see
@@ -24,6 +25,12 @@ const soon = 14 * 24 * time.Hour
 // certificates checks the pairs for TLS: whether they fit together, their dates, their chains and their keys.
 func (e *exam) certificates() {
 	for _, c := range e.want.Certificates {
+		if c.Readable {
+			e.add(Finding{
+				Name: "certificate-mode", Level: LevelWarn, Value: c.Key, Want: "mode 0600 or 0640",
+				Why: "every user of this machine can read the key", Mend: "chmod o-r " + c.Key,
+			})
+		}
 		f := Finding{Name: "certificate", Level: LevelOK, Value: c.Cert}
 		if c.Err != nil {
 			f.Level, f.Why = LevelError, "clients cannot connect: "+c.Err.Error()

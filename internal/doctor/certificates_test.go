@@ -42,6 +42,8 @@ func TestCertificates(t *testing.T) {
 	}
 	unordered := issue("site", 90, fast)
 	unordered.Pair.Certificate = append(unordered.Pair.Certificate, issue("site", 90, slow).Pair.Certificate[0])
+	readable := issue("site", 90, fast)
+	readable.Readable = true
 	old := issue("authority", 90, fast)
 	old.Pair.Certificate = append(old.Pair.Certificate, issue("root", -1, fast).Pair.Certificate[0])
 	for name, tt := range map[string]struct {
@@ -55,6 +57,7 @@ func TestCertificates(t *testing.T) {
 		"no intermediates": {issue("authority", 90, fast), []string{"certificate ok", "certificate-chain warn"}},
 		"wrong order":      {unordered, []string{"certificate ok", "certificate-chain warn"}},
 		"old intermediate": {old, []string{"certificate ok", "certificate-chain warn an intermediate has expired"}},
+		"a key for all":    {readable, []string{"certificate-mode warn", "certificate ok"}},
 		"another key":      {Certificate{Cert: "site.pem", Err: errors.New("no match")}, []string{"certificate error"}},
 	} {
 		e := newExam(new(Machine), Want{Certificates: []Certificate{tt.cert}, Now: now})
