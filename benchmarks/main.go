@@ -142,7 +142,7 @@ func measure(name, path string, sc scenario, length time.Duration) (result, erro
 }
 
 // silence is how long clients with TLS are silent before their memory is measured again: Expedite drops their ciphers.
-const silence = 11 * time.Second
+const silence = 16 * time.Second
 
 // idleMemory opens n idle connections and reports each server's memory.
 func idleMemory(names []string, n int) error {
