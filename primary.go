@@ -61,7 +61,7 @@ func (a *App) runPrimary(ctx context.Context) error {
 			return fmt.Errorf("expedite: %w", err)
 		}
 	}
-	watch, err := a.secureAdmin(&cfg.ControlConfig)
+	watch, err := a.keepCertificates(&cfg, left != nil && !left.Trial)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (a *App) runSingle(ctx context.Context) error {
 		return nil
 	})
 	a.cfg.Tuning.settings().Apply(resource.ThisHost(), os.Environ())
-	w, err := a.newWorker(workerPlace{slot, 1}, toHub, opened[0].Addr(), specs)
+	w, err := a.newWorker(workerPlace{slot, 1, false}, toHub, opened[0].Addr(), specs)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,9 @@ func (a *App) runSingle(ctx context.Context) error {
 	}
 	defer closeControl()
 	defer a.role.Store(nil)
-	w.Start()
+	if err := w.Start(); err != nil {
+		return err
+	}
 	defer a.serves(w, c)()
 	c.SetServing(serving)
 	defer around.certificates.Start()() // the authority is a client

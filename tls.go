@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 
+	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/listener"
 	"github.com/expedite-go/expedite/internal/primary"
 	"github.com/expedite-go/expedite/internal/secure"
@@ -81,21 +82,30 @@ func (t *TLS) check() error {
 	if t.Redirect && !t.on() {
 		errs = append(errs, errors.New("expedite: Config.TLS.Redirect is of no use without Config.TLS.Cert"))
 	}
-	_, err := t.server(nil)
+	late := cluster.IsWorker() || cluster.HasInheritance() // these get what is in use
+	_, err := t.server(nil, filesOf{late: late})
 	return errors.Join(append(errs, err)...)
 }
 
+// filesOf tells what a process does with the files: with late, it is no error if they cannot be used, because what they
+// contained before follows. With alarm, it logs when certificates are about to expire. With named, it leaves automatic
+// ones to others.
+type filesOf struct{ late, alarm, named bool }
+
 // server returns what makes the server's ends of TLS, or nil if there is no TLS.
-func (t *TLS) server(log *slog.Logger) (*secure.Server, error) {
+func (t *TLS) server(log *slog.Logger, of filesOf) (*secure.Server, error) {
 	if !t.on() {
 		return nil, nil
 	}
 	files := secure.Files{ClientCA: t.ClientCA, Auto: secure.Auto{Folder: t.Auto.store(), Domains: t.Auto.Domains}}
+	if of.named {
+		files.Auto = secure.Auto{}
+	}
 	for i := range t.Cert {
 		files.Pairs = append(files.Pairs, secure.KeyPair{Cert: t.Cert[i], Key: t.Key[i]})
 	}
 	s, err := secure.NewServer(secure.Config{
-		Files: files, MinVersion: t.MinVersion, Log: log,
+		Files: files, MinVersion: t.MinVersion, Log: log, Late: of.late, Alarm: of.alarm,
 		Loop: runtime.GOOS == "linux" && !t.Standard,
 	})
 	if err != nil {
@@ -149,17 +159,41 @@ func (c *Config) admin() (address string, secure bool) {
 // end is called.
 func (a *App) secureAdmin(c *primary.ControlConfig) (watch func() (end func()), err error) {
 	if _, secure := a.cfg.admin(); !secure {
-		return func() func() { return func() {} }, nil
+		return watchFiles(nil), nil
 	}
-	s, err := a.cfg.TLS.server(a.Logger())
+	s, err := a.cfg.TLS.server(a.Logger(), filesOf{})
 	if err != nil {
 		return nil, err
 	}
 	c.AdminTLS = s.Operators()
+	return watchFiles(s), nil
+}
+
+// keepCertificates does what secureAdmin does for a primary, which also keeps the certificates in use: for workers that
+// start when the files cannot be used, and for the program that replaces this one. With late, there was such a program
+// before this one.
+func (a *App) keepCertificates(c *primary.Config, late bool) (watch func() (end func()), err error) {
+	_, admin := a.cfg.admin()
+	s, err := a.cfg.TLS.server(a.Logger(), filesOf{late: late, alarm: true, named: !admin})
+	if err != nil || s == nil {
+		return watchFiles(nil), err
+	}
+	c.Files, c.Registry.Certificates = s, s.Keep
+	if admin {
+		c.AdminTLS = s.Operators()
+	}
+	return watchFiles(s), nil
+}
+
+// watchFiles returns what begins to read the files of s again, until end is called. Without s it does nothing.
+func watchFiles(s *secure.Server) (watch func() (end func())) {
+	if s == nil {
+		return func() func() { return func() {} }
+	}
 	return func() func() {
 		go s.Watch() // ends with Close
 		return s.Close
-	}, nil
+	}
 }
 
 // serves returns how connections begin.

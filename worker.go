@@ -36,7 +36,7 @@ func (a *App) runWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := a.newWorker(workerPlace{self.Slot(), self.Slots()}, self, addr, specs)
+	w, err := a.newWorker(workerPlace{self.Slot(), self.Slots(), true}, self, addr, specs)
 	if err != nil {
 		return err
 	}
@@ -45,8 +45,11 @@ func (a *App) runWorker(ctx context.Context) error {
 	return w.Serve(ctx, self, func() { stop = a.serves(w, nil) }, func() time.Time { return a.stopDeadline(ctx) })
 }
 
-// workerPlace is a slot, 1 to slots.
-type workerPlace struct{ slot, slots int }
+// workerPlace is a slot, 1 to slots. Late reports that a primary has certificates if the files have none.
+type workerPlace struct {
+	slot, slots int
+	late        bool
+}
 
 // newWorker makes the worker of a slot. addr is one of the public addresses.
 func (a *App) newWorker(
@@ -57,7 +60,7 @@ func (a *App) newWorker(
 	if err != nil {
 		return nil, err
 	}
-	secured, err := cfg.TLS.server(a.Logger())
+	secured, err := cfg.TLS.server(a.Logger(), filesOf{late: at.late, alarm: !at.late})
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,11 @@ package command
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -49,6 +51,7 @@ func (c *configCheckCmd) Run(ctx *kong.Context, out *Console) error {
 		return usageError{err}
 	}
 	out.warn(loaded.Warnings...)
+	out.warn(staleCertificates(&loaded.Config.TLS, time.Now())...)
 	_, err = fmt.Fprintf(out.Out, "the configuration is valid: %s set, file: %s\n", human.Count(loaded.Given(), "setting"),
 		cmp.Or(loaded.File, "none"))
 	return err
@@ -69,6 +72,25 @@ func (p *Program) check(loaded *settings.Loaded) error {
 		return loaded.Locate(errors.Join(err, errSetup))
 	}
 	return loaded.Locate(errors.Join(err, app.Check()))
+}
+
+// staleCertificates returns warnings of certificates that clients refuse. They are no errors: serve starts with them.
+func staleCertificates(t *expedite.TLS, now time.Time) (warnings []string) {
+	for i, cert := range t.Cert {
+		pair, err := tls.LoadX509KeyPair(cert, t.Key[i])
+		if err != nil {
+			continue // has been told
+		}
+		switch leaf := pair.Leaf; {
+		case now.After(leaf.NotAfter):
+			warnings = append(warnings, fmt.Sprintf("tls-cert: %s has expired on %s: clients refuse it, renew it", cert,
+				leaf.NotAfter.UTC().Format(time.DateTime)))
+		case now.Before(leaf.NotBefore):
+			warnings = append(warnings, fmt.Sprintf("tls-cert: %s is not valid before %s: clients refuse it, "+
+				"is the clock right?", cert, leaf.NotBefore.UTC().Format(time.DateTime)))
+		}
+	}
+	return warnings
 }
 
 // configSchemaCmd implements `expedite config schema`.

@@ -1,12 +1,32 @@
 package primary
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/expedite-go/expedite/internal/acmeclient"
 	"github.com/expedite-go/expedite/internal/control"
 	"github.com/expedite-go/expedite/internal/telemetry"
 )
+
+// takeCertificates finds out, in a trial, whether those in files may replace those in use, and otherwise takes those in
+// use over if the files are of no use: they may have changed after the trial.
+func (p *Primary) takeCertificates(i *inheritance) error {
+	files := p.cfg.Files
+	if files == nil {
+		return nil
+	}
+	var err error
+	if i.isTrial() {
+		err = files.Succeed(i.Certificates)
+	} else if err = files.Restore(i.Certificates); err == nil {
+		err = files.Unusable()
+	}
+	if err != nil {
+		return fmt.Errorf("expedite: Config.TLS.Cert: %w", err)
+	}
+	return nil
+}
 
 // certificateStatus returns what status tells of automatic certificates. There may be no client.
 func certificateStatus(a *acmeclient.Client) (list []control.CertificateStatus) {

@@ -56,6 +56,8 @@ type Config struct {
 	Plane backplane.Backplane
 	// Presence has the rules for topics of which it is of interest who is there. Open sets the rest.
 	Presence presence.Config
+	// Files are the certificates of TLS that are in files; nil: there is no TLS.
+	Files Files
 	// Registry configures the registry; Open sets Moving.
 	Registry registry.Config
 	// Env has the entries (NAME=value) that all processes of this program need in their environment, and WorkerEnv
@@ -65,6 +67,16 @@ type Config struct {
 	WorkerOutput io.Writer
 	// Inheritance is what the program before this one left; nil if this process is new.
 	Inheritance *cluster.Inheritance
+}
+
+// Files are certificates in files that may be of no use. The program before this one has left what they contained.
+type Files interface {
+	// Restore uses that if it is better than the files.
+	Restore(kept []byte) error
+	// Succeed returns why the files must not replace it, or nil.
+	Succeed(kept []byte) error
+	// Unusable returns why no file can be used, or nil.
+	Unusable() error
 }
 
 // Serving describes a Primary whose workers are ready.

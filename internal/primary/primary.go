@@ -97,6 +97,9 @@ func (p *Primary) inherit() error {
 	if i == nil {
 		return nil
 	}
+	if err := p.takeCertificates(i); err != nil {
+		return err
+	}
 	if err := p.workers.hub.LoadState(i.Hub); err != nil {
 		return fmt.Errorf("expedite: %w", err)
 	}

@@ -72,8 +72,18 @@ type ClientConfig struct {
 	Bridge Bridge
 	// Tickets receives the keys of TLS session tickets; nil: nobody needs them.
 	Tickets func(*ratchet.Ratchet)
+	// Certificates are those of TLS; nil: there are none.
+	Certificates Certificates
 	// Wait makes Meet block until the primary answers, see EnvVariable.
 	Wait bool
+}
+
+// Certificates are those of a worker, whose files may not be usable.
+type Certificates interface {
+	// Needs returns why Restore has to be called, or nil.
+	Needs() error
+	// Restore uses those of the primary, if they are better.
+	Restore(kept []byte) error
 }
 
 // Connections carries out orders in a worker. The functions must not block; done is called once, from any goroutine.
@@ -201,7 +211,8 @@ func (c *Client) greetAgain(err error, pause time.Duration) {
 func (c *Client) greet() error {
 	before := c.subscriptions()
 	var h hello
-	err := c.query(opHello, helloRequest{Paged: true}, &h)
+	needs := c.Certificates != nil && c.Certificates.Needs() != nil
+	err := c.query(opHello, helloRequest{Paged: true, Certificates: needs}, &h)
 	if err != nil {
 		return err
 	}
@@ -212,6 +223,12 @@ func (c *Client) greet() error {
 	}
 	if r, err := ratchet.Parse(h.Tickets); err == nil && c.Tickets != nil {
 		c.Tickets(r)
+	}
+	if needs {
+		if err := c.Certificates.Restore(h.Certificates); err != nil {
+			c.log.Error("certificates of the primary not used", "error", err)
+		}
+		clear(h.Certificates)
 	}
 	if h.Changed != nil {
 		if err := c.apply(h.Changed); err != nil {

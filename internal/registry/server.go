@@ -37,8 +37,10 @@ type Server struct {
 	// verifier verifies nothing here. It holds the keys that workers have received. Nil is none.
 	verifier auth.Verifier
 	tickets  tickets
-	moving   func() bool
-	bridged  func([]byte) error // nil: there are no other machines
+	// certificates is Config.Certificates.
+	certificates func() []byte
+	moving       func() bool
+	bridged      func([]byte) error // nil: there are no other machines
 	// presence answers who is in a topic; nil: nobody knows.
 	presence       func(ctx context.Context, query []byte) ([]byte, error)
 	queries        atomic.Int64 // that are being answered
@@ -83,6 +85,9 @@ type Config struct {
 	// MaxSessions is the size of the memory store, and EmptyTTL the lifetime of its empty sessions.
 	MaxSessions int
 	EmptyTTL    time.Duration
+	// Certificates returns those of TLS that are in use, with their keys, for workers that cannot use their files. Nil:
+	// there are none.
+	Certificates func() []byte
 	// Moving reports whether connections are moving between workers.
 	Moving func() bool
 }
@@ -92,9 +97,9 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{
 		node: newNodeName(), log: c.Journal.Logger, journal: c.Journal, moving: c.Moving,
 		memory:   memstore.New(memstore.Config{MaxSessions: c.MaxSessions, EmptyTTL: c.EmptyTTL}),
-		verifier: c.Verifier,
-		deny:     &denylist.List{Max: c.MaxDenials},
-		require:  c.RequireRedis, workers: make(map[uint64]*Worker), done: make(chan struct{}),
+		verifier: c.Verifier, certificates: c.Certificates,
+		deny:    &denylist.List{Max: c.MaxDenials},
+		require: c.RequireRedis, workers: make(map[uint64]*Worker), done: make(chan struct{}),
 		doubt: make(chan struct{}, 1), counting: make(slots, maxCounting),
 		health: Health{Current: c.Redis == ""},
 	}
@@ -215,6 +220,10 @@ func (s *Server) hello(payload []byte, reply func([]byte, error)) {
 	}
 	if !req.Paged {
 		h.Denials, h.Follows = s.deny.All(time.Now()), s.subscribers.all()
+	}
+	if req.Certificates {
+		h.Certificates = s.keptCertificates()
+		defer clear(h.Certificates)
 	}
 	reply(json.Marshal(h))
 }

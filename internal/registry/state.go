@@ -21,6 +21,8 @@ type State struct {
 	// Keys is an auth.Snapshot, and Tickets a ratchet.Ratchet.
 	Keys    []byte `json:"keys,omitempty"`
 	Tickets []byte `json:"tickets,omitempty"`
+	// Certificates are what Config.Certificates has returned.
+	Certificates []byte `json:"certificates,omitempty"`
 }
 
 const (
@@ -44,6 +46,7 @@ func (s *Server) Save(sessions, denials *os.File) (State, error) {
 	}
 	return State{
 		Node: s.node, Denials: list, Current: s.ownHealth().Current, Keys: s.exchangeKeys(nil), Tickets: s.tickets.bytes(),
+		Certificates: s.keptCertificates(),
 	}, nil
 }
 

@@ -25,6 +25,14 @@ func (t *tickets) bytes() []byte {
 	return t.ratchet.Append(nil)
 }
 
+// keptCertificates returns the certificates in use and their keys.
+func (s *Server) keptCertificates() []byte {
+	if s.certificates == nil {
+		return nil
+	}
+	return s.certificates()
+}
+
 // restore takes over the keys of the program before this one. One of an earlier release has none.
 func (t *tickets) restore(b []byte) {
 	if r, err := ratchet.Parse(b); err == nil {

@@ -58,6 +58,8 @@ type hello struct {
 	Drain   *Drain           `json:"drain,omitempty"`   // nil: there has been none
 	// Tickets is a ratchet.Ratchet. Earlier releases have none.
 	Tickets []byte `json:"tickets,omitempty"`
+	// Certificates answers helloRequest.Certificates, as Config.Certificates returns them.
+	Certificates []byte `json:"certificates,omitempty"`
 }
 
 // changed has settings that a reload has changed without a new process.
@@ -69,6 +71,8 @@ type changed struct {
 // helloRequest asks for a hello.
 type helloRequest struct {
 	Paged bool `json:"paged"`
+	// Certificates requests hello.Certificates: the worker cannot use its files.
+	Certificates bool `json:"certificates,omitempty"`
 }
 
 // page is a part of what a worker must know before it serves: there may be more than one message holds.

@@ -33,9 +33,11 @@ type certificates struct {
 	list       []tls.Certificate
 	paths      []string            // of list
 	clients    *x509.CertPool      // nil: clients present no certificate
-	clientsSum [sha256.Size]byte   // of the file of clients
+	clientsSum [sha256.Size]byte   // of authorities
 	sums       [][sha256.Size]byte // of all files but those of automatic certificates, to notice changes
 	auto       map[string]*tls.Certificate
+
+	authorities []byte // the file of clients
 }
 
 // FileError is what is wrong with a file. Field is that of [KeyPair] or [Files] which names it.
@@ -75,12 +77,8 @@ func (f *Files) read() (*certificates, error) {
 	}
 	if f.ClientCA != "" {
 		pem, err := c.file(f.ClientCA)
-		if err == nil {
-			c.clientsSum = sha256.Sum256(pem)
-			c.clients = x509.NewCertPool()
-			if !c.clients.AppendCertsFromPEM(pem) {
-				err = fmt.Errorf("%s has no certificate: want authorities in PEM", f.ClientCA)
-			}
+		if err == nil && !c.trust(pem) {
+			err = fmt.Errorf("%s has no certificate: want authorities in PEM", f.ClientCA)
 		}
 		errs = append(errs, inField("ClientCA", err))
 	}
@@ -88,6 +86,13 @@ func (f *Files) read() (*certificates, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// trust makes clients present certificates of the authorities in a PEM file. It reports false if there are none.
+func (c *certificates) trust(pem []byte) bool {
+	c.authorities, c.clientsSum = pem, sha256.Sum256(pem)
+	c.clients = x509.NewCertPool()
+	return c.clients.AppendCertsFromPEM(pem)
 }
 
 // pair reads a certificate and its key, and verifies that they belong together.

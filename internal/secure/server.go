@@ -22,6 +22,11 @@ type Config struct {
 	Loop bool
 	// Log receives what is wrong with files that have changed.
 	Log *slog.Logger
+	// Late makes a Server also of files that cannot be used: Restore follows with what they have contained. Until then,
+	// Unusable returns why, and no handshake can be completed.
+	Late bool
+	// Alarm has Watch log which certificates of Pairs are about to expire. One process of a server does that.
+	Alarm bool
 	// Now returns the time that certificates are checked and keys of tickets are made for. Nil is time.Now.
 	Now func() time.Time
 }
@@ -35,27 +40,32 @@ type Server struct {
 	buffers sync.Pool     // of *buffers
 	Stats
 
-	mu      sync.Mutex
-	certs   *certificates
-	ratchet *ratchet.Ratchet
-	doubt   bool   // the last Reread has failed
-	told    string // the last error of Reread that was logged
+	mu       sync.Mutex
+	certs    *certificates
+	unusable error // see Unusable
+	ratchet  *ratchet.Ratchet
+	doubt    bool   // the last Reread has failed
+	told     string // the last error of Reread that was logged
 	// toldAuto is that of automatic certificates.
 	toldAuto string
+	alarms   alarms
 }
 
 // NewServer reads the files. A certificate that is not valid now is served nevertheless: Check tells.
 func NewServer(c Config) (*Server, error) {
 	certs, err := c.read()
-	if err != nil {
+	if err != nil && !c.Late {
 		return nil, err
+	}
+	if err != nil {
+		certs = new(certificates)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	s := &Server{
 		done: make(chan struct{}),
-		cfg:  c, certs: certs, ratchet: ratchet.New(c.Now()),
+		cfg:  c, certs: certs, unusable: err, ratchet: ratchet.New(c.Now()),
 		gate: gate{free: max(1, runtime.GOMAXPROCS(0)-1)}, // the event loop needs a processor, too
 	}
 	s.certs.auto, _, _ = s.cfg.Auto.read(nil, c.Now()) // Watch tells what is wrong
@@ -117,6 +127,7 @@ func (s *Server) apply() {
 // the error. The second time in a row it logs why, once: most programs replace a certificate and its key one after the
 // other. The keys of tickets change with the day in any case.
 func (s *Server) Reread() error {
+	defer s.alarm(false)
 	errAuto := s.rereadAuto()
 	certs, err := s.cfg.read()
 	s.mu.Lock()
@@ -137,7 +148,7 @@ func (s *Server) Reread() error {
 		s.told = ""
 		if !certs.same(s.certs) {
 			certs.auto = s.certs.auto
-			s.certs, changed = certs, true
+			s.certs, s.unusable, changed = certs, nil, true
 			s.cfg.Log.Info("certificates read again", "expires", certs.expires())
 		}
 	}
@@ -194,6 +205,7 @@ func (s *Server) Watch() {
 		s.cfg.Log.Error("clients refuse the certificate", "error", err)
 	}
 	_ = s.rereadAuto() // it logs
+	s.alarm(true)
 	t := time.NewTimer(rereadEvery)
 	defer t.Stop()
 	for wait := rereadEvery; ; {

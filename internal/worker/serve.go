@@ -47,7 +47,9 @@ func (w *Worker) Serve(ctx context.Context, self *cluster.Self, started func(), 
 			return err
 		}
 	}
-	w.Start()
+	if err := w.Start(); err != nil {
+		return fmt.Errorf("expedite: Config.TLS.Cert: %w", err)
+	}
 	started()
 	if err := self.Ready(); err != nil {
 		return fmt.Errorf("expedite: %w", err)

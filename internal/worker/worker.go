@@ -144,7 +144,7 @@ func New(c Config) (*Worker, error) {
 		bridge = relay.NewBridge(c.Plane, func(b []byte) error { return w.registry.Bridged(b) })
 	}
 	w.registry = registry.NewClient(registry.ClientConfig{
-		Bridge: bridge, Tickets: w.setTickets,
+		Bridge: bridge, Tickets: w.setTickets, Certificates: w.certificates(),
 		Send: c.Link.Send, Journal: c.Journal, Verifier: c.Admission.Verifier, Deny: deny, Connections: w.orders,
 		OwnStore: c.Sessions.Store, Apply: func(b []byte) error { return c.Apply(w, b) },
 		Drain:  w.eviction.set,
@@ -220,9 +220,23 @@ func (w *Worker) setTickets(r *ratchet.Ratchet) {
 	}
 }
 
-// Start begins to serve. It blocks until the registry has told what the worker must know.
-func (w *Worker) Start() {
+// certificates returns those of TLS for the registry; nil if there is no TLS.
+func (w *Worker) certificates() registry.Certificates {
+	if w.Secure == nil {
+		return nil
+	}
+	return w.Secure
+}
+
+// Start begins to serve. It blocks until the registry has told what the worker must know. It fails if there is TLS, and
+// neither this process nor the primary has certificates that can be used.
+func (w *Worker) Start() error {
 	w.registry.Meet()
+	if w.Secure != nil {
+		if err := w.Secure.Unusable(); err != nil {
+			return err
+		}
+	}
 	go w.tracker.Run() // ends with Stop
 	go w.guard.Run()   // ends with Stop
 	if w.Secure != nil {
@@ -230,6 +244,7 @@ func (w *Worker) Start() {
 	}
 	go func() { w.ended <- w.engine.Run() }()
 	go w.fallback.serve() // ends with Stop
+	return nil
 }
 
 // callbackGrace is how long Stop waits for callbacks that are running.
