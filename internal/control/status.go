@@ -84,6 +84,10 @@ type TLSStatus struct {
 	Failures map[string]uint64 `json:"failures,omitempty"`
 	// CertificateExpires is when the first certificate expires (RFC 3339). Empty: unknown.
 	CertificateExpires string `json:"certificate_expires,omitempty"`
+	// CertificateSeconds is how long that is from now; negative: it has expired.
+	CertificateSeconds float64 `json:"certificate_seconds,omitempty"`
+	// RereadFailing reports that the files of certificates cannot be used: the earlier ones stay in use.
+	RereadFailing bool `json:"reread_failing,omitempty"`
 	// Automatic are the certificates of --tls-auto.
 	Automatic []CertificateStatus `json:"automatic,omitempty"`
 }

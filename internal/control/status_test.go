@@ -35,7 +35,7 @@ func example() Status {
 		Auth: "required",
 		TLS: &TLSStatus{
 			Versions: map[string]uint64{"1.2": 3, "1.3": 1204}, Failures: map[string]uint64{"failed": 2},
-			CertificateExpires: "2026-05-02T15:04:05Z",
+			CertificateExpires: "2026-05-02T15:04:05Z", CertificateSeconds: 259_200, RereadFailing: true,
 		},
 		Sessions: &SessionStatus{
 			Store: "redis", Connected: new(int64(80)), Degraded: true, Since: "2026-01-02T15:04:05Z",

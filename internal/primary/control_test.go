@@ -84,10 +84,10 @@ func TestTLSStatus(t *testing.T) {
 	}
 	counts := map[string]uint64{"1.2": 1, "1.3": 2, "failed": 3, "challenge": 4}
 	got := tlsStatus(plain, counts, []telemetry.SlotReport{
-		{}, {Report: telemetry.Report{CertificateExpires: 90}}, {Report: telemetry.Report{CertificateExpires: 60}},
+		{}, {Report: telemetry.Report{CertificateExpires: 90, RereadFailing: true}}, {Report: telemetry.Report{CertificateExpires: 60}},
 	})
 	if got == nil || len(got.Versions) != 2 || got.Versions["1.3"] != 2 || len(got.Failures) != 1 || got.Failures["failed"] != 3 ||
-		got.CertificateExpires != "1970-01-01T00:01:00Z" {
+		got.CertificateExpires != "1970-01-01T00:01:00Z" || got.CertificateSeconds > -1e9 || !got.RereadFailing {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -102,12 +102,15 @@ func tlsStatus(
 	}
 	var first float64
 	for _, r := range reports {
+		st.RereadFailing = st.RereadFailing || r.RereadFailing
 		if at := r.CertificateExpires; at > 0 && (first == 0 || at < first) {
 			first = at
 		}
 	}
 	if first > 0 {
-		st.CertificateExpires = time.Unix(int64(first), 0).UTC().Format(time.RFC3339)
+		expires := time.Unix(int64(first), 0)
+		st.CertificateExpires = expires.UTC().Format(time.RFC3339)
+		st.CertificateSeconds = time.Until(expires).Seconds()
 	}
 	return st
 }

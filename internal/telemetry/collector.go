@@ -132,6 +132,8 @@ func gauges() []family {
 			func(w *Report) float64 { return float64(w.RSSBytes) }),
 		one("tls_certificate_expiry_timestamp_seconds", "When the first certificate expires; 0 without TLS.",
 			func(w *Report) float64 { return w.CertificateExpires }),
+		one("tls_reread_failing", "1 if the files of certificates cannot be used: the earlier ones stay in use.",
+			func(w *Report) float64 { return flag(w.RereadFailing) }),
 		one("worker_goroutines", "Goroutines of the worker.", func(w *Report) float64 { return float64(w.Goroutines) }),
 	}
 }

@@ -65,6 +65,8 @@ type Report struct {
 	KeysMissing bool `json:"keys_missing,omitzero"`
 	// CertificateExpires is the Unix time when the first certificate expires, or 0. It is a gauge.
 	CertificateExpires float64 `json:"cert_expires,omitzero"`
+	// RereadFailing is set if the files of certificates could not be used when they were read again.
+	RereadFailing bool `json:"cert_reread_failing,omitzero"`
 	// Unready is set if the worker takes no new clients: its /readyz answers 503.
 	Unready bool `json:"unready,omitzero"`
 	// Leaving is set if another process than the primary has asked the worker to end: it wants to be replaced.
@@ -121,6 +123,7 @@ func (w Report) plus(o Report) Report {
 	sum.Goroutines = w.Goroutines + o.Goroutines
 	sum.StoreDownSince = max(w.StoreDownSince, o.StoreDownSince)
 	sum.CertificateExpires = max(w.CertificateExpires, o.CertificateExpires) // all workers read the same files
+	sum.RereadFailing = w.RereadFailing || o.RereadFailing
 	sum.KeysMissing = w.KeysMissing || o.KeysMissing
 	sum.Unready, sum.Leaving = w.Unready || o.Unready, w.Leaving || o.Leaving
 	return sum

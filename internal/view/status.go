@@ -104,6 +104,9 @@ func Status(w io.Writer, s control.Status) error {
 	return err
 }
 
+// expiresSoon is how many seconds before its end a certificate should have been renewed.
+const expiresSoon = 14 * 24 * 3600
+
 // secured returns how clients use TLS as one line: "TLS handshakes: 1.2 3, 1.3 1204; failed 2; certificate until …".
 func secured(t control.TLSStatus) string {
 	list := func(counts map[string]uint64) string {
@@ -117,8 +120,18 @@ func secured(t control.TLSStatus) string {
 	if len(t.Failures) > 0 {
 		text += "; " + list(t.Failures)
 	}
-	if t.CertificateExpires != "" {
+	switch left := t.CertificateSeconds; {
+	case t.CertificateExpires == "":
+	case left < 0:
+		text += "; the certificate has expired on " + t.CertificateExpires
+	default:
 		text += "; certificate until " + t.CertificateExpires
+		if left > 0 && left < expiresSoon { // 0: a server of an early release
+			text += ", which is in " + human.Age(left)
+		}
+	}
+	if t.RereadFailing {
+		text += "; files of certificates cannot be used: see the log"
 	}
 	return text
 }

@@ -97,6 +97,7 @@ func (w *Worker) report() telemetry.Report {
 		if at := w.Secure.Expires(); !at.IsZero() { // no automatic certificate has come yet
 			r.CertificateExpires = float64(at.Unix())
 		}
+		r.RereadFailing = !w.Secure.Rereads()
 		done := w.Secure.Completed()
 		r.TLSSuites, r.TLSTook, r.TLSMicroseconds = done.Suites, done.Took, done.Microseconds
 	}
