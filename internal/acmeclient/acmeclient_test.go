@@ -213,27 +213,48 @@ func TestNothingToDo(t *testing.T) {
 	none.Start()()
 }
 
-// TestRestarts: a process that starts again soon after a refusal waits, and one that starts later does not.
+// TestRestarts: a process that starts again soon after a refusal waits, and one that starts later does not. What has
+// failed before has failed until there is a certificate.
 func TestRestarts(t *testing.T) {
-	f := certstore.Folder(t.TempDir())
+	f, log := certstore.Folder(t.TempDir()), new(syncBuilder)
 	now := time.Now()
 	for name, at := range map[string]time.Time{
 		"soon.test": now, "later.test": now.Add(-firstRefusal), "clock.test": now.Add(time.Hour),
 	} {
-		if err := f.WriteFailure(name, certstore.Failure{Refusals: 5, At: at}); err != nil {
+		if err := f.WriteFailure(name, certstore.Failure{Refusals: 5, At: at, Cause: "no A record"}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	const old, has = "old.test", "has.test" // written before there was a cause; a certificate that has come meanwhile
+	p := certtest.New(t).IssueUntil("x", has, now.Add(365*24*time.Hour))
+	if err := errors.Join(
+		f.WriteFailure(old, certstore.Failure{Refusals: 1, At: now}),
+		f.WriteFailure(has, certstore.Failure{Refusals: 1, At: now, Cause: "no A record"}),
+		f.Write(has, p.TLS.PrivateKey.(*ecdsa.PrivateKey), p.TLS.Certificate),
+	); err != nil {
+		t.Fatal(err)
+	}
 	a := New(Config{
-		Folder: f, Domains: []string{"soon.test", "later.test", "clock.test", "new.test"}, Directory: nobody,
-		Challenges: []string{TLSALPN01}, Log: slog.New(slog.DiscardHandler),
+		Folder: f, Domains: []string{"soon.test", "later.test", "clock.test", "new.test", old, has}, Directory: nobody,
+		Challenges: []string{TLSALPN01}, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	defer a.Start()()
 	await(t, "all domains but one are tried", func() bool {
 		s := a.Statuses()
-		return !s[0].Next.IsZero() && s[1].Failures > 0 && s[2].Failures > 0 && s[3].Failures > 0
+		return !s[0].Next.IsZero() && s[1].Failures > 5 && s[2].Failures > 0 && s[3].Failures > 0 &&
+			!s[4].Next.IsZero() && !s[5].Next.IsZero()
 	})
-	if s := a.Statuses()[0]; s.Failures != 0 || !s.Next.Equal(now.Add(firstRefusal)) {
+	s := a.Statuses()
+	if s := s[0]; s.Failures != 5 || s.Cause != "no A record" || !s.Next.Equal(now.Add(firstRefusal)) {
 		t.Errorf("soon after a refusal: got %+v", s)
+	}
+	if s := s[4]; s.Failures != 1 || s.Cause == "" || !s.Next.Equal(now.Add(firstRefusal)) {
+		t.Errorf("soon after a refusal of an earlier version: got %+v", s)
+	}
+	if s := s[5]; s.Failures != 0 || s.Cause != "" {
+		t.Errorf("a certificate has come meanwhile: got %+v", s)
+	}
+	if n := strings.Count(log.String(), "waiting because of an earlier refusal"); n != 2 {
+		t.Errorf("logged %d times, want once for each domain that waits: %s", n, log.String())
 	}
 }

@@ -1,6 +1,7 @@
 package acmeclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -97,14 +98,26 @@ func (a *Client) run(ctx context.Context) {
 	keepers.Wait()
 }
 
-// resume takes over what the process before has met: it asks again at once, or two minutes after that one.
+// resume takes over what the process before has met: it asks again at once, or two minutes after that one. A domain
+// without a certificate that lasts has failed until an attempt succeeds, also through restarts.
 func (a *Client) resume(d *domain) {
 	before, err := a.cfg.Folder.Failure(d.name)
 	if err != nil {
 		a.cfg.Log.Warn("earlier failures are not known", "domain", d.name, "error", err)
 	}
-	if before.Refusals > 0 && !before.At.After(time.Now()) {
-		d.refusals, d.retry = before.Refusals, before.At.Add(firstRefusal)
+	now := time.Now()
+	if before.Refusals == 0 || before.At.After(now) {
+		return
+	}
+	d.refusals, d.retry = before.Refusals, before.At.Add(firstRefusal)
+	if c := a.read(d); c != nil && RenewAt(c.Leaf).After(now) {
+		return
+	}
+	cause := cmp.Or(before.Cause, "the authority has refused before the start of this program")
+	d.set(func(s *Status) { s.Failures, s.Cause = before.Refusals, cause })
+	if d.retry.After(now) {
+		a.cfg.Log.Warn("certificate not obtained yet: waiting because of an earlier refusal", "domain", d.name,
+			"refused", before.At, "error", cause, "failures", before.Refusals, "next_attempt", d.retry)
 	}
 }
 
@@ -246,11 +259,11 @@ func (a *Client) note(d *domain, err error) {
 	a.forget()
 	pause := d.failed(err, len(a.cfg.Challenges))
 	d.retry = now.Add(pause)
+	text := reason(err)
 	if refused(err) {
 		// If it cannot be written, only a restart asks sooner.
-		_ = a.cfg.Folder.WriteFailure(d.name, certstore.Failure{Refusals: d.refusals, At: now})
+		_ = a.cfg.Folder.WriteFailure(d.name, certstore.Failure{Refusals: d.refusals, At: now, Cause: text})
 	}
-	text := reason(err)
 	if text != d.told {
 		d.told = text
 		a.cfg.Log.Error("certificate not obtained", "domain", d.name, "error", text, "failures", d.status().Failures,

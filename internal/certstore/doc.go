@@ -8,7 +8,7 @@
 //	example.com+token       the same for the challenge tls-alpn-01
 //	TOKEN+http-01           the answer to the challenge http-01
 //	acme_account+key        the private key of the account
-//	example.com+failed      how often the authority has refused, and when; autocert has no such file
+//	example.com+failed      how often the authority has refused, when and why; autocert has no such file
 //
 // The names of hosts and tokens that clients ask for are checked before a path is made of them.
 package certstore

@@ -14,7 +14,12 @@ const failureSuffix = "+failed"
 type Failure struct {
 	Refusals int       `json:"refusals"` // in a row
 	At       time.Time `json:"at"`       // of the last one
+	// Cause is what the authority has said then, or the beginning of it. Empty: unknown.
+	Cause string `json:"cause,omitempty"`
 }
+
+// maxCause bounds a stored Cause in bytes: it is the text of another server.
+const maxCause = 4 << 10
 
 // Failure returns what WriteFailure has stored for a domain, or the zero Failure.
 func (f Folder) Failure(domain string) (Failure, error) {
@@ -43,6 +48,7 @@ func (f Folder) WriteFailure(domain string, state Failure) error {
 	if state == (Failure{}) {
 		return f.remove(domain + failureSuffix)
 	}
+	state.Cause = state.Cause[:min(len(state.Cause), maxCause)]
 	b, err := json.Marshal(state)
 	if err != nil {
 		return err
