@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
+	"github.com/expedite-go/expedite/cluster"
 	"github.com/expedite-go/expedite/internal/acmeclient"
 	"github.com/expedite-go/expedite/internal/certstore"
 	"github.com/expedite-go/expedite/internal/listener"
@@ -72,7 +75,26 @@ func (t *TLSAuto) check() error {
 	if t.Folder == "" {
 		fault("Folder is empty, and so is Config.StateDir: certificates need a folder, or each start asks for new ones")
 	}
+	if err := t.checkFolder(); err != nil {
+		fault("Folder: %w", err)
+	}
 	return errors.Join(errs...)
+}
+
+// checkFolder returns an error if the folder can never be one, as it is now. A worker does without it: it serves what
+// it can.
+func (t *TLSAuto) checkFolder() error {
+	if t.Folder == "" || cluster.IsWorker() {
+		return nil
+	}
+	info, err := os.Stat(t.Folder)
+	switch {
+	case errors.Is(err, syscall.ENOTDIR):
+		return err
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is not a folder", t.Folder)
+	}
+	return nil
 }
 
 // challenges returns how an authority can reach workers at addresses.

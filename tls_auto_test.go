@@ -1,6 +1,7 @@
 package expedite
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,6 +10,10 @@ import (
 // TestCheckAuto: what cannot work is refused before anything starts, and named.
 func TestCheckAuto(t *testing.T) {
 	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	of := func(change func(*Config)) error {
 		c := Config{StateDir: dir, TLS: TLS{Auto: TLSAuto{Domains: []string{"one.example.com"}}}}
 		change(&c)
@@ -23,6 +28,8 @@ func TestCheckAuto(t *testing.T) {
 		"want the https URL":  func(c *Config) { c.TLS.Auto.CA = "http://ca.example.com" },
 		"want one address":    func(c *Config) { c.TLS.Auto.Email = "a@b.c,d@e.f" },
 		"certificates need a": func(c *Config) { c.StateDir = "" },
+		"is not a folder":     func(c *Config) { c.TLS.Auto.Folder = file },
+		"not a directory":     func(c *Config) { c.TLS.Auto.Folder = filepath.Join(file, "below") },
 		"Email is of no use":  func(c *Config) { c.TLS.Auto = TLSAuto{Email: "a@b.c"} },
 		"CA is of no use":     func(c *Config) { c.TLS.Auto = TLSAuto{CA: "https://ca.test"} },
 		"Folder is of no use": func(c *Config) { c.TLS.Auto = TLSAuto{Folder: dir} },

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -211,6 +212,33 @@ func TestNothingToDo(t *testing.T) {
 	await(t, "the second one takes over", func() bool { return !second.Statuses()[0].Next.IsZero() })
 	var none *Client
 	none.Start()()
+}
+
+// TestUnusableFolder: a folder that cannot be used is a failure of all domains, until it can. It says nothing about a
+// certificate.
+func TestUnusableFolder(t *testing.T) {
+	path, log := filepath.Join(t.TempDir(), "certificates"), new(syncBuilder)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := New(Config{
+		Folder: certstore.Folder(path), Domains: []string{"one.test"}, Directory: nobody, Challenges: []string{TLSALPN01},
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	defer a.Start()()
+	await(t, "it was tried", func() bool { return a.Statuses()[0].Failures > 0 })
+	if s := a.Statuses()[0]; !strings.Contains(s.Cause, path) || s.Next.IsZero() {
+		t.Errorf("got %+v", s)
+	}
+	if got := log.String(); strings.Contains(got, "another one is obtained") || !strings.Contains(got, "the folder cannot be used") {
+		t.Errorf("the log: %s", got)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the authority is tried", func() bool {
+		return strings.Contains(a.Statuses()[0].Cause, "the authority cannot be reached")
+	})
 }
 
 // TestRestarts: a process that starts again soon after a refusal waits, and one that starts later does not. What has

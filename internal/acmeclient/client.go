@@ -133,6 +133,7 @@ func (a *Client) own(ctx context.Context) *statedir.Dir {
 	told := ""
 	for tries := 0; ; tries++ {
 		dir, err := statedir.Open(string(a.cfg.Folder))
+		a.barred(err)
 		if err == nil {
 			return dir
 		}
@@ -144,16 +145,26 @@ func (a *Client) own(ctx context.Context) *statedir.Dir {
 		default:
 			told = text
 			a.cfg.Log.Error("certificates not obtained: the folder cannot be used", "error", err)
-			for _, d := range a.domains {
-				d.set(func(s *Status) { s.Cause = err.Error() })
-			}
-		}
-		for _, d := range a.domains {
-			a.read(d)
 		}
 		if !wait(ctx, ownEvery) {
 			return nil
 		}
+	}
+}
+
+// barred stores for all domains what has come of opening the folder. One that another process owns is no failure.
+func (a *Client) barred(err error) {
+	unusable := err != nil && !errors.Is(err, statedir.ErrInUse)
+	for _, d := range a.domains {
+		_, _ = a.load(d) // what is wrong with the folder is the error
+		d.set(func(s *Status) {
+			if !unusable {
+				s.Failures, s.Cause, s.Next = 0, "", time.Time{}
+				return
+			}
+			s.Failures++
+			s.Cause, s.Next = "the folder cannot be used: "+err.Error(), time.Now().Add(ownEvery)
+		})
 	}
 }
 
@@ -211,9 +222,21 @@ func (a *Client) due(d *domain, now time.Time) time.Time {
 	return renew
 }
 
+// load reads the certificate of a domain, which is nil if there is an error, and stores when it expires.
+func (a *Client) load(d *domain) (*tls.Certificate, error) {
+	c, err := a.cfg.Folder.Read(d.name)
+	d.set(func(s *Status) {
+		s.Expires = time.Time{}
+		if c != nil {
+			s.Expires = c.Leaf.NotAfter
+		}
+	})
+	return c, err
+}
+
 // read returns the certificate of a domain, or nil if there is none that can be used.
 func (a *Client) read(d *domain) *tls.Certificate {
-	c, err := a.cfg.Folder.Read(d.name)
+	c, err := a.load(d)
 	text := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -225,12 +248,6 @@ func (a *Client) read(d *domain) *tls.Certificate {
 			"domain", d.name, "error", err)
 	}
 	d.unusable = text
-	d.set(func(s *Status) {
-		s.Expires = time.Time{}
-		if c != nil {
-			s.Expires = c.Leaf.NotAfter
-		}
-	})
 	return c
 }
 
