@@ -1,10 +1,18 @@
 package expedite
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/expedite-go/expedite/internal/certstore"
+	"github.com/expedite-go/expedite/internal/certtest"
 )
 
 // TestCheckAuto: what cannot work is refused before anything starts, and named.
@@ -50,5 +58,63 @@ func TestCheckAuto(t *testing.T) {
 		if err := of(change); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestNoCertificateYet: a server that has no certificate yet is ready, so that the authority reaches it, and says what
+// is missing until the first one comes.
+func TestNoCertificateYet(t *testing.T) {
+	dir, started := t.TempDir(), make(chan Started, 1)
+	app := New(Config{
+		Workers: -1, Addr: "https://127.0.0.1:0", Addrs: []string{"http://localhost:0"}, Admin: "127.0.0.1:0",
+		OnStart: func(s Started) { started <- s },
+		TLS:     TLS{Auto: TLSAuto{Domains: []string{"one.test"}, CA: "https://127.0.0.1:0/dir", Folder: dir}},
+	})
+	app.HTTP(app.Readyz())
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	var s Started
+	select {
+	case s = <-started:
+	case err := <-ended:
+		t.Fatal(err)
+	case <-time.After(patience):
+		t.Fatal("it does not start")
+	}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	ready := func(at string) (degraded bool) {
+		t.Helper()
+		res, err := client.Get("http://" + at + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("%s: got %d, %v", at, res.StatusCode, err)
+		}
+		return strings.Contains(string(b), `"degraded":["certificates"]`)
+	}
+	for _, at := range []string{s.Addresses[1], s.Admin} {
+		if !ready(at) {
+			t.Errorf("%s does not tell that there is no certificate", at)
+		}
+	}
+	p := certtest.New(t).IssueUntil("x", "one.test", time.Now().Add(365*24*time.Hour))
+	err := certstore.Folder(dir).Write("one.test", p.TLS.PrivateKey.(*ecdsa.PrivateKey), p.TLS.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.After(patience); ready(s.Addresses[1]) || ready(s.Admin); {
+		select {
+		case <-deadline:
+			t.Fatal("the certificate has come, and it is not told")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -72,7 +72,11 @@ func (h *healthcheckCmd) ask(ctx context.Context) (said string, err error) {
 	case !r.Ready:
 		return "", errors.New(r.Reason)
 	}
-	return fmt.Sprintf("ready: %d workers", r.Workers), nil
+	said = fmt.Sprintf("ready: %d workers", r.Workers)
+	if r.Reason != "" {
+		said += ", " + r.Reason
+	}
+	return said, nil
 }
 
 // fetch expects the status 200 at the URL.

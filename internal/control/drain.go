@@ -58,7 +58,7 @@ func (c *Client) Drain(ctx context.Context, req DrainRequest) error {
 	return err
 }
 
-// Readiness is whether a server takes new clients, and why not.
+// Readiness is whether a server takes new clients. Reason is why not, or what does not work nevertheless.
 type Readiness struct {
 	Ready   bool   `json:"ready"`
 	Workers int    `json:"workers"` // slots whose worker takes new clients

@@ -45,8 +45,8 @@ func TestReadiness(t *testing.T) {
 	worker := func(slot int, state control.State) telemetry.SlotReport {
 		return telemetry.SlotReport{Slot: slot, State: string(state)}
 	}
-	unready := worker(1, control.StateReady)
-	unready.Unready = true
+	unready, bare := worker(1, control.StateReady), worker(1, control.StateReady)
+	unready.Unready, bare.CertificatesMissing = true, true
 	for _, tt := range []struct {
 		name    string
 		reports []telemetry.SlotReport
@@ -62,6 +62,8 @@ func TestReadiness(t *testing.T) {
 			worker(1, control.StateMoving), worker(1, control.StateReady), worker(2, control.StateMoving),
 		}, 200, `{"ready":true,"workers":2}`},
 		{"a drain", []telemetry.SlotReport{worker(1, control.StateDraining)}, 503, `{"ready":false,"workers":0}`},
+		{"without a certificate", []telemetry.SlotReport{bare}, 200, `{"ready":true,"workers":1,"degraded":["certificates"]}`},
+		{"with a certificate in one worker", []telemetry.SlotReport{bare, worker(2, control.StateReady)}, 200, `{"ready":true,"workers":2}`},
 		{"without Redis, which is required", []telemetry.SlotReport{unready}, 503, `{"ready":false,"workers":0}`},
 	} {
 		s := &ControlServer{workers: &group{reports: tt.reports}, registry: reg}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/expedite-go/expedite/internal/control"
-	"github.com/expedite-go/expedite/internal/registry"
 )
 
 // readiness is what /readyz of the admin listener answers.
@@ -23,9 +22,7 @@ type readiness struct {
 func (s *ControlServer) readiness() readiness {
 	reports := s.workers.LastReports()
 	r := readiness{Draining: s.drainer.phase(), Degraded: s.registry.Health(reports).Degraded()}
-	if keysMissing(reports) {
-		r.Degraded = append(r.Degraded, registry.DegradedKeys)
-	}
+	r.Degraded = append(r.Degraded, missing(reports)...)
 	slots := make(map[int]bool) // during a reload a slot has two workers
 	for _, one := range reports {
 		if state := control.State(one.State); !one.Unready && (state == control.StateReady || state == control.StateMoving) {
@@ -43,6 +40,8 @@ func (s *ControlServer) Ready(context.Context) (control.Readiness, error) {
 	r := s.readiness()
 	answer := control.Readiness{Ready: r.Ready && !s.stopping.Load(), Workers: r.Workers}
 	switch {
+	case answer.Ready && len(r.Degraded) > 0:
+		answer.Reason = "degraded: " + strings.Join(r.Degraded, ", ")
 	case answer.Ready:
 	case s.stopping.Load():
 		answer.Reason = "the server stops"

@@ -133,10 +133,7 @@ func addWorker(st *control.Status, r telemetry.SlotReport, restarts uint64) {
 // addHealth adds what status tells of sessions, revocations and keys.
 func (s *ControlServer) addHealth(ctx context.Context, st *control.Status, reports []telemetry.SlotReport) {
 	h, stats := s.registry.Health(reports), s.registry.Stats()
-	st.Degraded = h.Degraded()
-	if keysMissing(reports) {
-		st.Degraded = append(st.Degraded, registry.DegradedKeys)
-	}
+	st.Degraded = append(h.Degraded(), missing(reports)...)
 	st.Sessions = &control.SessionStatus{Store: s.registry.StoreName()}
 	if !stats.External {
 		st.Sessions.Sessions, st.Sessions.Connected = new(int64(stats.Sessions)), new(int64(stats.Connected))
@@ -177,19 +174,29 @@ func backplaneStatus(kind string, s relay.Stats) control.BackplaneStatus {
 	return b
 }
 
-// keysMissing reports whether there are workers that serve and none of them can verify a token.
-func keysMissing(reports []telemetry.SlotReport) (missing bool) {
+// missing names what none of the workers that serve has: keys to verify a token with, or a certificate.
+func missing(reports []telemetry.SlotReport) (list []string) {
+	serving, noKeys, noCertificates := 0, 0, 0
 	for _, r := range reports {
 		switch control.State(r.State) {
 		case control.StateStarting, control.StateDead:
 			continue
 		}
-		if !r.KeysMissing {
-			return false
+		serving++
+		if r.KeysMissing {
+			noKeys++
 		}
-		missing = true
+		if r.CertificatesMissing {
+			noCertificates++
+		}
 	}
-	return missing
+	if serving > 0 && noKeys == serving {
+		list = append(list, registry.DegradedKeys)
+	}
+	if serving > 0 && noCertificates == serving {
+		list = append(list, registry.DegradedCertificates)
+	}
+	return list
 }
 
 // primaryReport returns what the metrics tell of the primary.

@@ -53,6 +53,9 @@ const (
 	degradedPlane = "backplane"
 	// DegradedKeys means that a token provider has not sent its keys yet.
 	DegradedKeys = "keys"
+	// DegradedCertificates means that no certificate has been obtained yet, and there is no other: no client can connect
+	// with TLS. It makes nothing unready: a load balancer that takes out what is not ready would keep the authority away.
+	DegradedCertificates = "certificates"
 )
 
 // Degraded names what does not work.

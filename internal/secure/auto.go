@@ -3,6 +3,7 @@ package secure
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -62,6 +63,25 @@ func (a *Auto) choose(all map[string]*tls.Certificate, name string) *tls.Certifi
 		}
 	}
 	return nil
+}
+
+// noCertificates is the error of crypto/tls for a client for which there is no certificate. It has no variable.
+const noCertificates = "tls: no certificates configured"
+
+// noCertificate returns the error of the handshake with a client that asks for a name. If there is no certificate for
+// it, the error says why: certificates are configured, but this one may not have been obtained yet.
+func (s *Server) noCertificate(err error, name string) error {
+	if err.Error() != noCertificates {
+		return err
+	}
+	switch own := serverName(name); {
+	case slices.Contains(s.cfg.Auto.Domains, own):
+		return fmt.Errorf("secure: no certificate of %s has been obtained yet: status tells why", own)
+	case s.Expires().IsZero():
+		return errors.New("secure: no certificate has been obtained yet: status tells why")
+	default:
+		return fmt.Errorf("secure: no certificate has the name that the client asks for: %q", name)
+	}
 }
 
 // serverName returns the name that a client asks for as settings have it. Names are the same in any case.

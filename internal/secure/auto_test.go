@@ -61,6 +61,36 @@ func TestAutomaticNames(t *testing.T) {
 	}
 }
 
+// TestAutomaticNone: the error of a client for which there is no certificate says whether it can come yet, and the alert
+// is the same.
+func TestAutomaticNone(t *testing.T) {
+	a, empty, some := certtest.New(t), certstore.Folder(t.TempDir()), certstore.Folder(t.TempDir())
+	put(t, some, "one.test", a.Issue("one", "one.test"))
+	for _, tt := range []struct {
+		folder     certstore.Folder
+		name, want string
+	}{
+		{empty, "one.test", "no certificate of one.test has been obtained yet"},
+		{empty, "other.test", "no certificate has been obtained yet"},
+		{empty, "", "no certificate has been obtained yet"},
+		{some, "late.test", "no certificate of late.test has been obtained yet"},
+		{some, "other.test", `no certificate has the name that the client asks for: "other.test"`},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			s := newServer(t, secure.Config{Files: secure.Files{
+				Auto: secure.Auto{Folder: tt.folder, Domains: []string{"one.test", "late.test"}},
+			}})
+			_, _, err := meet(t, s, &tls.Config{ServerName: tt.name, InsecureSkipVerify: true, MaxVersion: version})
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "unrecognized name") {
+				t.Errorf("%q: got %v, want %s", tt.name, err, tt.want)
+			}
+			if n := s.Counts()["failed"]; n != 1 {
+				t.Errorf("%q: %d handshakes have failed, want 1", tt.name, n)
+			}
+		}
+	}
+}
+
 // TestAutomaticFilesChange: certificates that come are used, each for itself. What cannot be used is told once, and
 // changes nothing.
 func TestAutomaticFilesChange(t *testing.T) {

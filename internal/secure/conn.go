@@ -45,6 +45,9 @@ func (c *Conn) Handshake() (*reactor.Secured, error) {
 		_ = c.Conn.Close()        // RFC 8737 §3: nothing follows the handshake
 		return nil, net.ErrClosed // no failure that anybody should read of
 	}
+	if err != nil && state.NegotiatedProtocol != challengeProtocol {
+		err = c.server.noCertificate(err, state.ServerName)
+	}
 	c.server.count(state.Version, err)
 	if err == nil {
 		c.server.timing.add(state.CipherSuite, time.Since(began))

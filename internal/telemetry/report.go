@@ -63,6 +63,8 @@ type Report struct {
 	StoreDownSince float64 `json:"store_down,omitzero"`
 	// KeysMissing is set if the worker has no keys to verify tokens with.
 	KeysMissing bool `json:"keys_missing,omitzero"`
+	// CertificatesMissing is set if clients should use TLS, and no certificate has come yet.
+	CertificatesMissing bool `json:"certs_missing,omitzero"`
 	// CertificateExpires is the Unix time when the first certificate expires, or 0. It is a gauge.
 	CertificateExpires float64 `json:"cert_expires,omitzero"`
 	// RereadFailing is set if the files of certificates could not be used when they were read again.
@@ -125,6 +127,7 @@ func (w Report) plus(o Report) Report {
 	sum.CertificateExpires = max(w.CertificateExpires, o.CertificateExpires) // all workers read the same files
 	sum.RereadFailing = w.RereadFailing || o.RereadFailing
 	sum.KeysMissing = w.KeysMissing || o.KeysMissing
+	sum.CertificatesMissing = w.CertificatesMissing || o.CertificatesMissing
 	sum.Unready, sum.Leaving = w.Unready || o.Unready, w.Leaving || o.Leaving
 	return sum
 }

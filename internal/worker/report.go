@@ -90,7 +90,7 @@ func (w *Worker) report() telemetry.Report {
 	if fault := w.tracker.StoreFault(); fault.IsSet() {
 		r.StoreDownSince = float64(fault.Since.Unix())
 	}
-	r.KeysMissing = w.admission.KeysMissing()
+	r.KeysMissing, r.CertificatesMissing = w.admission.KeysMissing(), w.certificatesMissing()
 	r.Unready, r.Leaving = !w.Readiness().Ready, w.leaving.Load()
 	if w.Secure != nil {
 		r.TLS = w.Secure.Counts()
@@ -134,5 +134,11 @@ func (w *Worker) Readiness() Readiness {
 		r.Degraded = append(r.Degraded, registry.DegradedKeys)
 		r.Ready = r.Ready && w.Admission().Mode != access.Required
 	}
+	if w.certificatesMissing() {
+		r.Degraded = append(r.Degraded, registry.DegradedCertificates)
+	}
 	return r
 }
+
+// certificatesMissing reports whether clients should use TLS, and none of them can: no certificate has come yet.
+func (w *Worker) certificatesMissing() bool { return w.Secure != nil && w.Secure.Expires().IsZero() }
