@@ -72,15 +72,19 @@ func (t *TLS) check() error {
 		return errors.Join(append(errs, fmt.Errorf("expedite: Config.TLS.Cert and Config.TLS.Key name %d and %d "+
 			"files: each certificate needs its key, in the same place", len(t.Cert), len(t.Key)))...)
 	}
-	if t.ClientCA != "" && !t.on() {
-		errs = append(errs, errors.New("expedite: Config.TLS.ClientCA is of no use without Config.TLS.Cert or "+
-			"Config.TLS.Auto.Domains"))
+	for _, setting := range []struct {
+		name  string
+		given bool
+	}{
+		{"ClientCA", t.ClientCA != ""}, {"MinVersion", t.MinVersion != 0}, {"Standard", t.Standard}, {"Redirect", t.Redirect},
+	} {
+		if setting.given && !t.on() {
+			errs = append(errs, fmt.Errorf("expedite: Config.TLS.%s is of no use without Config.TLS.Cert or "+
+				"Config.TLS.Auto.Domains", setting.name))
+		}
 	}
 	if err := t.Auto.check(); err != nil {
 		return errors.Join(append(errs, err)...)
-	}
-	if t.Redirect && !t.on() {
-		errs = append(errs, errors.New("expedite: Config.TLS.Redirect is of no use without Config.TLS.Cert"))
 	}
 	late := cluster.IsWorker() || cluster.HasInheritance() // these get what is in use
 	_, err := t.server(nil, filesOf{late: late})
@@ -130,10 +134,10 @@ func inFields(err error) error {
 	return fmt.Errorf("expedite: Config.TLS.%s: %w", field, err)
 }
 
-// checkSecure reports addresses that want TLS, if there is no certificate.
+// checkSecure reports addresses that want TLS, if there is no certificate, and what checkUsed does if there is one.
 func (c *Config) checkSecure(specs []listener.Spec) error {
 	if c.TLS.on() {
-		return nil
+		return c.checkUsed(specs)
 	}
 	var errs []error
 	for _, s := range specs {
@@ -145,6 +149,37 @@ func (c *Config) checkSecure(specs []listener.Spec) error {
 	if _, secure := c.admin(); secure {
 		errs = append(errs, fmt.Errorf("expedite: Config.Admin is %q, and there is no certificate: "+
 			"name one in Config.TLS.Cert", c.Admin))
+	}
+	return errors.Join(errs...)
+}
+
+// checkUsed reports certificates that no client would see, and a redirection from or to nowhere: otherwise clients
+// would go on without TLS, and nobody would notice.
+func (c *Config) checkUsed(specs []listener.Spec) error {
+	secure, plain := false, false
+	for _, s := range specs {
+		switch {
+		case s.Network == listener.Unix:
+		case s.Plain == listener.On:
+			plain = true
+		default: // also sockets of systemd, of which it is not known yet whether they are TCP
+			secure = true
+		}
+	}
+	var errs []error
+	for name, given := range map[string]bool{"Cert": len(c.TLS.Cert) > 0, "Auto.Domains": c.TLS.Auto.on() && plain} {
+		if _, admin := c.admin(); given && !secure && !admin {
+			errs = append(errs, fmt.Errorf("expedite: Config.TLS.%s is of no use, because no address has TLS: "+
+				"write one without http:// in Config.Addr", name))
+		}
+	}
+	if c.TLS.Redirect && !secure {
+		errs = append(errs, errors.New("expedite: Config.TLS.Redirect leads nowhere, because no address has TLS: "+
+			"write one without http:// in Config.Addr"))
+	}
+	if c.TLS.Redirect && !plain {
+		errs = append(errs, errors.New("expedite: Config.TLS.Redirect is of no use without an address that redirects: "+
+			"write one with http:// in Config.Addr"))
 	}
 	return errors.Join(errs...)
 }

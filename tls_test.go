@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,6 +76,51 @@ func TestClientCertificate(t *testing.T) {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestUnusedTLS: settings of TLS that would do nothing are refused, and named.
+func TestUnusedTLS(t *testing.T) {
+	dir := t.TempDir()
+	pair := certtest.New(t).Issue("server", "localhost")
+	certs := func(c *Config) { c.TLS.Cert, c.TLS.Key = []string{pair.Cert}, []string{pair.Key} }
+	auto := func(c *Config) {
+		c.TLS.Auto = TLSAuto{Domains: []string{"one.test"}, CA: "https://127.0.0.1:0/dir", Folder: dir}
+	}
+	redirect := func(c *Config) { c.TLS.Redirect = true }
+	const plain, both = "http://127.0.0.1:0", "https://127.0.0.1:0 http://localhost:0"
+	socket := " unix:" + filepath.Join(dir, "s")
+	for _, tt := range []struct {
+		addrs, admin, want string
+		change             []func(*Config)
+	}{
+		{plain, "", "Config.TLS.Cert is of no use, because", []func(*Config){certs}},
+		{plain + socket, "", "Config.TLS.Cert is of no use, because", []func(*Config){certs}},
+		{plain, "127.0.0.1:0", "Config.TLS.Cert is of no use, because", []func(*Config){certs}},
+		{plain, "https://127.0.0.1:0", "", []func(*Config){certs}},
+		{plain + " systemd:web", "", "", []func(*Config){certs}},
+		{"systemd:web?plain", "", "Config.TLS.Cert is of no use, because", []func(*Config){certs}},
+		{both + socket, "", "", []func(*Config){certs}},
+		{plain, "", "Config.TLS.Auto.Domains is of no use, because", []func(*Config){auto}},
+		{plain, "https://127.0.0.1:0", "", []func(*Config){auto}},
+		{both, "", "", []func(*Config){auto}},
+		{plain, "https://127.0.0.1:0", "Config.TLS.Redirect leads nowhere", []func(*Config){certs, redirect}},
+		{plain + " systemd:", "", "", []func(*Config){certs, redirect}},
+		{"127.0.0.1:0" + socket, "", "Config.TLS.Redirect is of no use without an address", []func(*Config){certs, redirect}},
+		{both, "", "", []func(*Config){certs, redirect}},
+		{"127.0.0.1:0 systemd:web?plain", "", "", []func(*Config){certs, redirect}},
+		{plain, "", "Config.TLS.Redirect is of no use without", []func(*Config){redirect}},
+		{plain, "", "Config.TLS.MinVersion is of no use without", []func(*Config){func(c *Config) { c.TLS.MinVersion = tls.VersionTLS13 }}},
+		{plain, "", "Config.TLS.Standard is of no use without", []func(*Config){func(c *Config) { c.TLS.Standard = true }}},
+	} {
+		c := Config{Addrs: strings.Fields(tt.addrs), Admin: tt.admin}
+		for _, change := range tt.change {
+			change(&c)
+		}
+		err := New(c).Check()
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s, admin %q: got %v, want %q", tt.addrs, tt.admin, err, tt.want)
 		}
 	}
 }

@@ -154,8 +154,8 @@ var changes = map[string]struct{ to, refused string }{
 	"max-pending": {"10MiB", ""}, "message-min-rate": {"off", ""}, "body-timeout": {"5s", ""}, "state-dir": {"", ""}, // set to a folder of the test
 	"log-dir": {"/dev/null/x", "log-dir"}, "log-query": {"room", ""}, "log-header": {"X-App", ""}, "log-queue": {"100", ""},
 	"auth-jwks-file": {"/nowhere", "/nowhere"}, "auth-introspect-file": {"/nowhere", "/nowhere"},
-	"tls-cert": {"/nowhere", "needs its key"}, "tls-key": {"/nowhere", "needs its key"}, "tls-engine": {"std", ""},
-	"tls-client-ca": {"/nowhere", "of no use without"}, "tls-min": {"1.3", ""},
+	"tls-cert": {"/nowhere", "needs its key"}, "tls-key": {"/nowhere", "needs its key"}, "tls-engine": {"std", "of no use without"},
+	"tls-client-ca": {"/nowhere", "of no use without"}, "tls-min": {"1.3", "of no use without"},
 	"tls-redirect": {"true", "of no use without"},
 	"tls-auto":     {"127.0.0.1", "expedite.yaml:5: tls-auto"}, "tls-auto-ca": {"https://ca.test/dir", "of no use without"},
 	"tls-auto-dir": {"/nowhere", "of no use without"}, "tls-auto-email": {"a@b.test", "of no use without"},
