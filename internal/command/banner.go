@@ -18,16 +18,21 @@ import (
 )
 
 // banner shows where the server listens and what limits it.
-func (p *Program) banner(w io.Writer, st expedite.Started, controlSocket string) {
+func (p *Program) banner(w io.Writer, st expedite.Started, cfg *expedite.Config) {
 	var text bytes.Buffer // written at once: workers write, too
 	fmt.Fprintf(&text, "\n  %s %s\n\n", p.title(), Version())
 	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
+	var redirecting []string
 	for _, a := range st.Addresses {
 		if strings.HasPrefix(a, "unix:") {
 			row("socket", "%s", a)
+			continue
+		}
+		if cfg.TLS.Redirect && !slices.Contains(st.TLS, a) {
+			redirecting = append(redirecting, a)
 			continue
 		}
 		schemes := strings.NewReplacer()
@@ -37,6 +42,9 @@ func (p *Program) banner(w io.Writer, st expedite.Started, controlSocket string)
 		for _, place := range p.places(browsable(a)) {
 			row(place.Name, "%s", schemes.Replace(place.Text))
 		}
+	}
+	for _, a := range redirecting {
+		row("redirect", "http://%s/ to https://", browsable(a))
 	}
 	row("tokens", "%s", tokens(st.Auth))
 	if st.Workers > 0 {
@@ -58,8 +66,8 @@ func (p *Program) banner(w io.Writer, st expedite.Started, controlSocket string)
 		}
 		row("admin", "%s/  (metrics, pprof)", at)
 	}
-	if controlSocket != "" {
-		row("control", "%s  %s", controlSocket, p.named("(expedite status, expedite stop)"))
+	if cfg.Control != "" {
+		row("control", "%s  %s", cfg.Control, p.named("(expedite status, expedite stop)"))
 	}
 	_ = t.Flush()
 	fmt.Fprintln(&text)

@@ -83,7 +83,7 @@ func (s *serveCmd) Run(ctx *kong.Context, stdout io.Writer, out *Console) error 
 	}
 	defer end.Close()
 	cfg.OnStart = func(st expedite.Started) {
-		soon(func() { out.program.banner(stdout, st, cfg.Control) })
+		soon(func() { out.program.banner(stdout, st, &cfg) })
 	}
 	app, err := out.program.app(cfg)
 	if err != nil {
