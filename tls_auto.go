@@ -81,10 +81,10 @@ func (t *TLSAuto) check() error {
 	return errors.Join(errs...)
 }
 
-// checkFolder returns an error if the folder can never be one, as it is now. A worker does without it: it serves what
-// it can.
+// checkFolder returns an error if the folder can never be one, as it is now. A process that takes over from another
+// does without it: it serves what it can.
 func (t *TLSAuto) checkFolder() error {
-	if t.Folder == "" || cluster.IsWorker() {
+	if t.Folder == "" || cluster.IsWorker() || cluster.HasInheritance() {
 		return nil
 	}
 	info, err := os.Stat(t.Folder)

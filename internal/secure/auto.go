@@ -71,7 +71,7 @@ const noCertificates = "tls: no certificates configured"
 // noCertificate returns the error of the handshake with a client that asks for a name. If there is no certificate for
 // it, the error says why: certificates are configured, but this one may not have been obtained yet.
 func (s *Server) noCertificate(err error, name string) error {
-	if err.Error() != noCertificates {
+	if err.Error() != noCertificates || len(s.cfg.Auto.Domains) == 0 {
 		return err
 	}
 	switch own := serverName(name); {
