@@ -33,7 +33,11 @@ func TestHelloOfAllProtocols(t *testing.T) {
 }
 
 func TestAckTravels(t *testing.T) {
-	for _, want := range []Refusal{{}, {Places: []int{0}, Reason: "bad"}, {Places: []int{1, 5, 63}}} {
+	most := Refusal{Places: []int{0, 1, 2, 3, 4, 5, 6, 7}, Reason: "as many as may be"}
+	if len(most.Places) != maxRefused {
+		t.Fatalf("%d places, want %d", len(most.Places), maxRefused)
+	}
+	for _, want := range []Refusal{{}, {Places: []int{0}, Reason: "bad"}, {Places: []int{1, 5, 63}}, most} {
 		no, rest, err := number(appendAck(nil, 7, want))
 		got, err2 := parseRefusal(rest, 64)
 		if err != nil || err2 != nil || no != 7 || !slices.Equal(got.Places, want.Places) || got.Reason != want.Reason {
