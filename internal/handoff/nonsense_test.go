@@ -108,7 +108,8 @@ func TestNonsenseEndsAGiver(t *testing.T) {
 	}
 	giving := append(slices.Clone(list),
 		nonsense{"a second HELLO", kindHello, Hello{StateMin: 1, StateMax: 1}.append(nil), false},
-		nonsense{"an answer out of order", kindAck, numbered(2), false}, nonsense{"answer 0", kindAck, numbered(0), false})
+		nonsense{"an answer out of order", kindAck, numbered(2), false}, nonsense{"answer 0", kindAck, numbered(0), false},
+		nonsense{"an answer that refuses no connection", kindAck, append(numbered(1), 0), false})
 	for _, tt := range giving {
 		t.Run(tt.name+" while batches are under way", func(t *testing.T) {
 			w, p := stalled(t, 4*batchSize, -1)
