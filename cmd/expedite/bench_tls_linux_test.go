@@ -49,7 +49,7 @@ func TestBenchTLS(t *testing.T) {
 	}
 }
 
-// TestBenchScriptTLS: a script of artillery decides whether certificates are verified, and the flag --ca by whom.
+// TestBenchScriptTLS: an artillery script turns verification on or off, and --ca names the authorities.
 func TestBenchScriptTLS(t *testing.T) {
 	a := newAuthority(t)
 	s := a.serve("--workers", "1")

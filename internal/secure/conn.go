@@ -83,7 +83,7 @@ func (c *Conn) BeforeTimeout(goOn func(written int) bool) {
 	c.raw.patient.Store(&goOn)
 }
 
-// Waited returns how long the handshake has waited for its turns, which is no fault of the client.
+// Waited returns how long the handshake has waited for its turns. The time limit of the client does not include it.
 func (c *Conn) Waited() time.Duration {
 	n := c.raw.waited.Load()
 	if n < 0 { // it waits, since the time of -n

@@ -88,8 +88,8 @@ func (s *source) git(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSuffix(string(out), "\n"), err
 }
 
-// export writes the files of the commit into an empty folder, from which everything is built: what else is in the
-// checkout, or changes there meanwhile, is no part of the release.
+// export writes the files of the commit into an empty folder, from which everything is built. A release does not
+// contain uncommitted files, or changes made to the checkout during the build.
 func (s *source) export(ctx context.Context, into string) error {
 	files, err := s.git(ctx, "archive", "--format=zip", s.commit)
 	if err != nil {
